@@ -1,0 +1,34 @@
+# make demo: set up and run the paired demo. make test: set up and pass every test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_CONSTRAINT := $(abspath constraints.txt)
+
+.PHONY: demo test quick soak check clean
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/ready
+	$(BIN)/viceversa demo
+
+check: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+quick: check
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test: check
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+soak: $(VENV)/ready
+	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/facades.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

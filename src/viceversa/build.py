@@ -1,0 +1,144 @@
+"""From sections of plain values to a run: typed settings, and the method they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .config import NAMED, Sections, did_you_mean, fill, plain
+from .data import DataConfig
+from .errors import UserError
+from .methods import METHODS, Method
+from .networks import DISCRIMINATORS, GENERATORS
+
+REGISTRIES: dict[str, Mapping[str, tuple[Any, Any]]] = {
+    "method": METHODS,
+    "generator": GENERATORS,
+    "discriminator": DISCRIMINATORS,
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    run: str = ""
+    """The run's folder; empty is runs/RECIPE. Where it holds a run, that run goes on."""
+    epochs: int = 200
+    """How often to go through the data."""
+    schedule: Literal["constant", "linear", "linear-paper", "cosine", "step"] = "linear"
+    """How the rate falls."""
+    decay: float = 0.5
+    """The share of the epochs, at the end, in which it falls (linear and cosine)."""
+    lr: float = 2e-4
+    """Adam's learning rate."""
+    player_lr: dict[str, float] = field(default_factory=dict)
+    """Another rate for one player: --train.player_lr.discriminator 1e-4."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's decay rates."""
+    batch_size: int = 1
+    """Images (or pairs) in a batch."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged before a step."""
+    clip: float = 0.0
+    """The largest norm of a player's gradient; 0 clips nothing."""
+    init: str = ""
+    """A finished model (or a folder with ab and ba) to start from."""
+    seed: int = 0
+    """Seed of everything random."""
+    device: str = "auto"
+    """auto, or a torch device: cpu, cuda, cuda:1, mps, ..."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 computes in half precision and keeps the weights in full."""
+    log_every: int = 200
+    """Images between two lines of the log."""
+    sample_every: int = 2000
+    """Images between two sample grids."""
+    save_every: int = 5000
+    """Images between two checkpoints; the end of an epoch that is longer ago saves too."""
+    samples: int = 6
+    """Images in a sample grid, always the same ones."""
+
+    def __post_init__(self) -> None:
+        counts = ("epochs", "batch_size", "accumulate", "log_every", "sample_every", "save_every")
+        amounts = ("samples", "seed", "lr", "clip", "decay")
+        for name, value in plain(self).items():
+            least = 1 if name in counts else 0
+            if name in (*counts, *amounts) and value < least:
+                raise UserError(f"train.{name} must be at least {least}, not {value}")
+        if self.decay > 1:
+            raise UserError(f"train.decay is a share of the epochs, at most 1, not {self.decay}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of a run, typed and checked; `sections` are the same as plain values."""
+
+    method: Any
+    generator: Any
+    discriminator: Any
+    data: DataConfig
+    train: TrainConfig
+    sections: Sections
+
+    def name(self, section: str) -> str:
+        """Which method, generator or discriminator is configured."""
+        return str(self.sections[section]["name"])
+
+
+def resolve(sections: Sections) -> RunConfig:
+    """Typed settings from plain ones. Raises UserError for anything unknown or impossible."""
+    typed: dict[str, Any] = {}
+    full: Sections = {}
+    for section in NAMED:
+        values = dict(sections.get(section, {}))
+        name = values.pop("name", None)
+        _, config_class = registered(section, name)
+        typed[section] = fill(config_class, values, section)
+        full[section] = {"name": name, **plain(typed[section])}
+    typed["data"] = fill(DataConfig, sections.get("data", {}), "data")
+    typed["train"] = fill(TrainConfig, sections.get("train", {}), "train")
+    full |= {"data": plain(typed["data"]), "train": plain(typed["train"])}
+    return RunConfig(**typed, sections=full)
+
+
+def registered(section: str, name: Any) -> tuple[Any, Any]:
+    """The class and its Config behind a name. Raises UserError with the names there are."""
+    known = REGISTRIES[section]
+    if name not in known:
+        near = did_you_mean(str(name), known)
+        raise UserError(f"{section}.name is {name!r}{near}; there are {', '.join(known)}")
+    return known[name]
+
+
+def make_method(config: RunConfig) -> Method:
+    """The method with fresh networks. Raises UserError where its settings contradict each other."""
+    method_class, _ = METHODS[config.name("method")]
+    generator, _ = GENERATORS[config.name("generator")]
+    discriminator, _ = DISCRIMINATORS[config.name("discriminator")]
+    channels = config.data.channels
+    if config.data.direction == "ba":
+        channels = channels[::-1]
+    try:
+        method: Method = method_class(
+            config.method,
+            channels,
+            lambda before, after: generator(config.generator, before, after),
+            lambda before: discriminator(config.discriminator, before),
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return method
+
+
+def on_disk(name: str, direction: str) -> str:
+    """A direction or domain as it lies on disk: with `ba`, the method's a is the data's B."""
+    swapped = name.translate(str.maketrans("ab", "ba"))
+    return name if direction == "ab" else swapped
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The translators in a run's folder."""
+    return [
+        path for path in (folder / "ab.safetensors", folder / "ba.safetensors") if path.is_file()
+    ]

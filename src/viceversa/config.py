@@ -1,0 +1,134 @@
+"""Settings: frozen dataclasses <- recipe (TOML) <- command line. Knows no torch and no network.
+
+A run's settings are sections of plain values, `{"train": {"epochs": 50}, ...}`; `fill` turns one
+section into its dataclass and refuses what does not fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from .errors import UserError
+
+SECTIONS = ("method", "generator", "discriminator", "data", "train")
+NAMED = ("method", "generator", "discriminator")  # sections whose `name` picks what they configure
+
+Sections = dict[str, dict[str, Any]]
+T = TypeVar("T")
+
+
+def recipes() -> dict[str, str]:
+    """The packaged recipes and presets: name -> TOML text."""
+    folder = resources.files("viceversa") / "recipes"
+    files = [f for f in folder.iterdir() if f.name.endswith(".toml")]
+    return {
+        f.name.removesuffix(".toml"): f.read_text() for f in sorted(files, key=lambda f: f.name)
+    }
+
+
+def read_recipe(name: str) -> Sections:
+    """Sections of a packaged recipe, or of a TOML file. `base = "NAME"` starts from another one.
+
+    Raises UserError for a name that is neither, or a file that is no recipe.
+    """
+    packaged = recipes()
+    if name in packaged:
+        text, source = packaged[name], f"recipe {name}"
+    elif Path(name).is_file():
+        try:
+            text, source = Path(name).read_text(), name
+        except UnicodeDecodeError:
+            raise UserError(f"{name} is not a recipe: it is not a text file") from None
+    else:
+        raise UserError(
+            f"there is no recipe {name!r}, and no such file{did_you_mean(name, packaged)}; "
+            f"the recipes are {', '.join(packaged)}"
+        )
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{source} is not valid TOML: {error}") from None
+    base = table.pop("base", None)
+    for section, values in table.items():
+        if section not in SECTIONS or not isinstance(values, dict):
+            raise UserError(
+                f"{source}: unknown section {section!r}{did_you_mean(section, SECTIONS)}; "
+                f"the sections are {', '.join(SECTIONS)}"
+            )
+    return merge(read_recipe(str(base)) if base else {}, table)
+
+
+def merge(
+    under: Mapping[str, Mapping[str, Any]], over: Mapping[str, Mapping[str, Any]]
+) -> Sections:
+    """`over` on top of `under`. Another network or method by name drops the settings of the old."""
+    merged: Sections = {section: dict(values) for section, values in under.items()}
+    for section, values in over.items():
+        old = merged.get(section, {})
+        renamed = section in NAMED and values.get("name", old.get("name")) != old.get("name")
+        merged[section] = dict(values) if renamed else {**old, **values}
+    return merged
+
+
+def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A section's dataclass from plain values. Raises UserError with the key and what would fit."""
+    hints = typing.get_type_hints(cls)
+    for key, value in values.items():
+        if key not in hints:
+            raise UserError(
+                f"{where} has no option {key!r}{did_you_mean(key, hints)}; "
+                f"it has {', '.join(hints)}"
+            )
+        if not _fits(value, hints[key]):
+            raise UserError(f"{where}.{key} takes {_say(hints[key])}, not {value!r}")
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return cls(**plain)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in inner
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        elements = list(value) if isinstance(value, list | tuple) else []
+        return len(elements) == len(inner) and all(map(_fits, elements, inner))
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _say(hint: Any) -> str:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_say(one) for one in inner)
+    if origin is tuple:
+        return f"{len(inner)} values ({', '.join(map(_say, inner))})"
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return names.get(hint, "nothing" if hint is type(None) else "a table")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' (did you mean X?)' where something known is near, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A dataclass as plain values, for JSON."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,88 @@
+"""Generators and discriminators by name, and whether one can work on a size."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from .norms import BatchNorm, Statistics
+from .patchgan import PatchGAN, PixelGAN
+from .resnet import ResNet
+from .unet import GDLUNet, UNet
+
+# name -> (class, its Config); a class takes (config, channels in, channels out)
+GENERATORS: dict[str, tuple[Any, Any]] = {
+    "unet": (UNet, UNet.Config),
+    "gdl-unet": (GDLUNet, GDLUNet.Config),
+    "resnet": (ResNet, ResNet.Config),
+}
+# name -> (class, its Config); a class takes (config, channels in)
+DISCRIMINATORS: dict[str, tuple[Any, Any]] = {
+    "patchgan": (PatchGAN, PatchGAN.Config),
+    "pixelgan": (PixelGAN, PixelGAN.Config),
+}
+
+__all__ = [
+    "DISCRIMINATORS", "GENERATORS", "GDLUNet", "PatchGAN", "PixelGAN", "ResNet", "UNet",
+    "check_size", "parameters", "use_policy",
+]  # fmt: skip
+
+
+def check_size(network: nn.Module, channels: int, height: int, width: int, batch: int) -> None:
+    """Refuse a size that a network cannot train on, with one that it can.
+
+    Raises ValueError. The network runs on shapes alone (torch's meta device): nothing is computed.
+    """
+    reason = _why_not(network, channels, height, width, batch)
+    if reason is None:
+        return
+    multiple = _multiple(network)
+    fitting = [
+        (multiple * k, multiple * k)
+        for k in sorted(range(1, 65), key=lambda k: abs(multiple * k - min(height, width)))
+        if multiple * k <= 2048
+    ]
+    fits = next((s for s in fitting if _why_not(network, channels, *s, batch) is None), None)
+    advice = f"; {fits[0]}x{fits[1]} would fit" if fits else ""
+    raise ValueError(f"{type(network).__name__} cannot train on {width}x{height}: {reason}{advice}")
+
+
+def _why_not(network: nn.Module, channels: int, height: int, width: int, batch: int) -> str | None:
+    multiple = _multiple(network)
+    if height % multiple or width % multiple:
+        return f"height and width must be multiples of {multiple}"
+    # The parameters' stand-ins go into the copy's memo, so that no weight is copied.
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta")) for p in network.parameters()}
+    memo |= {id(b): b.to("meta") for b in network.buffers()}
+    probe = copy.deepcopy(network, memo).train()
+    dtype = next(network.parameters()).dtype
+    try:
+        probe(torch.empty(batch, channels, height, width, device="meta", dtype=dtype))
+    except ValueError as error:
+        return str(error)
+    except RuntimeError:
+        return "the image is smaller than the network's kernels reach"
+    return None
+
+
+def _multiple(network: nn.Module) -> int:
+    """What a network's height and width must be multiples of; 1 where it takes any."""
+    return int(network.multiple) if isinstance(network, UNet | GDLUNet | ResNet) else 1
+
+
+def use_policy(network: nn.Module, statistics: Statistics = "image", dropout: bool = False) -> None:
+    """Put a network to use: no training, batch norm by `statistics`, dropout on or off."""
+    network.eval()
+    for layer in network.modules():
+        if isinstance(layer, BatchNorm):
+            layer.at_use = statistics
+        elif isinstance(layer, nn.Dropout):
+            layer.train(dropout)
+
+
+def parameters(network: nn.Module) -> int:
+    """How many weights a network learns."""
+    return sum(p.numel() for p in network.parameters())

@@ -1,0 +1,37 @@
+"""How weights start."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from .norms import BatchNorm, GroupNorm, InstanceNorm
+
+InitName = Literal["normal", "xavier", "kaiming", "orthogonal"]
+
+
+def init_weights(network: nn.Module, kind: str = "normal", gain: float = 0.02) -> None:
+    """Draw every convolution's weights anew and set its bias to 0.
+
+    `normal` is N(0, gain), norms of batch or instance scale with N(1, gain) (pix2pix, sec. 6.2;
+    CycleGAN, sec. 7.1); `xavier` is Glorot's uniform, Keras's default; `kaiming` is He's normal
+    for a rectifier. Draws from torch's own generator.
+    """
+    fills = {
+        "normal": lambda w: nn.init.normal_(w, 0.0, gain),
+        "xavier": nn.init.xavier_uniform_,
+        "kaiming": nn.init.kaiming_normal_,
+        "orthogonal": nn.init.orthogonal_,
+    }
+    if kind not in fills:
+        raise ValueError(f"unknown init {kind!r}; there are {', '.join(fills)}")
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            fills[kind](layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, BatchNorm | InstanceNorm) and layer.weight is not None:
+            nn.init.normal_(layer.weight, 1.0, gain if kind == "normal" else 0.0)
+        elif isinstance(layer, GroupNorm):
+            nn.init.ones_(layer.weight)

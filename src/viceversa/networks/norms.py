@@ -1,0 +1,124 @@
+"""The four normalisations, by name, and what each of them needs.
+
+They differ in the axes they take mean and variance over (Group Normalization, fig. 2):
+batch over (n, h, w), layer over (c, h, w), instance over (h, w), group over (channels of a
+group, h, w). Only batch norm makes an image feel its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NormName = Literal["batch", "layer", "instance", "instance-affine", "instance-std", "group", "none"]
+Statistics = Literal["image", "running"]
+
+
+class BatchNorm(nn.Module):
+    """Batch norm; what its statistics are when the network is used, `at_use` says.
+
+    Training always takes those of the batch. In use, `image` takes those of each image by itself
+    (what the papers do at batch size 1), `running` the averages gathered in training. Neither lets
+    a picture feel its neighbours. Source: batch norm, algorithm 1; pix2pix, sec. 3.4.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.eps, self.momentum = eps, momentum
+        self.at_use: Statistics = "image"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or self.at_use == "running":
+            if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+                raise ValueError("batch norm needs more than one value per channel in a batch")
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias,
+                self.training, self.momentum, self.eps,
+            )  # fmt: skip
+        return _instance_norm(x, self.eps, self.weight, self.bias)
+
+
+class InstanceNorm(nn.Module):
+    """Each channel of each image to mean 0 and variance 1; with `affine`, a learnt scale and shift.
+
+    `std_eps` adds epsilon to the standard deviation, as keras-contrib does (the GDL networks), and
+    not to the variance. Source: Instance Normalization, eq. 2.
+    """
+
+    def __init__(
+        self, channels: int, affine: bool = False, eps: float = 1e-5, std_eps: bool = False
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.eps, self.std_eps = eps, std_eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.std_eps:
+            return _instance_norm(x, self.eps, self.weight, self.bias)
+        _refuse_single_pixel(x)
+        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+        # The root of exactly 0 has an infinite gradient; a constant channel must not poison it.
+        return (x - mean) / (variance.clamp_min(1e-12).sqrt() + self.eps)
+
+
+def _instance_norm(x: Tensor, eps: float, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    _refuse_single_pixel(x)
+    return F.instance_norm(x, weight=weight, bias=bias, use_input_stats=True, eps=eps)
+
+
+def _refuse_single_pixel(x: Tensor) -> None:
+    if x.shape[2] * x.shape[3] == 1:
+        raise ValueError("instance statistics need more than one pixel, and would erase a 1x1 map")
+
+
+class GroupNorm(nn.Module):
+    """Channels normalised in `groups` per image; layer norm is the case of one group.
+
+    Fewer channels than groups, or a number that groups do not divide: the largest divisor below.
+    Source: Group Normalization, eq. 7.
+    """
+
+    def __init__(self, channels: int, groups: int, eps: float = 1e-5):
+        super().__init__()
+        self.groups = max(g for g in range(1, min(groups, channels) + 1) if channels % g == 0)
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x[0].numel() == self.groups:
+            raise ValueError("group norm needs more than one value in a group")
+        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+
+def make_norm(name: str, channels: int, groups: int = 32) -> nn.Module:
+    """A normalisation layer for (n, channels, h, w); `groups` counts for `group` alone."""
+    layers = {
+        "batch": lambda: BatchNorm(channels),
+        "layer": lambda: GroupNorm(channels, 1),
+        "instance": lambda: InstanceNorm(channels),
+        "instance-affine": lambda: InstanceNorm(channels, affine=True),
+        "instance-std": lambda: InstanceNorm(channels, eps=1e-3, std_eps=True),
+        "group": lambda: GroupNorm(channels, groups),
+        "none": nn.Identity,
+    }
+    if name not in layers:
+        raise ValueError(f"unknown norm {name!r}; there are {', '.join(layers)}")
+    layer: nn.Module = layers[name]()  # type: ignore[no-untyped-call]
+    return layer
+
+
+def has_shift(name: str) -> bool:
+    """Whether a norm adds a learnt shift of its own, so that a bias before it would do nothing."""
+    return name in ("batch", "layer", "instance-affine", "group")

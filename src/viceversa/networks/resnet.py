@@ -1,0 +1,89 @@
+"""CycleGAN's own generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from .init import InitName, init_weights
+from .norms import NormName, has_shift, make_norm
+
+
+class ResNet(nn.Module):
+    """Two halvings, residual blocks, two doublings (CycleGAN, sec. 7.2; Johnson et al. 2016).
+
+    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 4. The paper takes 6
+    blocks for 128 px and 9 from 256 px up.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        width: int = 64
+        """Channels of the first layer; the residual blocks have four times as many."""
+        blocks: int = 9
+        """Residual blocks."""
+        norm: NormName = "instance"
+        """Normalisation."""
+        groups: int = 32
+        """Groups of the `group` norm."""
+        dropout: float = 0.0
+        """Share of activations dropped inside each residual block."""
+        upsample: Literal["transposed", "resize"] = "transposed"
+        """Transposed convolution, or nearest resize + convolution (no checkerboard)."""
+        init: InitName = "normal"
+        """How weights start."""
+
+    def __init__(self, config: Config, channels_in: int, channels_out: int):
+        super().__init__()
+        self.multiple, self.smallest = 4, 8
+        bias = not has_shift(config.norm)
+        width = config.width
+
+        def norm_relu(channels: int) -> list[nn.Module]:
+            return [make_norm(config.norm, channels, config.groups), nn.ReLU()]
+
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3), nn.Conv2d(channels_in, width, 7, bias=bias), *norm_relu(width),
+        ]  # fmt: skip
+        for _ in range(2):
+            layers += [nn.Conv2d(width, 2 * width, 3, 2, 1, bias=bias), *norm_relu(2 * width)]
+            width *= 2
+        layers += [ResidualBlock(width, config) for _ in range(config.blocks)]
+        for _ in range(2):
+            layers += [*_double(width, width // 2, bias, config.upsample), *norm_relu(width // 2)]
+            width //= 2
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        init_weights(self, config.init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
+
+
+class ResidualBlock(nn.Module):
+    """Rk of the paper: x + two 3x3 convolutions, reflection-padded, nothing after the sum."""
+
+    def __init__(self, channels: int, config: ResNet.Config):
+        super().__init__()
+        bias = not has_shift(config.norm)
+
+        def convolution() -> list[nn.Module]:
+            norm = make_norm(config.norm, channels, config.groups)
+            return [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), norm]
+
+        dropout = [nn.Dropout(config.dropout)] if config.dropout else []
+        self.layers = nn.Sequential(*convolution(), nn.ReLU(), *dropout, *convolution())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.layers(x)
+        return out
+
+
+def _double(channels_in: int, channels_out: int, bias: bool, upsample: str) -> list[nn.Module]:
+    """Layers that double a map's height and width."""
+    if upsample == "transposed":
+        return [nn.ConvTranspose2d(channels_in, channels_out, 3, 2, 1, 1, bias=bias)]
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=bias)]

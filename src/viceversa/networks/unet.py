@@ -1,0 +1,169 @@
+"""The U-Net generators: pix2pix's, and the one of Generative Deep Learning (GDL)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .init import InitName, init_weights
+from .norms import NormName, has_shift, make_norm
+from .patchgan import SameConv
+
+
+def _doublings(depth: int) -> list[int]:
+    """How many times the first layer's channels each layer has: 1, 2, 4, 8, 8, ..."""
+    return [min(2**i, 8) for i in range(depth)]
+
+
+class UNet(nn.Module):
+    """pix2pix's U-Net (sec. 3.2.1, 6.1.1): depth 8 is the paper's for 256 px, 7 the one for 128.
+
+    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 2**depth. Each level
+    halves the map and widens the channels; on the way back each level gets, beside what comes from
+    below, the map of its own size from the way down: the skip connection.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        width: int = 64
+        """Channels of the first layer; they double at each level, up to 8 times this."""
+        depth: int = 8
+        """How many times the image is halved, from 2 up."""
+        norm: NormName = "batch"
+        """Normalisation."""
+        groups: int = 32
+        """Groups of the `group` norm."""
+        dropout: float = 0.5
+        """Share of activations dropped: pix2pix's only source of noise."""
+        dropout_from: int = 1
+        """The first up-layer with dropout, counted from the bottleneck (the paper: 1)."""
+        dropout_layers: int = 3
+        """How many up-layers have dropout."""
+        upsample: Literal["transposed", "resize"] = "transposed"
+        """Transposed convolution, or nearest resize + convolution (no checkerboard)."""
+        skip: bool = True
+        """Skip connections; without them it is the paper's encoder-decoder ablation."""
+        init: InitName = "normal"
+        """How weights start."""
+
+    def __init__(self, config: Config, channels_in: int, channels_out: int):
+        super().__init__()
+        if config.depth < 2:
+            raise ValueError(f"a U-Net's depth starts at 2, not {config.depth}")
+        self.multiple = self.smallest = 2**config.depth
+        self.skip = config.skip
+        widths = [config.width * d for d in _doublings(config.depth)]
+        # One rule for the whole network, as in the reference, whose weights must fit: so under a
+        # norm with a shift the first and the innermost convolution have neither norm nor bias.
+        bias = not has_shift(config.norm)
+
+        self.downs = nn.ModuleList()
+        for level, (before, after) in enumerate(zip([channels_in, *widths], widths, strict=False)):
+            outermost, innermost = level == 0, level == config.depth - 1
+            down = nn.Sequential() if outermost else nn.Sequential(nn.LeakyReLU(0.2))
+            down.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=bias))
+            if not (outermost or innermost):  # a norm over the 1x1 bottleneck would erase it
+                down.append(make_norm(config.norm, after, config.groups))
+            self.downs.append(down)
+
+        self.ups = nn.ModuleList()
+        below = widths[-1]
+        for number, after in enumerate(reversed(widths[:-1]), start=1):
+            up = nn.Sequential(nn.ReLU(), *_double(below, after, bias, config.upsample))
+            up.append(make_norm(config.norm, after, config.groups))
+            last_dropped = config.dropout_from + config.dropout_layers - 1
+            if config.dropout and config.dropout_from <= number <= last_dropped:
+                up.append(nn.Dropout(config.dropout))
+            self.ups.append(up)
+            below = 2 * after if config.skip else after
+        self.ups.append(
+            nn.Sequential(
+                nn.ReLU(), *_double(below, channels_out, True, config.upsample), nn.Tanh()
+            )
+        )
+        init_weights(self, config.init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for down in self.downs:
+            x = down(x)
+            skips.append(x)
+        x = self.ups[0](skips.pop())
+        for up in self.ups[1:]:
+            x = up(torch.cat([skips.pop(), x], dim=1) if self.skip else x)
+        return x
+
+
+def _double(channels_in: int, channels_out: int, bias: bool, upsample: str) -> list[nn.Module]:
+    """Layers that double a map's height and width."""
+    if upsample == "transposed":
+        return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)]
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=bias)]
+
+
+class GDLUNet(nn.Module):
+    """The U-Net of Generative Deep Learning, chapter 5: four levels, its bottleneck normalised too.
+
+    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 2**depth. Down: 4x4
+    convolution of stride 2, norm, ReLU. Up: nearest x2, 4x4 convolution `same`, norm, ReLU, and
+    then the skip, behind what comes from below.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        width: int = 32
+        """Channels of the first layer; they double at each level."""
+        depth: int = 4
+        """How many times the image is halved, from 2 up."""
+        norm: NormName = "instance-std"
+        """Normalisation; `instance-std` is keras-contrib's, with epsilon beside the deviation."""
+        groups: int = 32
+        """Groups of the `group` norm."""
+        dropout: float = 0.0
+        """Share of activations dropped in each up-layer."""
+        init: InitName = "xavier"
+        """How weights start; Keras's default is `xavier`."""
+
+    def __init__(self, config: Config, channels_in: int, channels_out: int):
+        super().__init__()
+        if config.depth < 2:
+            raise ValueError(f"a U-Net's depth starts at 2, not {config.depth}")
+        self.multiple = 2**config.depth
+        self.smallest = 2 * self.multiple  # a norm over a 1x1 bottleneck would erase it
+        bias = not has_shift(config.norm)
+        widths = [config.width * 2**level for level in range(config.depth)]
+
+        self.downs = nn.ModuleList()
+        for before, after in zip([channels_in, *widths], widths, strict=False):
+            convolution = SameConv(before, after, 4, stride=2, bias=bias)
+            norm = make_norm(config.norm, after, config.groups)
+            self.downs.append(nn.Sequential(convolution, norm, nn.ReLU()))
+
+        self.ups = nn.ModuleList()
+        below = widths[-1]
+        for after in reversed(widths[:-1]):
+            convolution = SameConv(below, after, 4, bias=bias)
+            norm = make_norm(config.norm, after, config.groups)
+            up = nn.Sequential(nn.Upsample(scale_factor=2), convolution, norm, nn.ReLU())
+            if config.dropout:
+                up.append(nn.Dropout(config.dropout))
+            self.ups.append(up)
+            below = 2 * after
+        self.last = nn.Sequential(
+            nn.Upsample(scale_factor=2), SameConv(below, channels_out, 4), nn.Tanh()
+        )
+        init_weights(self, config.init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for down in self.downs:
+            x = down(x)
+            skips.append(x)
+        x = skips.pop()
+        for up in self.ups:
+            x = torch.cat([up(x), skips.pop()], dim=1)
+        out: Tensor = self.last(x)
+        return out

@@ -1,0 +1,91 @@
+"""What a run says: a progress bar or plain lines, a JSONL log, sample grids."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from .images import grid, write
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal."""
+    print(text, flush=True)
+
+
+class Report:
+    """The console and the log of one run. Losses stay on the device until a line is due."""
+
+    def __init__(self, folder: Path, total: int, done: int, every: int):
+        """`total` and `done` count images; `every` images a line is written."""
+        self.folder, self.every, self.total, self.done = folder, every, total, done
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._since, self._from = time.perf_counter(), done
+        self._began, self._first = self._since, done
+        self._log = folder / "log.jsonl"
+        self._forget_after(done)
+        self._bar: Progress | None = None
+        if sys.stdout.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(),
+                TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn(),
+                TextColumn("{task.fields[losses]}"),
+            )  # fmt: skip
+            self._task = self._bar.add_task("training", total=total, completed=done, losses="")
+            self._bar.start()
+
+    def step(self, images: int, epoch: int, losses: dict[str, Tensor], lr: float) -> None:
+        """Count a step of so many images; write a line where one is due."""
+        for name, value in losses.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+        before, self.done = self.done, self.done + images
+        if self.done // self.every > before // self.every or self.done == self.total:
+            self._line(epoch, lr)
+
+    def samples(self, rows: list[list[Tensor]]) -> None:
+        """Write a sheet of samples: a row an image (source, translation, target or way back)."""
+        write(self.folder / "samples" / f"{self.done:08d}.png", grid(rows))
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _line(self, epoch: int, lr: float) -> None:
+        now = time.perf_counter()
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        speed = (self.done - self._from) / max(now - self._since, 1e-9)
+        entry = {"images": self.done, "epoch": epoch, "lr": lr, "images_per_s": round(speed, 2)}
+        with self._log.open("a") as file:
+            file.write(json.dumps(entry | {"losses": means}) + "\n")
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+        if self._bar is not None:
+            text = f"{speed:.1f} images/s  {losses}"
+            self._bar.update(self._task, completed=self.done, losses=text)
+        else:
+            overall = (self.done - self._first) / max(now - self._began, 1e-9)
+            left = (self.total - self.done) / max(overall, 1e-9)
+            say(f"{self.done}/{self.total} images  epoch {epoch}  {speed:.1f} images/s  "
+                f"{_duration(left)} left  {losses}")  # fmt: skip
+        self._sums, self._counts = {}, {}
+        self._since, self._from = now, self.done
+
+    def _forget_after(self, images: int) -> None:
+        """Drop lines that a run which goes on from `images` will write again."""
+        if self._log.exists():
+            lines = self._log.read_text().splitlines()
+            kept = [line for line in lines if json.loads(line)["images"] <= images]
+            self._log.write_text("".join(line + "\n" for line in kept))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
