@@ -28,7 +28,7 @@ test: check
 
 soak: $(VENV)/ready
 	$(BIN)/python benchmarks/demo.py
-	$(BIN)/python benchmarks/facades.py
+	$(BIN)/python benchmarks/facades.py ../shared/data/facades
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -33,8 +33,8 @@ def train(
     """Train a translator, or go on training: viceversa train RECIPE [DATA] [--section.key value].
 
     RECIPE is a packaged recipe or preset (viceversa show lists them) or a TOML file, DATA the
-    folder of images. The same command again goes on from the last checkpoint. `viceversa train
-    RECIPE --help` shows every option with that recipe's value.
+    folder of images. The same command again goes on from the last checkpoint. `viceversa train RECIPE
+    --help` shows every option there is with it, `viceversa show RECIPE` their values.
     """
     config = train_settings(recipe, words)
     if config is None:
@@ -213,8 +213,12 @@ def demo(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; a user's mistake is one sentence and exit code 2."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        if words[:1] == ["train"] and len(words) > 1 and not words[1].startswith("-"):
+            train(words[1], *words[2:])  # its options, and its --help, depend on the recipe
+        else:
+            app(words, exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:
         sys.stderr.write(f"viceversa: {' '.join(str(error).split())}\n")
         sys.exit(2)

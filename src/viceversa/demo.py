@@ -108,7 +108,7 @@ def _flood_filled(known: tuple[Tensor, Tensor], lines: Tensor) -> Tensor:
 def _enclosed(line: Tensor) -> Tensor:
     """(h, w) bool: light pixels of a drawing that no path of light ones joins to its border."""
     light: Pixels = (to_pixels(line).mean(axis=2) > 127).astype(np.uint8) * 255
-    image = Image.fromarray(np.pad(light, 1, constant_values=255))
+    image = Image.fromarray(np.pad(light, 1, constant_values=255)).copy()
     ImageDraw.floodfill(image, (0, 0), 128)
     filled: NDArray[np.uint8] = np.asarray(image)[1:-1, 1:-1]
     return torch.from_numpy(filled == 255)

@@ -100,7 +100,8 @@ class Translator:
         batch = image[None] if single else image
         if batch.ndim != 4 or batch.shape[1] != self.channels_in or not image.is_floating_point():
             raise UserError(
-                f"a tensor is ({self.channels_in}, h, w) floats in [-1, 1], or n of them; not {tuple(image.shape)} {image.dtype}"
+                f"a tensor is ({self.channels_in}, h, w) floats in [-1, 1], or n of them, "
+                f"not {tuple(image.shape)} {image.dtype}"
             )
         made = self.tensor(batch.float())
         return made[0] if single else made

@@ -1,0 +1,100 @@
+"""Facades at 256 with the paper's recipe, stopped once and gone on with: does L1 on `val` fall?
+
+python benchmarks/facades.py DATA [--epochs 2] [--images 100]
+DATA is a facades folder (train/ and val/, photo left, labels right). The run is stopped with SIGINT
+in the middle, and the same command goes on. Writes benchmarks/results/DATE-facades.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from viceversa.build import make_method, resolve
+from viceversa.checkpoint import write_json
+from viceversa.config import merge, read_recipe
+from viceversa.data import Pictures, find
+from viceversa.runtime import Runtime, seed_everything
+from viceversa.translate import Translator
+
+
+def val_l1(translator: Translator, data: Path, count: int) -> float:
+    """Mean absolute error, pixels in [-1, 1], labels -> photo, on the first of the val split."""
+    config = resolve(merge(read_recipe("facades"), {"data": {"preprocess": "resize"}})).data
+    found = find(data, "val", paired=True)
+    assert found is not None
+    pictures = Pictures(found, config, paired=True, seed=0, training=False)
+    errors = []
+    for position in range(min(count, len(pictures))):
+        source, target = pictures.batch([(1, position)])
+        errors.append((translator.tensor(source) - target).abs().mean())
+    return float(torch.stack(errors).mean())
+
+
+def untrained() -> Translator:
+    """A translator with the weights that training begins with."""
+    seed_everything(0)
+    config = resolve(merge(read_recipe("pix2pix-paper"), {"data": {"direction": "ba"}}))
+    return Translator(make_method(config).translators()["ab"], {"channels": [3, 3]}, Runtime("cpu"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--images", type=int, default=100)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "facades"
+        command = [
+            sys.executable, "-c", "from viceversa.cli import main; main()", "train",
+            "pix2pix-paper", str(options.data), "--data.direction", "ba", "--train.run", str(run),
+            "--train.epochs", str(options.epochs), "--train.save_every", "100",
+            "--train.log_every", "50", "--train.sample_every", "400",
+        ]  # fmt: skip
+        errors = {"before training": val_l1(untrained(), options.data, options.images)}
+        began = time.perf_counter()
+        first = subprocess.Popen(command)
+        log = run / "log.jsonl"
+        half = 4 * options.epochs  # lines of 50 images: the middle of the run, for 400 images
+        while first.poll() is None and (not log.exists() or log.read_text().count("\n") < half):
+            time.sleep(1)
+        first.send_signal(signal.SIGINT)
+        stopped = first.wait()
+        assert stopped == 130, f"the stopped run ended with {stopped}"
+        model = run / "ba.safetensors"
+        errors["stopped"] = val_l1(Translator.load(model), options.data, options.images)
+        subprocess.run(command, check=True)
+        errors["finished"] = val_l1(Translator.load(model), options.data, options.images)
+        seconds = time.perf_counter() - began
+    for name, error in errors.items():
+        print(f"L1 on val, {name}: {error:.4f}")
+    falls = errors["before training"] > errors["finished"] < errors["stopped"]
+    print("L1 falls" if falls else "L1 does NOT fall")
+    write_json(
+        Path(__file__).parent / "results" / f"{date.today().isoformat()}-facades.json",
+        {
+            "date": date.today().isoformat(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
+            "torch": torch.__version__,
+            "recipe": "pix2pix-paper, labels -> photo, 256 px",
+            "epochs": options.epochs,
+            "val_images": options.images,
+            "seconds": round(seconds),
+            "l1": errors,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
