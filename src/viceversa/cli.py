@@ -33,8 +33,8 @@ def train(
     """Train a translator, or go on training: viceversa train RECIPE [DATA] [--section.key value].
 
     RECIPE is a packaged recipe or preset (viceversa show lists them) or a TOML file, DATA the
-    folder of images. The same command again goes on from the last checkpoint. `viceversa train RECIPE
-    --help` shows every option there is with it, `viceversa show RECIPE` their values.
+    folder of images. The same command again goes on from the last checkpoint. `viceversa train
+    RECIPE --help` shows every option there is with it, `viceversa show RECIPE` their values.
     """
     config = train_settings(recipe, words)
     if config is None:

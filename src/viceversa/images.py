@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +39,30 @@ def read(path: str | Path, channels: int = 3) -> Pixels:
     1 channel is luminance, 3 are RGB; transparency is laid over white; palettes and CMYK become
     RGB. Raises UserError for what is no image, is damaged, or has more than 8 bits.
     """
+    with _opened(Path(path)) as image:
+        return from_pil(ImageOps.exif_transpose(image), channels)
+
+
+def size(path: Path) -> tuple[int, int]:
+    """(height, width) of a file, upright, from its header alone. Raises UserError as `read`."""
+    with _opened(path) as image:
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An 8-bit image file; whatever is wrong with it becomes a UserError that names it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                if image.mode not in EIGHT_BIT or _deep(image, Path(path)):
+                if image.mode not in EIGHT_BIT or _deep(image, path):
                     raise UserError(
                         f"{path} has more than 8 bits per channel; reading it as 8 would clip it, "
                         "so convert it to 8 bits first"
                     )
-                return from_pil(ImageOps.exif_transpose(image), channels)
+                yield image
     except UnidentifiedImageError:
         raise UserError(f"{path} is not an image that can be read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

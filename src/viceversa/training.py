@@ -132,6 +132,10 @@ class Run:
         try:
             while self.epoch <= self.train.epochs:
                 self._train_epoch(report)
+        except UserError:  # a bad image: what was learnt until then is kept
+            if self.images > self.saved and self.batch % self.train.accumulate == 0:
+                self.save()
+            raise
         finally:
             report.close()
         self.save()

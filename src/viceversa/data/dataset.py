@@ -54,9 +54,6 @@ class Pictures(Dataset[tuple[Pixels, Pixels]]):
         from_a = self.config.direction == "ab"
         one = self.picture("a" if from_a else "b", source)
         two = self.picture("b" if from_a else "a", target)
-        if self.paired and one.shape[:2] != two.shape[:2]:
-            a, b = self.found.a[source], self.found.b[target]
-            raise UserError(f"the pair {a} and {b} are of different sizes")
         return apply(one, self.config, first), apply(two, self.config, second)
 
     def indices(self, epoch: int, position: int) -> tuple[int, int]:
@@ -88,11 +85,6 @@ class Pictures(Dataset[tuple[Pixels, Pixels]]):
         channels = self.config.channels[0 if domain == "a" else 1]
         pixels = read(path, channels)
         if self.found.side_by_side:
-            if pixels.shape[1] < 2 or pixels.shape[1] % 2:
-                raise UserError(
-                    f"{path} is {pixels.shape[1]} pixels wide: two images side by side have an "
-                    "even width"
-                )
             half = pixels.shape[1] // 2
             pixels = pixels[:, :half] if domain == "a" else pixels[:, half:]
         pixels = np.ascontiguousarray(

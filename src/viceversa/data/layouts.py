@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from ..images import files_in
+from ..images import files_in, size
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def find(root: Path, split: str, paired: bool) -> Found | None:
     for folder in joint:
         files = files_in(folder) if folder.is_dir() else []
         if files:
+            _check_halves(files)
             where = folder.relative_to(root.parent)
             return Found(f"side-by-side files in {where}", tuple(files), tuple(files), True)
     if split == "train":
@@ -62,6 +63,9 @@ def _two_folders(a: Path, b: Path, root: Path, paired: bool) -> Found:
     files_a, files_b = files_in(a), files_in(b)
     if paired:
         files_a, files_b = _pair(files_a, files_b, a, b)
+    else:
+        for file in (*files_a, *files_b):
+            size(file)  # what is no image is told now, not hours later
     names = f"{a.relative_to(root.parent)} and {b.relative_to(root.parent)}"
     layout = f"pairs by name in {names}" if paired else f"folders {names}"
     return Found(layout, tuple(files_a), tuple(files_b), False)
@@ -90,4 +94,22 @@ def _pair(
             f"{first}{more}; rename or move them"
         )
     names = sorted(stems[0])
+    for name in names:
+        (height, width), (other_height, other_width) = size(stems[0][name]), size(stems[1][name])
+        if (height, width) != (other_height, other_width):
+            raise UserError(
+                f"the pair {stems[0][name]} ({width}x{height}) and {stems[1][name]} "
+                f"({other_width}x{other_height}) is of different sizes; a pair must match pixel "
+                "by pixel"
+            )
     return [stems[0][n] for n in names], [stems[1][n] for n in names]
+
+
+def _check_halves(files: list[Path]) -> None:
+    """Two images side by side have an even width. Reads headers alone."""
+    for file in files:
+        _, width = size(file)
+        if width % 2:
+            raise UserError(
+                f"{file} is {width} pixels wide: two images side by side have an even width"
+            )
