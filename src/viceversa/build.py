@@ -23,7 +23,7 @@ REGISTRIES: dict[str, Mapping[str, tuple[Any, Any]]] = {
 @dataclass(frozen=True)
 class TrainConfig:
     run: str = ""
-    """The run's folder; empty is runs/RECIPE. Where it holds a run, that run goes on."""
+    """The run's folder; empty is runs/RECIPE (from Python runs/METHOD). A run in it goes on."""
     epochs: int = 200
     """How often to go through the data."""
     schedule: Literal["constant", "linear", "linear-paper", "cosine", "step"] = "linear"
@@ -55,7 +55,7 @@ class TrainConfig:
     sample_every: int = 2000
     """Images between two sample grids."""
     save_every: int = 5000
-    """Images between two checkpoints; the end of an epoch that is longer ago saves too."""
+    """Images between two checkpoints."""
     samples: int = 6
     """Images in a sample grid, always the same ones."""
 

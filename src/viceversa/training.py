@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -103,7 +107,7 @@ class Run:
         if not config.data.path:
             raise UserError("there is no data folder to train on; name it behind the recipe")
         self.config, self.train = config, config.train
-        self.folder = Path(config.train.run)
+        self.folder = Path(config.train.run or f"runs/{config.name('method')}")
         self.state_file = self.folder / "checkpoints" / "latest.pt"
         self.paired = config.name("method") in PAIRED
         seed_everything(config.train.seed)
@@ -120,6 +124,7 @@ class Run:
         self.optimizers = make_optimizers(self.method, config.train, self.runtime)
         self.epoch, self.batch, self.images = 1, 0, 0
         self.saved = 0  # images at the last checkpoint
+        self.stopping: list[int] = []  # signals that asked for an end
 
     def go(self) -> None:
         """Train to the end, from the checkpoint where there is one."""
@@ -130,8 +135,9 @@ class Run:
         if not self.images:
             report.samples(self.samples())
         try:
-            while self.epoch <= self.train.epochs:
-                self._train_epoch(report)
+            with _asked_to_stop() as self.stopping:
+                while self.epoch <= self.train.epochs:
+                    self._train_epoch(report)
         except UserError:  # a bad image: what was learnt until then is kept
             if self.images > self.saved and self.batch % self.train.accumulate == 0:
                 self.save()
@@ -166,9 +172,11 @@ class Run:
                 report.samples(self.samples())
             if self.batch == count:
                 self.epoch, self.batch = self.epoch + 1, 0
-            due = self.images // train.save_every > self.saved // train.save_every
+            due = self.stopping or _crossed(self.saved, self.images, train.save_every)
             if due and part == parts - 1 and self.epoch <= train.epochs:
                 self.save()
+                if self.stopping:
+                    raise KeyboardInterrupt
 
     @torch.no_grad()
     def samples(self) -> list[list[Tensor]]:
@@ -184,14 +192,13 @@ class Run:
             source, target = (
                 to_tensor(side)[None].to(self.runtime.device) for side in self.shown[1, position]
             )
+            row = [source, fake := copies["ab"](source)]
             if self.paired:
-                rows.append([source[0], copies["ab"](source)[0], target[0]])
-                continue
-            fake_b, fake_a = copies["ab"](source), copies["ba"](target)
-            rows.append([
-                source[0], fake_b[0], copies["ba"](fake_b)[0],
-                target[0], fake_a[0], copies["ab"](fake_a)[0],
-            ])  # fmt: skip
+                row.append(target)
+            elif "ba" in copies:
+                row += [copies["ba"](fake), target, back := copies["ba"](target)]
+                row.append(copies["ab"](back))
+            rows.append([image[0] for image in row])
         return rows
 
     def save(self) -> None:
@@ -298,6 +305,32 @@ def start_from(method: Method, config: RunConfig, path: Path) -> None:
                 f"{' and '.join(translators)}"
             )
         fit_weights(translators[header["direction"]], read_weights(file), file)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """A list that SIGINT and SIGTERM fill, so that a step is finished before the run ends.
+
+    A second signal does what it did before. Outside the main thread nothing can be caught.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(number)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+    for kind in before:
+        signal.signal(kind, ask)
+    try:
+        yield asked
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def _crossed(before: int, after: int, every: int) -> bool:

@@ -70,7 +70,8 @@ def _why_not(network: nn.Module, channels: int, height: int, width: int, batch: 
 
 def _multiple(network: nn.Module) -> int:
     """What a network's height and width must be multiples of; 1 where it takes any."""
-    return int(network.multiple) if isinstance(network, UNet | GDLUNet | ResNet) else 1
+    generators = tuple(kind for kind, _ in GENERATORS.values())
+    return int(network.multiple) if isinstance(network, generators) else 1
 
 
 def use_policy(network: nn.Module, statistics: Statistics = "image", dropout: bool = False) -> None:

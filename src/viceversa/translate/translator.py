@@ -80,9 +80,9 @@ class Translator:
     def tensor(self, images: Tensor) -> Tensor:
         """(n, channels in, h, w) in [-1, 1] -> (n, channels out, h, w): padded, cropped back."""
         height, width = images.shape[2:]
+        images = images.to(self.runtime.device)
         for dim in (2, 3):
             images = _reflected(images, dim, self.multiple, self.smallest)
-        images = images.to(self.runtime.device)
         if self.policy == "paper":
             made = torch.cat([self._noisy(one) for one in torch.split(images, 1)])
         else:
@@ -122,7 +122,7 @@ def _reflected(images: Tensor, dim: int, multiple: int, smallest: int) -> Tensor
     wanted = max(smallest, -(-size // multiple) * multiple)
     if wanted == size:
         return images
-    index = torch.arange(wanted)
+    index = torch.arange(wanted, device=images.device)
     if size == 1:
         return images.index_select(dim, torch.zeros_like(index))
     index = index % (2 * size - 2)

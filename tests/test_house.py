@@ -1,0 +1,144 @@
+"""The house rules that a machine can check, over the source of the package (docs: DESIGN.md)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import viceversa
+
+SOURCE = Path(viceversa.__file__).parent
+FILES = {
+    ".".join(["viceversa", *path.relative_to(SOURCE).with_suffix("").parts]): path
+    for path in sorted(SOURCE.rglob("*.py"))
+}
+
+
+def dotted(module: str, text: str) -> Iterator[str]:
+    """Everything a source names: its imports, and its names and attributes, in full.
+
+    `from torch import optim as o; o.Adam` names torch.optim and torch.optim.Adam.
+    """
+    tree = ast.parse(text)
+    known: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+                if alias.asname:
+                    known[alias.asname] = alias.name
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield f"{origin}.{alias.name}"
+                known[alias.asname or alias.name] = f"{origin}.{alias.name}"
+    for node in ast.walk(tree):
+        parts: list[str] = []
+        inner: ast.AST = node
+        while isinstance(inner, ast.Attribute):
+            parts.insert(0, inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name):
+            yield ".".join([known.get(inner.id, inner.id), *parts])
+
+
+def within(name: str, *roots: str) -> bool:
+    return any(name == root or name.startswith(root + ".") for root in roots)
+
+
+def ours(*names: str) -> tuple[str, ...]:
+    return tuple(f"viceversa.{name}" for name in names)
+
+
+def only(*names: str) -> Callable[[str], bool]:
+    return lambda used: within(used, "viceversa") and not within(used, *ours(*names))
+
+
+def never(*names: str) -> Callable[[str], bool]:
+    return lambda used: within(used, *names)
+
+
+def inside(*names: str) -> Callable[[str], bool]:
+    return lambda module: within(module, *ours(*names))
+
+
+def outside(*names: str) -> Callable[[str], bool]:
+    return lambda module: not within(module, *ours(*names))
+
+
+# rule -> (the modules it binds, what they must not name, a module and a source that break it)
+Rule = tuple[Callable[[str], bool], Callable[[str], bool], str, str]
+RULES: dict[str, Rule] = {
+    "networks know nothing else of ours": (
+        inside("networks"), only("networks"), "networks.x", "from ..losses import l1"),
+    "losses know nothing else of ours": (
+        inside("losses"), only("losses"), "losses", "from .networks import UNet"),
+    "methods know only networks, losses and each other": (
+        inside("methods"), only("methods", "networks", "losses"), "methods.x",
+        "from .. import training"),
+    "methods know no optimizer, process or command line": (
+        inside("methods"),
+        never("torch.optim", "torch.distributed", "torch.amp", "os", "argparse"),
+        "methods.x", "import torch as t\nt.optim.Adam"),
+    "translation needs nothing of training": (
+        inside("translate"), never(*ours("methods", "training", "data", "build")), "translate.x",
+        "def f():\n    from ..build import resolve"),
+    "runtime alone knows processes and the environment": (
+        outside("runtime"), never("torch.distributed", "os.environ", "os.getenv"), "data.x",
+        "from os import environ as e\ne['X']"),
+    "checkpoint alone reads and writes weights": (
+        outside("checkpoint"), never("torch.save", "torch.load", "safetensors"), "training",
+        "import torch\ntorch.load('x')"),
+    "cli and report alone print": (
+        outside("cli", "report"), never("print"), "data.x", "print('x')"),
+    "cli alone ends the process": (
+        outside("cli"), never("sys.exit", "SystemExit", "exit", "quit", "os._exit"), "report",
+        "import sys\nsys.exit(1)"),
+    "config knows no torch": (
+        inside("config"), never("torch", "numpy"), "config", "from torch import Tensor"),
+}  # fmt: skip
+LIMITS = {"methods.pix2pix": 105, "methods.cyclegan": 105}
+
+
+def broken(rule: str, module: str, text: str) -> list[str]:
+    binds, forbidden, *_ = RULES[rule]
+    return [used for used in dotted(module, text) if forbidden(used)] if binds(module) else []
+
+
+def too_long(module: str, text: str) -> bool:
+    return len(text.splitlines()) > LIMITS.get(module.removeprefix("viceversa."), 300)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_source_keeps_the_rule(rule: str) -> None:
+    bound = [module for module in FILES if RULES[rule][0](module)]
+    assert bound, "the rule binds no module: has one been renamed?"
+    assert {m: found for m in bound if (found := broken(rule, m, FILES[m].read_text()))} == {}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_finds_a_breach(rule: str) -> None:
+    *_, module, source = RULES[rule]
+    assert broken(rule, f"viceversa.{module}", source)
+
+
+def test_files_are_short() -> None:
+    assert {f"viceversa.{name}" for name in LIMITS} <= FILES.keys()
+    lengths = {m: len(p.read_text().splitlines()) for m, p in FILES.items()}
+    assert {m: lengths[m] for m, path in FILES.items() if too_long(m, path.read_text())} == {}
+
+
+def test_long_files_are_found() -> None:
+    assert too_long("viceversa.report", "x\n" * 301) and not too_long("viceversa.x", "x\n" * 300)
+    assert too_long("viceversa.methods.pix2pix", "x\n" * 106)
+
+
+def test_settings_and_the_command_load_without_torch() -> None:
+    code = "import sys, viceversa.cli, viceversa.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,129 @@
+"""Losses by hand, the gradient penalty, and the pool's exchange rule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from viceversa.losses import GAN_LOSSES, History, gradient_penalty, l1
+from viceversa.methods import Pix2Pix
+
+LOGITS = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("name", "real", "fake", "fool"),
+    [
+        ("bce", 0.6380888942, 1.1380888942, 0.6380888942),
+        ("lsgan", 1.75, 1.75, 1.75),
+        ("hinge", (2 + 0.5 + 0) / 3, (0 + 1.5 + 3) / 3, -0.5),
+        ("wgan-gp", -0.5, 0.5, -0.5),
+    ],
+)
+def test_values_by_hand(name: str, real: float, fake: float, fool: float) -> None:
+    loss = GAN_LOSSES[name]
+    assert float(loss.real(LOGITS)) == pytest.approx(real, abs=1e-9)
+    assert float(loss.fake(LOGITS)) == pytest.approx(fake, abs=1e-9)
+    assert float(loss.fool(LOGITS)) == pytest.approx(fool, abs=1e-9)
+
+
+def test_bce_at_zero_is_ln_2() -> None:
+    assert float(GAN_LOSSES["bce"].real(torch.zeros(3))) == pytest.approx(math.log(2), abs=1e-7)
+
+
+@pytest.mark.parametrize("name", GAN_LOSSES)
+def test_half_precision_is_averaged_in_full(name: str) -> None:
+    logits = torch.full((100_000,), 0.3).bfloat16()
+    value = GAN_LOSSES[name].real(logits)
+    assert value.dtype == torch.float32
+    assert float(value) == pytest.approx(float(GAN_LOSSES[name].real(logits.double())), rel=1e-4)
+
+
+def test_l1_by_hand() -> None:
+    assert float(l1(torch.tensor([1.0, -1.0]), torch.tensor([0.5, 1.0]))) == 1.25
+
+
+class Linear(nn.Module):
+    def __init__(self, slope: float):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(slope))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.slope * x).flatten(1).sum(1, keepdim=True)
+
+
+def test_gradient_penalty_of_a_known_slope() -> None:
+    judge = Linear(0.5)  # 4 pixels: the gradient is (0.5, 0.5, 0.5, 0.5), its length 1
+    images = torch.randn(3, 1, 2, 2)
+    assert float(gradient_penalty(judge, images, -images).detach()) == pytest.approx(0, abs=1e-9)
+    judge = Linear(2.0)  # length 4, so (4 - 1)^2; its derivative 2 * 3 * 2
+    penalty = gradient_penalty(judge, images, -images)
+    assert float(penalty.detach()) == pytest.approx(9)
+    penalty.backward()
+    assert float(judge.slope.grad or 0) == pytest.approx(12)
+
+
+def test_the_penalty_is_really_applied() -> None:
+    def d_losses(name: Any) -> dict[str, torch.Tensor]:
+        method = Pix2Pix(
+            Pix2Pix.Config(gan_loss=name), (1, 1),
+            lambda i, o: nn.Conv2d(i, o, 1), lambda i: nn.Conv2d(i, 1, 1),
+        )  # fmt: skip
+        player, losses = next(method.step((torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4))))
+        assert player == "discriminator"
+        if "d_penalty" in losses:
+            (gradient,) = torch.autograd.grad(losses["d_penalty"], [method.d_b.weight])  # type: ignore[list-item]
+            assert float(gradient.abs().sum()) > 0
+        return losses
+
+    assert float(d_losses("wgan-gp")["d_penalty"].detach()) > 0
+    assert "d_penalty" not in d_losses("lsgan")
+
+
+def numbered(first: int, count: int) -> torch.Tensor:
+    return torch.arange(first, first + count, dtype=torch.float32).view(-1, 1, 1, 1)
+
+
+def test_pool_fills_then_exchanges() -> None:
+    torch.manual_seed(0)
+    pool = History(50)
+    assert torch.equal(pool(numbered(0, 30)), numbered(0, 30))
+    assert torch.equal(pool(numbered(30, 20)), numbered(30, 20))
+    assert torch.equal(pool.images, numbered(0, 50))
+    old = 0
+    for number in range(50, 4050):
+        before = pool.images.clone()
+        out = pool(numbered(number, 1))
+        if float(out) == number:
+            assert torch.equal(pool.images, before)  # passes, and leaves no trace
+        else:
+            old += 1
+            place = (before == out).flatten().nonzero().item()
+            assert float(pool.images[int(place)]) == number
+            assert int((pool.images != before).sum()) == 1
+    assert 1850 < old < 2150
+
+
+def test_pool_is_state() -> None:
+    pool = History(5)
+    pool(numbered(0, 4))
+    fresh = History(5)
+    fresh.load_state_dict(pool.state_dict())
+    torch.manual_seed(1)
+    one = [float(pool(numbered(n, 1))) for n in range(10, 40)]
+    torch.manual_seed(1)
+    assert [float(fresh(numbered(n, 1))) for n in range(10, 40)] == one
+
+
+def test_pool_corners() -> None:
+    fakes = numbered(0, 3).requires_grad_()
+    assert torch.equal(History(0)(fakes), fakes)
+    assert not History(0)(fakes).requires_grad
+    pool = History(2)
+    assert not pool(fakes).requires_grad
+    with pytest.raises(ValueError, match="one size"):
+        pool(torch.zeros(1, 1, 2, 2))
