@@ -380,6 +380,20 @@ def test_exif_orientation_turns_upright(tmp_path: Path, orientation: int) -> Non
     assert size(path) == (6, 4)
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+def test_a_size_is_read_upright_and_from_the_header_alone(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    path = tmp_path / f"x.{suffix}"
+    for orientation, expected in ((1, (60, 40)), (6, (40, 60))):
+        exif[0x0112] = orientation
+        Image.fromarray(noise(0, 60, 40)).save(path, exif=exif)
+        assert size(path) == read(path).shape[:2] == expected
+    Image.fromarray(noise(0, 60, 40)).save(path)
+    if suffix in ("png", "jpg"):  # the others keep what they are at the end of the file
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert size(path) == (60, 40)
+
+
 def test_palettes_become_rgb(tmp_path: Path) -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 200, 100, 50, 0, 255, 0])

@@ -11,7 +11,7 @@ from torch import nn
 
 from viceversa.build import TrainConfig
 from viceversa.schedules import SCHEDULES
-from viceversa.training import set_rates
+from viceversa.update import set_rates
 
 
 def rates(epochs: int = 200, **train: Any) -> dict[str, list[float]]:

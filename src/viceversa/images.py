@@ -46,7 +46,8 @@ def read(path: str | Path, channels: int = 3) -> Pixels:
 def size(path: Path) -> tuple[int, int]:
     """(height, width) of a file, upright, from its header alone. Raises UserError as `read`."""
     with _opened(path) as image:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        # Pillow's own getexif for PNG would decode the whole image.
+        turned = Image.Image.getexif(image).get(0x0112, 1) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 

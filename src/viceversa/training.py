@@ -1,19 +1,14 @@
-"""`update`, one step of any method, and the loop around it."""
+"""A run: the loop around `update`, its samples, its checkpoint and its files."""
 
 from __future__ import annotations
 
 import copy
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .build import RunConfig, TrainConfig, make_method, model_files, on_disk
+from .build import RunConfig, make_method, model_files, on_disk
 from .checkpoint import (
     fit_weights,
     load_state,
@@ -26,78 +21,11 @@ from .checkpoint import (
 from .data import Pictures, batches, find
 from .errors import UserError
 from .images import to_tensor
-from .methods import PAIRED, Batch, Method
+from .methods import PAIRED, Method
 from .networks import check_size, use_policy
 from .report import Report, say
-from .runtime import Runtime, random_state, restore_random_state, seed_everything
-from .schedules import SCHEDULES
-
-Optimizers = dict[str, torch.optim.Optimizer]
-
-
-def update(
-    method: Method,
-    batch: Batch,
-    optimizers: Optimizers,
-    runtime: Runtime,
-    clip: float = 0.0,
-    part: int = 0,
-    parts: int = 1,
-) -> dict[str, Tensor]:
-    """One step of any method on one batch; the losses come back detached, still on the device.
-
-    At each turn the method takes, its losses are minimised over that player's weights alone. With
-    `parts` > 1 this is micro-batch `part` of so many: gradients add up, each with its share, and
-    players step at the last (earlier ones see the other player as it was).
-    """
-    seen: dict[str, Tensor] = {}
-    turns = method.step(batch)
-    players = method.players()
-    while True:
-        with runtime.autocast():
-            turn = next(turns, None)
-        if turn is None:
-            return seen
-        player, losses = turn
-        seen |= {name: loss.detach() for name, loss in losses.items()}
-        if player is None:
-            continue
-        weights = list(chain.from_iterable(network.parameters() for network in players[player]))
-        if part == 0:
-            optimizers[player].zero_grad(set_to_none=True)
-        (torch.stack(list(losses.values())).sum() / parts).backward(  # type: ignore[no-untyped-call]
-            inputs=weights
-        )
-        if part == parts - 1:
-            if clip:
-                nn.utils.clip_grad_norm_(weights, clip)
-            optimizers[player].step()
-
-
-def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:
-    """Adam for each player, at its own rate. Raises UserError for a player there is not."""
-    players = method.players()
-    for name in config.player_lr:
-        if name not in players:
-            raise UserError(f"train.player_lr has {name!r}; the players are {', '.join(players)}")
-    return {
-        player: runtime.optimizer(
-            list(chain.from_iterable(network.parameters() for network in networks)),
-            config.player_lr.get(player, config.lr),
-            config.betas,
-        )
-        for player, networks in players.items()
-    }
-
-
-def set_rates(optimizers: Optimizers, config: TrainConfig, epoch: int) -> float:
-    """Each player's rate for an epoch (from 1); returns that of `train.lr`."""
-    decay_epochs = round(config.decay * config.epochs)
-    factor = SCHEDULES[config.schedule](epoch, config.epochs, decay_epochs)
-    for player, optimizer in optimizers.items():
-        for group in optimizer.param_groups:
-            group["lr"] = config.player_lr.get(player, config.lr) * factor
-    return config.lr * factor
+from .runtime import Runtime, asked_to_stop, random_state, restore_random_state, seed_everything
+from .update import make_optimizers, set_rates, update
 
 
 class Run:
@@ -135,7 +63,7 @@ class Run:
         if not self.images:
             report.samples(self.samples())
         try:
-            with _asked_to_stop() as self.stopping:
+            with asked_to_stop() as self.stopping:
                 while self.epoch <= self.train.epochs:
                     self._train_epoch(report)
         except UserError:  # a bad image: what was learnt until then is kept
@@ -274,9 +202,10 @@ class Run:
             for name, network in self.method.translators().items():
                 one = source if name == "ab" else target
                 check_size(network, one.shape[2], one.shape[0], one.shape[1], batch)
-            for network, wants_pair in self.method.judges().values():
-                channels = target.shape[2] + (source.shape[2] if wants_pair else 0)
-                check_size(network, channels, target.shape[0], target.shape[1], batch)
+            for domain, (network, wants_pair) in self.method.judges().items():
+                one, other = (source, target) if domain == "a" else (target, source)
+                channels = one.shape[2] + (other.shape[2] if wants_pair else 0)
+                check_size(network, channels, one.shape[0], one.shape[1], batch)
         except ValueError as error:
             raise UserError(
                 f"{error} (data.crop_size and data.preprocess decide the size, "
@@ -305,32 +234,6 @@ def start_from(method: Method, config: RunConfig, path: Path) -> None:
                 f"{' and '.join(translators)}"
             )
         fit_weights(translators[header["direction"]], read_weights(file), file)
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
-    """A list that SIGINT and SIGTERM fill, so that a step is finished before the run ends.
-
-    A second signal does what it did before. Outside the main thread nothing can be caught.
-    """
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: object) -> None:
-        asked.append(number)
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-
-    for kind in before:
-        signal.signal(kind, ask)
-    try:
-        yield asked
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 def _crossed(before: int, after: int, every: int) -> bool:

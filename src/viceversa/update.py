@@ -1,0 +1,81 @@
+"""One step of any method, and the optimizers that take it."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from .build import TrainConfig
+from .errors import UserError
+from .methods import Batch, Method
+from .runtime import Runtime
+from .schedules import SCHEDULES
+
+Optimizers = dict[str, torch.optim.Optimizer]
+
+
+def update(
+    method: Method,
+    batch: Batch,
+    optimizers: Optimizers,
+    runtime: Runtime,
+    clip: float = 0.0,
+    part: int = 0,
+    parts: int = 1,
+) -> dict[str, Tensor]:
+    """One step of any method on one batch; the losses come back detached, still on the device.
+
+    At each turn the method takes, its losses are minimised over that player's weights alone. With
+    `parts` > 1 this is micro-batch `part` of so many: gradients add up, each with its share, and
+    players step at the last (earlier ones see the other player as it was).
+    """
+    seen: dict[str, Tensor] = {}
+    turns = method.step(batch)
+    players = method.players()
+    while True:
+        with runtime.autocast():
+            turn = next(turns, None)
+        if turn is None:
+            return seen
+        player, losses = turn
+        seen |= {name: loss.detach() for name, loss in losses.items()}
+        if player is None:
+            continue
+        weights = list(chain.from_iterable(network.parameters() for network in players[player]))
+        if part == 0:
+            optimizers[player].zero_grad(set_to_none=True)
+        (torch.stack(list(losses.values())).sum() / parts).backward(  # type: ignore[no-untyped-call]
+            inputs=weights
+        )
+        if part == parts - 1:
+            if clip:
+                nn.utils.clip_grad_norm_(weights, clip)
+            optimizers[player].step()
+
+
+def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:
+    """Adam for each player, at its own rate. Raises UserError for a player there is not."""
+    players = method.players()
+    for name in config.player_lr:
+        if name not in players:
+            raise UserError(f"train.player_lr has {name!r}; the players are {', '.join(players)}")
+    return {
+        player: runtime.optimizer(
+            list(chain.from_iterable(network.parameters() for network in networks)),
+            config.player_lr.get(player, config.lr),
+            config.betas,
+        )
+        for player, networks in players.items()
+    }
+
+
+def set_rates(optimizers: Optimizers, config: TrainConfig, epoch: int) -> float:
+    """Each player's rate for an epoch (from 1); returns that of `train.lr`."""
+    decay_epochs = round(config.decay * config.epochs)
+    factor = SCHEDULES[config.schedule](epoch, config.epochs, decay_epochs)
+    for player, optimizer in optimizers.items():
+        for group in optimizer.param_groups:
+            group["lr"] = config.player_lr.get(player, config.lr) * factor
+    return config.lr * factor
