@@ -46,8 +46,9 @@ def read(path: str | Path, channels: int = 3) -> Pixels:
 def size(path: Path) -> tuple[int, int]:
     """(height, width) of a file, upright, from its header alone. Raises UserError as `read`."""
     with _opened(path) as image:
-        # Pillow's own getexif for PNG would decode the whole image.
+        # Pillow's getexif for PNG would decode the whole image; a TIFF's size is upright already.
         turned = Image.Image.getexif(image).get(0x0112, 1) in (5, 6, 7, 8)
+        turned = turned and not isinstance(image, TiffImageFile)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
