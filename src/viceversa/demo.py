@@ -39,10 +39,9 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
     began = time.perf_counter()
     train(config)
     say(f"\ntrained in {time.perf_counter() - began:.0f} s")
-    opened = {split: find(data, split, paired=True) for split in ("train", "test")}
     paired = which == "pix2pix"
-    if not paired:
-        opened["train"] = find(data, "train", paired=False)
+    # Held-out images lie in pairs even where training has none: the truth to judge by.
+    opened = {"train": find(data, "train", paired), "test": find(data, "test", paired=True)}
     sets = {
         split: _whole(Pictures(found, config.data, paired, seed, training=False))
         for split, found in opened.items()
