@@ -1,7 +1,7 @@
 """The two demos, three seeds each: test errors beside their baselines, and the time they took.
 
 python benchmarks/demo.py [--seeds 3] [--which pix2pix cyclegan]
-Writes benchmarks/results/DATE-demo.json.
+Writes benchmarks/results/DATE-demo-WHICH.json.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def main() -> None:
     results: dict[str, object] = {
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
+        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

@@ -37,6 +37,7 @@ class Pictures(Dataset[tuple[Pixels, Pixels]]):
         if config.direction == "ba":
             self.lengths = self.lengths[::-1]
         self._kept: dict[tuple[str, int], Pixels] = {}
+        self._orders: dict[int, NDArray[np.int64]] = {}  # the latest epoch's alone
         self._room = config.cache * 2**20
 
     def __len__(self) -> int:
@@ -68,9 +69,12 @@ class Pictures(Dataset[tuple[Pixels, Pixels]]):
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """A permutation of the source; where the target is larger, it goes round again."""
-        rng = np.random.default_rng((self.seed, ORDER, epoch))
-        rounds = -(-len(self) // self.lengths[0])
-        return np.concatenate([rng.permutation(self.lengths[0]) for _ in range(rounds)])
+        if epoch not in self._orders:
+            rng = np.random.default_rng((self.seed, ORDER, epoch))
+            rounds = -(-len(self) // self.lengths[0])
+            order = np.concatenate([rng.permutation(self.lengths[0]) for _ in range(rounds)])
+            self._orders = {epoch: order}
+        return self._orders[epoch]
 
     def path(self, domain: str, index: int) -> Path:
         """The file an image comes from."""
