@@ -1,0 +1,37 @@
+"""Pictures as numbers. What is named here knows no torch; `tensors` brings pixels to [-1, 1]."""
+
+from .files import (
+    MOST_PIXELS,
+    SUFFIXES,
+    Header,
+    Pixels,
+    decode,
+    fit_bands,
+    from_pil,
+    read,
+    read_header,
+    resize,
+    size,
+    suffix_for,
+    to_pil,
+    write,
+)
+from .sources import Source
+
+__all__ = [
+    "MOST_PIXELS",
+    "SUFFIXES",
+    "Header",
+    "Pixels",
+    "Source",
+    "decode",
+    "fit_bands",
+    "from_pil",
+    "read",
+    "read_header",
+    "resize",
+    "size",
+    "suffix_for",
+    "to_pil",
+    "write",
+]

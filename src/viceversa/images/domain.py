@@ -1,0 +1,112 @@
+"""What the pictures of a domain are, and how their numbers become values from -1 to 1."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from ..errors import UserError
+
+WHOLE = ("uint8", "uint16", "int16")
+Kind = Literal["image", "labels", "lab-l", "lab-ab"]
+
+
+@dataclass(frozen=True)
+class DomainConfig:
+    kind: Kind = "image"
+    """Images, maps of classes, or the lightness (lab-l) or the colours (lab-ab) of photos."""
+    channels: int = 3
+    """Bands of an image: 1 grey, 3 RGB, 4 with alpha, or as many as its files have."""
+    range: str | tuple[float, ...] = "dtype"
+    """Values that become -1 and 1: dtype, minmax, percentiles, or two numbers: 0,65535."""
+    percentiles: tuple[float, float] = (0.1, 99.9)
+    """Which percentiles of the training images `percentiles` takes, band by band."""
+    classes: tuple[str, ...] = ()
+    """Colours of a label map, #rrggbb, one a class."""
+    ids: int = 0
+    """Classes of a label map whose pixels are numbers from 0."""
+    tolerance: int = 0
+    """How far each channel of a pixel may lie from its class's colour."""
+    resize: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
+    """Filter of resizing; label maps always take the nearest pixel."""
+    pages: str = "refuse"
+    """Files of several pages or frames: refuse, the number of one (from 0), or bands."""
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise UserError(f"a domain's channels start at 1, not {self.channels}")
+        if self.kind == "labels" and bool(self.classes) == bool(self.ids):
+            raise UserError("kind labels needs either classes (colours) or ids (their number)")
+        if self.kind != "labels" and (self.classes or self.ids):
+            raise UserError(f"classes and ids belong to kind labels, not to {self.kind}")
+        if self.pages not in ("refuse", "bands") and not self.pages.isdecimal():
+            raise UserError(f"pages is refuse, bands or a number from 0, not {self.pages!r}")
+        colours = [text for text in self.classes if not re.fullmatch("#[0-9a-fA-F]{6}", text)]
+        if colours:
+            raise UserError(f"a class's colour is #rrggbb, not {colours[0]!r}")
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise UserError(f"percentiles go up, from 0 to 100, not {low} and {high}")
+        self.given()
+
+    def given(self) -> tuple[float, float] | None:
+        """The range where it is given in numbers. Raises UserError where it is neither."""
+        if self.range in ("dtype", "minmax", "percentiles"):
+            return None
+        words = self.range.strip("[] ").split(",") if isinstance(self.range, str) else self.range
+        try:
+            low, high = (float(word) for word in words)
+        except ValueError:
+            raise UserError(
+                f"a range is dtype, minmax, percentiles or two numbers, not {self.range!r}"
+            ) from None
+        if not low < high:
+            raise UserError(f"a range goes up, not from {low} to {high}")
+        return low, high
+
+    @property
+    def bands(self) -> int:
+        """Bands its files are read with."""
+        if self.kind == "image":
+            return self.channels
+        return 1 if self.kind == "labels" and self.ids else 3
+
+    @property
+    def width(self) -> int:
+        """Channels the networks see."""
+        if self.kind == "labels":
+            return len(self.classes) or self.ids
+        return {"image": self.channels, "lab-l": 1, "lab-ab": 2}[self.kind]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain's settings with what its training images settled; kept in every model's header.
+
+    `low` and `high` are, per band, the values that become -1 and 1.
+    """
+
+    config: DomainConfig = field(default_factory=DomainConfig)
+    dtype: str = "uint8"
+    low: tuple[float, ...] = (0.0, 0.0, 0.0)
+    high: tuple[float, ...] = (255.0, 255.0, 255.0)
+
+    def of_dtype(self, dtype: str) -> Domain:
+        """The domain for an image of another depth: its own full range, where that is the rule."""
+        if self.config.kind != "image" or self.config.range != "dtype" or dtype == self.dtype:
+            return self
+        low, high = full_range(dtype)
+        bands = self.config.channels
+        return dataclasses.replace(self, dtype=dtype, low=(low,) * bands, high=(high,) * bands)
+
+
+def full_range(dtype: str) -> tuple[float, float]:
+    """The least and the greatest value of a whole-number type. Raises UserError for another."""
+    if dtype not in WHOLE:
+        raise UserError(f"{dtype} values have no range of their own; give it in numbers")
+    limits = np.iinfo(dtype)
+    return float(limits.min), float(limits.max)

@@ -1,0 +1,47 @@
+"""An image as its domain sees it: the right bands, or the class of each pixel."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ..errors import UserError
+from .domain import DomainConfig
+from .files import MOST_PIXELS, Pixels, read, resize
+from .labels import to_classes
+from .sources import Source
+
+Half = Literal["left", "right"] | None
+
+
+def load(
+    source: Source, config: DomainConfig, half: Half = None, most: int = MOST_PIXELS
+) -> Pixels:
+    """(h, w, bands) as the file has them; of labels (h, w, 1), the number of each pixel's class.
+
+    `half`: of a file with A and B side by side. Raises UserError for what the domain can't hold.
+    """
+    indices = config.kind == "labels" and bool(config.ids)
+    pixels = read(source, None if indices else config.bands, config.pages, indices, most)
+    if half is not None:
+        middle = pixels.shape[1] // 2
+        pixels = pixels[:, :middle] if half == "left" else pixels[:, middle:]
+    return as_domain(pixels, config, source)
+
+
+def as_domain(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
+    """(h, w, bands) as files hold them; of labels (h, w, 1), the number of each pixel's class.
+
+    Raises UserError for an unknown class, and for photos of other than 8 bits where Lab is made.
+    """
+    if config.kind == "labels":
+        return to_classes(pixels, config, name)
+    if config.kind != "image" and pixels.dtype != np.uint8:
+        raise UserError(f"{name} is {pixels.dtype}; {config.kind} takes photos of 8 bits")
+    return pixels
+
+
+def fitted_to(pixels: Pixels, height: int, width: int, config: DomainConfig) -> Pixels:
+    """Resized by the domain's filter; classes are never mixed."""
+    return resize(pixels, height, width, "nearest" if config.kind == "labels" else config.resize)

@@ -1,0 +1,42 @@
+"""Pixels of another size, of any depth and any bands."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UserError
+from .formats.layout import Pixels
+
+FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+}
+
+
+def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -> Pixels:
+    """The same dtype and bands at another size; as it is where it already has the size.
+
+    `resample` is bicubic or bilinear (anti-aliased where it shrinks), or nearest. Integers are
+    rounded and kept within their dtype.
+    """
+    if resample not in FILTERS:
+        raise UserError(f"images are resized by {', '.join(FILTERS)}, not {resample!r}")
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    size, chosen = (width, height), FILTERS[resample]
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+        return np.asarray(Image.fromarray(pixels).resize(size, chosen))
+    # Band by band: Pillow would take the second or fourth of them for transparency.
+    made = np.empty((height, width, pixels.shape[2]), dtype=pixels.dtype)
+    for band in range(pixels.shape[2]):
+        plane = np.ascontiguousarray(pixels[:, :, band])
+        if pixels.dtype != np.uint8:
+            plane = plane.astype(np.float32)
+        scaled = np.asarray(Image.fromarray(plane).resize(size, chosen))
+        if pixels.dtype.kind in "iu" and scaled.dtype.kind == "f":
+            limits = np.iinfo(pixels.dtype)
+            scaled = np.rint(scaled).clip(limits.min, limits.max)
+        made[:, :, band] = scaled
+    return made

@@ -1,0 +1,59 @@
+"""Where an image's bytes lie: in a file, or inside an archive that is read in place."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """One image: the file `path`, or the file `member` inside the archive `path`.
+
+    A member of a tar archive carries where its bytes lie in it (`start`, `length`).
+    """
+
+    path: Path
+    member: str = ""
+    start: int = field(default=-1, compare=False)
+    length: int = field(default=-1, compare=False)
+
+    @property
+    def name(self) -> PurePosixPath:
+        """The name of the image itself, in its archive where it lies in one."""
+        return PurePosixPath(self.member or self.path.as_posix())
+
+    def read(self) -> bytes:
+        """All its bytes. Raises OSError, or zipfile.BadZipFile for a damaged archive."""
+        if not self.member:
+            return self.path.read_bytes()
+        if self.start >= 0:
+            with self.path.open("rb") as archive:
+                archive.seek(self.start)
+                return archive.read(self.length)
+        return _zip(self.path).read(self.member)
+
+    def stamp(self) -> tuple[int, int]:
+        """(size, modification time in ns) of the file, or of the archive that holds it."""
+        status = self.path.stat()
+        return status.st_size, status.st_mtime_ns
+
+    def __str__(self) -> str:
+        """The path as text that any terminal and file can hold."""
+        text = f"{self.path}/{self.member}" if self.member else str(self.path)
+        return printable(text)
+
+
+def printable(text: str) -> str:
+    """A file name with what is not printable (newlines, broken UTF-8) escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+@lru_cache(maxsize=16)
+def _zip(path: Path) -> zipfile.ZipFile:
+    """An open archive; it may be read from many threads at once."""
+    return zipfile.ZipFile(path)

@@ -1,0 +1,151 @@
+"""Numbers of files <-> values in [-1, 1], as a domain says, and sheets of many images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .domain import Domain
+from .files import Pixels
+from .lab import lab_to_rgb, rgb_to_lab
+from .labels import from_classes, palette
+
+Room = Callable[[tuple[int, ...]], Tensor]
+AB = 110.0  # no colour of sRGB has an a or b further from 0
+
+
+def planes(pixels: Pixels) -> Tensor:
+    """(h, w, bands) -> (bands, h, w), a copy."""
+    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
+
+
+def encode(numbers: Tensor, domain: Domain) -> Tensor:
+    """(n, bands, h, w) as `pictures.load` gives them -> (n, channels, h, w) in [-1, 1].
+
+    Images: low -> -1, high -> 1, and what lies beyond is cut off. Labels: 1 in the channel of the
+    pixel's class, -1 in the others. Lab: L from 0 to 100, a and b from -110 to 110.
+    """
+    kind, dtype = domain.config.kind, torch.get_default_dtype()
+    if kind == "labels":
+        one_hot = F.one_hot(numbers[:, 0].long(), domain.config.width)
+        return one_hot.movedim(-1, 1).to(dtype) * 2 - 1
+    if kind != "image":
+        lab = rgb_to_lab(numbers.to(dtype) / 255)
+        return lab[:, :1] / 50 - 1 if kind == "lab-l" else lab[:, 1:] / AB
+    return _scale(domain, numbers.device)(numbers.to(dtype, copy=True))
+
+
+def encode_all(
+    images: Sequence[Tensor], domain: Domain, device: torch.device, room: Room = torch.empty
+) -> Tensor:
+    """`encode` of images (bands, h, w) of one size and type, on the device.
+
+    `room` gives the memory for the result of a shape; memory that was used before is much faster.
+    """
+    if device.type != "cpu" or domain.config.kind != "image":
+        return encode(torch.stack(list(images)).to(device, non_blocking=True), domain)
+    # One image at a time stays in the processor's cache; a whole batch would not.
+    values = room((len(images), *images[0].shape))
+    scale = _scale(domain, device)
+    for image, place in zip(images, values, strict=True):
+        scale(place.copy_(image))
+    return values
+
+
+def _scale(domain: Domain, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Brings values (..., bands, h, w) from low and high to -1 and 1, in place."""
+    spans = [max(high - low, 1e-30) for low, high in zip(domain.low, domain.high, strict=True)]
+    factors = [2 / span for span in spans]
+    summands = [-1 - low * f for low, f in zip(domain.low, factors, strict=True)]
+    cut = domain.config.range != "dtype"  # a type's full range has nothing beyond it
+    if len(set(factors)) == len(set(summands)) == 1:  # one pass instead of two
+        summand, factor = torch.tensor(summands[0], device=device), factors[0]
+
+        def scale(values: Tensor) -> Tensor:
+            torch.add(summand.to(values.dtype), values, alpha=factor, out=values)
+            return values.clamp_(-1, 1) if cut else values
+
+        return scale
+    bands = [torch.tensor(v, device=device)[:, None, None] for v in (factors, summands)]
+
+    def scale_each(values: Tensor) -> Tensor:
+        values.mul_(bands[0]).add_(bands[1])
+        return values.clamp_(-1, 1) if cut else values
+
+    return scale_each
+
+
+def decode(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> list[Pixels]:
+    """(n, channels, h, w) in [-1, 1] -> n images (h, w, bands) as the domain's files hold them.
+
+    `lightness`: the source of a translation, (n, 1, h, w), that colours of Lab are joined to.
+    """
+    kind = domain.config.kind
+    values = values.detach().float().cpu()
+    if kind == "labels":
+        classes = values.argmax(dim=1, keepdim=True).movedim(1, -1).numpy()
+        return [from_classes(one, domain.config) for one in classes]
+    if kind != "image":
+        rgb = (_rgb_of_lab(values, kind, lightness) * 255).round()
+        return list(rgb.to(torch.uint8).movedim(1, -1).contiguous().numpy())
+    low, high = (np.asarray(v, dtype=np.float64) for v in (domain.low, domain.high))
+    share = (values.clamp(-1, 1).movedim(1, -1).numpy().astype(np.float64) + 1) / 2
+    numbers = share * (high - low) + low
+    if domain.dtype != "float32":
+        numbers = numbers.round()
+    return list(numbers.astype(domain.dtype))
+
+
+def shown(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> Tensor:
+    """(n, channels, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1], for the eye.
+
+    Of many bands the first three; of two the first; classes in their colours.
+    """
+    kind = domain.config.kind
+    values = values.detach().float().cpu()
+    if kind == "labels":
+        colours = torch.from_numpy(_colours(domain)).float() / 127.5 - 1
+        return colours[values.argmax(dim=1)].movedim(-1, 1)
+    if kind == "lab-ab":
+        return _rgb_of_lab(values, kind, lightness) * 2 - 1
+    return values[:, :3] if values.shape[1] >= 3 else values[:, :1].repeat(1, 3, 1, 1)
+
+
+def _colours(domain: Domain) -> Pixels:
+    """A colour for each class: its own, or well-spread ones where classes are numbers."""
+    if domain.config.classes:
+        return palette(domain.config)
+    numbers: Pixels = np.arange(domain.config.ids)[:, None] * np.array([[97, 57, 157]]) % 256
+    return numbers.astype(np.uint8)
+
+
+def _rgb_of_lab(values: Tensor, kind: str, lightness: Tensor | None) -> Tensor:
+    """(n, 3, h, w) in [0, 1]."""
+    if kind == "lab-l":
+        lab = torch.cat([(values + 1) * 50, torch.zeros_like(values).repeat(1, 2, 1, 1)], dim=1)
+        return lab_to_rgb(lab)
+    if lightness is None:
+        lightness = torch.zeros_like(values[:, :1])
+    return lab_to_rgb(torch.cat([(lightness.float().cpu() + 1) * 50, values * AB], dim=1))
+
+
+def grid(rows: list[list[Tensor]], gap: int = 2) -> Pixels:
+    """Rows of (3, h, w) images in [-1, 1] as one RGB sheet on white, each in a cell."""
+    cells = [[_eight_bit(image) for image in row] for row in rows]
+    height = max(cell.shape[0] for row in cells for cell in row) + gap
+    width = max(cell.shape[1] for row in cells for cell in row) + gap
+    shape = (height * len(rows) + gap, width * max(map(len, rows)) + gap, 3)
+    sheet = np.full(shape, 255, dtype=np.uint8)
+    for y, row in enumerate(cells):
+        for x, cell in enumerate(row):
+            top, left = y * height + gap, x * width + gap
+            sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    return sheet
+
+
+def _eight_bit(image: Tensor) -> Pixels:
+    return decode(image[None], Domain())[0]

@@ -1,0 +1,169 @@
+"""Numbers of files <-> values in [-1, 1]: ranges, classes, Lab."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from viceversa.config import fill, plain
+from viceversa.errors import UserError
+from viceversa.images import Pixels
+from viceversa.images.domain import Domain, DomainConfig
+from viceversa.images.lab import lab_to_rgb, rgb_to_lab
+from viceversa.images.labels import from_classes, to_classes
+from viceversa.images.pictures import as_domain
+from viceversa.images.tensors import decode, encode, planes, shown
+
+
+def domain(dtype: str, low: float, high: float, channels: int = 1, **config: Any) -> Domain:
+    config = {"range": (low, high), **config}
+    bounds = (low,) * channels, (high,) * channels
+    return Domain(DomainConfig(channels=channels, **config), dtype, *bounds)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [("uint8", 0, 255), ("uint16", 0, 65535), ("int16", -32768, 32767), ("uint16", 100, 4200)],
+)
+def test_every_whole_number_comes_back(dtype: str, low: int, high: int) -> None:
+    numbers = np.arange(low, high + 1).astype(dtype)[None, :, None]
+    of = domain(dtype, low, high)
+    values = encode(planes(numbers)[None], of)
+    assert values.dtype == torch.float32 and values.shape == (1, 1, 1, numbers.size)
+    assert values.flatten()[0] == pytest.approx(-1) and values.flatten()[-1] == pytest.approx(1)
+    back = decode(values, of)[0]
+    assert back.dtype == dtype and np.array_equal(back, numbers)
+
+
+def test_the_middle_of_eight_bits_by_hand() -> None:
+    pixels = np.array([[[0, 51, 255]]], dtype=np.uint8)
+    values = encode(planes(pixels)[None], Domain()).flatten()
+    assert values.tolist() == pytest.approx([-1.0, -0.6, 1.0], abs=1e-6)
+
+
+def test_each_band_has_its_own_range() -> None:
+    of = Domain(DomainConfig(channels=2, range="minmax"), "float32", (0.0, -10.0), (1.0, 10.0))
+    pixels = np.array([[[0.25, 5.0], [2.0, -30.0]]], dtype=np.float32)
+    values = encode(planes(pixels)[None], of)
+    assert values[0, :, 0, 0].tolist() == pytest.approx([-0.5, 0.5])
+    assert values[0, :, 0, 1].tolist() == [1.0, -1.0]  # beyond the range: cut off
+    back = decode(values, of)[0]
+    assert back[0, 0].tolist() == pytest.approx([0.25, 5.0]) and back[0, 1].tolist() == [1.0, -10.0]
+
+
+def test_another_depth_takes_its_own_full_range_where_that_is_the_rule() -> None:
+    eight = Domain()
+    sixteen = eight.of_dtype("uint16")
+    assert sixteen.dtype == "uint16" and sixteen.high == (65535.0,) * 3
+    given = domain("uint8", 0, 200, 3)
+    assert given.of_dtype("uint16") is given
+    with pytest.raises(UserError, match="float32 values have no range"):
+        eight.of_dtype("float32")
+
+
+PALETTE: dict[str, Any] = {"kind": "labels", "classes": ("#000000", "#ff0000", "#00ff80")}
+
+
+def test_colours_become_classes_and_come_back() -> None:
+    config = DomainConfig(**PALETTE)
+    pixels = np.array([[[255, 0, 0], [0, 0, 0]], [[0, 255, 128], [255, 0, 0]]], dtype=np.uint8)
+    classes = to_classes(pixels, config, "x.png")
+    assert classes[:, :, 0].tolist() == [[1, 0], [2, 1]]
+    values = encode(planes(classes)[None], Domain(config))
+    assert values.shape == (1, 3, 2, 2)
+    assert values[0, :, 1, 0].tolist() == [-1, -1, 1]
+    made = decode(values + 0.3 * torch.sin(torch.arange(12.0)).view(1, 3, 2, 2), Domain(config))
+    assert np.array_equal(made[0], pixels)
+    assert torch.equal((shown(values, Domain(config))[0, :, 0, 0] + 1) * 127.5,
+                       torch.tensor([255.0, 0, 0]))  # fmt: skip
+
+
+def test_a_colour_near_a_class_is_one_within_the_tolerance() -> None:
+    pixels = np.array([[[250, 3, 0]]], dtype=np.uint8)
+    assert to_classes(pixels, DomainConfig(**PALETTE, tolerance=5), "x").item() == 1
+    with pytest.raises(UserError, match=r"x\.png holds the colour #fa0300"):
+        to_classes(pixels, DomainConfig(**PALETTE, tolerance=4), "x.png")
+
+
+@pytest.mark.parametrize(("count", "dtype"), [(3, "uint8"), (300, "uint16")])
+def test_numbers_are_classes_up_to_their_count(count: int, dtype: str) -> None:
+    config = DomainConfig(kind="labels", ids=count)
+    pixels = np.array([[[0], [count - 1]]], dtype=dtype)
+    assert np.array_equal(from_classes(to_classes(pixels, config, "x"), config), pixels)
+    with pytest.raises(UserError, match=rf"x\.png holds the class {count}"):
+        to_classes(pixels + np.array(1, dtype), config, "x.png")
+
+
+def test_lab_of_known_colours() -> None:
+    known = {
+        (255, 0, 0): (53.2408, 80.0925, 67.2032),
+        (0, 255, 0): (87.7347, -86.1827, 83.1793),
+        (0, 0, 255): (32.2970, 79.1875, -107.8602),
+        (255, 255, 255): (100.0, 0.0, 0.0),
+        (119, 119, 119): (50.0344, 0.0, 0.0),
+        (0, 0, 0): (0.0, 0.0, 0.0),
+    }
+    rgb = torch.tensor(list(known), dtype=torch.float64).T.view(1, 3, 1, -1) / 255
+    lab = rgb_to_lab(rgb)[0, :, 0].T
+    assert lab.tolist() == [pytest.approx(one, abs=2e-3) for one in known.values()]
+
+
+def colours() -> Pixels:
+    """(64, 64, 3): every sixteenth step of each of red, green and blue."""
+    steps = [*range(0, 256, 17)]
+    return np.array([*itertools.product(steps, repeat=3)], dtype=np.uint8).reshape(64, 64, 3)
+
+
+def test_lab_comes_back_and_stays_within_its_bounds() -> None:
+    rgb = planes(colours())[None].double() / 255
+    lab = rgb_to_lab(rgb)
+    assert (lab_to_rgb(lab) - rgb).abs().max() < 1e-6
+    assert lab[:, 1:].abs().max() < 110
+
+
+def test_lightness_and_colours_join_to_the_picture() -> None:
+    numbers = planes(colours())[None]
+    lightness, colour = (Domain(DomainConfig(kind=kind)) for kind in ("lab-l", "lab-ab"))
+    source, target = encode(numbers, lightness), encode(numbers, colour)
+    assert source.shape == (1, 1, 64, 64) and target.shape == (1, 2, 64, 64)
+    assert max(source.abs().max(), target.abs().max()) <= 1
+    joined = decode(target, colour, source)[0]
+    assert np.abs(joined.astype(int) - colours()).max() <= 1
+    grey = decode(source, lightness)[0]
+    assert np.ptp(grey.astype(int), axis=2).max() <= 1 and np.abs(
+        grey[..., 0].astype(int) - joined[..., 0]).max() > 100  # fmt: skip
+    with pytest.raises(UserError, match=r"x\.png is uint16; lab-l takes photos of 8 bits"):
+        as_domain(colours().astype(np.uint16), lightness.config, "x.png")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channels": 0}, "channels start at 1"),
+        ({"kind": "labels"}, "either classes"),
+        ({"kind": "labels", "ids": 2, "classes": ["#000000"]}, "either classes"),
+        ({"ids": 3}, "belong to kind labels"),
+        ({"kind": "labels", "classes": ["red"]}, "#rrggbb, not 'red'"),
+        ({"range": "mimax"}, "not 'mimax'"),
+        ({"range": [5, 5]}, "goes up"),
+        ({"range": "0,1,2"}, "two numbers"),
+        ({"percentiles": [90, 10]}, "percentiles go up"),
+        ({"pages": "all"}, "pages is refuse"),
+        ({"kind": "image", "resize": "cubic"}, "resize takes one of"),
+    ],
+)
+def test_impossible_domains_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        fill(DomainConfig, settings, "data.b")
+    assert "data.b" in str(caught.value)
+
+
+def test_a_domain_goes_through_plain_values() -> None:
+    config = DomainConfig(channels=2, range="0,5")
+    assert config.given() == (0.0, 5.0)
+    of = Domain(config, "uint16", (0.0, 1.0), (5.0, 6.0))
+    assert fill(Domain, plain(of), "x") == of

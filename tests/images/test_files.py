@@ -1,0 +1,496 @@
+"""What is read as what: a table of modes against known arrays and independent decoders."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from made_by_hand import Array, bmp, chunk, ifds, npy, png, saved, tiff
+from PIL import Image
+
+from viceversa.errors import UserError
+from viceversa.images import Source, decode, fit_bands, from_pil, read, read_header, size
+
+RNG = np.random.default_rng(3)
+RGB = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
+GREY = RGB[:, :, 0]
+ALPHA = RGB[:, :, 1:2]
+DEEP = RNG.integers(0, 65536, (9, 13, 4), dtype=np.uint16)
+COLOURS = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
+Y, X = np.mgrid[0:32, 0:48]
+SMOOTH = np.stack([4 * X + 20, 6 * Y + 30, 2 * (X + Y) + 40], axis=2).astype(np.uint8)
+INKS = np.concatenate([RGB, ALPHA], axis=2)
+
+
+def tif(values: Array, **options: Any) -> bytes:
+    out = io.BytesIO()
+    tifffile.imwrite(out, values, **options)
+    return out.getvalue()
+
+
+def grey(bits: int) -> Array:
+    return RNG.integers(0, 2**bits, (9, 13)).astype(np.uint16 if bits == 16 else np.uint8)
+
+
+def mixed(inks: Array, white: float) -> Array:
+    """CMYK as light, in float64."""
+    left = white - inks.astype(np.float64)
+    return left[:, :, :3] * left[:, :, 3:] / white
+
+
+def over(colours: Array, alpha: Array, white: float) -> Array:
+    share = alpha.astype(np.float64) / white
+    return colours * share + white * (1 - share)
+
+
+G1, G2, G4, G16, I8 = grey(1), grey(2), grey(4), grey(16), GREY % 16
+CMYK_JPEG = saved(Image.fromarray(SMOOTH).convert("CMYK"), "JPEG", quality=95)
+STORED = imagecodecs.jpeg8_decode(CMYK_JPEG).astype(np.float64)  # Adobe's: 255 is no ink
+GAMMA, PROFILE = chunk(b"gAMA", struct.pack(">I", 20000)), chunk(b"sRGB", b"\0")
+CLEAR = chunk(b"tRNS", struct.pack(">HHH", *RGB[0, 0].tolist()))
+KEYED = np.where((RGB[0, 0] == RGB).all(axis=2, keepdims=True), 0, 255).astype(np.uint8)
+PALETTE_CHUNK, TABLE16 = chunk(b"PLTE", COLOURS.tobytes()), (COLOURS.T.astype(np.uint16) * 257)
+FAINT = chunk(b"tRNS", bytes(range(256)))
+WEBP, SMOOTH_JPEG = (saved(Image.fromarray(SMOOTH), k, quality=90) for k in ("WEBP", "JPEG"))
+JPEG_IN_TIFF = ifds([{
+    256: ("I", 48), 257: ("I", 32), 258: ("H", 8, 8, 8), 259: ("H", 7), 262: ("H", 6),
+    273: ("I", 8), 277: ("H", 3), 278: ("I", 32), 279: ("I", len(SMOOTH_JPEG)), 530: ("H", 2, 2),
+}], SMOOTH_JPEG, "<", False)  # fmt: skip
+YCC = np.asarray(Image.fromarray(SMOOTH).convert("YCbCr"))
+FROM_YCC = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]])
+# what -> (bytes, what must come of it, how far it may lie in 1/255, words of the header's mode)
+TABLE: dict[str, tuple[bytes, Array, float, str]] = {
+    "PNG 1 bit": (png(G1, 1, 0), G1 * 255, 0, "grey"),
+    "PNG 2 bits": (png(G2, 2, 0), G2 * 85, 0, "grey"),
+    "PNG 4 bits": (png(G4, 4, 0), G4 * 17, 0, "grey"),
+    "PNG grey": (png(GREY, 8, 0), GREY, 0, "grey"),
+    "PNG grey 16": (png(G16, 16, 0), G16, 0, "grey"),
+    "PNG grey 16 interlaced": (png(G16, 16, 0, interlaced=True), G16, 0, "grey"),
+    "PNG RGBA 16 interlaced": (png(DEEP, 16, 6, interlaced=True), DEEP, 0, "RGB + alpha"),
+    "PNG 2x1 of 16 interlaced": (png(DEEP[:1, :2, :3], 16, 2, interlaced=True), DEEP[:1, :2, :3], 0,
+                                 "RGB"),
+    "PNG grey+alpha": (png(RGB[:, :, :2], 8, 4), RGB[:, :, :2], 0, "grey + alpha"),
+    "PNG grey+alpha 16": (png(DEEP[:, :, :2], 16, 4), DEEP[:, :, :2], 0, "grey + alpha"),
+    "PNG RGB": (png(RGB, 8, 2), RGB, 0, "RGB"),
+    "PNG RGB 16": (png(DEEP[:, :, :3], 16, 2), DEEP[:, :, :3], 0, "RGB"),
+    "PNG RGB gamma": (png(RGB, 8, 2, GAMMA, PROFILE), RGB, 0, "RGB"),
+    "PNG RGB 16 gamma": (png(DEEP[:, :, :3], 16, 2, GAMMA), DEEP[:, :, :3], 0, "RGB"),
+    "PNG RGB clear colour": (
+        png(RGB, 8, 2, CLEAR), np.concatenate([RGB, KEYED], axis=2), 0, "RGB + alpha"),
+    "PNG 2 bits clear grey": (
+        png(G2, 2, 0, chunk(b"tRNS", b"\0\1")),
+        np.stack([G2 * 85, np.where(G2 == 1, 0, 255)], axis=2), 0, "grey + alpha"),
+    "PNG grey 16 clear grey": (
+        png(G16, 16, 0, chunk(b"tRNS", G16[:1, :1].astype(">u2").tobytes())),
+        np.stack([G16, np.where(G16[0, 0] == G16, 0, 65535)], axis=2), 0, "grey + alpha"),
+    "PNG RGBA": (png(INKS, 8, 6), INKS, 0, "RGB + alpha"),
+    "PNG RGBA 16": (png(DEEP, 16, 6), DEEP, 0, "RGB + alpha"),
+    "PNG palette": (png(GREY, 8, 3, PALETTE_CHUNK), COLOURS[GREY], 0, "palette"),
+    "PNG palette 4 bits": (png(G4, 4, 3, chunk(b"PLTE", COLOURS[:16].tobytes())), COLOURS[G4], 0,
+                           "palette"),
+    "PNG palette+alpha": (
+        png(GREY, 8, 3, PALETTE_CHUNK, FAINT),
+        np.concatenate([COLOURS[GREY], GREY[:, :, None]], axis=2), 0, "palette + alpha"),
+    "JPEG": (SMOOTH_JPEG, imagecodecs.jpeg8_decode(SMOOTH_JPEG), 1, "RGB"),
+    "JPEG grey": (saved(Image.fromarray(SMOOTH[:, :, 0]), "JPEG", quality=100), SMOOTH[:, :, 0], 1,
+                  "grey"),
+    "JPEG progressive": (saved(Image.fromarray(SMOOTH), "JPEG", quality=90, progressive=True),
+                         imagecodecs.jpeg8_decode(SMOOTH_JPEG), 1, "RGB"),
+    "JPEG CMYK of Adobe": (CMYK_JPEG, STORED[:, :, :3] * STORED[:, :, 3:] / 255, 1, "CMYK"),
+    "WebP": (WEBP, imagecodecs.webp_decode(WEBP), 1, "RGB"),
+    "WebP lossless": (saved(Image.fromarray(RGB), "WEBP", lossless=True), RGB, 0, "RGB"),
+    "WebP alpha": (saved(Image.fromarray(INKS), "WEBP", lossless=True, exact=True), INKS, 0,
+                   "RGB + alpha"),
+    "BMP": (bmp(RGB, 24), RGB, 0, "RGB"),
+    "BMP palette": (bmp(GREY, 8, COLOURS), COLOURS[GREY], 0, "palette"),
+    "BMP 1 bit": (bmp(G1, 1, np.array([[0] * 3, [255] * 3])), G1 * 255, 0, "grey"),
+    "BMP grey": (bmp(GREY, 8, np.arange(256)[:, None].repeat(3, 1)), GREY, 0, "grey"),
+    "GIF": (saved(Image.fromarray(RGB).quantize(32), "GIF"),
+            np.asarray(Image.fromarray(RGB).quantize(32).convert("RGB")), 0, "palette"),
+    "TIFF grey": (tiff(GREY, 1), GREY, 0, "grey"),
+    "TIFF white is 0": (tiff(GREY, 0), 255 - GREY, 0, "grey"),
+    "TIFF white is 0, 16": (tiff(G16, 0), 65535 - G16, 0, "grey"),
+    "TIFF big-endian 16": (tiff(G16, 1, ">"), G16, 0, "grey"),
+    "TIFF BigTIFF 16": (tiff(G16, 1, ">", big=True), G16, 0, "grey"),
+    "TIFF signed 16": (tiff(G16.astype(np.int16), 1), G16.astype(np.int16), 0, "grey"),
+    "TIFF float": (tiff(G16 - np.float32(7.25), 1), G16 - np.float32(7.25), 0, "grey"),
+    "TIFF float 64": (tiff(G16 / 7, 1), (G16 / 7).astype(np.float32), 0, "grey"),
+    "TIFF float 16": (tif(GREY.astype(np.float16)), GREY.astype(np.float32), 0, "grey"),
+    "TIFF 32 bits that fit": (tiff(G16.astype(np.uint32) * 256, 1), G16.astype(np.float32) * 256, 0,
+                              "grey"),
+    "TIFF RGB": (tiff(RGB, 2), RGB, 0, "RGB"),
+    "TIFF RGB 16 tiled LZW": (
+        tif(np.tile(DEEP[:, :, :3], (3, 3, 1)), tile=(16, 16), photometric="rgb",
+            compression="lzw", predictor=True), np.tile(DEEP[:, :, :3], (3, 3, 1)), 0, "RGB"),
+    "TIFF RGB in planes": (tif(np.moveaxis(RGB, 2, 0), photometric="rgb", planarconfig="separate"),
+                           RGB, 0, "RGB"),
+    "TIFF RGBA": (tiff(INKS, 2, t338=("H", 2)), INKS, 0, "RGB + alpha"),
+    "TIFF RGB and one more": (tiff(INKS, 2, t338=("H", 0)), INKS, 0, "4 bands"),
+    "TIFF 6 bands": (tiff(np.tile(RGB, 2), 1), np.tile(RGB, 2), 0, "6 bands"),
+    "TIFF 5 bands in planes": (
+        tif(np.moveaxis(np.tile(DEEP, 2)[:, :, :5], 2, 0), photometric="minisblack",
+            planarconfig="separate"), np.tile(DEEP, 2)[:, :, :5], 0, "5 bands"),
+    "TIFF palette": (tiff(GREY, 3, t320=("H", *TABLE16.reshape(-1).tolist())), COLOURS[GREY], 0,
+                     "palette"),
+    "TIFF CMYK": (tiff(INKS, 5), mixed(INKS, 255), 1, "CMYK"),
+    "TIFF CMYK 16": (tiff(DEEP, 5), mixed(DEEP, 65535), 1, "CMYK"),
+    "TIFF YCbCr": (tiff(YCC, 6, t530=("H", 1, 1)), (YCC - [0.0, 128, 128]) @ FROM_YCC.T, 1,
+                   "YCbCr"),
+    "TIFF JPEG": (JPEG_IN_TIFF, imagecodecs.jpeg8_decode(SMOOTH_JPEG), 1, "YCbCr"),
+    "TIFF fax": (saved(Image.fromarray(G1.astype(bool)), "TIFF", compression="group4"), G1 * 255, 0,
+                 "grey"),
+    "TIFF deflate": (tif(G16, compression="deflate"), G16, 0, "grey"),
+    "TIFF Zstandard": (tif(G16, compression="zstd"), G16, 0, "grey"),
+    "NPY grey": (npy(G16), G16, 0, "grey"),
+    "NPY bool": (npy(G1.astype(bool)), G1 * 255, 0, "grey"),
+    "NPY float64, by columns": (npy(np.asfortranarray(G16 / 3)), (G16 / 3).astype(np.float32), 0,
+                                "grey"),
+    "NPY big-endian 6 bands": (npy(np.tile(RGB, 2).astype(">i2")), np.tile(RGB, 2).astype(np.int16),
+                               0, "6 bands"),
+    "NPY RGB": (npy(RGB), RGB, 0, "RGB"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TABLE)
+def test_each_mode_is_read_as_the_table_says(tmp_path: Path, what: str) -> None:
+    data, expected, tolerance, mode = TABLE[what]
+    path = tmp_path / "wrongly named.dat"  # the content decides
+    path.write_bytes(data)
+    pixels, header = decode(data, path)
+    expected = expected[:, :, None] if expected.ndim == 2 else expected
+    assert pixels.shape == expected.shape and pixels.flags.c_contiguous
+    assert pixels.dtype.name in ("uint8", "uint16", "int16", "float32")
+    unit = np.iinfo(pixels.dtype).max / 255 if pixels.dtype.kind in "iu" else 1
+    far = np.abs(pixels.astype(np.float64) - expected.astype(np.float64)).max()
+    assert far <= tolerance * unit
+    assert header == read_header(path) and header.mode == mode and header.pages == 1
+    assert (header.height, header.width, header.bands) == pixels.shape
+    assert header.alpha == mode.endswith("alpha")
+    assert np.array_equal(read(path), pixels) and size(path) == pixels.shape[:2]
+
+
+PAIR = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+MORE: dict[str, Any] = {"save_all": True, "append_images": PAIR[1:]}
+NOISY_JPEG = saved(Image.fromarray(np.tile(RGB, (9, 9, 1))), "JPEG")
+COMPLEX = np.zeros((4, 4), np.complex64)
+# what -> (bytes, what the refusal says of it)
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "Lab TIFF": (saved(Image.new("LAB", (4, 4)), "TIFF"), "cielab"),
+    "complex TIFF": (tif(COMPLEX), "complex64 values"),
+    "complex NPY": (npy(COMPLEX), "complex64 values"),
+    "objects": (npy(np.array([[{}]], dtype=object)), "object values"),
+    "texts": (npy(np.array([["a"]])), "values, not real numbers"),
+    "NaN": (npy(np.array([[np.nan, 1], [np.inf, 2]])), "holds 2 values that are not finite"),
+    "too large for float32": (npy(np.array([[1e300]])), "holds 1 values that are not finite"),
+    "too fine for float32": (npy(np.array([[5, 2**24 + 1]])), "int64 value 16777217"),
+    "far too large": (tiff(np.full((2, 2), 2**32 - 1, np.uint32), 1), "uint32 value 4294967295"),
+    "bands first": (npy(np.zeros((4, 64, 64))), r"looks like \(bands, .*\(64, 64, 4\)"),
+    "a row of numbers": (npy(np.zeros(7)), r"shape \(7,\), not \(height, width, bands\)"),
+    "no pixels": (npy(np.zeros((0, 7))), "has no pixels"),
+    "animated GIF": (saved(PAIR[0], "GIF", **MORE), "holds 2 pages or frames.*domain's pages"),
+    "animated WebP": (saved(PAIR[0], "WEBP", **MORE), "holds 2 pages or frames"),
+    "animated PNG": (saved(PAIR[0], "PNG", **MORE), "holds 2 pages or frames"),
+    "TIFF of pages": (tif(np.stack([GREY] * 3), photometric="minisblack"), "holds 3 pages"),
+    "ImageJ stack": (tif(np.stack([GREY] * 3), imagej=True, truncate=True), "a stack within"),
+    "JPEG of 12 bits": (imagecodecs.jpeg8_encode(G16 >> 4, bitspersample=12), "JPEG of 12 bits"),
+    "lossless JPEG": (imagecodecs.ljpeg_encode(G16), "lossless"),
+    "JPEG 2000 in TIFF": (tif(RGB, compression="jpeg2000", photometric="rgb"), "jpeg2000"),
+    "AVIF": (saved(PAIR[0], "AVIF"), "is not an image that can be read"),
+    "JPEG 2000": (saved(PAIR[0], "JPEG2000"), "is not an image that can be read"),
+    "EPS": (saved(PAIR[0], "EPS"), "is not an image that can be read"),
+    "5 inks": (tiff(np.tile(RGB, 2)[:, :, :5], 5), "CMYK in 5 bands"),
+    "text": (b"just text\n", "is not an image that can be read"),
+    "nothing": (b"", "is not an image that can be read"),
+    "a PNG's first bytes": (b"\x89PNG\r\n\x1a\n", "is damaged or cannot be read"),
+    "a GIF's first bytes": (b"GIF89a", "is damaged|has no pixels"),
+    "half a JPEG": (NOISY_JPEG[: len(NOISY_JPEG) // 2], "is damaged or cannot be read"),
+    "half a PNG of 16": (png(DEEP, 16, 6)[:-200], "is damaged or cannot be read"),
+    "half a PNG": (png(RGB, 8, 2)[:-100], "is damaged or cannot be read"),
+    "half a BMP": (bmp(RGB, 24)[:-100], "is damaged or cannot be read"),
+    "half an NPY": (npy(RGB)[:-100], "is damaged or cannot be read"),
+    "half a WebP": (WEBP[: len(WEBP) // 2], "is damaged or cannot be read"),
+    "half a TIFF": (tif(DEEP[:, :, :3], photometric="rgb")[:-100], "is damaged or cannot be read"),
+    "PNG without its end": (png(RGB, 8, 2)[:-12], "ends too early"),
+    "TIFF without a strip": (tiff(GREY, 1, t273=("I", 0)), "missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_has_no_defined_reading_is_refused_by_name(tmp_path: Path, what: str) -> None:
+    data, reason = REFUSED[what]
+    path = tmp_path / "x.png"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=rf"x\.png .*({reason})") as caught:
+        read(path)
+    assert "\n" not in str(caught.value) and caught.value.__cause__ is None
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    for name in ("nowhere.png", "folder.png"):
+        for reader in (read, read_header):
+            with pytest.raises(UserError, match=rf"there is no file .*{name}"):
+                reader(tmp_path / name)
+
+
+ALOUD = """
+import contextlib, sys
+from pathlib import Path
+import imagecodecs
+from viceversa.images import read
+for path in Path(sys.argv[1]).iterdir():
+    with contextlib.suppress(ValueError):
+        (read if sys.argv[2] == "read" else lambda p: imagecodecs.png_decode(p.read_bytes()))(path)
+"""
+
+
+def test_no_decoder_writes_to_the_terminal(tmp_path: Path) -> None:
+    """C libraries write past Python, some when the process ends; libpng would be the control."""
+    for number, (data, *_) in enumerate([*TABLE.values(), *REFUSED.values()]):
+        (tmp_path / str(number)).write_bytes(data)
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only/x").write_bytes(TABLE["PNG grey 16 interlaced"][0])
+    said = [
+        subprocess.run([sys.executable, "-c", ALOUD, where, how], capture_output=True, check=True)
+        for where, how in ((tmp_path, "read"), (tmp_path / "only", "plainly"))
+    ]
+    assert said[0].stdout + said[0].stderr == b""
+    assert b"PNG warning" in said[1].stdout + said[1].stderr
+
+
+@pytest.mark.parametrize("what", ["PNG RGB 16", "JPEG", "GIF", "BMP", "NPY RGB", "TIFF RGB"])
+def test_a_header_needs_no_pixels(tmp_path: Path, what: str) -> None:
+    data = TABLE[what][0]
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    header = read_header(path)
+    if what in ("PNG RGB 16", "JPEG", "BMP", "NPY RGB"):  # the others end with what they are
+        path.write_bytes(data[: len(data) * 3 // 4])
+        assert read_header(path) == header
+        with pytest.raises(UserError, match="is damaged"):
+            read(path)
+
+
+def test_images_within_an_archive_are_read_in_place(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/1.png", png(DEEP, 16, 6))
+        archive.writestr("a/2\n.png", b"text")
+    source = Source(tmp_path / "x.zip", "a/1.png")
+    assert np.array_equal(read(source), DEEP) and read_header(source).dtype == "uint16"
+    with pytest.raises(UserError, match=r"x\.zip/a/2\\n\.png is not an image"):
+        read(Source(tmp_path / "x.zip", "a/2\n.png"))
+    with pytest.raises(UserError, match=r"x\.zip/b\.png cannot be read from its archive"):
+        read_header(Source(tmp_path / "x.zip", "b.png"))
+
+
+def test_a_file_too_long_to_hold_in_memory_is_looked_at_first(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    with path.open("wb") as file:
+        file.write(npy(np.zeros((9, 9))).replace(b"(9, 9)", b"(99999, 99999)")[:128])
+        file.truncate(99999 * 99999 * 8)  # a file with a hole: 80 GB that take no room
+    with pytest.raises(UserError, match=r"x\.npy is 99999x99999"):
+        read(path)
+
+
+# -- the naive ways, which must fail where ours does not
+
+
+def test_pillow_alone_clips_hides_and_believes() -> None:
+    """Controls: what `convert("RGB")`, an open without a turn, and `verify` make of such files."""
+    with Image.open(io.BytesIO(png(G16, 16, 0))) as image:
+        assert (np.asarray(image.convert("RGB")) == 255).mean() > 0.95
+    with Image.open(io.BytesIO(png(DEEP[:, :, :3], 16, 2))) as image:
+        assert np.asarray(image).dtype == np.uint8
+    with Image.open(io.BytesIO(tiff(np.full((4, 4), 0.5, np.float32), 1))) as image:
+        assert not np.asarray(image.convert("L")).any()
+    hidden = np.array([[[255, 0, 0, 0]]], np.uint8)
+    assert np.asarray(Image.fromarray(hidden).convert("RGB")).tolist() == [[[255, 0, 0]]]
+    assert fit_bands(hidden, True, 3, "x").tolist() == [[[255, 255, 255]]]
+    with Image.open(io.BytesIO(REFUSED["half a JPEG"][0])) as image:
+        image.verify()
+    with Image.open(io.BytesIO(REFUSED["EPS"][0])) as image:
+        assert image.format == "EPS"
+    with Image.open(io.BytesIO(TABLE["PNG 2 bits clear grey"][0])) as image:
+        assert not np.array_equal(
+            np.asarray(image.convert("LA")), TABLE["PNG 2 bits clear grey"][1]
+        )
+
+
+# -- orientation
+
+STORED_AS: dict[int, Callable[[Array], Array]] = {
+    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: lambda a: np.rot90(a, -1),
+}  # fmt: skip
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    return head + struct.pack(order + "HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_eight_orientations_give_the_same_pixels(tmp_path: Path, orientation: int) -> None:
+    stored = np.ascontiguousarray(STORED_AS[orientation](SMOOTH))
+    image, block = Image.fromarray(stored), exif(orientation, "<>"[orientation % 2])
+    lossy = {"quality": 100, "subsampling": 0, "exif": b"Exif\0\0" + block}
+    upright = saved(Image.fromarray(SMOOTH), "JPEG", quality=100, subsampling=0)
+    files: list[tuple[bytes, Array, int]] = [
+        (png(stored, 8, 2, chunk(b"eXIf", block)), SMOOTH, 0),
+        (png(stored, 8, 2)[:-12] + chunk(b"eXIf", block) + chunk(b"IEND", b""), SMOOTH, 0),
+        (saved(image, "WEBP", lossless=True, exif=block), SMOOTH, 0),
+        (tiff(stored, 2, t274=("H", orientation)), SMOOTH, 0),
+        (saved(image, "JPEG", **lossy), imagecodecs.jpeg8_decode(upright), 2),
+    ]
+    path = tmp_path / "x"
+    for data, expected, tolerance in files:
+        path.write_bytes(data)
+        pixels = read(path).astype(int)
+        assert size(path) == pixels.shape[:2] == (32, 48)
+        assert np.abs(pixels - expected.astype(int)).max() <= tolerance
+        with Image.open(path) as opened:  # control: without a turn the image lies
+            seen = np.asarray(opened)
+            same = seen.shape == SMOOTH.shape and np.allclose(seen, SMOOTH, atol=4)
+            # Of TIFF alone Pillow turns the pixels by itself.
+            assert same == (orientation == 1 or opened.format == "TIFF")
+
+
+def test_a_damaged_exif_block_is_no_reason_to_refuse_or_turn() -> None:
+    for block in (b"", b"II", exif(6)[:12], exif(99), b"\xff" * 40):
+        data = saved(Image.fromarray(SMOOTH), "JPEG", exif=b"Exif\0\0" + block)
+        assert decode(data, "x")[0].shape == SMOOTH.shape
+
+
+# -- pages and class numbers
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_one_page_is_chosen_or_all_become_bands(kind: str) -> None:
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    first = Image.fromarray(RGB).quantize(16).convert("RGB")
+    second = Image.fromarray(255 - RGB).quantize(16).convert("RGB")
+    data = saved(first, kind, save_all=True, append_images=[second], **lossless)
+    for number, image in enumerate((first, second)):
+        pixels, header = decode(data, "x", 3, pages=str(number))
+        assert np.array_equal(pixels, image) and header.pages == 2
+    pixels, header = decode(data, "x", pages="bands")
+    each = header.bands // 2
+    assert np.array_equal(pixels[:, :, each : each + 3], second) and not header.alpha
+    with pytest.raises(UserError, match="x has no page 2: it holds 2, counted from 0"):
+        decode(data, "x", pages="2")
+    with pytest.raises(UserError, match="pages is refuse, bands or a number"):
+        decode(data, "x", pages="all")
+
+
+def test_an_apng_whose_image_is_no_frame_has_both() -> None:
+    data = saved(PAIR[0], "PNG", default_image=True, **MORE)
+    for number, image in enumerate(PAIR):
+        assert np.array_equal(decode(data, "x", pages=str(number))[0], image)
+
+
+def test_reduced_copies_are_no_pages_and_other_sizes_no_bands() -> None:
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out) as writer:
+        writer.write(SMOOTH, photometric="rgb", subifds=1)
+        writer.write(SMOOTH[::2, ::2], photometric="rgb", subfiletype=1)
+        writer.write(SMOOTH[::4, ::4], photometric="rgb", subfiletype=1)
+    assert np.array_equal(decode(out.getvalue(), "x")[0], SMOOTH)
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out) as writer:
+        writer.write(SMOOTH, photometric="rgb")
+        writer.write(SMOOTH[::2, ::2], photometric="rgb")
+    with pytest.raises(UserError, match=r"x has pages of different kinds.*page 1 24x16 RGB"):
+        decode(out.getvalue(), "x", pages="bands")
+    assert np.array_equal(decode(out.getvalue(), "x", pages="1")[0], SMOOTH[::2, ::2])
+
+
+@pytest.mark.parametrize(
+    ("data", "numbers"),
+    [
+        (png(GREY, 8, 3, PALETTE_CHUNK, FAINT), GREY), (png(G2, 2, 0), G2), (png(G1, 1, 0), G1),
+        (png(G16, 16, 0), G16), (bmp(I8, 8, COLOURS), I8), (npy(G1.astype(bool)), G1),
+        (tiff(GREY, 3, t320=("H", *TABLE16.reshape(-1).tolist())), GREY), (npy(I8), I8),
+        (saved(Image.fromarray(I8), "PNG"), I8),
+    ],
+)  # fmt: skip
+def test_class_numbers_are_the_stored_ones(data: bytes, numbers: Array) -> None:
+    pixels, _ = decode(data, "x", 1, indices=True)
+    assert np.array_equal(pixels[:, :, 0], numbers)
+
+
+@pytest.mark.parametrize("what", ["PNG RGB", "PNG RGB 16", "JPEG", "TIFF RGB", "NPY RGB", "WebP",
+                                  "BMP", "TIFF white is 0", "PNG grey+alpha"])  # fmt: skip
+def test_class_numbers_need_one_band_or_a_palette(what: str) -> None:
+    with pytest.raises(
+        UserError, match=r"x .*(class numbers need one band or a palette|0 as white)"
+    ):
+        decode(TABLE[what][0], "x", indices=True)
+
+
+# -- bands that a domain asks for
+
+
+def test_rgb_becomes_luminance_at_any_depth() -> None:
+    expected = np.asarray(Image.fromarray(RGB).convert("L"))
+    assert np.array_equal(fit_bands(RGB, False, 1, "x")[:, :, 0], expected)
+    weights = np.array([19595, 38470, 7471]) / 65536
+    for values in (DEEP[:, :, :3], (DEEP[:, :, :3] // 2).astype(np.int16) - 999,
+                   DEEP[:, :, :3].astype(np.float32)):  # fmt: skip
+        grey = fit_bands(values, False, 1, "x")
+        assert grey.dtype == values.dtype
+        assert np.abs(grey[:, :, 0] - values.astype(np.float64) @ weights).max() <= 0.51
+    white = np.full((1, 1, 3), 65535, np.uint16)
+    assert fit_bands(white, False, 1, "x").item() == 65535
+
+
+def test_transparency_lies_over_white_where_the_file_says_it_is_one() -> None:
+    for colours, alpha, white in ((RGB, ALPHA, 255), (DEEP[:, :, :3], DEEP[:, :, 3:], 65535)):
+        both = np.concatenate([colours, alpha], axis=2)
+        expected = over(colours, alpha, white)
+        assert np.abs(fit_bands(both, True, 3, "x") - expected).max() <= 0.51
+        greys = np.concatenate([colours[:, :, :1], alpha], axis=2)
+        assert np.abs(fit_bands(greys, True, 3, "x") - expected[:, :, :1]).max() <= 0.51
+        assert np.array_equal(fit_bands(both, True, 4, "x"), both)
+    with pytest.raises(UserError, match="x has 4 bands, not 3; set the domain's channels to 4"):
+        fit_bands(INKS, False, 3, "x")
+    with pytest.raises(UserError, match="x has transparency in float32 values"):
+        fit_bands(INKS.astype(np.float32), True, 3, "x")
+
+
+def test_colours_multiplied_by_their_alpha_are_divided_by_it() -> None:
+    alpha = np.array([[[255], [51], [0]]], np.uint8)
+    stored = np.concatenate([np.array([[[9, 99, 255], [0, 51, 20], [0] * 3]], np.uint8), alpha], 2)
+    pixels, header = decode(tiff(stored, 2, t338=("H", 1)), "x")
+    assert pixels.tolist() == [[[9, 99, 255, 255], [0, 255, 100, 51], [0, 0, 0, 0]]]
+    assert header.alpha
+
+
+@pytest.mark.parametrize(("bands", "wanted"), [(1, 4), (3, 4), (6, 3), (2, 1), (6, 1), (3, 2)])
+def test_bands_that_do_not_fit_are_refused_with_what_would(bands: int, wanted: int) -> None:
+    pixels = np.zeros((2, 2, bands), np.uint16)
+    with pytest.raises(UserError, match=f"x has {bands} bands?, not {wanted}; .* to {bands}"):
+        fit_bands(pixels, False, wanted, "x")
+
+
+def test_images_of_pillow_keep_the_same_rules() -> None:
+    assert np.array_equal(from_pil(Image.fromarray(G16), 1)[:, :, 0], G16)
+    assert np.array_equal(from_pil(Image.fromarray(GREY)), GREY[:, :, None].repeat(3, 2))
+    assert np.array_equal(from_pil(Image.fromarray(INKS), 4), INKS)
+    clear = Image.fromarray(RGB)
+    clear.info["transparency"] = tuple(RGB[0, 0].tolist())
+    assert from_pil(clear)[0, 0].tolist() == [255, 255, 255]
+    with pytest.raises(UserError, match="the image is of Pillow's mode HSV"):
+        from_pil(Image.new("HSV", (2, 2)))
+    assert zlib.crc32(from_pil(Image.fromarray(RGB)).tobytes()) == zlib.crc32(RGB.tobytes())

@@ -1,0 +1,262 @@
+"""Files made to harm: too large, endless, mutated. Refused quickly, in little memory, by name."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from made_by_hand import bmp, chunk, ifds, npy, png, saved, tiff
+from PIL import Image
+
+from viceversa.errors import UserError
+from viceversa.images import decode, read_header
+from viceversa.images.formats.layout import MOST_PAGES
+
+RGB = np.random.default_rng(8).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+IMAGE = Image.fromarray(RGB)
+
+
+def zeros(count: int) -> bytes:
+    """So many zero bytes, compressed without ever having them."""
+    packer, block = zlib.compressobj(9), bytes(2**20)
+    parts = [packer.compress(block) for _ in range(count >> 20)]
+    return b"".join([*parts, packer.compress(bytes(count & 2**20 - 1)), packer.flush()])
+
+
+def png_of(width: int, height: int, data: bytes, bits: int = 8, *extra: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), *extra, chunk(b"IDAT", data),
+                     chunk(b"IEND", b"")])  # fmt: skip
+
+
+def tiff_of(width: int, height: int, data: bytes, **tags: tuple[object, ...]) -> bytes:
+    entries = {
+        256: ("I", width), 257: ("I", height), 258: ("H", 8), 259: ("H", 8), 262: ("H", 1),
+        273: ("I", 8), 277: ("H", 1), 278: ("I", height), 279: ("I", len(data)),
+        **{int(name[1:]): value for name, value in tags.items()},
+    }  # fmt: skip
+    return ifds([{k: v for k, v in entries.items() if v}], data, "<", False)
+
+
+def patched(data: bytes, at: int, value: bytes) -> bytes:
+    return data[:at] + value + data[at + len(value) :]
+
+
+def endless() -> bytes:
+    """A TIFF whose second page is followed by its first."""
+    page = {256: ("I", 1), 257: ("I", 1)}
+    data = ifds([page, page], b"", "<", False)
+    first = struct.unpack("<I", data[4:8])[0]
+    return data[:-4] + struct.pack("<I", first)
+
+
+def bombs() -> dict[str, tuple[bytes, str]]:
+    """name -> (bytes, what the refusal says)."""
+    jpeg = saved(IMAGE, "JPEG")
+    frame = jpeg.index(b"\xff\xc0") + 5
+    head = struct.pack("<HHBBB", 1, 1, 0, 0, 0)
+    dot = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    webp, hundred = saved(IMAGE, "WEBP"), zeros(100 * 2**20)
+    vp8x = struct.pack("<4sIB3x", b"VP8X", 10, 0) + b"\xff\x3f\0" * 2
+    page = {256: ("I", 1), 257: ("I", 1)}
+    over = f"holds more than {MOST_PAGES}"
+    many = "million pixels are more than"
+    tile = {"t322": ("I", 60000), "t323": ("I", 60000), "t324": ("I", 8), "t273": (), "t279": (),
+            "t278": (), "t325": ("I", len(hundred))}  # fmt: skip
+    return {
+        "PNG": (png_of(13000, 13000, zeros(13000 * 13001)), many),
+        "PNG of 16 bits": (png_of(13000, 13000, hundred, 16), many),
+        "PNG of 2^31": (png_of(2**31 - 1, 2**31 - 1, b""), many),
+        "TIFF": (tiff_of(20000, 20000, hundred), many),
+        "TIFF of 60000 bands": (tiff_of(8000, 8000, hundred, t277=("H", 60000)), "60000 bands"),
+        "TIFF tile": (tiff_of(10, 10, hundred, **tile), "far larger than its image"),
+        "TIFF without end": (endless(), "come round"),
+        "TIFF of 100,000 pages": (ifds([page] * 100_000, b"", "<", False), over),
+        "JPEG": (patched(jpeg, frame, struct.pack(">HH", 65000, 65000)), many),
+        "GIF": (patched(saved(IMAGE, "GIF"), 6, struct.pack("<HH", 65535, 65535)), many),
+        "GIF of a large frame": (
+            b"GIF89a" + head + patched(dot, 5, struct.pack("<HH", 65535, 65535)) + b";",
+            "a frame is larger"),
+        "GIF of 100,000 frames": (b"GIF89a" + head + dot * 100_000 + b";", over),
+        "WebP": (webp[:12] + vp8x + webp[12:], many),
+        "BMP": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, 30000)), many),
+        "BMP, top down": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, -30000)), many),
+        "NPY": (npy(np.zeros((9, 9))).replace(b"(9, 9)", b"(99999, 99999)"), many),
+    }  # fmt: skip
+
+
+MEASURE = """
+import json, resource, sys, time
+from pathlib import Path
+from viceversa.errors import UserError
+from viceversa.images import decode, read_header
+import tifffile
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+said = {}
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    for reader in (lambda p: decode(p.read_bytes(), p), read_header):
+        size, start, text = peak(), time.perf_counter(), ""
+        try: reader(path)
+        except UserError as error: text = str(error)
+        said.setdefault(path.name, []).append([text, time.perf_counter() - start, peak() - size])
+print(json.dumps(said))
+"""
+
+
+def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:
+    """Under 100 ms and 50 MB each, measured in a process of their own."""
+    made = bombs()
+    for name, (data, _) in made.items():
+        (tmp_path / name).write_bytes(data)
+    run = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True,
+                         text=True, check=True)  # fmt: skip
+    said = json.loads(run.stdout)
+    assert run.stderr == "" and said.keys() == made.keys()
+    for name, results in said.items():
+        for text, seconds, megabytes in results:
+            if text or name != "TIFF tile":  # a header alone doesn't look at tiles
+                assert str(tmp_path / name) in text and made[name][1] in text
+            assert seconds < 0.1 and megabytes < 50, (name, seconds, megabytes)
+
+
+PLAIN = """
+import resource, sys
+from PIL import Image
+Image.open(sys.argv[1]).convert("RGB")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_pillow_alone_decodes_such_a_file(tmp_path: Path) -> None:
+    """Control: 9000x9000 in 80 kB, of which Pillow does not even warn."""
+    data = png_of(9000, 9000, zeros(9000 * 9001))
+    (tmp_path / "x.png").write_bytes(data)
+    run = subprocess.run([sys.executable, "-c", PLAIN, str(tmp_path / "x.png")],
+                         capture_output=True, text=True, check=True)  # fmt: skip
+    assert len(data) < 100_000 and float(run.stdout) > 250
+    with pytest.raises(UserError, match=r"9000x9000: 81 million pixels are more than the 64"):
+        read_header(tmp_path / "x.png")
+
+
+def test_texts_and_profiles_never_fill_the_memory() -> None:
+    """They never reach a decoder; the picture around them is read."""
+    text = chunk(b"zTXt", b"word\0\0" + zeros(100 * 2**20))
+    profile = chunk(b"iCCP", b"word\0\0" + zeros(100 * 2**20))
+    data = png_of(1, 1, zlib.compress(b"\0\7"), 8, *[text, profile] * 20)
+    start = time.perf_counter()
+    assert decode(data, "x")[0].tolist() == [[[7]]]
+    assert time.perf_counter() - start < 0.1
+    with pytest.raises((ValueError, SyntaxError)):  # control
+        Image.open(io.BytesIO(data)).load()
+
+
+def test_strips_that_unpack_to_more_than_they_say_cost_no_more() -> None:
+    data = tiff_of(10, 10, zeros(100 * 2**20))
+    start = time.perf_counter()
+    try:
+        assert decode(data, "x")[0].shape == (10, 10, 1)
+    except UserError as error:
+        assert "x is damaged" in str(error)
+    assert time.perf_counter() - start < 0.1
+
+
+def test_a_jpeg_within_a_tiff_is_no_larger_than_its_strip() -> None:
+    jpeg = imagecodecs.jpeg8_encode(np.zeros((4000, 4000), np.uint8))
+    with pytest.raises(UserError, match=r"x is damaged.*a tile is larger than it says"):
+        decode(tiff_of(16, 16, jpeg, t259=("H", 7)), "x")
+
+
+def test_the_most_pixels_can_be_chosen() -> None:
+    data = png(RGB, 8, 2)
+    assert decode(data, "x", most=480)[0].shape == (24, 20, 3)
+    with pytest.raises(UserError, match="x is 20x24"):
+        decode(data, "x", most=479)
+
+
+# -- mutations
+
+
+def seeds() -> list[bytes]:
+    """Small sound files of every format and most of their kinds."""
+    palette = IMAGE.quantize(16)
+    more = {"save_all": True, "append_images": [Image.fromarray(255 - RGB)]}
+    deep = RGB.astype(np.uint16) * 257
+    options = [{"compression": name} for name in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")]
+    return [
+        png(RGB, 8, 2), png(deep, 16, 2), png(deep[:, :, 0], 16, 0, interlaced=True),
+        bmp(RGB, 24), npy(RGB), npy(deep.astype(np.float64)), tiff(deep, 2, ">"),
+        tiff(RGB, 2, "<", big=True), tiff(RGB[:, :, 0], 0),
+        saved(IMAGE.convert("1"), "TIFF", compression="group4"),
+        *[saved(IMAGE, kind) for kind in ("JPEG", "WEBP", "GIF")],
+        *[saved(palette, kind) for kind in ("PNG", "BMP", "GIF", "TIFF")],
+        *[saved(IMAGE.convert("CMYK"), kind) for kind in ("JPEG", "TIFF")],
+        *[saved(IMAGE, "TIFF", **option) for option in options],
+        *[saved(IMAGE, kind, **more) for kind in ("PNG", "GIF", "WEBP", "TIFF")],
+    ]  # fmt: skip
+
+
+def mutated(data: bytes, dice: random.Random) -> bytes:
+    """A file with a few bytes changed, cut out, put in, repeated, or its end missing."""
+    made = bytearray(data)
+    for _ in range(dice.choice([1, 1, 2, 4, 16])):
+        at = dice.randrange(len(made) if dice.random() < 0.5 else min(len(made), 200))
+        match dice.randrange(8):
+            case 0 | 1 | 2:
+                made[at] = dice.choice([0, 1, 127, 128, 255, dice.randrange(256)])
+            case 3:
+                made[at] ^= 1 << dice.randrange(8)
+            case 4:
+                made[at : at + 4] = dice.choice([b"\xff" * 4, b"\x7f\xff\xff\xff", bytes(4)])
+            case 5:
+                del made[at : at + dice.randrange(1, 20)]
+            case 6:
+                made[at:at] = dice.randbytes(dice.randrange(1, 9))
+            case _:
+                del made[max(at, 1) :]
+        made = made or bytearray(1)
+    return bytes(made)
+
+
+def shake(rounds: int, seed: int) -> tuple[int, int]:
+    """Decode mutated files in every way; (read, refused). Any other exception ends the test."""
+    dice, files, read = random.Random(seed), seeds(), 0
+    for _ in range(rounds):
+        data, pages = mutated(dice.choice(files), dice), dice.choice(["refuse", "bands", "1"])
+        channels, indices = dice.choice([None, 1, 3]), dice.random() < 0.2
+        start = time.perf_counter()
+        try:
+            pixels, _ = decode(data, "x.png", channels, pages, indices, most=2**20)
+        except UserError as error:
+            assert str(error).startswith("x.png ") and "\n" not in str(error)
+        else:
+            assert pixels.ndim == 3 and pixels.size
+            read += 1
+        assert time.perf_counter() - start < 2
+    return read, rounds - read
+
+
+def test_every_seed_is_sound() -> None:
+    for data in seeds():
+        assert decode(data, "x", pages="0")[0].size
+
+
+def test_a_few_mutated_files_give_pixels_or_a_sentence() -> None:
+    read, refused = shake(2000, seed=1)
+    assert read > 100 and refused > 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_mutated_files_give_pixels_or_a_sentence(seed: int) -> None:
+    read, refused = shake(25_000, seed)
+    assert read > 1000 and refused > 5000

@@ -1,0 +1,181 @@
+"""Pixels written and read again, resized, and shown to Pillow: nothing lost, nothing added."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from made_by_hand import Array
+from PIL import Image
+
+from viceversa.errors import UserError
+from viceversa.images import decode, from_pil, read, resize, suffix_for, to_pil, write
+
+RNG = np.random.default_rng(5)
+
+
+def values(dtype: str, bands: int, height: int = 7, width: int = 5) -> Array:
+    """Numbers over the whole range of a dtype."""
+    shape = height, width, bands
+    if dtype == "float32":
+        return (RNG.standard_normal(shape) * 1e6).astype(np.float32)
+    limits = np.iinfo(dtype)
+    made = RNG.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+    made.flat[:2] = limits.min, limits.max
+    return made
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("size", [(7, 5), (1, 1), (5, 1), (1, 6), (40, 33)])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".npy", ".bmp", ".gif"])
+def test_what_a_format_holds_comes_back_exactly(
+    tmp_path: Path, dtype: str, bands: int, size: tuple[int, int], suffix: str
+) -> None:
+    pixels, path = values(dtype, bands, *size), tmp_path / f"new/x{suffix}"
+    if suffix_for(suffix, pixels) != suffix:
+        with pytest.raises(UserError, match=rf"x\{suffix} cannot hold {bands} bands? of {dtype}"):
+            write(path, pixels)
+        assert not path.exists()
+        return
+    write(path, pixels)
+    back = read(path)
+    assert back.dtype == dtype and np.array_equal(back, pixels)
+
+
+def test_the_naive_way_of_sixteen_bits_loses_them() -> None:
+    """Control: the same round trip through 8 bits, and Pillow's refusal of 16-bit colour."""
+    pixels = values("uint16", 3)
+    assert not np.array_equal((pixels >> 8).astype(np.uint16) * 257, pixels)
+    with pytest.raises(TypeError):
+        Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".webp", "WEBP")])
+def test_lossy_files_are_close(tmp_path: Path, suffix: str, kind: str) -> None:
+    y, x = np.mgrid[0:64, 0:64]
+    smooth = np.stack([2 * x + 40, 2 * y + 50, x + y + 60], axis=2).astype(np.uint8)
+    write(tmp_path / f"x{suffix}", smooth)
+    back = read(tmp_path / f"x{suffix}").astype(int)
+    with Image.open(tmp_path / f"x{suffix}") as image:
+        assert image.format == kind
+    assert np.abs(back - smooth.astype(int)).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype", "bands", "expected"),
+    [
+        (".PNG", "uint16", 4, ".PNG"), (".jpg", "uint8", 3, ".jpg"), (".jpg", "uint8", 1, ".jpg"),
+        (".jpg", "uint16", 3, ".png"), (".jpeg", "uint8", 4, ".png"), (".webp", "uint8", 1, ".png"),
+        (".webp", "uint8", 4, ".webp"), (".gif", "uint8", 3, ".png"), (".gif", "uint8", 1, ".gif"),
+        (".png", "float32", 1, ".tif"),
+        (".png", "uint8", 6, ".tif"), (".bmp", "int16", 1, ".tif"), (".npy", "float32", 9, ".npy"),
+        (".tiff", "uint8", 3, ".tiff"), (".xyz", "uint8", 3, ".png"),
+    ],
+)  # fmt: skip
+def test_an_ending_is_kept_where_its_format_holds_the_pixels(
+    suffix: str, dtype: str, bands: int, expected: str
+) -> None:
+    assert suffix_for(suffix, (dtype, bands)) == expected
+    assert suffix_for(suffix, np.zeros((1, 1, bands), dtype)) == expected
+
+
+def test_endings_of_no_format_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"x\.xyz has the ending of no format.*\.png"):
+        write(tmp_path / "x.xyz", values("uint8", 3))
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(UserError, match=r"x\.png cannot be written"):
+        write(tmp_path / "x.png", values("uint8", 3))
+
+
+def test_tiff_says_what_its_bands_are(tmp_path: Path) -> None:
+    for bands, dtype, photometric in ((1, "uint16", 1), (3, "uint16", 2), (3, "float32", 1),
+                                      (4, "uint8", 1), (6, "int16", 1)):  # fmt: skip
+        write(tmp_path / "x.tif", values(dtype, bands))
+        with tifffile.TiffFile(tmp_path / "x.tif") as file:
+            page = file.pages[0]
+            assert len(file.pages) == 1 and page.photometric == photometric
+            extra = bands - (3 if photometric == 2 else 1)
+            assert tuple(page.extrasamples) == (0,) * extra
+        header = decode((tmp_path / "x.tif").read_bytes(), "x")[1]
+        assert not header.alpha and header.bands == bands
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
+def test_nothing_of_the_source_but_pixels_is_written(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a private place"
+    options = {"exif": exif, "icc_profile": b"a private profile"}
+    source, image = io.BytesIO(), Image.fromarray(values("uint8", 3, 16, 16))
+    image.save(source, "JPEG", comment=b"a private word", **options)
+    assert source.getvalue().count(b"a private") == 3
+    with Image.open(source) as opened:
+        for pixels in (decode(source.getvalue(), "x")[0], from_pil(opened)):
+            write(tmp_path / f"x{suffix}", pixels)
+            data = (tmp_path / f"x{suffix}").read_bytes()
+            assert b"private" not in data and b"tifffile" not in data and b"Exif" not in data
+        naive = io.BytesIO()  # control: Pillow carries them along into a TIFF (PROMISES F16)
+        opened.resize((8, 8)).save(naive, "TIFF")
+    assert b"private" in naive.getvalue()
+
+
+# -- sizes
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("resample", ["bicubic", "bilinear", "nearest"])
+def test_every_depth_and_band_is_resized_alike(dtype: str, bands: int, resample: str) -> None:
+    eight = values("uint8", bands, 24, 20) % 56 + 100  # 8 bits would cut overshoot off midway
+    scale = {"uint8": 1, "uint16": 257, "int16": 100, "float32": 0.5}[dtype]
+    pixels = (eight.astype(np.float64) * scale).astype(dtype)
+    for height, width in ((12, 10), (31, 47), (24, 7)):
+        made = resize(pixels, height, width, resample)
+        assert made.shape == (height, width, bands) and made.dtype == dtype
+        for band in range(bands):
+            plane = Image.fromarray(eight[:, :, band])
+            expected = plane.resize((width, height), Image.Resampling[resample.upper()])
+            difference = made[:, :, band].astype(np.float64) / scale - np.asarray(expected)
+            tolerance = (
+                0 if resample == "nearest" or dtype == "uint8" else 1.5
+            )  # 8 bits round twice
+            assert np.abs(difference).max() <= tolerance
+    assert resize(pixels, 24, 20, resample) is pixels
+
+
+def test_overshoot_is_kept_within_the_dtype() -> None:
+    step = np.zeros((8, 8, 1), np.uint16)
+    step[:, 4:] = 65535
+    made = resize(step, 32, 32)
+    assert made.min() == 0 and made.max() == 65535 and made[0, 0] == 0 and made[0, -1] == 65535
+    naive = np.asarray(Image.fromarray(step[:, :, 0].astype(np.float32)).resize((32, 32)))
+    assert naive.min() < 0 or naive.max() > 65535  # control: it would have wrapped around
+    fraction = resize(step.astype(np.float32) / 65535, 32, 32)
+    assert fraction.max() > 1  # no limits are known for these
+
+
+def test_unknown_filters_are_refused() -> None:
+    with pytest.raises(UserError, match="by bicubic, bilinear, nearest, not 'lanczos'"):
+        resize(values("uint8", 3), 2, 2, "lanczos")
+
+
+def test_a_fourth_band_is_no_transparency_to_the_filter() -> None:
+    """Pillow alone would weigh the colours of RGBA by the last band."""
+    pixels = values("uint8", 4, 16, 16)
+    assert np.array_equal(resize(pixels, 8, 8)[:, :, :3], resize(pixels[:, :, :3].copy(), 8, 8))
+    naive = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BICUBIC))
+    assert not np.array_equal(naive[:, :, :3], resize(pixels, 8, 8)[:, :, :3])
+
+
+def test_pillow_gets_what_it_can_hold() -> None:
+    for dtype, bands, mode in (("uint8", 1, "L"), ("uint8", 2, "LA"), ("uint8", 3, "RGB"),
+                               ("uint8", 4, "RGBA"), ("uint16", 1, "I;16")):  # fmt: skip
+        pixels = values(dtype, bands)
+        image = to_pil(pixels)
+        assert image.mode == mode and np.array_equal(from_pil(image, bands), pixels)
+    for dtype, bands in (("uint8", 6), ("uint16", 3), ("float32", 1), ("int16", 1)):
+        with pytest.raises(UserError, match=f"no image of {bands} bands of {dtype}"):
+            to_pil(values(dtype, bands))
