@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import UserError
+from ..images.domain import DomainConfig
 
 
 @dataclass(frozen=True)
 class DataConfig:
     path: str = ""
-    """The data folder."""
+    """The data: a folder, a .zip or .tar archive, or a .csv or .jsonl manifest."""
+    layout: Literal["auto", "side-by-side", "folders", "patterns", "photos"] = "auto"
+    """How images lie in it; `photos` makes each image both A and B (for Lab)."""
+    pattern_a: str = "{name}_A"
+    """Names of A's images without their ending, for `patterns`."""
+    pattern_b: str = "{name}_B"
+    """Names of B's images without their ending, for `patterns`."""
     direction: Literal["ab", "ba"] = "ab"
     """Which way the method looks: `ba` makes B the source."""
     preprocess: Literal[
@@ -24,20 +31,57 @@ class DataConfig:
     crop_size: int = 256
     """Pixels a side of the crop (of the image, with `resize`)."""
     flip: bool = True
-    """Mirror half of the images."""
-    channels: tuple[int, int] = (3, 3)
-    """Channels of A and of B: 1 (grey) or 3 (RGB)."""
-    workers: int = 0
-    """Processes that load images; 0 loads in the training process."""
-    cache: int = 2048
-    """Megabytes of decoded images kept in memory; 0 decodes anew each time."""
+    """Mirror half of the images left to right."""
+    flip_vertical: bool = False
+    """Mirror half of the images top to bottom."""
+    turn: bool = False
+    """Turn images by a random multiple of 90 degrees; they must be square by then."""
+    zoom: float = 0.0
+    """Random resized crop: the crop covers a random part, at least 1 - zoom of its side."""
+    rotate: float = 0.0
+    """Turn by up to so many degrees, either way."""
+    shift: float = 0.0
+    """Move by up to this share of the image's side."""
+    shear: float = 0.0
+    """Slant by up to so many degrees, either way."""
+    jitter: float = 0.0
+    """Change brightness, contrast and saturation by up to this share."""
+    jitter_on: Literal["source", "both"] = "source"
+    """Whose colours change: the source's alone, or a pair's alike."""
+    a: DomainConfig = field(default_factory=DomainConfig)
+    """Domain A: what its images are."""
+    b: DomainConfig = field(default_factory=DomainConfig)
+    """Domain B: what its images are."""
+    on_bad: Literal["refuse", "skip"] = "refuse"
+    """A file that can't be used: refuse to train, or leave it out and count it."""
+    max_bad: float = 0.01
+    """The largest share of the files that `skip` leaves out."""
+    max_megapixels: int = 64
+    """The largest image that is decoded."""
+    workers: int = 2
+    """Threads that load images ahead; 0 loads in the training thread."""
+    cache: Literal["memory", "disk", "off"] = "memory"
+    """Where decoded and resized images are kept: in memory, in the run's folder, or nowhere."""
+    cache_megabytes: int = 4096
+    """How much `memory` keeps; what does not fit is decoded anew each time."""
 
     def __post_init__(self) -> None:
         if self.preprocess == "resize_and_crop" and self.load_size < self.crop_size:
             raise UserError(
                 f"data.load_size {self.load_size} is smaller than data.crop_size {self.crop_size}"
             )
-        if min(self.load_size, self.crop_size) < 1 or self.workers < 0 or self.cache < 0:
-            raise UserError("data's sizes start at 1, its workers and cache at 0")
-        if set(self.channels) - {1, 3}:
-            raise UserError(f"data.channels are 1 or 3 each, not {list(self.channels)}")
+        if min(self.load_size, self.crop_size, self.max_megapixels) < 1:
+            raise UserError("data's sizes start at 1")
+        if min(self.workers, self.cache_megabytes, self.rotate, self.shear) < 0:
+            raise UserError("data.workers, cache_megabytes, rotate and shear start at 0")
+        for name in ("zoom", "shift", "jitter", "max_bad"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"data.{name} is a share, from 0 to less than 1")
+        kinds = {self.a.kind, self.b.kind} if self.jitter_on == "both" else {
+            (self.a if self.direction == "ab" else self.b).kind
+        }  # fmt: skip
+        if self.jitter and kinds != {"image"}:
+            raise UserError(f"data.jitter changes colours of images, not of {', '.join(kinds)}")
+        for pattern in (self.pattern_a, self.pattern_b):
+            if pattern.count("{name}") != 1:
+                raise UserError(f"a pattern of names has {{name}} in it once, not {pattern!r}")

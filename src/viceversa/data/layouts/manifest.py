@@ -1,0 +1,124 @@
+"""A manifest: a .csv or .jsonl file whose lines say which images are A and B and make a pair.
+
+Its columns are `a`, `b` and, if there is one, `split`; paths start at the manifest's folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import UserError
+from ...images.sources import Source, printable
+from .trees import like_image
+
+SPLITS = ("train", "val", "test")
+Fields = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line; one of `a` and `b` may be missing."""
+
+    split: str
+    a: Source | None
+    b: Source | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest's lines, in their order. Every file they name is there."""
+
+    path: Path
+    rows: tuple[Row, ...]
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a path is a manifest, by its ending."""
+    return path.suffix.lower() in (".csv", ".jsonl") and path.is_file()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest. Raises UserError, with line numbers, where it is wrong."""
+    shown = printable(str(path))
+    rows, faults = [], []
+    try:
+        # Names that are no UTF-8 come through as the file system gives them.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            lines = _csv(file) if path.suffix.lower() == ".csv" else _jsonl(file)
+            for line, fields in lines:
+                split = fields.get("split", "train")
+                if split not in SPLITS:
+                    raise ValueError(
+                        f"line {line} has the split {split!r}; there are {', '.join(SPLITS)}"
+                    )
+                if not (fields["a"] or fields["b"]):
+                    raise ValueError(f"line {line} names no image")
+                row = []
+                for name in (fields["a"], fields["b"]):
+                    if name and (fault := _fault(path.parent / name)):
+                        faults.append(f"line {line}: {printable(name)} {fault}")
+                    row.append(Source(path.parent / name) if name else None)
+                rows.append(Row(split, *row))
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
+        raise UserError(f"the manifest {shown} can't be used: {printable(str(error))}") from None
+    if faults:
+        more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise UserError(
+            f"{len(faults)} of the files that {shown} names can't be used: "
+            f"{'; '.join(faults[:10])}{more} (paths start at the manifest's folder)"
+        )
+    return Manifest(path, tuple(rows))
+
+
+def _csv(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
+    reader = csv.reader(file, skipinitialspace=True, strict=True)
+    header = [name.strip() for name in next(reader, [])]
+    if header.count("a") != 1 or header.count("b") != 1 or header.count("split") > 1:
+        raise ValueError(
+            f"its first line must name columns a and b, and may name split; it is {header}"
+        )
+    for values in reader:
+        if values and len(values) != len(header):
+            raise ValueError(
+                f"line {reader.line_num} has {len(values)} fields, not {len(header)} (a name with "
+                "a comma stands in quotation marks)"
+            )
+        if values:
+            yield reader.line_num, dict(zip(header, values, strict=True))
+
+
+def _jsonl(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
+    for line, text in enumerate(file, start=1):
+        if not text.strip():
+            continue
+        try:
+            fields = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"line {line} is no JSON ({error})") from None
+        if not isinstance(fields, dict) or not fields.keys() & {"a", "b"}:
+            raise ValueError(f'line {line} is not like {{"a": "1.png", "b": "2.png"}}')
+        known = {name: fields.get(name) or "" for name in ("a", "b")}
+        if "split" in fields:
+            known["split"] = fields["split"]
+        for name, value in known.items():
+            if not isinstance(value, str):
+                raise ValueError(f"line {line}: {name} is {value!r}, not text")
+        yield line, known
+
+
+def _fault(path: Path) -> str:
+    """Why a path can't be an image's, from its name and kind; or nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        return "is not there" if missing else f"is out of reach ({error})"
+    if not stat.S_ISREG(mode):
+        return "is no file"
+    return "" if like_image(path.name) else "has no image's ending"

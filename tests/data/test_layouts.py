@@ -1,0 +1,481 @@
+"""Layouts: what is found in a folder, a zip, a tar or a manifest, by names alone, and refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from viceversa.data import DataConfig, Found, find
+from viceversa.data.layouts import look
+from viceversa.errors import UserError
+from viceversa.images.sources import Source
+
+PAIR = ("1.png", "2.png")
+
+
+def folder(root: Path, names: Iterable[str]) -> Path:
+    root.mkdir(exist_ok=True)
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def zipped(root: Path, names: Iterable[str]) -> Path:
+    path = root.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, name.encode())
+    return path
+
+
+def tarred(root: Path, names: Iterable[str]) -> Path:
+    path = root.with_suffix(".tar")
+    with tarfile.open(path, "w") as archive:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(name.encode())
+            archive.addfile(info, io.BytesIO(name.encode()))
+    return path
+
+
+Form = Callable[[Path, Iterable[str]], Path]
+FORMS: list[Form] = [folder, zipped, tarred]
+every_form = pytest.mark.parametrize("form", FORMS)
+
+
+def digest(root: Path) -> str:
+    """The SHA-256 of the data: names, contents and times."""
+    total = hashlib.sha256()
+    for path in sorted([root, *root.rglob("*")]):
+        total.update(f"{path!r} {path.stat().st_mtime_ns}".encode())
+        total.update(path.read_bytes() if path.is_file() else b"")
+    return total.hexdigest()
+
+
+def seen(
+    data: Path, split: str = "train", paired: bool = True, **config: Any
+) -> tuple[Found | None, tuple[list[str], list[str], list[str]]]:
+    """What is found, and its names as `folder`, `zipped` and `tarred` wrote them into the files."""
+    before = digest(data)
+    found = find(data, split, paired, DataConfig(**config))
+    sides = (found.a, found.b, found.alone) if found else ((), (), ())
+    names = [[source.read().decode() for source in side] for side in sides]
+    assert digest(data) == before
+    return found, (names[0], names[1], names[2])
+
+
+def under(*folders: str, names: Iterable[str] = PAIR) -> list[str]:
+    return [f"{folder}/{name}" for folder in folders for name in names]
+
+
+@every_form
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(
+    ("first", "second"), [("A", "B"), ("train/A", "train/B"), ("trainA", "trainB")]
+)
+def test_two_folders_are_found_and_said(
+    tmp_path: Path, form: Form, first: str, second: str, paired: bool
+) -> None:
+    data = form(tmp_path / "set", under(first, second))
+    found, names = seen(data, paired=paired)
+    assert found is not None and not found.side_by_side
+    assert names == (under(first), under(second), [])
+    where = f"{data.name}/{first} and {data.name}/{second}"
+    assert found.layout == (f"pairs by name in {where}" if paired else f"folders {where}")
+
+
+@every_form
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("where", ["", "train/", "train/deep/"])
+def test_side_by_side_files_are_found_and_said(
+    tmp_path: Path, form: Form, where: str, paired: bool
+) -> None:
+    data = form(tmp_path / "set", [f"{where}{name}" for name in PAIR])
+    found, names = seen(data, paired=paired)
+    assert found is not None and found.side_by_side and found.a == found.b
+    assert names[0] == [f"{where}{name}" for name in PAIR]
+    assert found.layout == f"side-by-side files in {data.name}{'/train' if where else ''}"
+
+
+@every_form
+@pytest.mark.parametrize(
+    ("config", "first", "second"),
+    [
+        ({}, "{}_A.png", "{}_B.jpg"),
+        ({}, "{}.a.png", "{}.b.tif"),
+        ({"layout": "patterns"}, "{}_A.png", "{}_B.png"),
+        ({"pattern_a": "real-{name}", "pattern_b": "{name}-label"}, "real-{}.png", "{}-label.png"),
+        ({"pattern_a": "{name}", "pattern_b": "{name}_label"}, "{}.png", "{}_label.png"),
+        ({"pattern_a": "in/{name}.x", "pattern_b": "out/{name}"}, "in/{}.x.png", "out/{}.png"),
+    ],
+)
+@pytest.mark.parametrize("where", ["", "train/", "train/p1/"])
+def test_patterns_of_names_are_found_and_said(
+    tmp_path: Path, form: Form, config: dict[str, Any], first: str, second: str, where: str
+) -> None:
+    if "/" in first:
+        where = where.removesuffix("p1/")  # a pattern with folders begins at the split's folder
+    a, b = ([where + name.format(i) for i in range(3)] for name in (first, second))
+    for paired in (True, False):
+        found, names = seen(form(tmp_path / "set", a + b), paired=paired, **config)
+        assert found is not None and not found.side_by_side
+        assert names == (a, b, [])
+        assert found.layout.startswith("pairs by the names" if paired else "images by the names")
+
+
+@every_form
+def test_photos_are_both_domains(tmp_path: Path, form: Form) -> None:
+    data = form(tmp_path / "set", ["1.png", "x/1.png", "x/1.jpg", "test/2.png"])
+    found, names = seen(data, layout="photos")
+    assert found is not None and found.a == found.b and not found.side_by_side
+    assert names[0] == ["1.png", "x/1.jpg", "x/1.png"] and not found.alone
+    assert found.layout == f"photos in {data.name}, each both A and B"
+    assert seen(data, "test", layout="photos")[1][0] == ["test/2.png"]
+
+
+@every_form
+def test_each_split_has_its_own_images_and_others_are_none(tmp_path: Path, form: Form) -> None:
+    names = [*under("trainA", "trainB"), "val/1.png", "test/A/3.png", "test/B/3.png"]
+    data = look(form(tmp_path / "set", names))  # read once, for all of them
+    train, val, test = (find(data, split, True) for split in ("train", "val", "test"))
+    assert train and val and test
+    assert [source.read() for source in (*test.a, *test.b)] == [b"test/A/3.png", b"test/B/3.png"]
+    assert val.side_by_side and val.a[0].read() == b"val/1.png"
+    assert len(train.a) == 2
+    joint = form(tmp_path / "joint", ["1.png", "test/2.png"])
+    assert seen(joint)[1][0] == ["1.png"]  # the test's images are not trained on
+    assert find(joint, "val", True) is None
+    assert find(form(tmp_path / "two", under("A", "B")), "test", True) is None
+
+
+@every_form
+def test_sub_folders_are_part_of_the_name_and_endings_are_not(tmp_path: Path, form: Form) -> None:
+    a = ["A/p1/001.png", "A/p2/001.png", "A/p2/x.y.png"]
+    b = ["B/p1/001.tif", "B/p2/001.PNG", "B/p2/x.y.bmp"]
+    assert seen(form(tmp_path / "set", a + b))[1] == (a, b, [])
+
+
+@every_form
+def test_one_folder_around_everything_is_looked_into(tmp_path: Path, form: Form) -> None:
+    data = form(tmp_path / "set", [f"facades/v1/{name}" for name in ("train/1.png", "test/2.png")])
+    found, names = seen(data)
+    assert found is not None and names[0] == ["facades/v1/train/1.png"]
+    assert found.layout == f"side-by-side files in {data.name}/facades/v1/train"
+    assert seen(data, "test")[1][0] == ["facades/v1/test/2.png"]
+    stray = form(tmp_path / "stray", ["preview.png", "facades/train/1.png", "facades/test/2.png"])
+    with pytest.raises(UserError, match="looks like a data set of its own"):
+        find(stray, "train", True)
+    assert len(seen(stray, layout="side-by-side")[1][0]) == 3
+
+
+@every_form
+def test_names_that_stand_alone_or_twice_are_told(tmp_path: Path, form: Form) -> None:
+    names = ["A/1.png", "A/2.png", "A/2.jpg", "A/3.png", "A/c.png", "B/1.png", "B/2.png",
+             "B/4.png", "B/C.png"]  # fmt: skip
+    found, told = seen(form(tmp_path / "set", names))
+    alone = ["A/2.jpg", "A/2.png", "A/3.png", "A/c.png", "B/2.png", "B/4.png", "B/C.png"]
+    assert told == (["A/1.png"], ["B/1.png"], alone)
+    assert found is not None and len(found.alone) == 7
+    all_of_them = seen(form(tmp_path / "set", names), paired=False)[1]
+    assert all_of_them == (sorted(names[:5]), sorted(names[5:]), [])
+
+
+def test_what_fits_no_pattern_is_alone_when_asked_and_refused_when_guessed(tmp_path: Path) -> None:
+    data = folder(tmp_path / "set", ["1_A.png", "1_B.png", "2_A.png", "_A.png", "x.png"])
+    with pytest.raises(UserError, match=r"most images in set are named \{name\}_A and .* but 2"):
+        find(data, "train", True)
+    assert seen(data, layout="patterns")[1][2] == ["2_A.png", "_A.png", "x.png"]
+    assert seen(data, layout="patterns", paired=False)[1][2] == ["_A.png", "x.png"]
+    assert seen(data, layout="side-by-side")[1][0] == sorted(p.name for p in data.iterdir())
+    with pytest.raises(UserError, match=r"no image in set is named \{name\}-b; there are .*x\.png"):
+        find(data, "train", True, DataConfig(layout="patterns", pattern_b="{name}-b"))
+
+
+def test_a_few_names_that_look_like_patterns_are_side_by_side(tmp_path: Path) -> None:
+    data = folder(tmp_path / "set", ["1_A.png", "1_B.png", "x.png", "y.png", "z.png"])
+    found, _ = seen(data)
+    assert found is not None and found.side_by_side and len(found.a) == 5
+
+
+def test_shards_in_a_folder_are_samples(tmp_path: Path) -> None:
+    data = tmp_path / "set"
+    data.mkdir()
+    for shard in range(2):
+        for split in ("train", "val"):
+            keys = [f"{split}{shard}{i}.{side}" for i in range(2) for side in ("a.png", "b.png")]
+            tarred(data / f"{split}-{shard}", [*keys, f"{split}{shard}0.json"])
+    found, (a, b, alone) = seen(data)
+    assert found is not None and not alone
+    assert a == ["train00.a.png", "train01.a.png", "train10.a.png", "train11.a.png"]
+    assert b == [name.replace(".a.", ".b.") for name in a]
+    assert seen(data, "val")[1][0][0] == "val00.a.png"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("{}_real", "{}_label", '"_real" in A and "_label" in B'),
+        ("{}-real", "{}", '"-real" in A'),
+        ("real_{}", "label_{}", '"real_" in A and "label_" in B'),
+        ("{}a", "{}b", '"a" in A and "b" in B'),
+        ("x{}", "X{}", "the difference in upper and lower case"),
+        ("p/{}", "q/{}", "the difference in sub-folders"),
+    ],
+)
+def test_when_nothing_matches_both_sides_are_listed_with_a_hint(
+    tmp_path: Path, a: str, b: str, said: str
+) -> None:
+    names = [f"A/{a}.png".format(i) for i in range(12)] + [f"B/{b}.png".format(i) for i in range(9)]
+    with pytest.raises(UserError, match="none of the 12 images of A and 9 of B") as caught:
+        find(folder(tmp_path / "set", names), "train", True)
+    message = str(caught.value)
+    assert message.count("/A/") == 10 and message.count("/B/") == 9
+    assert "and 2 more" in message and f"9 names match without {said}: rename them" in message
+    assert find(tmp_path / "set", "train", False) is not None
+
+
+def test_no_hint_is_made_up(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="an image of A and its B have one name, but for the end"):
+        find(folder(tmp_path / "set", ["A/cat.png", "B/dog.png"]), "train", True)
+
+
+def test_ten_thousand_mismatched_names_are_told_in_under_a_second(tmp_path: Path) -> None:
+    names = [f"{side}/{i:05}_{word}.png" for side, word in (("A", "x"), ("B", "y"))
+             for i in range(10_000)]  # fmt: skip
+    data = folder(tmp_path / "set", names)
+    start = time.perf_counter()
+    with pytest.raises(UserError, match="none of the 10000 images of A and 10000 of B"):
+        find(data, "train", True)
+    assert time.perf_counter() - start < 1
+    start = time.perf_counter()
+    (data / "B/00000_x.png").touch()
+    found = find(data, "train", True)
+    assert found is not None and (len(found.a), len(found.alone)) == (1, 19_999)
+    assert time.perf_counter() - start < 1
+
+
+def test_empty_missing_and_half_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no data folder .*nowhere"):
+        find(tmp_path / "nowhere", "train", True)
+    root = folder(tmp_path / "set", ["notes.txt"])
+    for split in ("val", "test"):
+        assert find(root, split, True) is None
+    with pytest.raises(UserError, match=r"set holds no images to train on; it needs folders A/"):
+        find(root, "train", True)
+    (root / "A").mkdir()
+    (root / "A" / "1.png").symlink_to("gone.png")
+    with pytest.raises(UserError, match=r"left alone: 1, such as A/1\.png: a link to nothing"):
+        find(root, "train", True)
+    folder(root, ["A/2.png"])
+    (root / "B").mkdir()
+    with pytest.raises(UserError, match="has images in A, but no folder B with images beside it"):
+        find(root, "train", False)
+    folder(root, ["test/B/2.png"])
+    with pytest.raises(UserError, match="has images in test/B, but no folder test/A with images"):
+        find(root, "test", True)
+
+
+@pytest.mark.parametrize("layout", ["folders", "side-by-side", "patterns", "photos"])
+def test_a_layout_by_name_is_the_only_one_looked_for(tmp_path: Path, layout: Any) -> None:
+    config = DataConfig(layout=layout)
+    other = ["1.png", "2.png"] if layout == "folders" else under("trainA", "trainB")
+    data = folder(tmp_path / "set", other)
+    with pytest.raises(UserError, match="holds no images to train on"):
+        find(data, "train", True, config)
+    assert find(data, "val", True, config) is None
+    fits = {"folders": under("A", "B"), "patterns": ["1_A.png", "1_B.png"]}.get(layout, ["1.png"])
+    assert find(folder(tmp_path / "fit", fits), "train", True, config) is not None
+
+
+def test_images_beside_the_folders_are_counted(tmp_path: Path) -> None:
+    data = folder(tmp_path / "set", [*under("A", "B"), "test/A/1.png", "old/1.png", "x.png"])
+    found, _ = seen(data)
+    assert found is not None
+    assert found.layout == "pairs by name in set/A and set/B (2 images elsewhere are not used)"
+
+
+def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    hidden = ["A/.1.png", "A/._1.png", "A/Thumbs.db", ".git/A/1.png", "__MACOSX/1.png", "A/1.txt"]
+    for form in FORMS:
+        assert seen(form(tmp_path / "set", under("A", "B") + hidden))[1][0] == under("A")
+
+
+# -- a folder, its zip and its tar are the same data
+
+
+def some_names(rng: random.Random) -> list[str]:
+    words = [
+        "A",
+        "B",
+        "train",
+        "test",
+        "a",
+        "1",
+        "é",
+        "\u202e",
+        "x.y",
+        "sp ace",
+        "n\nl",
+        "_A",
+        "😀",
+    ]
+    ends = [".png", ".JPG", ".tif", "_A.png", "_B.png", ".a.png", ".b.png", ".txt", ""]
+    tops = ["", "A/", "B/", "trainA/", "trainB/", "test/A/", "test/B/", "train/", "wrap/"]
+    names: set[str] = set()
+    top = rng.sample(tops, rng.randint(1, 4))
+    for _ in range(rng.randint(1, 30)):
+        middle = "".join(rng.choice(words) + "/" for _ in range(rng.choice([0, 0, 0, 1, 2])))
+        names.add(rng.choice(top) + middle + rng.choice(words) + rng.choice(ends))
+    folders = {name[:i] for name in names for i, c in enumerate(name) if c == "/"}
+    return sorted(names - folders)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_folder_its_zip_and_its_tar_are_the_same_data(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    names = some_names(rng)
+    told = []
+    for form in FORMS:
+        rng.shuffle(names)  # in whatever order they are written
+        data = form(tmp_path / "d4ta", names)
+        for split in ("train", "val", "test"):
+            for paired in (True, False):
+                for layout in ("auto", "folders", "side-by-side", "patterns", "photos"):
+                    try:
+                        found, sides = seen(data, split, paired, layout=layout)
+                        words = found.layout if found else ""
+                    except UserError as error:
+                        assert str(error).isprintable()
+                        words, sides = str(error), ([], [], [])
+                    words = words.replace(str(data), "SET").replace(data.name, "SET")
+                    told.append((words, sides))
+    third = len(told) // 3
+    assert told[:third] == told[third : 2 * third] == told[2 * third :]
+
+
+# -- manifests
+
+
+def csv_manifest(path: Path, rows: list[dict[str, str]]) -> Path:
+    columns = list(rows[0])
+    lines = [columns, *([row[column] for column in columns] for row in rows)]
+    path = path.with_suffix(".csv")
+    path.write_text("\ufeff" + "\r\n".join(",".join(f'"{v}"' for v in line) for line in lines))
+    return path
+
+
+def jsonl_manifest(path: Path, rows: list[dict[str, str]]) -> Path:
+    path = path.with_suffix(".jsonl")
+    path.write_text("\n\n".join(json.dumps(row) for row in rows) + "\n")
+    return path
+
+
+every_manifest = pytest.mark.parametrize("make", [csv_manifest, jsonl_manifest])
+Make = Callable[[Path, list[dict[str, str]]], Path]
+
+
+@every_manifest
+def test_a_manifest_says_pairs_and_splits_in_its_own_order(tmp_path: Path, make: Make) -> None:
+    root = folder(tmp_path / "set", ["z.png", "x,y.png", "q/1.tif", "2.png"])
+    elsewhere = folder(tmp_path / "far", ["é.png"]) / "é.png"
+    rows = [{"a": "z.png", "b": "x,y.png", "split": "train"},
+            {"a": "q/1.tif", "b": "../far/é.png", "split": "train"},
+            {"a": "2.png", "b": str(elsewhere), "split": "val"}]  # fmt: skip
+    path = make(root / "list", rows)
+    data = look(path)
+    found = find(data, "train", True)
+    assert found is not None and found.layout == f"pairs listed in {path.name}"
+    assert found.a == (Source(root / "z.png"), Source(root / "q/1.tif"))
+    assert [source.read().decode() for source in found.b] == ["x,y.png", "é.png"]
+    val = find(data, "val", False)
+    assert val is not None and val.b == (Source(elsewhere),)
+    assert find(data, "test", True) is None
+
+
+@every_manifest
+def test_a_manifest_for_unpaired_methods_may_leave_a_side_empty(tmp_path: Path, make: Make) -> None:
+    folder(tmp_path, ["1.png", "2.png", "3.png"])
+    rows = [{"a": "1.png", "b": ""}, {"a": "", "b": "2.png"}, {"a": "1.png", "b": "3.png"}]
+    path = make(tmp_path / "list", rows)
+    found = find(path, "train", False)
+    assert found is not None and not found.alone
+    assert ([s.path.name for s in found.a], len(found.b)) == (["1.png"], 2)
+    paired = find(path, "train", True)
+    assert paired is not None and len(paired.a) == 1
+    assert [s.path.name for s in paired.alone] == ["1.png", "2.png"]
+    photos = find(path, "train", True, DataConfig(layout="photos"))
+    assert photos is not None and photos.a == photos.b and len(photos.a) == 3
+    with pytest.raises(UserError, match=r"lists no pair, a line with both a and b, for train"):
+        find(make(tmp_path / "list", rows[:2]), "train", True)
+    with pytest.raises(UserError, match="lists no image of B, for train"):
+        find(make(tmp_path / "list", rows[:1]), "train", False)
+    with pytest.raises(UserError, match=r"leave data\.layout at auto, not folders"):
+        find(path, "train", True, DataConfig(layout="folders"))
+
+
+@every_manifest
+def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
+    tmp_path: Path, make: Make
+) -> None:
+    folder(tmp_path, ["1.png", "x.txt", "d/1.png"])
+    rows = [{"a": f"{i}.png", "b": "1.png"} for i in range(1, 14)]
+    rows += [{"a": "x.txt", "b": "d"}]
+    with pytest.raises(UserError, match=r"^14 of the files that .*list\.\w+ names") as caught:
+        look(make(tmp_path / "list", rows))
+    # the header goes before it, or an empty line
+    assert "line 3: 2.png is not there; " in str(caught.value)
+    assert str(caught.value).count("is not there") == 10 and "and 4 more" in str(caught.value)
+    with pytest.raises(UserError, match=r"x\.txt has no image's ending; line .*: d is no file"):
+        look(make(tmp_path / "list", rows[-1:]))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.csv", "", "its first line must name columns a and b"),
+        ("x.csv", "a;b\n1;2\n", "its first line must name columns a and b"),
+        ("x.csv", "a,b,a\n", "its first line must name columns a and b"),
+        ("x.csv", "a, b\n1.png\n", "line 2 has 1 fields, not 2"),
+        ("x.csv", "a,b\n1.png,2,3.png\n", "line 2 has 3 fields, not 2 .*quotation marks"),
+        ("x.csv", 'a,b\n"1.png,2.png\n', "unexpected end of data"),
+        ("x.csv", "a,b,split\n1.png,1.png,dev\n", "line 2 has the split 'dev'; there are train, v"),
+        ("x.csv", "a,b\n,\n", "line 2 names no image"),
+        ("x.csv", "a,b\n", "lists nothing to train on"),
+        ("x.jsonl", "", "lists nothing to train on"),
+        ("x.jsonl", '{"a": "1.png"\n', "line 1 is no JSON"),
+        ("x.jsonl", '\n[1, 2]\n', "line 2 is not like"),
+        ("x.jsonl", '{"b": 3}\n', "line 1: b is 3, not text"),
+        ("x.jsonl", '{"a": "1.png", "split": 1}\n', "line 1: split is 1, not text"),
+        ("x.jsonl", '{"c": "1.png"}\n', "line 1 is not like"),
+        ("x.jsonl", '{"a": "n\\u0000l.png"}\n', r"n\\x00l\.png is out of reach"),
+        ("x.jsonl", "[" * 100_000, "can't be used"),
+    ],
+)  # fmt: skip
+def test_a_wrong_manifest_is_refused_by_line(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    folder(tmp_path, ["1.png"])
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        find(tmp_path / name, "train", True)
+    assert name in str(caught.value) and str(caught.value).isprintable()
+
+
+def test_nothing_is_decoded(tmp_path: Path) -> None:
+    """Files of no content are found like others: what is in them is the decoder's to say."""
+    for name in under("A", "B"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find(tmp_path, "train", True)
+    assert found is not None and len(found.a) == 2

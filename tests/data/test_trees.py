@@ -1,0 +1,388 @@
+"""Trees of names: any, however hostile, is walked to its end; archives are read in place."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import socket
+import stat
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from viceversa.data.layouts.trees import Tree, read_tree
+from viceversa.errors import UserError
+
+opened: list[str] = []  # what Python opens while `watched` is on
+watched = False
+
+
+def _listen(event: str, arguments: tuple[Any, ...]) -> None:
+    if watched and event == "open":
+        opened.append(os.fsdecode(arguments[0]) if not isinstance(arguments[0], int) else "")
+
+
+sys.addaudithook(_listen)
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode(errors="surrogateescape"))
+    return root
+
+
+def zipped(path: Path, members: list[tuple[str | zipfile.ZipInfo, bytes]], **how: Any) -> Path:
+    with zipfile.ZipFile(path, "w", **how) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def member(name: str, content: bytes = b"x", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, content
+
+
+def tarred(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for info, content in members:
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def unix(name: str, mode: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.create_system, info.external_attr = 3, mode << 16
+    return info
+
+
+def why(tree: Tree) -> dict[str, str]:
+    assert len(dict(tree.odd)) == len(tree.odd)
+    return dict(tree.odd)
+
+
+def digest(root: Path) -> str:
+    """The SHA-256 of names, contents and times of modification, and where links lead."""
+    total = hashlib.sha256()
+    for path in sorted([root, *root.rglob("*")]):
+        status = path.lstat()
+        total.update(os.fsencode(path) + f"{status.st_mode} {status.st_mtime_ns}".encode())
+        if stat.S_ISREG(status.st_mode):
+            total.update(path.read_bytes())
+        elif stat.S_ISLNK(status.st_mode):
+            total.update(os.fsencode(os.readlink(path)))
+    return total.hexdigest()
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """One tree with all that is not an image file but could pass for one."""
+    root = touch(
+        tmp_path / "set", "1.png", "sub/2.JPG", "sub/deep/3.tif", "notes.txt",
+        ".hidden.png", "._1.png", "Thumbs.db", ".git/4.png", "__MACOSX/5.png",
+        "folder.png/6.png", "new\nline.png", "\udcff.png", "\u202etxt.png", "\U0001f600.png",
+        "x" * 251 + ".png", "Case.png", "case.png",
+    )  # fmt: skip
+    (root / "empty.png").write_bytes(b"")
+    (root / "sub/loop").symlink_to("..")
+    (root / "sub/above").symlink_to("../..")
+    (root / "sub/disk").symlink_to("/")
+    (root / "self.png").symlink_to("self.png")
+    (root / "dangling.png").symlink_to("nowhere.png")
+    (root / "again.png").symlink_to("1.png")  # a link to a file is that file
+    (root / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(root / "fifo.png")
+    touch(tmp_path / "other", "far.png")
+    (root / "linked").symlink_to(tmp_path / "other")
+    (root / "second").symlink_to(tmp_path / "other")
+    monkeypatch.chdir(root)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket.png")
+        yield root
+
+
+@pytest.mark.timeout(10)
+def test_a_hostile_tree_is_walked_once_and_nothing_in_it_is_opened(hostile: Path) -> None:
+    global watched
+    before = digest(hostile)
+    opened.clear()
+    watched = True
+    tree = read_tree(hostile)
+    watched = False
+    assert not [path for path in opened if str(hostile) in path]
+    assert digest(hostile) == before
+    assert set(tree.files) == {
+        "1.png", "sub/2.JPG", "sub/deep/3.tif", "new\nline.png", "\udcff.png", "\u202etxt.png",
+        "\U0001f600.png", "x" * 251 + ".png", "Case.png", "case.png", "empty.png", "again.png",
+        "linked/far.png",
+    }  # fmt: skip
+    assert list(tree.files) == sorted(tree.files)
+    assert why(tree) == {
+        "folder.png": "a folder with an image's name",
+        "self.png": "a link that leads round in a loop",
+        "dangling.png": "a link to nothing",
+        "zero.png": "a device",
+        "fifo.png": "a FIFO",
+        "socket.png": "a socket",
+        "sub/loop": "leads to the data's own folder, which is not read twice",
+        "sub/above": "leads to a folder above the data, which is not read twice",
+        "sub/disk": "leads to a folder above the data, which is not read twice",
+        "second": "leads to linked, which is not read twice",
+    }
+    for source in tree.files.values():
+        assert str(source).isprintable() and str(source).encode()
+
+
+def test_the_watch_and_a_walk_that_follows_links_find_more(tmp_path: Path) -> None:
+    """Controls of the test above."""
+    global watched
+    touch(tmp_path, "1.png", "sub/2.png")
+    (tmp_path / "sub/loop").symlink_to("..")
+    walked = [file for _, _, files in os.walk(tmp_path, followlinks=True) for file in files]
+    assert len(walked) > 40 and len(read_tree(tmp_path).files) == 2
+    opened.clear()
+    watched = True
+    (tmp_path / "1.png").read_bytes()
+    watched = False
+    assert str(tmp_path / "1.png") in opened
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "1.png", "shut/2.png")
+    scandir = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # the tests may run as root, who may read all
+    tree = read_tree(tmp_path)
+    assert list(tree.files) == ["1.png"]
+    assert why(tree) == {"shut": "a folder that can't be read (Permission denied)"}
+
+
+def test_a_link_to_data_elsewhere_is_data_and_a_real_name_goes_first(tmp_path: Path) -> None:
+    touch(tmp_path / "far", "1.png")
+    touch(tmp_path / "set", "z/2.png")
+    (tmp_path / "set/a").symlink_to("z")
+    (tmp_path / "set/A").symlink_to(tmp_path / "far")
+    (tmp_path / "way").symlink_to("set")
+    assert list(read_tree(tmp_path / "way").files) == ["A/1.png", "z/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("nowhere", lambda path: None, "there is no data folder .*nowhere"),
+        ("x.txt", Path.touch, r"x\.txt is no data set: that is a folder, a \.zip or \.tar"),
+        ("fifo.zip", os.mkfifo, r"fifo\.zip is a FIFO"),
+        ("fifo.csv", os.mkfifo, r"fifo\.csv is a FIFO"),
+        ("x.zip", Path.touch, r"x\.zip is damaged or no archive"),
+        ("x.tar", Path.touch, r"x\.tar is damaged or no archive"),
+        ("new\nline", lambda path: None, r"new\\nline"),
+        ("x" * 300, lambda path: None, "can't be read"),
+        ("n\0l", lambda path: None, r"n\\x00l can't be read"),
+        *((f"x.{end}", Path.touch, "compressed as a whole and can't be read in place; unpack it")
+          for end in ("tar.gz", "TGZ", "tar.bz2", "tar.xz", "tar.zst")),
+    ],
+)  # fmt: skip
+@pytest.mark.timeout(10)
+def test_what_is_no_tree_is_refused_in_a_printable_sentence(
+    tmp_path: Path, name: str, make: Callable[[Path], object], message: str
+) -> None:
+    make(tmp_path / name)
+    with pytest.raises(UserError, match=message) as caught:
+        read_tree(tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
+def test_a_hostile_zip_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path) -> None:
+    locked = unix("locked.png", stat.S_IFREG)
+    path = zipped(
+        tmp_path / "set.zip",
+        [
+            ("A/1.png", b"one"), ("./A/2.png", b"two"), ("B//3.png", b"three"),
+            ("../out.png", b"x"), ("A/../../up.png", b"x"), ("/abs.png", b"x"),
+            ("C:/drive.png", b"x"), ("..\\back.png", b"x"), ("A\\win.png", b"x"),
+            (unix("link.png", stat.S_IFLNK), b"/etc/passwd"), (unix("f.png", stat.S_IFIFO), b""),
+            (unix("null.png", stat.S_IFCHR), b""), ("d.png/", b""), ("e.png/1.png", b"x"),
+            ("A/.x.png", b"x"), ("__MACOSX/A/._1.png", b"x"), ("notes.txt", b"x"),
+            ("bomb.png", bytes(10**7)), ("small.png", bytes(10**5)), (locked, b"x"),
+            ("\u202enew\nline.png", b"x"),
+        ],
+        compression=zipfile.ZIP_DEFLATED,
+    )  # fmt: skip
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"locked.png") - 46  # its entry in the central directory
+    content[at + 8] |= 1
+    path.write_bytes(content)
+    before = digest(tmp_path)
+    tree = read_tree(path)
+    assert {name: source.read() for name, source in tree.files.items()} == {
+        "A/1.png": b"one", "A/2.png": b"two", "B/3.png": b"three", "small.png": bytes(10**5),
+        "\u202enew\nline.png": b"x",
+    }  # fmt: skip
+    outside, absolute = "a name that leads out of its archive", "an absolute name in an archive"
+    assert why(tree) == {
+        "../out.png": outside, "A/../../up.png": outside, "..\\back.png": outside,
+        "/abs.png": absolute, "C:/drive.png": absolute,
+        "A\\win.png": "a backslash in a zip's name, where only slashes part folders",
+        "link.png": "a link in an archive", "f.png": "a FIFO in an archive",
+        "null.png": "a device in an archive", "d.png": "a folder with an image's name",
+        "e.png": "a folder with an image's name", "locked.png": "encrypted",
+        "bomb.png": "grows more than 200 times when it is read",
+    }  # fmt: skip
+    assert digest(tmp_path) == before
+
+
+def test_a_declared_size_beyond_a_gigabyte_is_left_alone(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", [("big.png", b"x"), ("1.png", b"x")])
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"big.png") - 46
+    content[at + 20 : at + 28] = (2**30 + 1).to_bytes(4, "little") * 2
+    path.write_bytes(content)
+    tree = read_tree(path)
+    assert list(tree.files) == ["1.png"] and why(tree) == {"big.png": "more than 1 GiB"}
+
+
+def test_a_hostile_tar_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path) -> None:
+    path = tarred(
+        tmp_path / "set.tar",
+        [
+            member("A", b"", type=tarfile.DIRTYPE), member("./A/1.png", b"one"),
+            member("A/" + "x" * 200 + ".png", b"long"), member("../out.png"),
+            member("A/../../up.png"), member("/abs.png"), member("notes.txt"),
+            member("link.png", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+            member("hard.png", b"", type=tarfile.LNKTYPE, linkname="A/1.png"),
+            member("f.png", b"", type=tarfile.FIFOTYPE), member("n.png", b"", type=tarfile.CHRTYPE),
+            member("d.png", b"", type=tarfile.DIRTYPE), member("._1.png"), member("empty.png", b""),
+            member("\udcff.png"),
+        ],
+    )  # fmt: skip
+    before = digest(tmp_path)
+    tree = read_tree(path)
+    assert {name: source.read() for name, source in tree.files.items()} == {
+        "A/1.png": b"one", "A/" + "x" * 200 + ".png": b"long", "empty.png": b"",
+        "\udcff.png": b"x",
+    }  # fmt: skip
+    outside, link = "a name that leads out of its archive", "a link or device in an archive"
+    assert why(tree) == {
+        "../out.png": outside, "A/../../up.png": outside,
+        "/abs.png": "an absolute name in an archive", "link.png": link, "hard.png": link,
+        "f.png": link, "n.png": link, "d.png": "a folder with an image's name",
+    }  # fmt: skip
+    assert digest(tmp_path) == before
+
+
+def test_unpacking_such_an_archive_writes_outside(tmp_path: Path) -> None:
+    """Control: what reading in place spares us."""
+    (tmp_path / "to").mkdir()
+    path = tarred(tmp_path / "x.tar", [member("../out.png"), member("1.png")])
+    with tarfile.open(path) as archive:
+        archive.extraction_filter = tarfile.fully_trusted_filter
+        archive.extractall(tmp_path / "to")
+    assert (tmp_path / "out.png").exists()
+    packed = zipped(tmp_path / "x.zip", [("../out.zip.png", b"x")])
+    with zipfile.ZipFile(packed) as listed:  # zipfile renames it: another image, in silence
+        listed.extractall(tmp_path / "to")
+    assert (tmp_path / "to/out.zip.png").exists()
+
+
+def test_a_name_that_stands_twice_means_neither(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = zipped(tmp_path / "x.zip", [("1.png", b"a"), ("2.png", b"x"), ("1.png", b"b")])
+    twice = [member("1.png", b"a"), member("2.png"), member("./1.png", b"b")]
+    for made in (path, tarred(tmp_path / "x.tar", twice)):
+        tree = read_tree(made)
+        assert list(tree.files) == ["2.png"]
+        assert why(tree) == {"1.png": "stands 2 times, of which none is used"}
+
+
+def damaged_tars(whole: bytes) -> Iterator[bytes]:
+    yield whole[:1500]  # within the second member's header
+    yield whole[:1700]  # within its content
+    yield whole[:1024] + b"x" * 512 + whole[1536:]  # its header
+    yield b"x" * 2048
+    negative = bytearray(whole)
+    negative[1024 + 124 : 1024 + 136] = b"\xff" * 10 + b"\xfe\x00"  # a size of -512: to itself
+    total = 256 + sum(negative[1024:1536]) - sum(negative[1024 + 148 : 1024 + 156])
+    negative[1024 + 148 : 1024 + 156] = b"%06o\0 " % total
+    yield bytes(negative)
+    header = tarfile.TarInfo("x").tobuf()
+    yield header[:156] + b"L" + header[157:]  # a long name that is not there
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("kind", range(6))
+def test_a_damaged_tar_is_refused_and_ends(tmp_path: Path, kind: int) -> None:
+    path = tarred(tmp_path / "x.tar", [member("1.png"), member("2.png"), member("3.png")])
+    assert len(read_tree(path).files) == 3
+    path.write_bytes(list(damaged_tars(path.read_bytes()))[kind])
+    with pytest.raises(UserError, match=r"x\.tar is damaged or no archive of its kind"):
+        read_tree(path)
+
+
+def test_tarfile_lists_half_of_a_damaged_tar_in_silence(tmp_path: Path) -> None:
+    """Control of the third kind above."""
+    path = tarred(tmp_path / "x.tar", [member("1.png"), member("2.png")])
+    path.write_bytes(list(damaged_tars(path.read_bytes()))[2])
+    with tarfile.open(path) as archive:
+        assert archive.getnames() == ["1.png"]
+
+
+def test_a_damaged_zip_and_a_compressed_tar_are_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", [("1.png", b"x")])
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match=r"x\.zip is damaged"):
+        read_tree(path)
+    tarred(tmp_path / "x.tar", [member("1.png")], "w:gz")  # it says .tar
+    with pytest.raises(UserError, match=r"make it anew, as a \.zip"):
+        read_tree(tmp_path / "x.tar")
+
+
+def test_shards_make_one_tree_and_their_names_tell_splits(tmp_path: Path) -> None:
+    for shard in ("train-000", "train-001", "val-000", "test", "more"):
+        tarred(tmp_path / f"{shard}.tar", [member(f"{shard}-k.a.png"), member(f"{shard}-k.b.png")])
+    tarred(tmp_path / "deep.tar", [member("../x.png")])
+    (tmp_path / "sub").mkdir()
+    tarred(tmp_path / "sub" / "train-1.tar", [member("s.png")])
+    tree = read_tree(tmp_path)
+    assert list(tree.files) == [
+        "more-k.a.png", "more-k.b.png", "sub/s.png", "test/test-k.a.png", "test/test-k.b.png",
+        "train/train-000-k.a.png", "train/train-000-k.b.png", "train/train-001-k.a.png",
+        "train/train-001-k.b.png", "val/val-000-k.a.png", "val/val-000-k.b.png",
+    ]  # fmt: skip
+    assert why(tree) == {"../x.png": "a name that leads out of its archive"}
+    assert tree.files["sub/s.png"].read() == b"x"
+
+
+def test_archives_among_images_are_not_looked_into_but_told(tmp_path: Path) -> None:
+    touch(tmp_path, "A/1.png", "B/1.png", "notes.tar.gz")
+    tarred(tmp_path / "all.tar", [member("A/1.png")])
+    zipped(tmp_path / "all.zip", [("A/1.png", b"x")])
+    tree = read_tree(tmp_path)
+    assert list(tree.files) == ["A/1.png", "B/1.png"]
+    told = "an archive in a folder, not looked into"
+    assert why(tree) == dict.fromkeys(("all.tar", "all.zip", "notes.tar.gz"), told)
+
+
+def test_a_large_archive_is_listed_in_seconds(tmp_path: Path) -> None:
+    count = 20_000
+    path = zipped(tmp_path / "x.zip", [(f"A/{i}.png", b"") for i in range(count)])
+    start = time.perf_counter()
+    assert len(read_tree(path).files) == count
+    assert time.perf_counter() - start < 2
