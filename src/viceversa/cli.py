@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Dict
 
 from . import __version__
-from .config import NAMED, SECTIONS, Sections, merge, read_recipe, recipes
+from .config import read_recipe, recipes
 from .errors import UserError
+from .options import check_settings, train_settings
 
 app = App(
     name="viceversa",
@@ -46,71 +45,41 @@ def train(
         f"{'ab' if config.data.direction == 'ab' else 'ba'}.safetensors IMAGE -o OUT")  # fmt: skip
 
 
-def train_settings(recipe: str, words: Sequence[str]) -> Any:
-    """The resolved settings of a recipe under the words of a command line; None after --help."""
-    from .build import REGISTRIES, registered, resolve
+@app.command
+def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
+    """Look at a data set: viceversa check DATA [--recipe RECIPE] [--data.key value ...].
 
-    sections = read_recipe(recipe)
-    for section in NAMED:  # another network by name changes which options there are
-        option = f"--{section}.name"
-        for number, word in enumerate(words):
-            name = word.partition("=")[2] if word.startswith(option + "=") else None
-            if word == option and number + 1 < len(words):
-                name = words[number + 1]
-            if name is not None:
-                sections = merge(sections, {section: {"name": name}})
-    resolved = resolve(sections)  # the recipe's own mistakes are told as the recipe's
+    Decodes every file once and says what is there, what is wrong, and what to do. `viceversa check
+    --help` shows every option.
+    """
+    settings = check_settings(words)
+    if settings is None:
+        return
+    options, config, method = settings
+    if not config.path:
+        raise UserError("name the data set to check: a folder, an archive or a manifest")
+    paired = {"auto": None, "yes": True, "no": False}[options.pairs]
+    if method and options.pairs == "auto":
+        from .methods import PAIRED
 
-    keyword, either = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
-    parameters = [
-        inspect.Parameter("data_folder", either, default="", annotation=Annotated[
-            str, Parameter(help="The folder of images.", show_default=False)])]  # fmt: skip
-    for section in SECTIONS:
-        if section in NAMED:
-            names = Literal[tuple(REGISTRIES[section])]  # type: ignore[valid-type]
-            parameters.append(inspect.Parameter(
-                f"{section}_name", keyword, default=resolved.name(section),
-                annotation=Annotated[names, Parameter(name=f"--{section}.name")]))  # fmt: skip
-        kind = type(getattr(resolved, section))
-        parameters.append(inspect.Parameter(
-            section, keyword, default=getattr(resolved, section),
-            annotation=Annotated[kind, Parameter(name=section, negative_iterable=())]))  # fmt: skip
+        paired = method in PAIRED
+    from .data.check import check as look
+    from .data.check import plain, text
+    from .report import counter, say
 
-    def collect(data_folder: str = "", **given: Any) -> Sections:
-        from .config import plain
+    with counter("checking") as progress:
+        checked = look(config.path, paired, config, verify=options.verify, progress=progress)
+    say(json.dumps(plain(checked), indent=2) if options.json else text(checked))
+    if options.sheet:
+        from .data.check.sheet import contact_sheet
 
-        chosen = {name: plain(given[name]) for name in SECTIONS}
-        for section in NAMED:
-            chosen[section]["name"] = (
-                registered(section, given[f"{section}_name"]) and given[f"{section}_name"]
-            )
-        if data_folder:
-            chosen["data"]["path"] = data_folder
-        return chosen
+        contact_sheet(checked, options.sheet)
+    if options.preview:
+        from .data.check.preview import preview
 
-    collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    options = App(
-        name=f"viceversa train {recipe}",
-        config=Dict(_flat(resolved.sections), use_commands_as_keys=False, source=recipe),
-        default_parameter=Parameter(name_transform=lambda name: name),
-        result_action="return_value",
-        version_flags=[],
-    )
-    options.default(collect)
-    chosen = options(list(words), exit_on_error=False, print_error=False)
-    if chosen is None:
-        return None
-    if not chosen["train"]["run"]:
-        chosen["train"]["run"] = str(Path("runs") / Path(recipe).stem)
-    return resolve(chosen)
-
-
-def _flat(sections: Sections) -> dict[str, Any]:
-    """Sections without what cyclopts would take for words: empty tables and texts."""
-    return {
-        section: {key: value for key, value in values.items() if value not in ("", {})}
-        for section, values in sections.items()
-    }
+        preview(checked, config, options.preview, checked.paired)
+    if checked.errors:
+        sys.exit(1)
 
 
 @app.command
@@ -149,10 +118,14 @@ def translate(
         raise UserError(f"--batch_size must be at least 1, not {batch_size}")
     if out.exists() and not out.is_dir():
         raise UserError(f"-o {out} is a file; name a folder for the results")
-    from .translate import Translator, plan, translate_files
+    from .translate import Translator, expand, plan, translate_files
 
-    pairs = plan(inputs, out)
-    failures = translate_files(Translator.load(model, device, policy, seed), pairs, batch_size)
+    files = expand(inputs)
+    translator = Translator.load(model, device, policy, seed)
+    pairs = plan(files, out, translator.suffix)
+    failures, notes = translate_files(translator, pairs, batch_size)
+    for note in notes:
+        print(note)
     print(f"{len(pairs) - len(failures)} of {len(pairs)} images translated to {out}")
     if failures:
         raise UserError("; ".join(failures))
@@ -217,6 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if words[:1] == ["train"] and len(words) > 1 and not words[1].startswith("-"):
             train(words[1], *words[2:])  # its options, and its --help, depend on the recipe
+        elif words[:1] == ["check"]:
+            check(*words[1:])
         else:
             app(words, exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:

@@ -5,17 +5,41 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from .images import grid, write
+from .images import Pixels, write
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def say(text: str) -> None:
     """One line for the person at the terminal."""
     print(text, flush=True)
+
+
+@contextmanager
+def counter(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that counts (done, total), beside the output; nothing without a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class Report:
@@ -49,9 +73,9 @@ class Report:
         if self.done // self.every > before // self.every or self.done == self.total:
             self._line(epoch, lr)
 
-    def samples(self, rows: list[list[Tensor]]) -> None:
-        """Write a sheet of samples: a row an image (source, translation, target or way back)."""
-        write(self.folder / "samples" / f"{self.done:08d}.png", grid(rows))
+    def samples(self, sheet: Pixels) -> None:
+        """Write a sheet of samples, named by the images seen."""
+        write(self.folder / "samples" / f"{self.done:08d}.png", sheet)
 
     def close(self) -> None:
         """Give the terminal back."""

@@ -1,0 +1,233 @@
+"""What is wrong or odd with a data set, in sentences, each with what to do about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ...images import Source
+from ...images.domain import full_range
+from ..config import DataConfig
+from ..layouts import Found
+from ..layouts.trees import Odd
+from .faults import Fault, Kind, Seen, Side, dtype_read, unlike, usual_depth
+
+Level = Literal["error", "warning", "note"]
+FIRST = 10  # files are named up to here
+NARROW = 8  # values that fill less than this part of their type's range look black or flat
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know. An error ends training before it starts; `do` says what to do about it.
+
+    `text` is a sentence, or names what the `files` are: the first ten of `total`, where need be
+    with what is wrong with them.
+    `skippable`: an error of single files, which `on_bad skip` leaves out.
+    """
+
+    level: Level
+    text: str
+    files: tuple[str, ...] = ()
+    total: int = 0
+    do: str = ""
+    skippable: bool = False
+
+
+# what has a fault, and what to do; where nothing is said, that depends on the images
+WORDS: dict[Kind, tuple[str, str]] = {
+    "unread": ("files that can't be read", "repair or remove the files that can't be read"),
+    "bands": ("images of {shown} whose bands don't fit data.{side}.channels", ""),
+    "depth": ("images of {shown} that are not of 8 bits",
+              "save all images of {shown} with 8 bits, or choose another --data.{side}.kind"),
+    "mixed": ("images of {shown} of another depth than most",
+              "save all images of {shown} in one depth, or give --data.{side}.range in numbers"),
+    "ids": ("label maps of {shown} with numbers that are no class's", ""),
+    "odd": ("files with A and B side by side whose width is odd",
+            "cut the files of odd width to an even one: A is the left half, B the right"),
+    "small": ("images of {shown} smaller than data.crop_size", ""),
+    "pair": ("images of B that are not of their partner's size",
+             "save both images of a pair at one size, or set --data.preprocess resize_and_crop"),
+}  # fmt: skip
+
+
+def named(
+    level: Level, text: str, files: Iterable[object], do: str = "", skippable: bool = False
+) -> Finding:
+    """A finding about files, or about what is said of each."""
+    names = [str(file) for file in files]
+    return Finding(level, text, tuple(names[:FIRST]), len(names), do, skippable)
+
+
+def of_faults(faults: Mapping[Source, Fault], domains: Sequence[Seen]) -> Iterator[Finding]:
+    """A finding for each kind of fault, and each domain that has it."""
+    groups: dict[tuple[Kind, Side | None], list[Source]] = {}
+    for source, fault in faults.items():
+        side = None if fault.kind in ("unread", "odd", "pair") else fault.side
+        groups.setdefault((fault.kind, side), []).append(source)
+    for kind, side in sorted(groups, key=lambda group: list(WORDS).index(group[0])):
+        sources = groups[kind, side]
+        what, do = WORDS[kind]
+        words = {"shown": side.upper() if side else "", "side": side}
+        if side and not do:
+            mine = [domain for domain in domains if domain.side == side]
+            do = _remedy(kind, sources, mine)
+        told = (f"{source} {faults[source].reason}" for source in sources)
+        yield named("error", what.format(**words), told, do.format(**words), skippable=True)
+
+
+def _remedy(kind: Kind, sources: Sequence[Source], domains: Sequence[Seen]) -> str:
+    """What to do where it depends on the images of the domain."""
+    side, records = domains[0].side, domains[0].records
+    if kind == "bands":
+        bands = {records[source].bands for source in sources}
+        every = sum(len(members) for domain in domains for members in domain.shapes.values())
+        if len(bands) == 1 and every == len(sources) and domains[0].config.kind == "image":
+            return f"set --data.{side}.channels {bands.pop()}"
+        return f"save the images of {side.upper()} with {domains[0].config.bands} bands"
+    if kind == "ids":
+        top = max(domains[0].range(records[source])[1][0] for source in sources)
+        return f"set --data.{side}.ids {int(top) + 1}, or mend these label maps"
+    least = min(min(domains[0].size(records[source])) for source in sources)
+    return f"set --data.crop_size to {least} or less, or --data.preprocess resize_and_crop"
+
+
+def of_domain(domain: Sequence[Seen], config: DataConfig) -> Iterator[Finding]:
+    """What is to know of a domain's images, over all splits."""
+    side, settings = domain[0].side, domain[0].config
+    shown = side.upper()
+    if settings.kind == "image":
+        yield from _of_depths(domain)
+    changed: dict[str, list[Source]] = {}
+    enlarged: list[Source] = []
+    flat: list[Source] = []
+    for part in domain:
+        for shape, members in part.shapes.items():
+            if words := _converted(shape.bands, shape.alpha, settings.bands):
+                changed.setdefault(words, []).extend(members)
+            smaller = min(part.size(part.records[members[0]])) < config.crop_size
+            if smaller and config.preprocess.startswith("resize"):
+                enlarged += members
+        for source, record in part.read():
+            low, high = part.range(record)
+            if low == high and settings.kind != "labels":
+                flat.append(source)
+    if not settings.ids:
+        for words, members in changed.items():
+            yield named("note", f"images of {shown} that will be {words}", members)
+    if enlarged:
+        text = f"images of {shown} smaller than data.crop_size, which will be enlarged"
+        yield named("note", text, enlarged)
+    if flat:
+        text = f"images of {shown} with one value everywhere"
+        yield named("warning", text, flat, "look at the images of one value; remove empty ones")
+
+
+def _converted(bands: int, alpha: bool, wanted: int) -> str:
+    if bands == wanted:
+        return ""
+    colours = bands - alpha
+    over = ["laid over white"] if alpha and wanted in (1, 3) else []
+    grey = {(1, 3): ["turned from grey into RGB"], (3, 1): ["turned from RGB into grey"]}
+    changes = over + grey.get((colours, wanted), [])
+    return " and ".join(changes)
+
+
+def _of_depths(domain: Sequence[Seen]) -> Iterator[Finding]:
+    """Floats without a range, and values that fill little of their type's range."""
+    side, settings, depth = domain[0].side, domain[0].config, usual_depth(domain)
+    if not depth or settings.range != "dtype":
+        return
+    usual = [r for part in domain for _, r in part.read() if dtype_read(r.dtype) == depth]
+    ranges = [domain[0].range(record) for record in usual]
+    low, high = min(min(low) for low, _ in ranges), max(max(high) for _, high in ranges)
+    do = f"set --data.{side}.range minmax, or two numbers (it goes from {low:g} to {high:g})"
+    if depth == "float32":
+        text = f"the values of {side.upper()} are not of 8 or 16 bits: their type has no range"
+        yield Finding("error", text, do=do)
+        return
+    least, most = full_range(depth)
+    if 0 < high - low < (most - least) / NARROW:
+        text = f"the values of {side.upper()} go from {low:g} to {high:g} only; {depth} goes"
+        if depth == "uint8":
+            do += f"; or, if these are label maps, --data.{side}.kind labels and its ids"
+        yield Finding("warning", f"{text} to {most:g}", do=do)
+
+
+def of_names(split: str, found: Found, paired: bool) -> Iterator[Finding]:
+    """What names alone tell of a split: the images that have no partner."""
+    groups: dict[str, list[str]] = {}
+    start, folders = _fork(found) if found.alone and paired else ("", {})
+    for source in found.alone:
+        name = str(source)
+        folder = name[len(start) :].partition(os.sep)[0] if name.startswith(start) else ""
+        groups.setdefault(folders.get(folder, ""), []).append(name)
+    for side, names in groups.items():
+        which = f"images of {side} in {split} without a partner"
+        text = which if side else f"images of {split} that belong to nothing"
+        do = "give an image of A and its B one name, or move those without a partner elsewhere"
+        yield named("error" if paired else "warning", text, names, do, skippable=paired)
+
+
+def _fork(found: Found) -> tuple[str, dict[str, str]]:
+    """The path that A and B have in common, and the folders behind it that are A and B."""
+    paths = [
+        os.path.commonpath({os.path.dirname(str(source)) for source in side})
+        for side in (found.a, found.b)
+    ]
+    common = os.path.join(os.path.commonpath(paths), "")
+    folders = [path[len(common) :].partition(os.sep)[0] for path in paths]
+    return common, dict(zip(folders, "AB", strict=True)) if all(folders) else {}
+
+
+def of_split(split: str, found: Found, domains: Sequence[Seen], paired: bool) -> Iterator[Finding]:
+    """What is to know of one split."""
+    yield from of_names(split, found, paired)
+    for domain in domains:
+        number = len(set(found.a if domain.side == "a" else found.b))
+        if not domain.shapes:
+            text = f"{split} has no image of {domain.side.upper()} that can be read"
+            yield Finding("error", text, do=f"put images of {domain.side.upper()} into {split}")
+        elif number < 2:
+            text = f"{split} has a single image of {domain.side.upper()}"
+            yield Finding("note", text, do="a translator needs hundreds of images, or thousands")
+    if found.side_by_side and split == "train" and domains[0].shapes:
+        whole = max(domains[0].shapes, key=lambda shape: len(domains[0].shapes[shape]))
+        height, width = whole.height, whole.width // 2
+        if not 0.8 * height <= width <= 1.25 * height:  # as the halves of most photos
+            text = (
+                f"each file is cut in the middle into A and B, {width}x{height} each; where they "
+                "are no pairs, make folders A/ and B/, or set data.layout photos"
+            )
+            yield Finding("note", text)
+    if paired and not found.side_by_side and found.a != found.b:
+        yield from _of_pairs(split, found, domains)
+
+
+def _of_pairs(split: str, found: Found, domains: Sequence[Seen]) -> Iterator[Finding]:
+    a, b = (domain.records for domain in domains)
+    if sizes := list(unlike(found, domains)):
+        told = [
+            f"{one} is {a[one].width}x{a[one].height}, {two} {b[two].width}x{b[two].height}"
+            for one, two in sizes
+        ]
+        text = f"pairs of {split} whose A and B differ in size"
+        yield named("warning", text, told, "save A and B of a pair at one size, so that they fit")
+    same = [
+        one
+        for one, two in zip(found.a, found.b, strict=True)
+        if a[one].sha256 and a[one].sha256 == b[two].sha256
+    ]
+    if same:
+        text = f"pairs of {split} whose A and B have the same content"
+        yield named("warning", text, same, "remove the pairs whose A and B are one file")
+
+
+def of_tree(odd: Sequence[Odd]) -> Iterator[Finding]:
+    """What lies among the images and is no image file."""
+    if odd:
+        told = (f"{name}: {why}" for name, why in odd)
+        do = "see whether what was left alone should be images"
+        yield named("warning", "left alone among the files", told, do)

@@ -1,0 +1,133 @@
+"""What is known of each file of a data set, and the files outside of it that this is kept in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL
+
+from ... import __version__
+
+Range = tuple[tuple[float, ...], tuple[float, ...]]
+"""The least and the greatest value, band by band."""
+# What another version read may differ. The number goes up when the readers change between releases.
+MADE_BY = [1, __version__, np.__version__, PIL.__version__]
+
+
+class Options(NamedTuple):
+    """How images are read: surveys that read in another way are kept apart."""
+
+    pages: str
+    indices: bool
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a full decode told of one file, with the pixels upright and in the type they are read.
+
+    `error` says why it cannot be used, without its name ("is damaged ..."); then the rest is empty.
+    `halves`: the ranges of the left and the right half, for files with A and B side by side.
+    `sha256` is empty where not even the bytes could be read.
+    """
+
+    size: int
+    mtime_ns: int
+    sha256: str
+    error: str = ""
+    height: int = 0
+    width: int = 0
+    bands: int = 0
+    dtype: str = ""
+    mode: str = ""
+    pages: int = 1
+    alpha: bool = False
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    halves: tuple[Range, Range] = (((), ()), ((), ()))
+
+
+def joined(left: Range, right: Range) -> Range:
+    """The range of both together."""
+    return tuple(map(min, left[0], right[0])), tuple(map(max, left[1], right[1]))
+
+
+def kept(store: Path, root: str, options: Options) -> dict[str, Record]:
+    """The records kept of what lies in `root`, by name; none where they are damaged or foreign."""
+    try:
+        head, _, body = _file(store, root, options).read_bytes().partition(b"\n")
+        if hashlib.sha256(body).hexdigest().encode() != head:
+            return {}
+        table = json.loads(body)
+        if table["made_by"] != MADE_BY or [table["root"], *table["options"]] != [root, *options]:
+            return {}
+        kinds = [tuple(kind) for kind in table["kinds"]]
+        return {name: _record(row, kinds) for name, row in table["files"].items()}
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return {}
+
+
+def keep(store: Path, root: str, options: Options, records: Mapping[str, Record]) -> None:
+    """Keep the records of what lies in `root`, in the place of those before; if it can't, nothing
+    is said: it costs time, not correctness."""
+    kinds: dict[tuple[Any, ...], int] = {}
+    files = {name: _row(record, kinds) for name, record in records.items()}
+    table = {
+        "made_by": MADE_BY, "root": root, "options": options, "kinds": list(kinds), "files": files,
+    }  # fmt: skip
+    body = json.dumps(table, separators=(",", ":")).encode("ascii")
+    path = _file(store, root, options)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Aside and renamed, since another process may be reading, or writing, the same file.
+        number, aside = tempfile.mkstemp(prefix=path.stem, dir=path.parent)
+        try:
+            with open(number, "wb") as file:
+                file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+            os.replace(aside, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(aside)
+            raise
+
+
+def _file(store: Path, root: str, options: Options) -> Path:
+    key = json.dumps([root, *options]).encode()
+    return store / "surveys" / f"{hashlib.sha256(key).hexdigest()[:32]}.json"
+
+
+def _row(record: Record, kinds: dict[tuple[Any, ...], int]) -> list[Any]:
+    """[size, time, hash, error], or [size, time, hash, number of its kind, four ranges in one]."""
+    row: list[Any] = [record.size, record.mtime_ns, record.sha256]
+    if record.error:
+        return [*row, record.error]
+    kind = (
+        record.height, record.width, record.bands, record.dtype, record.mode, record.pages,
+        record.alpha,
+    )  # fmt: skip
+    values = [value for half in record.halves for side in half for value in side]
+    return [*row, kinds.setdefault(kind, len(kinds)), values]
+
+
+def _record(row: list[Any], kinds: list[tuple[Any, ...]]) -> Record:
+    size, mtime_ns, digest, number, *rest = row
+    if isinstance(number, str):
+        return Record(size, mtime_ns, digest, number)
+    values = rest[0]
+    height, width, bands, dtype, mode, pages, alpha = kinds[number]
+    parts = [tuple(values[i * bands : (i + 1) * bands]) for i in range(4)]
+    left, right = (parts[0], parts[1]), (parts[2], parts[3])
+    low, high = joined(left, right)
+    return Record(
+        size, mtime_ns, digest, "", height, width, bands, dtype, mode, pages, alpha, low, high,
+        (left, right),
+    )  # fmt: skip

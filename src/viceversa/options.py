@@ -1,0 +1,152 @@
+"""The words of a command line, on top of a recipe, to settings. Which options there are, the
+recipe says: so they are made when a command runs, and not before."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.config import Dict
+
+from .config import NAMED, SECTIONS, Sections, fill, merge, plain, read_recipe
+
+KEYWORD, FIRST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
+SET_ASIDE = Parameter(name_transform=lambda name: name, negative_iterable=())
+
+
+def train_settings(recipe: str, words: Sequence[str]) -> Any:
+    """The resolved settings of a recipe under the words of a command line; None after --help."""
+    from .build import REGISTRIES, registered, resolve
+
+    sections = read_recipe(recipe)
+    for section in NAMED:  # another network by name changes which options there are
+        if name := _given(words, f"--{section}.name"):
+            sections = merge(sections, {section: {"name": name}})
+    resolved = resolve(sections)  # the recipe's own mistakes are told as the recipe's
+
+    parameters = [_data_folder()]
+    for section in SECTIONS:
+        if section in NAMED:
+            names = Literal[tuple(REGISTRIES[section])]  # type: ignore[valid-type]
+            parameters.append(inspect.Parameter(
+                f"{section}_name", KEYWORD, default=resolved.name(section),
+                annotation=Annotated[names, Parameter(name=f"--{section}.name")]))  # fmt: skip
+        parameters.append(_section(section, getattr(resolved, section)))
+
+    def collect(data_folder: str = "", **given: Any) -> Sections:
+        chosen = {name: plain(given[name]) for name in SECTIONS}
+        for section in NAMED:
+            name = given[f"{section}_name"]
+            registered(section, name)
+            chosen[section]["name"] = name
+        if data_folder:
+            chosen["data"]["path"] = data_folder
+        return chosen
+
+    chosen = _run(f"viceversa train {recipe}", collect, parameters, resolved.sections, words)
+    if chosen is None:
+        return None
+    if not chosen["train"]["run"]:
+        chosen["train"]["run"] = str(Path("runs") / Path(recipe).stem)
+    return resolve(chosen)
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckOptions:
+    recipe: str = ""
+    """A recipe or preset whose settings of the data, and whose method, to check against."""
+    pairs: Literal["auto", "yes", "no"] = "auto"
+    """Whether A and B are pairs; auto tries, and says."""
+    json: bool = False
+    """Write what was found as JSON."""
+    sheet: Path | None = None
+    """A picture to write: images of A and B beside each other."""
+    preview: Path | None = None
+    """A picture to write: what the network will really see, augmentation included."""
+    verify: bool = False
+    """Hash every file anew, instead of trusting its size and time."""
+
+
+def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None:
+    """(options, settings of the data, method or "") of a command line; None after --help.
+
+    Needs no torch, so that a check that was made before answers at once.
+    """
+    from .data import DataConfig
+
+    recipe = _given(words, "--recipe")
+    sections = read_recipe(recipe) if recipe else {}
+    data = fill(DataConfig, sections.get("data", {}), "data")
+    options = [
+        inspect.Parameter("options", KEYWORD, default=CheckOptions(),
+                          annotation=Annotated[CheckOptions, Parameter(name="*", negative="")]),
+        _section("data", data),
+    ]  # fmt: skip
+
+    def collect(data_folder: str = "", **given: Any) -> tuple[CheckOptions, Any, str]:
+        chosen = given.get("data", data)  # a section nobody names options of is not passed
+        if data_folder:
+            chosen = dataclasses.replace(chosen, path=data_folder)
+        method = str(sections.get("method", {}).get("name", ""))
+        return given.get("options", CheckOptions()), chosen, method
+
+    parameters = [_data_folder(), *options]
+    chosen: tuple[CheckOptions, Any, str] | None = _run(
+        "viceversa check", collect, parameters, {"data": plain(data)}, words
+    )
+    return chosen
+
+
+def _run(
+    name: str, collect: Callable[..., Any], parameters: list[inspect.Parameter],
+    defaults: Mapping[str, Any], words: Sequence[str],
+) -> Any:  # fmt: skip
+    """What `collect` makes of the words, called with these parameters; None after --help."""
+    collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app = App(
+        name=name,
+        config=Dict(_without_empty(defaults), use_commands_as_keys=False, source="the recipe"),
+        default_parameter=SET_ASIDE,
+        result_action="return_value",
+        version_flags=[],
+    )
+    app.default(collect)
+    return app(list(words), exit_on_error=False, print_error=False)
+
+
+def _data_folder() -> inspect.Parameter:
+    """The folder of images, behind the recipe."""
+    text = "The images: a folder, a .zip or .tar archive, or a .csv or .jsonl manifest."
+    return inspect.Parameter("data_folder", FIRST, default="", annotation=Annotated[
+        str, Parameter(help=text, show_default=False)])  # fmt: skip
+
+
+def _section(name: str, default: Any) -> inspect.Parameter:
+    """A section of settings: --name.key for each key it has."""
+    return inspect.Parameter(
+        name, KEYWORD, default=default, annotation=Annotated[type(default), Parameter(name=name)]
+    )
+
+
+def _given(words: Sequence[str], option: str) -> str | None:
+    """The last value that an option has among the words."""
+    value = None
+    for number, word in enumerate(words):
+        if word.startswith(option + "="):
+            value = word.partition("=")[2]
+        elif word == option and number + 1 < len(words):
+            value = words[number + 1]
+    return value
+
+
+def _without_empty(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables without what cyclopts would take for words: empty tables, lists and texts."""
+    return {
+        key: _without_empty(value) if isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if value not in ("", {}, [], ())
+    }

@@ -1,0 +1,405 @@
+"""The check of a data set: each finding on a set that has it, and silence on one that has not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from bad_files import bad_files, odd_things
+from PIL import Image
+
+from viceversa.data import DataConfig
+from viceversa.data.check import Checked, check, plain, usable
+from viceversa.data.check import text as as_text
+from viceversa.data.check.sheet import CELL, RED, contact_sheet
+from viceversa.errors import UserError
+from viceversa.images import Pixels, read
+from viceversa.images.domain import DomainConfig
+
+SMALL: dict[str, Any] = {"crop_size": 16, "load_size": 18}
+
+
+def noise(seed: int, height: int = 20, width: int = 20, bands: int = 3) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, bands), dtype=np.uint8)
+
+
+def put(path: Path, pixels: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    else:
+        Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0]).save(path)
+    return path
+
+
+def clean(root: Path, count: int = 5, splits: tuple[str, ...] = ("train", "test")) -> Path:
+    """Pairs by name in which there is nothing to find."""
+    for where, split in enumerate(splits):
+        for number in range(count):
+            put(root / split / "A" / f"{number}.png", noise(100 * where + number))
+            put(root / split / "B" / f"{number}.png", noise(1000 + 100 * where + number))
+    return root
+
+
+def looked(root: Path, paired: bool | None = True, **data: Any) -> Checked:
+    return check(root, paired, DataConfig(path=str(root), **(SMALL | data)), store=None)
+
+
+def digest(root: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted([root, *root.rglob("*")]):
+        status = path.lstat()
+        total.update(f"{path} {status.st_mtime_ns} {status.st_mode}".encode())
+        total.update(path.read_bytes() if path.is_file() and not path.is_symlink() else b"")
+    return total.hexdigest()
+
+
+def found(checked: Checked, level: str) -> list[str]:
+    return [finding.text for finding in checked.findings if finding.level == level]
+
+
+@pytest.mark.parametrize("paired", [True, False, None])
+def test_a_clean_set_is_silent_and_told(tmp_path: Path, paired: bool | None) -> None:
+    checked = looked(clean(tmp_path / "set"), paired)
+    assert checked.findings == () and not checked.errors and not checked.bad
+    assert checked.paired is (paired is not False)
+    text = as_text(checked)
+    assert "train 5 of A, 5 of B" in text and "test  5 of A" in text
+    assert "20x20" in text and "RGB; uint8" in text and "0 to 255" in text
+    recipe = "cyclegan" if paired is False else "pix2pix"
+    assert text.splitlines()[-2].startswith("All is well")
+    assert text.splitlines()[-1] == (
+        f"  - train: viceversa train {recipe} {tmp_path}/set (with the same settings of data)"
+    )
+    one = usable(checked, checked.config)
+    assert one == dict(checked.found) and list(one) == ["train", "test"]
+
+
+def side_by_side(root: Path, count: int = 4) -> Path:
+    for number in range(count):
+        put(root / "train" / f"{number}.png", noise(number, 20, 40))
+    return root
+
+
+def test_a_clean_set_side_by_side_is_silent(tmp_path: Path) -> None:
+    checked = looked(side_by_side(tmp_path), None)
+    assert checked.findings == () and checked.paired
+    assert plain(checked)["domains"][0]["sizes"] == {"20x20": 4}
+
+
+Change = Callable[[Path], object]
+GREY = noise(50, bands=1)
+CONSTANT = np.full((20, 20, 3), 9, dtype=np.uint8)
+# what -> (what is done to the clean set, settings, level, words of the finding, words of the files)
+FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
+    "unreadable": (
+        lambda r: (r / "train/A/1.png").write_bytes(b"x"), {}, "error", "can't be read",
+        "train/A/1.png is not an image"),
+    "gone from B": (
+        lambda r: (r / "train/B/1.png").unlink(), {}, "error",
+        "images of A in train without a partner", "A/1.png"),
+    "bands": (
+        lambda r: put(r / "train/A/1.png", noise(50, bands=4)), {"a": DomainConfig(channels=6)},
+        "error", "bands don't fit data.a.channels", "1.png has 4 bands"),
+    "floats": (
+        lambda r: [put(p.with_suffix(".tif"), noise(i) / np.float32(9)) and p.unlink()
+                   for i, p in enumerate(sorted(r.rglob("A/*.png")))], {},
+        "error", "values of A are not of 8 or 16 bits", ""),
+    "mixed depths": (
+        lambda r: put(r / "train/A/9.tif", noise(50).astype(np.uint16)) and
+        put(r / "train/B/9.png", noise(51)), {},
+        "error", "of A of another depth than most", "9.tif is uint16, most are uint8"),
+    "too small": (
+        lambda r: put(r / "train/A/1.png", noise(50, 15, 20)) and
+        put(r / "train/B/1.png", noise(51, 15, 20)), {"preprocess": "crop"},
+        "error", "of A smaller than data.crop_size", "A/1.png is 20x15, smaller than 16"),
+    "sizes no crop fits": (
+        lambda r: put(r / "train/B/1.png", noise(50, 30, 20)), {"preprocess": "crop"},
+        "error", "not of their partner's size", "B/1.png is 20x30, its partner"),
+    "class numbers": (
+        lambda r: [put(p, noise(50 + i, bands=1) % (7 if i == 3 else 5))
+                   for i, p in enumerate(sorted(r.rglob("B/*.png")))],
+        {"b": DomainConfig(kind="labels", ids=5)},
+        "error", "of B with numbers that are no class's", "holds the class 6; with ids 5"),
+    "labels of 16 bits": (
+        lambda r: put(r / "train/B/1.tif", noise(50).astype(np.uint16)) and
+        (r / "train/B/1.png").unlink(), {"b": DomainConfig(kind="labels", classes=("#000000",))},
+        "error", "of B that are not of 8 bits", "1.tif is uint16"),
+    "sizes": (
+        lambda r: put(r / "train/B/1.png", noise(50, 30, 20)), {},
+        "warning", "A and B differ in size", "A/1.png is 20x20, "),
+    "copies": (
+        lambda r: put(r / "train/A/1.png", noise(0)), {},
+        "warning", "more than once in a split", "A/0.png = "),
+    "leak": (
+        lambda r: put(r / "test/B/1.png", noise(1003)), {},
+        "warning", "in more than one split", "train/B/3.png = "),
+    "one file as A and B": (
+        lambda r: put(r / "train/B/1.png", noise(1)), {},
+        "warning", "have the same content", "A/1.png"),
+    "constant": (
+        lambda r: put(r / "train/A/1.png", CONSTANT), {},
+        "warning", "one value everywhere", "A/1.png"),
+    "dark": (
+        lambda r: [put(p, noise(50 + i) // 16) for i, p in enumerate(sorted(r.rglob("B/*.png")))],
+        {}, "warning", "values of B go from 0 to 15 only; uint8 goes to 255", ""),
+    "odd things": (
+        lambda r: (r / "train/A/x.png").mkdir(), {},
+        "warning", "left alone", "train/A/x.png: a folder"),
+    "grey": (
+        lambda r: put(r / "train/A/1.png", GREY), {},
+        "note", "of A that will be turned from grey into RGB", "A/1.png"),
+    "alpha": (
+        lambda r: put(r / "train/A/1.png", noise(50, bands=4)), {},
+        "note", "will be laid over white", "A/1.png"),
+    "enlarged": (
+        lambda r: put(r / "train/A/1.png", noise(50, 9, 9)) and
+        put(r / "train/B/1.png", noise(51, 9, 9)), {},
+        "note", "of A smaller than data.crop_size, which will be enlarged", "A/1.png"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_is_wrong_is_found_and_named(tmp_path: Path, what: str) -> None:
+    change, data, level, words, names = FOUND[what]
+    root = clean(tmp_path / "set")
+    change(root)
+    before = digest(root)
+    checked = looked(root, **data)
+    (finding,) = [f for f in checked.findings if f.level == level and words in f.text]
+    assert any(names in file for file in finding.files) or not names
+    assert digest(root) == before
+    text = as_text(checked)
+    assert finding.text in text and all(file in text for file in finding.files[:3])
+    if level == "error":
+        assert finding.do in text.partition("What to do before training:")[2]
+        with pytest.raises(UserError, match="viceversa check") as refusal:
+            usable(checked, checked.config)
+        assert finding.text in str(refusal.value) and names in str(refusal.value)
+    else:
+        assert not checked.errors and usable(checked, checked.config)
+        assert "train: viceversa train" in text.splitlines()[-1]
+
+
+@pytest.mark.parametrize("preprocess", ["crop", "none", "scale_width_and_crop"])
+def test_a_clean_set_is_silent_however_it_is_cropped(tmp_path: Path, preprocess: str) -> None:
+    assert looked(clean(tmp_path), preprocess=preprocess).findings == ()
+
+
+def test_both_lists_without_a_partner_are_told_before_anything_is_decoded(tmp_path: Path) -> None:
+    root = clean(tmp_path / "set", 15)
+    for number in range(12):
+        (root / f"train/A/{number}.png").rename(root / f"train/A/x{number}.png")
+    (root / "train/A/14.png").write_bytes(b"bad, which names don't tell")
+    config, told = DataConfig(**SMALL), list[tuple[int, int]]()
+    with pytest.raises(UserError) as refusal:
+        check(root, True, config, names_first=True, store=None, progress=lambda *n: told.append(n))
+    assert not told
+    for side, name in ("A", "x0.png"), ("B", "0.png"):
+        words = f"images of {side} in train without a partner: 12 ({root}/train/{side}/{name}"
+        assert words in str(refusal.value) and str(refusal.value).count("and 2 more") == 2
+    skipping = DataConfig(**SMALL, on_bad="skip", max_bad=0.6)
+    left = usable(check(root, True, skipping, names_first=True, store=None), skipping)
+    assert len(left["train"].a) == 2
+
+
+def test_the_store_is_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
+    root = clean(tmp_path / "set")
+    before = digest(root)
+    check(root, True, DataConfig(**SMALL))
+    assert len(list((tmp_path / "cache/viceversa/surveys").iterdir())) == 1
+    assert digest(root) == before
+
+
+def test_odd_widths_of_pairs_side_by_side(tmp_path: Path) -> None:
+    put(side_by_side(tmp_path) / "train" / "9.png", noise(9, 20, 41))
+    (finding,) = looked(tmp_path).findings
+    assert finding.level == "error" and "width is odd" in finding.text
+    assert "9.png is 41 pixels wide" in finding.files[0]
+
+
+def test_halves_have_their_own_ranges_and_sizes(tmp_path: Path) -> None:
+    for number in range(3):
+        halves = noise(number) // 2 + 100, noise(number + 9, bands=1).repeat(3, axis=2) // 2
+        put(tmp_path / "train" / f"{number}.png", np.concatenate(halves, axis=1))
+    checked = looked(tmp_path)
+    a, b = plain(checked)["domains"]
+    assert a["range"] == [[100, 227]] * 3 and b["range"] == [[0, 127]] * 3
+    assert looked(tmp_path, preprocess="crop", crop_size=21).errors  # 40 wide, but each half is 20
+
+
+def test_images_in_both_domains_of_an_unpaired_set(tmp_path: Path) -> None:
+    root = clean(tmp_path)
+    put(root / "train/B/4.png", noise(0))
+    checked = looked(root, False)
+    assert found(checked, "warning") == ["images that stand in both A and B"]
+    assert not looked(root, True).findings  # A's 0 and B's 4 are no pair
+
+
+def test_photos_are_both_domains_and_no_copies(tmp_path: Path) -> None:
+    for number in range(3):
+        put(tmp_path / f"{number}.png", noise(number))
+    data = {"a": DomainConfig(kind="lab-l"), "b": DomainConfig(kind="lab-ab"), "layout": "photos"}
+    assert looked(tmp_path, True, **data).findings == ()
+
+
+@pytest.mark.parametrize(("names", "pairs"), [("01234", True), ("0567x", False)])
+def test_pairs_are_tried_first(tmp_path: Path, names: str, pairs: bool) -> None:
+    root = clean(tmp_path, splits=("train",))
+    for old, new in zip("01234", names, strict=True):
+        (root / "train/B" / f"{old}.png").rename(root / "train/B" / f"_{new}.png")
+    for path in (root / "train/B").iterdir():
+        path.rename(path.with_name(path.name[1:]))
+    checked = looked(root, None)
+    assert checked.paired is pairs
+    assert ("A and B without pairs" in as_text(checked)) is not pairs
+
+
+def test_numbers_as_range_allow_mixed_depths_and_floats(tmp_path: Path) -> None:
+    root = clean(tmp_path)
+    put(root / "train/A/9.tif", noise(50) / np.float32(2))
+    put(root / "train/B/9.png", noise(51))
+    assert looked(root).errors
+    assert looked(root, a=DomainConfig(range="0,255")).findings == ()
+
+
+def test_few_images_are_noted(tmp_path: Path) -> None:
+    checked = looked(clean(tmp_path, 1, ("train",)))
+    assert found(checked, "note") == [
+        "train has a single image of A",
+        "train has a single image of B",
+    ]
+
+
+def test_a_domain_without_a_readable_image_is_an_error_that_skip_keeps(tmp_path: Path) -> None:
+    root = clean(tmp_path, 2)
+    for path in (root / "train/B").iterdir():
+        path.write_bytes(b"x")
+    checked = looked(root, on_bad="skip", max_bad=0.9)
+    assert "train has no image of B that can be read" in found(checked, "error")
+    with pytest.raises(UserError, match="no image of B"):
+        usable(checked, checked.config)
+
+
+def test_skip_leaves_out_whole_pairs_and_says_so(tmp_path: Path) -> None:
+    root = clean(tmp_path, 30)
+    (root / "train/A/3.png").write_bytes(b"x")
+    (root / "train/B/7.png").unlink()
+    checked = looked(root, on_bad="skip", max_bad=0.05)
+    assert not checked.errors
+    notes: list[str] = []
+    left = usable(checked, checked.config, notes.append)
+    names = [source.name.name for source in left["train"].a]
+    assert "3.png" not in names and "7.png" not in names and len(names) == 28
+    assert [source.name.name for source in left["train"].b] == names
+    assert left["train"].alone == () and len(left["test"].a) == 30
+    assert notes[0].startswith("left out: 2 files: ") and "A/3.png is not" in notes[0]
+    assert "A/7.png belongs to nothing" in notes[0]
+    alone = usable(looked(root, False, on_bad="skip", max_bad=0.05), checked.config)["train"]
+    assert (len(alone.a), len(alone.b)) == (29, 29)  # unpaired, only the bad file itself
+
+
+def test_more_bad_files_than_max_bad_are_refused(tmp_path: Path) -> None:
+    root = clean(tmp_path, 5)
+    (root / "train/A/3.png").write_bytes(b"x")
+    checked = looked(root, on_bad="skip", max_bad=0.01)
+    with pytest.raises(
+        UserError, match=r"1 of 20 files can't be used, more than data.max_bad 0\.0"
+    ):
+        usable(checked, checked.config)
+    assert "--data.on_bad skip --data.max_bad 0.05" in as_text(checked)
+    allowed = looked(root, on_bad="skip", max_bad=0.05)
+    assert len(usable(allowed, allowed.config)["train"].a) == 4
+
+
+def test_forty_kinds_of_bad_file_are_all_named(tmp_path: Path) -> None:
+    root = clean(tmp_path / "set", 10)
+    planted = bad_files(root / "train" / "A")
+    odd = odd_things(root / "train" / "A")
+    for name, _ in planted:
+        put(root / "train" / "B" / Path(name).with_suffix(".png"), noise(500 + int(name[3:5])))
+    before = digest(root)
+    checked = looked(root)
+    bad = {source.name.name for source in checked.bad}
+    assert [kind for name, kind in planted if name not in bad] == [] and len(planted) == 40
+    assert bad == {name for name, _ in planted}
+    assert digest(root) == before
+    told = json.dumps(plain(checked))
+    assert all(name in told for name in [*bad, *odd])
+    with pytest.raises(UserError, match=r"files that can't be read: \d+ \(.* more\)"):
+        usable(checked, checked.config)
+    skipping = looked(root, on_bad="skip", max_bad=0.5)
+    assert len(usable(skipping, skipping.config)["train"].a) == 10
+
+
+def test_plain_values_are_for_programs(tmp_path: Path) -> None:
+    root = clean(tmp_path)
+    (root / "train/A/3.png").write_bytes(b"x")
+    told = json.loads(json.dumps(plain(looked(root))))
+    assert told["trainable"] is False and list(told["bad"]) == [f"{root}/train/A/3.png"]
+    assert told["splits"]["train"]["a"] == 5 and told["domains"][1]["images"] == 10
+    assert told["findings"][0]["level"] == "error" and told["findings"][0]["total"] == 1
+    assert told["what_to_do"][0].startswith("repair or remove")
+
+
+def test_progress_counts_over_both_ways_of_reading(tmp_path: Path) -> None:
+    root, told = clean(tmp_path), list[tuple[int, int]]()
+    config = DataConfig(b=DomainConfig(kind="labels", ids=256), **SMALL)
+    check(root, True, config, store=None, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (20, 20) and told == sorted(told)
+
+
+def test_nothing_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no images"):
+        looked(tmp_path, None)
+
+
+def test_the_check_needs_no_torch() -> None:
+    import subprocess
+
+    code = "import sys, viceversa.data.check.sheet; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_contact_sheet_frames_what_is_bad(tmp_path: Path, paired: bool) -> None:
+    root = clean(tmp_path / "set", 8, ("train",))
+    contact_sheet(looked(root, paired), tmp_path / "clean.png", 3)
+    sheet = read(tmp_path / "clean.png")
+    assert not (sheet == RED).all(axis=2).any() and sheet.shape[1] > 6 * CELL
+    (root / "train/A/7.png").write_bytes(b"x")
+    contact_sheet(looked(root, paired), tmp_path / "bad.png", 3)
+    assert (read(tmp_path / "bad.png") == RED).all(axis=2).any()
+
+
+def test_a_contact_sheet_stretches_every_depth(tmp_path: Path) -> None:
+    ramp = np.arange(40 * 40, dtype=np.uint16).reshape(40, 40, 1)
+    for number in range(2):
+        put(tmp_path / "set/A" / f"{number}.tif", ramp[:, :, 0] + 1000)
+        path = tmp_path / "set/B" / f"{number}.npy"
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, ramp.repeat(6, axis=2) / np.float32(7))
+    data = {"a": DomainConfig(channels=1), "b": DomainConfig(channels=6, range="minmax")}
+    contact_sheet(looked(tmp_path / "set", True, **data), tmp_path / "sheet.png")
+    sheet = read(tmp_path / "sheet.png")
+    for left in (0, CELL):
+        cell = sheet[6 : CELL - 6, left + 10 : left + CELL - 10]
+        assert cell.min() < 10 and cell.max() > 245 and np.ptp(cell, axis=2).max() == 0
+
+
+def test_photos_that_are_taken_for_pairs_are_asked_about(tmp_path: Path) -> None:
+    """Halves of 3:2 photos are tall; those of made pairs are square."""
+    for shape, asked in (((20, 30), True), ((20, 40), False)):
+        root = tmp_path / str(asked)
+        for number in range(3):
+            put(root / f"{number}.png", noise(number, *shape))
+        notes = found(looked(root), "note")
+        assert any("cut in the middle" in note for note in notes) == asked

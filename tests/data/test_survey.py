@@ -1,0 +1,268 @@
+"""A survey: what a decode tells of a file, what is kept of it, and when a file is read again."""
+
+from __future__ import annotations
+
+import os
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from viceversa.data.check.survey import survey
+from viceversa.images import Pixels, Source
+
+
+@pytest.fixture(autouse=True)
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The names of what is decoded, in the order of their names."""
+    from viceversa.data.check import survey as module
+
+    original = module.decode
+    names: list[str] = []
+
+    def spy(data: bytes, name: Source, *rest: object) -> object:
+        names.append(name.name.name)
+        return original(data, name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "decode", spy)
+    yield names
+
+
+def noise(seed: int) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+
+
+def images(folder: Path, count: int = 3) -> list[Source]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        Image.fromarray(noise(number)).save(folder / f"{number}.png")
+    return [Source(folder / f"{number}.png") for number in range(count)]
+
+
+def replaced(path: Path, data: bytes) -> None:
+    """Other bytes of the same size, with the same time."""
+    before = path.stat()
+    assert len(data) == before.st_size
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def stored(store: Path) -> Path:
+    (path,) = (store / "surveys").iterdir()
+    return path
+
+
+def test_a_record_says_what_an_image_holds(tmp_path: Path) -> None:
+    values = np.arange(2 * 6 * 2, dtype=np.uint16).reshape(2, 6, 2) + 300
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="minisblack", planarconfig="contig")
+    (record,) = survey([Source(tmp_path / "x.tif")], store=None).values()
+    assert (record.height, record.width, record.bands, record.dtype) == (2, 6, 2, "uint16")
+    assert (record.low, record.high) == ((300, 301), (322, 323))
+    assert record.halves == (((300, 301), (316, 317)), ((306, 307), (322, 323)))
+    assert not record.error and len(record.sha256) == 64
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 1, 1), (1, 5, 4), (7, 8, 3), (7, 9, 6)])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_ranges_are_those_of_the_pixels(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    values = np.random.default_rng(1).integers(0, 200, shape).astype(dtype)
+    np.save(tmp_path / "x.npy", values)
+    (record,) = survey([Source(tmp_path / "x.npy")], store=None).values()
+    assert record.low == tuple(values.min(axis=(0, 1)))
+    assert record.high == tuple(values.max(axis=(0, 1)))
+    middle = shape[1] // 2
+    for half, (low, high) in zip(
+        (values[:, : middle or 1], values[:, middle:]), record.halves, strict=True
+    ):
+        assert (low, high) == (tuple(half.min(axis=(0, 1))), tuple(half.max(axis=(0, 1))))
+
+
+def test_a_second_survey_decodes_nothing(tmp_path: Path, decoded: list[str]) -> None:
+    sources, store = images(tmp_path / "set"), tmp_path / "store"
+    first = survey(sources, store=store)
+    assert sorted(decoded) == ["0.png", "1.png", "2.png"]
+    (tmp_path / "set" / "bad.png").write_bytes(b"no image")
+    sources.append(Source(tmp_path / "set" / "bad.png"))
+    survey(sources, store=store)
+    decoded.clear()
+    again = survey(sources, store=store)
+    assert decoded == [] and list(again) == sources
+    assert {source: again[source] for source in first} == first
+    assert "is not an image" in again[sources[-1]].error
+
+
+def test_a_source_given_twice_is_decoded_once(tmp_path: Path, decoded: list[str]) -> None:
+    sources = images(tmp_path)
+    assert list(survey(sources + sources, store=None)) == sources
+    assert len(decoded) == 3
+
+
+def test_only_what_changed_is_decoded(tmp_path: Path, decoded: list[str]) -> None:
+    sources, store = images(tmp_path / "set"), tmp_path / "store"
+    survey(sources, store=store)
+    decoded.clear()
+    Image.fromarray(noise(9)[:5]).save(sources[1].path)
+    os.utime(sources[2].path, ns=(1, 1))  # another time, the same bytes
+    records = survey(sources, store=store)
+    assert decoded == ["1.png"] and records[sources[1]].height == 5
+    assert records[sources[2]].mtime_ns == 1
+    decoded.clear()
+    survey(sources, store=store)
+    assert decoded == []
+
+
+def test_a_change_behind_size_and_time_is_seen_by_verify(
+    tmp_path: Path, decoded: list[str]
+) -> None:
+    (source, *_), store = images(tmp_path / "set", 1), tmp_path / "store"
+    before = survey([source], store=store)[source]
+    data = source.path.read_bytes()
+    replaced(source.path, b"x" * len(data))
+    decoded.clear()
+    assert survey([source], store=store)[source] == before and decoded == []
+    seen = survey([source], store=store, verify=True)[source]
+    assert seen.error and seen.sha256 != before.sha256
+    assert survey([source], store=store)[source] == seen
+    replaced(source.path, data)
+    decoded.clear()
+    assert survey([source], store=store, verify=True)[source] == before
+    survey([source], store=store, verify=True)
+    assert decoded == ["0.png"]  # the last time only its hash was made
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"no store", b"0" * 64 + b"\n{}", b"\xff\xfe", b"null"],
+    ids=["empty", "foreign", "wrong hash", "no text", "null"],
+)
+def test_a_damaged_store_is_made_anew(tmp_path: Path, decoded: list[str], damage: bytes) -> None:
+    sources, store = images(tmp_path / "set"), tmp_path / "store"
+    first = survey(sources, store=store)
+    stored(store).write_bytes(damage)
+    decoded.clear()
+    assert survey(sources, store=store) == first and len(decoded) == 3
+    decoded.clear()
+    assert survey(sources, store=store) == first and decoded == []
+
+
+def test_a_store_cut_short_or_of_another_shape_is_no_error(tmp_path: Path) -> None:
+    import hashlib
+
+    sources, store = images(tmp_path / "set"), tmp_path / "store"
+    first = survey(sources, store=store)
+    path = stored(store)
+    body = path.read_bytes().partition(b"\n")[2]
+    for strange in (b"[]", b"{}", b'"x"', body.replace(b'"kinds":[[', b'"kinds":[[[')):
+        path.write_bytes(hashlib.sha256(strange).hexdigest().encode() + b"\n" + strange)
+        assert survey(sources, store=store) == first
+
+
+def test_a_store_that_cannot_be_written_is_no_error(tmp_path: Path, decoded: list[str]) -> None:
+    sources = images(tmp_path / "set")
+    (tmp_path / "file").write_text("where the store should be")
+    for _ in range(2):
+        assert len(survey(sources, store=tmp_path / "file")) == 3
+    assert len(decoded) == 6
+    assert (tmp_path / "file").read_text() == "where the store should be"
+
+
+def test_other_ways_of_reading_are_kept_apart(tmp_path: Path) -> None:
+    path, store = tmp_path / "set" / "x.png", tmp_path / "store"
+    path.parent.mkdir()
+    Image.fromarray(noise(0)).quantize(9).save(path)
+    colours = survey([Source(path)], store=store)[Source(path)]
+    numbers = survey([Source(path)], store=store, indices=True)[Source(path)]
+    assert colours.bands == 3 and numbers.bands == 1 and numbers.high[0] < 9
+    small = survey([Source(path)], store=store, most=10)[Source(path)]
+    assert "more than" in small.error
+    assert survey([Source(path)], store=store)[Source(path)] == colours
+
+
+def test_an_archive_is_surveyed_in_place(tmp_path: Path, decoded: list[str]) -> None:
+    images(tmp_path / "set")
+    archive, store = tmp_path / "set.zip", tmp_path / "store"
+    with zipfile.ZipFile(archive, "w") as file:
+        for number in range(3):
+            file.write(tmp_path / "set" / f"{number}.png", f"in/{number}.png")
+    sources = [Source(archive, f"in/{number}.png") for number in range(3)]
+    records = survey(sources, store=store, root=archive)
+    in_folder = survey(images(tmp_path / "set"), store=None)
+    assert [r.sha256 for r in records.values()] == [r.sha256 for r in in_folder.values()]
+    decoded.clear()
+    assert survey(sources, store=store, root=archive) == records and decoded == []
+    missing = Source(archive, "in/9.png")
+    assert "cannot be read" in survey([missing], store=store)[missing].error
+
+
+def test_names_of_every_kind_are_kept(tmp_path: Path, decoded: list[str]) -> None:
+    (source, *_) = images(tmp_path / "set", 1)
+    strange = [b"new\nline.png", b"not-utf8-\xff.png", "schön.png".encode(), b"\\u0000.png"]
+    sources = []
+    for name in strange:
+        path = Path(os.fsdecode(os.fsencode(source.path.parent) + b"/" + name))
+        path.write_bytes(source.path.read_bytes())
+        sources.append(Source(path))
+    first = survey(sources, store=tmp_path / "store")
+    decoded.clear()
+    assert survey(sources, store=tmp_path / "store") == first and decoded == []
+    assert len({record.sha256 for record in first.values()}) == 1
+
+
+def test_a_store_serves_from_wherever_the_data_is_named(
+    tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, store = images(tmp_path / "set"), tmp_path / "store"
+    survey(sources, store=store, root=tmp_path / "set")
+    decoded.clear()
+    monkeypatch.chdir(tmp_path)
+    records = survey([Source(Path("set/1.png"))], store=store, root=Path("set"))
+    assert decoded == [] and list(records) == [Source(Path("set/1.png"))]
+
+
+def test_what_is_no_file_is_told_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "folder.png").mkdir()
+    sources = [Source(tmp_path / name) for name in ("fifo.png", "folder.png", "gone.png")]
+    errors = [record.error for record in survey(sources, store=None).values()]
+    assert errors[:2] == ["is no plain file"] * 2 and "No such file" in errors[2]
+
+
+def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(10**12)
+    (record,) = survey([Source(tmp_path / "huge.png")], store=None).values()
+    assert record.error == "is a file of 1000 GB, too large to be an image"
+
+
+def test_progress_counts_every_file_and_ends_complete(tmp_path: Path) -> None:
+    sources, store = images(tmp_path / "set", 20), tmp_path / "store"
+    for _ in range(2):
+        told: list[tuple[int, int]] = []
+        survey(sources, store=store, progress=lambda done, total: told.append((done, total)))  # noqa: B023
+        assert told[-1] == (20, 20) and told == sorted(told)
+
+
+def test_what_an_interrupted_survey_knows_is_kept(tmp_path: Path, decoded: list[str]) -> None:
+    sources, store = images(tmp_path / "set", 40), tmp_path / "store"
+
+    def stop(done: int, total: int) -> None:
+        if done == 20:
+            raise KeyboardInterrupt
+
+    blocks = Image.core.get_blocks_max()
+    with pytest.raises(KeyboardInterrupt):
+        survey(sources, store=store, threads=1, progress=stop)
+    assert threading.active_count() == 1
+    assert Image.core.get_blocks_max() == blocks
+    decoded.clear()
+    assert len(survey(sources, store=store)) == 40
+    assert len(decoded) == 20
+
+
+def test_an_empty_survey_is_empty(tmp_path: Path) -> None:
+    assert survey([], store=tmp_path) == {}
