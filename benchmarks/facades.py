@@ -25,7 +25,9 @@ import torch
 from viceversa.build import make_method, resolve
 from viceversa.checkpoint import write_json
 from viceversa.config import merge, read_recipe
-from viceversa.data import Pictures, find
+from viceversa.data import find
+from viceversa.data.dataset import Pictures
+from viceversa.images.domain import Domain
 from viceversa.runtime import Runtime, seed_everything
 from viceversa.translate import Translator
 
@@ -35,10 +37,12 @@ def val_l1(translator: Translator, data: Path, count: int) -> float:
     config = resolve(merge(read_recipe("facades"), {"data": {"preprocess": "resize"}})).data
     found = find(data, "val", paired=True)
     assert found is not None
-    pictures = Pictures(found, config, paired=True, seed=0, training=False)
+    pictures = Pictures(found, config, (Domain(), Domain()), paired=True, seed=0, training=False)
     errors = []
     for position in range(min(count, len(pictures))):
-        source, target = pictures.batch([(1, position)])
+        batch = pictures.batch([(1, position)], torch.device("cpu"))
+        assert batch is not None
+        source, target = batch
         errors.append((translator.tensor(source) - target).abs().mean())
     return float(torch.stack(errors).mean())
 
@@ -47,7 +51,8 @@ def untrained() -> Translator:
     """A translator with the weights that training begins with."""
     seed_everything(0)
     config = resolve(merge(read_recipe("pix2pix-paper"), {"data": {"direction": "ba"}}))
-    return Translator(make_method(config).translators()["ab"], {"channels": [3, 3]}, Runtime("cpu"))
+    network = make_method(config).translators()["ab"]
+    return Translator(network, Domain(), Domain(), Runtime("cpu"))
 
 
 def main() -> None:

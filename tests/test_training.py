@@ -46,7 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> RunConfig:
     tiny: Sections = {
         "discriminator": {"width": 4, "layers": 2},
-        "data": {"path": str(data), "load_size": 36, "crop_size": 32},
+        "data": {"path": str(data), "load_size": 36, "crop_size": 32, "workers": 0},
         "train": {"run": str(run), "epochs": 2, "device": "cpu", "log_every": 2,
                   "sample_every": 5, "save_every": 4, "samples": 2},
     }  # fmt: skip
@@ -168,14 +168,15 @@ def test_direction_ba_names_files_by_the_domains_on_disk(
     name: str, data: Path, tmp_path: Path
 ) -> None:
     config = settings(
-        name, data, tmp_path / "run", data={"direction": "ba", "channels": (3, 1)},
+        name, data, tmp_path / "run", data={"direction": "ba", "b": {"channels": 1}},
         method={"lambda_identity": 0.0} if name == "cyclegan" else {},
     )  # fmt: skip
     run = training.train(config)
     files = {path.stem for path in run.glob("*.safetensors")}
     assert files == ({"ba", "d_a"} if name == "pix2pix" else {"ab", "ba", "d_a", "d_b"})
     header = read_header(run / "ba.safetensors")
-    assert (header["direction"], header["channels"]) == ("ba", [1, 3])
+    channels = [header[end]["config"]["channels"] for end in ("source", "target")]
+    assert (header["direction"], channels) == ("ba", [1, 3])
     weights = read_weights(run / "ba.safetensors")
     first = weights["downs.0.0.weight" if name == "pix2pix" else "layers.1.weight"]
     assert first.shape[1] == 1  # its input is the data's B, which is grey
@@ -227,20 +228,40 @@ def test_fine_tuning_starts_from_the_weights(data: Path, tmp_path: Path) -> None
         started(data)
 
 
-def test_a_bad_image_ends_a_run_by_name_and_keeps_what_was_learnt(
+def spoilt(data: Path, folder: Path, config: Callable[[Path], RunConfig]) -> tuple[Path, Any]:
+    """A copy of the data, opened for training, of which an image then goes bad (and which)."""
+    for domain in "AB":
+        (folder / domain).mkdir(parents=True)
+        for path in (data / domain).iterdir():
+            (folder / domain / path.name).write_bytes(path.read_bytes())
+    run = training.Run(config(folder))
+    bad = run.pictures.sources("a")[run.pictures.indices(1, 3)[0]].path
+    bad.write_bytes(bad.read_bytes()[:2000])
+    return bad, run
+
+
+def test_too_many_bad_images_end_a_run_by_name_and_keep_what_was_learnt(
     data: Path, tmp_path: Path
 ) -> None:
-    for domain in "AB":
-        (tmp_path / "data" / domain).mkdir(parents=True)
-        for path in (data / domain).iterdir():
-            (tmp_path / "data" / domain / path.name).write_bytes(path.read_bytes())
-    config = settings("pix2pix", tmp_path / "data", tmp_path / "run", train={"save_every": 100})
-    pictures = training.Run(config).pictures
-    bad = pictures.path("a", pictures.indices(1, 3)[0])
-    bad.write_bytes(bad.read_bytes()[:2000])  # its header is sound, so that it is found late
-    with pytest.raises(UserError, match=f"A/{bad.name} is damaged"):
-        training.train(config)
+    more: dict[str, Any] = {"data": {"cache": "off"}, "train": {"save_every": 100}}
+    bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
+        "pix2pix", folder, tmp_path / "run", **more))  # fmt: skip
+    with pytest.raises(UserError, match=f"A/{bad.name}"):
+        run.go()
     assert state(tmp_path / "run")["images"] == 3
+
+
+def test_an_image_that_goes_bad_is_left_out_and_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
+        "pix2pix", folder, tmp_path / "run", data={"max_bad": 0.5, "cache": "off"}))  # fmt: skip
+    run.go()
+    said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert len(said) == 1 and bad.name in said[0]
+    steps = state(tmp_path / "run")["optimizers"]["generator"]["state"].values()
+    assert {int(entry["step"]) for entry in steps} == {10}  # of 12: one was missed in each epoch
+    assert log(tmp_path / "run")[-1]["images"] == 12
 
 
 # -- update

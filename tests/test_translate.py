@@ -13,16 +13,23 @@ from PIL import Image
 
 from viceversa.checkpoint import save_network
 from viceversa.cli import main
+from viceversa.config import plain
 from viceversa.errors import UserError
-from viceversa.images import Pixels, to_pixels
+from viceversa.images import Pixels
+from viceversa.images.domain import Domain, DomainConfig
+from viceversa.images.tensors import decode
 from viceversa.networks import GENERATORS
-from viceversa.translate import Translator, plan, translate_files
+from viceversa.translate import Translator, expand, plan, translate_files
 
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"width": 4, "depth": 3, "init": "kaiming"},
     "gdl-unet": {"width": 4, "depth": 3},
     "resnet": {"width": 4, "blocks": 1, "init": "kaiming"},
 }
+
+
+def eight_bit(bands: int) -> Domain:
+    return Domain(DomainConfig(channels=bands), "uint8", (0.0,) * bands, (255.0,) * bands)
 
 
 def model(folder: Path, name: str = "unet", channels: tuple[int, int] = (3, 3)) -> Path:
@@ -33,8 +40,9 @@ def model(folder: Path, name: str = "unet", channels: tuple[int, int] = (3, 3)) 
     network = network_class(config, *channels)
     for key, buffer in network.named_buffers():
         buffer.copy_(torch.rand_like(buffer) + (1.0 if key.endswith("var") else 0.0))
+    source, target = (eight_bit(bands) for bands in channels)
     header = {
-        "kind": "translator", "direction": "ab", "channels": list(channels),
+        "kind": "translator", "direction": "ab", "source": plain(source), "target": plain(target),
         "generator": {"name": name, **asdict(config)},
     }  # fmt: skip
     path = folder / "ab.safetensors"
@@ -57,6 +65,11 @@ def floats(pixels: Pixels) -> torch.Tensor:
     return torch.from_numpy(pixels).movedim(-1, 0) / 127.5 - 1
 
 
+def planned(inputs: list[str], out: Path) -> list[tuple[Path, Path]]:
+    """The plan where every format can hold the results."""
+    return plan(expand(inputs), out, lambda suffix: suffix)
+
+
 @pytest.fixture
 def unet(tmp_path: Path) -> Path:
     return model(tmp_path / "model")
@@ -74,7 +87,7 @@ def test_path_picture_array_and_tensor_agree(tmp_path: Path, name: str) -> None:
     assert np.array_equal(np.asarray(translate(Image.fromarray(pixels))), array)
     tensor = translate(floats(pixels))
     assert tensor.shape == (3, 21, 18) and float(tensor.abs().max()) <= 1
-    assert np.array_equal(to_pixels(tensor), array)
+    assert np.array_equal(decode(tensor[None], Domain())[0], array)
     assert torch.equal(translate(floats(pixels)[None])[0], tensor)
 
 
@@ -172,7 +185,7 @@ def test_grey_in_and_colour_out(tmp_path: Path) -> None:
     ids=repr,
 )
 def test_what_is_no_image_is_refused(unet: Path, image: Any) -> None:
-    with pytest.raises(UserError, match=r"(a tensor|an array|an image) is "):
+    with pytest.raises(UserError, match=r"(a tensor|an array|an image) is |float32 values have no"):
         Translator.load(unet, "cpu")(image)
 
 
@@ -185,30 +198,30 @@ def test_files_globs_and_folders_are_planned(tmp_path: Path) -> None:
     put(tmp_path / "in" / ".hidden.png")
     (tmp_path / "in" / "notes.txt").write_text("x")
     out = tmp_path / "out"
-    assert plan([str(x)], out) == [(x, out / "x.png")]
-    assert plan([str(tmp_path / "in" / "*.png")], out) == [(x, out / "x.png")]
-    folder = plan([str(tmp_path / "in")], out)
+    assert planned([str(x)], out) == [(x, out / "x.png")]
+    assert planned([str(tmp_path / "in" / "*.png")], out) == [(x, out / "x.png")]
+    folder = planned([str(tmp_path / "in")], out)
     assert dict(folder) == {x: out / "x.png", y: out / "y.jpg", deep: out / "deep/er/z.PNG"}
-    assert dict(plan([str(tmp_path / "in" / "**" / "*")], out)) == {
+    assert dict(planned([str(tmp_path / "in" / "**" / "*")], out)) == {
         x: out / "x.png", y: out / "y.jpg", deep: out / "z.PNG",
     }  # fmt: skip
-    assert plan([str(x), str(x)], out) == [(x, out / "x.png")]
+    assert planned([str(x), str(x)], out) == [(x, out / "x.png")]
 
 
 def test_brackets_in_a_name_are_no_glob(tmp_path: Path) -> None:
     path = put(tmp_path / "x[1].png")
-    assert plan([str(path)], tmp_path / "out") == [(path, tmp_path / "out" / "x[1].png")]
+    assert planned([str(path)], tmp_path / "out") == [(path, tmp_path / "out" / "x[1].png")]
 
 
 def test_no_input_is_overwritten_and_no_result_twice(tmp_path: Path) -> None:
     x = put(tmp_path / "one" / "x.png")
     put(tmp_path / "two" / "x.png", 1)
     with pytest.raises(UserError, match=r"x\.png would overwrite an image to translate"):
-        plan([str(x)], tmp_path / "one")
+        planned([str(x)], tmp_path / "one")
     with pytest.raises(UserError, match="would overwrite"):
-        plan([str(tmp_path / "one")], tmp_path / "two" / ".." / "one")
+        planned([str(tmp_path / "one")], tmp_path / "two" / ".." / "one")
     with pytest.raises(UserError, match=r"one/x\.png and .*two/x\.png would both become"):
-        plan([str(tmp_path / "one"), str(tmp_path / "two")], tmp_path / "out")
+        planned([str(tmp_path / "one"), str(tmp_path / "two")], tmp_path / "out")
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
@@ -216,10 +229,10 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"there is no image .*pictur\.png \(did you mean .*picture"
     ):
-        plan([str(tmp_path / "pictur.png")], tmp_path / "out")
+        planned([str(tmp_path / "pictur.png")], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no images"):
-        plan([str(tmp_path / "empty")], tmp_path / "out")
+        planned([str(tmp_path / "empty")], tmp_path / "out")
 
 
 def test_batches_of_mixed_sizes_are_each_image_by_itself(tmp_path: Path, unet: Path) -> None:
@@ -227,7 +240,8 @@ def test_batches_of_mixed_sizes_are_each_image_by_itself(tmp_path: Path, unet: P
     for number, size in enumerate(sizes):
         put(tmp_path / "in" / f"{number}.png", number, *size)
     translate = Translator.load(unet, "cpu")
-    assert translate_files(translate, plan([str(tmp_path / "in")], tmp_path / "out"), 2) == []
+    told = translate_files(translate, planned([str(tmp_path / "in")], tmp_path / "out"), 2)
+    assert told == ([], [])
     for number, size in enumerate(sizes):
         with Image.open(tmp_path / "out" / f"{number}.png") as image:
             made = np.asarray(image).astype(int)

@@ -116,7 +116,7 @@ def make_method(config: RunConfig) -> Method:
     method_class, _ = METHODS[config.name("method")]
     generator, _ = GENERATORS[config.name("generator")]
     discriminator, _ = DISCRIMINATORS[config.name("discriminator")]
-    channels = config.data.channels
+    channels = config.data.a.width, config.data.b.width
     if config.data.direction == "ba":
         channels = channels[::-1]
     try:

@@ -74,23 +74,42 @@ def merge(
     for section, values in over.items():
         old = merged.get(section, {})
         renamed = section in NAMED and values.get("name", old.get("name")) != old.get("name")
-        merged[section] = dict(values) if renamed else {**old, **values}
+        merged[section] = dict(values) if renamed else _deep(old, values)
     return merged
+
+
+def _deep(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`new` on top of `old`, tables within them too."""
+    both = {**old, **new}
+    for key in old.keys() & new.keys():
+        if isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
+            both[key] = _deep(old[key], new[key])
+    return both
 
 
 def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """A section's dataclass from plain values. Raises UserError with the key and what would fit."""
     hints = typing.get_type_hints(cls)
+    plain: dict[str, Any] = {}
     for key, value in values.items():
         if key not in hints:
             raise UserError(
                 f"{where} has no option {key!r}{did_you_mean(key, hints)}; "
                 f"it has {', '.join(hints)}"
             )
-        if not _fits(value, hints[key]):
-            raise UserError(f"{where}.{key} takes {_say(hints[key])}, not {value!r}")
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return cls(**plain)
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+            plain[key] = fill(hint, value, f"{where}.{key}")
+            continue
+        if not _fits(value, hint):
+            raise UserError(f"{where}.{key} takes {_say(hint)}, not {value!r}")
+        plain[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return cls(**plain)
+    except UserError as error:
+        if "." not in where:
+            raise
+        raise UserError(f"{where}: {error}") from None  # settings of a domain don't know whose
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -100,8 +119,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, one) for one in inner)
     if origin is tuple:
-        elements = list(value) if isinstance(value, list | tuple) else []
-        return len(elements) == len(inner) and all(map(_fits, elements, inner))
+        if not isinstance(value, list | tuple):
+            return False
+        if inner[-1] is Ellipsis:
+            return all(_fits(element, inner[0]) for element in value)
+        return len(value) == len(inner) and all(map(_fits, value, inner))
     if origin is dict:
         return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
     if hint is float:
@@ -118,6 +140,8 @@ def _say(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_say(one) for one in inner)
     if origin is tuple:
+        if inner[-1] is Ellipsis:
+            return f"a list ({_say(inner[0])} each)"
         return f"{len(inner)} values ({', '.join(map(_say, inner))})"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return names.get(hint, "nothing" if hint is type(None) else "a table")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from importlib import resources
@@ -15,8 +16,11 @@ from torch import Tensor
 
 from .build import resolve
 from .config import Sections, merge, read_recipe
-from .data import Pictures, find
-from .images import Pixels, grid, to_pixels, to_tensor, write
+from .data import DataConfig, Found, find
+from .data.dataset import Pictures
+from .images import Pixels, write
+from .images.domain import Domain
+from .images.tensors import decode, encode, grid
 from .report import say
 from .training import train
 from .translate import Translator
@@ -40,15 +44,12 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
     train(config)
     say(f"\ntrained in {time.perf_counter() - began:.0f} s")
     paired = which == "pix2pix"
+    whole = dataclasses.replace(config.data, path=str(data), preprocess="resize")
     # Held-out images lie in pairs even where training has none: the truth to judge by.
-    opened = {"train": find(data, "train", paired), "test": find(data, "test", paired=True)}
-    sets = {
-        split: _whole(Pictures(found, config.data, paired, seed, training=False))
-        for split, found in opened.items()
-        if found is not None
-    }
+    known = _whole(find(data, "train", paired), whole)
+    unseen = _whole(find(data, "test", paired=True), whole)
     judge: Callable[..., dict[str, float]] = _paired if paired else _unpaired
-    errors = judge(run, sets["train"], sets["test"])
+    errors = judge(run, known, unseen)
     for name, error in errors.items():
         say(f"  {error:.4f}  {name}")
     say(f"the picture: {run / 'result.png'}")
@@ -56,15 +57,15 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
     return errors
 
 
-def _whole(pictures: Pictures) -> tuple[Tensor, Tensor]:
+def _whole(found: Found | None, config: DataConfig) -> tuple[Tensor, Tensor]:
     """Every image of both domains at its full size, as two batches."""
+    assert found is not None
+    pictures = Pictures(found, config, (Domain(), Domain()), True, 0, training=False)
     sides = [
-        torch.stack([
-            to_tensor(pictures.picture(domain, index)) for index in range(length)
-        ])
-        for domain, length in zip("ab", pictures.lengths, strict=True)
-    ]  # fmt: skip
-    return sides[0], sides[1]
+        torch.stack([pictures.picture(domain, index) for index in range(length)])
+        for domain, length in zip("ab", (len(found.a), len(found.b)), strict=True)
+    ]
+    return encode(sides[0], Domain()), encode(sides[1], Domain())
 
 
 def _error(made: Tensor, target: Tensor) -> float:
@@ -106,7 +107,7 @@ def _flood_filled(known: tuple[Tensor, Tensor], lines: Tensor) -> Tensor:
 
 def _enclosed(line: Tensor) -> Tensor:
     """(h, w) bool: light pixels of a drawing that no path of light ones joins to its border."""
-    light: Pixels = (to_pixels(line).mean(axis=2) > 127).astype(np.uint8) * 255
+    light: Pixels = (decode(line[None], Domain())[0].mean(axis=2) > 127).astype(np.uint8) * 255
     image = Image.fromarray(np.pad(light, 1, constant_values=255)).copy()
     ImageDraw.floodfill(image, (0, 0), 128)
     filled: NDArray[np.uint8] = np.asarray(image)[1:-1, 1:-1]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from .build import RunConfig, make_method, model_files, on_disk
 from .checkpoint import (
@@ -18,13 +15,16 @@ from .checkpoint import (
     save_state,
     write_json,
 )
-from .data import Pictures, batches, find
+from .config import plain
+from .data.loader import Loader
+from .data.open import open_data
 from .errors import UserError
-from .images import to_tensor
+from .images import Pixels
 from .methods import PAIRED, Method
-from .networks import check_size, use_policy
-from .report import Report, say
+from .networks import check_size
+from .report import Report, counter, say
 from .runtime import Runtime, asked_to_stop, random_state, restore_random_state, seed_everything
+from .samples import sample_sheet
 from .update import make_optimizers, set_rates, update
 
 
@@ -40,10 +40,12 @@ class Run:
         self.paired = config.name("method") in PAIRED
         seed_everything(config.train.seed)
         self.runtime = Runtime(config.train.device, config.train.precision)
-        self.pictures = self._open("train")
-        self.shown = next(
-            (split for split in map(self._open_others, ("val", "test")) if split), self.pictures
-        )
+        with counter("checking the images") as progress:
+            self.data = open_data(
+                config.data, self.paired, config.train.seed, self.folder, say, progress
+            )
+        self.pictures = self.data.train
+        self.loader = Loader(self.pictures, config.train.batch_size, self.runtime.device)
         self.method = make_method(config)
         self._check_sizes()
         if config.train.init:
@@ -61,7 +63,7 @@ class Run:
         write_json(self.folder / "config.json", self.config.sections)
         report = Report(self.folder, total, self.images, self.train.log_every)
         if not self.images:
-            report.samples(self.samples())
+            report.samples(self._samples())
         try:
             with asked_to_stop() as self.stopping:
                 while self.epoch <= self.train.epochs:
@@ -79,25 +81,20 @@ class Run:
         lr = set_rates(self.optimizers, train, self.epoch)
         count = -(-len(self.pictures) // train.batch_size)
         self.method.train()
-        for batch in batches(self.pictures, train.batch_size, self.epoch, self.batch):
-            source, target = (side.to(self.runtime.device) for side in batch)
+        for batch in self.loader.epoch(self.epoch, self.batch):
+            seen = min(train.batch_size, len(self.pictures) - self.batch * train.batch_size)
             part = self.batch % train.accumulate
             # The batches left over at the end of an epoch make a smaller group of their own.
             parts = min(train.accumulate, count - (self.batch - part))
-            losses = update(
-                self.method,
-                (source, target),
-                self.optimizers,
-                self.runtime,
-                train.clip,
-                part,
-                parts,
-            )
-            before, self.images = self.images, self.images + len(source)
+            losses = {} if batch is None else update(
+                self.method, batch, self.optimizers, self.runtime, train.clip, part, parts
+            )  # fmt: skip
+            before, self.images = self.images, self.images + seen
             self.batch += 1
-            report.step(len(source), self.epoch, losses, lr)
+            report.step(seen, self.epoch, losses, lr)
+            self._tell_bad()
             if _crossed(before, self.images, train.sample_every):
-                report.samples(self.samples())
+                report.samples(self._samples())
             if self.batch == count:
                 self.epoch, self.batch = self.epoch + 1, 0
             due = self.stopping or _crossed(self.saved, self.images, train.save_every)
@@ -106,34 +103,22 @@ class Run:
                 if self.stopping:
                     raise KeyboardInterrupt
 
-    @torch.no_grad()
-    def samples(self) -> list[list[Tensor]]:
-        """Rows of images: source, translation, and target (paired) or the way back (unpaired).
+    def _samples(self) -> Pixels:
+        return sample_sheet(self.method, self.data.shown, self.train.samples, self.runtime.device)
 
-        Copies translate, so that drawing samples changes nothing in training.
-        """
-        copies = {name: copy.deepcopy(g) for name, g in self.method.translators().items()}
-        for network in copies.values():
-            use_policy(network)
-        rows = []
-        for position in range(min(self.train.samples, len(self.shown))):
-            source, target = (
-                to_tensor(side)[None].to(self.runtime.device) for side in self.shown[1, position]
-            )
-            row = [source, fake := copies["ab"](source)]
-            if self.paired:
-                row.append(target)
-            elif "ba" in copies:
-                row += [copies["ba"](fake), target, back := copies["ba"](target)]
-                row.append(copies["ab"](back))
-            rows.append([image[0] for image in row])
-        return rows
+    def _tell_bad(self) -> None:
+        """Say which files turned out bad since; nothing took their place."""
+        while self.pictures.bad.news:
+            say(f"left out: {self.pictures.bad.news.pop(0)}")
+
+    def _domains(self) -> dict[str, dict[str, Any]]:
+        return {name: plain(one) for name, one in self.pictures.domains.items()}
 
     def save(self) -> None:
         """Write the checkpoint, and a file per translator and discriminator."""
         self.saved = self.images
         save_state(self.state_file, {
-            "sections": self.config.sections,
+            "sections": self.config.sections, "domains": self._domains(),
             "epoch": self.epoch, "batch": self.batch, "images": self.images,
             "method": self.method.state_dict(),
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
@@ -141,12 +126,12 @@ class Run:
         })  # fmt: skip
         direction, sections = self.config.data.direction, self.config.sections
         about = {"images_seen": self.images, "weights": "raw", "trained": sections}
-        channels = dict(zip("ab", self.config.data.channels, strict=True))
+        domains = self._domains()
         for name, network in self.method.translators().items():
             way = on_disk(name, direction)
             header = {
                 "kind": "translator", "direction": way, "generator": sections["generator"],
-                "channels": [channels[way[0]], channels[way[1]]], **about,
+                "source": domains[way[0]], "target": domains[way[1]], **about,
             }  # fmt: skip
             save_network(self.folder / f"{way}.safetensors", network.state_dict(), header)
         for name, (network, wants_pair) in self.method.judges().items():
@@ -167,6 +152,13 @@ class Run:
                     f"{self.folder} holds a run with another {section}; choose another train.run, "
                     "or the settings of that run (its config.json)"
                 )
+        for name, domain in self._domains().items():
+            if state["domains"][name] != domain:
+                raise UserError(
+                    f"{self.folder} learnt domain {name.upper()} with another range or kind of "
+                    f"values (its config.json and model files say which); give data.{name}.range "
+                    "in numbers to go on"
+                )
         self.method.load_state_dict(state["method"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
@@ -180,32 +172,21 @@ class Run:
             )
         say(f"going on from {self.state_file}: epoch {self.epoch}, {self.images} images seen")
 
-    def _open(self, split: str) -> Pictures:
-        found = find(Path(self.config.data.path), split, self.paired)
-        assert found is not None
-        say(f"{split}: {found.layout}, {len(found.a)} of A, {len(found.b)} of B")
-        return Pictures(found, self.config.data, self.paired, self.train.seed, training=True)
-
-    def _open_others(self, split: str) -> Pictures | None:
-        found = find(Path(self.config.data.path), split, self.paired)
-        if found is None:
-            return None
-        return Pictures(found, self.config.data, self.paired, self.train.seed, training=False)
-
     def _check_sizes(self) -> None:
         """Look at a first image, and refuse what the networks could not train on."""
-        source, target = self.pictures[1, 0]
+        source, target = self.pictures.first()
         batch = self.train.batch_size
         if len(self.pictures) % batch == 1:
             batch = 1  # the last batch of an epoch holds a single image
         try:
             for name, network in self.method.translators().items():
                 one = source if name == "ab" else target
-                check_size(network, one.shape[2], one.shape[0], one.shape[1], batch)
+                channels, height, width = one.shape
+                check_size(network, channels, height, width, batch)
             for domain, (network, wants_pair) in self.method.judges().items():
                 one, other = (source, target) if domain == "a" else (target, source)
-                channels = one.shape[2] + (other.shape[2] if wants_pair else 0)
-                check_size(network, channels, one.shape[0], one.shape[1], batch)
+                channels = one.shape[0] + (other.shape[0] if wants_pair else 0)
+                check_size(network, channels, one.shape[1], one.shape[2], batch)
         except ValueError as error:
             raise UserError(
                 f"{error} (data.crop_size and data.preprocess decide the size, "

@@ -2,60 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from concurrent.futures import TimeoutError as TooLate
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UserError
-from ..images import Pixels, read, resize, to_tensor
+from ..images.domain import Domain
+from ..images.pictures import Half, fitted_to, load
+from ..images.sources import Source
+from ..images.tensors import Room, encode, encode_all, planes
+from .augment import jitter, warp, warps
+from .cache import Disk, Key, Memory, on_disk
 from .config import DataConfig
 from .layouts import Found
-from .transforms import CENTRE, apply, draw, fitted
+from .sizes import fitted
+from .transforms import CENTRE, Draw, cut, draw
 
 Place = tuple[int, int]  # epoch, position within it
+PATIENCE = 30.0  # seconds that an image may take to load
+FRESH: tuple[Room, Room] = torch.empty, torch.empty
 ORDER, CROP = 0, 1  # what a random number is for: keeps the streams apart
 
 
-class Pictures(Dataset[tuple[Pixels, Pixels]]):
+@dataclass
+class Bad:
+    """Files that could not be used while training: path -> why. `news` are those not yet told."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    news: list[str] = field(default_factory=list)
+
+
+class Pictures:
     """One split of a data set; what it gives depends on (seed, epoch, position) alone.
 
-    An item is (source, target), each (height, width, channels) uint8: the one place where
-    `direction` is applied. Paired: one crop and flip for both. Unpaired: an epoch is as long as the
-    larger domain; the source goes through in a random order, the target is drawn at random
-    (CycleGAN's own loader), and each has its own crop and flip.
+    Source and target come in that order: the one place where `direction` is applied. Paired: one
+    crop, flip and warp for both. Unpaired: an epoch is as long as the larger domain; the source
+    goes through in a random order, the target is drawn at random (CycleGAN's own loader), and each
+    has its own. `domains` are those of A and B, as they lie on disk.
     """
 
-    def __init__(self, found: Found, config: DataConfig, paired: bool, seed: int, training: bool):
+    def __init__(
+        self, found: Found, config: DataConfig, domains: tuple[Domain, Domain],
+        paired: bool, seed: int, training: bool,
+    ):  # fmt: skip
         self.found, self.config, self.paired = found, config, paired
         self.seed, self.training = seed, training
-        self.lengths = len(found.a), len(found.b)
-        if config.direction == "ba":
-            self.lengths = self.lengths[::-1]
-        self._kept: dict[tuple[str, int], Pixels] = {}
+        self.domains = dict(zip("ab", domains, strict=True))
+        self.sides = "ab" if config.direction == "ab" else "ba"
+        self.lengths = tuple(len(self.sources(side)) for side in self.sides)
+        self.bad = Bad()
+        self._cache: Memory | Disk = Memory(
+            config.cache_megabytes if config.cache == "memory" else 0
+        )
+        self._ahead: dict[Key, Future[Tensor]] = {}
         self._orders: dict[int, NDArray[np.int64]] = {}  # the latest epoch's alone
-        self._room = config.cache * 2**20
 
     def __len__(self) -> int:
         """Images (or pairs) in an epoch."""
         return self.lengths[0] if self.paired else max(self.lengths)
 
-    def __getitem__(self, place: Place) -> tuple[Pixels, Pixels]:
-        epoch, position = place
-        source, target = self.indices(epoch, position)
-        stream = (self.seed, CROP, epoch, position)
-        first = second = CENTRE
-        if self.training:
-            first = draw(self.config, (*stream, 0))
-            second = first if self.paired else draw(self.config, (*stream, 1))
-        from_a = self.config.direction == "ab"
-        one = self.picture("a" if from_a else "b", source)
-        two = self.picture("b" if from_a else "a", target)
-        return apply(one, self.config, first), apply(two, self.config, second)
+    def sources(self, domain: str) -> tuple[Source, ...]:
+        """The files of a domain."""
+        return self.found.a if domain == "a" else self.found.b
+
+    def keep_on_disk(self, folder: Path, note: Callable[[str], None]) -> None:
+        """Decode and resize every image into a file in `folder`, and read from there."""
+        config = self.config
+        sources = {
+            (domain, i): source for domain in "ab" for i, source in enumerate(self.sources(domain))
+        }
+        settings = [
+            config.preprocess, config.load_size, config.crop_size, self.found.side_by_side,
+            *(repr(self.domains[domain].config) for domain in "ab"),
+        ]  # fmt: skip
+        threads = max(1, config.workers)
+        self._cache = on_disk(folder, sources, settings, self._decoded, threads, note)
 
     def indices(self, epoch: int, position: int) -> tuple[int, int]:
         """Which source and which target stand at a position of an epoch."""
@@ -69,70 +97,126 @@ class Pictures(Dataset[tuple[Pixels, Pixels]]):
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """A permutation of the source; where the target is larger, it goes round again."""
-        if epoch not in self._orders:
+        order = self._orders.get(epoch)
+        if order is None:
             rng = np.random.default_rng((self.seed, ORDER, epoch))
             rounds = -(-len(self) // self.lengths[0])
             order = np.concatenate([rng.permutation(self.lengths[0]) for _ in range(rounds)])
             self._orders = {epoch: order}
-        return self._orders[epoch]
+        return order
 
-    def path(self, domain: str, index: int) -> Path:
-        """The file an image comes from."""
-        return (self.found.a if domain == "a" else self.found.b)[index]
+    def picture(self, domain: str, index: int) -> Tensor:
+        """(bands, h, w): an image decoded and resized; kept where there is room."""
+        key = (domain, index)
+        kept = self._cache.get(key)
+        if kept is None:
+            ahead = self._ahead.pop(key, None)
+            try:
+                kept = self._decoded(key) if ahead is None else ahead.result(PATIENCE)
+            except TooLate:
+                raise UserError(
+                    f"{self.sources(domain)[index]} did not load within {PATIENCE:.0f} s; is the "
+                    "disk or network it lies on gone?"
+                ) from None
+            self._cache.put(key, kept)
+        return kept
 
-    def picture(self, domain: str, index: int) -> Pixels:
-        """A decoded and resized image; kept in memory while there is room."""
-        kept = self._kept.get((domain, index))
-        if kept is not None:
-            return kept
-        path = self.path(domain, index)
-        channels = self.config.channels[0 if domain == "a" else 1]
-        pixels = read(path, channels)
+    def decode_ahead(self, places: Sequence[Place], pool: Executor) -> None:
+        """Begin to decode, in a pool of threads, what is not kept of the images at some places."""
+        for place in places:
+            for key in zip(self.sides, self.indices(*place), strict=True):
+                if key not in self._ahead and self._cache.get(key) is None:
+                    self._ahead[key] = pool.submit(self._decoded, key)
+
+    def forget_ahead(self) -> None:
+        """Leave what was begun and not asked for."""
+        self._ahead.clear()
+
+    def _decoded(self, key: Key) -> Tensor:
+        domain, index = key
+        source, config = self.sources(domain)[index], self.domains[domain].config
+        half: Half = None
         if self.found.side_by_side:
-            half = pixels.shape[1] // 2
-            pixels = pixels[:, :half] if domain == "a" else pixels[:, half:]
-        pixels = np.ascontiguousarray(
-            resize(pixels, *fitted(pixels.shape[0], pixels.shape[1], self.config, path))
+            half = "left" if domain == "a" else "right"
+        pixels = load(source, config, half, self.config.max_megapixels * 10**6)
+        size = fitted(pixels.shape[0], pixels.shape[1], self.config, source)
+        return planes(fitted_to(pixels, *size, config))
+
+    def item(self, epoch: int, position: int) -> tuple[Tensor, Tensor, tuple[Draw, Draw]]:
+        """(source, target, what was drawn for each): (bands, h, w) each, cropped and mirrored."""
+        draws = CENTRE, CENTRE
+        if self.training:
+            stream = (self.seed, CROP, epoch, position)
+            first = draw(self.config, (*stream, 0))
+            draws = first, first if self.paired else draw(self.config, (*stream, 1))
+        where = zip(self.sides, self.indices(epoch, position), draws, strict=True)
+        source, target = (cut(self.picture(side, i), self.config, one) for side, i, one in where)
+        return source, target, draws
+
+    def batch(
+        self, places: Sequence[Place], device: torch.device, rooms: tuple[Room, Room] = FRESH
+    ) -> tuple[Tensor, Tensor] | None:
+        """(sources, targets) at some places, on the device, augmented: (n, channels, h, w) in
+        [-1, 1]; without images that turn out bad, and None where none is left.
+
+        `rooms` give the memory of each. Raises UserError where images differ in size, and where
+        more files than `max_bad` are bad.
+        """
+        items = [item for place in places if (item := self._item_or_none(place)) is not None]
+        if not items:
+            return None
+        sources, targets, draws = zip(*items, strict=True)
+        firsts, seconds = zip(*draws, strict=True)
+        here, there = (self.domains[side] for side in self.sides)
+        source = self._made(sources, here, firsts, device, rooms[0])
+        target = self._made(targets, there, seconds, device, rooms[1])
+        if self.training and self.config.jitter:
+            source = jitter(source, firsts, self.config.jitter)
+            if self.config.jitter_on == "both":
+                target = jitter(target, seconds, self.config.jitter)
+        return source, target
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """The first (source, target) of the first epoch that is good, as `batch` makes them."""
+        every = (self.batch([(1, position)], torch.device("cpu")) for position in range(len(self)))
+        source, target = next(batch for batch in every if batch is not None)
+        return source[0], target[0]
+
+    def _made(
+        self, images: Sequence[Tensor], domain: Domain, draws: Sequence[Draw],
+        device: torch.device, room: Room,
+    ) -> Tensor:  # fmt: skip
+        """Images as files hold them, on the device, warped, as values in [-1, 1]."""
+        _check_alike(images)
+        if not (self.training and warps(self.config)):
+            return encode_all(images, domain, device, room)
+        moved = torch.stack(list(images)).to(device, non_blocking=True)
+        labels = domain.config.kind == "labels"
+        return encode(warp(moved, draws, self.config, labels), domain)
+
+    def _item_or_none(self, place: Place) -> tuple[Tensor, Tensor, tuple[Draw, Draw]] | None:
+        try:
+            return self.item(*place)
+        except UserError as error:
+            self._leave_out(error)
+            return None
+
+    def _leave_out(self, error: UserError) -> None:
+        """Count a bad file; nothing takes its place, and too many end the run."""
+        text = str(error)
+        if text not in self.bad.files:
+            self.bad.files[text] = text
+            self.bad.news.append(text)
+        total = len(set(self.found.a) | set(self.found.b))
+        if len(self.bad.files) > self.config.max_bad * total:
+            raise error
+
+
+def _check_alike(images: Sequence[Tensor]) -> None:
+    shapes = {tuple(image.shape) for image in images}
+    if len(shapes) > 1:
+        sizes = ", ".join(f"{w}x{h}" for _, h, w in sorted(shapes)[:4])
+        raise UserError(
+            f"images of different sizes ({sizes}) cannot share a batch; set train.batch_size "
+            "to 1, or data.preprocess to resize_and_crop"
         )
-        if pixels.nbytes <= self._room:
-            self._room -= pixels.nbytes
-            self._kept[domain, index] = pixels
-        return pixels
-
-    def batch(self, places: list[Place]) -> tuple[Tensor, Tensor]:
-        """(sources, targets), each (n, channels, height, width) in [-1, 1]."""
-        return collate([self[place] for place in places])
-
-
-def collate(items: list[tuple[Pixels, Pixels]]) -> tuple[Tensor, Tensor]:
-    """Stack images of one size. Raises UserError where sizes differ."""
-    for side in zip(*items, strict=True):
-        shapes = {pixels.shape for pixels in side}
-        if len(shapes) > 1:
-            sizes = ", ".join(f"{w}x{h}" for h, w, _ in sorted(shapes)[:4])
-            raise UserError(
-                f"images of different sizes ({sizes}) cannot share a batch; set train.batch_size "
-                "to 1, or data.preprocess to resize_and_crop"
-            )
-    sources, targets = zip(*items, strict=True)
-    return to_tensor(np.stack(sources)), to_tensor(np.stack(targets))
-
-
-def batches(
-    pictures: Pictures, size: int, epoch: int, start: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch from the `start`-th on; the last one may be smaller."""
-    places = [(epoch, position) for position in range(len(pictures))]
-    groups = [places[i : i + size] for i in range(0, len(places), size)][start:]
-    if not pictures.config.workers:
-        yield from map(pictures.batch, groups)
-        return
-    yield from DataLoader(
-        pictures,
-        batch_sampler=groups,
-        collate_fn=collate,
-        num_workers=pictures.config.workers,
-        multiprocessing_context="spawn",
-        generator=torch.Generator(),  # so that starting workers draws nothing from training's own
-        timeout=120,
-    )

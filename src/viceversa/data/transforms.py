@@ -1,55 +1,46 @@
-"""From a picture to what the network sees: a size, a crop, a flip. All drawn beforehand."""
+"""From a picture to what the network sees. All drawn beforehand, from numbers alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..errors import UserError
-from ..images import Pixels, resize
 from .config import DataConfig
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Where to crop, as shares of the room there is, and whether to flip."""
+    """The random choices for one image.
 
-    x: float
-    y: float
-    flip: bool
+    `x`, `y`: where to crop, as shares of the room there is. `turns`: quarter turns. `warp`: from
+    -1 to 1 each, how far to go in zoom, two shifts, rotation and shear; `zoom` from 0 to 1.
+    `jitter`: from -1 to 1, how far to go in brightness, contrast and saturation.
+    """
+
+    x: float = 0.5
+    y: float = 0.5
+    flip: bool = False
+    flip_vertical: bool = False
+    turns: int = 0
+    warp: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    jitter: tuple[float, ...] = (0.0, 0.0, 0.0)
 
 
-CENTRE = Draw(0.5, 0.5, False)
+CENTRE = Draw()
 
 
 def draw(config: DataConfig, seed: tuple[int, ...]) -> Draw:
     """The random choices for one image, from (seed, epoch, index, domain) alone."""
-    x, y, coin = np.random.default_rng(seed).random(3)
-    return Draw(float(x), float(y), config.flip and coin < 0.5)
-
-
-def fitted(height: int, width: int, config: DataConfig, name: object) -> tuple[int, int]:
-    """The (height, width) that the preprocessing resizes an image to, before any crop."""
-    load, crop = config.load_size, config.crop_size
-    match config.preprocess:
-        case "resize_and_crop":
-            return load, load
-        case "resize":
-            return crop, crop
-        case "scale_width" | "scale_width_and_crop":
-            size = max(1, round(height * load / width)), load
-        case "scale_shortside":
-            scale = load / min(height, width)
-            size = max(1, round(height * scale)), max(1, round(width * scale))
-        case _:
-            size = height, width
-    if config.preprocess in ("crop", "scale_width_and_crop") and min(size) < crop:
-        raise UserError(
-            f"{name} is {size[1]}x{size[0]}, smaller than data.crop_size {crop}; "
-            "choose a smaller crop, or data.preprocess resize_and_crop"
-        )
-    return size
+    x, y, flip, vertical, turns, zoom, *rest = np.random.default_rng(seed).random(13).tolist()
+    across, down, rotate, shear, *jitter = (2 * share - 1 for share in rest[:7])
+    return Draw(
+        x, y, config.flip and flip < 0.5, config.flip_vertical and vertical < 0.5,
+        int(4 * turns) if config.turn else 0, (zoom, across, down, rotate, shear), tuple(jitter),
+    )  # fmt: skip
 
 
 def crops(config: DataConfig) -> bool:
@@ -57,14 +48,25 @@ def crops(config: DataConfig) -> bool:
     return config.preprocess in ("resize_and_crop", "crop", "scale_width_and_crop")
 
 
-def apply(pixels: Pixels, config: DataConfig, chosen: Draw) -> Pixels:
-    """Crop and flip an image that was already resized."""
+def cut(planes: Tensor, config: DataConfig, chosen: Draw) -> Tensor:
+    """Crop, mirror and quarter-turn (bands, height, width), already resized; values stay exact."""
     if crops(config):
         size = config.crop_size
-        top = min(int(chosen.y * (pixels.shape[0] - size + 1)), pixels.shape[0] - size)
-        left = min(int(chosen.x * (pixels.shape[1] - size + 1)), pixels.shape[1] - size)
-        pixels = pixels[top : top + size, left : left + size]
-    return pixels[:, ::-1] if chosen.flip else pixels
+        top = min(int(chosen.y * (planes.shape[1] - size + 1)), planes.shape[1] - size)
+        left = min(int(chosen.x * (planes.shape[2] - size + 1)), planes.shape[2] - size)
+        planes = planes[:, top : top + size, left : left + size]
+    if chosen.turns and planes.shape[1] != planes.shape[2]:
+        raise UserError(
+            f"data.turn needs square images, not {planes.shape[2]}x{planes.shape[1]}; choose "
+            "data.preprocess resize_and_crop, or no turns"
+        )
+    axes = [1] * chosen.flip_vertical + [2] * chosen.flip
+    if axes or chosen.turns:
+        planes = _moved(planes, axes, chosen.turns)
+    return planes.contiguous()
 
 
-__all__ = ["CENTRE", "Draw", "apply", "crops", "draw", "fitted", "resize"]
+def _moved(planes: Tensor, axes: list[int], turns: int) -> Tensor:
+    if planes.dtype == torch.uint16:  # torch moves none of these; their bits move as int16
+        return _moved(planes.view(torch.int16), axes, turns).view(torch.uint16)
+    return torch.rot90(planes.flip(axes), turns, (1, 2))

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..config import did_you_mean
 from ..errors import UserError
-from ..images import SUFFIXES, Pixels, read, write
+from ..images import SUFFIXES, Pixels, write
 from .translator import Translator
 
+File = tuple[Path, Path]  # an image, and its name among the results
 
-def plan(inputs: Sequence[str], out: Path) -> list[tuple[Path, Path]]:
-    """(file, result) for files, globs and folders (with their subfolders, kept in the results).
 
-    Raises UserError where an input holds no image, two results would be one file, or a result
-    would overwrite an input.
+class Told(NamedTuple):
+    """What there is to tell of a translation: a sentence for each file that could not be read..."""
+
+    failures: list[str]
+    notes: list[str]
+    """... and for each whose values lie beyond what the model knows, or whose format changed."""
+
+
+def expand(inputs: Sequence[str]) -> list[File]:
+    """The images behind files, globs and folders (with their subfolders, kept in the results).
+
+    Raises UserError where an input holds no image.
     """
-    pairs: list[tuple[Path, Path]] = []
-    for given in inputs:
-        pairs += [(path, out / name) for path, name in _expand(given)]
+    return list(dict.fromkeys(file for given in inputs for file in _expand(given)))
+
+
+def plan(files: Sequence[File], out: Path, suffix: Callable[[str], str]) -> list[File]:
+    """(image, result) for each; `suffix` says which ending a result has.
+
+    Raises UserError where two results would be one file, or a result would overwrite an input.
+    """
+    pairs = [(path, out / name.with_suffix(suffix(name.suffix))) for path, name in files]
     sources = {path.resolve() for path, _ in pairs}
     taken: dict[Path, Path] = {}
     for path, result in pairs:
@@ -28,10 +44,10 @@ def plan(inputs: Sequence[str], out: Path) -> list[tuple[Path, Path]]:
             raise UserError(f"{result} would overwrite an image to translate; choose another -o")
         if taken.setdefault(result, path) != path:
             raise UserError(f"{taken[result]} and {path} would both become {result}")
-    return list(dict.fromkeys(pairs))
+    return pairs
 
 
-def _expand(given: str) -> Iterator[tuple[Path, Path]]:
+def _expand(given: str) -> Iterator[File]:
     path = Path(given)
     if path.is_dir():
         files = [f for f in sorted(path.rglob("*")) if _is_image(f)]
@@ -53,27 +69,45 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def translate_files(
-    translator: Translator, pairs: Sequence[tuple[Path, Path]], batch_size: int
-) -> list[str]:
-    """Translate and write each file; returns a sentence for each that could not be read."""
-    failures: list[str] = []
-    waiting: list[tuple[Pixels, Path]] = []
+def translate_files(translator: Translator, pairs: Sequence[File], batch_size: int) -> Told:
+    """Translate and write each file, in batches of one size and depth."""
+    told = Told([], [])
+    waiting: list[tuple[Pixels, Path, Path]] = []
 
     def flush() -> None:
-        made = translator.pixels([pixels for pixels, _ in waiting]) if waiting else []
-        for image, (_, result) in zip(made, waiting, strict=True):
-            write(result, image)
+        images, waiting_now = [pixels for pixels, _, _ in waiting], list(waiting)
         waiting.clear()
+        try:
+            made = translator.pixels(images)
+        except UserError as error:  # an image among them does not fit; which one, they tell alone
+            if len(images) == 1:
+                told.failures.append(f"{waiting_now[0][1]}: {error}")
+                return
+            for one in waiting_now:
+                waiting.append(one)
+                flush()
+            return
+        for image, (_, _, result) in zip(made, waiting_now, strict=True):
+            write(result, image)
 
     for path, result in pairs:
         try:
-            pixels = read(path, translator.channels_in)
+            pixels = translator.read(path)
         except UserError as error:
-            failures.append(str(error))
+            told.failures.append(str(error))
             continue
-        if waiting and (len(waiting) == batch_size or waiting[0][0].shape != pixels.shape):
+        if share := translator.beyond(pixels):
+            told.notes.append(
+                f"{path}: {share:.1%} of its values lie outside the range that the model was "
+                "trained on, and were cut off"
+            )
+        if waiting and (len(waiting) == batch_size or not _alike(waiting[0][0], pixels)):
             flush()
-        waiting.append((pixels, result))
-    flush()
-    return failures
+        waiting.append((pixels, path, result))
+    if waiting:
+        flush()
+    return told
+
+
+def _alike(one: Pixels, other: Pixels) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype

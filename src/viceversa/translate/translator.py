@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from ..checkpoint import fit_weights, read_header, read_weights
 from ..config import fill
 from ..errors import UserError
-from ..images import Pixels, from_pil, read, to_pil, to_pixels, to_tensor
+from ..images import Pixels, from_pil, read, suffix_for, to_pil
+from ..images.domain import Domain
+from ..images.pictures import as_domain
+from ..images.tensors import decode, encode, planes
 from ..networks import GENERATORS, use_policy
 from ..runtime import Runtime
 
@@ -24,15 +27,15 @@ Policy = Literal["image", "running", "paper"]
 class Translator:
     """Translates images of any size; a result never depends on other images of a batch.
 
-    `policy`: `image` (batch norm by the image's own statistics, no dropout) is the default;
-    `running` takes the statistics gathered in training; `paper` is `image` with dropout on, as in
-    pix2pix sec. 3.4, its noise drawn from `seed`, the same for each image.
+    `source` and `target` are the domains it was trained on: their bands, depth and range of values.
+    What it makes has the target's. `policy`: `image` (batch norm by the image's own statistics, no
+    dropout) is the default; `running` takes the statistics gathered in training; `paper` is `image`
+    with dropout on, as in pix2pix sec. 3.4, its noise drawn from `seed`, the same for each image.
     """
 
-    def __init__(self, network: nn.Module, header: dict[str, Any], runtime: Runtime,
+    def __init__(self, network: nn.Module, source: Domain, target: Domain, runtime: Runtime,
                  policy: Policy = "image", seed: int = 0):  # fmt: skip
-        self.header, self.policy, self.seed = header, policy, seed
-        self.channels_in, self.channels_out = header["channels"]
+        self.source, self.target, self.policy, self.seed = source, target, policy, seed
         self.network, self.runtime = network, runtime
         self.multiple, self.smallest = int(network.multiple), int(network.smallest)  # type: ignore[arg-type]
         runtime.place(network)
@@ -51,30 +54,56 @@ class Translator:
         if name not in GENERATORS:
             raise UserError(f"{path} holds a generator {name!r} that this version does not know")
         network_class, config_class = GENERATORS[name]
-        network = network_class(fill(config_class, settings, str(path)), *header["channels"])
+        source, target = (fill(Domain, header[end], str(path)) for end in ("source", "target"))
+        widths = source.config.width, target.config.width
+        network = network_class(fill(config_class, settings, str(path)), *widths)
         fit_weights(network, read_weights(path), path)
-        return cls(network, header, Runtime(device), policy, seed)
+        return cls(network, source, target, Runtime(device), policy, seed)
 
     def __call__(self, image: Any) -> Any:
         """Translate one image.
 
-        A path or Pillow image gives a Pillow image; a uint8 array (h, w) or (h, w, channels) gives
-        such an array; a tensor (channels, h, w) or (n, channels, h, w) in [-1, 1] gives a tensor.
+        A path or Pillow image gives a Pillow image where one can hold the result (8 bits, grey or
+        RGB), else an array. An array (h, w) or (h, w, bands), of uint8, uint16, int16 or float32 as
+        files hold them, gives an array; a tensor (channels, h, w) or (n, channels, h, w) in [-1, 1]
+        gives a tensor on the CPU.
         """
         if isinstance(image, str | Path):
-            return to_pil(self.pixels([read(image, self.channels_in)])[0])
+            made = self.pixels([self.read(image)])[0]
+            return to_pil(made) if _for_pillow(made) else made
         if isinstance(image, Image.Image):
-            return to_pil(self.pixels([from_pil(image, self.channels_in)])[0])
+            made = self.pixels([from_pil(image, self.source.config.bands)])[0]
+            return to_pil(made) if _for_pillow(made) else made
         if isinstance(image, Tensor):
             return self._tensor(image)
         if isinstance(image, np.ndarray):
             return self._array(image)
         raise UserError(f"an image is a path, a Pillow image, an array or a tensor, not {image!r}")
 
+    def read(self, path: str | Path) -> Pixels:
+        """A file's pixels with the bands that the translator takes. Raises UserError as `read`."""
+        config = self.source.config
+        indices = config.kind == "labels" and bool(config.ids)
+        return read(path, None if indices else config.bands, config.pages, indices)
+
+    def suffix(self, suffix: str) -> str:
+        """The ending of a result's name: the image's own where that format can hold the result."""
+        bands = self.target.config.bands
+        return suffix_for(suffix, (self.target.dtype, bands))
+
+    def beyond(self, pixels: Pixels) -> float:
+        """The share of an image's values outside the range that training knew; they are cut off."""
+        if self.source.config.kind != "image" or self.source.config.range == "dtype":
+            return 0.0
+        low, high = (np.array(end) for end in (self.source.low, self.source.high))
+        return float(((pixels < low) | (pixels > high)).mean())
+
     def pixels(self, images: Sequence[Pixels]) -> list[Pixels]:
-        """Translate uint8 images (h, w, channels) of one size, in one batch."""
-        made = self.tensor(torch.stack([to_tensor(image).float() for image in images]))
-        return [to_pixels(one) for one in made]
+        """Translate images (h, w, bands), as files hold them, of one size and depth, in a batch."""
+        config = self.source.config
+        numbers = [planes(as_domain(image, config, "the image")) for image in images]
+        values = encode(torch.stack(numbers), self.source.of_dtype(str(images[0].dtype))).float()
+        return decode(self.tensor(values), self.target, values)
 
     @torch.inference_mode()
     def tensor(self, images: Tensor) -> Tensor:
@@ -96,24 +125,30 @@ class Translator:
             return out
 
     def _tensor(self, image: Tensor) -> Tensor:
-        single = image.ndim == 3
+        single, width = image.ndim == 3, self.source.config.width
         batch = image[None] if single else image
-        if batch.ndim != 4 or batch.shape[1] != self.channels_in or not image.is_floating_point():
+        if batch.ndim != 4 or batch.shape[1] != width or not image.is_floating_point():
             raise UserError(
-                f"a tensor is ({self.channels_in}, h, w) floats in [-1, 1], or n of them, "
+                f"a tensor is ({width}, h, w) floats in [-1, 1], or n of them, "
                 f"not {tuple(image.shape)} {image.dtype}"
             )
         made = self.tensor(batch.float())
         return made[0] if single else made
 
     def _array(self, image: Any) -> Pixels:
-        array = image[:, :, None] if image.ndim == 2 else image
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != self.channels_in:
+        array, bands = image[:, :, None] if image.ndim == 2 else image, self.source.config.bands
+        known = array.dtype in (np.uint8, np.uint16, np.int16, np.float32)
+        if not known or array.ndim != 3 or array.shape[2] != bands:
             raise UserError(
-                f"an array is (h, w, {self.channels_in}) uint8, not {image.shape} {image.dtype}"
+                f"an array is (h, w, {bands}) of uint8, uint16, int16 or float32, "
+                f"not {image.shape} {image.dtype}"
             )
         made = self.pixels([array])[0]
         return made[:, :, 0] if image.ndim == 2 and made.shape[2] == 1 else made
+
+
+def _for_pillow(pixels: Pixels) -> bool:
+    return pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3)
 
 
 def _reflected(images: Tensor, dim: int, multiple: int, smallest: int) -> Tensor:

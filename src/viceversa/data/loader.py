@@ -1,0 +1,70 @@
+"""The batches of an epoch: files decoded ahead in threads, the rest when a batch is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from .dataset import Pictures, Place
+
+Batch = tuple[Tensor, Tensor]
+AHEAD = 4  # batches whose files are decoded before they are asked for
+
+
+class Kept:
+    """Memory for one side of a batch, used again: fresh pages cost more than filling them."""
+
+    def __init__(self) -> None:
+        self._values = torch.empty(0)
+
+    def __call__(self, shape: tuple[int, ...]) -> Tensor:
+        count = math.prod(shape)
+        if self._values.numel() < count or self._values.dtype != torch.get_default_dtype():
+            self._values = torch.empty(count)
+        return self._values[:count].view(shape)
+
+
+class Loader:
+    """The batches of a split, epoch after epoch.
+
+    Threads decode what is not kept yet, some batches ahead (decoding does not hold Python's lock).
+    What is left, cropping and scaling, takes a twentieth of that, and is done by whoever asks for
+    the batch. A batch is good until the next but one is asked for: its memory is used again.
+    """
+
+    def __init__(self, pictures: Pictures, size: int, device: torch.device):
+        self.pictures, self.size, self.device = pictures, size, device
+        self._rooms = [(Kept(), Kept()), (Kept(), Kept())]
+        self._made = 0
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch | None]:
+        """The batches of an epoch from the `start`-th on; the last one may be smaller.
+
+        None where every image of a batch is bad. Raises UserError where too many are, and where
+        images of a batch differ in size.
+        """
+        places = [(epoch, position) for position in range(len(self.pictures))]
+        groups = [places[i : i + self.size] for i in range(0, len(places), self.size)][start:]
+        workers = self.pictures.config.workers
+        if not workers:
+            yield from map(self._batch, groups)
+            return
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        try:
+            for group in groups[:AHEAD]:
+                self.pictures.decode_ahead(group, pool)
+            for number, group in enumerate(groups):
+                for later in groups[number + AHEAD : number + AHEAD + 1]:
+                    self.pictures.decode_ahead(later, pool)
+                yield self._batch(group)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.pictures.forget_ahead()
+
+    def _batch(self, places: list[Place]) -> Batch | None:
+        self._made += 1
+        return self.pictures.batch(places, self.device, self._rooms[self._made % 2])

@@ -1,0 +1,401 @@
+"""Data sets: in which order images come, what each becomes, what is kept, what is left out."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from viceversa.data import DataConfig, find
+from viceversa.data.dataset import Pictures
+from viceversa.data.loader import Batch, Loader
+from viceversa.errors import UserError
+from viceversa.images import Pixels
+from viceversa.images.domain import Domain, DomainConfig
+
+CPU = torch.device("cpu")
+RAW: dict[str, Any] = {"preprocess": "none", "flip": False, "workers": 0}
+
+
+def noise(seed: int, height: int = 24, width: int = 24) -> Pixels:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def put(path: Path, pixels: Pixels) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def two_folders(root: Path, a: int, b: int) -> Path:
+    """`a` and `b` images; a B is the negative of the A of its name."""
+    for number in range(a):
+        put(root / "A" / f"{number}.png", noise(number))
+    for number in range(b):
+        put(root / "B" / f"{number}.png", 255 - noise(number))
+    return root
+
+
+def opened(root: Path, paired: bool, training: bool = True, seed: int = 0, **data: Any) -> Pictures:
+    config = DataConfig(path=str(root), **data)
+    found = find(root, "train", paired, config)
+    assert found is not None
+    domains = Domain(config.a), Domain(config.b)
+    return Pictures(found, config, domains, paired, seed, training)
+
+
+def batches(pictures: Pictures, size: int, epoch: int, start: int) -> Iterator[Batch | None]:
+    return Loader(pictures, size, CPU).epoch(epoch, start)
+
+
+def one_batch(pictures: Pictures, places: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    batch = pictures.batch(places, CPU)
+    assert batch is not None
+    return batch
+
+
+def seen(pictures: Pictures, epoch: int, position: int) -> tuple[Pixels, Pixels]:
+    """(source, target) of a place as (h, w, bands)."""
+    source, target, _ = pictures.item(epoch, position)
+    return source.movedim(0, -1).numpy(), target.movedim(0, -1).numpy()
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_direction_swaps_source_and_target(tmp_path: Path, paired: bool) -> None:
+    root = two_folders(tmp_path, 1, 1)
+    for direction, source in (("ab", noise(0)), ("ba", 255 - noise(0))):
+        one, two = seen(opened(root, paired, direction=direction, **RAW), 1, 0)
+        assert np.array_equal(one, source) and np.array_equal(two, 255 - source)
+
+
+def test_direction_swaps_domains_too(tmp_path: Path) -> None:
+    root = two_folders(tmp_path, 1, 1)
+    grey = DomainConfig(channels=1)
+    one, two = seen(opened(root, True, direction="ba", a=grey, **RAW), 1, 0)
+    assert (one.shape[2], two.shape[2]) == (3, 1)
+
+
+def test_side_by_side_files_are_halved(tmp_path: Path) -> None:
+    put(tmp_path / "1.png", np.concatenate([noise(1), noise(2)], axis=1))
+    one, two = seen(opened(tmp_path, True, layout="side-by-side", **RAW), 1, 0)
+    assert np.array_equal(one, noise(1)) and np.array_equal(two, noise(2))
+
+
+def negative_epochs(pictures: Pictures, epochs: int = 12) -> list[bool]:
+    """Whether source and target are each other's negative: cropped and mirrored alike."""
+    items = [seen(pictures, epoch, 0) for epoch in range(1, epochs + 1)]
+    assert all(one.shape == (16, 16, 3) for one, _ in items)
+    assert len({one.tobytes() for one, _ in items}) > epochs // 2  # each epoch another crop
+    return [np.array_equal(one, 255 - two) for one, two in items]
+
+
+@pytest.mark.parametrize("more", [{}, {"flip_vertical": True}, {"turn": True}])
+def test_a_pair_shares_crop_flip_and_turn_and_unpaired_images_do_not(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    root = two_folders(tmp_path, 1, 1)
+    data: dict[str, Any] = {"preprocess": "crop", "crop_size": 16, **more}
+    assert all(negative_epochs(opened(root, True, **data)))
+    assert sum(negative_epochs(opened(root, False, **data))) < 4
+
+
+@pytest.mark.parametrize(
+    ("option", "axes"), [("flip", (1,)), ("flip_vertical", (0,)), ("turn", None)]
+)
+def test_each_flip_occurs_in_its_share_and_none_without(
+    tmp_path: Path, option: str, axes: tuple[int, ...] | None
+) -> None:
+    root = two_folders(tmp_path, 1, 1)
+    data = {**RAW, option: True}
+    many = Counter(seen(opened(root, True, **data), epoch, 0)[0].tobytes() for epoch in range(200))
+    if axes is None:
+        expected = {np.rot90(noise(0), k).tobytes() for k in range(4)}
+    else:
+        expected = {noise(0).tobytes(), np.flip(noise(0), axes).tobytes()}
+    assert set(many) == expected
+    assert all(0.6 < count * len(expected) / 200 < 1.4 for count in many.values())
+    plain = opened(root, True, **RAW)
+    assert {seen(plain, epoch, 0)[0].tobytes() for epoch in range(50)} == {noise(0).tobytes()}
+
+
+def test_every_crop_position_occurs_and_none_beyond(tmp_path: Path) -> None:
+    root = two_folders(tmp_path, 1, 1)
+    pictures = opened(root, True, preprocess="crop", crop_size=22, flip=False)
+    crops = {seen(pictures, epoch, 0)[0].tobytes() for epoch in range(150)}
+    assert crops == {noise(0)[y : y + 22, x : x + 22].tobytes() for y in range(3) for x in range(3)}
+
+
+def test_outside_training_the_crop_is_central_and_nothing_is_augmented(tmp_path: Path) -> None:
+    root = two_folders(tmp_path, 3, 3)
+    strong = {"rotate": 45.0, "zoom": 0.5, "jitter": 0.9, "turn": True, "flip_vertical": True}
+    pictures = opened(root, True, training=False, preprocess="crop", crop_size=16, **strong)
+    for position in range(3):
+        for epoch in (1, 7):
+            middle = noise(position)[4:20, 4:20]
+            assert np.array_equal(seen(pictures, epoch, position)[0], middle)
+            source, _ = one_batch(pictures, [(epoch, position)])
+            expected = torch.from_numpy(middle).movedim(-1, 0) / 127.5 - 1
+            assert torch.allclose(source[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("a", "b"), [(5, 3), (3, 5), (1, 4)])
+@pytest.mark.parametrize("direction", ["ab", "ba"])
+def test_an_unpaired_epoch_is_as_long_as_the_larger_domain(
+    tmp_path: Path, a: int, b: int, direction: str
+) -> None:
+    pictures = opened(two_folders(tmp_path, a, b), False, direction=direction, **RAW)
+    sources, targets = (a, b) if direction == "ab" else (b, a)
+    assert len(pictures) == max(a, b)
+    orders, partners = set(), Counter[int]()
+    for epoch in range(1, 41):
+        places = [pictures.indices(epoch, position) for position in range(len(pictures))]
+        many = Counter(source for source, _ in places)
+        assert set(many) == set(range(sources))  # every source, as evenly as it goes
+        assert max(many.values()) - min(many.values()) <= 1
+        orders.add(tuple(places))
+        partners.update(target for _, target in places)
+    assert len(orders) > 10
+    assert set(partners) == set(range(targets))  # drawn at random, with replacement
+    share = sum(partners.values()) / targets
+    assert all(0.5 * share < count < 1.5 * share for count in partners.values())
+
+
+def test_paired_epochs_are_permutations_of_pairs(tmp_path: Path) -> None:
+    pictures = opened(two_folders(tmp_path, 5, 5), True, **RAW)
+    epochs = [[pictures.indices(epoch, p) for p in range(5)] for epoch in range(1, 21)]
+    assert all(sorted(order) == [(i, i) for i in range(5)] for order in epochs)
+    assert len({tuple(order) for order in epochs}) > 10
+
+
+def test_seed_epoch_and_position_decide_everything_whoever_loads(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "set", 5, 3)
+    data: dict[str, Any] = {
+        "preprocess": "crop", "crop_size": 16, "workers": 0, "turn": True, "rotate": 10.0,
+        "jitter": 0.2,
+    }  # fmt: skip
+
+    def epoch(number: int, start: int = 0, disk: Path | None = None, **more: Any) -> list[bytes]:
+        pictures = opened(root, False, **{"seed": 7, **data, **more})
+        if disk is not None:
+            pictures.keep_on_disk(disk, lambda text: None)
+        made = batches(pictures, 2, number, start)
+        return [side.numpy().tobytes() for one in made if one is not None for side in one]
+
+    reference = epoch(3)
+    assert len(reference) == 2 * 3  # batches of 2, 2 and 1
+    before = torch.get_rng_state()
+    assert epoch(3, workers=2) == reference
+    assert torch.equal(torch.get_rng_state(), before)  # training's own generator was left alone
+    assert epoch(3, start=1) == reference[2:]
+    assert epoch(3, cache="off") == reference
+    assert epoch(3, disk=tmp_path / "kept") == reference
+    assert epoch(4) != reference and epoch(3, seed=8) != reference
+
+
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        ({"preprocess": "resize_and_crop", "load_size": 36, "crop_size": 32}, (32, 32)),
+        ({"preprocess": "resize", "crop_size": 20}, (20, 20)),
+        ({"preprocess": "crop", "crop_size": 16}, (16, 16)),
+        ({"preprocess": "scale_width", "load_size": 20}, (15, 20)),
+        ({"preprocess": "scale_width_and_crop", "load_size": 36, "crop_size": 20}, (20, 20)),
+        ({"preprocess": "scale_shortside", "load_size": 15}, (15, 20)),
+        ({"preprocess": "none"}, (30, 40)),
+    ],
+)
+def test_each_preprocess_makes_its_size(
+    tmp_path: Path, data: dict[str, Any], shape: tuple[int, int]
+) -> None:
+    put(tmp_path / "A" / "x.png", noise(0, 30, 40))
+    put(tmp_path / "B" / "x.png", noise(1, 30, 40))
+    for training in (True, False):
+        one, two = seen(opened(tmp_path, True, training, **data), 1, 0)
+        assert one.shape == two.shape == (*shape, 3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"preprocess": "crop", "crop_size": 32},
+        {"preprocess": "scale_width_and_crop", "load_size": 40, "crop_size": 32},
+    ],
+)
+def test_a_crop_larger_than_the_image_is_refused(tmp_path: Path, data: dict[str, Any]) -> None:
+    for domain in "AB":
+        put(tmp_path / domain / "x.png", noise(0, 30, 40))
+    with pytest.raises(UserError, match=r"x\.png is 40x30, smaller than data\.crop_size 32"):
+        opened(tmp_path, True, **data).item(1, 0)
+
+
+def test_a_quarter_turn_needs_square_images(tmp_path: Path) -> None:
+    for domain in "AB":
+        put(tmp_path / domain / "x.png", noise(0, 30, 40))
+    pictures = opened(tmp_path, True, **{**RAW, "turn": True})
+    with pytest.raises(UserError, match=r"data\.turn.*square.*40x30"):
+        for epoch in range(9):
+            pictures.item(epoch, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"load_size": 200}, "load_size 200 is smaller than data.crop_size 256"),
+        ({"crop_size": 0}, "sizes start at 1"),
+        ({"workers": -1}, "workers"),
+        ({"zoom": 1.0}, "data.zoom is a share"),
+        ({"jitter": -0.1}, "data.jitter is a share"),
+        ({"max_bad": 2.0}, "data.max_bad is a share"),
+        ({"pattern_a": "A"}, "pattern"),
+        ({"jitter": 0.1, "a": DomainConfig(kind="lab-l")}, "data.jitter"),
+    ],
+)
+def test_impossible_settings_are_refused(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        DataConfig(**data)
+
+
+def test_different_sizes_in_a_batch_are_refused(tmp_path: Path) -> None:
+    for domain in "AB":
+        put(tmp_path / domain / "0.png", noise(0, 24, 24))
+        put(tmp_path / domain / "1.png", noise(1, 24, 26))
+    pictures = opened(tmp_path, True, **RAW)
+    assert one_batch(pictures, [(1, 0)])[0].shape[0] == 1
+    with pytest.raises(UserError, match=r"24x24, 26x24.*cannot share a batch"):
+        pictures.batch([(1, 0), (1, 1)], CPU)
+
+
+def test_one_image_is_a_data_set(tmp_path: Path) -> None:
+    pictures = opened(two_folders(tmp_path, 1, 1), True, **RAW)
+    assert len(pictures) == 1
+    ((source, target),) = (batch for batch in batches(pictures, 4, 1, 0) if batch is not None)
+    assert source.shape == target.shape == (1, 3, 24, 24)
+    expected = torch.from_numpy(noise(0)).movedim(-1, 0) / 127.5 - 1
+    assert torch.allclose(source[0], expected, atol=1e-6)
+
+
+# -- what is kept
+
+
+def test_memory_holds_what_fits_and_no_more(tmp_path: Path) -> None:
+    for domain in "AB":
+        put(tmp_path / domain / "0.png", noise(0, 600, 600))
+    pictures = opened(tmp_path, True, cache_megabytes=2, **RAW)
+    first = pictures.picture("a", 0)
+    assert pictures.picture("a", 0) is first  # 1.03 of 2 MiB
+    other = pictures.picture("b", 0)
+    assert pictures.picture("b", 0) is not other
+
+
+def test_what_is_kept_on_disk_is_read_once_and_never_when_stale(tmp_path: Path) -> None:
+    root, kept = two_folders(tmp_path / "set", 3, 3), tmp_path / "kept"
+    told: list[str] = []
+
+    def opening(**data: Any) -> Pixels:
+        told.clear()
+        pictures = opened(root, True, **{**RAW, "cache": "disk", **data})
+        pictures.keep_on_disk(kept, told.append)
+        return pictures.picture("a", 0).numpy()
+
+    assert np.array_equal(opening().transpose(1, 2, 0), noise(0))
+    assert told == [f"keeping 6 images in {kept}"]
+    times = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    opening()
+    assert told == [f"images kept in {kept}"]
+    assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == times
+    put(root / "A" / "0.png", noise(99))  # another file of the same name
+    assert np.array_equal(opening().transpose(1, 2, 0), noise(99))
+    assert "stale" in told[0] and "A/0.png changed" in told[0]
+    assert opening(preprocess="resize", crop_size=8).shape == (3, 8, 8)
+    assert "settings of the data changed" in told[0]
+    (kept / "images.json").write_text("{")
+    opening()
+    assert told == [f"keeping 6 images in {kept}"]
+    (root / "B" / "2.png").unlink()
+    (root / "A" / "2.png").unlink()
+    opening()
+    assert "files were taken away" in told[0]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_any_depth_is_kept_on_disk_as_it_is(tmp_path: Path, dtype: str) -> None:
+    deep = (np.arange(24 * 24).reshape(24, 24) * 100).astype(dtype)
+    for domain in "AB":
+        (tmp_path / "set" / domain).mkdir(parents=True)
+        np.save(tmp_path / "set" / domain / "0.npy", deep)
+    config = DomainConfig(channels=1, range=(0.0, 60000.0))
+    pictures = opened(tmp_path / "set", True, a=config, b=config, **RAW)
+    pictures.keep_on_disk(tmp_path / "kept", lambda text: None)
+    image = pictures.picture("b", 0).numpy()
+    assert image.dtype == dtype and np.array_equal(image[0], deep)
+
+
+def test_a_batch_is_good_until_the_next_but_one(tmp_path: Path) -> None:
+    pictures = opened(two_folders(tmp_path, 40, 40), True, **{**RAW, "workers": 2})
+    before: tuple[Tensor, Tensor] | None = None
+    loader, last = Loader(pictures, 1, CPU), (0, 0)
+    for epoch in (1, 2):
+        for number, batch in enumerate(loader.epoch(epoch)):
+            assert batch is not None
+            expected = one_batch(pictures, [(epoch, number)])
+            assert torch.equal(batch[0], expected[0]) and torch.equal(batch[1], expected[1])
+            if before is not None:
+                assert torch.equal(before[0], one_batch(pictures, [last])[0])
+            before, last = batch, (epoch, number)
+
+
+# -- files that are bad
+
+
+def test_a_bad_file_is_left_out_counted_and_not_replaced(tmp_path: Path) -> None:
+    root = two_folders(tmp_path, 8, 8)
+    pictures = opened(root, True, max_bad=0.2, **RAW)
+    (root / "A" / "3.png").write_bytes(b"gone bad after the check")
+    for epoch in (1, 2):
+        loaded = [
+            (image + 1) * 127.5
+            for batch in batches(pictures, 3, epoch, 0) if batch is not None
+            for image in batch[0].clone()
+        ]  # fmt: skip
+        assert len(loaded) == 7
+        images = {one.round().byte().numpy().transpose(1, 2, 0).tobytes() for one in loaded}
+        assert images == {noise(number).tobytes() for number in range(8) if number != 3}
+    assert len(pictures.bad.files) == 1 and "3.png" in pictures.bad.news[0]
+    alone = next(p for p in range(8) if pictures.indices(1, p)[0] == 3)
+    assert next(iter(batches(pictures, 1, 1, alone))) is None
+
+
+def test_too_many_bad_files_end_the_run_by_name(tmp_path: Path) -> None:
+    root = two_folders(tmp_path, 8, 8)
+    (root / "B" / "5.png").write_bytes(b"")
+    pictures = opened(root, True, max_bad=0.01, **{**RAW, "workers": 2})
+    with pytest.raises(UserError, match=r"B/5\.png"):
+        list(batches(pictures, 3, 1, 0))
+
+
+def test_an_image_that_never_comes_is_noticed_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = opened(two_folders(tmp_path, 3, 3), True, max_bad=0.3, **{**RAW, "workers": 1})
+    real, release = Pictures._decoded, threading.Event()
+
+    def hanging(self: Pictures, key: tuple[str, int]) -> Tensor:
+        if key == ("a", pictures.indices(1, 2)[0]):  # the last: nothing waits behind it
+            release.wait(20)
+        return real(self, key)
+
+    monkeypatch.setattr(Pictures, "_decoded", hanging)
+    monkeypatch.setattr("viceversa.data.dataset.PATIENCE", 0.5)
+    made = list(batches(pictures, 1, 1, 0))
+    release.set()
+    assert [batch is None for batch in made] == [False, False, True]
+    assert "A/" in pictures.bad.news[0] and "did not load within" in pictures.bad.news[0]
