@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from viceversa import training
+from viceversa import saving, training
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import load_state, read_header, read_weights
 from viceversa.config import Sections, merge, read_recipe
@@ -70,9 +70,13 @@ def same(one: Any, two: Any) -> bool:
     return bool(one == two)
 
 
+def latest(run: Path) -> Path:
+    return max((run / "checkpoints").glob("*.safetensors"))
+
+
 def state(run: Path) -> dict[str, Any]:
     """Everything in the last checkpoint but the settings, which name the folder."""
-    found = load_state(run / "checkpoints" / "latest.pt")
+    found = load_state(latest(run))
     found.pop("sections")
     return found
 
@@ -101,7 +105,7 @@ def test_a_run_leaves_its_files(name: str, data: Path, tmp_path: Path) -> None:
     judges = {"pix2pix": {"d_b"}, "cyclegan": {"d_a", "d_b"}}[name]
     assert {path.stem for path in run.glob("*.safetensors")} == translators | judges
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    assert {"config.json", "log.jsonl", "checkpoints/latest.pt"} <= files
+    assert {"config.json", "log.jsonl", "checkpoints/0000000012.safetensors"} <= files
     assert {path.stem for path in (run / "samples").iterdir()} == {
         "00000000", "00000005", "00000010",
     }  # fmt: skip
@@ -140,7 +144,7 @@ def test_going_on_equals_never_having_stopped(
         assert same(read_weights(path), read_weights(cut / path.name))
 
     interrupt(monkeypatch, 5, config("naive"))
-    monkeypatch.setattr(training, "restore_random_state", lambda state: None)
+    monkeypatch.setattr(saving, "restore_random_state", lambda state: None)
     training.train(config("naive"))
     assert not same(state(naive)["method"], state(whole)["method"])  # so the dropout is told apart
 
@@ -196,12 +200,12 @@ def test_a_folder_with_another_run_is_refused(
     data: Path, tmp_path: Path, section: str, other: dict[str, Any]
 ) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run", train={"epochs": 1}))
-    before = (run / "checkpoints" / "latest.pt").read_bytes(), (run / "config.json").read_bytes()
+    before = latest(run).read_bytes(), (run / "config.json").read_bytes()
     with pytest.raises(UserError, match=f"holds a run with another {section}"):
         training.train(settings("pix2pix", data, run, **{section: other}))
     with pytest.raises(UserError, match="holds a run with another method"):
         training.train(settings("cyclegan", data, run))
-    after = (run / "checkpoints" / "latest.pt").read_bytes(), (run / "config.json").read_bytes()
+    after = latest(run).read_bytes(), (run / "config.json").read_bytes()
     assert after == before
 
 
@@ -259,7 +263,7 @@ def test_an_image_that_goes_bad_is_left_out_and_told(
     run.go()
     said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
     assert len(said) == 1 and bad.name in said[0]
-    steps = state(tmp_path / "run")["optimizers"]["generator"]["state"].values()
+    steps = state(tmp_path / "run")["optimizers"]["generator"].values()
     assert {int(entry["step"]) for entry in steps} == {10}  # of 12: one was missed in each epoch
     assert log(tmp_path / "run")[-1]["images"] == 12
 
@@ -380,7 +384,7 @@ def test_accumulation_goes_through_a_run(data: Path, tmp_path: Path) -> None:
     """Six images in groups of four: a full group, then one of two; four steps in two epochs."""
     run = training.train(settings("pix2pix", data, tmp_path / "run", train={"accumulate": 4}))
     optimizer = state(run)["optimizers"]["generator"]
-    assert {int(entry["step"]) for entry in optimizer["state"].values()} == {4}
+    assert {int(entry["step"]) for entry in optimizer.values()} == {4}
     assert log(run)[-1]["images"] == 12
 
 

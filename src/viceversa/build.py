@@ -48,20 +48,33 @@ class TrainConfig:
     """Seed of everything random."""
     device: str = "auto"
     """auto, or a torch device: cpu, cuda, cuda:1, mps, ..."""
+    deterministic: bool = False
+    """Two runs on one machine are equal to the bit; refuses what cannot be, and may be slower."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 computes in half precision and keeps the weights in full."""
     log_every: int = 200
     """Images between two lines of the log."""
     sample_every: int = 2000
     """Images between two sample grids."""
-    save_every: int = 5000
-    """Images between two checkpoints."""
+    save_every: int = 0
+    """Images between two checkpoints; 0 leaves it to the other two."""
+    save_epochs: int = 0
+    """Epochs between two checkpoints; 0 leaves it to the other two."""
+    save_minutes: float = 10.0
+    """Minutes between two checkpoints; 0 leaves it to the other two."""
+    keep: int = 3
+    """How many checkpoints stay, the newest."""
+    on_full: Literal["stop", "go_on"] = "stop"
+    """A checkpoint that can't be written: stop, or go on with the one before."""
+    max_time: float = 0.0
+    """Minutes after which the run saves and ends, to be gone on with; 0 is no limit."""
     samples: int = 6
     """Images in a sample grid, always the same ones."""
 
     def __post_init__(self) -> None:
-        counts = ("epochs", "batch_size", "accumulate", "log_every", "sample_every", "save_every")
-        amounts = ("samples", "seed", "lr", "clip", "decay")
+        counts = ("epochs", "batch_size", "accumulate", "log_every", "sample_every", "keep")
+        amounts = ("samples", "seed", "lr", "clip", "decay", "save_every", "save_epochs",
+                   "save_minutes", "max_time")  # fmt: skip
         for name, value in plain(self).items():
             least = 1 if name in counts else 0
             if name in (*counts, *amounts) and value < least:

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from . import __version__
 from .config import read_recipe, recipes
-from .errors import UserError
+from .errors import Stopped, UserError
 from .options import check_settings, train_settings
 
 app = App(
@@ -197,6 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (UserError, CycloptsError) as error:
         sys.stderr.write(f"viceversa: {' '.join(str(error).split())}\n")
         sys.exit(2)
+    except Stopped as stopped:
+        sys.stderr.write(f"viceversa: {stopped}; the same command goes on from here\n")
+        sys.exit(stopped.code)
     except BrokenPipeError:  # whoever read our output has had enough
         sys.stderr.close()
         sys.exit(0)

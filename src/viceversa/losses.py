@@ -116,9 +116,10 @@ class History(nn.Module):
         swap = full & (torch.rand((), device=new.device) > 0.5)
         place = torch.where(full, drawn, self.filled)
         old = self.images.index_select(0, place)[0]
-        kept = torch.where(swap | ~full, new, old)
+        sound = new.isfinite().all()  # what is not finite is shown once, and never kept
+        kept = torch.where((swap | ~full) & sound, new, old)
         self.images.index_copy_(0, place, kept[None].to(self.images.dtype))
-        self.filled += (~full).long()
+        self.filled += (~full & sound).long()
         return torch.where(swap, old, new)
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:

@@ -15,6 +15,7 @@ from cyclopts.config import Dict
 from .config import NAMED, SECTIONS, Sections, fill, merge, plain, read_recipe
 
 KEYWORD, FIRST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
+SHORT = {"--seed": "--train.seed", "--deterministic": "--train.deterministic"}
 SET_ASIDE = Parameter(name_transform=lambda name: name, negative_iterable=())
 
 
@@ -22,6 +23,7 @@ def train_settings(recipe: str, words: Sequence[str]) -> Any:
     """The resolved settings of a recipe under the words of a command line; None after --help."""
     from .build import REGISTRIES, registered, resolve
 
+    words = [SHORT.get(word, word) for word in words]
     sections = read_recipe(recipe)
     for section in NAMED:  # another network by name changes which options there are
         if name := _given(words, f"--{section}.name"):

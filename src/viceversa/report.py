@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -45,11 +46,17 @@ def counter(what: str) -> Iterator[Callable[[int, int], None]]:
 class Report:
     """The console and the log of one run. Losses stay on the device until a line is due."""
 
-    def __init__(self, folder: Path, total: int, done: int, every: int):
-        """`total` and `done` count images; `every` images a line is written."""
+    def __init__(
+        self, folder: Path, total: int, done: int, every: int, state: dict[str, Any] | None = None
+    ):
+        """`total` and `done` count images; `every` images a line is written.
+
+        `state`: what `state` gave when the run that goes on was saved.
+        """
         self.folder, self.every, self.total, self.done = folder, every, total, done
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        state = state or {"sums": {}, "counts": {}}
+        self._sums: dict[str, Tensor] = dict(state["sums"])
+        self._counts: dict[str, int] = dict(state["counts"])
         self._since, self._from = time.perf_counter(), done
         self._began, self._first = self._since, done
         self._log = folder / "log.jsonl"
@@ -67,11 +74,31 @@ class Report:
     def step(self, images: int, epoch: int, losses: dict[str, Tensor], lr: float) -> None:
         """Count a step of so many images; write a line where one is due."""
         for name, value in losses.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            before = self._sums.get(name)
+            self._sums[name] = value if before is None else before.to(value.device) + value
             self._counts[name] = self._counts.get(name, 0) + 1
-        before, self.done = self.done, self.done + images
-        if self.done // self.every > before // self.every or self.done == self.total:
+        due = self.due(images)
+        self.done += images
+        if due:
             self._line(epoch, lr)
+
+    def due(self, images: int) -> bool:
+        """Whether a line is due after so many more images."""
+        after = self.done + images
+        return after // self.every > self.done // self.every or after == self.total
+
+    def state(self) -> dict[str, Any]:
+        """The losses since the last line, for a run that goes on to write the same next one."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def not_finite(self, more: dict[str, Tensor]) -> list[str]:
+        """The losses that were not finite since the last line, or are not among `more`."""
+        names = dict.fromkeys([*self._sums, *more])
+        zero = 0.0
+        return [
+            name for name in names
+            if not math.isfinite(float(self._sums.get(name, zero)) + float(more.get(name, zero)))
+        ]  # fmt: skip
 
     def samples(self, sheet: Pixels) -> None:
         """Write a sheet of samples, named by the images seen."""
@@ -104,9 +131,16 @@ class Report:
     def _forget_after(self, images: int) -> None:
         """Drop lines that a run which goes on from `images` will write again."""
         if self._log.exists():
-            lines = self._log.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["images"] <= images]
+            kept = [line for line in self._log.read_text().splitlines() if _images(line) <= images]
             self._log.write_text("".join(line + "\n" for line in kept))
+
+
+def _images(line: str) -> float:
+    """The images that a line of the log is about; a line cut off by a crash is about none yet."""
+    try:
+        return float(json.loads(line)["images"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _duration(seconds: float) -> str:

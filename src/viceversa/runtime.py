@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import UserError
 
@@ -19,7 +20,7 @@ from .errors import UserError
 class Runtime:
     """Where and how a method runs: `precision` is `fp32` or `bf16` (autocast over fp32 weights)."""
 
-    def __init__(self, device: str = "auto", precision: str = "fp32"):
+    def __init__(self, device: str = "auto", precision: str = "fp32", deterministic: bool = False):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
@@ -29,6 +30,12 @@ class Runtime:
             reason = str(error).splitlines()[0]
             raise UserError(f"train.device {device!r} cannot be used here: {reason}") from None
         self.precision = precision
+        self.deterministic = deterministic
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.use_deterministic_algorithms(deterministic)
         torch.set_flush_denormal(True)  # denormals slow a CPU down, and carry nothing
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -43,6 +50,32 @@ class Runtime:
     def optimizer(self, weights: list[nn.Parameter], lr: float, betas: tuple[float, float]) -> Any:
         """Adam, all weights in one kernel."""
         return torch.optim.Adam(weights, lr=lr, betas=betas, fused=True)
+
+    def step(self, optimizer: Any, sound: Tensor) -> None:
+        """Let an optimizer step, if its gradients are `sound` (a bool on the device).
+
+        The flag goes into the kernel, as a gradient scaler's would: nothing waits for it.
+        """
+        optimizer.grad_scale, optimizer.found_inf = None, (~sound).float()
+        optimizer.step()
+
+    def explained(self, error: Exception) -> Exception:
+        """A device's error as a sentence, where a setting caused it; else as it is."""
+        if self.deterministic and "deterministic" in str(error):
+            operation = str(error).split(" does not have")[0]
+            return UserError(
+                f"train.deterministic cannot be had on {self.device}: {operation} has no "
+                "deterministic form there; leave it out, or choose another generator or norm"
+            )
+        return error
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the device's or the machine's memory is used up."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(one in str(error).lower() for one in words)
+    )
 
 
 def seed_everything(seed: int) -> None:
@@ -77,7 +110,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """A list that SIGINT and SIGTERM fill, so that a step is finished before the run ends.
+    """A list that SIGINT, SIGTERM and SIGUSR1 fill, so that a step is finished before the end.
 
     A second signal does what it did before. Outside the main thread nothing can be caught.
     """
@@ -85,7 +118,9 @@ def asked_to_stop() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    names = ("SIGINT", "SIGTERM", "SIGUSR1")  # the last is what some schedulers send beforehand
+    kinds = [kind for kind in signal.Signals if kind.name in names]
+    before = {kind: signal.getsignal(kind) for kind in kinds}
 
     def ask(number: int, frame: object) -> None:
         asked.append(number)

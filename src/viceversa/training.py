@@ -1,30 +1,34 @@
-"""A run: the loop around `update`, its samples, its checkpoint and its files."""
+"""A run: the loop around `update`, its samples, its checkpoints and its files."""
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
-from .build import RunConfig, make_method, model_files, on_disk
-from .checkpoint import (
-    fit_weights,
-    load_state,
-    read_header,
-    read_weights,
-    save_network,
-    save_state,
-    write_json,
-)
-from .config import plain
+from torch import Tensor
+
+from .build import RunConfig, make_method
+from .checkpoint import Checkpoints, age, claim, write_json
 from .data.loader import Loader
 from .data.open import open_data
-from .errors import UserError
-from .images import Pixels
-from .methods import PAIRED, Method
-from .networks import check_size
+from .errors import Stopped, UserError
+from .health import Watch
+from .methods import PAIRED, Batch
+from .preflight import check_disk, check_sizes
 from .report import Report, counter, say
-from .runtime import Runtime, asked_to_stop, random_state, restore_random_state, seed_everything
+from .runtime import Runtime, asked_to_stop, out_of_memory, seed_everything
 from .samples import sample_sheet
+from .saving import (
+    Place,
+    changes,
+    refuse_other_run,
+    restore,
+    start_from,
+    state_of,
+    write_models,
+)
 from .update import make_optimizers, set_rates, update
 
 
@@ -36,193 +40,229 @@ class Run:
             raise UserError("there is no data folder to train on; name it behind the recipe")
         self.config, self.train = config, config.train
         self.folder = Path(config.train.run or f"runs/{config.name('method')}")
-        self.state_file = self.folder / "checkpoints" / "latest.pt"
-        self.paired = config.name("method") in PAIRED
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
+        # A second run in the same folder is refused now, and not after it has looked at the data.
+        self.lock = claim(self.folder) if self.folder.is_dir() else None
         seed_everything(config.train.seed)
-        self.runtime = Runtime(config.train.device, config.train.precision)
+        self.runtime = Runtime(
+            config.train.device, config.train.precision, config.train.deterministic
+        )
+        paired = config.name("method") in PAIRED
         with counter("checking the images") as progress:
             self.data = open_data(
-                config.data, self.paired, config.train.seed, self.folder, say, progress
+                config.data, paired, config.train.seed, self.folder, say, progress
             )
         self.pictures = self.data.train
         self.loader = Loader(self.pictures, config.train.batch_size, self.runtime.device)
         self.method = make_method(config)
-        self._check_sizes()
+        check_sizes(self.method, self.pictures, config.train.batch_size)
         if config.train.init:
             start_from(self.method, config, Path(config.train.init))
         self.runtime.place(self.method)
         self.optimizers = make_optimizers(self.method, config.train, self.runtime)
-        self.epoch, self.batch, self.images = 1, 0, 0
-        self.saved = 0  # images at the last checkpoint
+        self.watch = Watch(self.runtime.device)
+        self.place = Place()
+        self.saved, self.saved_at = 0, time.monotonic()  # images, and when, at the last checkpoint
+        self.ends_at = time.monotonic() + 60 * (config.train.max_time or float("inf"))
         self.stopping: list[int] = []  # signals that asked for an end
+        self.recent: deque[tuple[int, int, int]] = deque()  # step, epoch, batch since last checked
 
     def go(self) -> None:
-        """Train to the end, from the checkpoint where there is one."""
-        self._resume()
-        total = len(self.pictures) * self.train.epochs
-        write_json(self.folder / "config.json", self.config.sections)
-        report = Report(self.folder, total, self.images, self.train.log_every)
-        if not self.images:
-            report.samples(self._samples())
+        """Train to the end, from the checkpoint where there is one.
+
+        Raises Stopped, with everything saved, where a signal or `train.max_time` asked for an end.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = self.lock or claim(self.folder)
         try:
+            self._go()
+        finally:
+            self.lock.release()
+
+    def _go(self) -> None:
+        self.checkpoints.clean()
+        log = self._resume()
+        say(check_disk(self.method, self.folder, self.train.keep))
+        write_json(self.folder / "config.json", self.config.sections)
+        total = len(self.pictures) * self.train.epochs
+        report = Report(self.folder, total, self.place.images, self.train.log_every, log)
+        try:
+            if not self.place.images:
+                self._draw(report)
             with asked_to_stop() as self.stopping:
-                while self.epoch <= self.train.epochs:
+                while self.place.epoch <= self.train.epochs:
                     self._train_epoch(report)
-        except UserError:  # a bad image: what was learnt until then is kept
-            if self.images > self.saved and self.batch % self.train.accumulate == 0:
-                self.save()
-            raise
+            self._save(report, last=True)
         finally:
             report.close()
-        self.save()
 
     def _train_epoch(self, report: Report) -> None:
-        train = self.train
-        lr = set_rates(self.optimizers, train, self.epoch)
+        train, place = self.train, self.place
+        lr = set_rates(self.optimizers, train, place.epoch)
         count = -(-len(self.pictures) // train.batch_size)
         self.method.train()
-        for batch in self.loader.epoch(self.epoch, self.batch):
-            seen = min(train.batch_size, len(self.pictures) - self.batch * train.batch_size)
-            part = self.batch % train.accumulate
+        batches = self.loader.epoch(place.epoch, place.batch)
+        while place.batch < count:
+            part = place.batch % train.accumulate
             # The batches left over at the end of an epoch make a smaller group of their own.
-            parts = min(train.accumulate, count - (self.batch - part))
-            losses = {} if batch is None else update(
-                self.method, batch, self.optimizers, self.runtime, train.clip, part, parts
-            )  # fmt: skip
-            before, self.images = self.images, self.images + seen
-            self.batch += 1
-            report.step(seen, self.epoch, losses, lr)
+            parts = min(train.accumulate, count - (place.batch - part))
+            try:
+                batch = next(batches)
+            except UserError:  # too many bad images: what was learnt until then is kept
+                if part == 0 and place.images > self.saved:
+                    self._save(report)
+                raise
+            losses = {} if batch is None else self._update(batch, part, parts)
+            seen = min(train.batch_size, len(self.pictures) - place.batch * train.batch_size)
+            if report.due(seen):
+                self._refuse_non_finite(report, losses)
+            before = place.images
+            place.batch, place.images = place.batch + 1, before + seen
+            report.step(seen, place.epoch, losses, lr)
             self._tell_bad()
-            if _crossed(before, self.images, train.sample_every):
-                report.samples(self._samples())
-            if self.batch == count:
-                self.epoch, self.batch = self.epoch + 1, 0
-            due = self.stopping or _crossed(self.saved, self.images, train.save_every)
-            if due and part == parts - 1 and self.epoch <= train.epochs:
-                self.save()
-                if self.stopping:
-                    raise KeyboardInterrupt
+            if _crossed(before, place.images, train.sample_every):
+                self._draw(report)
+            if place.batch == count:
+                place.epoch, place.batch = place.epoch + 1, 0
+            if part == parts - 1 and place.epoch <= train.epochs:
+                self._save_or_stop(report)
+            if place.batch == 0:
+                return
 
-    def _samples(self) -> Pixels:
-        return sample_sheet(self.method, self.data.shown, self.train.samples, self.runtime.device)
+    def _update(self, batch: Batch, part: int, parts: int) -> dict[str, Tensor]:
+        train = self.train
+        self.recent.append((self.watch.steps, self.place.epoch, self.place.batch))
+        try:
+            losses = update(
+                self.method, batch, self.optimizers, self.runtime, train.clip, part, parts,
+                self.watch,
+            )  # fmt: skip
+        except (RuntimeError, MemoryError, ValueError) as error:
+            raise self._explained(error, batch) from None
+        self.watch.step()
+        return losses
+
+    def _explained(self, error: Exception, batch: Batch) -> Exception:
+        """A step's error in the words of the settings, where they can mend it."""
+        height, width = batch[0].shape[2:]
+        if out_of_memory(error):
+            size, accumulate = self.train.batch_size, self.train.accumulate
+            advice = (
+                f"--train.batch_size {size // 2} --train.accumulate {2 * accumulate}" if size > 1
+                else f"smaller images, such as --data.crop_size {height // 2}, or a smaller width"
+            )  # fmt: skip
+            return UserError(
+                f"the memory is not enough for batches of {size} at {width}x{height}; try {advice}"
+            )
+        if isinstance(error, ValueError) and not isinstance(error, UserError):
+            return UserError(f"{error} (the batch is of {width}x{height}: {self._files()})")
+        return self.runtime.explained(error)
+
+    def _refuse_non_finite(self, report: Report, losses: dict[str, Tensor]) -> None:
+        """Stop where a step since the last line was not finite: it left no trace in any weight."""
+        fault = self.watch.fault()
+        if fault is None:
+            self.recent.clear()
+            return
+        names = report.not_finite(losses)
+        networks = {id(module): name for name, module in self.method.named_children()}
+        whose = [networks[id(network)] for network in self.method.players()[fault.player]]
+        raise UserError(
+            f"training stopped: the gradient of the {fault.player} ({', '.join(whose)}) was not "
+            f"finite{f', nor were the losses {chr(44).join(names)}' if names else ''}, at "
+            f"{self._files(fault.step)}; no weight was touched by it, and the last checkpoint is "
+            "sound; look at these images, or try a smaller train.lr"
+        )
+
+    def _files(self, step: int | None = None) -> str:
+        """The images of a step (the latest), and where it stands."""
+        _, epoch, batch = next((one for one in self.recent if one[0] == step), self.recent[-1])
+        first = batch * self.train.batch_size
+        places = range(first, min(first + self.train.batch_size, len(self.pictures)))
+        pairs = [" and ".join(self.pictures.names(epoch, position)) for position in places]
+        return f"epoch {epoch}, batch {batch + 1}: {'; '.join(pairs[:4])}"
+
+    def _save_or_stop(self, report: Report) -> None:
+        """Save where it is due; end where a signal or the time asked for it."""
+        train, place = self.train, self.place
+        late = time.monotonic() >= self.ends_at
+        minutes = (time.monotonic() - self.saved_at) / 60
+        due = (
+            _crossed(self.saved, place.images, train.save_every)
+            or (train.save_minutes and minutes >= train.save_minutes)
+            or (train.save_epochs and not place.batch and not (place.epoch - 1) % train.save_epochs)
+        )
+        if due or late or self.stopping:
+            self._save(report, last=bool(late or self.stopping))
+        if self.stopping:
+            raise Stopped("interrupted", 128 + self.stopping[0])
+        if late:
+            raise Stopped(f"train.max_time, {train.max_time:g} minutes, is over", 75)
+
+    def _save(self, report: Report, last: bool = False) -> None:
+        """Write the checkpoint, and a file per translator and discriminator.
+
+        Raises UserError where that fails, unless training may go on without.
+        """
+        self._refuse_non_finite(report, {})
+        place = self.place
+        self.saved, self.saved_at = place.images, time.monotonic()
+        domains = self.pictures.domains
+        try:
+            self.checkpoints.save(
+                state_of(self.config, domains, self.method, self.optimizers, place, report.state()),
+                place.images,
+            )
+            write_models(self.folder, self.config, domains, self.method, place.images)
+        except UserError as error:
+            if last or self.train.on_full == "stop":
+                raise
+            say(f"{error}; the checkpoint before stays, and training goes on")
+
+    def _resume(self) -> dict[str, Any] | None:
+        """Go on from the newest checkpoint that is whole; returns the log's state in it."""
+        found = self.checkpoints.latest(say)
+        if found is None:
+            return None
+        state, path = found
+        refuse_other_run(state, self.config, self.pictures.domains, path)
+        self.place = restore(state, self.method, self.optimizers)
+        self.saved = self.place.images
+        place, before = self.place, state["sections"]
+        say(
+            f"going on from {path}, written {age(path)}: epoch {place.epoch}, batch "
+            f"{place.batch + 1}, {place.images} images seen"
+        )
+        for change in changes(before, self.config.sections):
+            say(f"changed since then: {change}")
+        planned = ("epochs", "schedule", "decay", "lr")
+        if any(before["train"][key] != self.config.sections["train"][key] for key in planned):
+            rate = set_rates(self.optimizers, self.train, place.epoch)
+            say(f"the schedule is planned anew: epoch {place.epoch} of {self.train.epochs} has the "
+                f"rate {rate:.4g}")  # fmt: skip
+        log: dict[str, Any] = state["log"]
+        return log
+
+    def _draw(self, report: Report) -> None:
+        report.samples(
+            sample_sheet(self.method, self.data.shown, self.train.samples, self.runtime.device)
+        )
 
     def _tell_bad(self) -> None:
         """Say which files turned out bad since; nothing took their place."""
         while self.pictures.bad.news:
             say(f"left out: {self.pictures.bad.news.pop(0)}")
 
-    def _domains(self) -> dict[str, dict[str, Any]]:
-        return {name: plain(one) for name, one in self.pictures.domains.items()}
-
-    def save(self) -> None:
-        """Write the checkpoint, and a file per translator and discriminator."""
-        self.saved = self.images
-        save_state(self.state_file, {
-            "sections": self.config.sections, "domains": self._domains(),
-            "epoch": self.epoch, "batch": self.batch, "images": self.images,
-            "method": self.method.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-            "random": random_state(),
-        })  # fmt: skip
-        direction, sections = self.config.data.direction, self.config.sections
-        about = {"images_seen": self.images, "weights": "raw", "trained": sections}
-        domains = self._domains()
-        for name, network in self.method.translators().items():
-            way = on_disk(name, direction)
-            header = {
-                "kind": "translator", "direction": way, "generator": sections["generator"],
-                "source": domains[way[0]], "target": domains[way[1]], **about,
-            }  # fmt: skip
-            save_network(self.folder / f"{way}.safetensors", network.state_dict(), header)
-        for name, (network, wants_pair) in self.method.judges().items():
-            domain = on_disk(name, direction)
-            header = {
-                "kind": "discriminator", "domain": domain, "pair": wants_pair,
-                "discriminator": sections["discriminator"], **about,
-            }  # fmt: skip
-            save_network(self.folder / f"d_{domain}.safetensors", network.state_dict(), header)
-
-    def _resume(self) -> None:
-        if not self.state_file.exists():
-            return
-        state = load_state(self.state_file)
-        for section in ("method", "generator", "discriminator"):
-            if state["sections"][section] != self.config.sections[section]:
-                raise UserError(
-                    f"{self.folder} holds a run with another {section}; choose another train.run, "
-                    "or the settings of that run (its config.json)"
-                )
-        for name, domain in self._domains().items():
-            if state["domains"][name] != domain:
-                raise UserError(
-                    f"{self.folder} learnt domain {name.upper()} with another range or kind of "
-                    f"values (its config.json and model files say which); give data.{name}.range "
-                    "in numbers to go on"
-                )
-        self.method.load_state_dict(state["method"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        restore_random_state(state["random"])
-        self.epoch, self.batch, self.images = state["epoch"], state["batch"], state["images"]
-        self.saved = self.images
-        if state["sections"]["train"]["batch_size"] != self.train.batch_size and self.batch:
-            raise UserError(
-                f"{self.folder} stands in the middle of an epoch with train.batch_size "
-                f"{state['sections']['train']['batch_size']}; keep that size to go on"
-            )
-        say(f"going on from {self.state_file}: epoch {self.epoch}, {self.images} images seen")
-
-    def _check_sizes(self) -> None:
-        """Look at a first image, and refuse what the networks could not train on."""
-        source, target = self.pictures.first()
-        batch = self.train.batch_size
-        if len(self.pictures) % batch == 1:
-            batch = 1  # the last batch of an epoch holds a single image
-        try:
-            for name, network in self.method.translators().items():
-                one = source if name == "ab" else target
-                channels, height, width = one.shape
-                check_size(network, channels, height, width, batch)
-            for domain, (network, wants_pair) in self.method.judges().items():
-                one, other = (source, target) if domain == "a" else (target, source)
-                channels = one.shape[0] + (other.shape[0] if wants_pair else 0)
-                check_size(network, channels, one.shape[1], one.shape[2], batch)
-        except ValueError as error:
-            raise UserError(
-                f"{error} (data.crop_size and data.preprocess decide the size, "
-                "generator.depth and the norms what fits)"
-            ) from None
-
-
-def start_from(method: Method, config: RunConfig, path: Path) -> None:
-    """Begin with finished translators instead of fresh weights (fine-tuning)."""
-    files = model_files(path) if path.is_dir() else [path]
-    if not files:
-        raise UserError(f"train.init: the folder {path} holds no ab.safetensors or ba.safetensors")
-    translators = {
-        on_disk(name, config.data.direction): network
-        for name, network in method.translators().items()
-    }
-    for file in files:
-        header = read_header(file)
-        if header.get("kind") != "translator":
-            raise UserError(f"train.init: {file} is a {header.get('kind')}, not a translator")
-        if header["direction"] not in translators:
-            if path.is_dir():
-                continue
-            raise UserError(
-                f"train.init: {file} translates {header['direction']}, this run "
-                f"{' and '.join(translators)}"
-            )
-        fit_weights(translators[header["direction"]], read_weights(file), file)
-
 
 def _crossed(before: int, after: int, every: int) -> bool:
-    return after // every > before // every
+    return bool(every) and after // every > before // every
 
 
 def train(config: RunConfig) -> Path:
-    """Train, or go on training, and return the run's folder. Raises UserError for bad input."""
+    """Train, or go on training, and return the run's folder.
+
+    Raises UserError for bad input, Stopped where a signal or the time ended the run early.
+    """
     run = Run(config)
     run.go()
     return run.folder

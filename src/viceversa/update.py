@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .build import TrainConfig
 from .errors import UserError
+from .health import Watch
 from .methods import Batch, Method
 from .runtime import Runtime
 from .schedules import SCHEDULES
@@ -24,12 +25,14 @@ def update(
     clip: float = 0.0,
     part: int = 0,
     parts: int = 1,
+    watch: Watch | None = None,
 ) -> dict[str, Tensor]:
     """One step of any method on one batch; the losses come back detached, still on the device.
 
     At each turn the method takes, its losses are minimised over that player's weights alone. With
     `parts` > 1 this is micro-batch `part` of so many: gradients add up, each with its share, and
-    players step at the last (earlier ones see the other player as it was).
+    players step at the last (earlier ones see the other player as it was). A player whose gradient
+    is not finite keeps its weights and its averages; `watch` remembers it.
     """
     seen: dict[str, Tensor] = {}
     turns = method.step(batch)
@@ -50,9 +53,13 @@ def update(
             inputs=weights
         )
         if part == parts - 1:
+            norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
             if clip:
-                nn.utils.clip_grad_norm_(weights, clip)
-            optimizers[player].step()
+                nn.utils.clip_grads_with_norm_(weights, clip, norm)
+            sound = norm.isfinite()
+            runtime.step(optimizers[player], sound)
+            if watch is not None:
+                watch.note(player, sound)
 
 
 def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:

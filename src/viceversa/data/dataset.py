@@ -105,6 +105,11 @@ class Pictures:
             self._orders = {epoch: order}
         return order
 
+    def names(self, epoch: int, position: int) -> list[str]:
+        """The files at a place, source and target; one where they are the same."""
+        where = zip(self.sides, self.indices(epoch, position), strict=True)
+        return list(dict.fromkeys(str(self.sources(side)[index]) for side, index in where))
+
     def picture(self, domain: str, index: int) -> Tensor:
         """(bands, h, w): an image decoded and resized; kept where there is room."""
         key = (domain, index)

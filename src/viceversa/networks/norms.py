@@ -41,11 +41,23 @@ class BatchNorm(nn.Module):
         if self.training or self.at_use == "running":
             if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
                 raise ValueError("batch norm needs more than one value per channel in a batch")
-            return F.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias,
-                self.training, self.momentum, self.eps,
-            )  # fmt: skip
+            mean, var = self.running_mean, self.running_var
+            if self.training:
+                mean, var = mean.clone(), var.clone()
+            out = F.batch_norm(
+                x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps
+            )
+            if self.training:
+                self._gather(mean, var)
+            return out
         return _instance_norm(x, self.eps, self.weight, self.bias)
+
+    @torch.no_grad()
+    def _gather(self, mean: Tensor, var: Tensor) -> None:
+        """Take over new averages; one batch that is not finite would spoil them for good."""
+        finite = mean.isfinite() & var.isfinite()
+        self.running_mean.copy_(torch.where(finite, mean, self.running_mean))
+        self.running_var.copy_(torch.where(finite, var, self.running_var))
 
 
 class InstanceNorm(nn.Module):

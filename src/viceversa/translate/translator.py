@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..checkpoint import fit_weights, read_header, read_weights
+from ..checkpoint import load_network, read_header
 from ..config import fill
 from ..errors import UserError
 from ..images import Pixels, from_pil, read, suffix_for, to_pil
@@ -56,8 +56,8 @@ class Translator:
         network_class, config_class = GENERATORS[name]
         source, target = (fill(Domain, header[end], str(path)) for end in ("source", "target"))
         widths = source.config.width, target.config.width
-        network = network_class(fill(config_class, settings, str(path)), *widths)
-        fit_weights(network, read_weights(path), path)
+        network_config = fill(config_class, settings, str(path))
+        network = load_network(path, lambda: network_class(network_config, *widths))
         return cls(network, source, target, Runtime(device), policy, seed)
 
     def __call__(self, image: Any) -> Any:

@@ -1,0 +1,20 @@
+"""What is written of a run: its state, to go on from, and networks that describe themselves.
+
+Nothing is ever unpickled: all of it is safetensors, with a digest that is checked.
+"""
+
+from .container import free_space, write_aside
+from .models import (
+    fit_weights,
+    load_network,
+    read_header,
+    read_weights,
+    save_network,
+    write_json,
+)
+from .state import Checkpoints, age, claim, load_state, save_state
+
+__all__ = [
+    "Checkpoints", "age", "claim", "fit_weights", "free_space", "load_network", "load_state",
+    "read_header", "read_weights", "save_network", "save_state", "write_aside", "write_json",
+]  # fmt: skip

@@ -1,0 +1,80 @@
+"""Networks in files that describe themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from . import container
+from .container import write_aside
+
+FORMAT = 1
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A readable JSON file, whole or not at all."""
+    text = json.dumps(value, indent=2) + "\n"
+    write_aside(path, lambda aside: aside.write_text(text), len(text))
+
+
+def save_network(path: Path, weights: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Weights with a header that says how to rebuild and use the network."""
+    described = {"format": FORMAT, "version": version("viceversa"), **header}
+    container.save(path, weights, described)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a network's file says of itself. Raises UserError for a file that is none of ours."""
+    header = container.read_header(path)
+    if header.get("format") != FORMAT:
+        raise UserError(
+            f"{path} is of format {header.get('format')!r}; this version reads format {FORMAT}"
+        )
+    return header
+
+
+def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `make` builds, with a file's weights.
+
+    It is built without memory first, and only filled where the file's tensors are the network's:
+    what a file claims costs nothing until then. Raises UserError where they are not, where the
+    file is damaged, and where a weight is not finite.
+    """
+    with torch.device("meta"):
+        network = make()
+    _check_shapes(network, container.shapes(path), path)
+    network.load_state_dict(read_weights(path), assign=True)
+    return network
+
+
+def fit_weights(network: nn.Module, path: Path) -> None:
+    """Load a file's weights into a network that is there. Raises UserError as `load_network`."""
+    _check_shapes(network, container.shapes(path), path)
+    network.load_state_dict(read_weights(path))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a network's file. Raises UserError where it is damaged or not finite."""
+    weights, _ = container.load(path)
+    strange = [name for name, weight in weights.items() if not bool(weight.isfinite().all())]
+    if strange:
+        raise UserError(f"{path} holds weights that are not finite, the first in {strange[0]}")
+    return weights
+
+
+def _check_shapes(network: nn.Module, given: dict[str, tuple[int, ...]], path: Path) -> None:
+    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    wrong = sorted({name for name, _ in own.items() ^ given.items()})
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise UserError(
+            f"{path} is of another architecture: {len(wrong)} tensors differ: "
+            f"{', '.join(wrong[:5])}{more}"
+        )

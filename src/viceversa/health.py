@@ -1,0 +1,44 @@
+"""What can go wrong in training, and how one sees it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Fault(NamedTuple):
+    """The first step of a player that was not finite, counted from 0 since `Watch` began."""
+
+    player: str
+    step: int
+
+
+class Watch:
+    """Remembers the first step that was not finite, on the device: nothing waits for it.
+
+    Such a step changes no weight; `fault` is asked when a line of the log is due anyway.
+    """
+
+    def __init__(self, device: torch.device):
+        self.steps = 0
+        self._device = device
+        self._first: dict[str, Tensor] = {}
+
+    def note(self, player: str, sound: Tensor) -> None:
+        """Take in whether a player's step was sound (a bool on the device)."""
+        if player not in self._first:
+            self._first[player] = torch.full((), -1, device=self._device)
+        first = self._first[player]
+        self._first[player] = torch.where((first < 0) & ~sound, self.steps, first)
+
+    def step(self) -> None:
+        """A whole step is over."""
+        self.steps += 1
+
+    def fault(self) -> Fault | None:
+        """The first fault there was; waits for the device."""
+        faults = [Fault(player, int(first)) for player, first in self._first.items()]
+        seen = [fault for fault in faults if fault.step >= 0]
+        return min(seen, key=lambda fault: fault.step) if seen else None

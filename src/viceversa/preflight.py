@@ -1,0 +1,49 @@
+"""What is looked at before a run begins: whether its networks and its files have room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .checkpoint import free_space
+from .data.dataset import Pictures
+from .errors import UserError
+from .methods import Method
+from .networks import check_size
+
+
+def check_sizes(method: Method, pictures: Pictures, batch_size: int) -> None:
+    """Look at a first image, and refuse what the networks could not train on."""
+    source, target = pictures.first()
+    # The last batch of an epoch may hold a single image.
+    batch = 1 if len(pictures) % batch_size == 1 else batch_size
+    try:
+        for name, network in method.translators().items():
+            channels, height, width = (source if name == "ab" else target).shape
+            check_size(network, channels, height, width, batch)
+        for domain, (network, wants_pair) in method.judges().items():
+            one, other = (source, target) if domain == "a" else (target, source)
+            channels = one.shape[0] + (other.shape[0] if wants_pair else 0)
+            check_size(network, channels, one.shape[1], one.shape[2], batch)
+    except ValueError as error:
+        raise UserError(
+            f"{error} (data.crop_size and data.preprocess decide the size, "
+            "generator.depth and the norms what fits)"
+        ) from None
+
+
+def check_disk(method: Method, folder: Path, keep: int) -> str:
+    """What a run will write, in a sentence. Raises UserError where there is no room for it."""
+    kept = [*method.parameters(), *method.buffers()]
+    weights = sum(tensor.nbytes for tensor in kept)
+    state = weights + 2 * sum(weight.nbytes for weight in method.parameters())  # Adam's averages
+    # While a file is written, the one that it takes the place of is still there.
+    need, free = state * (keep + 1) + 2 * weights, free_space(folder)
+    if need > free:
+        raise UserError(
+            f"{folder} has {free / 1e6:.0f} MB free, and this run needs {need / 1e6:.0f}; make "
+            "room, or keep fewer checkpoints (train.keep)"
+        )
+    return (
+        f"on disk: {keep} checkpoints of {state / 1e6:.0f} MB and models of {weights / 1e6:.0f} MB;"
+        f" {free / 1e9:.1f} GB are free"
+    )

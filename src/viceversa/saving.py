@@ -1,0 +1,168 @@
+"""What a run keeps: the state it goes on from, its models, and weights to start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .build import RunConfig, model_files, on_disk
+from .checkpoint import fit_weights, read_header, save_network
+from .config import Sections, plain
+from .errors import UserError
+from .images.domain import Domain
+from .methods import Method
+from .runtime import random_state, restore_random_state
+from .update import Optimizers
+
+FIELDS = {
+    "sections",
+    "domains",
+    "epoch",
+    "batch",
+    "images",
+    "method",
+    "optimizers",
+    "random",
+    "log",
+}
+State = dict[str, Any]
+Domains = dict[str, Domain]
+
+
+@dataclass
+class Place:
+    """Where a run stands: `epoch` from 1, the batches of it that are done, images seen in all."""
+
+    epoch: int = 1
+    batch: int = 0
+    images: int = 0
+
+
+def state_of(
+    config: RunConfig, domains: Domains, method: Method, optimizers: Optimizers, place: Place,
+    log: State,
+) -> State:  # fmt: skip
+    """All that going on needs, and nothing that can be derived: the order of images, what is drawn
+    for each and the rate follow from the settings, the seed and the place."""
+    return {
+        "sections": config.sections,
+        "domains": {name: plain(domain) for name, domain in domains.items()},
+        "epoch": place.epoch, "batch": place.batch, "images": place.images,
+        "method": method.state_dict(),
+        "optimizers": {name: _moments(optimizer) for name, optimizer in optimizers.items()},
+        "random": random_state(), "log": log,
+    }  # fmt: skip
+
+
+def restore(state: State, method: Method, optimizers: Optimizers) -> Place:
+    """Put a method, its optimizers and the random numbers where they were; returns the place."""
+    method.load_state_dict(state["method"])
+    for name, optimizer in optimizers.items():
+        moments = {int(number): kept for number, kept in state["optimizers"][name].items()}
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    restore_random_state(state["random"])
+    return Place(state["epoch"], state["batch"], state["images"])
+
+
+def _moments(optimizer: Any) -> State:
+    """Adam's averages, weight by weight; its rates and betas are settings."""
+    return {str(number): kept for number, kept in optimizer.state_dict()["state"].items()}
+
+
+def refuse_other_run(state: State, config: RunConfig, domains: Domains, path: Path) -> None:
+    """Raises UserError where a checkpoint is of another architecture, method or kind of values."""
+    folder = config.train.run or path.parent.parent
+    if missing := sorted(FIELDS - state.keys()):
+        raise UserError(f"{path} has no {', '.join(missing)}: it is not of this version")
+    for section in ("method", "generator", "discriminator"):
+        if state["sections"][section] != config.sections[section]:
+            raise UserError(
+                f"{folder} holds a run with another {section}; choose another train.run, "
+                "or the settings of that run (its config.json)"
+            )
+    for name, domain in domains.items():
+        if state["domains"][name] != _as_stored(plain(domain)):
+            raise UserError(
+                f"{folder} learnt domain {name.upper()} with another range or kind of values (its "
+                f"config.json and model files say which); give data.{name}.range in numbers to go "
+                "on"
+            )
+    batch_size = state["sections"]["train"]["batch_size"]
+    if state["batch"] and batch_size != config.train.batch_size:
+        raise UserError(
+            f"{folder} stands in the middle of an epoch with train.batch_size {batch_size}; keep "
+            "that size to go on"
+        )
+
+
+def changes(before: Sections, now: Sections) -> list[str]:
+    """The settings that differ, each as `train.lr 0.0002 -> 0.0001`."""
+    old, new = (dict(_flat(_as_stored(sections))) for sections in (before, now))
+    return [
+        f"{key} {old.get(key)!r} -> {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _flat(table: dict[str, Any], before: str = "") -> Any:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def _as_stored(value: Any) -> Any:
+    """As JSON gives it back: lists in place of tuples."""
+    if isinstance(value, dict):
+        return {key: _as_stored(inner) for key, inner in value.items()}
+    return [_as_stored(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def write_models(
+    folder: Path, config: RunConfig, domains: Domains, method: Method, images: int
+) -> None:
+    """Write a file for each translator and each discriminator, named by the domains on disk."""
+    direction, sections = config.data.direction, config.sections
+    about = {"images_seen": images, "weights": "raw", "trained": sections}
+    described = {name: plain(domain) for name, domain in domains.items()}
+    for name, network in method.translators().items():
+        way = on_disk(name, direction)
+        header = {
+            "kind": "translator", "direction": way, "generator": sections["generator"],
+            "source": described[way[0]], "target": described[way[1]], **about,
+        }  # fmt: skip
+        save_network(folder / f"{way}.safetensors", network.state_dict(), header)
+    for name, (network, wants_pair) in method.judges().items():
+        domain = on_disk(name, direction)
+        header = {
+            "kind": "discriminator", "domain": domain, "pair": wants_pair,
+            "discriminator": sections["discriminator"], **about,
+        }  # fmt: skip
+        save_network(folder / f"d_{domain}.safetensors", network.state_dict(), header)
+
+
+def start_from(method: Method, config: RunConfig, path: Path) -> None:
+    """Begin with finished translators instead of fresh weights (fine-tuning)."""
+    files = model_files(path) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"train.init: the folder {path} holds no ab.safetensors or ba.safetensors")
+    translators = {
+        on_disk(name, config.data.direction): network
+        for name, network in method.translators().items()
+    }
+    for file in files:
+        header = read_header(file)
+        if header.get("kind") != "translator":
+            raise UserError(f"train.init: {file} is a {header.get('kind')}, not a translator")
+        if header["direction"] not in translators:
+            if path.is_dir():
+                continue
+            raise UserError(
+                f"train.init: {file} translates {header['direction']}, this run "
+                f"{' and '.join(translators)}"
+            )
+        fit_weights(translators[header["direction"]], file)
