@@ -14,8 +14,10 @@ from .networks import use_policy
 
 
 @torch.no_grad()
-def sample_sheet(method: Method, pictures: Pictures, count: int, device: torch.device) -> Pixels:
-    """One picture: a row for each of the first `count` images.
+def sample_sheet(
+    method: Method, pictures: Pictures, count: int, device: torch.device
+) -> Pixels | None:
+    """One picture: a row for each of the first `count` images; None where there is none.
 
     Paired: source, translation, target. Unpaired: a, there, back again, and the same from b. Copies
     translate, so that drawing samples changes nothing in training.
@@ -38,4 +40,4 @@ def sample_sheet(method: Method, pictures: Pictures, count: int, device: torch.d
             row += [shown(copies["ba"](fake), here), shown(b, there), shown(back, here)]
             row.append(shown(copies["ab"](back), there))
         rows.append([image[0] for image in row])
-    return grid(rows)
+    return grid(rows) if rows else None

@@ -244,9 +244,9 @@ class Run:
         return log
 
     def _draw(self, report: Report) -> None:
-        report.samples(
-            sample_sheet(self.method, self.data.shown, self.train.samples, self.runtime.device)
-        )
+        sheet = sample_sheet(self.method, self.data.shown, self.train.samples, self.runtime.device)
+        if sheet is not None:
+            report.samples(sheet)
 
     def _tell_bad(self) -> None:
         """Say which files turned out bad since; nothing took their place."""

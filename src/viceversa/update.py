@@ -49,9 +49,11 @@ def update(
         weights = list(chain.from_iterable(network.parameters() for network in players[player]))
         if part == 0:
             optimizers[player].zero_grad(set_to_none=True)
-        (torch.stack(list(losses.values())).sum() / parts).backward(  # type: ignore[no-untyped-call]
-            inputs=weights
-        )
+        total = torch.stack(list(losses.values())).sum() / parts
+        # 1 where the loss is finite; else not a number, and so is then every gradient, even that of
+        # an absolute difference, which would be 0 and hide it.
+        seed = total.detach() * 0 + 1
+        total.backward(seed, inputs=weights)  # type: ignore[no-untyped-call]
         if part == parts - 1:
             norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
             if clip:
