@@ -224,7 +224,7 @@ def test_each_field_that_is_saved_is_needed(
     run_until(settings(name, data, tmp_path / "cut"), 31, stop_at)
     log = (tmp_path / "cut" / "log.jsonl").read_text()
     state = load_state(tmp_path / "cut" / "checkpoints" / "0000000031.safetensors")
-    guards = {"sections", "domains"}  # they only refuse what does not belong together
+    guards = {"sections", "domains", "data"}  # they only refuse what does not belong together
     assert {path[0] for path in fields(state)} | guards == set(state)
     for path in [None, *fields(state)]:
         run = tmp_path / "-".join(path or ("control",))
@@ -239,7 +239,7 @@ def test_each_field_that_is_saved_is_needed(
         assert (left(run) == whole[name]) == (path is None), path
 
 
-@pytest.mark.parametrize("guard", ["sections", "domains"])
+@pytest.mark.parametrize("guard", ["sections", "domains", "data"])
 def test_a_guard_that_is_missing_is_noticed(
     guard: str, data: Path, tmp_path: Path, stop_at: Callable[[int], None]
 ) -> None:

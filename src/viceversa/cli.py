@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,13 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
 
     with counter("checking") as progress:
         checked = look(config.path, paired, config, verify=options.verify, progress=progress)
-    say(json.dumps(plain(checked), indent=2) if options.json else text(checked))
+    train = shlex.join([options.recipe, config.path, *_data_words(words)]) if options.recipe else ""
+    say(json.dumps(plain(checked, train), indent=2) if options.json else text(checked, train))
+    from .preflight import refuse_inside
+
+    for option, path in (("--sheet", options.sheet), ("--preview", options.preview)):
+        if path:
+            refuse_inside(path, Path(config.path), option)
     if options.sheet:
         from .data.check.sheet import contact_sheet
 
@@ -82,12 +89,23 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
         sys.exit(1)
 
 
+def _data_words(words: Sequence[str]) -> list[str]:
+    """The options of the data among the words, with their values."""
+    given, mine = [], False
+    for word in words:
+        mine = word.startswith("--data.") or (mine and not word.startswith("--"))
+        given += [word] if mine else []
+    return given
+
+
 @app.command
 def translate(
     model: Path,
     *inputs: str,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     policy: Literal["image", "running", "paper"] = "image",
+    half: Literal["left", "right"] | None = None,
+    overwrite: bool = False,
     batch_size: int = 8,
     device: str = "auto",
     seed: int = 0,
@@ -105,6 +123,10 @@ def translate(
     policy
         image: batch norm by each image's own statistics, no dropout; running: by those gathered
         in training; paper: as image, with dropout on (pix2pix sec. 3.4).
+    half
+        Of files with A and B side by side: which half to translate.
+    overwrite
+        Write over what lies in the folder for the results.
     batch_size
         Images of one size translated at once.
     device
@@ -122,8 +144,8 @@ def translate(
 
     files = expand(inputs)
     translator = Translator.load(model, device, policy, seed)
-    pairs = plan(files, out, translator.suffix)
-    failures, notes = translate_files(translator, pairs, batch_size)
+    pairs = plan(files, out, translator.suffix, overwrite)
+    failures, notes = translate_files(translator, pairs, batch_size, half)
     for note in notes:
         print(note)
     print(f"{len(pairs) - len(failures)} of {len(pairs)} images translated to {out}")
@@ -143,7 +165,7 @@ def show(name: str = "") -> None:
     if not name:
         for recipe, text in recipes().items():
             print(f"{recipe:20} {text.splitlines()[0].lstrip('# ')}")
-    elif name.endswith(".safetensors"):
+    elif name.endswith(".safetensors") or Path(name).is_dir():
         from .checkpoint import read_header
 
         print(json.dumps(read_header(Path(name)), indent=2))

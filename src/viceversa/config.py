@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tomllib
 import types
 import typing
@@ -42,6 +43,11 @@ def read_recipe(name: str) -> Sections:
     packaged = recipes()
     if name in packaged:
         text, source = packaged[name], f"recipe {name}"
+    elif Path(name).is_dir():
+        raise UserError(
+            f"{name} is a folder; the recipe comes first: viceversa train RECIPE {name}, with one "
+            f"of {', '.join(packaged)}"
+        )
     elif Path(name).is_file():
         try:
             text, source = Path(name).read_text(), name
@@ -52,10 +58,7 @@ def read_recipe(name: str) -> Sections:
             f"there is no recipe {name!r}, and no such file{did_you_mean(name, packaged)}; "
             f"the recipes are {', '.join(packaged)}"
         )
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{source} is not valid TOML: {error}") from None
+    table = _parsed(text, source)
     base = table.pop("base", None)
     for section, values in table.items():
         if section not in SECTIONS or not isinstance(values, dict):
@@ -64,6 +67,18 @@ def read_recipe(name: str) -> Sections:
                 f"the sections are {', '.join(SECTIONS)}"
             )
     return merge(read_recipe(str(base)) if base else {}, table)
+
+
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    """TOML; or JSON, as a run's config.json is."""
+    try:
+        table = json.loads(text) if source.endswith(".json") else tomllib.loads(text)
+    except ValueError as error:
+        kind = "JSON" if source.endswith(".json") else "TOML"
+        raise UserError(f"{source} is not valid {kind}: {error}") from None
+    if not isinstance(table, dict):
+        raise UserError(f"{source} is no recipe: it holds no sections")
+    return table
 
 
 def merge(

@@ -16,7 +16,8 @@ from .config import NAMED, SECTIONS, Sections, fill, merge, plain, read_recipe
 
 KEYWORD, FIRST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
 SHORT = {"--seed": "--train.seed", "--deterministic": "--train.deterministic"}
-SET_ASIDE = Parameter(name_transform=lambda name: name, negative_iterable=())
+# Defaults are not shown: those of the classes are not the recipe's.
+SET_ASIDE = Parameter(name_transform=lambda name: name, negative_iterable=(), show_default=False)
 
 
 def train_settings(recipe: str, words: Sequence[str]) -> Any:
@@ -49,7 +50,8 @@ def train_settings(recipe: str, words: Sequence[str]) -> Any:
             chosen["data"]["path"] = data_folder
         return chosen
 
-    chosen = _run(f"viceversa train {recipe}", collect, parameters, resolved.sections, words)
+    text = f"Train with the recipe {recipe}. Its values: viceversa show {recipe}"
+    chosen = _run(f"viceversa train {recipe}", collect, parameters, resolved.sections, words, text)
     if chosen is None:
         return None
     if not chosen["train"]["run"]:
@@ -105,12 +107,13 @@ def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None
 
 def _run(
     name: str, collect: Callable[..., Any], parameters: list[inspect.Parameter],
-    defaults: Mapping[str, Any], words: Sequence[str],
+    defaults: Mapping[str, Any], words: Sequence[str], text: str = "",
 ) -> Any:  # fmt: skip
     """What `collect` makes of the words, called with these parameters; None after --help."""
     collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app = App(
         name=name,
+        help=text,
         config=Dict(_without_empty(defaults), use_commands_as_keys=False, source="the recipe"),
         default_parameter=SET_ASIDE,
         result_action="return_value",

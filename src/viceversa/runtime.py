@@ -28,7 +28,7 @@ class Runtime:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"train.device {device!r} cannot be used here: {reason}") from None
+            raise UserError(f"the device {device!r} cannot be used here: {reason}") from None
         self.precision = precision
         self.deterministic = deterministic
         if deterministic:

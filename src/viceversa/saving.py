@@ -9,23 +9,17 @@ from typing import Any
 from .build import RunConfig, model_files, on_disk
 from .checkpoint import fit_weights, read_header, save_network
 from .config import Sections, plain
+from .data.dataset import Pictures
 from .errors import UserError
 from .images.domain import Domain
 from .methods import Method
 from .runtime import random_state, restore_random_state
 from .update import Optimizers
 
-FIELDS = {
-    "sections",
-    "domains",
-    "epoch",
-    "batch",
-    "images",
-    "method",
-    "optimizers",
-    "random",
+FIELDS = frozenset({
+    "sections", "domains", "data", "epoch", "batch", "images", "method", "optimizers", "random",
     "log",
-}
+})  # fmt: skip
 State = dict[str, Any]
 Domains = dict[str, Domain]
 
@@ -40,14 +34,15 @@ class Place:
 
 
 def state_of(
-    config: RunConfig, domains: Domains, method: Method, optimizers: Optimizers, place: Place,
+    config: RunConfig, pictures: Pictures, method: Method, optimizers: Optimizers, place: Place,
     log: State,
 ) -> State:  # fmt: skip
     """All that going on needs, and nothing that can be derived: the order of images, what is drawn
     for each and the rate follow from the settings, the seed and the place."""
     return {
         "sections": config.sections,
-        "domains": {name: plain(domain) for name, domain in domains.items()},
+        "domains": {name: plain(domain) for name, domain in pictures.domains.items()},
+        "data": pictures.fingerprint(),
         "epoch": place.epoch, "batch": place.batch, "images": place.images,
         "method": method.state_dict(),
         "optimizers": {name: _moments(optimizer) for name, optimizer in optimizers.items()},
@@ -71,18 +66,34 @@ def _moments(optimizer: Any) -> State:
     return {str(number): kept for number, kept in optimizer.state_dict()["state"].items()}
 
 
-def refuse_other_run(state: State, config: RunConfig, domains: Domains, path: Path) -> None:
-    """Raises UserError where a checkpoint is of another architecture, method or kind of values."""
+def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: Path) -> None:
+    """Raises UserError where a checkpoint is of another architecture, method, data or values."""
     folder = config.train.run or path.parent.parent
     if missing := sorted(FIELDS - state.keys()):
         raise UserError(f"{path} has no {', '.join(missing)}: it is not of this version")
     for section in ("method", "generator", "discriminator"):
         if state["sections"][section] != config.sections[section]:
-            raise UserError(
-                f"{folder} holds a run with another {section}; choose another train.run, "
-                "or the settings of that run (its config.json)"
+            differ = changes(
+                {section: state["sections"][section]}, {section: config.sections[section]}
             )
-    for name, domain in domains.items():
+            raise UserError(
+                f"{folder} holds a run with another {section} ({', '.join(differ[:5])}); choose "
+                "another train.run, or the settings of that run: viceversa train "
+                f"{folder}/config.json"
+            )
+    direction = state["sections"]["data"]["direction"]
+    if direction != config.data.direction:
+        raise UserError(
+            f"{folder} holds a run of data.direction {direction}; choose another train.run"
+        )
+    before = state["sections"]["data"]["path"]
+    moved = Path(before).absolute() != Path(config.data.path).absolute()
+    if moved and state["data"] != pictures.fingerprint():
+        raise UserError(
+            f"{folder} learnt from {before}, whose images have other names than those of "
+            f"{config.data.path}; choose another train.run"
+        )
+    for name, domain in pictures.domains.items():
         if state["domains"][name] != _as_stored(plain(domain)):
             raise UserError(
                 f"{folder} learnt domain {name.upper()} with another range or kind of values (its "
@@ -145,8 +156,8 @@ def write_models(
         save_network(folder / f"d_{domain}.safetensors", network.state_dict(), header)
 
 
-def start_from(method: Method, config: RunConfig, path: Path) -> None:
-    """Begin with finished translators instead of fresh weights (fine-tuning)."""
+def start_from(method: Method, config: RunConfig, path: Path) -> str:
+    """Begin with finished translators instead of fresh weights (fine-tuning); says with which."""
     files = model_files(path) if path.is_dir() else [path]
     if not files:
         raise UserError(f"train.init: the folder {path} holds no ab.safetensors or ba.safetensors")
@@ -154,6 +165,7 @@ def start_from(method: Method, config: RunConfig, path: Path) -> None:
         on_disk(name, config.data.direction): network
         for name, network in method.translators().items()
     }
+    begun: dict[str, Path] = {}
     for file in files:
         header = read_header(file)
         if header.get("kind") != "translator":
@@ -166,3 +178,12 @@ def start_from(method: Method, config: RunConfig, path: Path) -> None:
                 f"{' and '.join(translators)}"
             )
         fit_weights(translators[header["direction"]], file)
+        begun[header["direction"]] = file
+    if not begun:
+        raise UserError(
+            f"train.init: {path} translates {' and '.join(f.stem for f in files)}, this run "
+            f"{' and '.join(translators)}"
+        )
+    fresh = [way for way in translators if way not in begun]
+    told = [f"{way} begins with the weights of {file}" for way, file in begun.items()]
+    return "; ".join(told + [f"{way} starts fresh" for way in fresh])

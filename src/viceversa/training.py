@@ -16,7 +16,7 @@ from .data.open import open_data
 from .errors import Stopped, UserError
 from .health import Watch
 from .methods import PAIRED, Batch
-from .preflight import check_disk, check_sizes
+from .preflight import check_disk, check_sizes, refuse_inside
 from .report import Report, counter, say
 from .runtime import Runtime, asked_to_stop, out_of_memory, seed_everything
 from .samples import sample_sheet
@@ -41,6 +41,7 @@ class Run:
         self.config, self.train = config, config.train
         self.folder = Path(config.train.run or f"runs/{config.name('method')}")
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
+        refuse_inside(self.folder, Path(config.data.path), "train.run")
         # A second run in the same folder is refused now, and not after it has looked at the data.
         self.lock = claim(self.folder) if self.folder.is_dir() else None
         seed_everything(config.train.seed)
@@ -57,7 +58,7 @@ class Run:
         self.method = make_method(config)
         check_sizes(self.method, self.pictures, config.train.batch_size)
         if config.train.init:
-            start_from(self.method, config, Path(config.train.init))
+            say(start_from(self.method, config, Path(config.train.init)))
         self.runtime.place(self.method)
         self.optimizers = make_optimizers(self.method, config.train, self.runtime)
         self.watch = Watch(self.runtime.device)
@@ -72,7 +73,6 @@ class Run:
 
         Raises Stopped, with everything saved, where a signal or `train.max_time` asked for an end.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = self.lock or claim(self.folder)
         try:
             self._go()
@@ -93,6 +93,7 @@ class Run:
                 while self.place.epoch <= self.train.epochs:
                     self._train_epoch(report)
             self._save(report, last=True)
+            self._draw(report)
         finally:
             report.close()
 
@@ -207,13 +208,14 @@ class Run:
         self._refuse_non_finite(report, {})
         place = self.place
         self.saved, self.saved_at = place.images, time.monotonic()
-        domains = self.pictures.domains
         try:
             self.checkpoints.save(
-                state_of(self.config, domains, self.method, self.optimizers, place, report.state()),
+                state_of(
+                    self.config, self.pictures, self.method, self.optimizers, place, report.state()
+                ),
                 place.images,
             )
-            write_models(self.folder, self.config, domains, self.method, place.images)
+            write_models(self.folder, self.config, self.pictures.domains, self.method, place.images)
         except UserError as error:
             if last or self.train.on_full == "stop":
                 raise
@@ -225,7 +227,7 @@ class Run:
         if found is None:
             return None
         state, path = found
-        refuse_other_run(state, self.config, self.pictures.domains, path)
+        refuse_other_run(state, self.config, self.pictures, path)
         self.place = restore(state, self.method, self.optimizers)
         self.saved = self.place.images
         place, before = self.place, state["sections"]

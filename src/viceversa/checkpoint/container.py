@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import UserError
@@ -27,6 +27,12 @@ from ..errors import UserError
 HEADER, DIGEST = "viceversa", "sha256"  # where a safetensors file keeps ours
 LARGEST_HEADER = 4 * 2**20
 DEEPEST = 64  # of lists and tables within each other
+TYPES = {  # what the format calls them; no file of ours holds another
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint64: "U64", torch.uint32: "U32", torch.uint16: "U16", torch.uint8: "U8",
+    torch.bool: "BOOL",
+}  # fmt: skip
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> None:
@@ -34,17 +40,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> N
 
     Raises UserError where it can't be written, with what is free where the disk is full.
     """
-    plain: dict[str, Tensor] = {}
-    memory: set[int] = set()
-    for name, tensor in tensors.items():
-        whole = tensor.detach().cpu().contiguous()
-        # The format takes no memory twice: what two names share is written for each.
-        plain[name] = whole.clone() if whole.data_ptr() in memory else whole
-        memory.add(whole.data_ptr())
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(header)
-    metadata = {HEADER: text, DIGEST: digest(text, plain)}
-    needed = sum(tensor.nbytes for tensor in plain.values())
-    write_aside(path, lambda aside: save_file(plain, aside, metadata), needed)
+    table = _table(plain, {HEADER: text, DIGEST: digest(text, plain)})
+    if len(table) > LARGEST_HEADER:
+        raise UserError(f"{path} was not written: its header of {len(table)} bytes is too large")
+    needed = len(table) + sum(tensor.nbytes for tensor in plain.values())
+    write_aside(path, lambda aside: _write(aside, table, plain), needed)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -53,8 +55,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         # Copies, since the file could change beneath tensors that only map it.
         tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    except (MemoryError, RuntimeError):
+        raise UserError(f"{path} is larger than the memory that is free") from None
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: {error}") from None
+    if strange := {tensor.dtype for tensor in tensors.values()} - TYPES.keys():
+        raise UserError(f"{path} holds {strange.pop()}, which no file of ours does")
     if digest(text, tensors) != expected:
         raise UserError(f"{path} is damaged: its contents are not what was written")
     return tensors, header
@@ -66,9 +72,15 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """What a file says of its tensors, before any of them is read."""
-    table = json.loads(_header_text(path))
-    return {name: tuple(one["shape"]) for name, one in table.items() if name != "__metadata__"}
+    """What a file says of its tensors, before any of them is read. Raises UserError."""
+    try:
+        table = json.loads(_header_text(path))
+        said = {name: tuple(one["shape"]) for name, one in table.items() if name != "__metadata__"}
+        if not all(type(size) is int for shape in said.values() for size in shape):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
+        raise UserError(f"{path} is damaged: it does not say which tensors it holds") from None
+    return said
 
 
 def digest(header: str, tensors: Mapping[str, Tensor]) -> str:
@@ -78,7 +90,7 @@ def digest(header: str, tensors: Mapping[str, Tensor]) -> str:
         tensor = tensors[name]
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         if tensor.numel():
-            total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+            total.update(_bytes(tensor))
     return total.hexdigest()
 
 
@@ -98,7 +110,7 @@ def write_aside(path: Path, write: Callable[[Path], object], needed: int = 0) ->
             os.fsync(file.fileno())
         aside.replace(path)
         _sync_folder(path.parent)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise UserError(f"{path} could not be written: {_why(error, path, needed)}") from None
     finally:
         _remove(aside)
@@ -111,13 +123,49 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _why(error: Exception, path: Path, needed: int) -> str:
+def _why(error: OSError, path: Path, needed: int) -> str:
     """What went wrong, with what is free where a disk is full."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left" in str(error):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = free_space(path.parent)
         return f"the disk is full: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return error.strerror or str(error)
+
+
+def _table(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """The format's own header, with the metadata and where each tensor lies."""
+    table: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name in _ordered(tensors):
+        tensor = tensors[name]
+        start, end = end, end + tensor.nbytes
+        table[name] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape),
+                       "data_offsets": [start, end]}  # fmt: skip
+    text = json.dumps(table).encode()
+    return text + b" " * (-len(text) % 8)
+
+
+def _write(path: Path, table: bytes, tensors: Mapping[str, Tensor]) -> None:
+    """Write a whole file, not aside.
+
+    The library's writer makes a temporary file of a random name, which a killed process leaves for
+    ever, and which only its owner may read.
+    """
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(table)) + table)
+        for name in _ordered(tensors):
+            if tensors[name].numel():
+                file.write(_bytes(tensors[name]))
+
+
+def _ordered(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names in the order of the file: wide numbers first, so that each lies where it may."""
+    return sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """What a tensor that is contiguous, and not empty, holds."""
+    data: memoryview = tensor.reshape(-1).view(torch.uint8).numpy().data
+    return data
 
 
 def _remove(path: Path) -> None:
@@ -148,15 +196,19 @@ def _header_text(path: Path) -> bytes:
 
 def _looked_into(path: Path) -> tuple[dict[str, Any], str, str]:
     """(header, its text, the digest) of a file of ours."""
-    if not path.is_file():
-        raise UserError(f"there is no model {path}")
     try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; name a file in it: {path}/ab.safetensors")
+        if not path.is_file():
+            raise UserError(f"there is no model {path}")
         table = json.loads(_header_text(path))
         metadata = table["__metadata__"]
         text, expected = metadata[HEADER], metadata[DIGEST]
         header = json.loads(text)
         if not isinstance(header, dict) or not isinstance(expected, str) or _deep(header):
             raise ValueError
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"{path} is not a model of viceversa (a .safetensors file that train made)"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..errors import UserError
 from . import container
 from .container import write_aside
 
 FORMAT = 1
+LARGEST = 2**13  # number in a generator's settings: none of ours comes near
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -47,17 +49,26 @@ def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
     what a file claims costs nothing until then. Raises UserError where they are not, where the
     file is damaged, and where a weight is not finite.
     """
-    with torch.device("meta"):
-        network = make()
-    _check_shapes(network, container.shapes(path), path)
-    network.load_state_dict(read_weights(path), assign=True)
+    given = container.shapes(path)
+    settings = container.read_header(path).get("generator")
+    if isinstance(settings, Mapping) and any(map(_too_large, settings.values())):
+        raise UserError(f"{path} describes a network with a number beyond {LARGEST}")
+    try:
+        # A header can ask for a thousand million layers: no more is built than the file can fill.
+        with torch.device("meta"), _AtMost(2 * len(given) + 16):
+            network = make()
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} describes a network that cannot be built: {reason}") from None
+    _check_shapes(network, given, path)
+    network.load_state_dict(_fitting(network, path), assign=True)
     return network
 
 
 def fit_weights(network: nn.Module, path: Path) -> None:
     """Load a file's weights into a network that is there. Raises UserError as `load_network`."""
     _check_shapes(network, container.shapes(path), path)
-    network.load_state_dict(read_weights(path))
+    network.load_state_dict(_fitting(network, path))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -66,6 +77,36 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     strange = [name for name, weight in weights.items() if not bool(weight.isfinite().all())]
     if strange:
         raise UserError(f"{path} holds weights that are not finite, the first in {strange[0]}")
+    return weights
+
+
+class _AtMost(TorchFunctionMode):
+    """While it is entered, torch makes so many tensors and no more, in this thread."""
+
+    def __init__(self, tensors: int):
+        super().__init__()
+        self.left = tensors
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function in (torch.empty, torch.zeros, torch.ones):
+            self.left -= 1
+            if self.left < 0:
+                raise ValueError("it has more layers than the file has weights")
+        return function(*args, **(kwargs or {}))
+
+
+def _too_large(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) > LARGEST
+
+
+def _fitting(network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """A file's weights, of the types that the network computes with."""
+    weights = read_weights(path)
+    for name, own in network.state_dict().items():
+        if name in weights and weights[name].dtype != own.dtype:
+            raise UserError(f"{path} holds {name} as {weights[name].dtype}, not as {own.dtype}")
     return weights
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,12 @@ class Checkpoints:
         """Write a state, then drop what is too old. Raises UserError where it can't be written."""
         path = self.folder / f"{images:010d}.safetensors"
         save_state(path, state)
-        for old in self.files()[self.keep :]:
-            old.unlink(missing_ok=True)
+        files = self.files()
+        place = files.index(path)
+        # One of a later number was not whole, or the run would have gone on from it.
+        for old in files[:place] + files[place + self.keep :]:
+            with suppress(OSError):  # the new one is safe, and the next save tries again
+                old.unlink(missing_ok=True)
         return path
 
     def latest(self, note: Callable[[str], None]) -> tuple[State, Path] | None:
@@ -58,7 +63,8 @@ class Checkpoints:
     def clean(self) -> None:
         """Remove what an interrupted save left behind."""
         for path in self.folder.glob("*.tmp"):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # the next save of that number writes over it
+                path.unlink(missing_ok=True)
 
 
 def save_state(path: Path, state: State) -> None:
@@ -109,6 +115,7 @@ def claim(folder: Path) -> FileLock:
     """
     lock = FileLock(folder / ".lock", timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise UserError(f"another process trains in {folder}; choose another train.run") from None

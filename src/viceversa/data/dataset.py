@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as TooLate
@@ -104,6 +105,11 @@ class Pictures:
             order = np.concatenate([rng.permutation(self.lengths[0]) for _ in range(rounds)])
             self._orders = {epoch: order}
         return order
+
+    def fingerprint(self) -> str:
+        """What tells this data set from another, wherever it lies: a hash of the files' names."""
+        names = [source.name.name for side in "ab" for source in self.sources(side)]
+        return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
     def names(self, epoch: int, position: int) -> list[str]:
         """The files at a place, source and target; one where they are the same."""

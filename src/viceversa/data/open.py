@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import UserError
 from ..images.domain import Domain
 from .check import Progress, check, usable
+from .check.words import headline
 from .config import DataConfig
 from .dataset import Pictures
 from .settle import settle
-
-MANY = 10  # bad label maps are named up to here
 
 
 class Opened(NamedTuple):
@@ -40,30 +37,12 @@ def open_data(
         split: Pictures(one, config, domains, paired, seed, training=split == "train")
         for split, one in found.items()
     }
+    for finding in checked.findings:  # errors were refused
+        if finding.level != "error":
+            note(f"{finding.level}: {headline(finding)}")
     for split, one in found.items():
         note(f"{split}: {one.layout}, {len(one.a)} of A, {len(one.b)} of B")
     train = splits["train"]
-    for name in "ab":
-        if train.domains[name].config.kind == "labels":
-            _check_labels(train, name)
     if config.cache == "disk":
         train.keep_on_disk(folder / "cache", note)
     return Opened(train, splits.get("val") or splits.get("test") or train, domains)
-
-
-def _check_labels(pictures: Pictures, domain: str) -> None:
-    """Read every label map once: an unknown class must not end a run hours later."""
-
-    def why_not(index: int) -> str | None:
-        try:
-            pictures.picture(domain, index)
-        except UserError as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        told = pool.map(why_not, range(len(pictures.sources(domain))))
-        bad = [why for why in told if why is not None]
-    if bad:
-        more = f"; and {len(bad) - MANY} more files" if len(bad) > MANY else ""
-        raise UserError("; ".join(bad[:MANY]) + more)

@@ -26,7 +26,7 @@ class DomainConfig:
     percentiles: tuple[float, float] = (0.1, 99.9)
     """Which percentiles of the training images `percentiles` takes, band by band."""
     classes: tuple[str, ...] = ()
-    """Colours of a label map, #rrggbb, one a class."""
+    """Colours of a label map, one a class: #rrggbb,#rrggbb,..."""
     ids: int = 0
     """Classes of a label map whose pixels are numbers from 0."""
     tolerance: int = 0
@@ -45,7 +45,7 @@ class DomainConfig:
             raise UserError(f"classes and ids belong to kind labels, not to {self.kind}")
         if self.pages not in ("refuse", "bands") and not self.pages.isdecimal():
             raise UserError(f"pages is refuse, bands or a number from 0, not {self.pages!r}")
-        colours = [text for text in self.classes if not re.fullmatch("#[0-9a-fA-F]{6}", text)]
+        colours = [text for text in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", text)]
         if colours:
             raise UserError(f"a class's colour is #rrggbb, not {colours[0]!r}")
         low, high = self.percentiles
@@ -62,11 +62,17 @@ class DomainConfig:
             low, high = (float(word) for word in words)
         except ValueError:
             raise UserError(
-                f"a range is dtype, minmax, percentiles or two numbers, not {self.range!r}"
+                "a range is dtype, minmax, percentiles or two numbers such as 0,65535, not "
+                f"{self.range!r}"
             ) from None
         if not low < high:
             raise UserError(f"a range goes up, not from {low} to {high}")
         return low, high
+
+    @property
+    def colours(self) -> list[str]:
+        """The classes' colours; several may stand in one text, with commas."""
+        return [word.strip() for text in self.classes for word in text.split(",")]
 
     @property
     def bands(self) -> int:
@@ -79,7 +85,7 @@ class DomainConfig:
     def width(self) -> int:
         """Channels the networks see."""
         if self.kind == "labels":
-            return len(self.classes) or self.ids
+            return len(self.colours) or self.ids
         return {"image": self.channels, "lab-l": 1, "lab-ab": 2}[self.kind]
 
 

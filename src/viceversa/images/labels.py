@@ -11,7 +11,7 @@ from .files import Pixels
 
 def palette(config: DomainConfig) -> Pixels:
     """(classes, 3) uint8: the colour of each class."""
-    return np.array([list(bytes.fromhex(text[1:])) for text in config.classes], dtype=np.uint8)
+    return np.array([list(bytes.fromhex(text[1:])) for text in config.colours], dtype=np.uint8)
 
 
 def to_classes(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
@@ -41,7 +41,7 @@ def to_classes(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
             f"{name} holds the colour #{first:06x}, which is no class's ({int(strange.sum())} such "
             "colours); add it to classes, or raise tolerance"
         )
-    small = np.uint8 if len(config.classes) <= 256 else np.uint16
+    small = np.uint8 if len(config.colours) <= 256 else np.uint16
     classes: Pixels = distances.argmin(axis=1).astype(small)
     return classes[places].reshape(*pixels.shape[:2], 1)
 

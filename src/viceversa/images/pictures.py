@@ -24,10 +24,15 @@ def load(
     """
     indices = config.kind == "labels" and bool(config.ids)
     pixels = read(source, None if indices else config.bands, config.pages, indices, most)
-    if half is not None:
-        middle = pixels.shape[1] // 2
-        pixels = pixels[:, :middle] if half == "left" else pixels[:, middle:]
-    return as_domain(pixels, config, source)
+    return as_domain(one_half(pixels, half), config, source)
+
+
+def one_half(pixels: Pixels, half: Half) -> Pixels:
+    """(h, w, bands): the left or the right half of an image, or all of it."""
+    if half is None:
+        return pixels
+    middle = pixels.shape[1] // 2
+    return pixels[:, :middle] if half == "left" else pixels[:, middle:]
 
 
 def as_domain(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..config import did_you_mean
 from ..errors import UserError
 from ..images import SUFFIXES, Pixels, write
+from ..images.pictures import Half, one_half
 from .translator import Translator
 
 File = tuple[Path, Path]  # an image, and its name among the results
@@ -31,10 +32,13 @@ def expand(inputs: Sequence[str]) -> list[File]:
     return list(dict.fromkeys(file for given in inputs for file in _expand(given)))
 
 
-def plan(files: Sequence[File], out: Path, suffix: Callable[[str], str]) -> list[File]:
+def plan(
+    files: Sequence[File], out: Path, suffix: Callable[[str], str], overwrite: bool = False
+) -> list[File]:
     """(image, result) for each; `suffix` says which ending a result has.
 
-    Raises UserError where two results would be one file, or a result would overwrite an input.
+    Raises UserError where two results would be one file, where one would overwrite an input, or,
+    without `overwrite`, anything.
     """
     pairs = [(path, out / name.with_suffix(suffix(name.suffix))) for path, name in files]
     sources = {path.resolve() for path, _ in pairs}
@@ -44,6 +48,12 @@ def plan(files: Sequence[File], out: Path, suffix: Callable[[str], str]) -> list
             raise UserError(f"{result} would overwrite an image to translate; choose another -o")
         if taken.setdefault(result, path) != path:
             raise UserError(f"{taken[result]} and {path} would both become {result}")
+    there = [result for _, result in pairs if result.exists()]
+    if there and not overwrite:
+        raise UserError(
+            f"{there[0]} is there already{f', and {len(there) - 1} more' if there[1:] else ''}; "
+            "choose another -o, or say --overwrite"
+        )
     return pairs
 
 
@@ -69,8 +79,13 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def translate_files(translator: Translator, pairs: Sequence[File], batch_size: int) -> Told:
-    """Translate and write each file, in batches of one size and depth."""
+def translate_files(
+    translator: Translator, pairs: Sequence[File], batch_size: int, half: Half = None
+) -> Told:
+    """Translate and write each file, in batches of one size and depth.
+
+    `half`: of files with A and B side by side, the one to translate.
+    """
     told = Told([], [])
     waiting: list[tuple[Pixels, Path, Path]] = []
 
@@ -92,7 +107,7 @@ def translate_files(translator: Translator, pairs: Sequence[File], batch_size: i
 
     for path, result in pairs:
         try:
-            pixels = translator.read(path)
+            pixels = one_half(translator.read(path), half)
         except UserError as error:
             told.failures.append(str(error))
             continue

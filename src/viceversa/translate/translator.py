@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ class Translator:
              seed: int = 0) -> Translator:  # fmt: skip
         """A translator from the file that training wrote. Raises UserError for any other file."""
         path = Path(path)
+        if policy not in get_args(Policy):
+            raise UserError(f"policy is one of {', '.join(get_args(Policy))}, not {policy!r}")
         header = read_header(path)
         if header.get("kind") != "translator":
             raise UserError(f"{path} is a {header.get('kind')}, not a translator")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ...errors import UserError
 from ...images import Source, fit_bands
 from ...images.domain import DomainConfig
+from ...images.pictures import Half, load
 from ..config import DataConfig
 from ..layouts import Found
 from ..settle import READ_AS
@@ -108,8 +110,9 @@ def faults(
         for members in domain.shapes.values():
             if fault := _of_shape(domain, domain.records[members[0]], depth, config):
                 made = dict.fromkeys(members, fault) | made
-        if domain.config.kind == "labels" and domain.config.ids:
-            made = dict(_strange_ids(domain)) | made
+        if domain.config.kind == "labels":
+            strange = _strange_ids if domain.config.ids else _strange_colours
+            made = dict(strange(domain)) | made
     if paired and not found.side_by_side:
         for source, reason in _misfits(found, domains, config):
             made.setdefault(source, Fault("pair", "b", reason))
@@ -148,6 +151,25 @@ def _strange_ids(domain: Seen) -> Iterator[tuple[Source, Fault]]:
             value = high[0] if high[0] >= count else low[0]
             reason = f"holds the class {value:g}; with ids {count} they go from 0 to {count - 1}"
             yield source, Fault("ids", domain.side, reason)
+
+
+def _strange_colours(domain: Seen) -> Iterator[tuple[Source, Fault]]:
+    """Label maps with colours that are no class's: each is read again, and not remembered."""
+    halves: dict[Side, Half] = {"a": "left", "b": "right"}
+    half = halves[domain.side] if domain.halved else None
+
+    def why_not(source: Source) -> str | None:
+        try:
+            load(source, domain.config, half)
+        except UserError as error:
+            return str(error).removeprefix(f"{source} ")
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        sources = [source for source, _ in domain.read()]
+        for source, reason in zip(sources, pool.map(why_not, sources), strict=True):
+            if reason is not None:
+                yield source, Fault("ids", domain.side, reason)
 
 
 def unlike(found: Found, domains: Sequence[Seen]) -> Iterator[tuple[Source, Source]]:

@@ -20,8 +20,11 @@ BANDS = 8  # ranges are told band by band up to here
 FEW = 3  # files of a note
 
 
-def text(checked: Checked) -> str:
-    """All of it for people: what is there, what is wrong, what to do."""
+def text(checked: Checked, train: str = "") -> str:
+    """All of it for people: what is there, what is wrong, what to do.
+
+    `train`: the words behind `viceversa train`, where a recipe is known.
+    """
     how = "pairs of A and B" if checked.paired else "A and B without pairs"
     lines = [f"{printable(checked.path)}: {how}", ""]
     for split, found in checked.found.items():
@@ -36,10 +39,10 @@ def text(checked: Checked) -> str:
         lines += [f"    {name}" for name in shown]
         if finding.total > len(shown):
             lines.append(f"    and {finding.total - len(shown)} more")
-    return "\n".join([*lines, "", *_what_to_do(checked)])
+    return "\n".join([*lines, "", *_what_to_do(checked, train)])
 
 
-def _what_to_do(checked: Checked) -> list[str]:
+def _what_to_do(checked: Checked, train: str) -> list[str]:
     errors, others = (
         [f.do for f in checked.findings if f.do and f.level == level]
         for level in ("error", "warning")
@@ -49,7 +52,7 @@ def _what_to_do(checked: Checked) -> list[str]:
         head = "What to do before training:"
     else:
         head = "What to do, if you like:" if dos else "All is well."
-        dos.append(_train_line(checked))
+        dos.append(_train_line(checked, train))
     return [head, *(f"  - {do}" for do in dos)]
 
 
@@ -64,11 +67,11 @@ def _skipping(checked: Checked) -> list[str]:
     return [f"or go on without the {count} files of {total}: --data.on_bad skip{more}"]
 
 
-def _train_line(checked: Checked) -> str:
+def _train_line(checked: Checked, words: str) -> str:
     recipe = "pix2pix" if checked.paired else "cyclegan"
     same = dataclasses.replace(checked.config, path="") == DataConfig()
     given = "" if same else " (with the same settings of data)"
-    return f"train: viceversa train {recipe} {in_shell(checked.path)}{given}"
+    return f"train: viceversa train {words or f'{recipe} {in_shell(checked.path)}{given}'}"
 
 
 def summary(parts: Sequence[Seen]) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def _commonest(counts: dict[str, int]) -> str:
     return ", ".join([*listed, *([f"{len(rest)} others ({sum(rest)})"] if rest else [])])
 
 
-def plain(checked: Checked) -> dict[str, Any]:
+def plain(checked: Checked, train: str = "") -> dict[str, Any]:
     """All of it for programs; every file that can't be used is in `bad`."""
     return {
         "path": printable(checked.path),
@@ -144,6 +147,6 @@ def plain(checked: Checked) -> dict[str, Any]:
         "domains": [summary([pair[side] for pair in checked.seen.values()]) for side in (0, 1)],
         "findings": [dataclasses.asdict(finding) for finding in checked.findings],
         "bad": {str(source): reason for source, reason in checked.bad.items()},
-        "what_to_do": [line.removeprefix("  - ") for line in _what_to_do(checked)[1:]],
+        "what_to_do": [line.removeprefix("  - ") for line in _what_to_do(checked, train)[1:]],
         "trainable": not checked.errors,
     }  # fmt: skip

@@ -172,7 +172,20 @@ def _in_one(tree: Tree, outer: str, split: str, paired: bool, config: DataConfig
             return _pairs(a, b, f"pairs {by_name}", rest)
         sides = [tuple(s for group in side.values() for s in group) for side in (a, b)]
         return Found(f"images {by_name}", sides[0], sides[1], alone=tuple(rest))
+    if config.layout == "auto":
+        _refuse_other_folders(names, where)
     return Found(f"side-by-side files in {where}", files, files, side_by_side=True)
+
+
+def _refuse_other_folders(names: Names, where: str) -> None:
+    """Images in a few folders, and none beside them, are domains by other names than A and B."""
+    tops = sorted({name.partition("/")[0] for name in names if "/" in name})
+    if len(tops) == 2 and all("/" in name for name in names):
+        raise UserError(
+            f"{where} holds the folders {' and '.join(map(printable, tops))}; if they are the two "
+            "domains, name them A and B, or if each file holds both side by side, set data.layout "
+            "to side-by-side"
+        )
 
 
 def _refuse_deeper_splits(tree: Tree, names: Names) -> None:

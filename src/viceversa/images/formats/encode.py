@@ -57,8 +57,8 @@ def write(path: Path, pixels: Pixels) -> None:
             f"{path} cannot hold {bands} band{'s' * (bands > 1)} of {dtype}; "
             f"{suffix_for(suffix, pixels)} can"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_encoded(suffix, np.ascontiguousarray(pixels)))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error}") from None

@@ -1,0 +1,109 @@
+"""What safety costs on facades at 256 px: the check of every step, and a checkpoint.
+
+python benchmarks/safety.py [--steps 12] [--saves 3]
+pix2pix as published (U-Net of depth 8, width 64), batch 1, on made images. Steps with the check of
+losses and gradients alternate with the same steps without. Writes
+benchmarks/results/DATE-safety.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from datetime import date
+from itertools import chain
+from pathlib import Path
+
+import torch
+
+from viceversa.build import make_method, resolve
+from viceversa.checkpoint import Checkpoints, load_state, write_json
+from viceversa.config import read_recipe
+from viceversa.data import Found
+from viceversa.data.dataset import Pictures
+from viceversa.health import Watch
+from viceversa.images.domain import Domain
+from viceversa.methods import Batch, Method
+from viceversa.runtime import Runtime
+from viceversa.saving import Place, state_of, write_models
+from viceversa.update import Optimizers, make_optimizers, set_rates, update
+
+
+def unchecked(method: Method, batch: Batch, optimizers: Optimizers) -> None:
+    """The step of `update` without any check."""
+    players = method.players()
+    for player, losses in method.step(batch):
+        assert player is not None
+        weights = list(chain.from_iterable(n.parameters() for n in players[player]))
+        optimizers[player].zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward(inputs=weights)
+        optimizers[player].step()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--saves", type=int, default=3)
+    options = parser.parse_args()
+    config = resolve(read_recipe("pix2pix"))
+    runtime = Runtime("cpu")
+    method = make_method(config).train()
+    optimizers = make_optimizers(method, config.train, runtime)
+    set_rates(optimizers, config.train, 1)
+    watch = Watch(runtime.device)
+    batch = torch.rand(1, 3, 256, 256) * 2 - 1, torch.rand(1, 3, 256, 256) * 2 - 1
+    seconds: dict[str, list[float]] = {"checked": [], "unchecked": []}
+    for number in range(options.steps + 1):
+        began = time.perf_counter()
+        update(method, batch, optimizers, runtime, watch=watch)
+        between = time.perf_counter()
+        for optimizer in optimizers.values():
+            optimizer.found_inf = None
+        unchecked(method, batch, optimizers)
+        ended = time.perf_counter()
+        if number:  # the first one warms up
+            seconds["checked"].append(between - began)
+            seconds["unchecked"].append(ended - between)
+    ratios = [c / u for c, u in zip(seconds["checked"], seconds["unchecked"], strict=True)]
+    saves, loads, models = [], [], []
+    nothing = Found("nothing", (), ())
+    pictures = Pictures(nothing, config.data, (Domain(), Domain()), True, 0, training=True)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(Path(folder) / "checkpoints", 2)
+        for number in range(options.saves):
+            began = time.perf_counter()
+            state = state_of(config, pictures, method, optimizers, Place(), {})
+            path = checkpoints.save(state, number)
+            saves.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            write_models(Path(folder), config, pictures.domains, method, number)
+            models.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            load_state(path)
+            loads.append(time.perf_counter() - began)
+        size = path.stat().st_size
+    both = statistics.median(saves) + statistics.median(models)
+    results = {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
+        "torch": torch.__version__, "threads": torch.get_num_threads(),
+        "step_s": round(statistics.median(seconds["checked"]), 4),
+        "check_times": {"median": round(statistics.median(ratios), 3),
+                        "all": [round(ratio, 3) for ratio in ratios]},
+        "state_mb": round(size / 1e6), "save_s": [round(one, 2) for one in saves],
+        "models_s": [round(one, 2) for one in models], "load_s": [round(one, 2) for one in loads],
+        "share_of_ten_minutes": round(both / 600, 4),
+    }  # fmt: skip
+    for name, value in results.items():
+        print(f"{name}: {value}")
+    write_json(
+        Path(__file__).parent / "results" / f"{date.today().isoformat()}-safety.json", results
+    )
+
+
+if __name__ == "__main__":
+    main()
