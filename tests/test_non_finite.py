@@ -145,8 +145,8 @@ def test_accumulated_gradients_are_skipped_whole() -> None:
     before = weights(method, optimizers)
     spoilt = copy.deepcopy(batch(1))
     spoilt[0][0, 0, 0, 0] = float("nan")
-    update(method, spoilt, optimizers, runtime, part=0, parts=2)
-    update(method, batch(2), optimizers, runtime, part=1, parts=2)
+    update(method, spoilt, optimizers, runtime, last=False, share=0.5)
+    update(method, batch(2), optimizers, runtime, first=False, share=0.5)
     assert equal(weights(method, optimizers), before)
 
 

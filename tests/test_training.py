@@ -346,7 +346,10 @@ def test_two_micro_batches_are_one_batch(name: str, first: str) -> None:
         a, b = pair()
         for part, split in enumerate(splits):
             batch = a[split].double(), b[split].double()
-            update(method, batch, optimizers, runtime, 0.0, part, len(splits))
+            update(
+                method, batch, optimizers, runtime, 0.0, part == 0, part == len(splits) - 1,
+                1 / len(splits),
+            )  # fmt: skip
         weights = [w for network in method.players()[first] for w in network.parameters()]
         return [w.grad for w in weights if w.grad is not None], [w.detach() for w in weights]
 

@@ -79,6 +79,10 @@ class TrainConfig:
             least = 1 if name in counts else 0
             if name in (*counts, *amounts) and value < least:
                 raise UserError(f"train.{name} must be at least {least}, not {value}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"train.betas are from 0 to less than 1, not {self.betas}")
+        if any(rate < 0 for rate in self.player_lr.values()):
+            raise UserError("train.player_lr must be at least 0")
         if self.decay > 1:
             raise UserError(f"train.decay is a share of the epochs, at most 1, not {self.decay}")
 
@@ -108,6 +112,8 @@ def resolve(sections: Sections) -> RunConfig:
         name = values.pop("name", None)
         _, config_class = registered(section, name)
         typed[section] = fill(config_class, values, section)
+        if section == "method":
+            _check_weights(plain(typed[section]))
         full[section] = {"name": name, **plain(typed[section])}
     typed["data"] = fill(DataConfig, sections.get("data", {}), "data")
     typed["train"] = fill(TrainConfig, sections.get("train", {}), "train")
@@ -115,10 +121,17 @@ def resolve(sections: Sections) -> RunConfig:
     return RunConfig(**typed, sections=full)
 
 
+def _check_weights(values: Mapping[str, Any]) -> None:
+    """No weight of a loss, and no number of a method at all, is below 0."""
+    for name, value in values.items():
+        if isinstance(value, int | float) and value < 0:
+            raise UserError(f"method.{name} must be at least 0, not {value}")
+
+
 def registered(section: str, name: Any) -> tuple[Any, Any]:
     """The class and its Config behind a name. Raises UserError with the names there are."""
     known = REGISTRIES[section]
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         near = did_you_mean(str(name), known)
         raise UserError(f"{section}.name is {name!r}{near}; there are {', '.join(known)}")
     return known[name]

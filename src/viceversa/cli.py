@@ -61,8 +61,10 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
         raise UserError("name the data set to check: a folder, an archive or a manifest")
     paired = {"auto": None, "yes": True, "no": False}[options.pairs]
     if method and options.pairs == "auto":
+        from .build import registered
         from .methods import PAIRED
 
+        registered("method", method)
         paired = method in PAIRED
     from .data.check import check as look
     from .data.check import plain, text
@@ -107,6 +109,7 @@ def translate(
     half: Literal["left", "right"] | None = None,
     overwrite: bool = False,
     batch_size: int = 8,
+    max_megapixels: int = 64,
     device: str = "auto",
     seed: int = 0,
 ) -> None:
@@ -129,6 +132,8 @@ def translate(
         Write over what lies in the folder for the results.
     batch_size
         Images of one size translated at once.
+    max_megapixels
+        The largest image that is decoded.
     device
         auto, or a torch device such as cpu or cuda.
     seed
@@ -143,7 +148,7 @@ def translate(
     from .translate import Translator, expand, plan, translate_files
 
     files = expand(inputs)
-    translator = Translator.load(model, device, policy, seed)
+    translator = Translator.load(model, device, policy, seed, max_megapixels)
     pairs = plan(files, out, translator.suffix, overwrite)
     failures, notes = translate_files(translator, pairs, batch_size, half)
     for note in notes:
@@ -226,7 +231,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(0)
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "viceversa: interrupted; the same command goes on from the last checkpoint\n"
-        )
+        sys.stderr.write("viceversa: interrupted\n")
         sys.exit(130)

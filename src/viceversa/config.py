@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -35,8 +36,10 @@ def recipes() -> dict[str, str]:
     }
 
 
-def read_recipe(name: str) -> Sections:
-    """Sections of a packaged recipe, or of a TOML file. `base = "NAME"` starts from another one.
+def read_recipe(name: str, above: tuple[str, ...] = ()) -> Sections:
+    """Sections of a packaged recipe, of a TOML file, or of a run's config.json.
+
+    `base = "NAME"` starts from another one; `above` are those that a recipe is the base of.
 
     Raises UserError for a name that is neither, or a file that is no recipe.
     """
@@ -66,7 +69,13 @@ def read_recipe(name: str) -> Sections:
                 f"{source}: unknown section {section!r}{did_you_mean(section, SECTIONS)}; "
                 f"the sections are {', '.join(SECTIONS)}"
             )
-    return merge(read_recipe(str(base)) if base else {}, table)
+    if base is None:
+        return merge({}, table)
+    beside = Path(name).parent / str(base)
+    base = str(beside) if str(base) not in packaged and beside.is_file() else str(base)
+    if base in (name, *above):
+        raise UserError(f"{source}: the recipe {base} is based on itself")
+    return merge(read_recipe(base, (name, *above)), table)
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:
@@ -121,10 +130,10 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         plain[key] = tuple(value) if isinstance(value, list) else value
     try:
         return cls(**plain)
-    except UserError as error:
-        if "." not in where:
-            raise
-        raise UserError(f"{where}: {error}") from None  # settings of a domain don't know whose
+    except ValueError as error:
+        if f"{where}." in str(error):
+            raise UserError(str(error)) from None
+        raise UserError(f"{where}: {error}") from None  # most settings don't know whose they are
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -142,9 +151,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return whole and abs(value) < 2**63
     return isinstance(value, hint)
 
 

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from cyclopts.config import Dict
 
 from .config import NAMED, SECTIONS, Sections, fill, merge, plain, read_recipe
+from .errors import UserError
 
 KEYWORD, FIRST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
 SHORT = {"--seed": "--train.seed", "--deterministic": "--train.deterministic"}
@@ -120,7 +121,10 @@ def _run(
         version_flags=[],
     )
     app.default(collect)
-    return app(list(words), exit_on_error=False, print_error=False)
+    try:
+        return app(list(words), exit_on_error=False, print_error=False)
+    except ValueError as error:  # a setting that its class refuses
+        raise UserError(str(error)) from None
 
 
 def _data_folder() -> inspect.Parameter:

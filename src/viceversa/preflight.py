@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 from .checkpoint import free_space
 from .data.dataset import Pictures
 from .errors import UserError
@@ -13,9 +15,13 @@ from .networks import check_size
 
 def check_sizes(method: Method, pictures: Pictures, batch_size: int) -> None:
     """Look at a first image, and refuse what the networks could not train on."""
-    source, target = pictures.first()
     # The last batch of an epoch may hold a single image.
-    batch = 1 if len(pictures) % batch_size == 1 else batch_size
+    check_images(method, pictures.first(), 1 if len(pictures) % batch_size == 1 else batch_size)
+
+
+def check_images(method: Method, images: tuple[Tensor, Tensor], batch: int) -> None:
+    """Raises UserError where the networks can't train on a (source, target) of this size."""
+    source, target = images
     try:
         for name, network in method.translators().items():
             channels, height, width = (source if name == "ab" else target).shape

@@ -26,6 +26,8 @@ class Runtime:
         try:
             self.device = torch.device(device)
             torch.empty(0, device=self.device)
+            if self.device.type == "meta":
+                raise RuntimeError("it holds no numbers")
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"the device {device!r} cannot be used here: {reason}") from None

@@ -10,7 +10,7 @@ from .data.dataset import Pictures
 from .images import Pixels
 from .images.tensors import grid, shown
 from .methods import Method
-from .networks import use_policy
+from .networks import at_any_size, use_policy
 
 
 @torch.no_grad()
@@ -32,12 +32,16 @@ def sample_sheet(
         if batch is None:
             continue
         a, b = batch
-        row = [shown(a, here), shown(fake := copies["ab"](a), there, a)]
+        row = [shown(a, here), shown(fake := at_any_size(copies["ab"], a), there, a)]
         if pictures.paired:
             row.append(shown(b, there, a))
         elif "ba" in copies:
-            back = copies["ba"](b)
-            row += [shown(copies["ba"](fake), here), shown(b, there), shown(back, here)]
-            row.append(shown(copies["ab"](back), there))
+            back = at_any_size(copies["ba"], b)
+            row += [
+                shown(at_any_size(copies["ba"], fake), here),
+                shown(b, there),
+                shown(back, here),
+            ]
+            row.append(shown(at_any_size(copies["ab"], back), there))
         rows.append([image[0] for image in row])
     return grid(rows) if rows else None

@@ -94,7 +94,7 @@ def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: 
             f"{config.data.path}; choose another train.run"
         )
     for name, domain in pictures.domains.items():
-        if state["domains"][name] != _as_stored(plain(domain)):
+        if _learnt(state["domains"][name]) != _learnt(_as_stored(plain(domain))):
             raise UserError(
                 f"{folder} learnt domain {name.upper()} with another range or kind of values (its "
                 f"config.json and model files say which); give data.{name}.range in numbers to go "
@@ -106,6 +106,12 @@ def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: 
             f"{folder} stands in the middle of an epoch with train.batch_size {batch_size}; keep "
             "that size to go on"
         )
+
+
+def _learnt(domain: dict[str, Any]) -> dict[str, Any]:
+    """What a domain's values mean; not the words that its range was given in."""
+    config = {k: v for k, v in domain["config"].items() if k not in ("range", "percentiles")}
+    return {**domain, "config": config}
 
 
 def changes(before: Sections, now: Sections) -> list[str]:
@@ -176,6 +182,12 @@ def start_from(method: Method, config: RunConfig, path: Path) -> str:
             raise UserError(
                 f"train.init: {file} translates {header['direction']}, this run "
                 f"{' and '.join(translators)}"
+            )
+        differ = changes({"generator": header["generator"]},
+                         {"generator": config.sections["generator"]})  # fmt: skip
+        if differ:
+            raise UserError(
+                f"train.init: {file} is of another architecture: {', '.join(differ[:5])}"
             )
         fit_weights(translators[header["direction"]], file)
         begun[header["direction"]] = file

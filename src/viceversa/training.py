@@ -16,7 +16,7 @@ from .data.open import open_data
 from .errors import Stopped, UserError
 from .health import Watch
 from .methods import PAIRED, Batch
-from .preflight import check_disk, check_sizes, refuse_inside
+from .preflight import check_disk, check_images, check_sizes, refuse_inside
 from .report import Report, counter, say
 from .runtime import Runtime, asked_to_stop, out_of_memory, seed_everything
 from .samples import sample_sheet
@@ -29,7 +29,7 @@ from .saving import (
     state_of,
     write_models,
 )
-from .update import make_optimizers, set_rates, update
+from .update import make_optimizers, set_rates, step_players, update
 
 
 class Run:
@@ -57,7 +57,7 @@ class Run:
         self.loader = Loader(self.pictures, config.train.batch_size, self.runtime.device)
         self.method = make_method(config)
         check_sizes(self.method, self.pictures, config.train.batch_size)
-        if config.train.init:
+        if config.train.init and not self.checkpoints.files():
             say(start_from(self.method, config, Path(config.train.init)))
         self.runtime.place(self.method)
         self.optimizers = make_optimizers(self.method, config.train, self.runtime)
@@ -113,7 +113,7 @@ class Run:
                 if part == 0 and place.images > self.saved:
                     self._save(report)
                 raise
-            losses = {} if batch is None else self._update(batch, part, parts)
+            losses = self._update(batch, part, parts)
             seen = min(train.batch_size, len(self.pictures) - place.batch * train.batch_size)
             if report.due(seen):
                 self._refuse_non_finite(report, losses)
@@ -130,13 +130,22 @@ class Run:
             if place.batch == 0:
                 return
 
-    def _update(self, batch: Batch, part: int, parts: int) -> dict[str, Tensor]:
+    def _update(self, batch: Batch | None, part: int, parts: int) -> dict[str, Tensor]:
+        """A step, or the share of one that a batch has; None stands for a batch left out."""
         train = self.train
+        if part == 0:
+            self.good = 0  # batches of this group that were
+        if batch is None:
+            if part == parts - 1 and self.good:
+                step_players(self.method, self.optimizers, self.runtime, train.clip, self.watch)
+            return {}
+        self.good += 1
+        first, last = self.good == 1, part == parts - 1
         self.recent.append((self.watch.steps, self.place.epoch, self.place.batch))
         try:
             losses = update(
-                self.method, batch, self.optimizers, self.runtime, train.clip, part, parts,
-                self.watch,
+                self.method, batch, self.optimizers, self.runtime, train.clip, first, last,
+                1 / parts, self.watch,
             )  # fmt: skip
         except (RuntimeError, MemoryError, ValueError) as error:
             raise self._explained(error, batch) from None
@@ -155,8 +164,13 @@ class Run:
             return UserError(
                 f"the memory is not enough for batches of {size} at {width}x{height}; try {advice}"
             )
-        if isinstance(error, ValueError) and not isinstance(error, UserError):
-            return UserError(f"{error} (the batch is of {width}x{height}: {self._files()})")
+        if not isinstance(error, ValueError):
+            try:  # a later image may have a size that the first had not
+                check_images(self.method, (batch[0][0], batch[1][0]), len(batch[0]))
+            except UserError as reason:
+                error = reason
+        if isinstance(error, ValueError):
+            return UserError(f"{error}; the batch is of {width}x{height}: {self._files()}")
         return self.runtime.explained(error)
 
     def _refuse_non_finite(self, report: Report, losses: dict[str, Tensor]) -> None:
@@ -230,6 +244,9 @@ class Run:
         refuse_other_run(state, self.config, self.pictures, path)
         self.place = restore(state, self.method, self.optimizers)
         self.saved = self.place.images
+        if state["data"] != self.pictures.fingerprint() and self.place.batch:
+            say(f"the images are others than before: epoch {self.place.epoch} begins anew")
+            self.place.batch = 0
         place, before = self.place, state["sections"]
         say(
             f"going on from {path}, written {age(path)}: epoch {place.epoch}, batch "
@@ -252,8 +269,9 @@ class Run:
 
     def _tell_bad(self) -> None:
         """Say which files turned out bad since; nothing took their place."""
-        while self.pictures.bad.news:
-            say(f"left out: {self.pictures.bad.news.pop(0)}")
+        for pictures in (self.pictures, self.data.shown):
+            while pictures.bad.news:
+                say(f"left out: {pictures.bad.news.pop(0)}")
 
 
 def _crossed(before: int, after: int, every: int) -> bool:

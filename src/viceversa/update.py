@@ -23,16 +23,17 @@ def update(
     optimizers: Optimizers,
     runtime: Runtime,
     clip: float = 0.0,
-    part: int = 0,
-    parts: int = 1,
+    first: bool = True,
+    last: bool = True,
+    share: float = 1.0,
     watch: Watch | None = None,
 ) -> dict[str, Tensor]:
     """One step of any method on one batch; the losses come back detached, still on the device.
 
-    At each turn the method takes, its losses are minimised over that player's weights alone. With
-    `parts` > 1 this is micro-batch `part` of so many: gradients add up, each with its share, and
-    players step at the last (earlier ones see the other player as it was). A player whose gradient
-    is not finite keeps its weights and its averages; `watch` remembers it.
+    At each turn the method takes, its losses are minimised over that player's weights alone. Of
+    several micro-batches, gradients add up from the `first`, each with its `share`, and players
+    step at the `last` (earlier ones see the other player as it was). A player whose gradient is not
+    finite keeps its weights and its averages; `watch` remembers it.
     """
     seen: dict[str, Tensor] = {}
     turns = method.step(batch)
@@ -47,21 +48,39 @@ def update(
         if player is None:
             continue
         weights = list(chain.from_iterable(network.parameters() for network in players[player]))
-        if part == 0:
+        if first:
             optimizers[player].zero_grad(set_to_none=True)
-        total = torch.stack(list(losses.values())).sum() / parts
+        total = torch.stack(list(losses.values())).sum() * share
         # 1 where the loss is finite; else not a number, and so is then every gradient, even that of
         # an absolute difference, which would be 0 and hide it.
         seed = total.detach() * 0 + 1
         total.backward(seed, inputs=weights)  # type: ignore[no-untyped-call]
-        if part == parts - 1:
-            norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
-            if clip:
-                nn.utils.clip_grads_with_norm_(weights, clip, norm)
-            sound = norm.isfinite()
-            runtime.step(optimizers[player], sound)
-            if watch is not None:
-                watch.note(player, sound)
+        if last:
+            _step(player, weights, optimizers[player], runtime, clip, watch)
+
+
+def step_players(
+    method: Method, optimizers: Optimizers, runtime: Runtime, clip: float = 0.0,
+    watch: Watch | None = None,
+) -> None:  # fmt: skip
+    """Let every player step with the gradients that it has: of a group whose last batch is bad."""
+    for player, networks in method.players().items():
+        weights = list(chain.from_iterable(network.parameters() for network in networks))
+        _step(player, weights, optimizers[player], runtime, clip, watch)
+
+
+def _step(
+    player: str, weights: list[nn.Parameter], optimizer: torch.optim.Optimizer, runtime: Runtime,
+    clip: float, watch: Watch | None,
+) -> None:  # fmt: skip
+    """One player's step, unless its gradient is not finite."""
+    norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
+    if clip:
+        nn.utils.clip_grads_with_norm_(weights, clip, norm)
+    sound = norm.isfinite()
+    runtime.step(optimizer, sound)
+    if watch is not None:
+        watch.note(player, sound)
 
 
 def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:

@@ -115,7 +115,11 @@ def test_each_flip_occurs_in_its_share_and_none_without(
     tmp_path: Path, option: str, axes: tuple[int, ...] | None
 ) -> None:
     root = two_folders(tmp_path, 1, 1)
-    data = {**RAW, option: True}
+    data = {
+        **RAW,
+        option: True,
+        **({"preprocess": "resize", "crop_size": 24} if axes is None else {}),
+    }
     many = Counter(seen(opened(root, True, **data), epoch, 0)[0].tobytes() for epoch in range(200))
     if axes is None:
         expected = {np.rot90(noise(0), k).tobytes() for k in range(4)}
@@ -238,12 +242,13 @@ def test_a_crop_larger_than_the_image_is_refused(tmp_path: Path, data: dict[str,
 
 
 def test_a_quarter_turn_needs_square_images(tmp_path: Path) -> None:
+    for preprocess in ("none", "scale_width", "scale_shortside"):
+        with pytest.raises(UserError, match=r"data\.turn needs square images"):
+            DataConfig(turn=True, preprocess=preprocess)  # type: ignore[arg-type]
     for domain in "AB":
         put(tmp_path / domain / "x.png", noise(0, 30, 40))
-    pictures = opened(tmp_path, True, **{**RAW, "turn": True})
-    with pytest.raises(UserError, match=r"data\.turn.*square.*40x30"):
-        for epoch in range(9):
-            pictures.item(epoch, 0)
+    pictures = opened(tmp_path, True, preprocess="crop", crop_size=16, turn=True)
+    assert {pictures.item(epoch, 0)[0].shape for epoch in range(9)} == {(3, 16, 16)}
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ def test_a_size_that_cannot_work_is_refused_with_one_that_can(
 
 
 def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="depth starts at 2"):
+    with pytest.raises(ValueError, match="depth is from 2 to 16, not 1"):
         unet(depth=1)
     with pytest.raises(ValueError, match="1 to 6"):
         patchgan(3, "none", 7)

@@ -27,6 +27,7 @@ from ..errors import UserError
 HEADER, DIGEST = "viceversa", "sha256"  # where a safetensors file keeps ours
 LARGEST_HEADER = 4 * 2**20
 DEEPEST = 64  # of lists and tables within each other
+MOST = 2**14  # tensors in a file: a CycleGAN's state has some 1,000
 TYPES = {  # what the format calls them; no file of ours holds another
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
@@ -43,8 +44,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> N
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(header)
     table = _table(plain, {HEADER: text, DIGEST: digest(text, plain)})
-    if len(table) > LARGEST_HEADER:
-        raise UserError(f"{path} was not written: its header of {len(table)} bytes is too large")
+    if len(table) > LARGEST_HEADER or len(plain) > MOST:
+        raise UserError(f"{path} was not written: {len(plain)} tensors, or a header of "
+                        f"{len(table)} bytes, are more than would be read again")  # fmt: skip
     needed = len(table) + sum(tensor.nbytes for tensor in plain.values())
     write_aside(path, lambda aside: _write(aside, table, plain), needed)
 
@@ -206,6 +208,8 @@ def _looked_into(path: Path) -> tuple[dict[str, Any], str, str]:
         text, expected = metadata[HEADER], metadata[DIGEST]
         header = json.loads(text)
         if not isinstance(header, dict) or not isinstance(expected, str) or _deep(header):
+            raise ValueError
+        if len(table) > MOST + 1:
             raise ValueError
     except UserError:
         raise

@@ -81,7 +81,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 class _AtMost(TorchFunctionMode):
-    """While it is entered, torch makes so many tensors and no more, in this thread."""
+    """While it is entered, torch makes so many tensors and no more, in this thread.
+
+    Nor does it draw random numbers: without memory there is nothing to draw, and torch loads 800
+    modules, in a second, to do so.
+    """
+
+    DRAWS = torch.Tensor.normal_, torch.Tensor.uniform_
 
     def __init__(self, tensors: int):
         super().__init__()
@@ -90,6 +96,8 @@ class _AtMost(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if function in self.DRAWS or getattr(function, "__module__", "") == "torch.nn.init":
+            return args[0] if args else None
         if function in (torch.empty, torch.zeros, torch.ones):
             self.left -= 1
             if self.left < 0:

@@ -82,7 +82,7 @@ def on_disk(
     wanted = json.loads(json.dumps(wanted))
     held = _read(index)
     if held is not None:
-        why = _stale(held, wanted)
+        why = _stale(held, wanted, data)
         if why is None:
             note(f"images kept in {folder}")
             return Disk(data, _entries(held["entries"]))
@@ -93,7 +93,7 @@ def on_disk(
         index.unlink(missing_ok=True)
         entries = _write(data, sources, make, threads)
         aside = index.with_suffix(".tmp")
-        aside.write_text(json.dumps({**wanted, "entries": entries}))
+        aside.write_text(json.dumps({**wanted, "entries": entries, "bytes": data.stat().st_size}))
         aside.replace(index)
     except OSError as error:
         raise UserError(f"{folder} cannot keep images: {error.strerror}") from None
@@ -134,12 +134,14 @@ def _or_none(make: Callable[[Key], Tensor]) -> Callable[[Key], Tensor | None]:
 def _read(index: Path) -> dict[str, Any] | None:
     try:
         held: dict[str, Any] = json.loads(index.read_text())
-        return held if {"settings", "sources", "entries"} <= held.keys() else None
+        return held if {"settings", "sources", "entries", "bytes"} <= held.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
 
 
-def _stale(held: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+def _stale(held: dict[str, Any], wanted: dict[str, Any], data: Path) -> str | None:
+    if not data.is_file() or data.stat().st_size != held["bytes"]:
+        return f"{data.name} is cut off"
     if held["settings"] != wanted["settings"]:
         return "the settings of the data changed"
     if held["sources"] == wanted["sources"]:

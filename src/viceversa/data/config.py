@@ -74,14 +74,26 @@ class DataConfig:
             raise UserError("data's sizes start at 1")
         if min(self.workers, self.cache_megabytes, self.rotate, self.shear) < 0:
             raise UserError("data.workers, cache_megabytes, rotate and shear start at 0")
-        for name in ("zoom", "shift", "jitter", "max_bad"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"data.{name} is a share, from 0 to less than 1")
+        shares = {"zoom": self.zoom, "shift": self.shift, "jitter": self.jitter,
+                  "max_bad": self.max_bad}  # fmt: skip
+        for name, share in shares.items():
+            if not 0 <= share < 1:
+                raise UserError(f"data.{name} is a share, from 0 to less than 1, not {share}")
+        if self.turn and self.preprocess in ("scale_width", "scale_shortside", "none"):
+            raise UserError(
+                "data.turn needs square images, which data.preprocess "
+                f"{self.preprocess} does not make; choose resize_and_crop, resize or crop"
+            )
         kinds = {self.a.kind, self.b.kind} if self.jitter_on == "both" else {
             (self.a if self.direction == "ab" else self.b).kind
         }  # fmt: skip
         if self.jitter and kinds != {"image"}:
             raise UserError(f"data.jitter changes colours of images, not of {', '.join(kinds)}")
+        jittered = (self.a, self.b) if self.jitter_on == "both" else (
+            (self.a,) if self.direction == "ab" else (self.b,)
+        )  # fmt: skip
+        if self.jitter and {domain.channels for domain in jittered} - {1, 3}:
+            raise UserError("data.jitter changes the colours of grey or RGB images alone")
         for pattern in (self.pattern_a, self.pattern_b):
             if pattern.count("{name}") != 1:
                 raise UserError(f"a pattern of names has {{name}} in it once, not {pattern!r}")

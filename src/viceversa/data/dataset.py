@@ -219,7 +219,7 @@ class Pictures:
             self.bad.files[text] = text
             self.bad.news.append(text)
         total = len(set(self.found.a) | set(self.found.b))
-        if len(self.bad.files) > self.config.max_bad * total:
+        if self.training and len(self.bad.files) > self.config.max_bad * total:
             raise error
 
 

@@ -43,6 +43,8 @@ def open_data(
     for split, one in found.items():
         note(f"{split}: {one.layout}, {len(one.a)} of A, {len(one.b)} of B")
     train = splits["train"]
+    # Samples of training images, where there are no others, are drawn as they are.
+    plain = Pictures(found["train"], config, domains, paired, seed, training=False)
     if config.cache == "disk":
         train.keep_on_disk(folder / "cache", note)
-    return Opened(train, splits.get("val") or splits.get("test") or train, domains)
+    return Opened(train, splits.get("val") or splits.get("test") or plain, domains)

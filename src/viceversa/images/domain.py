@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,6 +13,8 @@ import numpy as np
 from ..errors import UserError
 
 WHOLE = ("uint8", "uint16", "int16")
+# the type of a file's numbers -> the type they are read as; all others become float32
+READ_AS = {"bool": "uint8", "uint8": "uint8", "uint16": "uint16", "int16": "int16"}
 Kind = Literal["image", "labels", "lab-l", "lab-ab"]
 
 
@@ -65,8 +68,8 @@ class DomainConfig:
                 "a range is dtype, minmax, percentiles or two numbers such as 0,65535, not "
                 f"{self.range!r}"
             ) from None
-        if not low < high:
-            raise UserError(f"a range goes up, not from {low} to {high}")
+        if not low < high or not math.isfinite(high - low):
+            raise UserError(f"a range goes up, and ends, not from {low} to {high}")
         return low, high
 
     @property
@@ -75,11 +78,16 @@ class DomainConfig:
         return [word.strip() for text in self.classes for word in text.split(",")]
 
     @property
+    def indices(self) -> bool:
+        """Whether a pixel of its files is the number of a class."""
+        return self.kind == "labels" and self.ids > 0
+
+    @property
     def bands(self) -> int:
         """Bands its files are read with."""
         if self.kind == "image":
             return self.channels
-        return 1 if self.kind == "labels" and self.ids else 3
+        return 1 if self.indices else 3
 
     @property
     def width(self) -> int:

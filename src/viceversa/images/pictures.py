@@ -22,8 +22,8 @@ def load(
 
     `half`: of a file with A and B side by side. Raises UserError for what the domain can't hold.
     """
-    indices = config.kind == "labels" and bool(config.ids)
-    pixels = read(source, None if indices else config.bands, config.pages, indices, most)
+    channels = None if config.indices else config.bands
+    pixels = read(source, channels, config.pages, config.indices, most)
     return as_domain(one_half(pixels, half), config, source)
 
 

@@ -33,7 +33,7 @@ class Source:
             with self.path.open("rb") as archive:
                 archive.seek(self.start)
                 return archive.read(self.length)
-        return _zip(self.path).read(self.member)
+        return _zip(self.path, self.stamp()).read(self.member)
 
     def stamp(self) -> tuple[int, int]:
         """(size, modification time in ns) of the file, or of the archive that holds it."""
@@ -54,6 +54,6 @@ def printable(text: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _zip(path: Path) -> zipfile.ZipFile:
-    """An open archive; it may be read from many threads at once."""
+def _zip(path: Path, stamp: tuple[int, int]) -> zipfile.ZipFile:
+    """An open archive, for as long as it is the same; it may be read from many threads at once."""
     return zipfile.ZipFile(path)

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .norms import BatchNorm, Statistics
 from .patchgan import PatchGAN, PixelGAN
@@ -27,7 +27,7 @@ DISCRIMINATORS: dict[str, tuple[Any, Any]] = {
 
 __all__ = [
     "DISCRIMINATORS", "GENERATORS", "GDLUNet", "PatchGAN", "PixelGAN", "ResNet", "UNet",
-    "check_size", "parameters", "use_policy",
+    "at_any_size", "check_size", "parameters", "use_policy",
 ]  # fmt: skip
 
 
@@ -72,6 +72,28 @@ def _multiple(network: nn.Module) -> int:
     """What a network's height and width must be multiples of; 1 where it takes any."""
     generators = tuple(kind for kind, _ in GENERATORS.values())
     return int(network.multiple) if isinstance(network, generators) else 1
+
+
+def at_any_size(network: nn.Module, images: Tensor) -> Tensor:
+    """A generator on images (n, channels, h, w) of any size: mirrored outwards, and cut back."""
+    height, width = images.shape[2:]
+    for dim in (2, 3):
+        images = _reflected(images, dim, _multiple(network), int(network.smallest))  # type: ignore[arg-type]
+    made: Tensor = network(images)
+    return made[:, :, :height, :width]
+
+
+def _reflected(images: Tensor, dim: int, multiple: int, smallest: int) -> Tensor:
+    """Mirror an axis beyond its end up to the next size that fits, however short it is."""
+    size = images.shape[dim]
+    wanted = max(smallest, -(-size // multiple) * multiple)
+    if wanted == size:
+        return images
+    index = torch.arange(wanted, device=images.device)
+    if size == 1:
+        return images.index_select(dim, torch.zeros_like(index))
+    index = index % (2 * size - 2)
+    return images.index_select(dim, torch.where(index < size, index, 2 * size - 2 - index))
 
 
 def use_policy(network: nn.Module, statistics: Statistics = "image", dropout: bool = False) -> None:

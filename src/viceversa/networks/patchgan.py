@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .init import InitName, init_weights
+from .limits import within
 from .norms import NormName, has_shift, make_norm
 
 
@@ -57,10 +58,13 @@ class PatchGAN(nn.Module):
         init: InitName = "normal"
         """How weights start."""
 
+        def __post_init__(self) -> None:
+            within("width", self.width, 1)
+            within("layers", self.layers, 1, 6)
+            within("groups", self.groups, 1)
+
     def __init__(self, config: Config, channels_in: int):
         super().__init__()
-        if not 1 <= config.layers <= 6:
-            raise ValueError(f"a PatchGAN has 1 to 6 layers of stride 2, not {config.layers}")
         bias = not has_shift(config.norm)
         self.whole_image = config.whole_image
 
@@ -104,6 +108,10 @@ class PixelGAN(nn.Module):
         """Groups of the `group` norm."""
         init: InitName = "normal"
         """How weights start."""
+
+        def __post_init__(self) -> None:
+            within("width", self.width, 1)
+            within("groups", self.groups, 1)
 
     def __init__(self, config: Config, channels_in: int):
         super().__init__()

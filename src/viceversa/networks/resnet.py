@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from .init import InitName, init_weights
+from .limits import within
 from .norms import NormName, has_shift, make_norm
 
 
@@ -34,6 +35,12 @@ class ResNet(nn.Module):
         """Transposed convolution, or nearest resize + convolution (no checkerboard)."""
         init: InitName = "normal"
         """How weights start."""
+
+        def __post_init__(self) -> None:
+            within("width", self.width, 1)
+            within("blocks", self.blocks, 0, 1000)
+            within("groups", self.groups, 1)
+            within("dropout", self.dropout, 0, 1)
 
     def __init__(self, config: Config, channels_in: int, channels_out: int):
         super().__init__()

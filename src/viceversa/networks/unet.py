@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .init import InitName, init_weights
+from .limits import within
 from .norms import NormName, has_shift, make_norm
 from .patchgan import SameConv
 
@@ -49,10 +50,16 @@ class UNet(nn.Module):
         init: InitName = "normal"
         """How weights start."""
 
+        def __post_init__(self) -> None:
+            within("width", self.width, 1)
+            within("depth", self.depth, 2, 16)
+            within("groups", self.groups, 1)
+            within("dropout", self.dropout, 0, 1)
+            within("dropout_from", self.dropout_from, 1)
+            within("dropout_layers", self.dropout_layers, 0)
+
     def __init__(self, config: Config, channels_in: int, channels_out: int):
         super().__init__()
-        if config.depth < 2:
-            raise ValueError(f"a U-Net's depth starts at 2, not {config.depth}")
         self.multiple = self.smallest = 2**config.depth
         self.skip = config.skip
         widths = [config.width * d for d in _doublings(config.depth)]
@@ -127,10 +134,14 @@ class GDLUNet(nn.Module):
         init: InitName = "xavier"
         """How weights start; Keras's default is `xavier`."""
 
+        def __post_init__(self) -> None:
+            within("width", self.width, 1)
+            within("depth", self.depth, 2, 16)
+            within("groups", self.groups, 1)
+            within("dropout", self.dropout, 0, 1)
+
     def __init__(self, config: Config, channels_in: int, channels_out: int):
         super().__init__()
-        if config.depth < 2:
-            raise ValueError(f"a U-Net's depth starts at 2, not {config.depth}")
         self.multiple = 2**config.depth
         self.smallest = 2 * self.multiple  # a norm over a 1x1 bottleneck would erase it
         bias = not has_shift(config.norm)

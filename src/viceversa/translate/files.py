@@ -58,6 +58,8 @@ def plan(
 
 
 def _expand(given: str) -> Iterator[File]:
+    if not given:
+        raise UserError("an input has no name; name files, globs or folders")
     path = Path(given)
     if path.is_dir():
         files = [f for f in sorted(path.rglob("*")) if _is_image(f)]

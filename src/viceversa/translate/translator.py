@@ -18,9 +18,10 @@ from ..images import Pixels, from_pil, read, suffix_for, to_pil
 from ..images.domain import Domain
 from ..images.pictures import as_domain
 from ..images.tensors import decode, encode, planes
-from ..networks import GENERATORS, use_policy
+from ..networks import GENERATORS, at_any_size, use_policy
 from ..runtime import Runtime
 
+LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # other formats blur a class into others
 Policy = Literal["image", "running", "paper"]
 
 
@@ -34,16 +35,17 @@ class Translator:
     """
 
     def __init__(self, network: nn.Module, source: Domain, target: Domain, runtime: Runtime,
-                 policy: Policy = "image", seed: int = 0):  # fmt: skip
+                 policy: Policy = "image", seed: int = 0,
+                 max_megapixels: int = 64):  # fmt: skip
+        self.max_megapixels = max_megapixels
         self.source, self.target, self.policy, self.seed = source, target, policy, seed
         self.network, self.runtime = network, runtime
-        self.multiple, self.smallest = int(network.multiple), int(network.smallest)  # type: ignore[arg-type]
         runtime.place(network)
         use_policy(network, "running" if policy == "running" else "image", policy == "paper")
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto", policy: Policy = "image",
-             seed: int = 0) -> Translator:  # fmt: skip
+             seed: int = 0, max_megapixels: int = 64) -> Translator:  # fmt: skip
         """A translator from the file that training wrote. Raises UserError for any other file."""
         path = Path(path)
         if policy not in get_args(Policy):
@@ -60,7 +62,7 @@ class Translator:
         widths = source.config.width, target.config.width
         network_config = fill(config_class, settings, str(path))
         network = load_network(path, lambda: network_class(network_config, *widths))
-        return cls(network, source, target, Runtime(device), policy, seed)
+        return cls(network, source, target, Runtime(device), policy, seed, max_megapixels)
 
     def __call__(self, image: Any) -> Any:
         """Translate one image.
@@ -85,13 +87,15 @@ class Translator:
     def read(self, path: str | Path) -> Pixels:
         """A file's pixels with the bands that the translator takes. Raises UserError as `read`."""
         config = self.source.config
-        indices = config.kind == "labels" and bool(config.ids)
-        return read(path, None if indices else config.bands, config.pages, indices)
+        channels = None if config.indices else config.bands
+        return read(path, channels, config.pages, config.indices, self.max_megapixels * 10**6)
 
     def suffix(self, suffix: str) -> str:
         """The ending of a result's name: the image's own where that format can hold the result."""
-        bands = self.target.config.bands
-        return suffix_for(suffix, (self.target.dtype, bands))
+        config = self.target.config
+        if config.kind == "labels" and suffix.lower() not in LOSSLESS:
+            suffix = ".png"
+        return suffix_for(suffix, (self.target.dtype, config.bands))
 
     def beyond(self, pixels: Pixels) -> float:
         """The share of an image's values outside the range that training knew; they are cut off."""
@@ -110,21 +114,17 @@ class Translator:
     @torch.inference_mode()
     def tensor(self, images: Tensor) -> Tensor:
         """(n, channels in, h, w) in [-1, 1] -> (n, channels out, h, w): padded, cropped back."""
-        height, width = images.shape[2:]
         images = images.to(self.runtime.device)
-        for dim in (2, 3):
-            images = _reflected(images, dim, self.multiple, self.smallest)
         if self.policy == "paper":
             made = torch.cat([self._noisy(one) for one in torch.split(images, 1)])
         else:
-            made = self.network(images)
-        return made[:, :, :height, :width].float().cpu()
+            made = at_any_size(self.network, images)
+        return made.float().cpu()
 
     def _noisy(self, image: Tensor) -> Tensor:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            out: Tensor = self.network(image)
-            return out
+            return at_any_size(self.network, image)
 
     def _tensor(self, image: Tensor) -> Tensor:
         single, width = image.ndim == 3, self.source.config.width
@@ -151,16 +151,3 @@ class Translator:
 
 def _for_pillow(pixels: Pixels) -> bool:
     return pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3)
-
-
-def _reflected(images: Tensor, dim: int, multiple: int, smallest: int) -> Tensor:
-    """Mirror an axis beyond its end up to the next size that fits, however short it is."""
-    size = images.shape[dim]
-    wanted = max(smallest, -(-size // multiple) * multiple)
-    if wanted == size:
-        return images
-    index = torch.arange(wanted, device=images.device)
-    if size == 1:
-        return images.index_select(dim, torch.zeros_like(index))
-    index = index % (2 * size - 2)
-    return images.index_select(dim, torch.where(index < size, index, 2 * size - 2 - index))

@@ -122,8 +122,7 @@ def _surveyed(
     due: dict[Options, dict[Source, None]] = {}
     read_as = []
     for side, domain in (("a", config.a), ("b", config.b)):
-        indices = domain.kind == "labels" and domain.ids > 0
-        read_as.append(Options(domain.pages, indices, config.max_megapixels * 10**6))
+        read_as.append(Options(domain.pages, domain.indices, config.max_megapixels * 10**6))
         for one in found:
             files = one.a if side == "a" else one.b
             due.setdefault(read_as[-1], {}).update(dict.fromkeys(files))

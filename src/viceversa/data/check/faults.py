@@ -11,11 +11,10 @@ import numpy as np
 
 from ...errors import UserError
 from ...images import Source, fit_bands
-from ...images.domain import DomainConfig
+from ...images.domain import READ_AS, DomainConfig
 from ...images.pictures import Half, load
 from ..config import DataConfig
 from ..layouts import Found
-from ..settle import READ_AS
 from ..sizes import fitted
 from .records import Range, Record
 
