@@ -29,6 +29,11 @@ test: check
 soak: $(VENV)/ready
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/facades.py ../shared/data/facades
+	$(BIN)/python benchmarks/check.py
+	$(BIN)/python benchmarks/loading.py ../shared/data/facades
+	$(BIN)/python benchmarks/loading.py ../shared/data/facades --side 512
+	$(BIN)/python benchmarks/safety.py
+	$(BIN)/python benchmarks/reliability.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -37,13 +37,6 @@ def check_images(method: Method, images: tuple[Tensor, Tensor], batch: int) -> N
         ) from None
 
 
-def refuse_inside(path: Path, data: Path, option: str) -> None:
-    """Raises UserError where a path lies in the data folder, which nothing is ever written to."""
-    inside = path.absolute().resolve().is_relative_to(data.absolute().resolve())
-    if data.is_dir() and inside:
-        raise UserError(f"{option} {path} lies in the data folder {data}; choose another place")
-
-
 def check_disk(method: Method, folder: Path, keep: int) -> str:
     """What a run will write, in a sentence. Raises UserError where there is no room for it."""
     kept = [*method.parameters(), *method.buffers()]

@@ -13,10 +13,11 @@ from .build import RunConfig, make_method
 from .checkpoint import Checkpoints, age, claim, write_json
 from .data.loader import Loader
 from .data.open import open_data
+from .data.readonly import refuse_inside
 from .errors import Stopped, UserError
 from .health import Watch
 from .methods import PAIRED, Batch
-from .preflight import check_disk, check_images, check_sizes, refuse_inside
+from .preflight import check_disk, check_images, check_sizes
 from .report import Report, counter, say
 from .runtime import Runtime, asked_to_stop, out_of_memory, seed_everything
 from .samples import sample_sheet
