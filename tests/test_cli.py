@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -237,3 +238,17 @@ def test_the_command_itself_ends_with_2_and_one_line(tmp_path: Path) -> None:
         [*command, "--version"], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 0 and done.stdout.strip() == "0.1.0"
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "a"}, "a")])
+def test_threads_that_wait_sleep_unless_the_user_says_else(
+    given: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    code = "import os, sys; from viceversa.cli import main; main(['show', 'pix2pix']); " \
+        "print(os.environ['OMP_WAIT_POLICY'])"  # fmt: skip
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept | given, capture_output=True, text=True, check=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == expected

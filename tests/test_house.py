@@ -89,8 +89,9 @@ RULES: dict[str, Rule] = {
     "translation needs nothing of training": (
         inside("translate"), never(*ours("methods", "training", "data", "build")), "translate.x",
         "def f():\n    from ..build import resolve"),
-    "runtime alone knows processes and the environment": (
-        outside("runtime"), never("torch.distributed", "os.environ", "os.getenv"), "data.x",
+    "runtime alone knows processes and, but for what torch finds when it loads, the environment": (
+        outside("runtime", "environment"),
+        never("torch.distributed", "os.environ", "os.getenv"), "data.x",
         "from os import environ as e\ne['X']"),
     "checkpoint alone reads and writes weights": (
         outside("checkpoint"), never("torch.save", "torch.load", "safetensors"), "training",

@@ -17,6 +17,11 @@ from . import container
 from .container import write_aside
 
 FORMAT = 1
+# What a file of each kind must say, and how; the rest of it is checked where it is used.
+PARTS: dict[str, dict[str, type]] = {
+    "translator": {"direction": str, "generator": dict, "source": dict, "target": dict},
+    "discriminator": {"domain": str, "discriminator": dict},
+}
 LARGEST = 2**13  # number in a generator's settings: none of ours comes near
 
 
@@ -39,6 +44,12 @@ def read_header(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} is of format {header.get('format')!r}; this version reads format {FORMAT}"
         )
+    for part, kind in PARTS.get(str(header.get("kind")), {}).items():
+        told = isinstance(header.get(part), kind)
+        if told and part in ("generator", "discriminator"):
+            told = isinstance(header[part].get("name"), str)
+        if not told:
+            raise UserError(f"{path} does not say what its {part} is")
     return header
 
 
