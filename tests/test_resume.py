@@ -328,3 +328,22 @@ def test_deterministic_runs_are_equal_and_the_setting_arrives(data: Path, tmp_pa
     assert states[0] == states[1]
     training.train(settings("pix2pix", data, tmp_path / "three", epochs=1))
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sections", "text"), ("sections", {}), ("epoch", "2"), ("batch", -1), ("images", 1.5),
+        ("method", {}), ("optimizers", {"generator": 3}), ("random", {}), ("log", []),
+        ("domains", None),
+    ],
+)  # fmt: skip
+def test_a_forged_state_is_refused_in_a_sentence(
+    field: str, value: Any, data: Path, tmp_path: Path, stop_at: Callable[[int], None]
+) -> None:
+    run = tmp_path / "run"
+    run_until(settings("pix2pix", data, run), 3, stop_at)
+    path = run / "checkpoints" / "0000000003.safetensors"
+    save_state(path, {**load_state(path), field: value})
+    with pytest.raises(UserError):
+        training.train(settings("pix2pix", data, run))

@@ -151,8 +151,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
     if hint is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value)
+        if isinstance(value, int):
+            return _fits(value, int)
+        return isinstance(value, float) and math.isfinite(value)
     if hint is int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return whole and abs(value) < 2**63

@@ -114,8 +114,11 @@ class Report:
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         speed = (self.done - self._from) / max(now - self._since, 1e-9)
         entry = {"images": self.done, "epoch": epoch, "lr": lr, "images_per_s": round(speed, 2)}
-        with self._log.open("a") as file:
-            file.write(json.dumps(entry | {"losses": means}) + "\n")
+        try:
+            with self._log.open("a") as file:
+                file.write(json.dumps(entry | {"losses": means}) + "\n")
+        except OSError as error:  # a line that is lost is no reason to lose a run
+            say(f"{self._log} lacks a line: {error.strerror}")
         losses = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
         if self._bar is not None:
             text = f"{speed:.1f} images/s  {losses}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from .build import RunConfig, model_files, on_disk
 from .checkpoint import fit_weights, read_header, save_network
-from .config import Sections, plain
+from .config import SECTIONS, Sections, plain
 from .data.dataset import Pictures
 from .errors import UserError
 from .images.domain import Domain
@@ -51,13 +51,20 @@ def state_of(
 
 
 def restore(state: State, method: Method, optimizers: Optimizers) -> Place:
-    """Put a method, its optimizers and the random numbers where they were; returns the place."""
-    method.load_state_dict(state["method"])
-    for name, optimizer in optimizers.items():
-        moments = {int(number): kept for number, kept in state["optimizers"][name].items()}
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    restore_random_state(state["random"])
+    """Put a method, its optimizers and the random numbers where they were; returns the place.
+
+    Raises UserError where the state is whole and yet not one of such a run.
+    """
+    try:
+        method.load_state_dict(state["method"])
+        for name, optimizer in optimizers.items():
+            moments = {int(number): kept for number, kept in state["optimizers"][name].items()}
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        restore_random_state(state["random"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the checkpoint is not one of such a run: {reason}") from None
     return Place(state["epoch"], state["batch"], state["images"])
 
 
@@ -71,6 +78,14 @@ def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: 
     folder = config.train.run or path.parent.parent
     if missing := sorted(FIELDS - state.keys()):
         raise UserError(f"{path} has no {', '.join(missing)}: it is not of this version")
+    tables = ("sections", "domains", "method", "optimizers", "random", "log")
+    counts = ("epoch", "batch", "images")
+    if not (
+        all(isinstance(state[name], dict) for name in tables)
+        and all(type(state[name]) is int and state[name] >= 0 for name in counts)
+        and all(isinstance(state["sections"].get(name), dict) for name in SECTIONS)
+    ):
+        raise UserError(f"{path} is not a checkpoint that a run wrote")
     for section in ("method", "generator", "discriminator"):
         if state["sections"][section] != config.sections[section]:
             differ = changes(

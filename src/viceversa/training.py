@@ -265,8 +265,13 @@ class Run:
 
     def _draw(self, report: Report) -> None:
         sheet = sample_sheet(self.method, self.data.shown, self.train.samples, self.runtime.device)
-        if sheet is not None:
-            report.samples(sheet)
+        try:
+            if sheet is not None:
+                report.samples(sheet)
+        except UserError as error:
+            if self.train.on_full == "stop":
+                raise
+            say(f"{error}; training goes on")
 
     def _tell_bad(self) -> None:
         """Say which files turned out bad since; nothing took their place."""

@@ -63,7 +63,7 @@ class DomainConfig:
         words = self.range.strip("[] ").split(",") if isinstance(self.range, str) else self.range
         try:
             low, high = (float(word) for word in words)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise UserError(
                 "a range is dtype, minmax, percentiles or two numbers such as 0,65535, not "
                 f"{self.range!r}"
@@ -108,6 +108,18 @@ class Domain:
     dtype: str = "uint8"
     low: tuple[float, ...] = (0.0, 0.0, 0.0)
     high: tuple[float, ...] = (255.0, 255.0, 255.0)
+
+    def refuse_nonsense(self, where: object) -> None:
+        """Raises UserError, naming the file, where a domain that was read means nothing."""
+        known = self.dtype in (*WHOLE, "float32")
+        bounds = list(zip(self.low, self.high, strict=False))
+        sound = all(low < high and math.isfinite(high - low) for low, high in bounds)
+        count = self.config.channels if self.config.kind == "image" else len(self.low)
+        if not (known and sound and len(self.low) == len(self.high) == count):
+            raise UserError(
+                f"{where} describes images of {self.dtype} from {list(self.low)} to "
+                f"{list(self.high)} in {count} bands, which are none"
+            )
 
     def of_dtype(self, dtype: str) -> Domain:
         """The domain for an image of another depth: its own full range, where that is the rule."""

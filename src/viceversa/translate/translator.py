@@ -59,6 +59,8 @@ class Translator:
             raise UserError(f"{path} holds a generator {name!r} that this version does not know")
         network_class, config_class = GENERATORS[name]
         source, target = (fill(Domain, header[end], str(path)) for end in ("source", "target"))
+        for end in (source, target):
+            end.refuse_nonsense(path)
         widths = source.config.width, target.config.width
         network_config = fill(config_class, settings, str(path))
         network = load_network(path, lambda: network_class(network_config, *widths))

@@ -1,0 +1,198 @@
+"""What a run survives, in full counts: kill -9, faults of the system, rot, signals, hostile files.
+
+python benchmarks/reliability.py [--kills 1000] [--rot 1000] [--stops 200] [--mutants 1000000]
+    [--minutes 8] [--only PART ...]
+The same trials as tests/reliability makes few of, each beside what fares worse: a save straight to
+its place, the bare format. Mutants of files are made in two processes, until there are so many or
+the minutes are over. Writes benchmarks/results/DATE-reliability.json; the parts named by --only
+take the place of those in that day's file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reliability"))
+
+import faults
+import hostile
+import kills
+import mutants
+import rot
+import stops
+from forks import fork
+from runs import make_data
+
+from viceversa.checkpoint import Checkpoints, write_json
+
+PROCESSES = 2
+Row = dict[str, Any]
+
+
+def killed(folder: Path, options: argparse.Namespace) -> Row:
+    tally = kills.kills(folder / "ours", options.kills, seed=1)
+    (folder / "naive").mkdir()
+    naive = options.kills // 2
+    return {
+        "trials": options.kills, **tally,
+        "naive_trials": naive, "naive_lost": kills.naive_kills(folder / "naive", naive, seed=2),
+    }  # fmt: skip
+
+
+def failing(folder: Path, options: argparse.Namespace) -> Row:
+    if shutil.which("gcc") is None:
+        return {"left_out": "there is no gcc"}
+    cases = [case for case in faults.sweep(faults.built(folder), folder) if case["kind"] != "none"]
+    ours = [case for case in cases if case["way"] != "naive"]
+    naive = [case for case in cases if case["way"] == "naive"]
+    told = [case for case in ours if case["said"] not in ("", "ok")]
+    return {
+        "faults": len(ours), "by_kind": dict(Counter(case["kind"] for case in ours)),
+        "neither_old_nor_new": sum(case["there"] not in (1, 2) for case in ours),
+        "success_told_falsely": sum(c["said"] == "ok" and c["there"] != 2 for c in ours),
+        "other_errors": sum(not case["said"].startswith("UserError: ") for case in told),
+        "naive_faults": len(naive), "naive_lost": sum(case["there"] is None for case in naive),
+    }  # fmt: skip
+
+
+def rotten(folder: Path, options: argparse.Namespace) -> Row:
+    rows: Row = {}
+    for name, kind in {"state": rot.Kept, "model": rot.Model, "the format alone": rot.Bare}.items():
+        (folder / name).mkdir()
+        file = kind(folder / name)
+        whole = file.whole
+        damages = {
+            "flips": rot.flips(whole, 10 * options.rot, 1),
+            "pages": rot.pages(whole, options.rot, 2),
+            "cuts": rot.cuts(whole, options.rot, 3),
+            "header_flips": rot.header_flips(whole),
+        }
+        rows[name] = {"bytes": len(whole)}
+        for damage, damaged in damages.items():
+            rows[name][damage] = rot.tally(file.outcome, damaged)
+    return rows
+
+
+def signalled(folder: Path, options: argparse.Namespace) -> Row:
+    ended = stops.stops(make_data(folder / "data"), folder, options.stops, seed=1)
+    seconds = sorted(stop.seconds for stop in ended)
+    return {
+        "trials": len(ended), "by_code": dict(Counter(str(stop.code) for stop in ended)),
+        "not_durable": sum(not stop.durable for stop in ended),
+        "steps": [min(stop.told for stop in ended), max(stop.told for stop in ended)],
+        "seconds": {"median": round(seconds[len(seconds) // 2], 3),
+                    "p99": round(seconds[int(0.99 * (len(seconds) - 1))], 3),
+                    "most": round(seconds[-1], 3)},
+    }  # fmt: skip
+
+
+def attacked(folder: Path, options: argparse.Namespace) -> Row:
+    ways, marker = hostile.Ways(), folder / "executed"
+    content = hostile.pickles(f"touch {marker}")
+    made: dict[str, Callable[[Path], object]] = hostile.BOMBS | hostile.SAYING
+    made |= {name: hostile.content(pickled) for name, pickled in content.items()}
+    endings: Counter[str] = Counter()
+    other: Row = {}
+    most_seconds, most_growth = 0.0, 0
+    for number, (name, make) in enumerate(made.items()):
+        checkpoints = Checkpoints(folder / str(number), 3)
+        checkpoints.save({"images": 1}, 1)
+        make(checkpoints.folder / "0000000002.safetensors")
+        for way, result in hostile.tried(
+            checkpoints.folder / "0000000002.safetensors", ways
+        ).items():
+            ended, seconds, growth = result
+            most_seconds, most_growth = max(most_seconds, seconds), max(most_growth, growth)
+            endings[ended if ended in ("refused", "done") else "other"] += 1
+            if ended not in ("refused", "done"):
+                other[f"{name}, {way}"] = ended.replace(str(folder), "")
+        shutil.rmtree(checkpoints.folder)
+    return {
+        "files": len(made), "pickles": len(content), "executed": int(marker.exists()),
+        "by_end": dict(endings), "other_errors": other,
+        "most_seconds": round(most_seconds, 2), "most_growth_mb": round(most_growth / 1e6),
+    }  # fmt: skip
+
+
+def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
+    """A third of the mutants, and of the time, goes to whole translators."""
+
+    def work(pipe: int, seed: int) -> None:
+        fuzz = mutants.Fuzz(folder, seed)
+        count, seconds = options.mutants // PROCESSES, 60 * options.minutes
+        ended = {
+            "files": fuzz.run(fuzz.file, mutants.ANY, count * 2 // 3, seconds * 2 / 3),
+            "translators": fuzz.run(fuzz.translator, mutants.OF_MODELS, count // 3, seconds / 3),
+        }
+        os.write(pipe, json.dumps(ended).encode()[:60_000])
+
+    children = [fork(lambda pipe, seed=seed: work(pipe, seed)) for seed in range(PROCESSES)]
+    totals: dict[str, Counter[str]] = {"files": Counter(), "translators": Counter()}
+    for child in children:
+        assert child.wait(60 * options.minutes + 120) == 0
+        for name, ended in json.loads(child.said()).items():
+            totals[name].update(ended)
+    rows: Row = {
+        "mutants": sum(total.total() for total in totals.values()), "minutes": options.minutes,
+    }  # fmt: skip
+    for name, total in totals.items():
+        other = mutants.strange(total)
+        rows[name] = {
+            "mutants": total.total(), "refused": total["refused"], "read": total["read"],
+            "other_errors": sum(other.values()),
+            "of_these": dict(Counter(other).most_common(20)),
+        }  # fmt: skip
+    return rows
+
+
+PARTS: dict[str, Callable[[Path, argparse.Namespace], Row]] = {
+    "kill_9": killed, "faults": failing, "rot": rotten, "signals": signalled,
+    "hostile_files": attacked, "mutants": fuzzed,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--rot", type=int, default=1000, help="pages and cuts; flips are ten times")
+    parser.add_argument("--stops", type=int, default=200)
+    parser.add_argument("--mutants", type=int, default=1_000_000)
+    parser.add_argument("--minutes", type=float, default=8.0, help="for the mutants")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    results: Row = {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
+        "python": platform.python_version(), "torch": torch.__version__,
+        "safetensors": safetensors.__version__,
+    }  # fmt: skip
+    for name in options.only:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            results[name] = PARTS[name](Path(folder), options)
+        results[name]["took_s"] = round(time.monotonic() - began)
+        print(f"{name}: {json.dumps(results[name])}", flush=True)
+    path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-reliability.json"
+    if path.exists() and options.only != list(PARTS):
+        results = json.loads(path.read_text()) | results
+    write_json(path, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""A disk that is full costs no checkpoint that is there, and says what it needs (promise C9)."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from runs import arguments, make_data
+
+from viceversa import checkpoint
+from viceversa.checkpoint import Checkpoints, container
+from viceversa.cli import main
+from viceversa.errors import UserError
+from viceversa.report import Report
+
+MB = 2**20
+FULL = r"the disk is full: 17 MB are needed, \d MB are free"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, timeout=20, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], timeout=20, check=True)
+
+
+def state(megabytes: int, images: int) -> dict[str, Any]:
+    return {"images": images, "numbers": torch.rand(megabytes * MB // 4)}
+
+
+def too_much(folder: Path) -> None:
+    checkpoints = Checkpoints(folder / "checkpoints", 3)
+    checkpoints.save(state(2, 1), 1)
+    path = checkpoints.folder / "0000000002.safetensors"
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))} could not be written: {FULL}"):
+        checkpoints.save(state(16, 2), 2)
+    assert [one.stem for one in checkpoints.folder.iterdir()] == ["0000000001"]
+    found = checkpoints.latest(lambda text: None)
+    assert found is not None and found[0]["images"] == 1
+    checkpoints.save(state(3, 3), 3)  # what fits is saved again
+
+
+def test_what_has_no_room_is_refused_before_it_is_begun(disk: Path) -> None:
+    too_much(disk)
+
+
+def test_room_that_goes_away_while_a_file_is_written(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([10**12] + [10**12, 6 * 10**6] + [10**12] * 9)  # at the first save there was enough
+    monkeypatch.setattr(container, "free_space", lambda folder: next(free))
+    too_much(disk)
+
+
+def test_a_naive_save_leaves_a_torso(disk: Path) -> None:
+    path = disk / "latest.pt"
+    torch.save(state(2, 1), path)
+    with pytest.raises((RuntimeError, OSError)):
+        torch.save(state(16, 2), path)
+    with pytest.raises((RuntimeError, EOFError)):
+        torch.load(path, weights_only=True)
+
+
+def filler(disk: Path, free: int) -> Path:
+    """Fill a disk but for so many bytes."""
+    path = disk / "filler"
+    path.write_bytes(bytes(max(0, checkpoint.free_space(disk) - free)))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_data(tmp_path / "data")
+
+
+def fill_and_make_room(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, free: int, full_from: int, room_from: int
+) -> None:
+    """Let the disk fill up at one step, and let there be room again at another."""
+    step = Report.step
+
+    def stepping(self: Report, *arguments: Any) -> None:
+        step(self, *arguments)
+        if self.done == full_from:
+            filler(disk, free)
+        elif self.done == room_from:
+            (disk / "filler").unlink()
+
+    monkeypatch.setattr(Report, "step", stepping)
+
+
+@pytest.mark.parametrize("free", [40_000, 0])
+def test_training_goes_on_without_room_and_saves_when_there_is_some(
+    disk: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    free: int,
+) -> None:  # fmt: skip
+    run = disk / "run"
+    fill_and_make_room(disk, monkeypatch, free, full_from=6, room_from=14)
+    more = ["--train.on_full", "go_on", "--train.save_every", "4", "--train.log_every", "3"]
+    main(arguments(data, run, epochs=3) + more)
+    said = capsys.readouterr().out
+    missed = re.findall(
+        r"(\d+)\.safetensors could not be written: the disk is full: 0 MB are nee"
+        r"ded, 0 MB are free; the checkpoint before stays, and training goes",
+        said,
+    )
+    assert [int(number) for number in missed] == [8, 12], said
+    assert [path.stem for path in Checkpoints(run / "checkpoints", 3).files()] == [
+        f"{images:010d}" for images in (24, 20, 16)
+    ]
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_training_stops_without_room_and_keeps_what_there_is(
+    disk: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = disk / "run"
+    fill_and_make_room(disk, monkeypatch, 40_000, full_from=6, room_from=-1)
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments(data, run, epochs=3), "--train.save_every", "4"])
+    assert ended.value.code == 2
+    assert "0000000008.safetensors could not be written: the disk" in capsys.readouterr().err
+    found = Checkpoints(run / "checkpoints", 3).latest(lambda text: None)
+    assert found is not None and found[0]["images"] == 4
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_a_run_that_cannot_fit_is_refused_before_it_begins(
+    disk: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(data, disk / "run", epochs=3, width=128))
+    assert ended.value.code == 2
+    assert re.search(r"has 8 MB free, and this run needs \d+; make room", capsys.readouterr().err)
+    assert not list((disk / "run").rglob("*.safetensors"))
+
+
+def test_a_log_without_room_is_told_in_a_sentence(
+    disk: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill_and_make_room(disk, monkeypatch, 0, full_from=6, room_from=-1)
+    more = ["--train.on_full", "go_on", "--train.log_every", "1"]
+    with pytest.raises(SystemExit) as ended:  # the last checkpoint has no room either
+        main([*arguments(data, disk / "run", epochs=20), *more])
+    assert ended.value.code == 2 and "the disk is full" in capsys.readouterr().err
