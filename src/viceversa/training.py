@@ -67,6 +67,7 @@ class Run:
         self.saved, self.saved_at = 0, time.monotonic()  # images, and when, at the last checkpoint
         self.ends_at = time.monotonic() + 60 * (config.train.max_time or float("inf"))
         self.stopping: list[int] = []  # signals that asked for an end
+        self.good = 0  # batches of the group at hand that were not left out
         self.recent: deque[tuple[int, int, int]] = deque()  # step, epoch, batch since last checked
 
     def go(self) -> None:
@@ -135,7 +136,7 @@ class Run:
         """A step, or the share of one that a batch has; None stands for a batch left out."""
         train = self.train
         if part == 0:
-            self.good = 0  # batches of this group that were
+            self.good = 0
         if batch is None:
             if part == parts - 1 and self.good:
                 step_players(self.method, self.optimizers, self.runtime, train.clip, self.watch)
@@ -192,7 +193,9 @@ class Run:
 
     def _files(self, step: int | None = None) -> str:
         """The images of a step (the latest), and where it stands."""
-        _, epoch, batch = next((one for one in self.recent if one[0] == step), self.recent[-1])
+        now = (0, self.place.epoch, self.place.batch)
+        steps = [one for one in self.recent if one[0] == step] or [*self.recent, now][-2:]
+        _, epoch, batch = steps[0]
         first = batch * self.train.batch_size
         places = range(first, min(first + self.train.batch_size, len(self.pictures)))
         pairs = [" and ".join(self.pictures.names(epoch, position)) for position in places]
