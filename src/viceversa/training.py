@@ -17,9 +17,10 @@ from .data.readonly import refuse_inside
 from .errors import Stopped, UserError
 from .health import Watch
 from .methods import PAIRED, Batch
-from .preflight import check_disk, check_images, check_sizes
+from .mishaps import explained, not_finite
+from .preflight import check_disk, check_sizes
 from .report import Report, counter, say
-from .runtime import Runtime, asked_to_stop, out_of_memory, seed_everything
+from .runtime import Runtime, asked_to_stop, seed_everything
 from .samples import sample_sheet
 from .saving import (
     Place,
@@ -150,30 +151,9 @@ class Run:
                 1 / parts, self.watch,
             )  # fmt: skip
         except (RuntimeError, MemoryError, ValueError) as error:
-            raise self._explained(error, batch) from None
+            raise explained(error, batch, self.method, train, self.runtime, self._files()) from None
         self.watch.step()
         return losses
-
-    def _explained(self, error: Exception, batch: Batch) -> Exception:
-        """A step's error in the words of the settings, where they can mend it."""
-        height, width = batch[0].shape[2:]
-        if out_of_memory(error):
-            size, accumulate = self.train.batch_size, self.train.accumulate
-            advice = (
-                f"--train.batch_size {size // 2} --train.accumulate {2 * accumulate}" if size > 1
-                else f"smaller images, such as --data.crop_size {height // 2}, or a smaller width"
-            )  # fmt: skip
-            return UserError(
-                f"the memory is not enough for batches of {size} at {width}x{height}; try {advice}"
-            )
-        if not isinstance(error, ValueError):
-            try:  # a later image may have a size that the first had not
-                check_images(self.method, (batch[0][0], batch[1][0]), len(batch[0]))
-            except UserError as reason:
-                error = reason
-        if isinstance(error, ValueError):
-            return UserError(f"{error}; the batch is of {width}x{height}: {self._files()}")
-        return self.runtime.explained(error)
 
     def _refuse_non_finite(self, report: Report, losses: dict[str, Tensor]) -> None:
         """Stop where a step since the last line was not finite: it left no trace in any weight."""
@@ -182,14 +162,7 @@ class Run:
             self.recent.clear()
             return
         names = report.not_finite(losses)
-        networks = {id(module): name for name, module in self.method.named_children()}
-        whose = [networks[id(network)] for network in self.method.players()[fault.player]]
-        raise UserError(
-            f"training stopped: the gradient of the {fault.player} ({', '.join(whose)}) was not "
-            f"finite{f', nor were the losses {chr(44).join(names)}' if names else ''}, at "
-            f"{self._files(fault.step)}; no weight was touched by it, and the last checkpoint is "
-            "sound; look at these images, or try a smaller train.lr"
-        )
+        raise not_finite(fault, self.method, names, self._files(fault.step))
 
     def _files(self, step: int | None = None) -> str:
         """The images of a step (the latest), and where it stands."""
