@@ -240,13 +240,19 @@ def test_the_command_itself_ends_with_2_and_one_line(tmp_path: Path) -> None:
     assert done.returncode == 0 and done.stdout.strip() == "0.1.0"
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "a"}, "a")])
-def test_threads_that_wait_sleep_unless_the_user_says_else(
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "none")],
+)
+def test_threads_that_wait_spin_briefly_unless_the_user_says_else(
     given: dict[str, str], expected: str, tmp_path: Path
 ) -> None:
-    code = "import os, sys; from viceversa.cli import main; main(['show', 'pix2pix']); " \
-        "print(os.environ['OMP_WAIT_POLICY'])"  # fmt: skip
-    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = (
+        "import os; from viceversa.cli import main; main(['show', 'pix2pix']); "
+        "print(os.environ.get('GOMP_SPINCOUNT', 'none'))"
+    )
+    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     done = subprocess.run(
         [sys.executable, "-c", code], env=kept | given, capture_output=True, text=True, check=True,
         timeout=60,
