@@ -32,6 +32,10 @@ def train_settings(recipe: str, words: Sequence[str]) -> Any:
             sections = merge(sections, {section: {"name": name}})
     resolved = resolve(sections)  # the recipe's own mistakes are told as the recipe's
 
+    typed = {
+        "method": resolved.method, "generator": resolved.generator,
+        "discriminator": resolved.discriminator, "data": resolved.data, "train": resolved.train,
+    }  # fmt: skip
     parameters = [_data_folder()]
     for section in SECTIONS:
         if section in NAMED:
@@ -39,7 +43,7 @@ def train_settings(recipe: str, words: Sequence[str]) -> Any:
             parameters.append(inspect.Parameter(
                 f"{section}_name", KEYWORD, default=resolved.name(section),
                 annotation=Annotated[names, Parameter(name=f"--{section}.name")]))  # fmt: skip
-        parameters.append(_section(section, getattr(resolved, section)))
+        parameters.append(_section(section, typed[section]))
 
     def collect(data_folder: str = "", **given: Any) -> Sections:
         chosen = {name: plain(given[name]) for name in SECTIONS}

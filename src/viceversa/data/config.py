@@ -84,16 +84,13 @@ class DataConfig:
                 "data.turn needs square images, which data.preprocess "
                 f"{self.preprocess} does not make; choose resize_and_crop, resize or crop"
             )
-        kinds = {self.a.kind, self.b.kind} if self.jitter_on == "both" else {
-            (self.a if self.direction == "ab" else self.b).kind
-        }  # fmt: skip
-        if self.jitter and kinds != {"image"}:
-            raise UserError(f"data.jitter changes colours of images, not of {', '.join(kinds)}")
-        jittered = (self.a, self.b) if self.jitter_on == "both" else (
-            (self.a,) if self.direction == "ab" else (self.b,)
-        )  # fmt: skip
-        if self.jitter and {domain.channels for domain in jittered} - {1, 3}:
-            raise UserError("data.jitter changes the colours of grey or RGB images alone")
+        source = self.a if self.direction == "ab" else self.b
+        for domain in (self.a, self.b) if self.jitter_on == "both" else (source,):
+            if self.jitter and (domain.kind != "image" or domain.channels not in (1, 3)):
+                raise UserError(
+                    "data.jitter changes the colours of grey or RGB images alone, not of "
+                    f"{domain.kind} with {domain.width} channels"
+                )
         for pattern in (self.pattern_a, self.pattern_b):
             if pattern.count("{name}") != 1:
                 raise UserError(f"a pattern of names has {{name}} in it once, not {pattern!r}")

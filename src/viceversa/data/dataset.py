@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..images.domain import Domain
-from ..images.pictures import Half, fitted_to, load
+from ..images.pictures import fitted_to, half_of, load
 from ..images.sources import Source
 from ..images.tensors import Room, encode, encode_all, planes
 from .augment import jitter, warp, warps
@@ -34,9 +34,9 @@ ORDER, CROP = 0, 1  # what a random number is for: keeps the streams apart
 
 @dataclass
 class Bad:
-    """Files that could not be used while training: path -> why. `news` are those not yet told."""
+    """Files that could not be used: a sentence each. `news` are those not yet told."""
 
-    files: dict[str, str] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
     news: list[str] = field(default_factory=list)
 
 
@@ -146,9 +146,7 @@ class Pictures:
     def _decoded(self, key: Key) -> Tensor:
         domain, index = key
         source, config = self.sources(domain)[index], self.domains[domain].config
-        half: Half = None
-        if self.found.side_by_side:
-            half = "left" if domain == "a" else "right"
+        half = half_of(domain) if self.found.side_by_side else None
         pixels = load(source, config, half, self.config.max_megapixels * 10**6)
         size = fitted(pixels.shape[0], pixels.shape[1], self.config, source)
         return planes(fitted_to(pixels, *size, config))
@@ -216,7 +214,7 @@ class Pictures:
         """Count a bad file; nothing takes its place, and too many end the run."""
         text = str(error)
         if text not in self.bad.files:
-            self.bad.files[text] = text
+            self.bad.files.append(text)
             self.bad.news.append(text)
         total = len(set(self.found.a) | set(self.found.b))
         if self.training and len(self.bad.files) > self.config.max_bad * total:

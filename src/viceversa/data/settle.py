@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UserError
 from ..images import Pixels
 from ..images.domain import READ_AS, Domain, DomainConfig, full_range
-from ..images.pictures import Half, load
+from ..images.pictures import Half, half_of, load
 from ..images.sources import Source
 from .check.records import Range, Record
 from .config import DataConfig
@@ -53,12 +53,13 @@ def settle(
 
     Raises UserError where a range can't be had: floats under `dtype`, or nothing but one value.
     """
-    halves: tuple[Half, Half] = ("left", "right") if found.side_by_side else (None, None)
     most = config.max_megapixels * 10**6
-    return (
-        _settled(Side("a", config.a, found.a, halves[0], records, most)),
-        _settled(Side("b", config.b, found.b, halves[1], records, most)),
-    )
+
+    def settled(name: str, domain: DomainConfig, sources: Sequence[Source]) -> Domain:
+        half = half_of(name) if found.side_by_side else None
+        return _settled(Side(name, domain, sources, half, records, most))
+
+    return settled("a", config.a, found.a), settled("b", config.b, found.b)
 
 
 def _settled(side: Side) -> Domain:

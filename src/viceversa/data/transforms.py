@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from .config import DataConfig
 
 
@@ -55,11 +54,7 @@ def cut(planes: Tensor, config: DataConfig, chosen: Draw) -> Tensor:
         top = min(int(chosen.y * (planes.shape[1] - size + 1)), planes.shape[1] - size)
         left = min(int(chosen.x * (planes.shape[2] - size + 1)), planes.shape[2] - size)
         planes = planes[:, top : top + size, left : left + size]
-    if chosen.turns and planes.shape[1] != planes.shape[2]:
-        raise UserError(
-            f"data.turn needs square images, not {planes.shape[2]}x{planes.shape[1]}; choose "
-            "data.preprocess resize_and_crop, or no turns"
-        )
+    assert not chosen.turns or planes.shape[1] == planes.shape[2]  # the settings see to it
     axes = [1] * chosen.flip_vertical + [2] * chosen.flip
     if axes or chosen.turns:
         planes = _moved(planes, axes, chosen.turns)

@@ -15,6 +15,11 @@ from .sources import Source
 Half = Literal["left", "right"] | None
 
 
+def half_of(side: str) -> Half:
+    """Which half of a file with A and B side by side is a domain's: `a` or `b`."""
+    return "left" if side == "a" else "right"
+
+
 def load(
     source: Source, config: DomainConfig, half: Half = None, most: int = MOST_PIXELS
 ) -> Pixels:

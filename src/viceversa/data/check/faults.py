@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import UserError
 from ...images import Source, fit_bands
 from ...images.domain import READ_AS, DomainConfig
-from ...images.pictures import Half, load
+from ...images.pictures import half_of, load
 from ..config import DataConfig
 from ..layouts import Found
 from ..sizes import fitted
@@ -154,8 +154,7 @@ def _strange_ids(domain: Seen) -> Iterator[tuple[Source, Fault]]:
 
 def _strange_colours(domain: Seen) -> Iterator[tuple[Source, Fault]]:
     """Label maps with colours that are no class's: each is read again, and not remembered."""
-    halves: dict[Side, Half] = {"a": "left", "b": "right"}
-    half = halves[domain.side] if domain.halved else None
+    half = half_of(domain.side) if domain.halved else None
 
     def why_not(source: Source) -> str | None:
         try:

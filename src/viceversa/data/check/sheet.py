@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import UserError
 from ...images import Pixels, Source, read, resize, write
 from ...images.domain import DomainConfig
+from ...images.pictures import half_of, one_half
 from .checked import Checked
 from .faults import Seen
 
@@ -91,12 +92,9 @@ def _cell(checked: Checked, domain: Seen, limits: Span, source: Source) -> Pixel
 def _thumbnail(checked: Checked, domain: Seen, limits: Span, source: Source) -> Pixels:
     """RGB of 8 bits, no side longer than the frame leaves."""
     settings = domain.config
-    indices = settings.kind == "labels" and settings.ids > 0
     most = checked.config.max_megapixels * 10**6
-    pixels = read(source, None, settings.pages, indices, most)
-    if domain.halved:
-        middle = pixels.shape[1] // 2
-        pixels = pixels[:, middle:] if domain.side == "b" else pixels[:, :middle]
+    pixels = read(source, None, settings.pages, settings.indices, most)
+    pixels = one_half(pixels, half_of(domain.side) if domain.halved else None)
     height, width = pixels.shape[:2]
     if not width:
         raise UserError(f"{source} has no halves")
