@@ -6,10 +6,9 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from noise import noise_pairs
 from torch import Tensor
 
 from viceversa import training
@@ -155,13 +154,7 @@ def test_accumulated_gradients_are_skipped_whole() -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for domain in "AB":
-        (tmp_path / "data" / domain).mkdir(parents=True)
-        for number in range(8):
-            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / domain / f"{number}.png")
-    return tmp_path / "data"
+    return noise_pairs(tmp_path / "data", 8, 16)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from noise import noise_pairs
 from torch import Tensor, nn
 
 from viceversa import training
@@ -54,14 +54,7 @@ def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("resume")
-    rng = np.random.default_rng(0)
-    for domain in "AB":
-        (root / domain).mkdir()
-        for number in range(IMAGES):
-            pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / domain / f"{number:02d}.png")
-    return root
+    return noise_pairs(tmp_path_factory.mktemp("resume"), IMAGES, 20)
 
 
 def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:

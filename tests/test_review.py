@@ -151,7 +151,7 @@ def test_minmax_is_of_what_the_network_sees_through_transparency(tmp_path: Path)
     config = DataConfig(path=str(tmp_path / "data"), preprocess="none", a=domain, b=domain)
     opened = open_data(config, True, 0, tmp_path, lambda text: None)
     seen = read(tmp_path / "data" / "A" / "x.png", 3)
-    assert opened.domains[0].low == (float(seen.min()),) * 3
+    assert opened.train.domains["a"].low == (float(seen.min()),) * 3
     source, _ = opened.train.first()
     assert float(source.min()) == pytest.approx(-1) and float(source.max()) == pytest.approx(1)
     assert float(source.std()) > 0.3
@@ -271,7 +271,7 @@ def test_percentiles_heed_the_largest_image(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="safe to decode"):
         open_data(config, True, 0, tmp_path, lambda text: None)
     wide = DataConfig(path=str(tmp_path / "data"), max_megapixels=2, a=domain, b=domain)
-    assert open_data(wide, True, 0, tmp_path, lambda text: None).domains[0].high[0] > 3900
+    assert open_data(wide, True, 0, tmp_path, lambda text: None).train.domains["a"].high[0] > 3900
 
 
 def test_a_cache_that_is_cut_off_is_made_anew(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from noise import noise_pairs
 from torch import Tensor
 
 from viceversa import saving, training
@@ -33,14 +33,7 @@ TINY: dict[str, Sections] = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six pairs of 40-pixel images."""
-    root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for domain in "AB":
-        (root / domain).mkdir()
-        for number in range(6):
-            pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / domain / f"{number}.png")
-    return root
+    return noise_pairs(tmp_path_factory.mktemp("data"), 6, 40)
 
 
 def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> RunConfig:

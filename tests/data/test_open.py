@@ -70,7 +70,7 @@ def test_each_range_settles_what_becomes_minus_one_and_one(
     deep: Path, given: Any, low: float, high: float
 ) -> None:
     data = opened(deep, a=grey(range=given), b=grey(range="minmax"))
-    domain_a, domain_b = data.domains
+    domain_a, domain_b = data.train.domains.values()
     assert (domain_a.dtype, domain_a.low, domain_a.high) == ("uint16", (low,), (high,))
     assert (domain_b.dtype, domain_b.low, domain_b.high) == ("float32", (-2.0,), (6.0,))
     source, _ = data.train.first()
@@ -86,7 +86,7 @@ def test_percentiles_leave_out_the_few(tmp_path: Path) -> None:
     root = pairs(tmp_path / "set", [spotted] * 2, [spotted] * 2)
     config = grey(range="percentiles", percentiles=(1.0, 99.0))
     data = opened(root, a=config, b=grey(range="minmax"))
-    domain_a, domain_b = data.domains
+    domain_a, domain_b = data.train.domains.values()
     assert domain_a.low[0] == pytest.approx(1010, abs=2)
     assert domain_a.high[0] == pytest.approx(1990, abs=2)
     assert domain_b.high == (65535.0,)  # the control: minmax squeezes everything else
@@ -99,7 +99,7 @@ def test_each_band_and_each_half_has_its_own_range(tmp_path: Path) -> None:
     right = np.concatenate([ramp(1, 99), ramp(7, 77), ramp(8, 88)], axis=2)
     write(tmp_path / "set" / "x.tif", np.concatenate([left, right], axis=1))
     config = DomainConfig(channels=3, range="minmax")
-    domain_a, domain_b = opened(tmp_path / "set", a=config, b=config).domains
+    domain_a, domain_b = opened(tmp_path / "set", a=config, b=config).train.domains.values()
     assert (domain_a.low, domain_a.high) == ((0, 0, 5), (10, 200, 500))
     assert (domain_b.low, domain_b.high) == ((1, 7, 8), (99, 77, 88))
 
@@ -117,7 +117,7 @@ def test_mixed_depths_need_a_range_in_numbers(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"A"):
         opened(root, a=grey(), b=grey())
     data = opened(root, a=grey(range=(0.0, 4000.0)), b=grey())
-    assert data.domains[0].dtype == "uint16"  # which holds 8 bits too
+    assert data.train.domains["a"].dtype == "uint16"  # which holds 8 bits too
     for position in range(2):
         index = data.train.indices(1, position)[0]
         batch = data.train.batch([(1, position)], torch.device("cpu"))
@@ -156,7 +156,7 @@ def test_a_zip_is_trained_on_in_place(tmp_path: Path, deep: Path) -> None:
             archive.write(path, path.relative_to(deep))
     ranges = {"a": grey(range="minmax"), "b": grey(range="minmax")}
     one, two = opened(deep, **ranges), opened(tmp_path / "set.zip", **ranges)
-    assert one.domains == two.domains
+    assert one.train.domains == two.train.domains
     assert all(map(torch.equal, one.train.first(), two.train.first()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "set.zip"]
 

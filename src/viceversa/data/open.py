@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..images.domain import Domain
 from .check import Progress, check, usable
 from .check.words import headline
 from .config import DataConfig
@@ -19,7 +18,6 @@ class Opened(NamedTuple):
 
     train: Pictures
     shown: Pictures
-    domains: tuple[Domain, Domain]
 
 
 def open_data(
@@ -47,4 +45,4 @@ def open_data(
     plain = Pictures(found["train"], config, domains, paired, seed, training=False)
     if config.cache == "disk":
         train.keep_on_disk(folder / "cache", note)
-    return Opened(train, splits.get("val") or splits.get("test") or plain, domains)
+    return Opened(train, splits.get("val") or splits.get("test") or plain)

@@ -35,7 +35,7 @@ from .sources import Source, printable
 
 __all__ = [
     "MOST_PIXELS", "SUFFIXES", "Header", "Pixels", "decode", "fit_bands", "from_pil",
-    "read", "read_header", "resize", "size", "suffix_for", "to_pil", "write",
+    "read", "read_header", "resize", "suffix_for", "to_pil", "write",
 ]  # fmt: skip
 
 SUFFIXES = frozenset(
@@ -113,12 +113,6 @@ def read_header(source: Source | Path | str, pages: str = "refuse") -> Header:
         source = _source(source)
         with BytesIO(source.read()) if source.member else source.path.open("rb") as file:
             return _look(file, pages, MOST_PIXELS)[2]
-
-
-def size(path: Source | Path | str) -> tuple[int, int]:
-    """(height, width) of a file, upright, from its header alone. Raises UserError as `read`."""
-    header = read_header(path)
-    return header.height, header.width
 
 
 def _source(source: Source | Path | str) -> Source:
