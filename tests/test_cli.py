@@ -9,9 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from noise import noise_pairs
 
 from viceversa.build import make_method, resolve
 from viceversa.cli import main
@@ -31,13 +30,7 @@ QUICK = [
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for domain in "AB":
-        (tmp_path / "data" / domain).mkdir(parents=True)
-        for number in range(2):
-            pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / domain / f"{number}.png")
-    return tmp_path / "data"
+    return noise_pairs(tmp_path / "data", 2, 40)
 
 
 def fingerprint(folder: Path) -> str:
@@ -123,13 +116,13 @@ def test_a_run_from_the_command_line(
     out = tmp_path / "out"
     words = ("translate", run / "ab.safetensors", data / "A", "-o", out, "--device", "cpu")
     assert "2 of 2 images translated" in shown(capsys, *words)
-    assert {path.name for path in out.iterdir()} == {"0.png", "1.png"}
+    assert {path.name for path in out.iterdir()} == {"00.png", "01.png"}
     refused(capsys, "translate", run / "ab.safetensors", data / "A", "-o", data / "A")
     said = refused(capsys, "translate", run / "no.safetensors", data / "A", "-o", out)
     assert f"there is no model {run}/no.safetensors" in said
     refused(capsys, "translate", run / "d_b.safetensors", data / "A", "-o", out)
     assert fingerprint(data) == before
-    (data / "A" / "0.png").touch()
+    (data / "A" / "00.png").touch()
     assert fingerprint(data) != before  # the control: it would have been seen
 
 
