@@ -11,7 +11,7 @@ import torch
 from noise import noise_pairs
 from torch import Tensor
 
-from viceversa import training
+from viceversa import steps, training
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import load_state
 from viceversa.config import merge, read_recipe
@@ -235,7 +235,7 @@ def test_out_of_memory_names_what_would_fit(
     def full(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(training, "update", full)
+    monkeypatch.setattr(steps, "update", full)
     with pytest.raises(UserError, match="memory is not enough") as caught:
         training.train(settings("pix2pix", data, tmp_path / "run", **more))
     assert advice in str(caught.value) and "16x16" in str(caught.value)
@@ -248,7 +248,7 @@ def test_an_error_that_no_setting_mends_is_shown_as_it_is(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(training, "update", broken)
+    monkeypatch.setattr(steps, "update", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         training.train(settings("pix2pix", data, tmp_path / "run"))
 

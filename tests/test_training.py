@@ -21,7 +21,7 @@ from viceversa.errors import UserError
 from viceversa.methods import Batch, Method, Turn
 from viceversa.report import Report
 from viceversa.runtime import Runtime
-from viceversa.training import make_optimizers, update
+from viceversa.update import make_optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
 TINY: dict[str, Sections] = {

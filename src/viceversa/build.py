@@ -12,6 +12,7 @@ from .data import DataConfig
 from .errors import UserError
 from .methods import METHODS, Method
 from .networks import DISCRIMINATORS, GENERATORS
+from .runtime.config import PrecisionName, SpeedConfig
 
 REGISTRIES: dict[str, Mapping[str, tuple[Any, Any]]] = {
     "method": METHODS,
@@ -50,8 +51,10 @@ class TrainConfig:
     """auto, or a torch device: cpu, cuda, cuda:1, mps, ..."""
     deterministic: bool = False
     """Two runs on one machine are equal to the bit; refuses what cannot be, and may be slower."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 computes in half precision and keeps the weights in full."""
+    precision: PrecisionName = "fp32"
+    """bf16 and fp16 compute in half precision and keep the weights in full; tf32 is for GPUs."""
+    rank_timeout: float = 600.0
+    """Of several processes: seconds after which one that does not answer is taken for dead."""
     log_every: int = 200
     """Images between two lines of the log."""
     sample_every: int = 2000
@@ -72,7 +75,8 @@ class TrainConfig:
     """Images in a sample grid, always the same ones."""
 
     def __post_init__(self) -> None:
-        counts = ("epochs", "batch_size", "accumulate", "log_every", "sample_every", "keep")
+        counts = ("epochs", "batch_size", "accumulate", "log_every", "sample_every", "keep",
+                  "rank_timeout")  # fmt: skip
         amounts = ("samples", "seed", "lr", "clip", "decay", "save_every", "save_epochs",
                    "save_minutes", "max_time")  # fmt: skip
         for name, value in plain(self).items():
@@ -96,6 +100,7 @@ class RunConfig:
     discriminator: Any
     data: DataConfig
     train: TrainConfig
+    speed: SpeedConfig
     sections: Sections
 
     def name(self, section: str) -> str:
@@ -117,7 +122,8 @@ def resolve(sections: Sections) -> RunConfig:
         full[section] = {"name": name, **plain(typed[section])}
     typed["data"] = fill(DataConfig, sections.get("data", {}), "data")
     typed["train"] = fill(TrainConfig, sections.get("train", {}), "train")
-    full |= {"data": plain(typed["data"]), "train": plain(typed["train"])}
+    typed["speed"] = fill(SpeedConfig, sections.get("speed", {}), "speed")
+    full |= {section: plain(typed[section]) for section in ("data", "train", "speed")}
     return RunConfig(**typed, sections=full)
 
 

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from . import __version__
 from .config import read_recipe, recipes
-from .environment import let_waiting_threads_sleep
+from .environment import keep_freed_memory, let_waiting_threads_sleep
 from .errors import Stopped, UserError
 from .options import check_settings, train_settings
 
@@ -215,6 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; a user's mistake is one sentence and exit code 2."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     let_waiting_threads_sleep()
+    if words[:1] in (["train"], ["demo"], ["plan"]):
+        keep_freed_memory()
     try:
         if words[:1] == ["train"] and len(words) > 1 and not words[1].startswith("-"):
             train(words[1], *words[2:])  # its options, and its --help, depend on the recipe

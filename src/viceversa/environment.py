@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 
 SPINS = "1000"
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # the numbers of mallopt's parameters (mallopt(3))
 
 
 def let_waiting_threads_sleep() -> None:
@@ -16,3 +19,16 @@ def let_waiting_threads_sleep() -> None:
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
+
+
+def keep_freed_memory() -> bool:
+    """Memory that was freed stays with the process, unless the user says else; whether it does.
+
+    By default every large tensor is given back to the system at once, and the next one is made of
+    fresh pages that the system clears first: a step of training frees and takes gigabytes. For
+    what trains; the most that is held at once is not more by it. GNU's C library alone.
+    """
+    if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    library = ctypes.CDLL(None)
+    return bool(library.mallopt(MMAP_MAX, 0) and library.mallopt(TRIM_THRESHOLD, -1))

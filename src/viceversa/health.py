@@ -24,18 +24,20 @@ class Watch:
     def __init__(self, device: torch.device):
         self.steps = 0
         self._device = device
+        self._now = torch.zeros((), dtype=torch.long, device=device)  # as `steps`, where it counts
         self._first: dict[str, Tensor] = {}
 
     def note(self, player: str, sound: Tensor) -> None:
         """Take in whether a player's step was sound (a bool on the device)."""
         if player not in self._first:
             self._first[player] = torch.full((), -1, device=self._device)
-        first = self._first[player]
-        self._first[player] = torch.where((first < 0) & ~sound, self.steps, first)
+        first = self._first[player]  # changed in place: a captured step writes there again
+        first.copy_(torch.where((first < 0) & ~sound, self._now, first))
 
     def step(self) -> None:
         """A whole step is over."""
         self.steps += 1
+        self._now += 1
 
     def fault(self) -> Fault | None:
         """The first fault there was; waits for the device."""

@@ -35,6 +35,7 @@ def train_settings(recipe: str, words: Sequence[str]) -> Any:
     typed = {
         "method": resolved.method, "generator": resolved.generator,
         "discriminator": resolved.discriminator, "data": resolved.data, "train": resolved.train,
+        "speed": resolved.speed,
     }  # fmt: skip
     parameters = [_data_folder()]
     for section in SECTIONS:

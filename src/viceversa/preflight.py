@@ -11,12 +11,29 @@ from .data.dataset import Pictures
 from .errors import UserError
 from .methods import Method
 from .networks import check_size
+from .runtime import Ranks
 
 
 def check_sizes(method: Method, pictures: Pictures, batch_size: int) -> None:
     """Look at a first image, and refuse what the networks could not train on."""
     # The last batch of an epoch may hold a single image.
     check_images(method, pictures.first(), 1 if len(pictures) % batch_size == 1 else batch_size)
+
+
+def check_ranks(ranks: Ranks, pictures: Pictures, batch_size: int) -> None:
+    """Raises UserError where there are more processes than images in a batch, or they see other
+    images."""
+    if ranks.count > batch_size:
+        raise UserError(
+            f"{ranks.count} processes share batches of {batch_size}: train.batch_size counts the "
+            f"images of all of them; make it at least {ranks.count}"
+        )
+    seen = ranks.every(pictures.fingerprint())
+    if other := next((index for index, one in enumerate(seen) if one != seen[0]), None):
+        raise UserError(
+            f"process {other} sees other images than the first one at {pictures.config.path}; each "
+            "machine needs the same data"
+        )
 
 
 def check_images(method: Method, images: tuple[Tensor, Tensor], batch: int) -> None:

@@ -31,6 +31,10 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def silent(text: str) -> None:
+    """What a process says that is not the first of several."""
+
+
 @contextmanager
 def counter(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for work that counts (done, total), beside the output; nothing without a terminal."""
@@ -47,12 +51,15 @@ class Report:
     """The console and the log of one run. Losses stay on the device until a line is due."""
 
     def __init__(
-        self, folder: Path, total: int, done: int, every: int, state: dict[str, Any] | None = None
-    ):
+        self, folder: Path, total: int, done: int, every: int, state: dict[str, Any] | None = None,
+        speaks: bool = True,
+    ):  # fmt: skip
         """`total` and `done` count images; `every` images a line is written.
 
-        `state`: what `state` gave when the run that goes on was saved.
+        `state`: what `state` gave when the run that goes on was saved. One that does not speak
+        counts alone: of several processes the first one speaks for all.
         """
+        self.speaks = speaks
         self.folder, self.every, self.total, self.done = folder, every, total, done
         state = state or {"sums": {}, "counts": {}}
         self._sums: dict[str, Tensor] = dict(state["sums"])
@@ -60,9 +67,10 @@ class Report:
         self._since, self._from = time.perf_counter(), done
         self._began, self._first = self._since, done
         self._log = folder / "log.jsonl"
-        self._forget_after(done)
         self._bar: Progress | None = None
-        if sys.stdout.isatty():
+        if speaks:
+            self._forget_after(done)
+        if speaks and sys.stdout.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(),
                 TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn(),
@@ -79,8 +87,10 @@ class Report:
             self._counts[name] = self._counts.get(name, 0) + 1
         due = self.due(images)
         self.done += images
-        if due:
+        if due and self.speaks:
             self._line(epoch, lr)
+        if due:
+            self._sums, self._counts = {}, {}
 
     def due(self, images: int) -> bool:
         """Whether a line is due after so many more images."""
@@ -128,7 +138,6 @@ class Report:
             left = (self.total - self.done) / max(overall, 1e-9)
             say(f"{self.done}/{self.total} images  epoch {epoch}  {speed:.1f} images/s  "
                 f"{_duration(left)} left  {losses}")  # fmt: skip
-        self._sums, self._counts = {}, {}
         self._since, self._from = now, self.done
 
     def _forget_after(self, images: int) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .build import RunConfig, model_files, on_disk
 from .checkpoint import fit_weights, read_header, save_network
 from .config import SECTIONS, Sections, plain
@@ -13,12 +15,12 @@ from .data.dataset import Pictures
 from .errors import UserError
 from .images.domain import Domain
 from .methods import Method
-from .runtime import random_state, restore_random_state
+from .runtime import Runtime, random_state, restore_random_state
 from .update import Optimizers
 
 FIELDS = frozenset({
     "sections", "domains", "data", "epoch", "batch", "images", "method", "optimizers", "random",
-    "log",
+    "log", "runtime", "others",
 })  # fmt: skip
 State = dict[str, Any]
 Domains = dict[str, Domain]
@@ -35,10 +37,12 @@ class Place:
 
 def state_of(
     config: RunConfig, pictures: Pictures, method: Method, optimizers: Optimizers, place: Place,
-    log: State,
+    log: State, runtime: Runtime,
 ) -> State:  # fmt: skip
     """All that going on needs, and nothing that can be derived: the order of images, what is drawn
-    for each and the rate follow from the settings, the seed and the place."""
+    for each and the rate follow from the settings, the seed and the place. Of several processes the
+    first has it all; `others` is what differs in each of the rest."""
+    own = {} if runtime.ranks.first else _own(method)
     return {
         "sections": config.sections,
         "domains": {name: plain(domain) for name, domain in pictures.domains.items()},
@@ -47,25 +51,48 @@ def state_of(
         "method": method.state_dict(),
         "optimizers": {name: _moments(optimizer) for name, optimizer in optimizers.items()},
         "random": random_state(), "log": log,
+        "runtime": {"format": runtime.memory_format, "scaler": runtime.scaler_state()},
+        "others": runtime.ranks.at_first(own)[1:],
     }  # fmt: skip
 
 
-def restore(state: State, method: Method, optimizers: Optimizers) -> Place:
+def _own(method: Method) -> State:
+    """What a process that is not the first has for itself: its pools, and its random numbers."""
+    return {"buffers": dict(method.named_buffers()), "random": random_state()}
+
+
+def restore(state: State, method: Method, optimizers: Optimizers, runtime: Runtime) -> Place:
     """Put a method, its optimizers and the random numbers where they were; returns the place.
 
-    Raises UserError where the state is whole and yet not one of such a run.
+    Of several processes, one that was not there before begins with the pools of the first. Raises
+    UserError where the state is whole and yet not one of such a run.
     """
+    own, index = state, runtime.ranks.index
     try:
-        method.load_state_dict(state["method"])
+        if known := 0 < index <= len(state["others"]):
+            own = state["others"][index - 1]
+        method.load_state_dict(state["method"] | (own["buffers"] if known else {}))
         for name, optimizer in optimizers.items():
             moments = {int(number): kept for number, kept in state["optimizers"][name].items()}
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        restore_random_state(state["random"])
+            _lay_out_alike(optimizer)
+        restore_random_state(own["random"])
+        if not known:
+            runtime.ranks.vary_randomness()
+        runtime.restore_scaler(state["runtime"]["scaler"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"the checkpoint is not one of such a run: {reason}") from None
     return Place(state["epoch"], state["batch"], state["images"])
+
+
+def _lay_out_alike(optimizer: Any) -> None:
+    """Adam's averages in the memory format of their weights, as one kernel wants them."""
+    for weight, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                kept[name] = torch.empty_like(weight).copy_(value)
 
 
 def _moments(optimizer: Any) -> State:
@@ -78,10 +105,11 @@ def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: 
     folder = config.train.run or path.parent.parent
     if missing := sorted(FIELDS - state.keys()):
         raise UserError(f"{path} has no {', '.join(missing)}: it is not of this version")
-    tables = ("sections", "domains", "method", "optimizers", "random", "log")
+    tables = ("sections", "domains", "method", "optimizers", "random", "log", "runtime")
     counts = ("epoch", "batch", "images")
     if not (
         all(isinstance(state[name], dict) for name in tables)
+        and isinstance(state["others"], list)
         and all(type(state[name]) is int and state[name] >= 0 for name in counts)
         and all(isinstance(state["sections"].get(name), dict) for name in SECTIONS)
     ):
@@ -137,6 +165,24 @@ def changes(before: Sections, now: Sections) -> list[str]:
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
+
+
+def going_on(
+    before: Sections, config: RunConfig, place: Place, file: str, rate: float
+) -> list[str]:
+    """What a run says that goes on from a `file`: where it stands, and what is not as before."""
+    told = [
+        f"going on from {file}: epoch {place.epoch}, batch {place.batch + 1}, {place.images} "
+        "images seen"
+    ]
+    told += [f"changed since then: {change}" for change in changes(before, config.sections)]
+    planned = ("epochs", "schedule", "decay", "lr")
+    if any(before["train"][key] != config.sections["train"][key] for key in planned):
+        told.append(
+            f"the schedule is planned anew: epoch {place.epoch} of {config.train.epochs} has the "
+            f"rate {rate:.4g}"
+        )
+    return told
 
 
 def _flat(table: dict[str, Any], before: str = "") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,21 @@ from .errors import Stopped, UserError
 from .health import Watch
 from .methods import PAIRED, Batch
 from .mishaps import explained, not_finite
-from .preflight import check_disk, check_sizes
-from .report import Report, counter, say
-from .runtime import Runtime, asked_to_stop, seed_everything
+from .preflight import check_disk, check_ranks, check_sizes
+from .report import Report, counter, say, silent
+from .runtime import Runtime, asked_to_stop, join, seed_everything
 from .samples import sample_sheet
 from .saving import (
     Place,
-    changes,
+    going_on,
     refuse_other_run,
     restore,
     start_from,
     state_of,
     write_models,
 )
-from .update import make_optimizers, set_rates, step_players, update
+from .steps import Asked, Steps
+from .update import make_optimizers, set_rates
 
 
 class Run:
@@ -44,31 +46,42 @@ class Run:
         self.folder = Path(config.train.run or f"runs/{config.name('method')}")
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
         refuse_inside(self.folder, Path(config.data.path), "train.run")
+        self.ranks = ranks = join(config.train.rank_timeout)
         # A second run in the same folder is refused now, and not after it has looked at the data.
-        self.lock = claim(self.folder) if self.folder.is_dir() else None
+        self.lock = claim(self.folder) if ranks.first and self.folder.is_dir() else None
         seed_everything(config.train.seed)
         self.runtime = Runtime(
-            config.train.device, config.train.precision, config.train.deterministic
-        )
+            config.train.device, config.train.precision, config.train.deterministic, config.speed,
+            ranks,
+        )  # fmt: skip
+        self.say = say if ranks.first else silent
         paired = config.name("method") in PAIRED
-        with counter("checking the images") as progress:
+        with ranks.in_turn(), counter("checking the images") as progress:
             self.data = open_data(
-                config.data, paired, config.train.seed, self.folder, say, progress
+                config.data, paired, config.train.seed, self.folder, self.say, progress
             )
         self.pictures = self.data.train
-        self.loader = Loader(self.pictures, config.train.batch_size, self.runtime.device)
+        check_ranks(ranks, self.pictures, config.train.batch_size)
+        self.loader = Loader(
+            self.pictures, config.train.batch_size, self.runtime.device, ranks.share
+        )
         self.method = make_method(config)
-        check_sizes(self.method, self.pictures, config.train.batch_size)
-        if config.train.init and not self.checkpoints.files():
-            say(start_from(self.method, config, Path(config.train.init)))
-        self.runtime.place(self.method)
+        check_sizes(self.method, self.pictures, -(-config.train.batch_size // ranks.count))
+        if config.train.init and ranks.first and not self.checkpoints.files():
+            self.say(start_from(self.method, config, Path(config.train.init)))
+        self.networks = list(chain.from_iterable(self.method.players().values()))
+        self.runtime.place(self.method, self.networks)
+        ranks.vary_randomness()
         self.optimizers = make_optimizers(self.method, config.train, self.runtime)
         self.watch = Watch(self.runtime.device)
+        self.steps = Steps(
+            self.method, self.optimizers, self.runtime, config.train, self.watch, self.pictures,
+            self.say,
+        )  # fmt: skip
         self.place = Place()
         self.saved, self.saved_at = 0, time.monotonic()  # images, and when, at the last checkpoint
         self.ends_at = time.monotonic() + 60 * (config.train.max_time or float("inf"))
         self.stopping: list[int] = []  # signals that asked for an end
-        self.good = 0  # batches of the group at hand that were not left out
         self.recent: deque[tuple[int, int, int]] = deque()  # step, epoch, batch since last checked
 
     def go(self) -> None:
@@ -76,19 +89,29 @@ class Run:
 
         Raises Stopped, with everything saved, where a signal or `train.max_time` asked for an end.
         """
-        self.lock = self.lock or claim(self.folder)
+        if self.ranks.first:
+            self.lock = self.lock or claim(self.folder)
         try:
             self._go()
+        except RuntimeError as error:
+            raise self.ranks.explained(error) from None
         finally:
-            self.lock.release()
+            if self.lock is not None:
+                self.lock.release()
+        self.ranks.leave()
 
     def _go(self) -> None:
-        self.checkpoints.clean()
+        with self.ranks.in_turn():
+            if self.ranks.first:
+                self.checkpoints.clean()
         log = self._resume()
-        say(check_disk(self.method, self.folder, self.train.keep))
-        write_json(self.folder / "config.json", self.config.sections)
+        if self.ranks.first:
+            say(check_disk(self.method, self.folder, self.train.keep))
+            write_json(self.folder / "config.json", self.config.sections)
         total = len(self.pictures) * self.train.epochs
-        report = Report(self.folder, total, self.place.images, self.train.log_every, log)
+        report = Report(
+            self.folder, total, self.place.images, self.train.log_every, log, self.ranks.first
+        )
         try:
             if not self.place.images:
                 self._draw(report)
@@ -116,7 +139,7 @@ class Run:
                 if part == 0 and place.images > self.saved:
                     self._save(report)
                 raise
-            losses = self._update(batch, part, parts)
+            losses, asked = self._step(batch, part, parts)
             seen = min(train.batch_size, len(self.pictures) - place.batch * train.batch_size)
             if report.due(seen):
                 self._refuse_non_finite(report, losses)
@@ -129,31 +152,27 @@ class Run:
             if place.batch == count:
                 place.epoch, place.batch = place.epoch + 1, 0
             if part == parts - 1 and place.epoch <= train.epochs:
-                self._save_or_stop(report)
+                self._save_or_stop(report, asked)
             if place.batch == 0:
                 return
 
-    def _update(self, batch: Batch | None, part: int, parts: int) -> dict[str, Tensor]:
-        """A step, or the share of one that a batch has; None stands for a batch left out."""
-        train = self.train
-        if part == 0:
-            self.good = 0
-        if batch is None:
-            if part == parts - 1 and self.good:
-                step_players(self.method, self.optimizers, self.runtime, train.clip, self.watch)
-            return {}
-        self.good += 1
-        first, last = self.good == 1, part == parts - 1
-        self.recent.append((self.watch.steps, self.place.epoch, self.place.batch))
+    def _step(self, batch: Batch | None, part: int, parts: int) -> tuple[dict[str, Tensor], Asked]:
+        """The losses of a step on a batch, and what to do after it."""
+        place, steps = self.place, self.steps
+        self.recent.append((self.watch.steps, place.epoch, place.batch))
         try:
-            losses = update(
-                self.method, batch, self.optimizers, self.runtime, train.clip, first, last,
-                1 / parts, self.watch,
-            )  # fmt: skip
+            losses, asked = steps.take(batch, part, parts, self._wishes())
         except (RuntimeError, MemoryError, ValueError) as error:
-            raise explained(error, batch, self.method, train, self.runtime, self._files()) from None
-        self.watch.step()
-        return losses
+            shown = batch or steps.stand_in()
+            raise explained(
+                error, shown, self.method, self.train, self.runtime, self._files()
+            ) from None
+        if losses is None:
+            self.recent.pop()
+        return losses or {}, asked
+
+    def _wishes(self) -> Asked:
+        return self.steps.wishes(self.stopping, self.ends_at, self.saved_at)
 
     def _refuse_non_finite(self, report: Report, losses: dict[str, Tensor]) -> None:
         """Stop where a step since the last line was not finite: it left no trace in any weight."""
@@ -174,21 +193,23 @@ class Run:
         pairs = [" and ".join(self.pictures.names(epoch, position)) for position in places]
         return f"epoch {epoch}, batch {batch + 1}: {'; '.join(pairs[:4])}"
 
-    def _save_or_stop(self, report: Report) -> None:
+    def _save_or_stop(self, report: Report, asked: Asked) -> None:
         """Save where it is due; end where a signal or the time asked for it."""
         train, place = self.train, self.place
-        late = time.monotonic() >= self.ends_at
-        minutes = (time.monotonic() - self.saved_at) / 60
+        alone = self.ranks.count == 1  # then what has come up since the step began counts already
+        asked = self._wishes() if alone else asked
         due = (
             _crossed(self.saved, place.images, train.save_every)
-            or (train.save_minutes and minutes >= train.save_minutes)
+            or asked.save
             or (train.save_epochs and not place.batch and not (place.epoch - 1) % train.save_epochs)
         )
-        if due or late or self.stopping:
-            self._save(report, last=bool(late or self.stopping))
-        if self.stopping:
-            raise Stopped("interrupted", 128 + self.stopping[0])
-        if late:
+        ending = bool(asked.late or asked.stop)
+        if due or ending:
+            self._save(report, last=ending)
+            asked = self._wishes() if alone else asked
+        if asked.stop:
+            raise Stopped("interrupted", 128 + asked.stop)
+        if asked.late:
             raise Stopped(f"train.max_time, {train.max_time:g} minutes, is over", 75)
 
     def _save(self, report: Report, last: bool = False) -> None:
@@ -199,13 +220,14 @@ class Run:
         self._refuse_non_finite(report, {})
         place = self.place
         self.saved, self.saved_at = place.images, time.monotonic()
+        state = state_of(
+            self.config, self.pictures, self.method, self.optimizers, place, report.state(),
+            self.runtime,
+        )  # fmt: skip
+        if not self.ranks.first:
+            return
         try:
-            self.checkpoints.save(
-                state_of(
-                    self.config, self.pictures, self.method, self.optimizers, place, report.state()
-                ),
-                place.images,
-            )
+            self.checkpoints.save(state, place.images)
             write_models(self.folder, self.config, self.pictures.domains, self.method, place.images)
         except UserError as error:
             if last or self.train.on_full == "stop":
@@ -214,32 +236,34 @@ class Run:
 
     def _resume(self) -> dict[str, Any] | None:
         """Go on from the newest checkpoint that is whole; returns the log's state in it."""
-        found = self.checkpoints.latest(say)
+        # The others are given what the first one reads: they may be on other machines.
+        found = self.ranks.as_first(self._found() if self.ranks.first else None)
+        twice = self.config.sections["method"].get("gan_loss") == "wgan-gp"
         if found is None:
+            self.steps.settle(None, twice)
             return None
-        state, path = found
+        state, path, when = found
         refuse_other_run(state, self.config, self.pictures, path)
-        self.place = restore(state, self.method, self.optimizers)
+        self.steps.settle(state["runtime"].get("format"), twice)
+        self.place = restore(state, self.method, self.optimizers, self.runtime)
         self.saved = self.place.images
         if state["data"] != self.pictures.fingerprint() and self.place.batch:
-            say(f"the images are others than before: epoch {self.place.epoch} begins anew")
+            self.say(f"the images are others than before: epoch {self.place.epoch} begins anew")
             self.place.batch = 0
-        place, before = self.place, state["sections"]
-        say(
-            f"going on from {path}, written {age(path)}: epoch {place.epoch}, batch "
-            f"{place.batch + 1}, {place.images} images seen"
-        )
-        for change in changes(before, self.config.sections):
-            say(f"changed since then: {change}")
-        planned = ("epochs", "schedule", "decay", "lr")
-        if any(before["train"][key] != self.config.sections["train"][key] for key in planned):
-            rate = set_rates(self.optimizers, self.train, place.epoch)
-            say(f"the schedule is planned anew: epoch {place.epoch} of {self.train.epochs} has the "
-                f"rate {rate:.4g}")  # fmt: skip
+        rate = set_rates(self.optimizers, self.train, self.place.epoch)
+        for line in going_on(state["sections"], self.config, self.place, f"{path}, {when}", rate):
+            self.say(line)
         log: dict[str, Any] = state["log"]
         return log
 
+    def _found(self) -> tuple[dict[str, Any], Path, str] | None:
+        """The newest checkpoint that is whole, where it lies, and how old it is."""
+        found = self.checkpoints.latest(say)
+        return None if found is None else (*found, f"written {age(found[1])}")
+
     def _draw(self, report: Report) -> None:
+        if not self.ranks.first:
+            return
         sheet = sample_sheet(self.method, self.data.shown, self.train.samples, self.runtime.device)
         try:
             if sheet is not None:

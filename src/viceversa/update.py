@@ -27,36 +27,42 @@ def update(
     last: bool = True,
     share: float = 1.0,
     watch: Watch | None = None,
+    weight: float = 1.0,
 ) -> dict[str, Tensor]:
     """One step of any method on one batch; the losses come back detached, still on the device.
 
     At each turn the method takes, its losses are minimised over that player's weights alone. Of
     several micro-batches, gradients add up from the `first`, each with its `share`, and players
-    step at the `last` (earlier ones see the other player as it was). A player whose gradient is not
-    finite keeps its weights and its averages; `watch` remembers it.
+    step at the `last` (earlier ones see the other player as it was). Of a batch that several
+    processes share, `weight` is this one's part. A player whose gradient is not finite keeps its
+    weights and its averages; `watch` remembers it.
     """
     seen: dict[str, Tensor] = {}
-    turns = method.step(batch)
+    turns = method.step(runtime.laid_out(batch))
     players = method.players()
     while True:
         with runtime.autocast():
             turn = next(turns, None)
         if turn is None:
-            return seen
+            break
         player, losses = turn
-        seen |= {name: loss.detach() for name, loss in losses.items()}
+        seen |= {name: loss.detach() * weight for name, loss in losses.items()}
         if player is None:
             continue
         weights = list(chain.from_iterable(network.parameters() for network in players[player]))
         if first:
             optimizers[player].zero_grad(set_to_none=True)
-        total = torch.stack(list(losses.values())).sum() * share
+        total = torch.stack(list(losses.values())).sum() * (share * weight)
         # 1 where the loss is finite; else not a number, and so is then every gradient, even that of
         # an absolute difference, which would be 0 and hide it.
         seed = total.detach() * 0 + 1
-        total.backward(seed, inputs=weights)  # type: ignore[no-untyped-call]
+        runtime.scaled(total).backward(seed, inputs=weights)  # type: ignore[no-untyped-call]
         if last:
             _step(player, weights, optimizers[player], runtime, clip, watch)
+    if last:
+        runtime.end_step()
+    runtime.ranks.add(list(seen.values()))
+    return seen
 
 
 def step_players(
@@ -67,6 +73,7 @@ def step_players(
     for player, networks in method.players().items():
         weights = list(chain.from_iterable(network.parameters() for network in networks))
         _step(player, weights, optimizers[player], runtime, clip, watch)
+    runtime.end_step()
 
 
 def _step(
@@ -74,13 +81,14 @@ def _step(
     clip: float, watch: Watch | None,
 ) -> None:  # fmt: skip
     """One player's step, unless its gradient is not finite."""
+    runtime.gather(optimizer)
     norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
     if clip:
         nn.utils.clip_grads_with_norm_(weights, clip, norm)
     sound = norm.isfinite()
     runtime.step(optimizer, sound)
     if watch is not None:
-        watch.note(player, sound)
+        watch.note(player, sound | runtime.overflowed())
 
 
 def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:
@@ -105,5 +113,9 @@ def set_rates(optimizers: Optimizers, config: TrainConfig, epoch: int) -> float:
     factor = SCHEDULES[config.schedule](epoch, config.epochs, decay_epochs)
     for player, optimizer in optimizers.items():
         for group in optimizer.param_groups:
-            group["lr"] = config.player_lr.get(player, config.lr) * factor
+            rate = config.player_lr.get(player, config.lr) * factor
+            if isinstance(group["lr"], Tensor):  # on a GPU, where a captured step reads it
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
     return config.lr * factor

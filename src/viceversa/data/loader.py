@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from .dataset import Pictures, Place
 
 Batch = tuple[Tensor, Tensor]
+Share = Callable[[list[Place]], Sequence[Place]]
 AHEAD = 4  # batches whose files are decoded before they are asked for
 
 
@@ -33,22 +34,26 @@ class Loader:
 
     Threads decode what is not kept yet, some batches ahead (decoding does not hold Python's lock).
     What is left, cropping and scaling, takes a twentieth of that, and is done by whoever asks for
-    the batch. A batch is good until the next but one is asked for: its memory is used again.
+    the batch. A batch is good until the next but one is asked for: its memory is used again. Of
+    several processes each takes its `share` of every batch.
     """
 
-    def __init__(self, pictures: Pictures, size: int, device: torch.device):
-        self.pictures, self.size, self.device = pictures, size, device
+    def __init__(
+        self, pictures: Pictures, size: int, device: torch.device, share: Share = list[Place]
+    ):
+        self.pictures, self.size, self.device, self.share = pictures, size, device, share
         self._rooms = [(Kept(), Kept()), (Kept(), Kept())]
         self._made = 0
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch | None]:
         """The batches of an epoch from the `start`-th on; the last one may be smaller.
 
-        None where every image of a batch is bad. Raises UserError where too many are, and where
-        images of a batch differ in size.
+        None where every image of a batch is bad, or the share of it is none. Raises UserError where
+        too many are, and where images of a batch differ in size.
         """
         places = [(epoch, position) for position in range(len(self.pictures))]
-        groups = [places[i : i + self.size] for i in range(0, len(places), self.size)][start:]
+        batches = [places[i : i + self.size] for i in range(0, len(places), self.size)]
+        groups = [self.share(batch) for batch in batches[start:]]
         workers = self.pictures.config.workers
         if not workers:
             yield from map(self._batch, groups)
@@ -65,6 +70,6 @@ class Loader:
             pool.shutdown(wait=False, cancel_futures=True)
             self.pictures.forget_ahead()
 
-    def _batch(self, places: list[Place]) -> Batch | None:
+    def _batch(self, places: Sequence[Place]) -> Batch | None:
         self._made += 1
         return self.pictures.batch(places, self.device, self._rooms[self._made % 2])

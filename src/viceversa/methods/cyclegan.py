@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..losses import GAN_LOSSES, GANLossName, History, gradient_penalty, l1
+from ..networks import together
 from .base import Batch, Losses, MakeDiscriminator, MakeGenerator, Method, Turn
 
 
@@ -67,16 +68,19 @@ class CycleGAN(Method):
         a, b = batch
         config = self.config
 
-        fake_b, fake_a = self.g_ab(a), self.g_ba(b)
+        # Asked for the identity loss, a generator is shown its target too, and leaves it alone.
+        shown_ab, shown_ba = ((a, b), (b, a)) if config.lambda_identity else ((a,), (b,))
+        fake_b, *same_b = together(self.g_ab, *shown_ab)
+        fake_a, *same_a = together(self.g_ba, *shown_ba)
         losses = {
             "g_gan_ab": config.lambda_gan * self.gan.fool(self.d_b(fake_b)),
             "g_gan_ba": config.lambda_gan * self.gan.fool(self.d_a(fake_a)),
             "g_cycle_a": config.lambda_cycle * l1(self.g_ba(fake_b), a),
             "g_cycle_b": config.lambda_cycle * l1(self.g_ab(fake_a), b),
         }
-        if config.lambda_identity:  # a generator given an image of its target leaves it alone
-            losses["g_identity_b"] = config.lambda_identity * l1(self.g_ab(b), b)
-            losses["g_identity_a"] = config.lambda_identity * l1(self.g_ba(a), a)
+        if config.lambda_identity:
+            losses["g_identity_b"] = config.lambda_identity * l1(same_b[0], b)
+            losses["g_identity_a"] = config.lambda_identity * l1(same_a[0], a)
         yield "generator", losses
 
         # The fakes are those made before the generators' step; the pool makes some of them older.
@@ -85,9 +89,10 @@ class CycleGAN(Method):
         yield "discriminator", d_a | d_b
 
     def d_losses(self, name: str, judge: nn.Module, real: Tensor, fake: Tensor) -> Losses:
+        real_scores, fake_scores = together(judge, real, fake)
         losses = {
-            f"{name}_real": self.config.d_weight * self.gan.real(judge(real)),
-            f"{name}_fake": self.config.d_weight * self.gan.fake(judge(fake)),
+            f"{name}_real": self.config.d_weight * self.gan.real(real_scores),
+            f"{name}_fake": self.config.d_weight * self.gan.fake(fake_scores),
         }
         if self.gan.penalised:
             penalty = gradient_penalty(judge, real, fake)

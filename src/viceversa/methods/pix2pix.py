@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..losses import GAN_LOSSES, GANLossName, gradient_penalty, l1
+from ..networks import together
 from .base import Batch, Losses, MakeDiscriminator, MakeGenerator, Method, Turn
 
 
@@ -71,9 +72,10 @@ class Pix2Pix(Method):
         yield "generator", losses
 
     def d_losses(self, real: Tensor, fake: Tensor) -> Losses:
+        real_scores, fake_scores = together(self.d_b, real, fake)
         losses = {
-            "d_real": self.config.d_weight * self.gan.real(self.d_b(real)),
-            "d_fake": self.config.d_weight * self.gan.fake(self.d_b(fake)),
+            "d_real": self.config.d_weight * self.gan.real(real_scores),
+            "d_fake": self.config.d_weight * self.gan.fake(fake_scores),
         }
         if self.gan.penalised:
             penalty = gradient_penalty(self.d_b, real, fake)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .norms import BatchNorm, Statistics
 from .patchgan import PatchGAN, PixelGAN
 from .resnet import ResNet
+from .together import separately, together
 from .unet import GDLUNet, UNet
 
 # name -> (class, its Config); a class takes (config, channels in, channels out)
@@ -27,7 +28,7 @@ DISCRIMINATORS: dict[str, tuple[Any, Any]] = {
 
 __all__ = [
     "DISCRIMINATORS", "GENERATORS", "GDLUNet", "PatchGAN", "PixelGAN", "ResNet", "UNet",
-    "at_any_size", "check_size", "parameters", "use_policy",
+    "at_any_size", "check_size", "parameters", "separately", "together", "use_policy",
 ]  # fmt: skip
 
 

@@ -7,6 +7,8 @@ group, h, w). Only batch norm makes an image feel its neighbours in the batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -36,6 +38,9 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
         self.eps, self.momentum = eps, momentum
         self.at_use: Statistics = "image"
+        self.gathers = True  # whether a forward pass in training counts for the averages
+        # As F.batch_norm; another one takes its place where a batch is spread over processes.
+        self.normalise: Callable[..., Tensor] = F.batch_norm
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training or self.at_use == "running":
@@ -44,10 +49,10 @@ class BatchNorm(nn.Module):
             mean, var = self.running_mean, self.running_var
             if self.training:
                 mean, var = mean.clone(), var.clone()
-            out = F.batch_norm(
+            out = self.normalise(
                 x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps
             )
-            if self.training:
+            if self.training and self.gathers:
                 self._gather(mean, var)
             return out
         return _instance_norm(x, self.eps, self.weight, self.bias)
@@ -58,6 +63,20 @@ class BatchNorm(nn.Module):
         finite = mean.isfinite() & var.isfinite()
         self.running_mean.copy_(torch.where(finite, mean, self.running_mean))
         self.running_var.copy_(torch.where(finite, var, self.running_var))
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Within, batch norm gathers no averages: for a pass through what was passed before."""
+    layers = [layer for layer in network.modules() if isinstance(layer, BatchNorm)]
+    before = [layer.gathers for layer in layers]
+    for layer in layers:
+        layer.gathers = False
+    try:
+        yield
+    finally:
+        for layer, gathers in zip(layers, before, strict=True):
+            layer.gathers = gathers
 
 
 class InstanceNorm(nn.Module):

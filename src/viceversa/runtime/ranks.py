@@ -1,0 +1,196 @@
+"""Several processes that train one method, on one machine or more (torch.distributed).
+
+`train.batch_size` counts the images of all of them: each takes its share of every batch, gradients
+are added up before a player steps, and the first process alone writes files. So 1, 2 or 4
+processes see the same images in the same order and, but for what is random in the networks, make
+the same steps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules._functions import SyncBatchNorm
+
+from ..errors import UserError
+from ..networks.norms import BatchNorm
+
+T = TypeVar("T")
+GONE = (
+    "connection closed", "connection reset", "broken pipe", "timed out", "timeout", "not connected",
+    "connection refused", "no route to host", "remote process", "nccl", "gloo",
+)  # fmt: skip
+
+
+class Ranks:
+    """This process among those that train together; `index` 0 writes files and speaks."""
+
+    def __init__(self, index: int = 0, count: int = 1, local: int = 0, patient: Any = None):
+        self.index, self.count, self._local = index, count, local
+        self._patient = patient  # a group whose members wait for each other as long as it takes
+        self._parent = os.getppid()
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.index == 0
+
+    def device(self, name: str) -> str:
+        """The device of this process: each has a GPU of its own."""
+        if self.count > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+            return f"cuda:{self._local}"
+        return name
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """The part of a batch that this process takes: one after another, as even as can be."""
+        length = len(items)
+        return items[length * self.index // self.count : length * (self.index + 1) // self.count]
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Put into each tensor the sum of its values in all processes; all hold the same then."""
+        if self.count == 1 or not tensors:
+            return
+        for dtype in {tensor.dtype for tensor in tensors}:
+            some = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.reshape(-1) for tensor in some])
+            dist.all_reduce(flat)
+            parts = torch.split(flat, [tensor.numel() for tensor in some])
+            torch._foreach_copy_(
+                some, [part.view_as(one) for part, one in zip(parts, some, strict=True)]
+            )
+
+    def sums(self, numbers: list[int]) -> list[int]:
+        """Each number summed over all processes, on the host."""
+        if self.count == 1:
+            return numbers
+        values = torch.tensor(numbers)
+        dist.all_reduce(values)
+        return [int(value) for value in values]
+
+    def as_first(self, value: T) -> T:
+        """What the first process has."""
+        if self.count == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    def every(self, value: T) -> list[T]:
+        """What each process has, in order; known to all."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+    def at_first(self, value: T) -> list[T]:
+        """What each process has, in order, in the first one; elsewhere this process's alone."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.count if self.first else None
+        dist.gather_object(value, values)
+        return [value] if values is None else values
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """The first process goes through the block, then all others at once.
+
+        They wait as long as it takes: to look through a large data set is no hang.
+        """
+        if self.count > 1 and not self.first:
+            dist.barrier(self._patient)
+        yield
+        if self.count > 1 and self.first:
+            dist.barrier(self._patient)
+
+    def share_weights(self, method: nn.Module) -> None:
+        """Every process takes the weights and statistics of the first."""
+        if self.count == 1:
+            return
+        with torch.no_grad():
+            for tensor in [*method.parameters(), *method.buffers()]:
+                if tensor.numel():
+                    dist.broadcast(tensor, 0)
+
+    def synchronise_norms(self, method: nn.Module, device: torch.device) -> None:
+        """Batch norm takes its statistics over all processes. Raises UserError where it can't."""
+        layers = [layer for layer in method.modules() if isinstance(layer, BatchNorm)]
+        if self.count == 1 or not layers:
+            return
+        if device.type != "cuda":
+            raise UserError(
+                f"batch norm cannot be spread over {self.count} processes on {device}: torch takes "
+                "its statistics over all of them on CUDA alone; choose generator.norm and "
+                "discriminator.norm instance, group or layer"
+            )
+        for layer in layers:
+            layer.normalise = _over_all
+
+    def vary_randomness(self) -> None:
+        """Let dropout and pools of each process draw numbers of their own."""
+        if self.index:
+            torch.manual_seed(torch.initial_seed() + 1_000_003 * self.index)
+
+    def orphaned(self) -> bool:
+        """Whether whoever started this process, torchrun say, has gone."""
+        return self.count > 1 and os.getppid() != self._parent
+
+    def explained(self, error: Exception) -> Exception:
+        """An error of another process as a sentence; else as it is."""
+        text = " ".join(str(error).split())
+        if self.count == 1 or isinstance(error, UserError):
+            return error
+        if not any(word in text.lower() for word in GONE):
+            return error
+        return UserError(
+            f"process {self.index} of {self.count} lost another one, which ended or hangs "
+            f"({text[:120]}); the same command goes on from the last checkpoint"
+        )
+
+    def leave(self) -> None:
+        """Part from the others, all work being done."""
+        if self.count > 1:
+            dist.destroy_process_group()
+
+
+def join(seconds: float) -> Ranks:
+    """The processes that torchrun, or whoever sets RANK and WORLD_SIZE, has started with this one.
+
+    A process that is `seconds` late is taken for dead. Raises UserError where they don't meet.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
+        return Ranks()
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    try:
+        if not dist.is_initialized():
+            dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
+        patient = dist.new_group(backend="gloo", timeout=timedelta(days=7))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"the processes that train together don't find each other: {reason}"
+        ) from None
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    return Ranks(dist.get_rank(), dist.get_world_size(), local, patient)
+
+
+def _over_all(
+    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, training: bool,
+    momentum: float, eps: float,
+) -> Tensor:  # fmt: skip
+    """F.batch_norm whose statistics in training are those of all processes' batches."""
+    if not training or x.device.type != "cuda":
+        return F.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
+    out: Tensor = SyncBatchNorm.apply(  # type: ignore[no-untyped-call]
+        x.contiguous(), weight, bias, mean, var, eps, momentum, dist.group.WORLD,
+        dist.get_world_size(),
+    )  # fmt: skip
+    return out

@@ -1,0 +1,119 @@
+"""From batches to steps: whole ones, parts of one, shares of those that several processes make."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from .build import TrainConfig
+from .data.dataset import Pictures
+from .health import Watch
+from .methods import Batch, Method
+from .runtime import Runtime
+from .update import Optimizers, step_players, update
+
+
+class Asked(NamedTuple):
+    """What any of the processes asks for once a step is over; 0 is nothing."""
+
+    stop: int = 0
+    """The number of a signal."""
+    late: int = 0
+    """The time is over."""
+    save: int = 0
+    """A checkpoint is due by the clock."""
+
+
+class Steps:
+    """Takes batch after batch, and lets the players step when a group of them is complete."""
+
+    def __init__(
+        self, method: Method, optimizers: Optimizers, runtime: Runtime, train: TrainConfig,
+        watch: Watch, pictures: Pictures, note: Callable[[str], None],
+    ):  # fmt: skip
+        self.method, self.optimizers, self.runtime, self.train = method, optimizers, runtime, train
+        self.watch, self.pictures, self.note = watch, pictures, note
+        self.whole = runtime.graphed(self.part, note)
+        self.good = 0  # batches of the group at hand that were not left out
+
+    def settle(self, before: str | None, twice: bool) -> None:
+        """How images lie in memory: as `before` in a run that goes on, else as it is measured; and
+        compile, but for what a gradient penalty differentiates `twice`."""
+        each = -(-self.train.batch_size // self.runtime.ranks.count)
+        network = next(iter(self.method.translators().values()))
+        chosen = self.runtime.settle_format(
+            self.method, network, lambda: self.stand_in()[0].repeat(each, 1, 1, 1), before
+        )
+        if chosen != "contiguous":
+            self.note(f"images lie in memory as {chosen}")
+        judges = [judge for judge, _ in self.method.judges().values()]
+        networks = list(chain.from_iterable(self.method.players().values()))
+        self.runtime.compile(networks, judges if twice else [])
+
+    def take(
+        self, batch: Batch | None, part: int, parts: int, wishes: Asked
+    ) -> tuple[dict[str, Tensor] | None, Asked]:
+        """A step, or the share of one that a batch has; None stands for a batch left out.
+
+        Returns its losses, None where no process has an image, and what they together ask for.
+        """
+        if part == 0:
+            self.good = 0
+        own, last = len(batch[0]) if batch else 0, part == parts - 1
+        images, *asked = self.runtime.ranks.sums([own, *wishes])
+        if not images:
+            if last and self.good:
+                step_players(
+                    self.method, self.optimizers, self.runtime, self.train.clip, self.watch
+                )
+            return None, Asked(*asked)
+        self.good += 1
+        group = {"first": self.good == 1, "last": last, "share": 1 / parts}
+        if batch is None:
+            with self._no_trace():
+                losses = self.part(self.stand_in(), weight=0.0, **group)
+        elif parts == 1 and own == images:
+            losses = self.whole(batch)
+        else:
+            losses = self.part(batch, weight=own / images, **group)
+        self.watch.step()
+        return losses, Asked(*asked)
+
+    def part(self, batch: Batch, **group: Any) -> dict[str, Tensor]:
+        """A step, or what the images of this process have of one."""
+        return update(
+            self.method, batch, self.optimizers, self.runtime, self.train.clip, watch=self.watch,
+            **group,
+        )  # fmt: skip
+
+    def stand_in(self) -> Batch:
+        """The first good image, for a process that has none of a batch: it goes through the same
+        turns as the others, and counts for nothing."""
+        source, target = (image[None].to(self.runtime.device) for image in self.pictures.first())
+        return source, target
+
+    @contextmanager
+    def _no_trace(self) -> Iterator[None]:
+        """What passes within leaves pools and statistics as they were."""
+        before = {name: buffer.clone() for name, buffer in self.method.named_buffers()}
+        yield
+        for name, buffer in self.method.named_buffers():
+            if buffer.shape == before[name].shape:
+                buffer.copy_(before[name])
+
+    def wishes(self, stopping: list[int], ends_at: float, saved_at: float) -> Asked:
+        """What this process would like to happen after the step, by its signals and its clock."""
+        every = self.train.save_minutes
+        # Whoever started several processes and is gone can't end them any more.
+        left = signal.SIGTERM if self.runtime.ranks.orphaned() else 0
+        return Asked(
+            stop=int(stopping[0] if stopping else left),
+            late=int(time.monotonic() >= ends_at),
+            save=int(bool(every and (time.monotonic() - saved_at) / 60 >= every)),
+        )
