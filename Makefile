@@ -29,6 +29,8 @@ test: check
 soak: $(VENV)/ready
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/facades.py ../shared/data/facades
+	$(BIN)/python benchmarks/precision.py ../shared/data/facades
+	$(BIN)/python benchmarks/train_speed.py
 	$(BIN)/python benchmarks/check.py
 	$(BIN)/python benchmarks/loading.py ../shared/data/facades
 	$(BIN)/python benchmarks/loading.py ../shared/data/facades --side 512

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from viceversa.build import make_method, resolve
+from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import write_json
 from viceversa.config import merge, read_recipe
 from viceversa.data import find
@@ -32,9 +32,10 @@ from viceversa.runtime import Runtime, seed_everything
 from viceversa.translate import Translator
 
 
-def val_l1(translator: Translator, data: Path, count: int) -> float:
+def val_l1(translator: Translator, data: Path, count: int, size: int = 256) -> float:
     """Mean absolute error, pixels in [-1, 1], labels -> photo, on the first of the val split."""
-    config = resolve(merge(read_recipe("facades"), {"data": {"preprocess": "resize"}})).data
+    resized = {"data": {"preprocess": "resize", "crop_size": size}}
+    config = resolve(merge(read_recipe("facades"), resized)).data
     found = find(data, "val", paired=True)
     assert found is not None
     pictures = Pictures(found, config, (Domain(), Domain()), paired=True, seed=0, training=False)
@@ -47,10 +48,9 @@ def val_l1(translator: Translator, data: Path, count: int) -> float:
     return float(torch.stack(errors).mean())
 
 
-def untrained() -> Translator:
+def untrained(config: RunConfig) -> Translator:
     """A translator with the weights that training begins with."""
-    seed_everything(0)
-    config = resolve(merge(read_recipe("pix2pix-paper"), {"data": {"direction": "ba"}}))
+    seed_everything(config.train.seed)
     network = make_method(config).translators()["ab"]
     return Translator(network, Domain(), Domain(), Runtime("cpu"))
 
@@ -69,7 +69,8 @@ def main() -> None:
             "--train.epochs", str(options.epochs), "--train.save_every", "100",
             "--train.log_every", "50", "--train.sample_every", "400",
         ]  # fmt: skip
-        errors = {"before training": val_l1(untrained(), options.data, options.images)}
+        config = resolve(merge(read_recipe("pix2pix-paper"), {"data": {"direction": "ba"}}))
+        errors = {"before training": val_l1(untrained(config), options.data, options.images)}
         began = time.perf_counter()
         first = subprocess.Popen(command)
         log = run / "log.jsonl"

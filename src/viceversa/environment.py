@@ -21,6 +21,11 @@ def let_waiting_threads_sleep() -> None:
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
+def process() -> int:
+    """The number of this process among those that torchrun started together; else 0."""
+    return int(os.environ.get("RANK", "0")) if "WORLD_SIZE" in os.environ else 0
+
+
 def keep_freed_memory() -> bool:
     """Memory that was freed stays with the process, unless the user says else; whether it does.
 

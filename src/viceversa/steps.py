@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from .build import TrainConfig
-from .data.dataset import Pictures
 from .health import Watch
 from .methods import Batch, Method
 from .runtime import Runtime
@@ -35,10 +34,11 @@ class Steps:
 
     def __init__(
         self, method: Method, optimizers: Optimizers, runtime: Runtime, train: TrainConfig,
-        watch: Watch, pictures: Pictures, note: Callable[[str], None],
+        watch: Watch, first: Callable[[], tuple[Tensor, Tensor]], note: Callable[[str], None],
     ):  # fmt: skip
+        """`first` gives the first good (source, target), as they are in a batch."""
         self.method, self.optimizers, self.runtime, self.train = method, optimizers, runtime, train
-        self.watch, self.pictures, self.note = watch, pictures, note
+        self.watch, self.first, self.note = watch, first, note
         self.whole = runtime.graphed(self.part, note)
         self.good = 0  # batches of the group at hand that were not left out
 
@@ -95,7 +95,7 @@ class Steps:
     def stand_in(self) -> Batch:
         """The first good image, for a process that has none of a batch: it goes through the same
         turns as the others, and counts for nothing."""
-        source, target = (image[None].to(self.runtime.device) for image in self.pictures.first())
+        source, target = (image[None].to(self.runtime.device) for image in self.first())
         return source, target
 
     @contextmanager

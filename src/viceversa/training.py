@@ -75,8 +75,8 @@ class Run:
         self.optimizers = make_optimizers(self.method, config.train, self.runtime)
         self.watch = Watch(self.runtime.device)
         self.steps = Steps(
-            self.method, self.optimizers, self.runtime, config.train, self.watch, self.pictures,
-            self.say,
+            self.method, self.optimizers, self.runtime, config.train, self.watch,
+            self.pictures.first, self.say,
         )  # fmt: skip
         self.place = Place()
         self.saved, self.saved_at = 0, time.monotonic()  # images, and when, at the last checkpoint

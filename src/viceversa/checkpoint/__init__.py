@@ -12,9 +12,18 @@ from .models import (
     save_network,
     write_json,
 )
-from .state import Checkpoints, age, claim, load_state, save_state
+from .state import (
+    Checkpoints,
+    age,
+    claim,
+    load_state,
+    put_together,
+    save_state,
+    taken_apart,
+)
 
 __all__ = [
     "Checkpoints", "age", "claim", "fit_weights", "free_space", "load_network", "load_state",
-    "read_header", "read_weights", "save_network", "save_state", "write_aside", "write_json",
+    "put_together", "read_header", "read_weights", "save_network", "save_state", "taken_apart",
+    "write_aside", "write_json",
 ]  # fmt: skip

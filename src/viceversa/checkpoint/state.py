@@ -69,8 +69,8 @@ class Checkpoints:
 
 def save_state(path: Path, state: State) -> None:
     """Write nested tables and lists of tensors and plain values. Keys are text."""
-    tensors: dict[str, Tensor] = {}
-    container.save(path, tensors, {"kind": "state", "state": _apart(state, "", tensors)})
+    plain, tensors = taken_apart(state)
+    container.save(path, tensors, {"kind": "state", "state": plain})
 
 
 def load_state(path: Path) -> State:
@@ -79,10 +79,16 @@ def load_state(path: Path) -> State:
     if header.get("kind") != "state" or not isinstance(header.get("state"), dict):
         raise UserError(f"{path} is not a checkpoint of viceversa")
     try:
-        state: State = _together(header["state"], tensors)
+        state: State = put_together(header["state"], tensors)
     except KeyError as error:
         raise UserError(f"{path} is damaged: it has no tensor {error}") from None
     return state
+
+
+def taken_apart(state: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Nested tables and lists as plain values, and the tensors that were in them by name."""
+    tensors: dict[str, Tensor] = {}
+    return _apart(state, "", tensors), tensors
 
 
 def _apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -98,13 +104,14 @@ def _apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     return value
 
 
-def _together(value: Any, tensors: dict[str, Tensor]) -> Any:
+def put_together(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `taken_apart` was given. Raises KeyError for a tensor that is not there."""
     if isinstance(value, str) and value.startswith(TENSOR):
         return tensors[value.removeprefix(TENSOR)]
     if isinstance(value, dict):
-        return {key: _together(inner, tensors) for key, inner in value.items()}
+        return {key: put_together(inner, tensors) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_together(inner, tensors) for inner in value]
+        return [put_together(inner, tensors) for inner in value]
     return value
 
 

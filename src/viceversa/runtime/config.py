@@ -27,3 +27,10 @@ class SpeedConfig:
     """A whole step as one CUDA graph, where there is CUDA."""
     recompute: Literal["nothing", "blocks"] = "nothing"
     """Blocks of the networks computed anew in the backward pass: less memory, more time."""
+
+    def __post_init__(self) -> None:
+        if self.compile and self.recompute != "nothing":
+            raise ValueError(
+                f"speed.recompute {self.recompute} does not go with speed.compile, which decides "
+                "by itself what is computed anew; choose one of them"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,14 +46,14 @@ class Runtime:
             )
         if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        torch.backends.cudnn.deterministic = deterministic
+        torch.backends.cudnn.benchmark = not deterministic  # sizes hardly change in training
         # torch's own default lets convolutions, but not products of matrices, round to tf32.
         tf32 = precision == "tf32" and not deterministic
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         torch.use_deterministic_algorithms(deterministic)
         torch.set_flush_denormal(self.speed.flush_denormals)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        self._unscaled: set[int] = set()
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -76,7 +76,11 @@ class Runtime:
         method.to(self.device)
         self.ranks.share_weights(method)
         self.ranks.synchronise_norms(method, self.device)
-        for network in networks or [method]:
+        self.prepare(networks or [method])
+
+    def prepare(self, networks: Iterable[nn.Module]) -> None:
+        """The part of `place` that changes how networks compute: products, and recomputing."""
+        for network in networks:
             if self.speed.small_maps:
                 as_products(network)
             if self.speed.recompute == "blocks":
@@ -99,7 +103,7 @@ class Runtime:
         if wanted == "measure":
             if self.deterministic:
                 wanted = "contiguous"
-            elif before in FORMATS:
+            elif isinstance(before, str) and before in FORMATS:
                 wanted = before
             else:
                 found = faster(network, images().to(self.device), self.autocast)
@@ -130,7 +134,7 @@ class Runtime:
         if reason:
             explain(f"steps run one kernel at a time: a CUDA graph does not go with {reason}")
             return step
-        return Graphed(step, explain)
+        return Graphed(step, explain, self.forget_step)
 
     def optimizer(self, weights: list[nn.Parameter], lr: float, betas: tuple[float, float]) -> Any:
         """Adam, all weights in one kernel; on a GPU its rate lies there, and a graph reads it."""
@@ -168,6 +172,12 @@ class Runtime:
         """All players have stepped: fp16's scale grows, or shrinks after an overflow."""
         if self._scaler.is_enabled():
             self._scaler.update()
+
+    def forget_step(self) -> None:
+        """A step broke off in the middle, and begins anew: fp16's scale is as before it."""
+        state = self._scaler.state_dict()
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._scaler.is_enabled())
+        self.restore_scaler(state)
 
     def overflowed(self) -> Tensor | bool:
         """Whether a gradient that is not finite may be fp16's, whose scale is still above 1."""

@@ -42,14 +42,15 @@ def laid_out(images: Tensor, name: str) -> Tensor:
 
 def _pass(network: nn.Module, images: Tensor, autocast: object) -> float:
     """Seconds of a forward and a backward pass."""
-    began = _now(images.device)
+    began = now(images.device)
     with autocast():  # type: ignore[operator]
         made = network(images)
     torch.autograd.grad(made.float().square().mean(), list(network.parameters()))
-    return _now(images.device) - began
+    return now(images.device) - began
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Seconds, once the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

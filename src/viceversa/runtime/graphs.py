@@ -16,12 +16,15 @@ class Graphed:
     """A step that is captured after a few runs, and replayed from then on.
 
     The steps before it are real steps on real batches. A batch of another size, such as the last
-    one of an epoch, is run as it is. Where the capture fails, `explain` is told once, and every
-    step is run as it is. What stands outside the graph: loading, the log, samples, checkpoints.
+    one of an epoch, is run as it is. Where the capture fails, `explain` is told once, `forget` puts
+    back what the broken step began, and every step is run as it is. What stands outside the graph:
+    loading, the log, samples, checkpoints.
     """
 
-    def __init__(self, step: Step, explain: Callable[[str], None]):
-        self._step, self._explain = step, explain
+    def __init__(
+        self, step: Step, explain: Callable[[str], None], forget: Callable[[], None]
+    ):  # fmt: skip
+        self._step, self._explain, self._forget = step, explain, forget
         self._warm = 0
         self._given_up = False
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -58,12 +61,14 @@ class Graphed:
     def _captured(self) -> bool:
         """Write the graph down; nothing is computed by that."""
         assert self._batch is not None
-        graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            graph = torch.cuda.CUDAGraph()
+            # The outer one goes back to the stream at hand, which a capture that fails does not.
+            with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
                 self._losses = self._step(self._batch)
         except RuntimeError as error:
             self._given_up, self._losses = True, {}
+            self._forget()
             reason = str(error).splitlines()[0]
             self._explain(f"steps run one kernel at a time: no CUDA graph could be made ({reason})")
             return False

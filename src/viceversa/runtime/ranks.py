@@ -12,18 +12,26 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn import functional as F
 from torch.nn.modules._functions import SyncBatchNorm
 
+from ..checkpoint import put_together, taken_apart
 from ..errors import UserError
 from ..networks.norms import BatchNorm
+from .meeting import meet
+from .parcels import as_bytes, described, from_bytes, room
 
 T = TypeVar("T")
+# Processes may start minutes apart, and to look through a large data set takes its time.
+JOINING = timedelta(hours=6)
 GONE = (
     "connection closed", "connection reset", "broken pipe", "timed out", "timeout", "not connected",
     "connection refused", "no route to host", "remote process", "nccl", "gloo",
@@ -33,9 +41,9 @@ GONE = (
 class Ranks:
     """This process among those that train together; `index` 0 writes files and speaks."""
 
-    def __init__(self, index: int = 0, count: int = 1, local: int = 0, patient: Any = None):
-        self.index, self.count, self._local = index, count, local
-        self._patient = patient  # a group whose members wait for each other as long as it takes
+    def __init__(self, index: int = 0, count: int = 1, local: int = 0, group: Any = None):
+        """`group`: whose members are taken for dead when they are late; torch's own waits long."""
+        self.index, self.count, self._local, self._group = index, count, local, group
         self._parent = os.getppid()
 
     @property
@@ -61,7 +69,7 @@ class Ranks:
         for dtype in {tensor.dtype for tensor in tensors}:
             some = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.reshape(-1) for tensor in some])
-            dist.all_reduce(flat)
+            dist.all_reduce(flat, group=self._group)
             parts = torch.split(flat, [tensor.numel() for tensor in some])
             torch._foreach_copy_(
                 some, [part.view_as(one) for part, one in zip(parts, some, strict=True)]
@@ -72,44 +80,57 @@ class Ranks:
         if self.count == 1:
             return numbers
         values = torch.tensor(numbers)
-        dist.all_reduce(values)
+        dist.all_reduce(values, group=self._group)
         return [int(value) for value in values]
 
     def as_first(self, value: T) -> T:
-        """What the first process has."""
+        """What the first process has: nested tables and lists of tensors and plain values."""
         if self.count == 1:
             return value
-        box = [value]
-        dist.broadcast_object_list(box)
-        return box[0]
+        plain, tensors = taken_apart(value)
+        box = [plain, described(tensors)]
+        dist.broadcast_object_list(box, group=self._group)
+        kept = as_bytes(tensors) if self.first else room(box[1])
+        for name in box[1]:
+            dist.broadcast(kept[name], 0, self._group)
+        return value if self.first else put_together(box[0], from_bytes(kept, box[1]))
 
     def every(self, value: T) -> list[T]:
-        """What each process has, in order; known to all."""
+        """What each process has, in order; plain values, known to all."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, self._group)
         return values
 
     def at_first(self, value: T) -> list[T]:
         """What each process has, in order, in the first one; elsewhere this process's alone."""
         if self.count == 1:
             return [value]
-        values: list[Any] | None = [None] * self.count if self.first else None
-        dist.gather_object(value, values)
-        return [value] if values is None else values
+        plain, tensors = taken_apart(value)
+        values = [value]
+        for index, (other, known) in enumerate(self.every((plain, described(tensors)))):
+            if self.first and index:
+                kept = room(known)
+                for name in known:
+                    dist.recv(kept[name], index, self._group)
+                values.append(put_together(other, from_bytes(kept, known)))
+            elif index and index == self.index:
+                for one in as_bytes(tensors).values():
+                    dist.send(one, 0, self._group)
+        return values
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
         """The first process goes through the block, then all others at once.
 
-        They wait as long as it takes: to look through a large data set is no hang.
+        They wait for hours if need be: to look through a large data set is no hang.
         """
         if self.count > 1 and not self.first:
-            dist.barrier(self._patient)
+            dist.barrier()
         yield
         if self.count > 1 and self.first:
-            dist.barrier(self._patient)
+            dist.barrier()
 
     def share_weights(self, method: nn.Module) -> None:
         """Every process takes the weights and statistics of the first."""
@@ -118,7 +139,7 @@ class Ranks:
         with torch.no_grad():
             for tensor in [*method.parameters(), *method.buffers()]:
                 if tensor.numel():
-                    dist.broadcast(tensor, 0)
+                    dist.broadcast(tensor, 0, self._group)
 
     def synchronise_norms(self, method: nn.Module, device: torch.device) -> None:
         """Batch norm takes its statistics over all processes. Raises UserError where it can't."""
@@ -132,7 +153,7 @@ class Ranks:
                 "discriminator.norm instance, group or layer"
             )
         for layer in layers:
-            layer.normalise = _over_all
+            layer.normalise = partial(_over_all, self._group)
 
     def vary_randomness(self) -> None:
         """Let dropout and pools of each process draw numbers of their own."""
@@ -171,26 +192,30 @@ def join(seconds: float) -> Ranks:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         if not dist.is_initialized():
-            dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
-        patient = dist.new_group(backend="gloo", timeout=timedelta(days=7))
+            store, index, count = next(rendezvous("env://", timeout=JOINING))
+            word = meet(store, index, count, JOINING.total_seconds())
+            dist.init_process_group(
+                backend, store=PrefixStore(word, store), rank=index, world_size=count,
+                timeout=JOINING,
+            )  # fmt: skip
+        group = dist.new_group(backend=backend, timeout=timedelta(seconds=seconds))
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"the processes that train together don't find each other: {reason}"
         ) from None
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    return Ranks(dist.get_rank(), dist.get_world_size(), local, patient)
+    return Ranks(dist.get_rank(), dist.get_world_size(), local, group)
 
 
 def _over_all(
-    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, training: bool,
+    group: Any, x: Tensor, mean: Tensor, var: Tensor, weight: Tensor, bias: Tensor, training: bool,
     momentum: float, eps: float,
 ) -> Tensor:  # fmt: skip
     """F.batch_norm whose statistics in training are those of all processes' batches."""
     if not training or x.device.type != "cuda":
         return F.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
     out: Tensor = SyncBatchNorm.apply(  # type: ignore[no-untyped-call]
-        x.contiguous(), weight, bias, mean, var, eps, momentum, dist.group.WORLD,
-        dist.get_world_size(),
+        x.contiguous(), weight, bias, mean, var, eps, momentum, group, dist.get_world_size(group),
     )  # fmt: skip
     return out

@@ -27,11 +27,11 @@ def as_products(network: nn.Module) -> None:
 
 
 def _plain(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    square = all(
-        len(set(values)) == 1 for values in (layer.kernel_size, layer.stride, layer.dilation)
-    )
+    sides = (layer.kernel_size, layer.stride, layer.dilation, layer.output_padding)
+    square = all(len(set(values)) == 1 for values in sides)
     padded = isinstance(layer.padding, tuple) and len(set(layer.padding)) == 1
-    return square and padded and layer.groups == 1 and layer.padding_mode == "zeros"
+    folds = layer.output_padding[0] < layer.stride[0]  # torch's fold knows no other
+    return square and padded and folds and layer.groups == 1 and layer.padding_mode == "zeros"
 
 
 def _either(layer: nn.Conv2d | nn.ConvTranspose2d, convolve: object, x: Tensor) -> Tensor:

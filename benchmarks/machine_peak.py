@@ -1,0 +1,105 @@
+"""What a machine is, and what it does at the most: products of matrices, bytes, empty kernels.
+
+Each figure is the best that was seen, so that what else runs on the machine lowers it the least.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from viceversa.runtime import now
+
+REPEATS = 3  # of each thing in each turn
+SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # of the matrices
+MOVED = 2**29  # bytes of what is copied: more than a processor's cache holds
+LAUNCHES = 10_000
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what decides how fast a CPU multiplies
+
+
+class Peaks:
+    """Measures, each time it is asked, what the device does at the most."""
+
+    def __init__(self, device: str, precisions: Sequence[str]):
+        self.device = torch.device(device)
+        self.numbers = torch.ones(MOVED // 4, device=self.device)
+        self.copies = torch.empty_like(self.numbers)
+        self.products = {
+            (precision, side): _products(precision, side, self.device)
+            for precision in precisions
+            for side in SIDES.get(self.device.type, SIDES["cpu"])
+        }
+
+    @torch.inference_mode()
+    def measured(self) -> dict[str, float]:
+        """FLOP/s by precision, bytes/s, and on a GPU the seconds of launching an empty kernel."""
+        rates: dict[str, float] = {}
+        for (precision, side), ways in self.products.items():
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = (
+                precision == "tf32"
+            )
+            rate = 2 * side**3 / min(self._least(way) for way in ways)
+            rates[precision] = max(rate, rates.get(precision, 0.0))
+        copied = self._least(lambda: self.copies.copy_(self.numbers))
+        changed = self._least(lambda: self.numbers.mul_(1))
+        rates["bytes"] = 2 * MOVED / min(copied, changed)  # each is read once and written once
+        if self.device.type == "cuda":
+            rates["launch_s"] = self._least(_launch) / LAUNCHES
+        return rates
+
+    def _least(self, way: Callable[[], object]) -> float:
+        """Seconds of the fastest of some repeats; one before them warms up."""
+        seconds = []
+        for _ in range(REPEATS + 1):
+            began = now(self.device)
+            way()
+            seconds.append(now(self.device) - began)
+        return min(seconds[1:])
+
+
+def best(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The best of each figure: the highest rates, the shortest launch."""
+    return {
+        name: (min if name == "launch_s" else max)(one[name] for one in measured)
+        for name in (measured[0] if measured else {})
+    }
+
+
+def machine(device: str) -> dict[str, Any]:
+    """The processor, its cores and what it knows; the GPU, where there is one."""
+    about: dict[str, Any] = {
+        "architecture": platform.machine(), "cpu": platform.processor(), "cores": os.cpu_count(),
+    }  # fmt: skip
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    parts = [line.partition(":") for line in lines]
+    known = {key.strip(): value.strip() for key, _, value in parts}
+    about["cpu"] = known.get("model name", about["cpu"])
+    about["flags"] = [flag for flag in FLAGS if flag in known.get("flags", "").split()]
+    if device.startswith("cuda"):
+        about["gpu"] = torch.cuda.get_device_name(device)
+        about["capability"] = ".".join(map(str, torch.cuda.get_device_capability(device)))
+    return about
+
+
+def _products(precision: str, side: int, device: torch.device) -> list[Callable[[], object]]:
+    """Two ways to one square product, by different libraries: on some processors a convolution is
+    a good deal faster than the product itself."""
+    dtype = HALVES.get(precision, torch.float32)
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    image, weight = a.view(1, side, -1, 32), b.view(side, side, 1, 1)
+    return [lambda: torch.mm(b, a), lambda: F.conv2d(image, weight)]
+
+
+def _launch() -> None:
+    for _ in range(LAUNCHES):
+        torch.cuda._sleep(0)

@@ -1,0 +1,161 @@
+"""A process of its own for each way to take a step; both ends of the pipe to it.
+
+`race` starts several and asks each in turn; run as a script, this file is one of them. Nothing here
+imports torch before a worker's own settings are made: our command makes some that must come first,
+and the reference has none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+PAUSE = 0.05  # seconds until the threads of the one before have gone to sleep
+
+
+class WorkerError(Exception):
+    """What a worker could not do, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is for: a step of ours or of the reference, the machine's peak, the loader."""
+
+    kind: str
+    method: str = "pix2pix"
+    device: str = "cpu"
+    threads: int | None = None
+    size: int = 256
+    batch: int = 1
+    width: int = 64
+    precision: str = "fp32"
+    speed: dict[str, Any] = field(default_factory=dict)
+    per_turn: int = 1
+    """Steps of a turn; the seconds are those of one."""
+    precisions: tuple[str, ...] = ()
+    """Those whose peak is measured."""
+    path: str = ""
+    """The reference's checkout, or the data set."""
+
+
+class Worker:
+    """A process that answers when it is asked, and else does nothing. Raises WorkerError."""
+
+    def __init__(self, job: Job):
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, json.dumps(asdict(job))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.about = self._answer()
+
+    def ask(self, what: str) -> Any:
+        """A `turn`, or the `memory` or the `kernels` it took."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(what + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> None:
+        """Let it go."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise WorkerError(f"its process ended with code {self._process.wait()}")
+        answer = json.loads(line)
+        if isinstance(answer, dict) and "error" in answer:
+            self.end()
+            raise WorkerError(answer["error"])
+        return answer
+
+
+class Taken(NamedTuple):
+    """What a worker said: of itself, in each turn, and at the end."""
+
+    about: dict[str, Any]
+    turns: list[Any]
+    memory: int
+    kernels: int | None
+
+
+def race(jobs: dict[str, Job], turns: int) -> dict[str, Taken]:
+    """Start a worker for each job, ask each in turn, and let them go; without those that fail."""
+    workers: dict[str, Worker] = {}
+    taken: dict[str, list[Any]] = {name: [] for name in jobs}
+    for name, job in jobs.items():
+        try:
+            workers[name] = Worker(job)
+        except WorkerError as error:
+            print(f"{name} is left out: {error}")
+    for turn in range(turns):
+        names = list(workers)
+        first = turn % max(1, len(names))  # so that none always follows the same one
+        for name in names[first:] + names[:first]:
+            time.sleep(PAUSE)
+            try:
+                taken[name].append(workers[name].ask("turn"))
+            except WorkerError as error:
+                print(f"{name} is left out: {error}")
+                del workers[name]
+    told = {
+        name: Taken(worker.about, taken[name], worker.ask("memory"), worker.ask("kernels"))
+        for name, worker in workers.items()
+    }
+    for worker in workers.values():
+        worker.end()
+    return told
+
+
+def main() -> None:
+    values = json.loads(sys.argv[1])
+    job = Job(**{**values, "precisions": tuple(values["precisions"])})
+    pipe = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints is no answer
+    try:
+        about, abilities = prepared(job)
+        pipe.write(json.dumps(about) + "\n")
+        for line in sys.stdin:
+            pipe.write(json.dumps(abilities[line.strip()]()) + "\n")
+    except Exception as error:
+        pipe.write(json.dumps({"error": (str(error) or repr(error)).splitlines()[0]}) + "\n")
+        sys.exit(1)
+
+
+def prepared(job: Job) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
+    """What there is to say of a job, warmed up, and what it can be asked."""
+    about: dict[str, Any] = {}
+    if job.kind != "reference":
+        from viceversa.environment import keep_freed_memory, let_waiting_threads_sleep
+
+        let_waiting_threads_sleep()
+        about["keeps_freed_memory"] = keep_freed_memory()
+    names = sorted(name for name in os.environ if name.startswith(("OMP_", "GOMP_", "MALLOC_")))
+    about["environment"] = {name: os.environ[name] for name in names}
+
+    import torch
+    from train_ways import WORK
+
+    from viceversa.runtime import peak_memory
+
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    more, abilities = WORK[job.kind](job)
+    abilities = {
+        "memory": lambda: peak_memory(torch.device(job.device)), "kernels": lambda: None,
+        **abilities,
+    }  # fmt: skip
+    return {**about, "threads": torch.get_num_threads(), **more}, abilities
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""How images lie in memory: measured, told, kept, and felt by no number."""
+
+from __future__ import annotations
+
+import copy
+import random
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from noise import noise_pairs
+from tiny import METHODS, Made, batch, in_folder, interrupted, made, newest, only, same, state_of
+from torch import Tensor, nn
+
+from viceversa import saving, training
+from viceversa.checkpoint import load_state, save_state
+from viceversa.networks import UNet
+from viceversa.runtime import Runtime, SpeedConfig, device, formats
+from viceversa.runtime.formats import FORMATS, faster, laid_out
+from viceversa.update import update
+
+LAST = torch.channels_last
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return noise_pairs(tmp_path / "data", 6, 32)
+
+
+def network() -> UNet:
+    torch.manual_seed(0)
+    return UNet(UNet.Config(width=4, depth=3), 3, 3).train()
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: str) -> list[int]:
+    """Let the measurement find this; filled with the images of each."""
+    asked: list[int] = []
+
+    def measured(network: nn.Module, images: Tensor, autocast: object) -> str:
+        asked.append(len(images))
+        return answer
+
+    monkeypatch.setattr(device, "faster", measured)
+    return asked
+
+
+# -- measuring
+
+
+def test_a_measurement_chooses_one_of_them() -> None:
+    assert faster(network(), batch(0)[0], nullcontext) in FORMATS
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [(0.5, "channels_last"), (0.94, "channels_last"), (0.96, "contiguous"), (2.0, "contiguous")],
+)
+def test_channels_last_has_to_be_clearly_faster(
+    seconds: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the median of three; the first pass each way, which warms up, does not count."""
+    passes = {"contiguous": [9.0, 1.0, 1.0, 7.0], "channels_last": [9.0, seconds, 7.0, seconds]}
+
+    def timed(network: nn.Module, images: Tensor, autocast: object) -> float:
+        last = images.is_contiguous(memory_format=LAST)
+        assert next(w for w in network.parameters() if w.ndim == 4).is_contiguous(
+            memory_format=LAST if last else torch.contiguous_format
+        )
+        return passes["channels_last" if last else "contiguous"].pop(0)
+
+    monkeypatch.setattr(formats, "_pass", timed)
+    assert faster(network(), batch(0)[0], nullcontext) == chosen
+    assert passes == {"contiguous": [], "channels_last": []}
+
+
+@pytest.mark.parametrize("recompute", ["nothing", "blocks"])
+def test_measuring_leaves_no_trace(recompute: str) -> None:
+    """No weight, gradient, statistic or random number changes; dropout and batch norm are on."""
+    one = made("pix2pix", SpeedConfig(memory_format="contiguous", recompute=recompute))  # type: ignore[arg-type]
+    judged = one.method.translators()["ab"]
+    before = copy.deepcopy(judged.state_dict())
+    chance = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    faster(judged, batch(0)[0], one.runtime.autocast)
+    assert same(dict(judged.state_dict()), dict(before))
+    assert all(weight.grad is None for weight in judged.parameters())
+    assert all(w.is_contiguous() for w in judged.parameters())
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1]
+    assert torch.equal(chance[0], after[0]) and chance[1] == after[1]
+    assert np.array_equal(chance[2], after[2])
+    judged(batch(0)[0])  # the control: a pass of the network itself does change them
+    assert not same(dict(judged.state_dict()), dict(before))
+    assert not torch.equal(chance[0], torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "deterministic", "before", "chosen", "asks"),
+    [
+        ("measure", False, None, "channels_last", True),
+        ("measure", False, "contiguous", "contiguous", False),  # as the run had it
+        ("measure", False, "channels_last", "channels_last", False),
+        ("measure", False, "sideways", "channels_last", True),  # no such format: measured anew
+        ("measure", True, None, "contiguous", False),
+        ("measure", True, "channels_last", "contiguous", False),
+        ("auto", False, None, "contiguous", False),  # on a processor
+        ("auto", False, "channels_last", "contiguous", False),
+        ("contiguous", False, "channels_last", "contiguous", False),
+        ("channels_last", False, None, "channels_last", False),
+        ("channels_last", True, None, "channels_last", False),
+    ],
+)
+def test_who_decides(
+    wanted: Any, deterministic: bool, before: str | None, chosen: str, asks: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asked = answering(monkeypatch, "channels_last")
+    runtime = Runtime("cpu", deterministic=deterministic, speed=only(memory_format=wanted))
+    torch.use_deterministic_algorithms(False)
+    one = network()
+    assert runtime.settle_format(one, one, lambda: batch(0, 3)[0], before) == chosen
+    assert asked == ([3] if asks else [])
+    assert runtime.memory_format == chosen
+    kernels = [w for w in one.parameters() if w.ndim == 4]
+    assert all(w.is_contiguous(memory_format=FORMATS[chosen]) for w in kernels)
+    a, b = runtime.laid_out(batch(0))
+    assert all(x.is_contiguous(memory_format=FORMATS[chosen]) for x in (a, b))
+    assert torch.equal(a, batch(0)[0])
+
+
+def test_images_that_lie_right_are_not_copied() -> None:
+    plain = batch(0)[0]
+    last = laid_out(plain, "channels_last")
+    assert laid_out(plain, "contiguous") is plain and laid_out(last, "channels_last") is last
+    assert torch.equal(last, plain) and last.stride() != plain.stride()
+
+
+# -- through a run
+
+
+def test_a_run_says_what_was_measured_and_keeps_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def config(run: str) -> Any:
+        more: dict[str, Any] = {"train": {"epochs": 2, "save_every": 3, "batch_size": 2}}
+        return in_folder("pix2pix", data, tmp_path / run, speed={"memory_format": "measure"},
+                         **more)  # fmt: skip
+
+    told = "images lie in memory as channels_last"
+    asked = answering(monkeypatch, "channels_last")
+    interrupted(monkeypatch, 6, config("run"))
+    assert asked == [2] and told in capsys.readouterr().out
+    assert state_of(tmp_path / "run")["runtime"]["format"] == "channels_last"
+
+    asked = answering(monkeypatch, "contiguous")  # another day, another measurement
+    training.train(config("run"))
+    assert asked == [] and told in capsys.readouterr().out
+    assert state_of(tmp_path / "run")["runtime"]["format"] == "channels_last"
+
+    training.train(config("other"))  # a run of its own does ask
+    assert asked == [2] and told not in capsys.readouterr().out
+    assert state_of(tmp_path / "other")["runtime"]["format"] == "contiguous"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_going_on_in_channels_last_equals_never_having_stopped(
+    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(run: str) -> Any:
+        return in_folder(name, data, tmp_path / run, speed={"memory_format": "channels_last"},
+                         train={"epochs": 2, "save_every": 4})  # fmt: skip
+
+    training.train(config("whole"))
+    interrupted(monkeypatch, 5, config("cut"))
+    training.train(config("cut"))
+    assert same(state_of(tmp_path / "cut"), state_of(tmp_path / "whole"))
+    # The control: averages that lie otherwise than their weights, in one kernel for all of them.
+    interrupted(monkeypatch, 5, config("naive"))
+    monkeypatch.setattr(saving, "_lay_out_alike", lambda optimizer: None)
+    training.train(config("naive"))
+    assert not same(state_of(tmp_path / "naive"), state_of(tmp_path / "whole"))
+
+
+def resumed(data: Path, run: Path) -> Made:
+    """A run in channels_last that has taken up its last checkpoint."""
+    config = in_folder("pix2pix", data, run, speed={"memory_format": "channels_last"},
+                       train={"epochs": 1})  # fmt: skip
+    training.train(config)
+    going_on = training.Run(config)
+    going_on._resume()
+    return Made(config, going_on.method, going_on.runtime, going_on.optimizers)
+
+
+def test_averages_lie_as_their_weights_after_going_on(data: Path, tmp_path: Path) -> None:
+    one = resumed(data, tmp_path / "run")
+    seen = 0
+    for optimizer in one.optimizers.values():
+        for weight, kept in optimizer.state.items():
+            assert kept["exp_avg"].stride() == kept["exp_avg_sq"].stride() == weight.stride()
+            if weight.ndim == 4:
+                assert weight.is_contiguous(memory_format=LAST)
+                seen += not weight.is_contiguous()  # 1x1 maps lie both ways
+    assert seen > 3
+    update(one.method, batch(0), one.optimizers, one.runtime)
+
+
+def test_another_format_does_not_change_what_a_checkpoint_holds(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are saved by value: a run may go on in another format."""
+    run = tmp_path / "run"
+    more: dict[str, Any] = {"train": {"epochs": 2, "save_every": 3}}
+    last = in_folder("pix2pix", data, run, speed={"memory_format": "channels_last"}, **more)
+    interrupted(monkeypatch, 6, last)
+    before = load_state(newest(run))
+    assert all(value.is_contiguous() for value in before["method"].values())
+    going_on = training.Run(in_folder("pix2pix", data, run, **more))
+    going_on._resume()
+    assert same(dict(going_on.method.state_dict()), before["method"])
+    assert all(weight.is_contiguous() for weight in going_on.method.parameters())
+    going_on.go()
+    assert state_of(run)["images"] == 12
+
+
+def test_a_format_that_there_is_not_is_measured_anew(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    config = in_folder("pix2pix", data, run, speed={"memory_format": "measure"},
+                       train={"epochs": 1})  # fmt: skip
+    asked = answering(monkeypatch, "channels_last")
+    training.train(config)
+    state = load_state(newest(run))
+    state["runtime"]["format"] = ["channels_last"]
+    save_state(newest(run), state)
+    training.train(config)
+    assert len(asked) == 2

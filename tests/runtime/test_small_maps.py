@@ -1,0 +1,267 @@
+"""Convolutions as products of matrices: the same numbers, taken over only where that pays."""
+
+from __future__ import annotations
+
+import copy
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from viceversa.networks import UNet, check_size
+from viceversa.runtime import small_maps
+from viceversa.runtime.recompute import recompute_blocks
+from viceversa.runtime.small_maps import as_products, product_of, size_after, transposed_product
+
+Layer = nn.Conv2d | nn.ConvTranspose2d
+
+
+def gradients(layer: Layer, made: Tensor, x: Tensor) -> list[Tensor]:
+    chance = torch.Generator().manual_seed(3)
+    upstream = torch.randn(made.shape, generator=chance, dtype=torch.float64).to(made.dtype)
+    return list(torch.autograd.grad(made, [*layer.parameters(), x], upstream))
+
+
+def farthest(one: list[Tensor], two: list[Tensor]) -> float:
+    assert [x.shape for x in one] == [x.shape for x in two]
+    return max(float((a - b).detach().abs().max()) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4])
+def test_a_convolution_is_a_product(kernel: int, stride: int, dilation: int) -> None:
+    torch.manual_seed(0)
+    paddings, tried = range(dilation * (kernel - 1) + 1), 0
+    for padding, bias, count, sides in product(paddings, (True, False), (1, 3), ((7, 9), (8, 7))):
+        layer = nn.Conv2d(2, 3, kernel, stride, padding, dilation, bias=bias).double()
+        x = torch.randn(count, 2, *sides, dtype=torch.float64, requires_grad=True)
+        made, expected = product_of(layer, x), layer(x)
+        assert size_after(layer, *sides) == tuple(expected.shape[2:])
+        assert farthest([made], [expected]) < 1e-12
+        assert farthest(gradients(layer, made, x), gradients(layer, expected, x)) < 1e-12
+        tried += 1
+    assert tried >= 8
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4])
+def test_a_transposed_convolution_is_a_product(kernel: int, stride: int, dilation: int) -> None:
+    torch.manual_seed(0)
+    paddings, tried = range(dilation * (kernel - 1) + 1), 0
+    for padding, more, bias, count, sides in product(
+        paddings, range(stride), (True, False), (1, 3), ((5, 7), (6, 5))
+    ):
+        layer = nn.ConvTranspose2d(
+            2, 3, kernel, stride, padding, more, bias=bias, dilation=dilation
+        ).double()
+        if min(size_after(layer, *sides)) < 1:
+            continue
+        x = torch.randn(count, 2, *sides, dtype=torch.float64, requires_grad=True)
+        made, expected = transposed_product(layer, x), layer(x)
+        assert size_after(layer, *sides) == tuple(expected.shape[2:])
+        assert farthest([made], [expected]) < 1e-12
+        assert farthest(gradients(layer, made, x), gradients(layer, expected, x)) < 1e-12
+        tried += 1
+    assert tried >= 8
+
+
+def test_another_padding_is_noticed() -> None:
+    """The control: the same weights, a map that is laid out otherwise."""
+    layer = nn.Conv2d(2, 3, 3, padding=1).double()
+    x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
+    expected = layer(x)
+    layer.weight.data = layer.weight.data.transpose(2, 3).contiguous()
+    assert farthest([product_of(layer, x)], [expected]) > 1e-3
+
+
+# -- where it takes over
+
+
+@pytest.fixture
+def products(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Filled with the kind of each product that is made."""
+    made: list[str] = []
+    for name in ("product_of", "transposed_product"):
+        real = getattr(small_maps, name)
+
+        def noting(layer: Layer, x: Tensor, name: str = name, real: Any = real) -> Tensor:
+            made.append(name)
+            result: Tensor = real(layer, x)
+            return result
+
+        monkeypatch.setattr(small_maps, name, noting)
+    return made
+
+
+def placed(layer: nn.Module) -> nn.Module:
+    as_products(layer)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "pays"),
+    [
+        # 64 x 64 x 4 x 4 = 65536 weights; 16 times a map of 4096 values is as many.
+        (nn.Conv2d(64, 64, 4, 2, 1), (1, 64, 8, 8), True),
+        (nn.Conv2d(64, 64, 4, 2, 1), (1, 64, 8, 10), False),
+        (nn.Conv2d(64, 64, 4, 2, 1), (2, 64, 8, 8), False),
+        (nn.Conv2d(64, 64, 4, 2, 1), (4, 64, 4, 4), True),
+        # Of a layer that widens, the larger map is the one behind it.
+        (nn.ConvTranspose2d(64, 64, 4, 2, 1), (1, 64, 4, 4), True),
+        (nn.ConvTranspose2d(64, 64, 4, 2, 1), (1, 64, 4, 5), False),
+        # What no product is written for.
+        (nn.Conv2d(64, 64, 4, 2, 1, groups=2), (1, 64, 2, 2), False),
+        (nn.Conv2d(64, 64, (4, 3), 2, 1), (1, 64, 4, 4), False),
+        (nn.Conv2d(64, 64, 4, (2, 1), 1), (1, 64, 4, 4), False),
+        (nn.Conv2d(64, 64, 4, 2, (1, 0)), (1, 64, 4, 4), False),
+        (nn.Conv2d(64, 64, 4, 1, "same"), (1, 64, 4, 4), False),
+        (nn.Conv2d(64, 64, 3, 1, 1, padding_mode="reflect"), (1, 64, 4, 4), False),
+        (nn.ConvTranspose2d(64, 64, 4, 2, 1, (0, 1)), (1, 64, 3, 3), False),
+        (nn.ConvTranspose2d(64, 64, 4, 1, 0, 1, dilation=2), (1, 64, 1, 1), False),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_a_product_is_made_where_weights_outnumber_the_map(
+    layer: Layer, shape: tuple[int, ...], pays: bool, products: list[str]
+) -> None:
+    x = torch.randn(shape)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = layer(x)
+        assert products == []
+        made = placed(layer)(x)
+    kind = "transposed_product" if isinstance(layer, nn.ConvTranspose2d) else "product_of"
+    assert products == ([kind] if pays else [])
+    assert made.dtype == expected.dtype == torch.bfloat16 and made.shape == expected.shape
+    assert farthest([made.float()], [expected.float()]) < 2**-6 * float(expected.detach().max())
+
+
+def test_other_precisions_are_left_alone(products: list[str]) -> None:
+    layer = nn.Conv2d(64, 64, 4, 2, 1)
+    x = torch.randn(1, 64, 4, 4)
+    before = layer(x)
+    placed(layer)
+    assert torch.equal(layer(x), before)
+    with torch.autocast("cpu", dtype=torch.float16):
+        layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=False):
+        assert torch.equal(layer(x), before)
+    assert products == []
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # the control
+        assert not torch.equal(layer(x).float(), before)
+    assert products == ["product_of"]
+
+
+def small_unet() -> UNet:
+    torch.manual_seed(0)
+    return UNet(UNet.Config(width=16, depth=5, norm="instance", dropout=0.0), 3, 3)
+
+
+def test_a_network_keeps_its_names_and_its_numbers(products: list[str]) -> None:
+    plain, other = small_unet(), placed(small_unet())
+    assert list(plain.state_dict()) == list(other.state_dict())
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(plain(x), other(x)) and products == []
+    other.load_state_dict(plain.state_dict())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = plain(x).float()
+        made = other(x).float()
+    assert {"product_of", "transposed_product"} == set(products)
+    assert farthest([made], [expected]) < 0.05
+
+
+def naive_products(network: nn.Module) -> None:
+    """The control: a function that remembers the layer it was made for."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            convolve = layer.forward
+            layer.forward = lambda x, one=layer, old=convolve: small_maps._either(one, old, x)  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_a_copy_has_weights_of_its_own(half: bool, products: list[str]) -> None:
+    def blank_copy(place: Any) -> tuple[float, float]:
+        """What a network makes, and what its copy makes whose weights are all 0."""
+        layer = nn.Sequential(nn.Conv2d(64, 64, 4, 2, 1))
+        place(layer)
+        copied = copy.deepcopy(layer)
+        for weight in copied.parameters():
+            nn.init.zeros_(weight)
+        x = torch.ones(1, 64, 4, 4)
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            return float(layer(x).abs().max()), float(copied(x).abs().max())
+
+    own, copied = blank_copy(as_products)
+    assert own > 0 and copied == 0
+    assert products == (["product_of"] * 2 if half else [])
+    _, naive = blank_copy(naive_products)
+    assert naive > 0
+
+
+def test_sizes_are_checked_of_a_network_that_is_placed() -> None:
+    """As it happens after a step that failed; on shapes alone, and no weight is touched."""
+    one = small_unet()
+    as_products(one), recompute_blocks(one)
+    before = copy.deepcopy(one.state_dict())
+    check_size(one, 3, 32, 64, 1)
+    with pytest.raises(ValueError, match="multiples of 32"):
+        check_size(one, 3, 40, 64, 1)
+    assert all(torch.equal(value, before[name]) for name, value in one.state_dict().items())
+    assert one(torch.randn(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+
+
+# -- how near it is
+
+
+def inner_layers() -> list[tuple[Layer, int]]:
+    """The layers of pix2pix's U-Net at 256 px whose maps are of 16x16 and less."""
+    config = UNet.Config()
+    widest = 8 * config.width
+    downs = [(nn.Conv2d(widest, widest, 4, 2, 1, bias=False), side) for side in (16, 8, 4, 2)]
+    ups = [(nn.ConvTranspose2d(widest * (1 if side == 1 else 2), widest, 4, 2, 1, bias=False), side)
+           for side in (1, 2, 4, 8)]  # fmt: skip
+    return [*downs, *ups]
+
+
+def test_the_inner_layers_are_those_of_the_network() -> None:
+    with torch.device("meta"):
+        whole = UNet(UNet.Config(), 3, 3)
+        kinds = [(type(layer), layer.weight.shape) for layer, _ in inner_layers()]
+    there = [(type(m), m.weight.shape) for m in whole.modules()
+             if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]  # fmt: skip
+    assert all(kind in there for kind in kinds)
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_in_half_precision_a_product_is_as_near_as_the_convolution(
+    index: int, products: list[str]
+) -> None:
+    """Errors from the result in float64: of the map, of the weights' gradient and the map's."""
+    torch.manual_seed(index)
+    layer, side = inner_layers()[index]
+    nn.init.normal_(layer.weight, std=0.02)
+    x = torch.randn(1, layer.in_channels, side, side)
+
+    def results(one: Layer, shown: Tensor, half: bool) -> list[Tensor]:
+        shown = shown.requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            made = one(shown)
+        return [made.detach(), *gradients(one, made, shown)]
+
+    truth = results(copy.deepcopy(layer).double(), x.double(), False)
+    plain = results(layer, x.clone(), True)
+    assert products == []
+    ours = results(placed(layer), x.clone(), True)  # type: ignore[arg-type]
+    assert len(products) == 1
+
+    def errors(found: list[Tensor]) -> list[float]:
+        return [
+            float((one.double() - true).norm() / true.norm())
+            for one, true in zip(found, truth, strict=True)
+        ]
+
+    for mine, convolution in zip(errors(ours), errors(plain), strict=True):
+        assert 0 < mine < 0.01 and mine < 1.5 * convolution
