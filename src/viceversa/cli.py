@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
 from . import __version__
 from .config import read_recipe, recipes
-from .environment import keep_freed_memory, let_waiting_threads_sleep
+from .environment import keep_freed_memory, let_waiting_threads_sleep, process, several
 from .errors import Stopped, UserError
-from .options import check_settings, train_settings
+from .options import check_settings, plan_settings, train_settings
 
 app = App(
     name="viceversa",
@@ -43,8 +44,32 @@ def train(
     from .training import train as run
 
     folder = run(config)
+    if process():
+        return
     print(f"done: the models are in {folder}; try: viceversa translate {folder}/"
         f"{'ab' if config.data.direction == 'ab' else 'ba'}.safetensors IMAGE -o OUT")  # fmt: skip
+
+
+@app.command
+def plan(
+    recipe: Annotated[str, Parameter(show_default=False)],
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+) -> None:
+    """Say what a run costs, before it: viceversa plan RECIPE [DATA] [--section.key value ...].
+
+    Parameters, arithmetic, memory, disk and time, from a few timed steps (--steps), and which batch
+    and crop fit. Takes what `viceversa train` takes, and writes nothing; --json is for programs.
+    """
+    settings = plan_settings(recipe, words)
+    if settings is None:
+        return
+    options, config = settings
+    from .plan import make_plan
+    from .plan.words import text, values
+    from .report import say, silent
+
+    found = make_plan(config, options.steps, silent if options.json else say)
+    say(json.dumps(values(found), indent=2) if options.json else text(found))
 
 
 @app.command
@@ -145,11 +170,12 @@ def translate(
         raise UserError(f"--batch_size must be at least 1, not {batch_size}")
     if out.exists() and not out.is_dir():
         raise UserError(f"-o {out} is a file; name a folder for the results")
-    from .translate import Translator, expand, plan, translate_files
+    from .translate import Translator, expand, translate_files
+    from .translate import plan as places
 
     files = expand(inputs)
     translator = Translator.load(model, device, policy, seed, max_megapixels)
-    pairs = plan(files, out, translator.suffix, overwrite)
+    pairs = places(files, out, translator.suffix, overwrite)
     failures, notes = translate_files(translator, pairs, batch_size, half)
     for note in notes:
         print(note)
@@ -218,21 +244,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[:1] in (["train"], ["demo"], ["plan"]):
         keep_freed_memory()
     try:
-        if words[:1] == ["train"] and len(words) > 1 and not words[1].startswith("-"):
-            train(words[1], *words[2:])  # its options, and its --help, depend on the recipe
+        if words[:1] in (["train"], ["plan"]) and len(words) > 1 and not words[1].startswith("-"):
+            command = train if words[0] == "train" else plan
+            command(words[1], *words[2:])  # its options, and its --help, depend on the recipe
         elif words[:1] == ["check"]:
             check(*words[1:])
         else:
             app(words, exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:
-        sys.stderr.write(f"viceversa: {' '.join(str(error).split())}\n")
-        sys.exit(2)
+        who = f"viceversa, process {process()}" if process() else "viceversa"
+        sys.stderr.write(f"{who}: {' '.join(str(error).split())}\n")
+        _end(2)
     except Stopped as stopped:
         sys.stderr.write(f"viceversa: {stopped}; the same command goes on from here\n")
-        sys.exit(stopped.code)
+        _end(stopped.code)
     except BrokenPipeError:  # whoever read our output has had enough
         sys.stderr.close()
         sys.exit(0)
     except KeyboardInterrupt:
         sys.stderr.write("viceversa: interrupted\n")
         sys.exit(130)
+    if several():
+        _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """End the process. One of several goes at once: the threads with which torch talked to the
+    others may abort it on the way out, all work being done, and its exit code would say so."""
+    if several():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -21,9 +21,14 @@ def let_waiting_threads_sleep() -> None:
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
+def several() -> bool:
+    """Whether this process is one of several that train together, as torchrun says."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
 def process() -> int:
-    """The number of this process among those that torchrun started together; else 0."""
-    return int(os.environ.get("RANK", "0")) if "WORLD_SIZE" in os.environ else 0
+    """The number of this process among those that train together; else 0."""
+    return int(os.environ["RANK"]) if several() else 0
 
 
 def keep_freed_memory() -> bool:

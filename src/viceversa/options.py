@@ -21,8 +21,32 @@ SHORT = {"--seed": "--train.seed", "--deterministic": "--train.deterministic"}
 SET_ASIDE = Parameter(name_transform=lambda name: name, negative_iterable=(), show_default=False)
 
 
+@dataclasses.dataclass(frozen=True)
+class PlanOptions:
+    steps: int = 4
+    """Steps to time, the first of which warms up; 0 only counts."""
+    json: bool = False
+    """Write the plan as JSON: bytes, multiply-accumulates, seconds."""
+
+
 def train_settings(recipe: str, words: Sequence[str]) -> Any:
     """The resolved settings of a recipe under the words of a command line; None after --help."""
+    settings = _settings("train", f"Train with the recipe {recipe}.", recipe, words, [])
+    return settings and settings[1]
+
+
+def plan_settings(recipe: str, words: Sequence[str]) -> tuple[PlanOptions, Any] | None:
+    """(options, resolved settings of a recipe) of a command line; None after --help."""
+    text = f"Say what a run with the recipe {recipe} costs."
+    own = _own_options(PlanOptions())
+    settings = _settings("plan", text, recipe, words, [own])
+    return settings and (settings[0] or PlanOptions(), settings[1])
+
+
+def _settings(
+    command: str, text: str, recipe: str, words: Sequence[str], own: list[inspect.Parameter]
+) -> Any:
+    """(the command's `own` options where one is given, resolved settings); None after --help."""
     from .build import REGISTRIES, registered, resolve
 
     words = [SHORT.get(word, word) for word in words]
@@ -37,7 +61,7 @@ def train_settings(recipe: str, words: Sequence[str]) -> Any:
         "discriminator": resolved.discriminator, "data": resolved.data, "train": resolved.train,
         "speed": resolved.speed,
     }  # fmt: skip
-    parameters = [_data_folder()]
+    parameters = [_data_folder(), *own]
     for section in SECTIONS:
         if section in NAMED:
             names = Literal[tuple(REGISTRIES[section])]  # type: ignore[valid-type]
@@ -46,7 +70,7 @@ def train_settings(recipe: str, words: Sequence[str]) -> Any:
                 annotation=Annotated[names, Parameter(name=f"--{section}.name")]))  # fmt: skip
         parameters.append(_section(section, typed[section]))
 
-    def collect(data_folder: str = "", **given: Any) -> Sections:
+    def collect(data_folder: str = "", **given: Any) -> tuple[Any, Sections]:
         chosen = {name: plain(given[name]) for name in SECTIONS}
         for section in NAMED:
             name = given[f"{section}_name"]
@@ -54,15 +78,17 @@ def train_settings(recipe: str, words: Sequence[str]) -> Any:
             chosen[section]["name"] = name
         if data_folder:
             chosen["data"]["path"] = data_folder
-        return chosen
+        return given.get("options"), chosen
 
-    text = f"Train with the recipe {recipe}. Its values: viceversa show {recipe}"
-    chosen = _run(f"viceversa train {recipe}", collect, parameters, resolved.sections, words, text)
-    if chosen is None:
+    text = f"{text} Its values: viceversa show {recipe}"
+    name = f"viceversa {command} {recipe}"
+    collected = _run(name, collect, parameters, resolved.sections, words, text)
+    if collected is None:
         return None
+    options, chosen = collected
     if not chosen["train"]["run"]:
         chosen["train"]["run"] = str(Path("runs") / Path(recipe).stem)
-    return resolve(chosen)
+    return options, resolve(chosen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +117,7 @@ def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None
     recipe = _given(words, "--recipe")
     sections = read_recipe(recipe) if recipe else {}
     data = fill(DataConfig, sections.get("data", {}), "data")
-    options = [
-        inspect.Parameter("options", KEYWORD, default=CheckOptions(),
-                          annotation=Annotated[CheckOptions, Parameter(name="*", negative="")]),
-        _section("data", data),
-    ]  # fmt: skip
+    options = [_own_options(CheckOptions()), _section("data", data)]
 
     def collect(data_folder: str = "", **given: Any) -> tuple[CheckOptions, Any, str]:
         chosen = given.get("data", data)  # a section nobody names options of is not passed
@@ -137,6 +159,14 @@ def _data_folder() -> inspect.Parameter:
     text = "The images: a folder, a .zip or .tar archive, or a .csv or .jsonl manifest."
     return inspect.Parameter("data_folder", FIRST, default="", annotation=Annotated[
         str, Parameter(help=text, show_default=False)])  # fmt: skip
+
+
+def _own_options(default: Any) -> inspect.Parameter:
+    """Options of a command itself: --key for each key of a dataclass."""
+    return inspect.Parameter(
+        "options", KEYWORD, default=default,
+        annotation=Annotated[type(default), Parameter(name="*", negative="")],
+    )  # fmt: skip
 
 
 def _section(name: str, default: Any) -> inspect.Parameter:

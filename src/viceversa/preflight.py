@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .checkpoint import free_space
 from .data.dataset import Pictures
@@ -54,19 +56,38 @@ def check_images(method: Method, images: tuple[Tensor, Tensor], batch: int) -> N
         ) from None
 
 
+class Disk(NamedTuple):
+    """Bytes that a run writes."""
+
+    state: int
+    """A checkpoint."""
+    models: int
+    needed: int
+    """All checkpoints that stay, the models, and one of each while it is written."""
+
+
+def disk_needed(method: Method, keep: int) -> Disk:
+    """What a run of this method writes, which keeps so many checkpoints."""
+    models = sum(map(_bytes, chain.from_iterable(method.players().values())))
+    # ... with Adam's averages; and a method has pools besides its networks
+    state = _bytes(method) + 2 * sum(weight.nbytes for weight in method.parameters())
+    # While a file is written, the one that it takes the place of is still there.
+    return Disk(state, models, state * (keep + 1) + 2 * models)
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()])
+
+
 def check_disk(method: Method, folder: Path, keep: int) -> str:
     """What a run will write, in a sentence. Raises UserError where there is no room for it."""
-    kept = [*method.parameters(), *method.buffers()]
-    weights = sum(tensor.nbytes for tensor in kept)
-    state = weights + 2 * sum(weight.nbytes for weight in method.parameters())  # Adam's averages
-    # While a file is written, the one that it takes the place of is still there.
-    need, free = state * (keep + 1) + 2 * weights, free_space(folder)
-    if need > free:
+    disk, free = disk_needed(method, keep), free_space(folder)
+    if disk.needed > free:
         raise UserError(
-            f"{folder} has {free / 1e6:.0f} MB free, and this run needs {need / 1e6:.0f}; make "
-            "room, or keep fewer checkpoints (train.keep)"
+            f"{folder} has {free / 1e6:.0f} MB free, and this run needs {disk.needed / 1e6:.0f}; "
+            "make room, or keep fewer checkpoints (train.keep)"
         )
     return (
-        f"on disk: {keep} checkpoints of {state / 1e6:.0f} MB and models of {weights / 1e6:.0f} MB;"
-        f" {free / 1e9:.1f} GB are free"
+        f"on disk: {keep} checkpoints of {disk.state / 1e6:.0f} MB and models of "
+        f"{disk.models / 1e6:.0f} MB; {free / 1e9:.1f} GB are free"
     )

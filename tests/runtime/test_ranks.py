@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from viceversa.config import Sections, merge, read_recipe
 from viceversa.data.loader import Loader
 from viceversa.data.open import open_data
 from viceversa.runtime import Ranks
+from viceversa.runtime.siblings import Sibling, _state, end_stopped, this
 
 METHODS = ("pix2pix", "cyclegan")
 IMAGES = 10
@@ -279,6 +282,7 @@ def test_the_others_end_when_one_dies_or_hangs(
         under_way(tmp_path / "said", run)
         second.send_signal(fault)
         assert first.wait(30) == 2
+        assert second.wait(5) == -signal.SIGKILL  # one that was stopped is not left behind
     text = (tmp_path / "said" / "0.txt").read_text()
     assert "process 0 of 2 lost another one, which ended or hangs" in text
     assert "Traceback" not in text
@@ -432,6 +436,32 @@ def test_an_error_of_others_is_told_from_our_own() -> None:
     assert "process 1 of 2 lost another one" in str(theirs)
     alone = RuntimeError("Connection closed by peer")
     assert Ranks().explained(alone) is alone
+
+
+def test_a_stopped_process_is_ended_and_no_other() -> None:
+    with started_sleepers(3) as (stopped, running, other):
+        siblings = [Sibling(platform.node(), one.pid, _state(one.pid)[1])
+                    for one in (stopped, running, other)]  # fmt: skip
+        for one in (stopped, other):
+            one.send_signal(signal.SIGSTOP)
+        while _state(other.pid)[0] != "T" or _state(stopped.pid)[0] != "T":
+            time.sleep(0.01)
+        later = siblings[2]._replace(began="0")  # another process that has its number now
+        far = siblings[2]._replace(machine="elsewhere")
+        assert end_stopped([this(), siblings[0], siblings[1], later, far]) == [stopped.pid]
+        assert stopped.wait(5) == -signal.SIGKILL
+        assert running.poll() is None and other.poll() is None
+
+
+@contextmanager
+def started_sleepers(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(count)]
+    try:
+        yield sleepers
+    finally:
+        for one in sleepers:
+            one.kill()
+            one.wait()
 
 
 def test_one_process_is_told_nothing_of_others(monkeypatch: pytest.MonkeyPatch, data: Path,

@@ -24,10 +24,12 @@ from torch.nn import functional as F
 from torch.nn.modules._functions import SyncBatchNorm
 
 from ..checkpoint import put_together, taken_apart
+from ..environment import several
 from ..errors import UserError
 from ..networks.norms import BatchNorm
 from .meeting import meet
 from .parcels import as_bytes, described, from_bytes, room
+from .siblings import Sibling, end_stopped, this
 
 T = TypeVar("T")
 # Processes may start minutes apart, and to look through a large data set takes its time.
@@ -45,6 +47,7 @@ class Ranks:
         """`group`: whose members are taken for dead when they are late; torch's own waits long."""
         self.index, self.count, self._local, self._group = index, count, local, group
         self._parent = os.getppid()
+        self.siblings: list[Sibling] = []
 
     @property
     def first(self) -> bool:
@@ -171,15 +174,16 @@ class Ranks:
             return error
         if not any(word in text.lower() for word in GONE):
             return error
+        end_stopped(self.siblings)
         return UserError(
             f"process {self.index} of {self.count} lost another one, which ended or hangs "
             f"({text[:120]}); the same command goes on from the last checkpoint"
         )
 
     def leave(self) -> None:
-        """Part from the others, all work being done."""
+        """Part from the others, when all of them are done: none leaves another in the middle."""
         if self.count > 1:
-            dist.destroy_process_group()
+            dist.barrier(self._group)
 
 
 def join(seconds: float) -> Ranks:
@@ -187,7 +191,7 @@ def join(seconds: float) -> Ranks:
 
     A process that is `seconds` late is taken for dead. Raises UserError where they don't meet.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
+    if not several():
         return Ranks()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
@@ -205,7 +209,9 @@ def join(seconds: float) -> Ranks:
             f"the processes that train together don't find each other: {reason}"
         ) from None
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    return Ranks(dist.get_rank(), dist.get_world_size(), local, group)
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), local, group)
+    ranks.siblings = ranks.every(this())
+    return ranks
 
 
 def _over_all(

@@ -1,0 +1,474 @@
+"""What a run is said to cost, before it, against numbers known beforehand and real steps."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from bisect import bisect_right
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from noise import noise_pairs
+
+from viceversa import plan as planning
+from viceversa.build import RunConfig, make_method, resolve
+from viceversa.cli import main
+from viceversa.config import merge, read_recipe
+from viceversa.plan import look, make_plan
+from viceversa.plan.costs import Costs, Ledger, count
+from viceversa.plan.pace import Pace
+from viceversa.plan.room import BATCHES, Room, largest
+from viceversa.plan.words import lasting, text, values
+from viceversa.preflight import check_disk, disk_needed
+from viceversa.runtime import Runtime
+from viceversa.update import make_optimizers, update
+
+CPU = torch.device("cpu")
+SMALL = {
+    "generator": {"width": 4},
+    "discriminator": {"width": 4, "layers": 2},
+    "data": {"load_size": 36, "crop_size": 32},
+    "train": {"epochs": 3, "device": "cpu"},
+}
+QUICK = [
+    "--generator.width", "4", "--generator.depth", "4", "--discriminator.width", "4",
+    "--discriminator.layers", "2", "--data.load_size", "36", "--data.crop_size", "32",
+    "--train.epochs", "3", "--train.device", "cpu",
+]  # fmt: skip
+
+
+def settings(recipe: str, /, **sections: dict[str, Any]) -> RunConfig:
+    return resolve(merge(read_recipe(recipe), sections))
+
+
+def small(recipe: str, /, **sections: dict[str, Any]) -> RunConfig:
+    own = {"generator": {"depth": 4} if recipe == "pix2pix" else {"blocks": 2}}
+    return settings(recipe, **merge(merge(SMALL, own), sections))
+
+
+def costs(recipe: str, side: int = 32, /, **sections: dict[str, Any]) -> Costs:
+    return count(small(recipe, **sections), (side, side), CPU)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return noise_pairs(tmp_path / "data", 6, 40)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    capsys.readouterr()
+    main([str(word) for word in words])
+    said = capsys.readouterr()
+    assert said.err == ""
+    return said.out
+
+
+# -- arithmetic and parameters, as they were counted before there was this command
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sections", "side", "step", "translation", "parameters"),
+    [
+        ("pix2pix", {}, 256, "43.5", "6.05", {"g_ab": 54_413_955, "d_b": 2_768_705}),
+        ("pix2pix", {"generator": {"depth": 7}}, 128, None, "1.51", {"g_ab": 41_828_995}),
+        ("cyclegan", {}, 256, "939.6", "49.55", {"g_ab": 11_378_179, "d_a": 2_764_737}),
+        ("cyclegan", {"method": {"lambda_identity": 0.0}}, 256, "643.5", "49.55", {}),
+        ("cyclegan", {"generator": {"blocks": 6}}, 256, None, "35.06", {"g_ba": 7_837_699}),
+        ("cyclegan", {"generator": {"blocks": 6}}, 128, "169.2", None, {}),
+        ("cyclegan", {"generator": {"blocks": 6}, "method": {"lambda_identity": 0.0}}, 128,
+         "116.9", None, {}),
+        ("gdl", {}, 128, None, "0.828", {}),
+    ],
+)  # fmt: skip
+def test_counts_are_those_known_of_the_networks(
+    recipe: str, sections: dict[str, dict[str, Any]], side: int, step: str | None,
+    translation: str | None, parameters: dict[str, int],
+) -> None:  # fmt: skip
+    found = count(settings(recipe, **sections), (side, side), CPU)
+    assert step is None or f"{found.step_macs / 1e9:.1f}" == step
+    if translation is not None:
+        digits = len(translation.partition(".")[2])
+        assert {f"{macs / 1e9:.{digits}f}" for macs in found.translation_macs.values()} == {
+            translation
+        }
+    assert {name: found.parameters[name] for name in parameters} == parameters
+
+
+def test_arithmetic_grows_with_images_and_batches() -> None:
+    one = costs("cyclegan")
+    assert costs("cyclegan", train={"batch_size": 3}).step_macs == 3 * one.step_macs
+    assert costs("cyclegan", train={"accumulate": 5}).step_macs == 5 * one.step_macs
+    assert costs("cyclegan", 64).translation_macs == {
+        name: 4 * macs for name, macs in one.translation_macs.items()
+    }
+
+
+def test_what_makes_steps_fast_leaves_the_arithmetic_alone() -> None:
+    def macs(**speed: Any) -> int:
+        return costs("pix2pix", train={"precision": "bf16"}, speed=speed).step_macs
+
+    assert macs() == macs(small_maps=False) == macs(together=False) == costs("pix2pix").step_macs
+    assert macs(recompute="blocks") > macs()
+    penalised = costs("cyclegan", method={"gan_loss": "wgan-gp"})
+    assert penalised.step_macs > costs("cyclegan").step_macs
+
+
+def test_a_direction_turns_the_names_round() -> None:
+    found = costs("pix2pix", data={"direction": "ba"})
+    assert list(found.translation_macs) == ["ba"] and set(found.parameters) == {"g_ba", "d_a"}
+
+
+# -- memory
+
+
+@pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
+@pytest.mark.parametrize("recompute", ["nothing", "blocks"])
+def test_what_is_alive_is_what_would_be_in_a_real_step(recipe: str, recompute: str) -> None:
+    config = small(recipe, speed={"recompute": recompute}, train={"batch_size": 2})
+    runtime = Runtime("cpu", speed=config.speed)
+    with Ledger() as ledger:
+        method = make_method(config).train()
+        batch = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+        runtime.prepare(chain.from_iterable(method.players().values()))
+        optimizers = make_optimizers(method, config.train, runtime)
+        for _ in range(3):
+            ledger.begin()
+            update(method, batch, optimizers, runtime)
+        real = ledger.peak
+    assert sum(count(config, (32, 32), CPU).parts) == real
+
+
+def test_parts_are_what_they_are_called() -> None:
+    found = costs("cyclegan", method={"pool": 7}, train={"batch_size": 2})
+    learnt = 4 * sum(found.parameters.values())
+    assert found.parts.weights == found.parts.gradients == learnt  # instance norm has no buffers
+    assert 0 <= found.parts.averages - 2 * learnt < 4 * 1000  # and a counter for each weight
+    assert found.parts.pool == 2 * (7 * 3 * 32 * 32 * 4 + 8)  # and how full it is
+    assert found.parts.batch == 2 * 2 * 3 * 32 * 32 * 4
+    assert found.copies == 4 * (found.parameters["g_ab"] + found.parameters["g_ba"])
+    assert costs("cyclegan", method={"pool": 0}).parts.pool == 2 * 8
+    assert costs("cyclegan", train={"samples": 0}).copies == 0
+    assert found.run == found.steps + round(1.4 * found.copies) > found.steps > sum(found.parts)
+
+
+def test_memory_rises_with_batch_and_crop_and_falls_by_the_options() -> None:
+    wide = {"generator": {"width": 16}}
+    batches = [costs("cyclegan", **wide, train={"batch_size": n}).run for n in (1, 2, 4, 8)]
+    crops = [costs("cyclegan", side, **wide).run for side in (32, 64, 96, 128)]
+    assert batches == sorted(set(batches)) and crops == sorted(set(crops))
+
+    def maps(**sections: dict[str, Any]) -> int:
+        return costs("cyclegan", 128, **merge(wide, sections)).parts.maps
+
+    full = maps()
+    assert maps(speed={"recompute": "blocks"}) < 0.9 * full
+    assert maps(train={"precision": "bf16"}) < 0.8 * full
+    assert maps(train={"precision": "fp16"}) < 0.8 * full
+    held = costs("pix2pix", train={"accumulate": 4}).parts
+    assert held.gradients == costs("pix2pix").parts.gradients
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pix2pix", "--generator.width", "32", "--generator.depth", "7", "--train.batch_size", "8",
+         "--data.load_size", "143", "--data.crop_size", "128"],
+        pytest.param(["pix2pix", "--train.batch_size", "4"], marks=pytest.mark.slow),
+        pytest.param(["cyclegan", "--generator.blocks", "6", "--data.load_size", "143",
+                      "--data.crop_size", "128"], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_predicted_memory_is_near_that_of_real_steps(words: list[str]) -> None:
+    command = [sys.executable, "-m", "viceversa", "plan", *words, "--json", "--steps", "3",
+               "--train.device", "cpu"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=280)
+    memory = json.loads(done.stdout)["memory"]
+    assert 0.75 < memory["steps"] / memory["measured"] < 1.25
+
+
+# -- what fits
+
+
+def test_the_largest_that_fits_is_found_with_few_questions() -> None:
+    draw = random.Random(0)
+    for _ in range(200):
+        kept, each, bend = draw.randint(0, 10**6), draw.randint(1, 1000), draw.randint(0, 9)
+        refused = draw.choice([0, 0, 64])
+        free, asked = draw.randint(0, 10**8), []
+
+        def needed(side: int) -> int:
+            asked.append(side)  # noqa: B023
+            amount = side**2
+            return 0 if side < refused else max(kept + each * amount, bend * each * amount)  # noqa: B023
+
+        sides = range(32, 4097, 32)
+        first = bisect_right(sides, free, key=needed) - 1
+        expected = (sides[first], needed(sides[first])) if first >= 0 else None
+        asked.clear()
+        found = largest(sides, needed, lambda side: side**2, free)
+        assert found == (expected if expected and expected[1] else None)
+        assert len(asked) <= 12
+
+
+def test_room_names_settings_that_need_what_it_says() -> None:
+    config = small("cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulate": 2})
+    own = count(config, (32, 32), CPU).run
+    room = Room(config, (32, 32), CPU, own - 1, besides=5)
+    batch = room.batch()
+    assert batch is not None and batch.value == 4 and batch.words == "--train.batch_size 4"
+    four = replace(config, train=replace(config.train, batch_size=4))
+    assert batch.needed == count(four, (32, 32), CPU).run + 5 <= own - 1
+    choices = {choice.words: choice.needed for choice in room.instead(None, batch)}
+    assert set(choices) == {
+        "--train.batch_size 4 --train.accumulate 4", "--speed.recompute blocks",
+        "--train.precision bf16",
+    }  # fmt: skip
+    plenty = Room(small("pix2pix"), (32, 32), CPU, 10**15)
+    assert (found := plenty.batch()) is not None and found.value == BATCHES[-1]
+    few = Room(small("pix2pix"), (32, 32), CPU, 10**15, images=7)
+    assert (found := few.batch()) is not None and found.value == 4
+    assert Room(config, (32, 32), CPU, 1000).batch() is None
+
+
+def sized(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
+    monkeypatch.setattr(planning, "free_memory", lambda device: free)
+
+
+def test_what_does_not_fit_is_said_first_and_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {"method": {"pool": 0}, "generator": {"width": 16}}
+    config = small("cyclegan", train={"batch_size": 64}, **few)
+    sized(monkeypatch, 400_000_000)
+    plan = make_plan(config, 4, lambda said: None)
+    lines = text(plan).splitlines()
+    assert not plan.fits and plan.pace is None
+    assert lines[0].startswith("This does not fit: it needs ") and "400 MB are free" in lines[0]
+    assert lines[1] == "This does:"
+    assert lines[2].startswith("  --train.batch_size 32 --train.accumulate 2 ") and not lines[3]
+    assert plan.instead[0].needed <= 400_000_000 < plan.instead[1].needed
+    sized(monkeypatch, 500_000_000)
+    lines = text(make_plan(config, 4, lambda said: None)).splitlines()
+    assert lines[1] == "Any of these does:"
+    assert [line.split()[0] for line in lines[2:5]] == [
+        "--train.batch_size", "--speed.recompute", "--train.precision"
+    ]  # fmt: skip
+    assert "does not fit" in next(line for line in lines if line.startswith("time"))
+
+
+def test_where_nothing_fits_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    sized(monkeypatch, 1_000_000)
+    plan = make_plan(small("pix2pix"), 4, lambda said: None)
+    assert plan.batch is None and plan.crop is None and not plan.fits
+    assert text(plan).splitlines()[1] == "None of these alone does:"
+    half = small("pix2pix", train={"precision": "bf16"}, speed={"recompute": "blocks"})
+    said = text(make_plan(half, 4, lambda said: None)).splitlines()
+    assert said[1].startswith("Nothing but smaller networks does")
+
+
+def test_an_unknown_amount_of_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    sized(monkeypatch, None)
+    plan = make_plan(small("pix2pix"), 0, lambda said: None)
+    assert plan.fits and plan.batch is None
+    assert "the system does not say" in text(plan)
+
+
+# -- the images
+
+
+def test_images_are_counted_by_name_and_one_is_looked_at(data: Path) -> None:
+    seen = look(small("pix2pix", data={"path": str(data)}))
+    assert seen.images == 6 and seen.size == (32, 32) and seen.sure
+    assert seen.decoded == 2 * 6 * 3 * 36 * 36
+    whole = look(small("pix2pix", data={"path": str(data), "preprocess": "none"}))
+    assert whole.size == (40, 40) and not whole.sure
+    assert look(small("pix2pix")).images == 0
+    (data / "A" / "05.png").unlink()
+    assert look(small("cyclegan", data={"path": str(data)})).images == 6
+    left = look(small("pix2pix", data={"path": str(data)}))
+    assert left.images == 5 and left.alone == 1
+
+
+def test_a_bad_image_is_passed_over_where_it_would_be(data: Path) -> None:
+    for path in (data / "A").iterdir():
+        if path.name != "03.png":
+            path.write_bytes(b"no image")
+    skip = {"path": str(data), "on_bad": "skip", "max_bad": 0.99}
+    assert look(small("pix2pix", data=skip)).size == (32, 32)
+    with pytest.raises(ValueError, match=r"0\d\.png"):
+        look(small("pix2pix", data={"path": str(data)}))
+
+
+def test_kept_images_count_up_to_the_room_they_get(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized(monkeypatch, None)
+
+    def kept(**more: Any) -> int:
+        config = small("pix2pix", data={"path": str(data), **more})
+        return make_plan(config, 0, lambda said: None).kept - planning.READERS
+
+    assert kept() == 2 * 6 * 3 * 36 * 36
+    assert kept(cache="off") == kept(cache_megabytes=0) == kept(cache="disk") == 0
+    config = small("pix2pix", data={"path": str(data), "cache": "disk"})
+    on_disk = make_plan(config, 0, lambda said: None)
+    assert on_disk.disk == on_disk.costs.disk.needed + 2 * 6 * 3 * 36 * 36
+
+
+def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
+    config = small("pix2pix")
+    disk = disk_needed(make_method(config), 3)
+    assert costs("pix2pix").disk == disk
+    assert disk.models == costs("pix2pix").parts.weights
+    assert disk.needed == 4 * disk.state + 2 * disk.models
+    said = check_disk(make_method(config), tmp_path, 3)
+    assert f"3 checkpoints of {disk.state / 1e6:.0f} MB" in said
+    with_pool = costs("cyclegan", method={"pool": 5}).disk
+    without = costs("cyclegan", method={"pool": 0}).disk
+    assert with_pool.state - without.state == 2 * 5 * 3 * 32 * 32 * 4
+    assert with_pool.models == without.models
+
+
+# -- time
+
+
+def test_times_follow_from_the_steps_by_hand() -> None:
+    pace = Pace(images=8, every=(2.0, 9.0, 4.0), memory=0)
+    assert pace.seconds == 4.0 and pace.rate == 2.0
+    assert pace.lasts(400) == 200.0 and pace.lasts(400, 3) == 600.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.25, "0.2 s"), (119.0, "119.0 s"), (600.0, "10.0 min"), (7200.0, "2.0 h"),
+     (86400.0, "24.0 h"), (216000.0, "2.5 days")],
+)  # fmt: skip
+def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
+    assert lasting(seconds) == said
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{}, {"train": {"accumulate": 2, "batch_size": 3}}, {"train": {"precision": "bf16"}},
+     {"speed": {"memory_format": "channels_last"}}],
+)  # fmt: skip
+@pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
+def test_a_few_real_steps_are_timed(
+    recipe: str, sections: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized(monkeypatch, None)
+    config = small(recipe, **merge({"data": {"path": str(data)}}, sections))
+    plan = make_plan(config, 3, lambda said: None)
+    assert plan.pace is not None
+    assert len(plan.pace.every) == 2 and min(plan.pace.every) > 0
+    assert plan.pace.images == config.train.batch_size * config.train.accumulate
+    time = values(plan)["time"]
+    assert time["all"] == pytest.approx(3 * time["epoch"])
+    assert time["epoch"] == pytest.approx(6 * time["thousand_images"] / 1000)
+    assert time["macs_per_s"] == pytest.approx(plan.costs.step_macs / time["step"])
+
+
+# -- the command
+
+
+def test_the_command_prints_a_table_and_writes_nothing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everything() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    before = everything()
+    said = shown(capsys, "plan", "pix2pix", "data", *QUICK, "--steps", "2", "--data.cache", "disk")
+    for word in ("parameters", "arithmetic", "memory", "disk", "time", "MAC", "are free",
+                 "an epoch of 6 images", "all 3 epochs", "images of 0.0 MB"):  # fmt: skip
+        assert word in said
+    assert everything() == before
+
+
+def test_the_table_without_data_and_without_steps(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized(monkeypatch, None)
+    said = shown(capsys, "plan", "pix2pix", *QUICK, "--steps", "0")
+    assert "not timed (--steps 0)" in said and "With DATA" in said
+    said = shown(capsys, "plan", "pix2pix", *QUICK, "--steps", "1")
+    assert "1000 images" in said and "median of 1" in said
+
+
+def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(shown(capsys, "plan", "pix2pix", data, *QUICK, "--json", "--steps", "2"))
+    assert set(found) == {
+        "device", "height", "width", "batch_size", "accumulate", "precision", "images", "epochs",
+        "parameters", "macs", "memory", "largest", "instead", "disk", "time", "settings", "advice",
+    }  # fmt: skip
+    assert set(found["memory"]) == {
+        "weights", "gradients", "averages", "pool", "batch", "maps", "margin", "copies", "images",
+        "steps", "needed", "free", "fits", "measured",
+    }  # fmt: skip
+    assert set(found["macs"]) == {"step", "translation", "step_without_identity"}
+    assert set(found["disk"]) == {"checkpoint", "models", "needed", "free"}
+    assert set(found["largest"]) == {"batch", "crop"}
+    assert set(found["time"]) == {
+        "step", "every", "images_per_s", "macs_per_s", "thousand_images", "epoch", "all",
+    }  # fmt: skip
+    assert found["images"] == 6 and found["epochs"] == 3 and found["width"] == 32
+    assert found["parameters"]["all"] == sum(
+        number for name, number in found["parameters"].items() if name != "all"
+    )
+    assert resolve(found["settings"]).train.epochs == 3
+    counted = json.loads(shown(capsys, "plan", "pix2pix", *QUICK, "--json", "--steps", "0"))
+    assert counted["time"] is None and counted["images"] is None
+
+
+def test_the_identity_loss_is_named_where_there_is_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized(monkeypatch, None)
+    words = ["plan", "cyclegan", "--generator.width", "4", "--generator.blocks", "1",
+             "--data.crop_size", "64", "--train.device", "cpu", "--steps", "0"]  # fmt: skip
+    assert "--method.lambda_identity 0" in shown(capsys, *words)
+    assert "identity" not in shown(capsys, *words, "--method.lambda_identity", "0")
+
+
+def test_help_follows_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    said = shown(capsys, "plan", "cyclegan", "--help")
+    assert all(word in said for word in ("--steps", "--json", "generator.blocks", "train.epochs"))
+    assert "RECIPE" in shown(capsys, "plan", "--help")
+    assert " plan " in shown(capsys, "--help")
+    assert "--steps" not in shown(capsys, "train", "cyclegan", "--help")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["plan"], ["recipe"]),
+        (["plan", "pix2pxi"], ["did you mean pix2pix"]),
+        (["plan", "pix2pix", "nowhere"], ["there is no data folder nowhere"]),
+        (["plan", "pix2pix", "--steps", "-1"], ["--steps", "-1"]),
+        (["plan", "pix2pix", "--steps", "many"], ["--steps", "many"]),
+        (["plan", "pix2pix", "--step", "2"], ["--step"]),
+        (["plan", "pix2pix", "--data.crop_size", "250"], ["250x250", "256x256 would fit"]),
+        (["plan", "pix2pix", "--train.device", "abacus"], ["abacus"]),
+        (["plan", "pix2pix", "--train.precision", "tf32", "--train.device", "cpu"], ["tf32"]),
+        (["plan", "pix2pix", "--train.player_lr.judge", "1"], ["judge", "discriminator"]),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_one_line_that_names_it(
+    words: list[str], named: list[str], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and said.startswith("viceversa: ") and said.count("\n") == 1
+    assert [name for name in named if name not in said] == [], said
+    assert list(tmp_path.iterdir()) == []
