@@ -21,7 +21,7 @@ from .methods import PAIRED, Batch
 from .mishaps import explained, not_finite
 from .preflight import check_disk, check_ranks, check_sizes
 from .report import Report, counter, say, silent
-from .runtime import Runtime, asked_to_stop, join, seed_everything
+from .runtime import Ranks, Runtime, asked_to_stop, join, seed_everything
 from .samples import sample_sheet
 from .saving import (
     Place,
@@ -39,14 +39,14 @@ from .update import make_optimizers, set_rates
 class Run:
     """A run's folder and everything that trains in it. `train` is the way in."""
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig, ranks: Ranks | None = None):
         if not config.data.path:
             raise UserError("there is no data folder to train on; name it behind the recipe")
         self.config, self.train = config, config.train
         self.folder = Path(config.train.run or f"runs/{config.name('method')}")
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
         refuse_inside(self.folder, Path(config.data.path), "train.run")
-        self.ranks = ranks = join(config.train.rank_timeout)
+        self.ranks = ranks = ranks or Ranks()
         # A second run in the same folder is refused now, and not after it has looked at the data.
         self.lock = claim(self.folder) if ranks.first and self.folder.is_dir() else None
         seed_everything(config.train.seed)
@@ -93,12 +93,9 @@ class Run:
             self.lock = self.lock or claim(self.folder)
         try:
             self._go()
-        except RuntimeError as error:
-            raise self.ranks.explained(error) from None
         finally:
             if self.lock is not None:
                 self.lock.release()
-        self.ranks.leave()
 
     def _go(self) -> None:
         with self.ranks.in_turn():
@@ -289,6 +286,11 @@ def train(config: RunConfig) -> Path:
 
     Raises UserError for bad input, Stopped where a signal or the time ended the run early.
     """
-    run = Run(config)
-    run.go()
+    ranks = join(config.train.rank_timeout)
+    try:
+        run = Run(config, ranks)
+        run.go()
+        ranks.leave()
+    except RuntimeError as error:
+        raise ranks.explained(error) from None
     return run.folder

@@ -257,6 +257,14 @@ def test_more_processes_than_images_in_a_batch_are_refused(data: Path, tmp_path:
     assert "train.batch_size counts the images of all of them" in refused(2, made, tmp_path / "x")
 
 
+@pytest.mark.slow
+def test_what_the_first_process_refuses_ends_the_others_in_a_sentence(tmp_path: Path) -> None:
+    made = settings("pix2pix", tmp_path / "nowhere", tmp_path / "run")
+    text = refused(2, made, tmp_path / "x")
+    assert "there is no data folder" in text
+    assert "viceversa, process 1: process 1 of 2 lost another one" in text
+
+
 # -- one that dies, and one that hangs
 
 

@@ -220,6 +220,8 @@ def _usable(device: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"the device {device!r} cannot be used here: {reason}") from None
+    if usable.type == "cuda" and usable.index is not None:
+        torch.cuda.set_device(usable)  # streams and graphs are made on the one at hand
     return usable
 
 

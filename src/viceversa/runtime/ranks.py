@@ -164,8 +164,8 @@ class Ranks:
             torch.manual_seed(torch.initial_seed() + 1_000_003 * self.index)
 
     def orphaned(self) -> bool:
-        """Whether whoever started this process, torchrun say, has gone."""
-        return self.count > 1 and os.getppid() != self._parent
+        """Whether the torchrun that started this process has gone; a shell may go, and mean it."""
+        return dist.is_torchelastic_launched() and os.getppid() != self._parent
 
     def explained(self, error: Exception) -> Exception:
         """An error of another process as a sentence; else as it is."""
