@@ -23,7 +23,7 @@ Memory is the most a process held at once, Python and torch included; on a GPU, 
 
 --grow: how our step grows with batch, size and width. --loader: images/s as training loads them,
 the first epoch and later ones, beside the fastest step of the run.
-Writes benchmarks/results/DATE-train-speed-METHOD[-DEVICE].json.
+Writes benchmarks/results/DATE-train-speed-METHOD[-DEVICE][-growth].json.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ from typing import Any
 
 import torch
 from machine_peak import best
+from train_job import Job
 from train_ways import BEST, SAME, WAYS, computed_in, count
-from train_worker import Job, Taken, Worker, WorkerError, race
+from train_worker import Taken, Worker, WorkerError, race
 
 import viceversa
 from viceversa.checkpoint import write_json
@@ -249,7 +250,8 @@ def main() -> None:
             **measure(options, method),
         }  # fmt: skip
         suffix = f"-{torch.device(options.device).type}" if on_gpu else ""
-        name = f"{date.today().isoformat()}-train-speed-{method}{suffix}.json"
+        grown = "-growth" if options.grow else ""  # so that it takes no other run's place
+        name = f"{date.today().isoformat()}-train-speed-{method}{suffix}{grown}.json"
         write_json(Path(__file__).parent / "results" / name, results)
 
 

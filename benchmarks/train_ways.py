@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from machine_peak import Peaks, machine
 from torch.utils.flop_counter import FlopCounterMode
-from train_worker import Job
+from train_job import Job
 
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.config import merge, read_recipe

@@ -13,35 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, NamedTuple
+
+from train_job import Job
 
 PAUSE = 0.05  # seconds until the threads of the one before have gone to sleep
 
 
 class WorkerError(Exception):
     """What a worker could not do, in a sentence."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker is for: a step of ours or of the reference, the machine's peak, the loader."""
-
-    kind: str
-    method: str = "pix2pix"
-    device: str = "cpu"
-    threads: int | None = None
-    size: int = 256
-    batch: int = 1
-    width: int = 64
-    precision: str = "fp32"
-    speed: dict[str, Any] = field(default_factory=dict)
-    per_turn: int = 1
-    """Steps of a turn; the seconds are those of one."""
-    precisions: tuple[str, ...] = ()
-    """Those whose peak is measured."""
-    path: str = ""
-    """The reference's checkout, or the data set."""
 
 
 class Worker:
