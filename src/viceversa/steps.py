@@ -66,13 +66,14 @@ class Steps:
         if part == 0:
             self.good = 0
         own, last = len(batch[0]) if batch else 0, part == parts - 1
-        images, *asked = self.runtime.ranks.sums([own, *wishes])
+        images, stop, late, save = self.runtime.ranks.sums([own, *map(bool, wishes)])
+        asked = Asked(wishes.stop or bool(stop) * signal.SIGTERM, late, save)  # by its own signal
         if not images:
             if last and self.good:
                 step_players(
                     self.method, self.optimizers, self.runtime, self.train.clip, self.watch
                 )
-            return None, Asked(*asked)
+            return None, asked
         self.good += 1
         group = {"first": self.good == 1, "last": last, "share": 1 / parts}
         if batch is None:
@@ -83,7 +84,7 @@ class Steps:
         else:
             losses = self.part(batch, weight=own / images, **group)
         self.watch.step()
-        return losses, Asked(*asked)
+        return losses, asked
 
     def part(self, batch: Batch, **group: Any) -> dict[str, Tensor]:
         """A step, or what the images of this process have of one."""

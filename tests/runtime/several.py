@@ -76,6 +76,7 @@ def main() -> None:
     import torch
 
     from viceversa.build import resolve
+    from viceversa.errors import Stopped
     from viceversa.runtime import Ranks
     from viceversa.training import train
 
@@ -86,9 +87,13 @@ def main() -> None:
         torch.set_default_dtype(torch.float64)
     if test.get("alone"):  # the control: every process goes its own way
         Ranks.add = lambda self, tensors: None  # type: ignore[method-assign]
-    train(resolve(settings))
+    code = 0
+    try:
+        train(resolve(settings))
+    except Stopped as stopped:
+        code = stopped.code
     sys.stdout.flush()
-    os._exit(0)  # as the command does: torch's threads may abort a process on its way out
+    os._exit(code)  # as the command does: torch's threads may abort a process on its way out
 
 
 if __name__ == "__main__":

@@ -181,8 +181,8 @@ def test_shares_are_even_and_complete() -> None:
 # -- going on
 
 
-def stopped_at(count: int, at: int, made: Sections, folder: Path) -> None:
-    """A run whose processes are all told to end once so many images are logged."""
+def stopped_at(count: int, at: int, made: Sections, folder: Path, told: int = 0) -> None:
+    """A run whose processes are told to end once so many images are logged: all, or the last."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "settings.json"
     path.write_text(json.dumps(made | {"test": {"float64": True}}))
@@ -192,9 +192,10 @@ def stopped_at(count: int, at: int, made: Sections, folder: Path) -> None:
         while f"{at}/" not in said(folder / "said"):
             assert time.monotonic() < ends, said(folder / "said")
             time.sleep(0.01)
-        for process in processes:
+        for process in processes[-told:]:
             process.send_signal(signal.SIGTERM)
         ended(processes, folder / "said")
+        assert [process.returncode for process in processes] == [128 + signal.SIGTERM] * count
 
 
 @pytest.mark.slow
@@ -225,7 +226,7 @@ def test_another_number_of_processes_goes_on(
     long = {"train": {"epochs": 40, "sample_every": 10**9}}
     trained(1, settings("cyclegan", data, tmp_path / "whole", **long), tmp_path / "x", float64=True)
     made = settings("cyclegan", data, tmp_path / "cut", **long)
-    stopped_at(before, 40, made, tmp_path / "y")
+    stopped_at(before, 40, made, tmp_path / "y", told=1)
     trained(after, made, tmp_path / "z", float64=True)
     assert farthest(tmp_path / "whole", tmp_path / "cut") < 1e-9
 
