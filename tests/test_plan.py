@@ -472,3 +472,16 @@ def test_a_mistake_is_one_line_that_names_it(
     assert caught.value.code == 2 and said.startswith("viceversa: ") and said.count("\n") == 1
     assert [name for name in named if name not in said] == [], said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_peak_is_that_of_this_program_and_not_of_who_started_it() -> None:
+    """The control: what getrusage says of a small program begins with its large parent's peak."""
+    ballast = bytearray(b"x") * (600 * 2**20)
+    code = (
+        "import resource, torch; from viceversa.runtime import peak_memory; "
+        "print(peak_memory(torch.device('cpu')), "
+        "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own, inherited = map(int, done.stdout.split())
+    assert 0 < own < len(ballast) <= inherited

@@ -241,8 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; a user's mistake is one sentence and exit code 2."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     let_waiting_threads_sleep()
-    if words[:1] in (["train"], ["demo"], ["plan"]):
-        keep_freed_memory()
+    if arguments is None and words[:1] in (["train"], ["demo"], ["plan"]):
+        keep_freed_memory()  # of a process that is ours: not where Python calls this function
     try:
         if words[:1] in (["train"], ["plan"]) and len(words) > 1 and not words[1].startswith("-"):
             command = train if words[0] == "train" else plan
