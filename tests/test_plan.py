@@ -445,35 +445,6 @@ def test_help_follows_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--steps" not in shown(capsys, "train", "cyclegan", "--help")
 
 
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["plan"], ["recipe"]),
-        (["plan", "pix2pxi"], ["did you mean pix2pix"]),
-        (["plan", "pix2pix", "nowhere"], ["there is no data folder nowhere"]),
-        (["plan", "pix2pix", "--steps", "-1"], ["--steps", "-1"]),
-        (["plan", "pix2pix", "--steps", "many"], ["--steps", "many"]),
-        (["plan", "pix2pix", "--step", "2"], ["--step"]),
-        (["plan", "pix2pix", "--data.crop_size", "250"], ["250x250", "256x256 would fit"]),
-        (["plan", "pix2pix", "--train.device", "abacus"], ["abacus"]),
-        (["plan", "pix2pix", "--train.precision", "tf32", "--train.device", "cpu"], ["tf32"]),
-        (["plan", "pix2pix", "--train.player_lr.judge", "1"], ["judge", "discriminator"]),
-    ],
-    ids=" ".join,
-)
-def test_a_mistake_is_one_line_that_names_it(
-    words: list[str], named: list[str], tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as caught:
-        main(words)
-    said = capsys.readouterr().err
-    assert caught.value.code == 2 and said.startswith("viceversa: ") and said.count("\n") == 1
-    assert [name for name in named if name not in said] == [], said
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_peak_is_that_of_this_program_and_not_of_who_started_it() -> None:
     """The control: what getrusage says of a small program begins with its large parent's peak."""
     ballast = bytearray(b"x") * (600 * 2**20)

@@ -12,14 +12,14 @@ import pytest
 import torch
 from noise import noise_pairs
 from torch import Tensor
+from whole_runs import interrupted, newest, same, state_of
 
 from viceversa import saving, training
 from viceversa.build import RunConfig, make_method, resolve
-from viceversa.checkpoint import load_state, read_header, read_weights
+from viceversa.checkpoint import read_header, read_weights
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import UserError
 from viceversa.methods import Batch, Method, Turn
-from viceversa.report import Report
 from viceversa.runtime import Runtime
 from viceversa.update import make_optimizers, update
 
@@ -50,43 +50,6 @@ def log(run: Path) -> list[dict[str, Any]]:
     """The log without its speeds."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines]
-
-
-def same(one: Any, two: Any) -> bool:
-    """Equality to the bit, through dicts and lists of tensors."""
-    if isinstance(one, Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[k], two[k]) for k in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same, one, two))
-    return bool(one == two)
-
-
-def latest(run: Path) -> Path:
-    return max((run / "checkpoints").glob("*.safetensors"))
-
-
-def state(run: Path) -> dict[str, Any]:
-    """Everything in the last checkpoint but the settings, which name the folder."""
-    found = load_state(latest(run))
-    found.pop("sections")
-    return found
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, at: int, config: RunConfig) -> None:
-    """Start a run that dies right after so many images."""
-    step = Report.step
-
-    def dying(self: Report, *arguments: Any) -> None:
-        step(self, *arguments)
-        if self.done >= at:
-            raise RuntimeError("power cut")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Report, "step", dying)
-        with pytest.raises(RuntimeError, match="power cut"):
-            training.train(config)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -123,30 +86,32 @@ def test_going_on_equals_never_having_stopped(
     whole, cut, naive = (tmp_path / folder for folder in ("whole", "cut", "naive"))
     training.train(config("whole"))
     training.train(config("again"))
-    assert same(state(whole), state(tmp_path / "again"))  # two runs, to the bit
+    assert same(state_of(whole), state_of(tmp_path / "again"))  # two runs, to the bit
 
-    interrupt(monkeypatch, 5, config("cut"))
-    stopped = state(cut)
+    interrupted(monkeypatch, 5, config("cut"))
+    stopped = state_of(cut)
     assert (stopped["epoch"], stopped["batch"], stopped["images"]) == (1, 4, 4)  # mid-epoch
     if name == "cyclegan":
         assert stopped["method"]["past_a.filled"] == 2  # the pool is full
     training.train(config("cut"))
-    assert same(state(cut), state(whole))
+    assert same(state_of(cut), state_of(whole))
     assert log(cut) == log(whole)
     for path in whole.glob("*.safetensors"):
         assert same(read_weights(path), read_weights(cut / path.name))
 
-    interrupt(monkeypatch, 5, config("naive"))
+    interrupted(monkeypatch, 5, config("naive"))
     monkeypatch.setattr(saving, "restore_random_state", lambda state: None)
     training.train(config("naive"))
-    assert not same(state(naive)["method"], state(whole)["method"])  # so the dropout is told apart
+    assert not same(
+        state_of(naive)["method"], state_of(whole)["method"]
+    )  # so the dropout is told apart
 
 
 def test_a_finished_run_stays_as_it_is(data: Path, tmp_path: Path) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run"))
-    before = state(run), log(run)
+    before = state_of(run), log(run)
     training.train(settings("pix2pix", data, tmp_path / "run"))
-    assert same((state(run), log(run)), before)
+    assert same((state_of(run), log(run)), before)
 
 
 def test_drawing_samples_changes_no_weight(data: Path, tmp_path: Path) -> None:
@@ -157,7 +122,7 @@ def test_drawing_samples_changes_no_weight(data: Path, tmp_path: Path) -> None:
         for every in (1, 1000)
     ]
     assert [len(list((run / "samples").iterdir())) for run in runs] == [13, 2]
-    assert same(state(runs[0]), state(runs[1]))
+    assert same(state_of(runs[0]), state_of(runs[1]))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -193,12 +158,12 @@ def test_a_folder_with_another_run_is_refused(
     data: Path, tmp_path: Path, section: str, other: dict[str, Any]
 ) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run", train={"epochs": 1}))
-    before = latest(run).read_bytes(), (run / "config.json").read_bytes()
+    before = newest(run).read_bytes(), (run / "config.json").read_bytes()
     with pytest.raises(UserError, match=f"holds a run with another {section}"):
         training.train(settings("pix2pix", data, run, **{section: other}))
     with pytest.raises(UserError, match="holds a run with another method"):
         training.train(settings("cyclegan", data, run))
-    after = latest(run).read_bytes(), (run / "config.json").read_bytes()
+    after = newest(run).read_bytes(), (run / "config.json").read_bytes()
     assert after == before
 
 
@@ -245,7 +210,7 @@ def test_too_many_bad_images_end_a_run_by_name_and_keep_what_was_learnt(
         "pix2pix", folder, tmp_path / "run", **more))  # fmt: skip
     with pytest.raises(UserError, match=f"A/{bad.name}"):
         run.go()
-    assert state(tmp_path / "run")["images"] == 3
+    assert state_of(tmp_path / "run")["images"] == 3
 
 
 def test_an_image_that_goes_bad_is_left_out_and_told(
@@ -256,7 +221,7 @@ def test_an_image_that_goes_bad_is_left_out_and_told(
     run.go()
     said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
     assert len(said) == 1 and bad.name in said[0]
-    steps = state(tmp_path / "run")["optimizers"]["generator"].values()
+    steps = state_of(tmp_path / "run")["optimizers"]["generator"].values()
     assert {int(entry["step"]) for entry in steps} == {10}  # of 12: one was missed in each epoch
     assert log(tmp_path / "run")[-1]["images"] == 12
 
@@ -379,7 +344,7 @@ def test_clip_bounds_each_player_s_gradient(name: str) -> None:
 def test_accumulation_goes_through_a_run(data: Path, tmp_path: Path) -> None:
     """Six images in groups of four: a full group, then one of two; four steps in two epochs."""
     run = training.train(settings("pix2pix", data, tmp_path / "run", train={"accumulate": 4}))
-    optimizer = state(run)["optimizers"]["generator"]
+    optimizer = state_of(run)["optimizers"]["generator"]
     assert {int(entry["step"]) for entry in optimizer.values()} == {4}
     assert log(run)[-1]["images"] == 12
 

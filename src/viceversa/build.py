@@ -10,6 +10,7 @@ from typing import Any, Literal
 from .config import NAMED, Sections, did_you_mean, fill, plain
 from .data import DataConfig
 from .errors import UserError
+from .losses import GAN_LOSSES
 from .methods import METHODS, Method
 from .networks import DISCRIMINATORS, GENERATORS
 from .runtime.config import PrecisionName, SpeedConfig
@@ -106,6 +107,12 @@ class RunConfig:
     def name(self, section: str) -> str:
         """Which method, generator or discriminator is configured."""
         return str(self.sections[section]["name"])
+
+    @property
+    def penalised(self) -> bool:
+        """Whether the discriminators' loss has a gradient penalty, which differentiates twice."""
+        loss = GAN_LOSSES.get(self.sections["method"].get("gan_loss", ""))
+        return loss is not None and loss.penalised
 
 
 def resolve(sections: Sections) -> RunConfig:

@@ -69,8 +69,8 @@ class Run:
         check_sizes(self.method, self.pictures, -(-config.train.batch_size // ranks.count))
         if config.train.init and ranks.first and not self.checkpoints.files():
             self.say(start_from(self.method, config, Path(config.train.init)))
-        self.networks = list(chain.from_iterable(self.method.players().values()))
-        self.runtime.place(self.method, self.networks)
+        networks = list(chain.from_iterable(self.method.players().values()))
+        self.runtime.place(self.method, networks)
         ranks.vary_randomness()
         self.optimizers = make_optimizers(self.method, config.train, self.runtime)
         self.watch = Watch(self.runtime.device)
@@ -235,13 +235,12 @@ class Run:
         """Go on from the newest checkpoint that is whole; returns the log's state in it."""
         # The others are given what the first one reads: they may be on other machines.
         found = self.ranks.as_first(self._found() if self.ranks.first else None)
-        twice = self.config.sections["method"].get("gan_loss") == "wgan-gp"
         if found is None:
-            self.steps.settle(None, twice)
+            self.steps.settle(None, self.config.penalised)
             return None
         state, path, when = found
         refuse_other_run(state, self.config, self.pictures, path)
-        self.steps.settle(state["runtime"].get("format"), twice)
+        self.steps.settle(state["runtime"].get("format"), self.config.penalised)
         self.place = restore(state, self.method, self.optimizers, self.runtime)
         self.saved = self.place.images
         if state["data"] != self.pictures.fingerprint() and self.place.batch:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from noise import noise_pairs
-from tiny import METHODS, Made, batch, in_folder, interrupted, made, newest, only, same, state_of
+from tiny import METHODS, Made, batch, in_folder, made, only
 from torch import Tensor, nn
+from whole_runs import interrupted, newest, same, state_of
 
 from viceversa import saving, training
 from viceversa.checkpoint import load_state, save_state

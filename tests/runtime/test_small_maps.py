@@ -29,6 +29,14 @@ def farthest(one: list[Tensor], two: list[Tensor]) -> float:
     return max(float((a - b).detach().abs().max()) for a, b in zip(one, two, strict=True))
 
 
+def agrees(layer: nn.Conv2d | nn.ConvTranspose2d, made: Tensor, x: Tensor) -> None:
+    """A product is what the layer makes of x, and so are its gradients."""
+    expected = layer(x)
+    assert size_after(layer, *x.shape[2:]) == tuple(expected.shape[2:])
+    assert farthest([made], [expected]) < 1e-12
+    assert farthest(gradients(layer, made, x), gradients(layer, expected, x)) < 1e-12
+
+
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
@@ -38,10 +46,7 @@ def test_a_convolution_is_a_product(kernel: int, stride: int, dilation: int) -> 
     for padding, bias, count, sides in product(paddings, (True, False), (1, 3), ((7, 9), (8, 7))):
         layer = nn.Conv2d(2, 3, kernel, stride, padding, dilation, bias=bias).double()
         x = torch.randn(count, 2, *sides, dtype=torch.float64, requires_grad=True)
-        made, expected = product_of(layer, x), layer(x)
-        assert size_after(layer, *sides) == tuple(expected.shape[2:])
-        assert farthest([made], [expected]) < 1e-12
-        assert farthest(gradients(layer, made, x), gradients(layer, expected, x)) < 1e-12
+        agrees(layer, product_of(layer, x), x)
         tried += 1
     assert tried >= 8
 
@@ -61,10 +66,7 @@ def test_a_transposed_convolution_is_a_product(kernel: int, stride: int, dilatio
         if min(size_after(layer, *sides)) < 1:
             continue
         x = torch.randn(count, 2, *sides, dtype=torch.float64, requires_grad=True)
-        made, expected = transposed_product(layer, x), layer(x)
-        assert size_after(layer, *sides) == tuple(expected.shape[2:])
-        assert farthest([made], [expected]) < 1e-12
-        assert farthest(gradients(layer, made, x), gradients(layer, expected, x)) < 1e-12
+        agrees(layer, transposed_product(layer, x), x)
         tried += 1
     assert tried >= 8
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import METHODS, OFF, Losses, Made, apart, batch, farthest, left, made, only, same, steps
+from tiny import METHODS, OFF, Losses, Made, apart, batch, farthest, left, made, only, steps
 from torch import nn
+from whole_runs import same
 
 from viceversa.build import resolve
 from viceversa.cli import main

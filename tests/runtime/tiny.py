@@ -7,16 +7,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 import torch
 from torch import Tensor, nn
 
-from viceversa import training
 from viceversa.build import RunConfig, make_method, resolve
-from viceversa.checkpoint import load_state
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.methods import Batch, Method
-from viceversa.report import Report
 from viceversa.runtime import Runtime, SpeedConfig
 from viceversa.update import Optimizers, make_optimizers, update
 
@@ -119,40 +115,3 @@ def in_folder(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Ru
     """Settings of a run on images of noise."""
     places: Sections = {"data": {"path": str(data)}, "train": {"run": str(run)}}
     return settings(name, **merge(places, more))
-
-
-def interrupted(patch: pytest.MonkeyPatch, at: int, config: RunConfig) -> None:
-    """Start a run that dies right after so many images."""
-    step = Report.step
-
-    def dying(self: Report, *arguments: Any) -> None:
-        step(self, *arguments)
-        if self.done >= at:
-            raise RuntimeError("power cut")
-
-    with patch.context() as patched:
-        patched.setattr(Report, "step", dying)
-        with pytest.raises(RuntimeError, match="power cut"):
-            training.train(config)
-
-
-def newest(run: Path) -> Path:
-    return max((run / "checkpoints").glob("*.safetensors"))
-
-
-def state_of(run: Path) -> dict[str, Any]:
-    """Everything in the last checkpoint but the settings, which name the folder."""
-    found = load_state(newest(run))
-    found.pop("sections")
-    return found
-
-
-def same(one: Any, two: Any) -> bool:
-    """Equality to the bit, through tables and lists of tensors."""
-    if isinstance(one, Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same, one, two))
-    return bool(one == two)

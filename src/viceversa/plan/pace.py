@@ -66,7 +66,7 @@ def timed(
             method, optimizers, runtime, train, Watch(runtime.device),
             lambda: (source[0], target[0]), note,
         )  # fmt: skip
-        steps.settle(None, config.sections["method"].get("gan_loss") == "wgan-gp")
+        steps.settle(None, config.penalised)
         more = WARM_UP + 1 if isinstance(steps.whole, Graphed) and train.accumulate == 1 else 0
         for _ in range(more + count):
             began = now(runtime.device)

@@ -7,6 +7,7 @@ takes longer than the arithmetic; a product of matrices takes them as they lie.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -34,7 +35,9 @@ def _plain(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     return square and padded and folds and layer.groups == 1 and layer.padding_mode == "zeros"
 
 
-def _either(layer: nn.Conv2d | nn.ConvTranspose2d, convolve: object, x: Tensor) -> Tensor:
+def _either(
+    layer: nn.Conv2d | nn.ConvTranspose2d, convolve: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
     pays = (
         x.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
@@ -42,10 +45,10 @@ def _either(layer: nn.Conv2d | nn.ConvTranspose2d, convolve: object, x: Tensor) 
         and layer.weight.numel() >= MANY * max(x.numel(), x.shape[0] * _made(layer, x))
     )
     if not pays:
-        out: Tensor = convolve(x)  # type: ignore[operator]
-        return out
-    product = transposed_product if isinstance(layer, nn.ConvTranspose2d) else product_of
-    return product(layer, x)  # type: ignore[arg-type]
+        return convolve(x)
+    if isinstance(layer, nn.ConvTranspose2d):
+        return transposed_product(layer, x)
+    return product_of(layer, x)
 
 
 def _made(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> int:
