@@ -20,11 +20,11 @@ import platform
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from viceversa.checkpoint import Checkpoints, read_weights, write_json
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "runtime"))
+from hosts import TORCHRUN, joined, one_machine, switch, two_machines
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-HOSTS = ("vva", "vvb")  # network namespaces
-LINKS = ("vv0", "vv1")
-ADDRESSES = ("10.77.0.1", "10.77.0.2")
+from viceversa.checkpoint import Checkpoints, read_weights, write_json
 
 
 def images(root: Path) -> Path:
@@ -62,50 +60,6 @@ def recipe(data: Path, run: Path, epochs: int, timeout: float) -> Path:
                   "samples": 0, "log_every": 120, "save_every": 24, "rank_timeout": timeout},
     }))  # fmt: skip
     return path
-
-
-def begin(words: list[str], log: Path, **environment: str) -> subprocess.Popen[bytes]:
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            words, stdout=out, stderr=out, env=os.environ | environment, start_new_session=True
-        )
-
-
-def one_machine(path: Path, log: Path) -> list[subprocess.Popen[bytes]]:
-    return [begin([*TORCHRUN, "--standalone", "--nproc_per_node", "2", "--max-restarts", "3",
-                   "-m", "viceversa", "train", str(path)], log)]  # fmt: skip
-
-
-def two_machines(path: Path, log: Path) -> list[subprocess.Popen[bytes]]:
-    return [
-        begin(["ip", "netns", "exec", host, *TORCHRUN, "--nnodes", "2", "--nproc_per_node", "1",
-               "--max-restarts", "3", "--rdzv-id", "run", "--rdzv-backend", "c10d",
-               "--rdzv-endpoint", f"{ADDRESSES[0]}:29511", "--rdzv-conf", f"is_host={1 - number}",
-               "--local-addr", ADDRESSES[number], "-m", "viceversa", "train", str(path)],
-              log, GLOO_SOCKET_IFNAME=LINKS[number])
-        for number, host in enumerate(HOSTS)
-    ]  # fmt: skip
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
-def join_hosts() -> None:
-    part_hosts()
-    for host in HOSTS:
-        ip("netns", "add", host)
-    ip("link", "add", LINKS[0], "netns", HOSTS[0], "type", "veth", "peer", "name", LINKS[1],
-       "netns", HOSTS[1])  # fmt: skip
-    for host, link, address in zip(HOSTS, LINKS, ADDRESSES, strict=True):
-        ip("-n", host, "addr", "add", f"{address}/24", "dev", link)
-        ip("-n", host, "link", "set", "lo", "up")
-        ip("-n", host, "link", "set", link, "up")
-
-
-def part_hosts() -> None:
-    for host in HOSTS:
-        subprocess.run(["ip", "netns", "del", host], check=False, capture_output=True)
 
 
 def workers(path: Path) -> list[int]:
@@ -149,9 +103,13 @@ def trial(kind: str, data: Path, folder: Path, whole: Path, epochs: int, timeout
     path = recipe(data, run, epochs, timeout)
     log = folder / "log.txt"
     hosts = kind in ("cut", "gap")
-    if hosts:
-        join_hosts()
-    launchers = (two_machines if hosts else one_machine)(path, log)
+    with joined() if hosts else nullcontext():
+        return watched(kind, path, run, whole, timeout, rng, log)
+
+
+def watched(kind: str, path: Path, run: Path, whole: Path, timeout: float, rng: random.Random,
+            log: Path) -> dict[str, Any]:  # fmt: skip
+    launchers = (two_machines if kind in ("cut", "gap") else one_machine)(path, log, restarts=3)
     try:
         begun = wait_for(lambda: bool(list((run / "checkpoints").glob("*.safetensors"))), 60)
         time.sleep(rng.uniform(0, 2))
@@ -162,7 +120,7 @@ def trial(kind: str, data: Path, folder: Path, whole: Path, epochs: int, timeout
         inflict(kind, found, rng)
         if kind == "gap":
             wait_for(lambda: not set(found) & set(workers(path)), timeout + 30)
-            ip("-n", HOSTS[0], "link", "set", LINKS[0], "up")
+            switch("up")
         # Until none of the two is left, and where there is a restart, two others have begun.
         fresh = lambda: set(workers(path)) - set(found)  # noqa: E731
         gone = lambda: not set(workers(path)) & set(found)  # noqa: E731
@@ -187,13 +145,11 @@ def trial(kind: str, data: Path, folder: Path, whole: Path, epochs: int, timeout
             one.kill()
         for number in workers(path):
             os.kill(number, signal.SIGKILL)
-        if hosts:
-            part_hosts()
 
 
 def inflict(kind: str, found: list[int], rng: random.Random) -> None:
     if kind in ("cut", "gap"):
-        ip("-n", HOSTS[0], "link", "set", LINKS[0], "down")
+        switch("down")
     else:
         os.kill(rng.choice(found), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
 

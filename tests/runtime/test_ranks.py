@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hosts import joined, one_machine, switch, two_machines
 from noise import noise_pairs
 from several import ended, said, started, trained
 
@@ -302,11 +301,8 @@ def test_the_others_end_when_one_dies_or_hangs(
 def test_processes_whose_launcher_is_gone_save_and_end(data: Path, tmp_path: Path) -> None:
     run, path = tmp_path / "run", tmp_path / "recipe.json"
     path.write_text(json.dumps(long_run(data, run)))
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-             "-m", "viceversa", "train", str(path)]  # fmt: skip
     (tmp_path / "said").mkdir()
-    with (tmp_path / "said" / "0.txt").open("w") as out:
-        launcher = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True)
+    (launcher,) = one_machine(path, tmp_path / "said" / "0.txt")
     try:
         under_way(tmp_path / "said", run)
         children = children_of(launcher.pid)
@@ -326,18 +322,16 @@ def test_processes_whose_launcher_is_gone_save_and_end(data: Path, tmp_path: Pat
 def test_torchrun_begins_anew_and_the_run_ends_as_if_nothing_had_been(
     data: Path, tmp_path: Path
 ) -> None:
-    def recipe(run: Path) -> list[str]:
+    def recipe(run: Path) -> Path:
         made = noisy("cyclegan", data, run, train={"epochs": 60, "save_every": 8})
         path = run.with_suffix(".json")
         path.write_text(json.dumps(made))
-        return ["-m", "viceversa", "train", str(path)]
+        return path
 
-    with started(2, recipe(tmp_path / "whole"), tmp_path / "said") as processes:
+    words = ["-m", "viceversa", "train", str(recipe(tmp_path / "whole"))]
+    with started(2, words, tmp_path / "said") as processes:
         ended(processes, tmp_path / "said")
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-             "--max-restarts", "3", *recipe(tmp_path / "cut")]  # fmt: skip
-    with (tmp_path / "cut.txt").open("w") as out:
-        launcher = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True)
+    (launcher,) = one_machine(recipe(tmp_path / "cut"), tmp_path / "cut.txt", restarts=3)
     try:
         under_way(tmp_path, tmp_path / "cut")
         os.kill(children_of(launcher.pid)[1], signal.SIGKILL)
@@ -348,70 +342,37 @@ def test_torchrun_begins_anew_and_the_run_ends_as_if_nothing_had_been(
     assert farthest(tmp_path / "whole", tmp_path / "cut") == 0.0
 
 
-HOSTS, LINKS, ADDRESSES = ("vvta", "vvtb"), ("vvt0", "vvt1"), ("10.78.0.1", "10.78.0.2")
-
-
 @pytest.fixture
 def two_hosts() -> Iterator[None]:
-    """Two network namespaces with a link between them, where the machine allows them."""
-
-    def ip(*words: str, needed: bool = True) -> None:
-        made = subprocess.run(["ip", *words], check=False, capture_output=True)
-        if needed and made.returncode:
-            pytest.skip(f"no network namespaces here: {made.stderr.decode().strip()}")
-
-    if os.geteuid() or not shutil.which("ip"):
-        pytest.skip("network namespaces need root, and ip")
-    for host in HOSTS:
-        ip("netns", "add", host)
-    try:
-        ip("link", "add", LINKS[0], "netns", HOSTS[0], "type", "veth", "peer", "name", LINKS[1],
-           "netns", HOSTS[1])  # fmt: skip
-        for host, link, address in zip(HOSTS, LINKS, ADDRESSES, strict=True):
-            ip("-n", host, "addr", "add", f"{address}/24", "dev", link)
-            ip("-n", host, "link", "set", "lo", "up")
-            ip("-n", host, "link", "set", link, "up")
+    """Where the machine allows them."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(joined())
+        except OSError as error:
+            pytest.skip(f"no network namespaces here: {error}")
         yield
-    finally:
-        for host in HOSTS:
-            ip("netns", "del", host, needed=False)
 
 
 @pytest.mark.slow
 def test_two_hosts_train_as_two_processes_of_one_and_end_when_their_link_is_cut(
     two_hosts: None, data: Path, tmp_path: Path
 ) -> None:
-    def launched(path: Path, log: Path) -> list[subprocess.Popen[bytes]]:
-        launchers = []
-        for number, host in enumerate(HOSTS):
-            words = ["ip", "netns", "exec", host, sys.executable, "-m", "torch.distributed.run",
-                     "--nnodes", "2", "--nproc_per_node", "1", "--rdzv-backend", "c10d",
-                     "--rdzv-endpoint", f"{ADDRESSES[0]}:29513", "--rdzv-id", "x",
-                     "--rdzv-conf", f"is_host={1 - number}", "--local-addr", ADDRESSES[number],
-                     "-m", "viceversa", "train", str(path)]  # fmt: skip
-            with log.open("a") as out:
-                launchers.append(subprocess.Popen(
-                    words, stdout=out, stderr=out, start_new_session=True,
-                    env=os.environ | {"GLOO_SOCKET_IFNAME": LINKS[number], "OMP_NUM_THREADS": "1"},
-                ))  # fmt: skip
-        return launchers
-
     path = tmp_path / "one.json"
     path.write_text(json.dumps(settings("pix2pix", data, tmp_path / "one")))
     with started(2, ["-m", "viceversa", "train", str(path)], tmp_path / "said") as processes:
         ended(processes, tmp_path / "said")
     path = tmp_path / "two.json"
     path.write_text(json.dumps(settings("pix2pix", data, tmp_path / "two")))
-    for launcher in launched(path, tmp_path / "log.txt"):
+    for launcher in two_machines(path, tmp_path / "log.txt"):
         assert launcher.wait(60) == 0, (tmp_path / "log.txt").read_text()
     assert farthest(tmp_path / "one", tmp_path / "two") == 0.0
 
     path = tmp_path / "cut.json"
     path.write_text(json.dumps(long_run(data, tmp_path / "cut", rank_timeout=3.0)))
-    launchers = launched(path, tmp_path / "log.txt")
+    launchers = two_machines(path, tmp_path / "log.txt")
     try:
         under_way(tmp_path, tmp_path / "cut")
-        subprocess.run(["ip", "-n", HOSTS[0], "link", "set", LINKS[0], "down"], check=True)
+        switch("down")
         ends = time.monotonic() + 33
         while "lost another one" not in (text := (tmp_path / "log.txt").read_text()):
             assert time.monotonic() < ends, text
