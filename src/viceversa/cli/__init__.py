@@ -1,0 +1,60 @@
+"""The command line. Heavy imports stay inside the commands, so that --help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cyclopts import CycloptsError
+
+from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
+from ..errors import Stopped, UserError
+from . import use
+from .app import app
+from .data import check
+from .training import plan, train
+
+__all__ = ["app", "main", "use"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line; a user's mistake is one sentence and exit code 2."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    let_waiting_threads_sleep()
+    if arguments is None and words[:1] in (["train"], ["demo"], ["plan"]):
+        keep_freed_memory()  # of a process that is ours: not where Python calls this function
+    try:
+        if words[:1] in (["train"], ["plan"]) and len(words) > 1 and not words[1].startswith("-"):
+            command = train if words[0] == "train" else plan
+            command(words[1], *words[2:])  # its options, and its --help, depend on the recipe
+        elif words[:1] == ["check"]:
+            check(*words[1:])
+        else:
+            app(words, exit_on_error=False, print_error=False)
+    except (UserError, CycloptsError) as error:
+        who = f"viceversa, process {process()}" if process() else "viceversa"
+        sys.stderr.write(f"{who}: {' '.join(str(error).split())}\n")
+        _end(2)
+    except Stopped as stopped:
+        sys.stderr.write(f"viceversa: {stopped}; the same command goes on from here\n")
+        _end(stopped.code)
+    except BrokenPipeError:  # whoever read our output has had enough
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.stderr.write("viceversa: interrupted\n")
+        sys.exit(130)
+    if several():
+        _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """End the process. One of several goes at once: the threads with which torch talked to the
+    others may abort it on the way out, all work being done, and its exit code would say so."""
+    if several():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,15 @@
+"""The command line itself; the modules beside this one give it its commands."""
+
+from __future__ import annotations
+
+from cyclopts import App, Parameter
+
+from .. import __version__
+
+app = App(
+    name="viceversa",
+    version=__version__,
+    help="Image-to-image translation: pix2pix and CycleGAN, to train and to use.",
+    default_parameter=Parameter(name_transform=lambda name: name),
+    result_action="return_value",
+)

@@ -1,0 +1,85 @@
+"""train, plan and demo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ..environment import process
+from ..options import plan_settings, train_settings
+from .app import app
+
+
+@app.command
+def train(
+    recipe: Annotated[str, Parameter(show_default=False)],
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+) -> None:
+    """Train a translator, or go on training: viceversa train RECIPE [DATA] [--section.key value].
+
+    RECIPE is a packaged recipe or preset (viceversa show lists them) or a TOML file, DATA the
+    folder of images. The same command again goes on from the last checkpoint. `viceversa train
+    RECIPE --help` shows every option there is with it, `viceversa show RECIPE` their values.
+    """
+    config = train_settings(recipe, words)
+    if config is None:
+        return
+    from ..training import train as run
+
+    folder = run(config)
+    if process():
+        return
+    print(f"done: the models are in {folder}; try: viceversa translate {folder}/"
+        f"{'ab' if config.data.direction == 'ab' else 'ba'}.safetensors IMAGE -o OUT")  # fmt: skip
+
+
+@app.command
+def plan(
+    recipe: Annotated[str, Parameter(show_default=False)],
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+) -> None:
+    """Say what a run costs, before it: viceversa plan RECIPE [DATA] [--section.key value ...].
+
+    Parameters, arithmetic, memory, disk and time, from a few timed steps (--steps), and which batch
+    and crop fit. Takes what `viceversa train` takes, and writes nothing; --json is for programs.
+    """
+    settings = plan_settings(recipe, words)
+    if settings is None:
+        return
+    options, config = settings
+    from ..plan import make_plan
+    from ..plan.words import text, values
+    from ..report import say, silent
+
+    found = make_plan(config, options.steps, silent if options.json else say)
+    say(json.dumps(values(found), indent=2) if options.json else text(found))
+
+
+@app.command
+def demo(
+    which: Literal["pix2pix", "cyclegan"] = "pix2pix",
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("runs"),
+    seed: int = 0,
+    epochs: int | None = None,
+) -> None:
+    """Train on one of the two data sets inside the package and show what comes of it.
+
+    Parameters
+    ----------
+    which
+        pix2pix colours line drawings; cyclegan turns the Earth from space into its relief map and
+        back. Each takes minutes on two cores.
+    out
+        Where the run's folder goes.
+    seed
+        Seed of everything random.
+    epochs
+        Fewer or more epochs than the demo's recipe.
+    """
+    from ..demo import run_demo
+
+    run_demo(which, out, seed, epochs)
