@@ -76,11 +76,18 @@ def main() -> None:
         checkpoints = Checkpoints(Path(folder) / "checkpoints", 2)
         for number in range(options.saves):
             began = time.perf_counter()
-            state = state_of(config, pictures, method, optimizers, Place(), {})
+            state = state_of(config, pictures, method, optimizers, Place(), {}, runtime, {})
             path = checkpoints.save(state, number)
             saves.append(time.perf_counter() - began)
             began = time.perf_counter()
-            write_models(Path(folder), config, pictures.domains, method, number)
+            write_models(
+                Path(folder),
+                config,
+                pictures.domains,
+                method.translators(),
+                method.judges(),
+                {"images_seen": number},
+            )
             models.append(time.perf_counter() - began)
             began = time.perf_counter()
             load_state(path)

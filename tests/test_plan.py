@@ -322,11 +322,11 @@ def test_kept_images_count_up_to_the_room_they_get(
 
 def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
     config = small("pix2pix")
-    disk = disk_needed(make_method(config), 3)
+    disk = disk_needed(make_method(config), config)
     assert costs("pix2pix").disk == disk
     assert disk.models == costs("pix2pix").parts.weights
-    assert disk.needed == 4 * disk.state + 2 * disk.models
-    said = check_disk(make_method(config), tmp_path, 3)
+    assert disk.needed == 4 * disk.state + 3 * disk.models  # those of the run, and the best
+    said = check_disk(make_method(config), tmp_path, config)
     assert f"3 checkpoints of {disk.state / 1e6:.0f} MB" in said
     with_pool = costs("cyclegan", method={"pool": 5}).disk
     without = costs("cyclegan", method={"pool": 0}).disk

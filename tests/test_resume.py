@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import random
 import signal
@@ -54,7 +55,10 @@ def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return noise_pairs(tmp_path_factory.mktemp("resume"), IMAGES, 20)
+    root = tmp_path_factory.mktemp("resume")
+    noise_pairs(root / "train", IMAGES, 20)
+    noise_pairs(root / "val", 3, 20)
+    return root
 
 
 def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
@@ -65,7 +69,8 @@ def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
         "data": {"path": str(data), "load_size": 18, "crop_size": 16, "turn": True,
                  "workers": train.pop("workers", 0)},
         "train": {"run": str(run), "epochs": 4, "device": "cpu", "log_every": 5, "samples": 1,
-                  "sample_every": 10, "save_every": 8, **train},
+                  "sample_every": 10, "save_every": 8, "ema": 0.9, **train},
+        "validate": {"every": 6},
     }  # fmt: skip
     if name == "cyclegan":
         tiny["method"] = {"pool": 3}
@@ -103,10 +108,9 @@ def left(run: Path) -> dict[str, bytes]:
         if path.is_file() and name not in (".lock", "config.json") and "checkpoints" not in name:
             kept[name] = path.read_bytes()
     lines = kept["log.jsonl"].decode().splitlines()
-    kept["log.jsonl"] = b"\n".join(
-        line.split('"images_per_s"')[0].encode() + line.split('"losses"')[1].encode()
-        for line in lines
-    )
+    entries = [json.loads(line) for line in lines]
+    timeless = [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in entries]
+    kept["log.jsonl"] = json.dumps(timeless).encode()
     last = load_state(max((run / "checkpoints").glob("*.safetensors")))
     last.pop("sections")
     kept["state"] = repr(_plain(last)).encode()
@@ -186,6 +190,7 @@ def fields(state: dict[str, Any]) -> list[tuple[str, ...]]:
     paths += [("method", net) for net in nets]
     paths += [("optimizers", player, moment) for player in state["optimizers"]
               for moment in ("step", "exp_avg", "exp_avg_sq")]  # fmt: skip
+    paths += [("monitor", part) for part in state["monitor"]]
     return paths + [("random", kind) for kind in ("python", "numpy", "torch")]
 
 
@@ -200,8 +205,8 @@ def renewed(state: dict[str, Any], fresh: dict[str, Any], path: tuple[str, ...])
         for weight in state["optimizers"][path[1]]:
             for_weight = fresh["optimizers"][path[1]][weight]
             state["optimizers"][path[1]][weight][path[2]] = for_weight[path[2]]
-    elif path[0] == "random":
-        state["random"][path[1]] = fresh["random"][path[1]]
+    elif path[0] in ("random", "monitor"):
+        state[path[0]][path[1]] = fresh[path[0]][path[1]]
     else:
         state[path[0]] = fresh[path[0]]
     return state

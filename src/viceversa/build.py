@@ -11,7 +11,8 @@ from .config import NAMED, Sections, did_you_mean, fill, plain
 from .data import DataConfig
 from .errors import UserError
 from .losses import GAN_LOSSES
-from .methods import METHODS, Method
+from .methods import METHODS, PAIRED, Method
+from .monitor.config import ValidateConfig
 from .networks import DISCRIMINATORS, GENERATORS
 from .runtime.config import PrecisionName, SpeedConfig
 
@@ -40,6 +41,8 @@ class TrainConfig:
     """Adam's decay rates."""
     batch_size: int = 1
     """Images (or pairs) in a batch."""
+    ema: float = 0.0
+    """Decay of an average of the generators' weights, kept beside them: 0.999; 0 keeps none."""
     accumulate: int = 1
     """Batches whose gradients are averaged before a step."""
     clip: float = 0.0
@@ -88,6 +91,8 @@ class TrainConfig:
             raise UserError(f"train.betas are from 0 to less than 1, not {self.betas}")
         if any(rate < 0 for rate in self.player_lr.values()):
             raise UserError("train.player_lr must be at least 0")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"train.ema is a decay, from 0 to less than 1, not {self.ema}")
         if self.decay > 1:
             raise UserError(f"train.decay is a share of the epochs, at most 1, not {self.decay}")
 
@@ -101,12 +106,18 @@ class RunConfig:
     discriminator: Any
     data: DataConfig
     train: TrainConfig
+    validate: ValidateConfig
     speed: SpeedConfig
     sections: Sections
 
     def name(self, section: str) -> str:
         """Which method, generator or discriminator is configured."""
         return str(self.sections[section]["name"])
+
+    @property
+    def paired(self) -> bool:
+        """Whether the method learns from pairs."""
+        return self.name("method") in PAIRED
 
     @property
     def penalised(self) -> bool:
@@ -129,8 +140,10 @@ def resolve(sections: Sections) -> RunConfig:
         full[section] = {"name": name, **plain(typed[section])}
     typed["data"] = fill(DataConfig, sections.get("data", {}), "data")
     typed["train"] = fill(TrainConfig, sections.get("train", {}), "train")
+    typed["validate"] = fill(ValidateConfig, sections.get("validate", {}), "validate")
     typed["speed"] = fill(SpeedConfig, sections.get("speed", {}), "speed")
-    full |= {section: plain(typed[section]) for section in ("data", "train", "speed")}
+    typed["validate"].chosen(full["method"]["name"] in PAIRED)
+    full |= {section: plain(typed[section]) for section in ("data", "train", "validate", "speed")}
     return RunConfig(**typed, sections=full)
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from .errors import UserError
 
-SECTIONS = ("method", "generator", "discriminator", "data", "train", "speed")
+SECTIONS = ("method", "generator", "discriminator", "data", "train", "validate", "speed")
 NAMED = ("method", "generator", "discriminator")  # sections whose `name` picks what they configure
 
 Sections = dict[str, dict[str, Any]]

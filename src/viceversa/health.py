@@ -26,13 +26,21 @@ class Watch:
         self._device = device
         self._now = torch.zeros((), dtype=torch.long, device=device)  # as `steps`, where it counts
         self._first: dict[str, Tensor] = {}
+        self._norms: dict[str, Tensor] = {}
 
-    def note(self, player: str, sound: Tensor) -> None:
-        """Take in whether a player's step was sound (a bool on the device)."""
+    def note(self, player: str, sound: Tensor, norm: Tensor) -> None:
+        """Take in whether a player's step was sound (a bool on the device), and the norm of its
+        gradient."""
         if player not in self._first:
             self._first[player] = torch.full((), -1, device=self._device)
+            self._norms[player] = torch.zeros_like(norm)
+        self._norms[player].copy_(norm)
         first = self._first[player]  # changed in place: a captured step writes there again
         first.copy_(torch.where((first < 0) & ~sound, self._now, first))
+
+    def norms(self) -> dict[str, Tensor]:
+        """The norm of the gradient by which each player stepped last, still on the device."""
+        return {player: norm.clone() for player, norm in self._norms.items()}
 
     def step(self) -> None:
         """A whole step is over."""

@@ -59,7 +59,7 @@ def _settings(
     typed = {
         "method": resolved.method, "generator": resolved.generator,
         "discriminator": resolved.discriminator, "data": resolved.data, "train": resolved.train,
-        "speed": resolved.speed,
+        "validate": resolved.validate, "speed": resolved.speed,
     }  # fmt: skip
     parameters = [_data_folder(), *own]
     for section in SECTIONS:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from .build import RunConfig
 from .checkpoint import free_space
 from .data.dataset import Pictures
 from .errors import UserError
@@ -62,26 +63,30 @@ class Disk(NamedTuple):
     state: int
     """A checkpoint."""
     models: int
+    """The networks, once; a run keeps them as they are, the best, and averaged ones."""
     needed: int
-    """All checkpoints that stay, the models, and one of each while it is written."""
+    """All checkpoints that stay, all models, and one of each while it is written."""
 
 
-def disk_needed(method: Method, keep: int) -> Disk:
-    """What a run of this method writes, which keeps so many checkpoints."""
+def disk_needed(method: Method, config: RunConfig) -> Disk:
+    """What a run of this method writes."""
+    generators = sum(map(_bytes, method.translators().values())) * bool(config.train.ema)
     models = sum(map(_bytes, chain.from_iterable(method.players().values())))
-    # ... with Adam's averages; and a method has pools besides its networks
-    state = _bytes(method) + 2 * sum(weight.nbytes for weight in method.parameters())
+    # ... with Adam's averages, those of the generators; and a method has pools besides its networks
+    adam = 2 * sum(weight.nbytes for weight in method.parameters())
+    state = _bytes(method) + adam + generators
+    sets = 1 + bool(config.validate.every) + bool(config.train.ema)
     # While a file is written, the one that it takes the place of is still there.
-    return Disk(state, models, state * (keep + 1) + 2 * models)
+    return Disk(state, models, state * (config.train.keep + 1) + models * (sets + 1))
 
 
 def _bytes(module: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()])
 
 
-def check_disk(method: Method, folder: Path, keep: int) -> str:
+def check_disk(method: Method, folder: Path, config: RunConfig) -> str:
     """What a run will write, in a sentence. Raises UserError where there is no room for it."""
-    disk, free = disk_needed(method, keep), free_space(folder)
+    disk, free, keep = disk_needed(method, config), free_space(folder), config.train.keep
     if disk.needed > free:
         raise UserError(
             f"{folder} has {free / 1e6:.0f} MB free, and this run needs {disk.needed / 1e6:.0f}; "

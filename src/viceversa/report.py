@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+NORM = "norm_"  # begins the name of a value that is the norm of a player's gradient
+
+
 def say(text: str) -> None:
     """One line for the person at the terminal."""
     print(text, flush=True)
@@ -81,16 +84,31 @@ class Report:
 
     def step(self, images: int, epoch: int, losses: dict[str, Tensor], lr: float) -> None:
         """Count a step of so many images; write a line where one is due."""
-        for name, value in losses.items():
-            before = self._sums.get(name)
-            self._sums[name] = value if before is None else before.to(value.device) + value
-            self._counts[name] = self._counts.get(name, 0) + 1
+        self._add(losses)
         due = self.due(images)
         self.done += images
         if due and self.speaks:
-            self._line(epoch, lr)
+            self._tell(epoch, lr)
         if due:
             self._sums, self._counts = {}, {}
+
+    def norms(self, norms: dict[str, Tensor]) -> None:
+        """Take in the norm of each player's gradient; before `step`."""
+        self._add({NORM + player: norm for player, norm in norms.items()})
+
+    def _add(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            before = self._sums.get(name)
+            self._sums[name] = value if before is None else before.to(value.device) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def line(self, entry: dict[str, Any]) -> None:
+        """Write a line of the log."""
+        try:
+            with self._log.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:  # a line that is lost is no reason to lose a run
+            say(f"{self._log} lacks a line: {error.strerror}")
 
     def due(self, images: int) -> bool:
         """Whether a line is due after so many more images."""
@@ -107,7 +125,8 @@ class Report:
         zero = 0.0
         return [
             name for name in names
-            if not math.isfinite(float(self._sums.get(name, zero)) + float(more.get(name, zero)))
+            if not _is_norm(name)
+            and not math.isfinite(float(self._sums.get(name, zero)) + float(more.get(name, zero)))
         ]  # fmt: skip
 
     def samples(self, sheet: Pixels) -> None:
@@ -119,16 +138,15 @@ class Report:
         if self._bar is not None:
             self._bar.stop()
 
-    def _line(self, epoch: int, lr: float) -> None:
+    def _tell(self, epoch: int, lr: float) -> None:
         now = time.perf_counter()
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        gradients = {
+            name.removeprefix(NORM): means.pop(name) for name in list(means) if _is_norm(name)
+        }
         speed = (self.done - self._from) / max(now - self._since, 1e-9)
         entry = {"images": self.done, "epoch": epoch, "lr": lr, "images_per_s": round(speed, 2)}
-        try:
-            with self._log.open("a") as file:
-                file.write(json.dumps(entry | {"losses": means}) + "\n")
-        except OSError as error:  # a line that is lost is no reason to lose a run
-            say(f"{self._log} lacks a line: {error.strerror}")
+        self.line(entry | {"losses": means, "gradients": gradients})
         losses = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
         if self._bar is not None:
             text = f"{speed:.1f} images/s  {losses}"
@@ -145,6 +163,11 @@ class Report:
         if self._log.exists():
             kept = [line for line in self._log.read_text().splitlines() if _images(line) <= images]
             self._log.write_text("".join(line + "\n" for line in kept))
+
+
+def _is_norm(name: str) -> bool:
+    """Whether a value is the norm of a player's gradient, and not a loss."""
+    return name.startswith(NORM)
 
 
 def _images(line: str) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .build import RunConfig, model_files, on_disk
 from .checkpoint import fit_weights, read_header, save_network
@@ -20,7 +21,7 @@ from .update import Optimizers
 
 FIELDS = frozenset({
     "sections", "domains", "data", "epoch", "batch", "images", "method", "optimizers", "random",
-    "log", "runtime", "others",
+    "log", "runtime", "others", "monitor",
 })  # fmt: skip
 State = dict[str, Any]
 Domains = dict[str, Domain]
@@ -37,7 +38,7 @@ class Place:
 
 def state_of(
     config: RunConfig, pictures: Pictures, method: Method, optimizers: Optimizers, place: Place,
-    log: State, runtime: Runtime,
+    log: State, runtime: Runtime, monitor: State,
 ) -> State:  # fmt: skip
     """All that going on needs, and nothing that can be derived: the order of images, what is drawn
     for each and the rate follow from the settings, the seed and the place. Of several processes the
@@ -53,6 +54,7 @@ def state_of(
         "random": random_state(), "log": log,
         "runtime": {"format": runtime.memory_format, "scaler": runtime.scaler_state()},
         "others": runtime.ranks.at_first(own)[1:],
+        "monitor": monitor,
     }  # fmt: skip
 
 
@@ -105,7 +107,8 @@ def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: 
     folder = config.train.run or path.parent.parent
     if missing := sorted(FIELDS - state.keys()):
         raise UserError(f"{path} has no {', '.join(missing)}: it is not of this version")
-    tables = ("sections", "domains", "method", "optimizers", "random", "log", "runtime")
+    tables = ("sections", "domains", "method", "optimizers", "random", "log", "runtime",
+              "monitor")  # fmt: skip
     counts = ("epoch", "batch", "images")
     if not (
         all(isinstance(state[name], dict) for name in tables)
@@ -201,20 +204,24 @@ def _as_stored(value: Any) -> Any:
 
 
 def write_models(
-    folder: Path, config: RunConfig, domains: Domains, method: Method, images: int
-) -> None:
-    """Write a file for each translator and each discriminator, named by the domains on disk."""
+    folder: Path, config: RunConfig, domains: Domains, generators: dict[str, nn.Module],
+    judges: dict[str, tuple[nn.Module, bool]], about: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write a file for each generator and each discriminator, named by the domains on disk.
+
+    `about`: what the headers say besides: images seen, and whether weights are raw or averaged.
+    """
     direction, sections = config.data.direction, config.sections
-    about = {"images_seen": images, "weights": "raw", "trained": sections}
+    about = {**about, "trained": sections}
     described = {name: plain(domain) for name, domain in domains.items()}
-    for name, network in method.translators().items():
+    for name, network in generators.items():
         way = on_disk(name, direction)
         header = {
             "kind": "translator", "direction": way, "generator": sections["generator"],
             "source": described[way[0]], "target": described[way[1]], **about,
         }  # fmt: skip
         save_network(folder / f"{way}.safetensors", network.state_dict(), header)
-    for name, (network, wants_pair) in method.judges().items():
+    for name, (network, wants_pair) in judges.items():
         domain = on_disk(name, direction)
         header = {
             "kind": "discriminator", "domain": domain, "pair": wants_pair,

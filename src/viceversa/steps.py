@@ -27,6 +27,8 @@ class Asked(NamedTuple):
     """The time is over."""
     save: int = 0
     """A checkpoint is due by the clock."""
+    enough: int = 0
+    """Nothing has become better for long: training is over."""
 
 
 class Steps:
@@ -66,8 +68,8 @@ class Steps:
         if part == 0:
             self.good = 0
         own, last = len(batch[0]) if batch else 0, part == parts - 1
-        images, stop, late, save = self.runtime.ranks.sums([own, *map(bool, wishes)])
-        asked = Asked(wishes.stop or bool(stop) * signal.SIGTERM, late, save)  # by its own signal
+        images, stop, *rest = self.runtime.ranks.sums([own, *map(bool, wishes)])
+        asked = Asked(wishes.stop or bool(stop) * signal.SIGTERM, *rest)  # by its own signal
         if not images:
             if last and self.good:
                 step_players(
@@ -108,7 +110,7 @@ class Steps:
             if buffer.shape == before[name].shape:
                 buffer.copy_(before[name])
 
-    def wishes(self, stopping: list[int], ends_at: float, saved_at: float) -> Asked:
+    def wishes(self, stopping: list[int], ends_at: float, saved_at: float, enough: bool) -> Asked:
         """What this process would like to happen after the step, by its signals and its clock."""
         every = self.train.save_minutes
         # Whoever started several processes and is gone can't end them any more.
@@ -117,4 +119,5 @@ class Steps:
             stop=int(stopping[0] if stopping else left),
             late=int(time.monotonic() >= ends_at),
             save=int(bool(every and (time.monotonic() - saved_at) / 60 >= every)),
+            enough=int(enough),
         )

@@ -19,10 +19,10 @@ from .errors import Stopped, UserError
 from .health import Watch
 from .methods import PAIRED, Batch
 from .mishaps import explained, not_finite
+from .monitor.monitor import Monitor, crossed
 from .preflight import check_disk, check_ranks, check_sizes
 from .report import Report, counter, say, silent
 from .runtime import Ranks, Runtime, asked_to_stop, join, seed_everything
-from .samples import sample_sheet
 from .saving import (
     Place,
     going_on,
@@ -30,7 +30,6 @@ from .saving import (
     restore,
     start_from,
     state_of,
-    write_models,
 )
 from .steps import Asked, Steps
 from .update import make_optimizers, set_rates
@@ -78,9 +77,11 @@ class Run:
             self.method, self.optimizers, self.runtime, config.train, self.watch,
             self.pictures.first, self.say,
         )  # fmt: skip
+        self.monitor = Monitor(config, self.folder, self.method, self.data, self.runtime, self.say)
         self.place = Place()
         self.saved, self.saved_at = 0, time.monotonic()  # images, and when, at the last checkpoint
         self.ends_at = time.monotonic() + 60 * (config.train.max_time or float("inf"))
+        self.enough = False  # nothing has become better for long
         self.stopping: list[int] = []  # signals that asked for an end
         self.recent: deque[tuple[int, int, int]] = deque()  # step, epoch, batch since last checked
 
@@ -103,22 +104,25 @@ class Run:
                 self.checkpoints.clean()
         log = self._resume()
         if self.ranks.first:
-            say(check_disk(self.method, self.folder, self.train.keep))
+            say(check_disk(self.method, self.folder, self.config))
             write_json(self.folder / "config.json", self.config.sections)
         total = len(self.pictures) * self.train.epochs
         report = Report(
             self.folder, total, self.place.images, self.train.log_every, log, self.ranks.first
         )
         try:
-            if not self.place.images:
-                self._draw(report)
-            with asked_to_stop() as self.stopping:
-                while self.place.epoch <= self.train.epochs:
-                    self._train_epoch(report)
+            self.monitor.begin(report, self.place.images)
+            if not self._over():
+                with asked_to_stop() as self.stopping:
+                    while not self._over():
+                        self._train_epoch(report)
+                self.monitor.end(report, self.place)
             self._save(report, last=True)
-            self._draw(report)
         finally:
             report.close()
+
+    def _over(self) -> bool:
+        return self.enough or self.place.epoch > self.train.epochs
 
     def _train_epoch(self, report: Report) -> None:
         train, place = self.train, self.place
@@ -142,15 +146,17 @@ class Run:
                 self._refuse_non_finite(report, losses)
             before = place.images
             place.batch, place.images = place.batch + 1, before + seen
+            if part == parts - 1:
+                report.norms(self.watch.norms())
+                self.monitor.step()
             report.step(seen, place.epoch, losses, lr)
             self._tell_bad()
-            if _crossed(before, place.images, train.sample_every):
-                self._draw(report)
+            self.monitor.look(report, before, place)
             if place.batch == count:
                 place.epoch, place.batch = place.epoch + 1, 0
             if part == parts - 1 and place.epoch <= train.epochs:
                 self._save_or_stop(report, asked)
-            if place.batch == 0:
+            if place.batch == 0 or self.enough:
                 return
 
     def _step(self, batch: Batch | None, part: int, parts: int) -> tuple[dict[str, Tensor], Asked]:
@@ -169,7 +175,8 @@ class Run:
         return losses or {}, asked
 
     def _wishes(self) -> Asked:
-        return self.steps.wishes(self.stopping, self.ends_at, self.saved_at)
+        enough = self.monitor.enough()
+        return self.steps.wishes(self.stopping, self.ends_at, self.saved_at, enough)
 
     def _refuse_non_finite(self, report: Report, losses: dict[str, Tensor]) -> None:
         """Stop where a step since the last line was not finite: it left no trace in any weight."""
@@ -196,7 +203,7 @@ class Run:
         alone = self.ranks.count == 1  # then what has come up since the step began counts already
         asked = self._wishes() if alone else asked
         due = (
-            _crossed(self.saved, place.images, train.save_every)
+            crossed(self.saved, place.images, train.save_every)
             or asked.save
             or (train.save_epochs and not place.batch and not (place.epoch - 1) % train.save_epochs)
         )
@@ -204,6 +211,7 @@ class Run:
         if due or ending:
             self._save(report, last=ending)
             asked = self._wishes() if alone else asked
+        self.enough = bool(asked.enough)
         if asked.stop:
             raise Stopped("interrupted", 128 + asked.stop)
         if asked.late:
@@ -219,13 +227,13 @@ class Run:
         self.saved, self.saved_at = place.images, time.monotonic()
         state = state_of(
             self.config, self.pictures, self.method, self.optimizers, place, report.state(),
-            self.runtime,
+            self.runtime, self.monitor.state(),
         )  # fmt: skip
         if not self.ranks.first:
             return
         try:
             self.checkpoints.save(state, place.images)
-            write_models(self.folder, self.config, self.pictures.domains, self.method, place.images)
+            self.monitor.save(place.images)
         except UserError as error:
             if last or self.train.on_full == "stop":
                 raise
@@ -242,6 +250,8 @@ class Run:
         refuse_other_run(state, self.config, self.pictures, path)
         self.steps.settle(state["runtime"].get("format"), self.config.penalised)
         self.place = restore(state, self.method, self.optimizers, self.runtime)
+        self.monitor.restore(state["monitor"])
+        self.enough = bool(self.ranks.sums([int(self.monitor.enough())])[0])
         self.saved = self.place.images
         if state["data"] != self.pictures.fingerprint() and self.place.batch:
             self.say(f"the images are others than before: epoch {self.place.epoch} begins anew")
@@ -257,27 +267,11 @@ class Run:
         found = self.checkpoints.latest(say)
         return None if found is None else (*found, f"written {age(found[1])}")
 
-    def _draw(self, report: Report) -> None:
-        if not self.ranks.first:
-            return
-        sheet = sample_sheet(self.method, self.data.shown, self.train.samples, self.runtime.device)
-        try:
-            if sheet is not None:
-                report.samples(sheet)
-        except UserError as error:
-            if self.train.on_full == "stop":
-                raise
-            say(f"{error}; training goes on")
-
     def _tell_bad(self) -> None:
         """Say which files turned out bad since; nothing took their place."""
         for pictures in (self.pictures, self.data.shown):
             while pictures.bad.news:
                 say(f"left out: {pictures.bad.news.pop(0)}")
-
-
-def _crossed(before: int, after: int, every: int) -> bool:
-    return bool(every) and after // every > before // every
 
 
 def train(config: RunConfig) -> Path:

@@ -88,7 +88,7 @@ def _step(
     sound = norm.isfinite()
     runtime.step(optimizer, sound)
     if watch is not None:
-        watch.note(player, sound | runtime.overflowed())
+        watch.note(player, sound | runtime.overflowed(), torch.where(sound, norm, 0.0))
 
 
 def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:

@@ -111,13 +111,13 @@ def test_the_watch_changes_its_tensors_in_place() -> None:
     """A captured step writes where it did when it was captured: a new tensor would be missed."""
     watch = Watch(torch.device("cpu"))
     good, bad = torch.tensor(True), torch.tensor(False)
-    watch.note("generator", good)
+    watch.note("generator", good, torch.ones(()))
     first, now = watch._first["generator"], watch._now
     places = first.data_ptr(), now.data_ptr()
     watch.step()
-    watch.note("generator", bad)
+    watch.note("generator", bad, torch.ones(()))
     watch.step()
-    watch.note("generator", bad)
+    watch.note("generator", bad, torch.ones(()))
     assert watch._first["generator"] is first and watch._now is now
     assert (first.data_ptr(), now.data_ptr()) == places
     assert int(first) == 1 and int(now) == 2 == watch.steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import UserError
@@ -94,3 +94,13 @@ class DataConfig:
         for pattern in (self.pattern_a, self.pattern_b):
             if pattern.count("{name}") != 1:
                 raise UserError(f"a pattern of names has {{name}} in it once, not {pattern!r}")
+
+
+def whole(config: DataConfig) -> DataConfig:
+    """The same settings for whole images, as a finished translator is shown them: resized, and
+    not cropped. What training crops out of 286x286 is then 256x256 (pix2pix sec. 6.2 tests so)."""
+    uncropped = {
+        "resize_and_crop": "resize", "crop": "none", "scale_width_and_crop": "scale_width",
+    }  # fmt: skip
+    preprocess = uncropped.get(config.preprocess, config.preprocess)
+    return replace(config, preprocess=preprocess, turn=False)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .check import Progress, check, usable
 from .check.words import headline
-from .config import DataConfig
+from .config import DataConfig, whole
 from .dataset import Pictures
 from .settle import settle
 
@@ -18,6 +18,12 @@ class Opened(NamedTuple):
 
     train: Pictures
     shown: Pictures
+    split: str
+    """Which split `shown` is."""
+    held_out: Pictures | None
+    """The whole images of that split, to validate on; None where there are none but to train on."""
+    learnt: Pictures
+    """The whole images of the training split, as `held_out` has its own."""
 
 
 def open_data(
@@ -40,9 +46,14 @@ def open_data(
             note(f"{finding.level}: {headline(finding)}")
     for split, one in found.items():
         note(f"{split}: {one.layout}, {len(one.a)} of A, {len(one.b)} of B")
-    train = splits["train"]
+    train, split = splits["train"], next(s for s in ("val", "test", "train") if s in found)
+    held_out, learnt = (
+        Pictures(found[name], whole(config), domains, paired, seed, training=False)
+        for name in (split, "train")
+    )
     # Samples of training images, where there are no others, are drawn as they are.
     plain = Pictures(found["train"], config, domains, paired, seed, training=False)
     if config.cache == "disk":
         train.keep_on_disk(folder / "cache", note)
-    return Opened(train, splits.get("val") or splits.get("test") or plain)
+    shown = plain if split == "train" else splits[split]
+    return Opened(train, shown, split, None if split == "train" else held_out, learnt)

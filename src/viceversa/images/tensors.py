@@ -100,6 +100,24 @@ def decode(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> l
     return list(numbers.astype(domain.dtype))
 
 
+def as_written(values: Tensor, domain: Domain) -> Tensor:
+    """(n, channels, h, w) in [-1, 1] as they would be read back from a file of the domain.
+
+    Rounded to what whole numbers can hold; of labels, 1 in the most likely class and -1 elsewhere.
+    """
+    values = values.detach().float().clamp(-1, 1)
+    if domain.config.kind == "labels":
+        one_hot = F.one_hot(values.argmax(dim=1), domain.config.width)
+        return one_hot.movedim(-1, 1).float() * 2 - 1
+    if domain.config.kind != "image" or domain.dtype == "float32":
+        return values
+    low, high = (
+        torch.tensor(v, device=values.device)[:, None, None] for v in (domain.low, domain.high)
+    )
+    numbers = ((values + 1) / 2 * (high - low) + low).round()
+    return (numbers - low) / (high - low) * 2 - 1
+
+
 def shown(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> Tensor:
     """(n, channels, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1], for the eye.
 

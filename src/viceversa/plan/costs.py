@@ -146,7 +146,7 @@ def count(config: RunConfig, size: tuple[int, int], device: torch.device, images
             parts=parts,
             copies=bool(train.samples) * _bytes(chain.from_iterable(
                 network.parameters() for network in method.translators().values())),
-            disk=disk_needed(method, train.keep),
+            disk=disk_needed(method, config),
         )  # fmt: skip
 
 

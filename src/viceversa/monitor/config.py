@@ -1,0 +1,56 @@
+"""Settings of what is looked at while a run trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import UserError
+
+Extra = Literal["ms_ssim", "lpips", "fid", "kid"]
+Chosen = Literal["auto", "l1", "psnr", "ssim", "ms_ssim", "lpips", "swd", "fid", "kid", "cycle"]
+PAIRS_ONLY = ("l1", "psnr", "ssim", "ms_ssim", "lpips")
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    every: int = 2000
+    """Images between two validations on the held-out split; 0 never validates."""
+    images: int = 100
+    """Held-out images to validate on, at most: the first ones."""
+    also: tuple[Extra, ...] = ()
+    """More metrics, which cost time or need a feature network: ms_ssim, lpips, fid, kid."""
+    best: Chosen = "auto"
+    """The metric by which the best is chosen; auto is l1 for pairs, else swd."""
+    patience: int = 0
+    """Validations without a better one after which training ends; 0 goes to the last epoch."""
+    features: str = ""
+    """A folder with the feature networks; empty is the one of viceversa features."""
+    health: int = 100
+    """Images between two looks at the health of the run; 0 never looks."""
+
+    def __post_init__(self) -> None:
+        for name in ("every", "patience", "health"):
+            if getattr(self, name) < 0:
+                raise UserError(f"validate.{name} must be at least 0, not {getattr(self, name)}")
+        if self.images < 1:
+            raise UserError(f"validate.images must be at least 1, not {self.images}")
+        if self.best in ("ms_ssim", "lpips", "fid", "kid") and self.best not in self.also:
+            raise UserError(
+                f"validate.best {self.best} is not among the metrics; name it in validate.also"
+            )
+        if self.patience and not self.every:
+            raise UserError("validate.patience counts validations; validate.every is 0")
+
+    def chosen(self, paired: bool) -> str:
+        """The metric that the best is chosen by. Raises UserError where it can't be had."""
+        if self.best == "auto":
+            return "l1" if paired else "swd"
+        if paired and self.best == "cycle":
+            raise UserError("validate.best cycle needs a method of both directions; name l1 or kid")
+        if not paired and self.best in PAIRS_ONLY:
+            raise UserError(
+                f"validate.best {self.best} needs pairs, which this method has not; name swd, "
+                "cycle, fid or kid"
+            )
+        return self.best

@@ -1,0 +1,191 @@
+"""What is looked at while a run trains: samples, validation, the best so far."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..build import RunConfig
+from ..data.open import Opened
+from ..errors import UserError
+from ..methods import Method
+from ..networks import use_policy
+from ..report import Report
+from ..runtime import Runtime
+from ..saving import Place, write_models
+from .averages import Averages
+from .best import Best
+from .samples import sample_sheet
+from .validation import Validation
+
+Networks = dict[str, nn.Module]
+
+
+class Monitor:
+    """Looks at a run at intervals, and remembers what it saw.
+
+    All of it happens on copies of the networks and leaves the random numbers as they were: to look
+    more often changes no weight. Of several processes the first one looks alone.
+    """
+
+    def __init__(
+        self, config: RunConfig, folder: Path, method: Method, data: Opened, runtime: Runtime,
+        tell: Callable[[str], None],
+    ):  # fmt: skip
+        self.config, self.folder, self.method, self.data = config, folder, method, data
+        self.runtime, self.tell = runtime, tell
+        self.first = runtime.ranks.first
+        self.best = Best(config.validate.chosen(config.paired))
+        decay = config.train.ema if self.first else 0.0
+        self.averages = Averages(method.translators(), decay) if decay else None
+        self.validation = Validation(config, data, runtime.device) if self._validates else None
+        self.validated = -1  # images seen at the last validation
+
+    @property
+    def _validates(self) -> bool:
+        return self.first and bool(self.config.validate.every) and self.data.held_out is not None
+
+    def begin(self, report: Report, images: int) -> None:
+        """Say what will be looked at, and draw the networks as they start."""
+        if not self.first:
+            return
+        if self.validation is not None:
+            self.tell(f"{self.validation.told}; the best by {self.best.metric} is kept")
+        elif self.config.validate.every:
+            self.tell("no validation: there is no val or test split to hold out")
+        if not images:
+            with self._aside() as generators:
+                self.draw(report, generators)
+
+    def step(self) -> None:
+        """The players have stepped."""
+        if self.averages is not None:
+            self.averages.take()
+
+    def look(self, report: Report, before: int, place: Place) -> None:
+        """Whatever is due, now that the run stands at a place, and not at `before` images."""
+        due = [
+            crossed(before, place.images, every)
+            for every in (self.config.train.sample_every, self.config.validate.every)
+        ]
+        self._look(report, place, *due)
+
+    def end(self, report: Report, place: Place) -> None:
+        """Training is over: all is looked at once more."""
+        self._look(report, place, True, True)
+
+    def _look(self, report: Report, place: Place, draw: bool, measure: bool) -> None:
+        measure &= self.validation is not None and place.images != self.validated
+        if not self.first or not (draw or measure):
+            return
+        with self._aside() as generators:
+            if draw:
+                self.draw(report, generators)
+            if measure:
+                self.validate(report, generators, place)
+
+    def enough(self) -> bool:
+        """Whether so many validations have brought nothing better that training may end."""
+        return 0 < self.config.validate.patience <= self.best.since
+
+    @contextmanager
+    def _aside(self) -> Iterator[Networks]:
+        """Copies of the generators as they are used, apart from training's random numbers."""
+        devices = [self.runtime.device] if self.runtime.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            yield in_use(self.method.translators())
+
+    def draw(self, report: Report, generators: Networks) -> None:
+        """A sheet of samples."""
+        sheet = sample_sheet(
+            generators, self.data.shown, self.config.train.samples, self.runtime.device
+        )
+        if sheet is not None:
+            self._written(lambda: report.samples(sheet))
+
+    def validate(self, report: Report, generators: Networks, place: Place) -> None:
+        """Measure the generators on images held out, and keep them where they are the best yet."""
+        assert self.validation is not None
+        self.validated = images = place.images
+        both = {"raw": generators}
+        if self.averages is not None:
+            both["averaged"] = in_use(self.averages.networks())
+        values = {weights: self.validation(networks) for weights, networks in both.items()}
+        metric = self.best.metric
+        better = self.best.take({w: v[metric] for w, v in values.items()}, images)
+        entry = {
+            "split": self.data.split, "n": self.validation.count, **values, "chosen_by": metric,
+            "best": {
+                "value": self.best.value, "images": self.best.images, "weights": self.best.weights,
+            },
+        }  # fmt: skip
+        report.line({"images": images, "epoch": place.epoch, "validation": entry})
+        self.tell(self._words(values, better))
+        if better is not None:
+            about = {"images_seen": images, "weights": better, "validation": entry}
+            self._written(lambda: self.write(self.folder / "best", both[better], about))
+
+    def write(self, folder: Path, generators: Networks, about: dict[str, Any]) -> None:
+        """Write these generators as models, with the discriminators as they are."""
+        domains, judges = self.data.train.domains, self.method.judges()
+        write_models(folder, self.config, domains, generators, judges, about)
+
+    def save(self, images: int) -> None:
+        """Write the models of the run, and the averaged ones in a folder of their own."""
+        about = {"images_seen": images, "weights": "raw"}
+        self.write(self.folder, self.method.translators(), about)
+        if self.averages is not None:
+            about = {"images_seen": images, "weights": "averaged"}
+            self.write(self.folder / "averaged", self.averages.networks(), about)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "best": self.best.state(),
+            "averages": self.averages.state() if self.averages is not None else {},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.best.restore(state["best"])
+        if self.averages is not None:
+            self.averages.restore(state["averages"])
+
+    def _words(self, values: dict[str, dict[str, float]], better: str | None) -> str:
+        told = [
+            ("averaged: " if weights == "averaged" else "")
+            + "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+            for weights, numbers in values.items()
+        ]
+        best, verdict = self.best, "none yet"
+        if best.value is not None:
+            verdict = "now" if better else f"{best.value:.4g} at {best.images} images"
+        return f"validation: {'; '.join(told)}; the best {best.metric}: {verdict}"
+
+    def _written(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except UserError as error:
+            if self.config.train.on_full == "stop":
+                raise
+            self.tell(f"{error}; training goes on")
+
+
+@torch.no_grad()
+def in_use(networks: Networks) -> Networks:
+    """Copies of networks as they are used: batch norm by each image alone, no dropout."""
+    copies = {name: copy.deepcopy(network) for name, network in networks.items()}
+    for network in copies.values():
+        use_policy(network)
+    return copies
+
+
+def crossed(before: int, after: int, every: int) -> bool:
+    """Whether what is due each `every` images (0: never) has become due."""
+    return bool(every) and after // every > before // every

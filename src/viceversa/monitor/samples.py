@@ -1,0 +1,41 @@
+"""Sheets of the same images, drawn again and again while a method trains."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..data.dataset import Pictures
+from ..images import Pixels
+from ..images.tensors import grid, shown
+from ..networks import at_any_size
+
+
+@torch.no_grad()
+def sample_sheet(
+    generators: dict[str, nn.Module], pictures: Pictures, count: int, device: torch.device
+) -> Pixels | None:
+    """One picture: a row for each of the first `count` images; None where there is none.
+
+    Paired: source, translation, target. Unpaired: a, there, back again, and the same from b.
+    """
+    here, there = (pictures.domains[side] for side in pictures.sides)
+    rows = []
+    for position in range(min(count, len(pictures))):
+        batch = pictures.batch([(1, position)], device)
+        if batch is None:
+            continue
+        a, b = batch
+        row = [shown(a, here), shown(fake := at_any_size(generators["ab"], a), there, a)]
+        if pictures.paired:
+            row.append(shown(b, there, a))
+        elif "ba" in generators:
+            back = at_any_size(generators["ba"], b)
+            row += [
+                shown(at_any_size(generators["ba"], fake), here),
+                shown(b, there),
+                shown(back, here),
+            ]
+            row.append(shown(at_any_size(generators["ab"], back), there))
+        rows.append([image[0] for image in row])
+    return grid(rows) if rows else None
