@@ -79,6 +79,11 @@ RULES: dict[str, Rule] = {
         inside("networks"), only("networks"), "networks.x", "from ..losses import l1"),
     "losses know nothing else of ours": (
         inside("losses"), only("losses"), "losses", "from .networks import UNet"),
+    "metrics know nothing else of ours": (
+        inside("metrics"), only("metrics"), "metrics.x", "from ..features import load"),
+    "features know only checkpoint and errors": (
+        inside("features"), only("features", "checkpoint", "errors"), "features.x",
+        "from ..images import files"),
     "methods know only networks, losses and each other": (
         inside("methods"), only("methods", "networks", "losses"), "methods.x",
         "from .. import training"),
@@ -96,6 +101,10 @@ RULES: dict[str, Rule] = {
     "checkpoint alone reads and writes weights": (
         outside("checkpoint"), never("torch.save", "torch.load", "safetensors"), "training",
         "import torch\ntorch.load('x')"),
+    # ... but for feature networks, which others publish so: once, from files of a known SHA-256
+    "only where feature networks are obtained is anything unpickled": (
+        outside("features.obtain"), never("pickle", "torch.jit.load"), "checkpoint.x",
+        "from pickle import loads"),
     "cli and report alone print": (
         outside("cli", "report"), never("print"), "data.x", "print('x')"),
     "cli alone ends the process": (
