@@ -101,10 +101,6 @@ RULES: dict[str, Rule] = {
     "checkpoint alone reads and writes weights": (
         outside("checkpoint"), never("torch.save", "torch.load", "safetensors"), "training",
         "import torch\ntorch.load('x')"),
-    # ... but for feature networks, which others publish so: once, from files of a known SHA-256
-    "only where feature networks are obtained is anything unpickled": (
-        outside("features.obtain"), never("pickle", "torch.jit.load"), "checkpoint.x",
-        "from pickle import loads"),
     "cli and report alone print": (
         outside("cli", "report"), never("print"), "data.x", "print('x')"),
     "cli alone ends the process": (
