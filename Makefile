@@ -10,6 +10,8 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/viceversa features --all --to $(VENV)/features || \
+		echo "warning: without these networks the tests of FID, KID and LPIPS are skipped"
 	touch $@
 
 demo: $(VENV)/ready

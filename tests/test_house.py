@@ -79,6 +79,11 @@ RULES: dict[str, Rule] = {
         inside("networks"), only("networks"), "networks.x", "from ..losses import l1"),
     "losses know nothing else of ours": (
         inside("losses"), only("losses"), "losses", "from .networks import UNet"),
+    "metrics know nothing else of ours": (
+        inside("metrics"), only("metrics"), "metrics.x", "from ..features import load"),
+    "features know only checkpoint and errors": (
+        inside("features"), only("features", "checkpoint", "errors"), "features.x",
+        "from ..images import files"),
     "methods know only networks, losses and each other": (
         inside("methods"), only("methods", "networks", "losses"), "methods.x",
         "from .. import training"),

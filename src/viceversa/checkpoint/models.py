@@ -21,6 +21,7 @@ FORMAT = 1
 PARTS: dict[str, dict[str, type]] = {
     "translator": {"direction": str, "generator": dict, "source": dict, "target": dict},
     "discriminator": {"domain": str, "discriminator": dict},
+    "features": {"name": str},
 }
 LARGEST = 2**13  # number in a generator's settings: none of ours comes near
 

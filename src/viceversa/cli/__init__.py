@@ -14,9 +14,10 @@ from ..errors import Stopped, UserError
 from . import use
 from .app import app
 from .data import check
+from .features import features
 from .training import plan, train
 
-__all__ = ["app", "main", "use"]
+__all__ = ["app", "features", "main", "use"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

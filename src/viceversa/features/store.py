@@ -1,0 +1,106 @@
+"""Feature networks as files: which there are, where they lie, and whether they are the known ones.
+
+A number such as FID means something only with the weights that everybody uses. So a file whose
+SHA-256 is not the known one is refused, not used under the known name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from ..checkpoint import load_network, read_header
+from ..errors import UserError
+from .inception import Inception
+from .stacks import alexnet, vgg
+
+
+class Network(NamedTuple):
+    """A feature network that is known."""
+
+    make: Callable[[], nn.Module]
+    sha256: str
+    """Of its file, byte by byte."""
+    megabytes: int
+    purpose: str
+    licence: str
+    """SPDX, as its authors state it."""
+
+
+NETWORKS: dict[str, Network] = {
+    "inception": Network(
+        Inception,
+        "412aca40cbcdff83649a87c5ef71616dc2d91578237d2def93ca064920efe3a3",
+        87, "FID and KID", "Apache-2.0"),
+    "alexnet": Network(
+        alexnet,
+        "5b3e1b9e5614ed89b0b45a5bdbab31d05774586201d83b1c6452746b66507601",
+        10, "LPIPS", "BSD-3-Clause AND BSD-2-Clause"),
+    "vgg": Network(
+        vgg,
+        "65a2b66dbca68d00521483dff67b33b80691f433d1d7c4b3af48d18d414d2e4d",
+        59, "LPIPS as some papers report it", "BSD-3-Clause AND BSD-2-Clause"),
+}  # fmt: skip
+NAMES = tuple(NETWORKS)
+
+
+def user_folder() -> Path:
+    """Where networks are kept for all of a user's projects."""
+    import platformdirs  # here, since those who keep networks elsewhere need none
+
+    return platformdirs.user_cache_path("viceversa") / "features"
+
+
+def find(name: str, folder: Path | None = None) -> Path | None:
+    """A network's file in `folder` and nowhere else, or in the user's cache; None where it is not.
+
+    `name`: one of NAMES.
+    """
+    path = (folder or user_folder()) / file_name(name)
+    return path if path.is_file() else None
+
+
+def load(name: str, folder: Path | None = None) -> tuple[nn.Module, str]:
+    """A network on the CPU, to use and not to train, and its file's SHA-256.
+
+    `name`, `folder`: as of `find`. Raises UserError where it is absent, damaged or another's.
+    """
+    path = find(name, folder)
+    if path is None:
+        wanted = (folder or user_folder()) / file_name(name)
+        place = f" --to {folder}" if folder else ""
+        raise UserError(f"{NETWORKS[name].purpose} needs the network {wanted}, which is not there; "
+                        f"get it with: viceversa features --get {name}{place}")  # fmt: skip
+    header = read_header(path)
+    if (header.get("kind"), header.get("name")) != ("features", name):
+        raise UserError(f"{path} holds a {header.get('name') or header.get('kind')}, "
+                        f"not the feature network {name}")  # fmt: skip
+    network = load_network(path, NETWORKS[name].make)
+    found = sha256(path)
+    if found != NETWORKS[name].sha256:
+        raise UserError(
+            f"{path} has the SHA-256 {found[:12]}..., not the {NETWORKS[name].sha256[:12]}... of "
+            f"the known {name}: numbers made with it could not be compared; move it away and get "
+            f"the known one with: viceversa features --get {name}"
+        )
+    return network.eval().requires_grad_(False), found
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes. Raises UserError where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def file_name(name: str) -> str:
+    """What a network's file is called. Raises UserError for a name that is none of NAMES."""
+    if name not in NETWORKS:
+        raise UserError(f"there is no feature network {name!r}; there are {', '.join(NAMES)}")
+    return f"{name}.safetensors"
