@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from .best import Best
 from .samples import sample_sheet
 from .validation import Validation
 
+WAYS = ("_ab", "_ba")  # of a metric of both ways the log has each, and the terminal the mean
 Networks = dict[str, nn.Module]
 
 
@@ -117,8 +119,11 @@ class Monitor:
         if self.averages is not None:
             both["averaged"] = in_use(self.averages.networks())
         values = {weights: self.validation(networks) for weights, networks in both.items()}
+        while self.validation.missed:
+            name, reason = self.validation.missed.popitem()
+            self.tell(f"validation without {name}: {reason}")
         metric = self.best.metric
-        better = self.best.take({w: v[metric] for w, v in values.items()}, images)
+        better = self.best.take({w: v.get(metric, math.nan) for w, v in values.items()}, images)
         entry = {
             "split": self.data.split, "n": self.validation.count, **values, "chosen_by": metric,
             "best": {
@@ -160,7 +165,7 @@ class Monitor:
     def _words(self, values: dict[str, dict[str, float]], better: str | None) -> str:
         told = [
             ("averaged: " if weights == "averaged" else "")
-            + "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+            + "  ".join(f"{n} {v:.4g}" for n, v in numbers.items() if n[-3:] not in WAYS)
             for weights, numbers in values.items()
         ]
         best, verdict = self.best, "none yet"

@@ -1,33 +1,83 @@
-"""Numbers of generators on images that they don't learn from."""
+"""Numbers of the generators on images that they do not learn from."""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Iterator
+from pathlib import Path
 
-from ..build import RunConfig
+import torch
+from torch import Tensor, nn
+
+from ..build import RunConfig, on_disk
+from ..data.dataset import Pictures
 from ..data.open import Opened
 from ..images.tensors import as_written
+from ..measures import Features, Measures, features_for
 from ..networks import at_any_size
+
+CHEAP = {True: ("l1", "psnr", "ssim"), False: ("cycle", "content", "swd")}  # by: are there pairs
+LEARNT = 32  # training images that are measured too, to compare with those held out
 
 
 class Validation:
+    """Measures generators on the first held-out images, whole, as files would hold the results.
+
+    Paired: of the one way there is. Unpaired: of both ways, `swd_ab` and so on by the domains as
+    they lie on disk, and `swd` is the mean of the two.
+    """
+
     def __init__(self, config: RunConfig, data: Opened, device: torch.device):
         assert data.held_out is not None
-        self.pictures, self.device = data.held_out, device
-        self.paired = config.paired
-        self.count = min(config.validate.images, len(self.pictures))
+        validate, self.device = config.validate, device
+        self.paired, self.direction = config.paired, config.data.direction
+        self.held_out, self.learnt = data.held_out, data.learnt
+        self.count = min(validate.images, *self.held_out.lengths)
+        extra = [name for name in validate.also if self.paired or name in ("fid", "kid")]
+        self.names = (*CHEAP[self.paired], *extra)
+        folder = Path(validate.features) if validate.features else None
+        self.features: Features = features_for(self.names, folder, device)
+        self.missed: dict[str, str] = {}  # metric -> why it can't be had, of those not yet told
+        self._told: set[str] = set()
         self.told = f"validation on {self.count} images of {data.split}"
 
-    @torch.no_grad()
     def __call__(self, generators: dict[str, nn.Module]) -> dict[str, float]:
-        here, there = (self.pictures.domains[side] for side in self.pictures.sides)
-        total = 0.0
-        for position in range(self.count):
-            batch = self.pictures.batch([(1, position)], self.device)
-            if batch is None:
-                continue
-            a, b = batch
-            made = as_written(at_any_size(generators["ab"], a), there).to(b.device)
-            total += float((made - b).abs().mean())
-        return {"l1" if self.paired else "swd": total / self.count}
+        """Every metric of generators in use: on copies of their own, without dropout."""
+        return self._measured(generators, self.held_out, self.count, self.names)
+
+    def on_learnt(self, generators: dict[str, nn.Module]) -> dict[str, float]:
+        """The mean errors on some images of training: far lower ones mean over-fitting."""
+        names = ("l1",) if self.paired else ("cycle",)
+        return self._measured(generators, self.learnt, min(LEARNT, *self.learnt.lengths), names)
+
+    @torch.no_grad()
+    def _measured(
+        self, generators: dict[str, nn.Module], pictures: Pictures, count: int,
+        names: tuple[str, ...],
+    ) -> dict[str, float]:  # fmt: skip
+        found: dict[str, dict[str, float]] = {}
+        for way in generators:
+            sides = pictures.sides if way == "ab" else pictures.sides[::-1]
+            here, there = (pictures.domains[side] for side in sides)
+            measures = Measures(names, here, there, self.features.networks)
+            for source, target in self._images(pictures, count, way):
+                made = as_written(at_any_size(generators[way], source), there)
+                back = None
+                if other := generators.get(way[::-1]):
+                    back = as_written(at_any_size(other, made), here)
+                measures.made(source, made, target if self.paired else None, back)
+                measures.real(target, source)
+            self.missed |= {k: v for k, v in measures.missed.items() if k not in self._told}
+            self._told |= self.missed.keys()
+            found[on_disk(way, self.direction)] = measures.means()
+        if self.paired:
+            return next(iter(found.values()))
+        ways = list(found.values())
+        means = {name: sum(way[name] for way in ways) / len(ways) for name in ways[0]}
+        return means | {f"{name}_{way}": v for way, of in found.items() for name, v in of.items()}
+
+    def _images(self, pictures: Pictures, count: int, way: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """(source, target) of each place, one at a time: whole images differ in size."""
+        for position in range(count):
+            batch = pictures.batch([(1, position)], self.device)
+            if batch is not None:  # a file that turned out bad is left out
+                yield batch if way == "ab" else batch[::-1]

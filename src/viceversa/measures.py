@@ -1,0 +1,173 @@
+"""The numbers of one way of a translator: each image by itself, and all of them as a set.
+
+Training's validation and `evaluate` take them by the same functions, so that they mean the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .features import load, pool3
+from .images.domain import Domain
+from .images.tensors import decode, shown
+from .metrics import (
+    KID_LEAST,
+    MS_SSIM_LEAST,
+    SSIM_LEAST,
+    SWD_LEAST,
+    content,
+    fid,
+    kid,
+    l1,
+    lpips,
+    ms_ssim,
+    psnr,
+    ssim,
+    swd,
+)
+
+EACH_PAIR = {"l1": l1, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
+NEEDS = {"lpips": "alexnet", "fid": "inception", "kid": "inception"}  # metric -> feature network
+LEAST = {"ssim": SSIM_LEAST, "ms_ssim": MS_SSIM_LEAST, "swd": SWD_LEAST, "lpips": 64}  # px a side
+PAIRS_ONLY = (*EACH_PAIR, "lpips")
+SUBSET = 50  # images in each subset of KID
+KEPT = 2**30  # bytes of images that SWD looks at: the first ones
+
+
+class Features(NamedTuple):
+    """Feature networks at hand: name -> network, and name -> SHA-256 of its file."""
+
+    networks: dict[str, nn.Module]
+    digests: dict[str, str]
+
+
+def features_for(names: Sequence[str], folder: Path | None, device: torch.device) -> Features:
+    """The feature networks that some metrics need. Raises UserError where one is missing."""
+    found = Features({}, {})
+    for network in dict.fromkeys(NEEDS[name] for name in names if name in NEEDS):
+        loaded, found.digests[network] = load(network, folder)
+        found.networks[network] = loaded.to(device)
+    return found
+
+
+class Measures:
+    """Takes in images one after the other; the numbers come at the end."""
+
+    def __init__(self, names: Sequence[str], source: Domain, target: Domain,
+                 networks: Mapping[str, nn.Module]):  # fmt: skip
+        """`names`: the metrics wanted; what an image is too small for is left out, see `missed`."""
+        self.names, self.source, self.target, self.networks = names, source, target, networks
+        self.each: dict[str, list[float]] = {}
+        self.missed: dict[str, str] = {}  # metric -> why it could not be had
+        self._features: tuple[list[Tensor], list[Tensor]] = ([], [])  # of made images, of real ones
+        self._sets: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._kept = 0
+
+    @torch.no_grad()
+    def made(
+        self, source: Tensor, made: Tensor, target: Tensor | None, back: Tensor | None
+    ) -> None:
+        """Take in what was made of sources, (n, channels, h, w) in [-1, 1], all of one size.
+
+        `target`: what should have been made of each, where that is known; `back`: what the other
+        way made of it again.
+        """
+        self._look(0, made, source)
+        if "content" in self.names:
+            self._note("content", content(source, made))
+        if back is not None and "cycle" in self.names:
+            self._note("cycle", l1(source, back))
+        if target is None:
+            return
+        for name, measure in EACH_PAIR.items():
+            if self._can(name, made):
+                self._note(name, measure(made, target))
+        if self._can("lpips", made):
+            of = [
+                _rgb(one, self.target, source).to(made.device) / 127.5 - 1 for one in (made, target)
+            ]
+            self._note("lpips", lpips(self.networks["alexnet"], *of))
+
+    @torch.no_grad()
+    def real(self, target: Tensor, source: Tensor | None = None) -> None:
+        """Take in real images of the target, as `made`; colours of Lab are shown with `source`'s
+        lightness."""
+        self._look(1, target, source)
+
+    def means(self) -> dict[str, float]:
+        """Every number: means over images, and distances between the two sets."""
+        means = {name: _mean(values) for name, values in self.each.items()}
+        return {name: means[name] for name in self.names if name in means} | self.sets()
+
+    def sets(self) -> dict[str, float]:
+        """The distances between what was made and what is real: swd, fid, kid and its deviation."""
+        found: dict[str, float] = {}
+        if "swd" in self.names and all(self._sets):
+            made, real = _alike(*self._sets)
+            found["swd"] = swd(made, real)
+        of_made, of_real = (torch.cat(f) if f else torch.empty(0, 1) for f in self._features)
+        if "fid" in self.names and min(len(of_made), len(of_real)) > 1:
+            found["fid"] = fid(of_made, of_real)
+        if "kid" in self.names and self.networks:
+            if min(len(of_made), len(of_real)) < KID_LEAST:
+                self.missed["kid"] = (
+                    f"it needs at least {KID_LEAST} images a side, and there are {len(of_made)} "
+                    f"and {len(of_real)}"
+                )
+            else:
+                found["kid"], found["kid_deviation"] = kid(of_made, of_real, SUBSET)
+        return found
+
+    def _look(self, side: int, images: Tensor, lightness: Tensor | None) -> None:
+        """Take in images for the sets that are compared as a whole: 0 made, 1 real ones."""
+        if self._can("swd", images) and self._kept < KEPT:
+            self._sets[side].extend(images.cpu().float())
+            self._kept += 4 * images.numel()
+        if {"fid", "kid"} & set(self.names):
+            rgb = _rgb(images, self.target, lightness)
+            self._features[side].append(pool3(self.networks["inception"], rgb))
+
+    def _can(self, name: str, images: Tensor) -> bool:
+        """Whether a metric is wanted, and images are large enough for it."""
+        if name not in self.names or name in self.missed:
+            return False
+        height, width = images.shape[2:]
+        if min(height, width) < LEAST.get(name, 1):
+            self.missed[name] = (
+                f"it needs images of at least {LEAST[name]} x {LEAST[name]} pixels, and one is "
+                f"{width} x {height}"
+            )
+            self.each.pop(name, None)
+            return False
+        return True
+
+    def _note(self, name: str, values: Tensor) -> None:
+        self.each.setdefault(name, []).extend(values.tolist())
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of what is finite: PSNR of two equal images is not."""
+    finite = torch.tensor([value for value in values if abs(value) != float("inf")])
+    return float(finite.double().mean()) if len(finite) else float("inf")
+
+
+def _rgb(images: Tensor, domain: Domain, lightness: Tensor | None) -> Tensor:
+    """(n, channels, h, w) in [-1, 1] -> (n, 3, h, w) uint8: as a person is shown them."""
+    seen = decode(shown(images, domain, lightness), Domain())
+    return torch.stack([torch.from_numpy(one).movedim(2, 0) for one in seen])
+
+
+def _alike(*sets: list[Tensor]) -> list[Tensor]:
+    """Sets of images of one size: the middle of each, as large as the smallest of them all."""
+    height, width = (min(one.shape[axis] for some in sets for one in some) for axis in (1, 2))
+    return [torch.stack([_middle(one, height, width) for one in some]) for some in sets]
+
+
+def _middle(image: Tensor, height: int, width: int) -> Tensor:
+    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+    return image[:, top : top + height, left : left + width]
