@@ -1,4 +1,4 @@
-"""What can go wrong in training, and how one sees it."""
+"""Steps that are not finite, remembered on the device."""
 
 from __future__ import annotations
 

@@ -1,0 +1,132 @@
+"""When signs mean that something is wrong: plain numbers in, what was seen out.
+
+The limits are measured, healthy runs against failing ones: docs/health.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+Signs = dict[str, float]
+
+ALIKE = 0.03  # share of the targets' spread below which translations are all the same
+LEAST_SPREAD = 0.02  # of sources and targets: with less there is nothing to tell apart
+SAME = 0.1  # share of the way from source to target below which a translation is its source
+TOLD = 0.9  # share of the patches told from real ones, from which a judge is not fooled
+INVERTED = -0.5  # correlation of brightness
+EDGES = 0.3  # correlation of edges: what is inverted is still there
+LATTICE = 4.0  # times that of the targets
+DEPTH = 0.02  # deviation of a lattice that the eye sees: 2.5 of 255
+# What nine of ten patches are beyond: the loss there is below 0.01.
+SURE: dict[str, tuple[float, float]] = {"bce": (-4.6, 4.6), "lsgan": (0.1, 0.9), "hinge": (-1, 1)}
+SURE_LOSS = 0.01
+GONE, BURST = 1e-6, 1e4  # a gradient's norm, whatever came before
+FALLEN, RISEN = 1e-4, 1e3  # and against the median of the run's healthy lines
+GAP, MEMORISED = 1.3, 0.8
+
+
+class Rule(NamedTuple):
+    """A thing that goes wrong: its name, what shows it (None: it does not), what to try."""
+
+    name: str
+    seen: Callable[[Signs, str, bool], str | None]  # signs, method.gan_loss, paired
+    advice: str
+
+
+def saturated(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+    """The discriminator is sure of everything, and has nothing left to teach."""
+    if gan_loss not in SURE or not {"made_high", "real_low"} <= signs.keys():
+        return None  # a critic's scores have no end
+    low, high = SURE[gan_loss]
+    made, real = signs["made_high"], signs["real_low"]
+    if made > low or real < high:
+        return None
+    return (
+        f"the discriminator is sure of 9 in 10 patches: translations score below {made:.2f} "
+        f"(sure is {low:g}), real images above {real:.2f} (sure is {high:g})"
+    )
+
+
+def collapsed(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+    """Translations of different sources are the same."""
+    if not {"spread_made", "spread_source", "spread_target"} <= signs.keys():
+        return None
+    made, source, target = (signs[f"spread_{x}"] for x in ("made", "source", "target"))
+    if min(source, target) < LEAST_SPREAD or made > ALIKE * target:
+        return None
+    return (
+        f"translations of different images differ by {made:.4f} (of 2), real ones by {target:.3f} "
+        f"and the sources by {source:.3f}"
+    )
+
+
+def unchanged(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+    """Translations are their sources, and the discriminator is not fooled by them."""
+    if not {"moved", "apart"} <= signs.keys() or signs["apart"] < LEAST_SPREAD:
+        return None
+    moved, apart, told = signs["moved"], signs["apart"], signs.get("told", 1.0)
+    if moved > SAME * apart or told < TOLD:
+        return None
+    judge = f"; the discriminator tells {told:.0%} of them" if "told" in signs else ""
+    return (
+        f"translations differ from their sources by {moved:.3f}, the target domain by {apart:.3f}"
+        f"{judge}"
+    )
+
+
+def inverted(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+    """What is bright becomes dark, and the other way round."""
+    against = "target" if paired else "source"
+    tones = signs.get("tones_target" if paired else "tones", 0.0)
+    if tones > INVERTED or (not paired and signs.get("edges", 0.0) < EDGES):
+        return None
+    return f"brightness of translation and {against} correlates by {tones:.2f} (-1: a negative)"
+
+
+def gridded(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+    """A pattern of every second or fourth pixel lies over the translations."""
+    if not {"grid_made", "grid_target", "grid_depth"} <= signs.keys():
+        return None
+    made, target, depth = signs["grid_made"], signs["grid_target"], signs["grid_depth"]
+    if made < LATTICE * max(target, 1.0) or depth < DEPTH:
+        return None
+    return (
+        f"patterns of 2 and 4 pixels stand {made:.1f} times out of the spectrum, in real images "
+        f"{target:.1f} times; they are {127.5 * depth:.1f} of 255 deep"
+    )
+
+
+RULES = (
+    Rule("saturated discriminator", saturated,
+         "slow the discriminator down with train.player_lr.discriminator (a quarter of train.lr), "
+         "give it less to tell images by with a smaller discriminator.width or "
+         "discriminator.layers, or show it more with data.jitter and data.zoom; "
+         "method.gan_loss lsgan or wgan-gp goes on teaching where bce is sure"),
+    Rule("collapse", collapsed,
+         "another train.seed or a lower train.lr; method.gan_loss lsgan instead of bce; where it "
+         "began with the run, a higher method.lambda_l1 (pix2pix) or method.lambda_cycle "
+         "(CycleGAN), and generator.skip true in a unet"),
+    Rule("identity", unchanged,
+         "a lower method.lambda_identity (CycleGAN; 0 leaves it out), or a higher "
+         "method.lambda_gan, so that looking real is worth more than staying as it is; where A and "
+         "B hold the same images, there is nothing else to learn: viceversa check says so"),
+    Rule("inversion", inverted,
+         "another train.seed is the usual way out; method.lambda_identity 5 keeps tones "
+         "(CycleGAN); where your domains are negatives of each other, all is well"),
+    Rule("checkerboard", gridded,
+         "generator.upsample resize (unet and resnet) has no such pattern; a lower train.lr or "
+         "more epochs often let it fade"),
+)  # fmt: skip
+OVER_FITTING = (
+    "stop earlier, and take the weights of the best validation; more images; data.jitter, "
+    "data.zoom, data.rotate and data.flip make more of those there are; a smaller generator.width"
+)
+VANISHING = (
+    "method.gan_loss lsgan or wgan-gp where a discriminator is saturated; another "
+    "generator.norm than none; generator.init normal; another train.seed"
+)
+EXPLODING = (
+    "train.clip 1 (or ten times what the norm was before); a lower train.lr, or one for the player "
+    "alone with train.player_lr; train.precision fp32"
+)
