@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ..checkpoint import load_network, read_header
 from ..config import fill
 from ..errors import UserError
-from ..images import Pixels, read
+from ..images import Source
 from ..images.domain import Domain
-from ..images.pictures import as_domain
+from ..images.pictures import Half, load
 from ..images.tensors import encode, planes
 from ..losses import GAN_LOSSES
 from ..networks import DISCRIMINATORS, patches, use_policy
@@ -29,14 +29,13 @@ class Judge:
     is put to use in place, so of one that still learns give a copy.
     """
 
-    def __init__(self, network: nn.Module, domain: Domain, source: Domain | None, gan_loss: str,
-                 max_megapixels: int = 64):  # fmt: skip
+    def __init__(self, network: nn.Module, domain: Domain, source: Domain | None, gan_loss: str):
         self.network, self.domain, self.source = network, domain, source
-        self.gan_loss, self.max_megapixels = gan_loss, max_megapixels
+        self.gan_loss = gan_loss
         use_policy(network)
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto", max_megapixels: int = 64) -> Judge:
+    def load(cls, path: str | Path, device: str = "auto") -> Judge:
         """A judge from the file that training wrote. Raises UserError for any other file."""
         path = Path(path)
         header = read_header(path)
@@ -54,7 +53,7 @@ class Judge:
         config = fill(config_class, settings, str(path))
         network = load_network(path, lambda: network_class(config, width))
         Runtime(device).place(network)
-        return cls(network, domain, source, gan_loss, max_megapixels)
+        return cls(network, domain, source, gan_loss)
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, source: Tensor | None = None) -> Verdict:
@@ -84,17 +83,17 @@ class Judge:
             ) from None
         return Verdict(scores[0, 0].float().cpu(), found, self.gan_loss)
 
-    def read(self, path: str | Path, source: bool = False) -> Pixels:
-        """The pixels of a file, as its domain has them (or that of a `source`)."""
-        config = (self.source if source and self.source else self.domain).config
-        channels = None if config.indices else config.bands
-        return read(path, channels, config.pages, config.indices, self.max_megapixels * 10**6)
 
-    def values(self, pixels: Pixels, source: bool = False) -> Tensor:
-        """Pixels (h, w, bands) as files hold them -> (channels, h, w) in [-1, 1]."""
-        domain = self.source if source and self.source else self.domain
-        numbers = planes(as_domain(pixels, domain.config, "the image"))
-        return encode(numbers[None], domain.of_dtype(str(pixels.dtype)))[0].float()
+def look(path: str | Path, domain: Domain, half: Half = None, max_megapixels: int = 64) -> Tensor:
+    """A file as an image of a domain: (channels, h, w) in [-1, 1]; `half` of one with A and B.
+
+    Raises UserError, naming the file, for what the domain can't hold.
+    """
+    path = Path(path)
+    pixels = load(Source(path), domain.config, half, max_megapixels * 10**6)
+    if not pixels.size:
+        raise UserError(f"{path} has no halves: it is one pixel wide")
+    return encode(planes(pixels)[None], domain.of_dtype(str(pixels.dtype)))[0].float()
 
 
 def _trained(header: dict[str, Any], path: Path) -> str:

@@ -33,6 +33,8 @@ class Row(NamedTuple):
     image: Tensor
     """(3, h, w) in [-1, 1], for the eye: see `images.tensors.shown`."""
     verdict: Verdict
+    judge: str = ""
+    """Which discriminator, where there are several."""
 
 
 def verdict_sheet(rows: Sequence[Row], source: Tensor | None = None) -> Pixels:
@@ -74,6 +76,7 @@ def _row(
     _panel(sheet, resized(picture, *size), left, top, row.name)
     left += wide + GAP
     title = "one number for all of it" if verdict.one_number else "how real each patch looks"
+    title = f"judged by {row.judge}" if row.judge else title
     _panel(sheet, heat(picture, verdict, size), left, top, title)
     _write(draw, left, top + LINE + size[0] + 3, _told(verdict), INK)
     if not verdict.one_number:
