@@ -16,7 +16,8 @@ Numbers = NDArray[np.float64]
 # sees no blue does by their lightness.
 STOPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 COLOURS = ((176, 72, 0), (244, 168, 88), (250, 250, 250), (122, 176, 224), (14, 76, 156))
-VEIL = 0.62  # the share of colour over the grey image
+VEIL = 0.62  # the share of colour over the grey image ...
+LIFT = 0.25  # ... whose black is that share of white, so that colours show on it
 
 
 def colours(numbers: Numbers) -> Pixels:
@@ -33,6 +34,7 @@ def heat(image: Pixels, verdict: Verdict, size: tuple[int, int] | None = None) -
     height, width = size or image.shape[:2]
     tint = colours(spread(verdict.map, verdict.patches, height, width)).astype(np.float64)
     grey = resized(image, height, width).astype(np.float64) @ (0.299, 0.587, 0.114)
+    grey = LIFT * 255 + (1 - LIFT) * grey
     mixed = VEIL * tint + (1 - VEIL) * grey[:, :, None]
     return np.rint(mixed).astype(np.uint8)
 

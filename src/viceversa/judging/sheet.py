@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,9 +17,10 @@ from .heat import colours, heat, resized
 from .verdict import Place, Verdict
 
 PANEL, MOST = 256, 512  # pixels of an image's longer side in the picture: no less and no more
+ROOM = 128  # pixels that a row is high, and a column wide twice that, however small its image
 GAP, LINE, TEXT = 14, 17, 13  # between panels; a line of text, and its letters
 SCALE = 86  # width of the colour scale with its numbers
-INK, FAINT, PAPER = (32, 32, 36), (112, 112, 118), (255, 255, 255)
+INK, FAINT, PALE, PAPER = (32, 32, 36), (112, 112, 118), (218, 218, 222), (255, 255, 255)
 LEAST, MOST_REAL = (150, 56, 0), (8, 52, 120)  # darker than any colour of the map
 Box = tuple[int, int, int, int]
 
@@ -46,25 +46,31 @@ def verdict_sheet(rows: Sequence[Row], source: Tensor | None = None) -> Pixels:
     pictures = [decode(row.image[None], Domain())[0] for row in rows]
     shown = [_size(picture) for picture in pictures]
     start = decode(source[None], Domain())[0] if source is not None else None
-    before = 0 if start is None else max(_size(start)[1], max(w for _, w in shown)) + GAP
-    wide = max(width for _, width in shown)
+    wide = max(2 * ROOM, *(width for _, width in shown))
+    before = 0 if start is None else max(_size(start)[1], wide) + GAP
     across = GAP + before + 2 * (wide + GAP) + SCALE + (wide // 2 + GAP)
     foot = _wrapped(_explained(rows), across - 2 * GAP)
-    heights = [3 * LINE + height + GAP for height, _ in shown]
+    heights = [2 * LINE + max(height, ROOM) + GAP + GAP // 2 for height, _ in shown]
     sheet = Image.new("RGB", (across, GAP + sum(heights) + len(foot) * LINE + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = GAP
     for number, (row, picture, size) in enumerate(zip(rows, pictures, shown, strict=True)):
         if start is not None and number == 0:
             _panel(sheet, resized(start, *_size(start)), GAP, top, "source")
-        elif start is not None and number == 1 and not row.verdict.one_number:
-            _panel(sheet, _overlapping(picture, row.verdict.patches, size), GAP, top,
-                   "how patches overlap")  # fmt: skip
+        elif start is not None and number == 1 and (patches := _mapped(rows, picture)):
+            lying = _overlapping(picture, patches, size)
+            _panel(sheet, lying, GAP, top, "how patches overlap")
         _row(sheet, row, picture, size, (GAP + before, top), wide)
         top += heights[number]
     for number, line in enumerate(foot):
         _write(draw, GAP, top + number * LINE, line, FAINT)
     return np.asarray(sheet)
+
+
+def _mapped(rows: Sequence[Row], picture: Pixels) -> Patches | None:
+    """The patches of a map of images of a picture's size, if any has one."""
+    maps = (row.verdict.patches for row in rows if not row.verdict.one_number)
+    return next((patches for patches in maps if patches[:2] == picture.shape[:2]), None)
 
 
 def _row(
@@ -84,10 +90,10 @@ def _row(
             _outline(draw, _moved(_scaled(verdict.patches.box(*place), verdict.patches, size),
                                   left, top + LINE), colour)  # fmt: skip
     left += wide + GAP // 2
-    _scale(sheet, verdict, left, top + LINE, size[0])
+    _scale(sheet, verdict, left, top + LINE, max(size[0], ROOM))
     left += SCALE
     if not verdict.one_number:
-        half = size[0] // 2
+        half = max(size[0], ROOM) // 2
         _crop(sheet, picture, verdict, verdict.least, (left, top), (half, wide // 2), "least")
         below = top + half + LINE // 2
         _crop(sheet, picture, verdict, verdict.most, (left, below), (half, wide // 2), "most")
@@ -96,27 +102,34 @@ def _row(
 def _told(verdict: Verdict) -> str:
     if verdict.share is None or verdict.one_number:
         return f"as a whole {verdict.whole:.2f}"
-    return f"as a whole {verdict.whole:.2f}; {verdict.share:.0%} of patches real"
+    return f"as a whole {verdict.whole:.2f}; {verdict.share:.0%} of patches taken for real"
 
 
 def _explained(rows: Sequence[Row]) -> str:
     """What the picture shows, in words."""
-    told = []
-    for verdict in {row.verdict.patches[4:6]: row.verdict for row in rows}.values():
-        if not verdict.one_number:
-            size, stride = verdict.patches.size, verdict.patches.stride
-            told.append(
-                f"Each number of the map rests on a patch of {size}x{size} pixels; the next patch "
-                f"begins {stride} {'pixel' if stride == 1 else 'pixels'} further."
-            )
-    meanings = dict.fromkeys(row.verdict.meaning for row in rows)
-    told += [f"A patch's number is {meaning}." for meaning in meanings]
+    told = {_resting(row): None for row in rows}
+    told |= {f"1 is real and 0 is made; a number is {row.verdict.meaning}.": None for row in rows}
     return " ".join(told)
 
 
+def _resting(row: Row) -> str:
+    verdict = row.verdict
+    if verdict.one_number:
+        who = row.judge or "This discriminator"
+        return f"{who} has one number for the whole image, and no map."
+    size, stride = verdict.patches.size, verdict.patches.stride
+    return (
+        f"Each number of the map rests on a patch of {size}x{size} pixels; the next patch begins "
+        f"{stride} {'pixel' if stride == 1 else 'pixels'} further."
+    )
+
+
 def _panel(sheet: Image.Image, picture: Pixels, left: int, top: int, title: str) -> None:
-    _write(ImageDraw.Draw(sheet), left, top, title, INK)
+    draw, (height, width) = ImageDraw.Draw(sheet), picture.shape[:2]
+    _write(draw, left, top, title, INK)
     sheet.paste(Image.fromarray(picture), (left, top + LINE))
+    frame = (left - 1, top + LINE - 1, left + width, top + LINE + height)
+    draw.rectangle(frame, outline=PALE)
 
 
 def _scale(sheet: Image.Image, verdict: Verdict, left: int, top: int, height: int) -> None:
@@ -201,6 +214,13 @@ def _write(draw: ImageDraw.ImageDraw, x: int, y: int, text: str, ink: tuple[int,
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines that fit a width in pixels."""
-    letter = ImageFont.load_default(TEXT).getlength("n")
-    return textwrap.wrap(text, max(20, int(width / letter)))
+    """Lines of whole words that fit a width in pixels."""
+    font = ImageFont.load_default(TEXT)
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
