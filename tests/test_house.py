@@ -94,6 +94,9 @@ RULES: dict[str, Rule] = {
     "translation needs nothing of training": (
         inside("translate"), never(*ours("methods", "training", "data", "build")), "translate.x",
         "def f():\n    from ..build import resolve"),
+    "judging needs nothing of training": (
+        inside("judging"), never(*ours("methods", "training", "data", "build")), "judging.x",
+        "from ..methods import METHODS"),
     "runtime alone knows processes and, but for what torch finds when it loads, the environment": (
         outside("runtime", "environment"),
         never("torch.distributed", "os.environ", "os.getenv"), "data.x",

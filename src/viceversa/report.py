@@ -71,6 +71,7 @@ class Report:
         self._began, self._first = self._since, done
         self._log = folder / "log.jsonl"
         self._bar: Progress | None = None
+        self.entry: dict[str, Any] | None = None  # the line that the latest step wrote, if it did
         if speaks:
             self._forget_after(done)
         if speaks and sys.stdout.isatty():
@@ -87,8 +88,7 @@ class Report:
         self._add(losses)
         due = self.due(images)
         self.done += images
-        if due and self.speaks:
-            self._tell(epoch, lr)
+        self.entry = self._tell(epoch, lr) if due and self.speaks else None
         if due:
             self._sums, self._counts = {}, {}
 
@@ -129,24 +129,27 @@ class Report:
             and not math.isfinite(float(self._sums.get(name, zero)) + float(more.get(name, zero)))
         ]  # fmt: skip
 
-    def samples(self, sheet: Pixels) -> None:
-        """Write a sheet of samples, named by the images seen."""
-        write(self.folder / "samples" / f"{self.done:08d}.png", sheet)
+    def picture(self, kind: str, sheet: Pixels) -> None:
+        """Write a sheet of `samples` or `verdicts`, named by the images seen."""
+        write(self.folder / kind / f"{self.done:08d}.png", sheet)
 
     def close(self) -> None:
         """Give the terminal back."""
         if self._bar is not None:
             self._bar.stop()
 
-    def _tell(self, epoch: int, lr: float) -> None:
+    def _tell(self, epoch: int, lr: float) -> dict[str, Any]:
         now = time.perf_counter()
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         gradients = {
             name.removeprefix(NORM): means.pop(name) for name in list(means) if _is_norm(name)
         }
         speed = (self.done - self._from) / max(now - self._since, 1e-9)
-        entry = {"images": self.done, "epoch": epoch, "lr": lr, "images_per_s": round(speed, 2)}
-        self.line(entry | {"losses": means, "gradients": gradients})
+        entry = {
+            "images": self.done, "epoch": epoch, "lr": lr, "images_per_s": round(speed, 2),
+            "losses": means, "gradients": gradients,
+        }  # fmt: skip
+        self.line(entry)
         losses = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
         if self._bar is not None:
             text = f"{speed:.1f} images/s  {losses}"
@@ -157,6 +160,7 @@ class Report:
             say(f"{self.done}/{self.total} images  epoch {epoch}  {speed:.1f} images/s  "
                 f"{_duration(left)} left  {losses}")  # fmt: skip
         self._since, self._from = now, self.done
+        return entry
 
     def _forget_after(self, images: int) -> None:
         """Drop lines that a run which goes on from `images` will write again."""

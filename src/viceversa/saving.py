@@ -225,7 +225,8 @@ def write_models(
         domain = on_disk(name, direction)
         header = {
             "kind": "discriminator", "domain": domain, "pair": wants_pair,
-            "discriminator": sections["discriminator"], **about,
+            "discriminator": sections["discriminator"], "target": described[domain],
+            "source": described["b" if domain == "a" else "a"], **about,
         }  # fmt: skip
         save_network(folder / f"d_{domain}.safetensors", network.state_dict(), header)
 

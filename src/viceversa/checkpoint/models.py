@@ -23,7 +23,7 @@ PARTS: dict[str, dict[str, type]] = {
     "discriminator": {"domain": str, "discriminator": dict},
     "features": {"name": str},
 }
-LARGEST = 2**13  # number in a generator's settings: none of ours comes near
+LARGEST = 2**13  # number in a network's settings: none of ours comes near
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -62,9 +62,10 @@ def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
     file is damaged, and where a weight is not finite.
     """
     given = container.shapes(path)
-    settings = container.read_header(path).get("generator")
-    if isinstance(settings, Mapping) and any(map(_too_large, settings.values())):
-        raise UserError(f"{path} describes a network with a number beyond {LARGEST}")
+    header = container.read_header(path)
+    for settings in (header.get("generator"), header.get("discriminator")):
+        if isinstance(settings, Mapping) and any(map(_too_large, settings.values())):
+            raise UserError(f"{path} describes a network with a number beyond {LARGEST}")
     try:
         # A header can ask for a thousand million layers: no more is built than the file can fill.
         with torch.device("meta"), _AtMost(2 * len(given) + 16):

@@ -1,4 +1,4 @@
-"""What is looked at while a run trains: samples, validation, the best so far."""
+"""What is looked at while a run trains: samples, health, validation, the best so far."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import nn
 from ..build import RunConfig
 from ..data.open import Opened
 from ..errors import UserError
+from ..health import Finding, Health, signs
 from ..methods import Method
 from ..networks import use_policy
 from ..report import Report
@@ -22,6 +23,7 @@ from ..runtime import Runtime
 from ..saving import Place, write_models
 from .averages import Averages
 from .best import Best
+from .looks import Players, verdicts, ways
 from .samples import sample_sheet
 from .validation import Validation
 
@@ -47,7 +49,15 @@ class Monitor:
         decay = config.train.ema if self.first else 0.0
         self.averages = Averages(method.translators(), decay) if decay else None
         self.validation = Validation(config, data, runtime.device) if self._validates else None
+        self.health = self._health()
         self.validated = -1  # images seen at the last validation
+
+    def _health(self, state: dict[str, Any] | None = None) -> Health:
+        config, method = self.config, self.config.sections["method"]
+        return Health(
+            str(method.get("gan_loss", "")), config.paired, config.train.batch_size,
+            method.get("d_weight", 0.5), state,
+        )  # fmt: skip
 
     @property
     def _validates(self) -> bool:
@@ -62,8 +72,8 @@ class Monitor:
         elif self.config.validate.every:
             self.tell("no validation: there is no val or test split to hold out")
         if not images:
-            with self._aside() as generators:
-                self.draw(report, generators)
+            with self._aside() as players:
+                self.draw(report, players)
 
     def step(self) -> None:
         """The players have stepped."""
@@ -72,50 +82,70 @@ class Monitor:
 
     def look(self, report: Report, before: int, place: Place) -> None:
         """Whatever is due, now that the run stands at a place, and not at `before` images."""
-        due = [
-            crossed(before, place.images, every)
-            for every in (self.config.train.sample_every, self.config.validate.every)
-        ]
-        self._look(report, place, *due)
+        if not self.first:
+            return
+        train, validate = self.config.train, self.config.validate
+        every = train.sample_every, validate.every, validate.health
+        if report.entry is not None and validate.health:
+            entry = report.entry
+            findings = self.health.line(place.images, entry["losses"], entry["gradients"])
+            self._found(report, place, findings)
+        self._look(report, place, *(crossed(before, place.images, each) for each in every))
 
     def end(self, report: Report, place: Place) -> None:
-        """Training is over: all is looked at once more."""
-        self._look(report, place, True, True)
+        """Training is over: draw and measure once more."""
+        self._look(report, place, draw=True, measure=True, examine=False)
 
-    def _look(self, report: Report, place: Place, draw: bool, measure: bool) -> None:
+    def _look(self, report: Report, place: Place, draw: bool, measure: bool, examine: bool) -> None:
         measure &= self.validation is not None and place.images != self.validated
-        if not self.first or not (draw or measure):
+        if not self.first or not (draw or measure or examine):
             return
-        with self._aside() as generators:
+        with self._aside() as players:
+            if examine:
+                self.examine(report, players, place)
             if draw:
-                self.draw(report, generators)
+                self.draw(report, players)
             if measure:
-                self.validate(report, generators, place)
+                self.validate(report, players, place)
 
     def enough(self) -> bool:
         """Whether so many validations have brought nothing better that training may end."""
         return 0 < self.config.validate.patience <= self.best.since
 
     @contextmanager
-    def _aside(self) -> Iterator[Networks]:
-        """Copies of the generators as they are used, apart from training's random numbers."""
+    def _aside(self) -> Iterator[Players]:
+        """Copies of the networks as they are used, apart from training's random numbers."""
         devices = [self.runtime.device] if self.runtime.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            yield in_use(self.method.translators())
+            yield Players(
+                in_use(self.method.translators()),
+                {
+                    domain: (in_use({domain: judge})[domain], wants_pair)
+                    for domain, (judge, wants_pair) in self.method.judges().items()
+                },
+            )
 
-    def draw(self, report: Report, generators: Networks) -> None:
-        """A sheet of samples."""
-        sheet = sample_sheet(
-            generators, self.data.shown, self.config.train.samples, self.runtime.device
-        )
+    def examine(self, report: Report, players: Players, place: Place) -> None:
+        """Look at the health of a few translations."""
+        looks = ways(players, self.data.shown, self.config, self.runtime.device)
+        for name, way in looks.items():
+            self._found(report, place, self.health.look(place.images, name, signs(way)))
+
+    def draw(self, report: Report, players: Players) -> None:
+        """A sheet of samples, and what the discriminators say of the first."""
+        count, device = self.config.train.samples, self.runtime.device
+        sheet = sample_sheet(players.generators, self.data.shown, count, device)
         if sheet is not None:
-            self._written(lambda: report.samples(sheet))
+            self._written(lambda: report.picture("samples", sheet))
+        said = verdicts(players, self.data.shown, self.config, device) if count else None
+        if said is not None:
+            self._written(lambda: report.picture("verdicts", said))
 
-    def validate(self, report: Report, generators: Networks, place: Place) -> None:
+    def validate(self, report: Report, players: Players, place: Place) -> None:
         """Measure the generators on images held out, and keep them where they are the best yet."""
         assert self.validation is not None
         self.validated = images = place.images
-        both = {"raw": generators}
+        both = {"raw": players.generators}
         if self.averages is not None:
             both["averaged"] = in_use(self.averages.networks())
         values = {weights: self.validation(networks) for weights, networks in both.items()}
@@ -132,9 +162,22 @@ class Monitor:
         }  # fmt: skip
         report.line({"images": images, "epoch": place.epoch, "validation": entry})
         self.tell(self._words(values, better))
+        if self.config.validate.health:
+            errors = self.validation.errors(players, values["raw"])
+            self._found(report, place, self.health.validated(images, *errors))
         if better is not None:
             about = {"images_seen": images, "weights": better, "validation": entry}
             self._written(lambda: self.write(self.folder / "best", both[better], about))
+
+    def _found(self, report: Report, place: Place, findings: list[Finding]) -> None:
+        """Tell what begins or ends to be wrong, on the terminal and in the log."""
+        for finding in findings:
+            report.line({"images": place.images, "health": finding._asdict()})
+            since = f"since {finding.since} images"
+            if finding.state == "warning":
+                self.tell(f"warning: {finding.name}, {since}: {finding.saw}. Try {finding.advice}")
+            else:
+                self.tell(f"over: {finding.name}, {since}")
 
     def write(self, folder: Path, generators: Networks, about: dict[str, Any]) -> None:
         """Write these generators as models, with the discriminators as they are."""
@@ -153,12 +196,14 @@ class Monitor:
         """For a checkpoint."""
         return {
             "best": self.best.state(),
+            "health": self.health.state(),
             "averages": self.averages.state() if self.averages is not None else {},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.best.restore(state["best"])
+        self.health = self._health(state["health"])
         if self.averages is not None:
             self.averages.restore(state["averages"])
 

@@ -14,7 +14,9 @@ from ..data.open import Opened
 from ..images.tensors import as_written
 from ..measures import Features, Measures, features_for
 from ..networks import at_any_size
+from .looks import Players
 
+Errors = dict[str, float]
 CHEAP = {True: ("l1", "psnr", "ssim"), False: ("cycle", "content", "swd")}  # by: are there pairs
 LEARNT = 32  # training images that are measured too, to compare with those held out
 
@@ -44,10 +46,37 @@ class Validation:
         """Every metric of generators in use: on copies of their own, without dropout."""
         return self._measured(generators, self.held_out, self.count, self.names)
 
-    def on_learnt(self, generators: dict[str, nn.Module]) -> dict[str, float]:
-        """The mean errors on some images of training: far lower ones mean over-fitting."""
-        names = ("l1",) if self.paired else ("cycle",)
-        return self._measured(generators, self.learnt, min(LEARNT, *self.learnt.lengths), names)
+    def errors(self, players: Players, held_out: dict[str, float]) -> tuple[Errors, Errors, Errors]:
+        """What tells over-fitting: errors on some images of training, and those on images held out.
+
+        Unpaired, discriminators' mean scores as well: on real images of training, on those held
+        out, and on translations of the former (only they are in the third).
+        """
+        name = "l1" if self.paired else "cycle"
+        count = min(LEARNT, *self.learnt.lengths)
+        learnt = self._measured(players.generators, self.learnt, count, (name,))
+        if self.paired:
+            return learnt, {name: held_out[name]}, {}
+        made: Errors = {}
+        others = {name: held_out[name]}
+        for way, generator in players.generators.items():
+            judge, _ = players.judges[way[1]]
+            domain = f"d_{on_disk(way[1], self.direction)}"
+            of = [self._scores(judge, pictures, way) for pictures in (self.learnt, self.held_out)]
+            learnt[domain], others[domain] = of
+            made[domain] = self._scores(judge, self.learnt, way, generator)
+        return {name: learnt[name], **{k: learnt[k] for k in made}}, others, made
+
+    @torch.no_grad()
+    def _scores(
+        self, judge: nn.Module, pictures: Pictures, way: str, generator: nn.Module | None = None
+    ) -> float:
+        """A discriminator's mean score on real images, or on what a generator makes."""
+        total, count = 0.0, 0
+        for source, target in self._images(pictures, min(LEARNT, *pictures.lengths), way):
+            image = target if generator is None else at_any_size(generator, source)
+            total, count = total + float(judge(image).mean()), count + 1
+        return total / max(count, 1)
 
     @torch.no_grad()
     def _measured(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .norms import BatchNorm, Statistics
+from .patches import Patches, patches
 from .patchgan import PatchGAN, PixelGAN
 from .resnet import ResNet
 from .together import separately, together
@@ -27,8 +28,8 @@ DISCRIMINATORS: dict[str, tuple[Any, Any]] = {
 }
 
 __all__ = [
-    "DISCRIMINATORS", "GENERATORS", "GDLUNet", "PatchGAN", "PixelGAN", "ResNet", "UNet",
-    "at_any_size", "check_size", "parameters", "separately", "together", "use_policy",
+    "DISCRIMINATORS", "GENERATORS", "GDLUNet", "PatchGAN", "Patches", "PixelGAN", "ResNet", "UNet",
+    "at_any_size", "check_size", "parameters", "patches", "separately", "together", "use_policy",
 ]  # fmt: skip
 
 

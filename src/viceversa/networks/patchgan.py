@@ -26,12 +26,13 @@ class SameConv(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        pads: list[int] = []
-        for side in (x.shape[3], x.shape[2]):
-            total = max((-(-side // self.stride) - 1) * self.stride + self.kernel - side, 0)
-            pads += [total // 2, total - total // 2]
-        out: Tensor = self.convolution(F.pad(x, pads))
+        out: Tensor = self.convolution(F.pad(x, [*self.pads(x.shape[3]), *self.pads(x.shape[2])]))
         return out
+
+    def pads(self, side: int) -> tuple[int, int]:
+        """How many pixels go before and after a side of the image."""
+        total = max((-(-side // self.stride) - 1) * self.stride + self.kernel - side, 0)
+        return total // 2, total - total // 2
 
 
 class PatchGAN(nn.Module):

@@ -1,0 +1,12 @@
+"""What a discriminator says of images, patch by patch, and pictures of it."""
+
+from .explain import Answer, Asked, explain
+from .heat import heat
+from .judge import Judge, look
+from .sheet import Row, verdict_sheet
+from .verdict import Verdict, on_one_scale, probability
+
+__all__ = [
+    "Answer", "Asked", "Judge", "Row", "Verdict", "explain", "heat", "look", "on_one_scale",
+    "probability", "verdict_sheet",
+]  # fmt: skip

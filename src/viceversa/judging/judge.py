@@ -1,0 +1,132 @@
+"""A finished discriminator: `Judge.load("d_b.safetensors")(image)`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import load_network, read_header
+from ..config import fill
+from ..errors import UserError
+from ..images import Source
+from ..images.domain import Domain
+from ..images.pictures import Half, load
+from ..images.tensors import encode, planes
+from ..losses import GAN_LOSSES
+from ..networks import DISCRIMINATORS, patches, use_policy
+from ..runtime import Runtime
+from .verdict import Verdict
+
+
+class Judge:
+    """Says of an image of its domain, patch by patch, how real it looks; of any size.
+
+    `domain` is what its images are; `source`, for one that judges pairs, what they were made from.
+    Batch norm takes the statistics of the image, so that an image is judged by itself: the network
+    is put to use in place, so of one that still learns give a copy.
+    """
+
+    def __init__(self, network: nn.Module, domain: Domain, source: Domain | None, gan_loss: str):
+        self.network, self.domain, self.source = network, domain, source
+        self.gan_loss = gan_loss
+        use_policy(network)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> Judge:
+        """A judge from the file that training wrote. Raises UserError for any other file."""
+        path = Path(path)
+        header = read_header(path)
+        if header.get("kind") != "discriminator":
+            raise UserError(f"{path} is a {header.get('kind')}, not a discriminator")
+        settings = dict(header["discriminator"])
+        name = settings.pop("name", None)
+        if name not in DISCRIMINATORS:
+            raise UserError(f"{path} holds a discriminator {name!r} that this version doesn't know")
+        gan_loss = _trained(header, path)
+        domain, other = (_domain(header, end, path) for end in ("target", "source"))
+        source = other if header.get("pair") is True else None
+        width = domain.config.width + (source.config.width if source else 0)
+        network_class, config_class = DISCRIMINATORS[name]
+        config = fill(config_class, settings, str(path))
+        network = load_network(path, lambda: network_class(config, width))
+        Runtime(device).place(network)
+        return cls(network, domain, source, gan_loss)
+
+    @torch.inference_mode()
+    def __call__(self, image: Tensor, source: Tensor | None = None) -> Verdict:
+        """The verdict on an image (channels, h, w) in [-1, 1], of its `source`, of the same size.
+
+        Raises UserError where bands or sizes don't fit, or the image is too small for a map.
+        """
+        shown = [_fitting(image, self.domain, "the image")]
+        if self.source is not None:
+            if source is None:
+                raise UserError(
+                    "this discriminator judges pairs: give the source that the image was made from"
+                )
+            shown.insert(0, _fitting(source, self.source, "the source"))
+            if shown[0].shape[1:] != shown[1].shape[1:]:
+                raise UserError(
+                    f"the source has {_size(source)} pixels and the image {_size(image)}; a pair "
+                    "has one size"
+                )
+        try:
+            found = patches(self.network, *image.shape[1:])
+            device = next(self.network.parameters()).device
+            scores = self.network(torch.cat([one.to(device) for one in shown])[None])
+        except ValueError as error:
+            raise UserError(
+                f"the image of {_size(image)} pixels can't be judged: {error}"
+            ) from None
+        return Verdict(scores[0, 0].float().cpu(), found, self.gan_loss)
+
+
+def look(path: str | Path, domain: Domain, half: Half = None, max_megapixels: int = 64) -> Tensor:
+    """A file as an image of a domain: (channels, h, w) in [-1, 1]; `half` of one with A and B.
+
+    Raises UserError, naming the file, for what the domain can't hold.
+    """
+    path = Path(path)
+    pixels = load(Source(path), domain.config, half, max_megapixels * 10**6)
+    if not pixels.size:
+        raise UserError(f"{path} has no halves: it is one pixel wide")
+    return encode(planes(pixels)[None], domain.of_dtype(str(pixels.dtype)))[0].float()
+
+
+def _trained(header: dict[str, Any], path: Path) -> str:
+    """The objective it learnt by. Raises UserError where there is none, or it learnt nothing."""
+    method = header.get("trained")
+    method = method.get("method") if isinstance(method, dict) else None
+    gan_loss = method.get("gan_loss") if isinstance(method, dict) else None
+    if not isinstance(method, dict) or gan_loss not in list(GAN_LOSSES):
+        raise UserError(f"{path} does not say which of {', '.join(GAN_LOSSES)} it learnt by")
+    if not method.get("lambda_gan", 1.0):
+        raise UserError(f"{path} has learnt nothing: its run had method.lambda_gan 0")
+    return str(gan_loss)
+
+
+def _domain(header: dict[str, Any], end: str, path: Path) -> Domain:
+    if not isinstance(header.get(end), dict):
+        raise UserError(
+            f"{path} does not say what its images are, since an earlier version wrote it; go on "
+            "with its run, or train anew, to have it written as this version does"
+        )
+    domain = fill(Domain, header[end], str(path))
+    domain.refuse_nonsense(path)
+    return domain
+
+
+def _fitting(image: Tensor, domain: Domain, name: str) -> Tensor:
+    width = domain.config.width
+    if image.ndim != 3 or image.shape[0] != width or not image.is_floating_point():
+        raise UserError(
+            f"{name} is ({width}, h, w) floats in [-1, 1], not {tuple(image.shape)} {image.dtype}"
+        )
+    return image.float()
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[2]}x{image.shape[1]}"

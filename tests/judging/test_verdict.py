@@ -1,0 +1,215 @@
+"""Scores as numbers from 0 to 1, where they are drawn, and the picture of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from viceversa.errors import UserError
+from viceversa.images.domain import Domain, DomainConfig
+from viceversa.judging import Judge, Row, Verdict, heat, on_one_scale, probability, verdict_sheet
+from viceversa.judging.heat import COLOURS, STOPS, colours, spread
+from viceversa.judging.verdict import MEANINGS
+from viceversa.losses import GAN_LOSSES
+from viceversa.networks import Patches, PatchGAN, patches
+
+GREY = Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,))
+
+
+@pytest.mark.parametrize(("gan_loss", "scores", "expected"), [
+    ("bce", [0.0, math.log(3), -math.log(4)], [0.5, 0.75, 0.2]),
+    ("lsgan", [-0.2, 0.3, 1.7], [0.0, 0.3, 1.0]),
+    ("hinge", [-1.0, 0.0, 0.5, 3.0], [0.0, 0.5, 0.75, 1.0]),
+    ("wgan-gp", [-30.0, -10.0, 10.0, 50.0], [0.0, 0.25, 0.5, 1.0]),
+    ("wgan-gp", [7.0, 7.0], [0.5, 0.5]),
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_by_hand(
+    gan_loss: str, scores: list[float], expected: list[float], dtype: Any
+) -> None:
+    made = probability(torch.tensor(scores, dtype=dtype), gan_loss)
+    assert made.dtype == torch.float32
+    assert made.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_critic_s_scores_lie_between_given_ends() -> None:
+    scores = torch.tensor([-5.0, 0.0, 30.0])
+    assert probability(scores, "wgan-gp", (-10.0, 10.0)).tolist() == [0.25, 0.5, 1.0]
+    assert probability(scores, "lsgan", (-10.0, 10.0)).tolist() == [0.0, 0.0, 1.0]  # has its own
+
+
+def test_every_objective_says_what_its_numbers_are() -> None:
+    assert MEANINGS.keys() == GAN_LOSSES.keys()
+    for gan_loss in GAN_LOSSES:
+        assert ("no probability" in MEANINGS[gan_loss]) == (gan_loss in ("hinge", "wgan-gp"))
+
+
+def verdict(scores: list[list[float]], gan_loss: str = "bce", side: int = 8) -> Verdict:
+    """A map of a square image whose patches lie edge to edge."""
+    stride = side // len(scores)
+    found = Patches(side, side, len(scores), len(scores[0]), stride, stride, 0, 0)
+    return Verdict(torch.tensor(scores), found, gan_loss)
+
+
+def test_a_verdict_s_own_numbers() -> None:
+    one = verdict([[-2.0, 0.0], [1.0, 3.0]])
+    assert one.score == 0.5 and one.whole == pytest.approx(1 / (1 + math.exp(-0.5)))
+    assert one.share == 0.5  # undecided is not real
+    assert (one.least, one.most) == ((0, 0), (1, 1)) and not one.one_number
+    critic = verdict([[-2.0, 0.0], [1.0, 2.0]], "wgan-gp")
+    assert critic.share is None and critic.whole == pytest.approx((0.25 + 2) / 4)
+    single = verdict([[1.0]])
+    assert single.one_number and single.whole == pytest.approx(float(single.map))
+
+
+def test_two_of_a_critic_s_verdicts_are_compared_on_one_scale() -> None:
+    low, high = verdict([[0.0, 1.0]], "wgan-gp"), verdict([[3.0, 4.0]], "wgan-gp")
+    assert torch.equal(low.map, high.map)  # the control: each by itself
+    made, real = on_one_scale(low, high)
+    assert made.map.tolist() == [[0.0, 0.25]] and real.map.tolist() == [[0.75, 1.0]]
+
+
+# -- where it is drawn
+
+
+def spotter(layers: int = 3, padding: Any = "one") -> PatchGAN:
+    """A judge whose every layer averages the middle of its kernel: it sees light where it is."""
+    config = PatchGAN.Config(width=1, layers=layers, norm="none", padding=padding)
+    network = PatchGAN(config, 1)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data.zero_()
+            layer.weight.data[:, :, 1:3, 1:3] = 0.25 / layer.in_channels
+            if layer.bias is not None:
+                layer.bias.data.zero_()
+    return network
+
+
+@pytest.mark.parametrize("padding", ["one", "same"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_hot_spot_lies_where_the_judge_saw_it(padding: Any, times: int) -> None:
+    network = spotter(padding=padding)
+    judge = Judge(network, GREY, None, "hinge")
+    found = patches(network, 128, 96)
+    naive_misses = 0
+    for i, j in ((1, 1), (1, found.columns - 3), (found.rows - 3, 2), (5, 6)):
+        y, x = (round(at) for at in found.centre(i, j))
+        image = torch.zeros(1, 128, 96)
+        image[:, y - 2 : y + 3, x - 2 : x + 3] = 1.0
+        one = judge(image)
+        lit = spread(one.map, one.patches, 128 * times, 96 * times)
+        peak = np.unravel_index(lit.argmax(), lit.shape)
+        assert abs(peak[0] / times - y) <= 2 and abs(peak[1] / times - x) <= 2
+        # The control: the map stretched over the image, corner to corner.
+        naive = (i + 0.5) * 128 / found.rows, (j + 0.5) * 96 / found.columns
+        naive_misses += abs(naive[0] - y) > 2 or abs(naive[1] - x) > 2
+    assert naive_misses >= 2
+
+
+def test_between_two_middles_it_is_linear_and_beyond_them_constant() -> None:
+    one = verdict([[0.0, 1.0], [0.0, 1.0]], "lsgan")  # middles at 1.5 and 5.5
+    values = spread(one.map, one.patches, 8, 8)
+    assert values[0].tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]
+    assert (values == values[0]).all()
+    turned = spread(one.map.T, one.patches, 8, 8)
+    assert (turned == values.T).all()
+    small = spread(one.map, one.patches, 4, 4)  # its pixels' middles lie at 0.5, 2.5, 4.5, 6.5
+    assert small[0].tolist() == [0, 0.25, 0.75, 1]
+
+
+def test_colours_go_from_orange_by_white_to_blue() -> None:
+    assert [tuple(c) for c in colours(np.array(STOPS)).tolist()] == list(COLOURS)
+    made, undecided, real = colours(np.array([0.0, 0.5, 1.0])).astype(int)
+    assert made[0] > made[2] + 100 and real[2] > real[0] + 100 and np.ptp(undecided) == 0
+    # Without a sense of red and green what is left is lightness and blue: both differ at each step.
+    between = colours(np.linspace(0, 0.5, 20)).astype(int) @ (0.299, 0.587, 0.114)
+    assert (np.diff(between) > 0).all()
+
+
+def test_one_number_is_one_colour() -> None:
+    image = np.full((8, 8, 3), 200, dtype=np.uint8)
+    assert len(np.unique(heat(image, verdict([[1.0]])).reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(heat(image, verdict([[1.0, -1.0]])).reshape(-1, 3), axis=0)) > 1
+
+
+def test_the_image_shows_through() -> None:
+    image = np.zeros((8, 8, 3), dtype=np.uint8)
+    image[:, 4:] = 255
+    made = heat(image, verdict([[0.0]])).astype(int)
+    assert made[0, 7].sum() > made[0, 0].sum() + 150
+
+
+# -- the picture
+
+
+@pytest.mark.parametrize("size", [(8, 8), (300, 40), (40, 300), (600, 700), (256, 256)])
+@pytest.mark.parametrize("whole", [False, True])
+def test_any_size_gives_a_picture(size: tuple[int, int], whole: bool) -> None:
+    config = PatchGAN.Config(width=1, layers=1, norm="none", whole_image=whole)
+    judge = Judge(PatchGAN(config, 3), Domain(), None, "lsgan")
+    image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    row = Row("made", image, judge(image))
+    alone, both = verdict_sheet([row]), verdict_sheet([row, Row("real", -image, judge(-image))])
+    assert alone.dtype == np.uint8 and alone.shape[2] == 3 and both.shape[0] > alone.shape[0]
+    more = verdict_sheet([row], image)
+    assert more.shape[1] > alone.shape[1] and more.max() == 255 and more.min() < 64
+
+
+def test_the_picture_holds_the_image_and_the_map_as_they_are() -> None:
+    config = PatchGAN.Config(width=1, layers=2, norm="none")
+    judge = Judge(PatchGAN(config, 3), Domain(), None, "lsgan")
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    image = torch.from_numpy(pixels).movedim(-1, 0) / 127.5 - 1
+    one = judge(image)
+    sheet = verdict_sheet([Row("made", image, one)])
+    assert (sheet[31:287, 14:270] == pixels).all()  # behind a gap and a line of text
+    drawn = heat(pixels, one)
+    differs = (sheet[31:287, 284:540] != drawn).any(axis=2)
+    assert 0 < differs.mean() < 0.1  # the outlines of two patches alone
+
+
+# -- what a judge refuses
+
+
+def test_a_judge_takes_images_of_its_domain_alone() -> None:
+    alone = Judge(spotter(1), GREY, None, "bce")
+    grey = torch.zeros(1, 16, 16)
+    for image in (torch.zeros(3, 16, 16), grey[None], grey.to(torch.uint8)):
+        with pytest.raises(UserError, match=r"the image is \(1, h, w\) floats"):
+            alone(image)
+    with pytest.raises(UserError, match=r"16x4 pixels can't be judged.*at least 6x6"):
+        alone(torch.zeros(1, 4, 16))
+    config = PatchGAN.Config(width=2, layers=1)
+    pair = Judge(PatchGAN(config, 2), GREY, GREY, "bce")
+    with pytest.raises(UserError, match="judges pairs"):
+        pair(grey)
+    with pytest.raises(UserError, match=r"the source is \(1, h, w\)"):
+        pair(grey, torch.zeros(3, 16, 16))
+    with pytest.raises(UserError, match="source has 16x18 pixels and the image 16x16"):
+        pair(grey, torch.zeros(1, 18, 16))
+    assert pair(grey, grey).scores.shape == (6, 6)
+
+
+def test_a_norm_that_has_one_pixel_is_told_in_a_sentence() -> None:
+    config = PatchGAN.Config(width=2, layers=1, padding="same")
+    judge = Judge(PatchGAN(config, 1), GREY, None, "bce")
+    with pytest.raises(UserError, match=r"1x1 pixels can't be judged: instance statistics need"):
+        judge(torch.zeros(1, 1, 1))
+
+
+def test_an_image_is_judged_by_itself_and_the_judge_learns_nothing() -> None:
+    network = PatchGAN(PatchGAN.Config(width=2, layers=1, norm="batch"), 1).train()
+    judge = Judge(network, GREY, None, "bce")
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    image = torch.rand(1, 32, 32) * 2 - 1
+    one, two = judge(image), judge(image)
+    assert torch.equal(one.scores, two.scores) and not one.scores.requires_grad
+    assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
+    with torch.no_grad():  # statistics of the image alone: those of training on a batch of one
+        naive = network.train()(image[None])[0, 0]
+    torch.testing.assert_close(one.scores, naive)
