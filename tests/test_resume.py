@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,9 +232,8 @@ def test_each_field_that_is_saved_is_needed(
         run = tmp_path / "-".join(path or ("control",))
         run.mkdir()
         (run / "log.jsonl").write_text(log)
-        for sheet in (tmp_path / "cut" / "samples").iterdir():
-            (run / "samples").mkdir(exist_ok=True)
-            (run / "samples" / sheet.name).write_bytes(sheet.read_bytes())
+        for kind in ("samples", "verdicts"):
+            shutil.copytree(tmp_path / "cut" / kind, run / kind)
         changed = state if path is None else renewed(state, fresh, path)
         save_state(run / "checkpoints" / "0000000031.safetensors", changed)
         training.train(settings(name, data, run))
