@@ -20,12 +20,12 @@ def content(source: Tensor, made: Tensor) -> Tensor:
     if source.ndim != 4 or made.ndim != 4 or source[:, 0].shape != made[:, 0].shape:
         raise ValueError(f"a source and its translation must be of one size, not "
                          f"{tuple(source.shape)} and {tuple(made.shape)}")  # fmt: skip
-    a, b = (_edges(images.float()).flatten(1) for images in (source, made))
+    a, b = (_edges(images.float()).double().flatten(1) for images in (source, made))
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     scale = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
     # What rounding leaves of a constant image is no edge.
     seen = scale > 1e-8 * a[0].numel()
-    return torch.where(seen, (a * b).sum(1) / scale.where(seen, scale.new_ones(())), 0.0)
+    return torch.where(seen, (a * b).sum(1) / scale.where(seen, scale.new_ones(())), 0.0).float()
 
 
 def _edges(images: Tensor) -> Tensor:

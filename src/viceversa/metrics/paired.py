@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SSIM_LEAST = 11  # pixels a side: one window
 MS_SSIM_LEAST = 176  # pixels a side: one window after four halvings
+EXPONENTS = 0.0448, 0.2856, 0.3001, 0.2363, 0.1333  # of the scales, finest first (Wang 2003)
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
@@ -34,39 +35,59 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     Two of (n, c, h, w) in [-1, 1], compared as values from 0 to 1, in Gaussian windows of 11 x 11
     pixels (sigma 1.5) that lie within the image. Raises ValueError below 11 pixels a side.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure as measure
-
     _check(x, y, SSIM_LEAST, "SSIM")
-    return _one_by_one(
-        lambda a, b: measure(a, b, sigma=1.5, data_range=1.0, reduction="none"), x, y
-    )
+    return _one_by_one(lambda a, b: _similarity(a, b)[0], x, y)
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """SSIM over five scales of each image (n,), from 0 to 1 (Wang 2003, with its exponents).
+    """SSIM over five scales of each image (n,), from 0 to 1 (Wang 2003, eq. 7).
 
     Two of (n, c, h, w) in [-1, 1]. A scale's term below 0 counts as 0. Raises ValueError below 176
     pixels a side.
     """
-    from torchmetrics.functional.image import (
-        multiscale_structural_similarity_index_measure as measure,
-    )
-
     _check(x, y, MS_SSIM_LEAST, "MS-SSIM")
-    return _one_by_one(
-        lambda a, b: measure(
-            a, b, sigma=1.5, data_range=1.0, reduction="none", normalize="relu"
-        ), x, y
-    )  # fmt: skip
+    return _one_by_one(_over_scales, x, y)
 
 
-def _one_by_one(measure: Callable[[Tensor, Tensor], Any], x: Tensor, y: Tensor) -> Tensor:
-    """A measure of each image alone (n,): of many at once it needs many times their memory.
+def _over_scales(a: Tensor, b: Tensor) -> Tensor:
+    total = a.new_ones(())
+    for power in EXPONENTS[:-1]:
+        total = total * _similarity(a, b)[1].clamp(min=0) ** power
+        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+    return total * _similarity(a, b)[0].clamp(min=0) ** EXPONENTS[-1]
 
-    From [-1, 1] to [0, 1], since SSIM compares brightness, and black must be 0 for that.
+
+def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Of two images (c, h, w) in [0, 1], the means of SSIM and of its term for contrast and
+    structure alone."""
+    mean_a, mean_b = _windows(a), _windows(b)
+    squares, product = mean_a.square() + mean_b.square(), mean_a * mean_b
+    variances = _windows(a.square() + b.square()) - squares
+    covariance = _windows(a * b) - product
+    structure = (2 * covariance + 0.03**2) / (variances + 0.03**2)
+    brightness = (2 * product + 0.01**2) / (squares + 0.01**2)
+    return (structure * brightness).mean(), structure.mean()
+
+
+def _windows(image: Tensor) -> Tensor:
+    """(c, h, w) -> (c, h - 10, w - 10): the mean in each window, by weights of a Gaussian."""
+    weights = torch.exp(-(torch.arange(-5.0, 6.0) ** 2) / (2 * 1.5**2))
+    shares = (weights / weights.sum()).tolist()
+    for axis in (1, 2):
+        size = image.shape[axis] - len(shares) + 1
+        moved = [share * image.narrow(axis, i, size) for i, share in enumerate(shares)]
+        image = torch.stack(moved).sum(0)
+    return image
+
+
+def _one_by_one(measure: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """A measure of each image alone (n,), so that memory does not grow with their number.
+
+    From [-1, 1] to [0, 1], since SSIM compares brightness, and black must be 0 for that. In double
+    precision, since a variance is the difference of two nearly equal numbers.
     """
-    pairs = zip((x.float() + 1) / 2, (y.float() + 1) / 2, strict=True)
-    return torch.stack([measure(a[None], b[None]).reshape(()) for a, b in pairs])
+    pairs = zip((x.double() + 1) / 2, (y.double() + 1) / 2, strict=True)
+    return torch.stack([measure(a, b) for a, b in pairs]).float()
 
 
 def _check(x: Tensor, y: Tensor, least: int = 1, what: str = "") -> None:

@@ -1,0 +1,65 @@
+"""Whether edges stayed where they were."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from feature_networks import read_values, shared
+from torch import Tensor
+
+from viceversa.metrics import content
+
+
+@pytest.fixture(scope="module")
+def photos() -> Tensor:
+    """(6, 3, 256, 256): middles of photographs."""
+    files = sorted(shared("kodak").glob("*.png"))
+    whole = [read_values(file) for file in files]
+    return torch.cat([one[:, :, 100:356, 100:356] for one in whole])
+
+
+def disc(side: int = 48, radius: float = 12) -> Tensor:
+    at = torch.arange(side) - side / 2
+    return torch.where(at[:, None] ** 2 + at**2 < radius**2, 0.8, -0.8)[None, None]
+
+
+def test_the_same_edges_score_one_whatever_the_colours() -> None:
+    x = disc()
+    assert float(content(x, x)) == pytest.approx(1)
+    assert float(content(x, -x)) == pytest.approx(1)
+    assert float(content(x, 0.3 * x + 0.4)) == pytest.approx(1)
+    coloured = torch.cat([x, -x, 0.2 * x], 1)
+    assert float(content(x, coloured)) == pytest.approx(1)
+
+
+def test_an_edge_between_colours_of_one_brightness_is_an_edge() -> None:
+    x = disc()
+    assert float(content(torch.cat([x, -x], 1), x)) == pytest.approx(1)
+
+
+def test_other_edges_score_low() -> None:
+    x = disc()
+    assert abs(float(content(x, x.roll(24, 3)))) < 0.2
+    assert 0.1 < float(content(x, disc(radius=15))) < 0.6
+
+
+def test_a_constant_image_kept_nothing() -> None:
+    x, flat = disc(), torch.full((1, 1, 48, 48), 0.3)
+    for made in (flat, -flat, torch.zeros_like(flat)):
+        assert float(content(x, made)) == 0 == float(content(made, x)) == float(content(made, made))
+
+
+def test_photographs(photos: Tensor) -> None:
+    gamma = ((photos + 1) / 2) ** 2.2 * 2 - 1
+    assert content(photos, -photos).min() > 0.999
+    assert content(photos, gamma).min() > 0.8
+    assert content(photos, photos.mean(1, keepdim=True)).min() > 0.9
+    shuffled = content(photos, photos.roll(1, 0))
+    assert shuffled.abs().max() < 0.3
+    near, far = (content(photos, photos.roll(by, 3)) for by in (1, 3))
+    assert bool((far < near - 0.1).all()) and near.max() < 1
+
+
+def test_sizes_must_be_the_same() -> None:
+    with pytest.raises(ValueError, match="must be of one size"):
+        content(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 30))

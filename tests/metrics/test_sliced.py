@@ -1,0 +1,87 @@
+"""The sliced Wasserstein distance: what it sees, without a network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from viceversa.metrics import swd
+
+
+def pictures(n: int, seed: int, channels: int = 3, side: int = 64) -> Tensor:
+    """Random fields with structure at every scale, whose channels are nearly the same."""
+    random = torch.Generator().manual_seed(seed)
+    total = torch.zeros(n, channels, side, side)
+    for step in (1, 2, 4, 8, 16):
+        small = side // step
+        shared = torch.randn(n, 1, small, small, generator=random)
+        own = torch.randn(n, channels, small, small, generator=random)
+        total += step**0.5 * F.interpolate(shared + 0.3 * own, (side, side), mode="bilinear")
+    return (total / 12).clamp(-1, 1)
+
+
+def test_a_set_is_at_no_distance_from_itself() -> None:
+    x = pictures(20, 0)
+    assert swd(x, x) == 0
+    assert swd(x, x.clone(), seed=4) == 0
+
+
+def test_sets_of_a_kind_are_near_whatever_their_number() -> None:
+    x, y, few = pictures(40, 1), pictures(40, 2), pictures(13, 3)
+    near = swd(x, y)
+    assert 0 < near < 0.1
+    assert swd(few, y) < 2 * near
+
+
+def test_it_grows_with_what_is_wrong() -> None:
+    x, y = pictures(40, 4), pictures(40, 5)
+    floor = swd(x, y)
+    blurred = [swd(F.avg_pool2d(x, k, 1, k // 2), y) for k in (3, 5, 9)]
+    assert 2 * floor < blurred[0] < blurred[1] < blurred[2]
+    darker = [swd((x - by).clamp(-1, 1), y) for by in (0.1, 0.3, 0.6)]
+    assert floor < darker[0] < darker[1] < darker[2]
+    noisy = x + 0.2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    assert swd(noisy, y) > 2 * floor
+
+
+def test_lost_colour_counts() -> None:
+    # which it hardly does where each channel is only divided by its own deviation
+    x, y = pictures(40, 6), pictures(40, 7)
+    grey = x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    assert swd(grey, y) > 4 * swd(x, y)
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 32), (2, 45), (5, 16)])
+def test_any_number_of_channels_and_any_size(channels: int, side: int) -> None:
+    x = torch.rand(6, channels, side, side + 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert swd(x, x) == 0
+    assert swd(x**2, x) > 0.05
+
+
+def test_constant_images_are_compared_too() -> None:
+    black, white = torch.full((3, 1, 16, 16), -1.0), torch.full((3, 1, 16, 16), 1.0)
+    assert swd(black, black) == 0
+    assert swd(white, black) > 1
+
+
+def test_it_depends_on_the_seed_alone() -> None:
+    x, y = pictures(10, 8), pictures(10, 9)
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = swd(x, y, seed=7)
+    assert torch.equal(torch.rand(3), expected)
+    assert swd(x, y, seed=7) == first
+    other = swd(x, y, seed=8)
+    assert other != first and other == pytest.approx(first, rel=0.2)
+
+
+def test_sets_that_cannot_be_compared_are_refused() -> None:
+    with pytest.raises(ValueError, match="images of one size"):
+        swd(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 33))
+    with pytest.raises(ValueError, match="images of one size"):
+        swd(torch.zeros(0, 3, 32, 32), torch.zeros(2, 3, 32, 32))
+    with pytest.raises(ValueError, match="at least 16 x 16 pixels, not 40 x 15"):
+        swd(torch.zeros(2, 3, 15, 40), torch.zeros(2, 3, 15, 40))
