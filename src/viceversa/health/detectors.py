@@ -196,7 +196,7 @@ class Health:
 
 
 def _memorised(train: float, held_out: float, made: float) -> str | None:
-    """The discriminator takes held-out real images for made ones (ADA, Karras et al. 2020, eq. 1)."""
+    """The discriminator takes held-out real images for made ones (ADA, eq. 1)."""
     if train <= made:
         return None
     share = (train - held_out) / (train - made)

@@ -13,13 +13,14 @@ Signs = dict[str, float]
 ALIKE = 0.03  # share of the targets' spread below which translations are all the same
 LEAST_SPREAD = 0.02  # of sources and targets: with less there is nothing to tell apart
 SAME = 0.1  # share of the way from source to target below which a translation is its source
-TOLD = 0.9  # share of the patches told from real ones, from which a judge is not fooled
+SAME_PAIRED = 0.05  # where targets resemble their sources, as a drawing its colours
+TOLD = 0.75  # share of the patches told from real ones, from which a judge is not fooled
 INVERTED = -0.5  # correlation of brightness
 EDGES = 0.3  # correlation of edges: what is inverted is still there
-LATTICE = 4.0  # times that of the targets
-DEPTH = 0.02  # deviation of a lattice that the eye sees: 2.5 of 255
-# What nine of ten patches are beyond: the loss there is below 0.01.
-SURE: dict[str, tuple[float, float]] = {"bce": (-4.6, 4.6), "lsgan": (0.1, 0.9), "hinge": (-1, 1)}
+LATTICE = 8.0  # times that of the targets
+DEPTH = 0.05  # deviation of a lattice that nobody overlooks: 6 of 255
+# What nine of ten patches are beyond; the mean loss is then about 0.01.
+SURE: dict[str, tuple[float, float]] = {"bce": (-3.5, 3.5), "lsgan": (0.2, 0.8), "hinge": (-1, 1)}
 SURE_LOSS = 0.01
 GONE, BURST = 1e-6, 1e4  # a gradient's norm, whatever came before
 FALLEN, RISEN = 1e-4, 1e3  # and against the median of the run's healthy lines
@@ -66,7 +67,7 @@ def unchanged(signs: Signs, gan_loss: str, paired: bool) -> str | None:
     if not {"moved", "apart"} <= signs.keys() or signs["apart"] < LEAST_SPREAD:
         return None
     moved, apart, told = signs["moved"], signs["apart"], signs.get("told", 1.0)
-    if moved > SAME * apart or told < TOLD:
+    if moved > (SAME_PAIRED if paired else SAME) * apart or told < TOLD:
         return None
     judge = f"; the discriminator tells {told:.0%} of them" if "told" in signs else ""
     return (
