@@ -11,12 +11,12 @@ from cyclopts import CycloptsError
 
 from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
 from ..errors import Stopped, UserError
-from . import use
+from . import report, use
 from .app import app
 from .data import check
 from .training import plan, train
 
-__all__ = ["app", "main", "use"]
+__all__ = ["app", "main", "report", "use"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
