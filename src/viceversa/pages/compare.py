@@ -97,9 +97,11 @@ def _figures(runs: Sequence[Folder]) -> list[Row]:
         ["last line of the log", *map(moment, runs)],
     ]
     for name in dict.fromkeys(one for run in runs for one in _measured(run)):
-        rows.append([f"{label(name)}, last", *(_last(run, name) for run in runs)])
+        rows.append([f"{label(name)}, last (after images)", *(_last(run, name) for run in runs)])
         if better(name):
-            rows.append([f"{label(name)}, best", *(_best(run, name) for run in runs)])
+            rows.append(
+                [f"{label(name)}, best (after images)", *(_best(run, name) for run in runs)]
+            )
     for name in dict.fromkeys(one for run in runs for one in names(_loss_rows(run))):
         rows.append([f"loss {name}", *(figure(_last_loss(run, name)) for run in runs)])
     rows.append(["images per second, median", *(figure(_speed(run)) for run in runs)])

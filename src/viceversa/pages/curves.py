@@ -13,7 +13,7 @@ from .html import escape, figure
 
 MOST_POINTS = 400  # of a line; of more, means of neighbours are drawn
 WIDTH, HEIGHT = 1000.0, 300.0  # the units of a plot; it is stretched to the room there is
-DECADES = 2.0  # between least and greatest value: from here on the axis is logarithmic
+DECADES = 1.5  # between least and greatest value: from here on the axis is logarithmic
 COLOURS = 8  # that the style has; more lines are dashed
 
 
@@ -99,13 +99,15 @@ def x_axis(values: Sequence[float]) -> Axis:
 
 
 def y_axis(values: Sequence[float]) -> Axis:
-    """All values with a little air; logarithmic where all are positive and span two decades."""
+    """All values with a little air; logarithmic where all are positive and span DECADES."""
     low, high = min(values), max(values)
     if low > 0 and math.log10(high) - math.log10(low) >= DECADES:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         every = max(1, math.ceil((last - first) / 5))
-        ends = max(low / 1.3, 5e-324), min(high * 1.3, 1.7e308)
-        ticks = [10.0**n for n in range(first, last + 1, every) if -308 <= n <= 308]
+        ends = max(low / 1.3, 1e-307), min(high * 1.3, 1e308)
+        between = (1, 2, 5) if high / 100 < low else (1,)
+        powers = [10.0**n for n in range(first, last + 1, every) if -307 <= n <= 307]
+        ticks = [power * m for power in powers for m in between]
         return Axis(*ends, [tick for tick in ticks if ends[0] <= tick <= ends[1]], log=True)
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         air = abs(high) / 2 or 1.0

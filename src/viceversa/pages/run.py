@@ -55,12 +55,12 @@ def _headline(run: Folder) -> str:
     total = total_images(run)
     tiles = [("method", run.method or "unknown"), ("images seen", f"{run.images:,}")]
     if total is not None:
-        tiles[-1] = ("images seen", f"{run.images:,} of {'' if total[1] else 'about '}{total[0]:,}")
+        about = "" if total[1] or finished(run) else "about "
+        tiles[-1] = ("images seen", f"{run.images:,} of {about}{total[0]:,}")
     if run.lines:
         planned = epochs(run)
-        tiles.append(
-            ("epoch", f"{run.lines[-1].epoch:,}" + (f" of {planned:,}" if planned else ""))
-        )
+        of = f" of {planned:,}" if planned else ""
+        tiles.append(("epoch", f"{run.lines[-1].epoch:,}{of}"))
     tiles += [("state", state(run)), *best_tile(run)]
     shown = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in tiles)
     bar = ""
