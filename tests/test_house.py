@@ -109,6 +109,10 @@ RULES: dict[str, Rule] = {
     "cli alone ends the process": (
         outside("cli"), never("sys.exit", "SystemExit", "exit", "quit", "os._exit"), "report",
         "import sys\nsys.exit(1)"),
+    "pages know what lies in a run's folder, and no torch": (
+        inside("pages"),
+        lambda used: within(used, "torch") or only("pages", "errors")(used), "pages.x",
+        "from ..images import write"),
     "config knows no torch": (
         inside("config"), never("torch", "numpy"), "config", "from torch import Tensor"),
 }  # fmt: skip

@@ -107,7 +107,11 @@ def left(run: Path) -> dict[str, bytes]:
     kept = {}
     for path in sorted(run.rglob("*")):
         name = str(path.relative_to(run))
-        if path.is_file() and name not in (".lock", "config.json") and "checkpoints" not in name:
+        if (
+            path.is_file()
+            and name not in (".lock", "config.json", "machine.json", "report.html")
+            and "checkpoints" not in name
+        ):
             kept[name] = path.read_bytes()
     lines = kept["log.jsonl"].decode().splitlines()
     entries = [json.loads(line) for line in lines]

@@ -105,14 +105,15 @@ def as_written(values: Tensor, domain: Domain) -> Tensor:
 
     Rounded to what whole numbers can hold; of labels, 1 in the most likely class and -1 elsewhere.
     """
-    values = values.detach().float().clamp(-1, 1)
+    values = values.detach().clamp(-1, 1)
     if domain.config.kind == "labels":
         one_hot = F.one_hot(values.argmax(dim=1), domain.config.width)
-        return one_hot.movedim(-1, 1).float() * 2 - 1
+        return one_hot.movedim(-1, 1).to(values.dtype) * 2 - 1
     if domain.config.kind != "image" or domain.dtype == "float32":
         return values
     low, high = (
-        torch.tensor(v, device=values.device)[:, None, None] for v in (domain.low, domain.high)
+        torch.tensor(v, device=values.device, dtype=values.dtype)[:, None, None]
+        for v in (domain.low, domain.high)
     )
     numbers = ((values + 1) / 2 * (high - low) + low).round()
     return (numbers - low) / (high - low) * 2 - 1

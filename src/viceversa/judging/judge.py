@@ -75,8 +75,8 @@ class Judge:
                 )
         try:
             found = patches(self.network, *image.shape[1:])
-            device = next(self.network.parameters()).device
-            scores = self.network(torch.cat([one.to(device) for one in shown])[None])
+            weight = next(self.network.parameters())
+            scores = self.network(torch.cat(shown)[None].to(weight))
         except ValueError as error:
             raise UserError(
                 f"the image of {_size(image)} pixels can't be judged: {error}"

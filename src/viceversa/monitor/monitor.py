@@ -13,17 +13,20 @@ import torch
 from torch import nn
 
 from ..build import RunConfig
+from ..checkpoint import write_json
 from ..data.open import Opened
 from ..errors import UserError
 from ..health import Finding, Health, signs
 from ..methods import Method
 from ..networks import use_policy
+from ..pages import write_run_page
 from ..report import Report
 from ..runtime import Runtime
 from ..saving import Place, write_models
 from .averages import Averages
 from .best import Best
 from .looks import Players, verdicts, ways
+from .machine import machine
 from .samples import sample_sheet
 from .validation import Validation
 
@@ -74,6 +77,8 @@ class Monitor:
         if not images:
             with self._aside() as players:
                 self.draw(report, players)
+        write_json(self.folder / "machine.json", machine(self.runtime, report.total))
+        self.page(True)
 
     def step(self) -> None:
         """The players have stepped."""
@@ -107,6 +112,12 @@ class Monitor:
                 self.draw(report, players)
             if measure:
                 self.validate(report, players, place)
+        self.page(draw or measure)
+
+    def page(self, changed: bool) -> None:
+        """Write the run's page anew, where there is anything new on it."""
+        if changed:
+            self._written(lambda: write_run_page(self.folder))
 
     def enough(self) -> bool:
         """Whether so many validations have brought nothing better that training may end."""
@@ -218,7 +229,7 @@ class Monitor:
             verdict = "now" if better else f"{best.value:.4g} at {best.images} images"
         return f"validation: {'; '.join(told)}; the best {best.metric}: {verdict}"
 
-    def _written(self, write: Callable[[], None]) -> None:
+    def _written(self, write: Callable[[], object]) -> None:
         try:
             write()
         except UserError as error:

@@ -1,0 +1,64 @@
+"""report and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..images.sources import printable
+from .app import app
+
+WIDEST = 40  # characters of a cell
+
+
+@app.command
+def report(run: Path) -> None:
+    """Write a run's page anew: curves, samples, health and settings in one file, report.html.
+
+    Parameters
+    ----------
+    run
+        The folder of a run, also of one that is training: runs/NAME.
+    """
+    from ..pages import refuse_other_folder, write_run_page
+
+    refuse_other_folder(run)
+    print(f"the page: {write_run_page(run)}")
+
+
+@app.command
+def compare(
+    *runs: Path, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
+) -> None:
+    """Show runs beside each other: the settings that differ, figures, and with -o a page.
+
+    Parameters
+    ----------
+    runs
+        Folders of runs, two or more.
+    out
+        Write a page with curves and samples there: compare.html.
+    """
+    from ..pages import compare_table, write_compare_page
+
+    print(_aligned(compare_table(runs)))
+    if out is not None:
+        write_compare_page(runs, out)
+        print(f"\nthe page: {out}")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as columns of text; what a file says cannot steer the terminal."""
+    cells = [[_short(printable(cell)) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def _short(cell: str) -> str:
+    return cell if len(cell) <= WIDEST else f"{cell[: WIDEST - 1]}…"

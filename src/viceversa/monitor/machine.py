@@ -1,0 +1,26 @@
+"""What a run runs on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from ..runtime import Runtime
+
+
+def machine(runtime: Runtime, total_images: int) -> dict[str, Any]:
+    """Versions, processor and device, when this began, and how many images it will see."""
+    device = runtime.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return {
+        "viceversa": version("viceversa"), "python": platform.python_version(),
+        "torch": torch.__version__, "system": platform.platform(terse=True),
+        "processor": platform.machine(), "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(), "device": name, "processes": runtime.ranks.count,
+        "began": datetime.now(UTC).isoformat(timespec="seconds"), "total_images": total_images,
+    }  # fmt: skip

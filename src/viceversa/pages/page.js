@@ -1,0 +1,90 @@
+"use strict";
+
+const words = (number) => (number === null ? "–" : Number(number.toPrecision(4)).toLocaleString("en"));
+
+for (const plot of document.querySelectorAll(".plot")) {
+  const lines = [...plot.querySelectorAll(".line")].map((line) => ({
+    name: line.dataset.name, x: JSON.parse(line.dataset.x), y: JSON.parse(line.dataset.y),
+  }));
+  const moments = [...new Set(lines.flatMap((line) => line.x))].sort((a, b) => a - b);
+  const cross = plot.querySelector(".cross");
+  const tip = plot.querySelector(".tip");
+  const low = Number(plot.dataset.low), span = Number(plot.dataset.high) - low;
+  let at = -1;
+
+  const nearest = (list, value) =>
+    list.reduce((best, x, i) => (Math.abs(x - value) < Math.abs(list[best] - value) ? i : best), 0);
+
+  function show(index) {
+    at = Math.max(0, Math.min(moments.length - 1, index));
+    const moment = moments[at], share = (moment - low) / span;
+    const told = lines.map((line) => `${line.name}  ${words(line.y[nearest(line.x, moment)])}`);
+    tip.textContent = [`after ${words(moment)} images`, ...told].join("\n");
+    cross.hidden = tip.hidden = false;
+    cross.style.left = `${100 * share}%`;
+    tip.style.left = share < 0.5 ? `calc(${100 * share}% + 10px)` : "auto";
+    tip.style.right = share < 0.5 ? "auto" : `calc(${100 * (1 - share)}% + 10px)`;
+  }
+
+  function hide() { cross.hidden = tip.hidden = true; }
+
+  plot.addEventListener("pointermove", (event) => {
+    const box = plot.getBoundingClientRect();
+    show(nearest(moments, low + (span * (event.clientX - box.left)) / box.width));
+  });
+  plot.addEventListener("pointerleave", hide);
+  plot.addEventListener("blur", hide);
+  plot.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    show(at < 0 ? moments.length - 1 : at + step);
+    event.preventDefault();
+  });
+}
+
+for (const player of document.querySelectorAll(".player")) {
+  const figures = [...player.querySelectorAll(".moment")];
+  const slider = player.querySelector("input");
+  const button = player.querySelector("button");
+  if (!slider) continue;
+  let timer = 0;
+
+  function show() {
+    figures.forEach((figure, i) => { figure.hidden = i !== Number(slider.value); });
+    const caption = figures[Number(slider.value)].querySelector("figcaption").textContent;
+    slider.setAttribute("aria-valuetext", caption);
+  }
+
+  function move(index) { slider.value = index; show(); }
+
+  function stop() {
+    clearInterval(timer);
+    timer = 0;
+    button.textContent = "▶";
+    button.setAttribute("aria-label", "play");
+    button.setAttribute("aria-pressed", "false");
+  }
+
+  function play() {
+    if (Number(slider.value) === figures.length - 1) move(0);
+    timer = setInterval(() => {
+      if (Number(slider.value) === figures.length - 1) stop();
+      else move(Number(slider.value) + 1);
+    }, 700);
+    button.textContent = "❚❚";
+    button.setAttribute("aria-label", "stop");
+    button.setAttribute("aria-pressed", "true");
+  }
+
+  slider.addEventListener("input", () => { if (timer) stop(); show(); });
+  button.addEventListener("click", () => (timer ? stop() : play()));
+  document.addEventListener("keydown", (event) => {  // wherever the page is, but in no other control
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const free = document.activeElement === document.body || document.activeElement === null;
+    if (!step || !free || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (timer) stop();
+    move(Number(slider.value) + step);
+    event.preventDefault();
+  });
+  show();
+}

@@ -1,0 +1,119 @@
+"""Runs beside each other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import made_run
+import pytest
+
+from viceversa.cli import main
+from viceversa.errors import UserError
+from viceversa.pages import compare_page, compare_table
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return [
+        made_run.make_run(folder / "one", sheets=2),
+        made_run.make_run(
+            folder / "two", last=5000, sheets=2, seed=1, warned=False,
+            train={"lr": 1e-3, "run": "runs/two"},
+        ),
+    ]  # fmt: skip
+
+
+def test_the_table_tells_what_differs_and_what_came_of_it(two: list[Path]) -> None:
+    head, *rest = compare_table(two)
+    rows = {name: cells for name, *cells in rest}
+    assert head == ["", "one", "two"]
+    assert [name for name in rows if "." in name and " " not in name] == ["train.lr"]
+    assert rows["train.lr"] == ["0.0002", "0.001"]
+    assert rows["state"] == ["finished", "not finished"]
+    assert rows["images seen"] == ["8,000", "5,000"]
+    last = [made_run.training_lines(8000), made_run.training_lines(5000, seed=1)]
+    assert rows["loss g_l1"] == [f"{lines[-1]['losses']['g_l1']:.4g}" for lines in last]
+    found = made_run.validation_line(5000)["validation"]["averaged"]
+    assert rows["L1, last (after images)"][1] == f"{found['l1']:.4g} (5,000)"
+    assert rows["warnings"] == ["saturated discriminator", "none"]
+
+
+def test_best_is_the_least_or_the_greatest_as_the_metric_has_it(tmp_path: Path) -> None:
+    runs = []
+    for name, l1, psnr in (("a", [3.0, 1.0, 2.0], [10.0, 30.0, 20.0]), ("b", [1.0], [5.0])):
+        (tmp_path / name).mkdir()
+        runs.append(tmp_path / name)
+        made_run.write_log(tmp_path / name, [
+            {"images": 100 * i, "validation": {"raw": {"l1": one, "psnr": other, "new": one}}}
+            for i, (one, other) in enumerate(zip(l1, psnr, strict=True), start=1)
+        ])  # fmt: skip
+    rows = {name: cells for name, *cells in compare_table(runs)}
+    assert rows["L1, best (after images)"] == ["1 (200)", "1 (100)"]
+    assert rows["PSNR, best (after images)"] == ["30 (200)", "5 (100)"]
+    assert rows["L1, last (after images)"] == ["2 (300)", "1 (100)"]
+    assert "new, best (after images)" not in rows  # which way is better is not known
+
+
+def test_the_page_has_every_run_s_line_in_each_chart(two: list[Path]) -> None:
+    text = compare_page(two)
+    charts = re.findall(r'<figure class="chart" data-title="([^"]*)">(.*?)</figure>', text, re.S)
+    assert [title for title, _ in charts] == [
+        "L1", "PSNR", "d_real", "d_fake", "g_l1", "g_gan", "Images per second",
+    ]  # fmt: skip
+    lines = {title: re.findall('data-name="([^"]*)"', body) for title, body in charts}
+    assert lines["g_l1"] == ["one", "two"]
+    assert lines["L1"] == ["one", "one, averaged", "two", "two, averaged"]
+    assert re.findall(r'alt="(Samples of \w+ after [\d,]+)', text) == [
+        "Samples of one after 8,000", "Samples of two after 5,000",
+    ]  # fmt: skip
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    runs = [made_run.make_run(tmp_path / at / "facades", sheets=0) for at in ("x", "y")]
+    assert compare_table(runs)[0] == ["", "x/facades", "y/facades"]
+    assert compare_table([runs[0], runs[0]])[0] == ["", "facades (1)", "facades (2)"]
+
+
+def test_a_half_written_sheet_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    runs = [made_run.make_run(tmp_path / name, sheets=3) for name in ("a", "b")]
+    newest = runs[0] / "samples" / "00008000.png"
+    newest.write_bytes(newest.read_bytes()[:900])
+    assert re.findall("Samples of (.*?) images", compare_page(runs)) == [
+        "a after 4,000", "b after 8,000",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_compared_is_refused(two: list[Path], tmp_path: Path) -> None:
+    for few in ([], two[:1]):
+        with pytest.raises(UserError, match="name two runs or more"):
+            compare_table(few)
+    with pytest.raises(UserError, match=f"not the folder of a run: {tmp_path}"):
+        compare_page([two[0], tmp_path])
+
+
+def test_the_command_prints_the_table_and_writes_the_page(
+    two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["compare", *map(str, two)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["one", "two"]
+    assert ["train.lr", "0.0002", "0.001"] in [line.split() for line in lines]
+    assert lines[0].index("one") == lines[1].index("0.0002")
+    page = tmp_path / "new" / "compare.html"
+    main(["compare", *map(str, two), "-o", str(page)])
+    assert page.read_text() == compare_page(two)
+    assert capsys.readouterr().out.endswith(f"the page: {page}\n")
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [made_run.make_run(tmp_path / name, sheets=0, train={"seed": name}) for name in "ab"]
+    hostile = "\x1b[2J\x07 <b>"
+    (runs[0] / "config.json").write_text('{"train": {"seed": "\\u001b[2J\\u0007 <b>"}}')
+    assert hostile in str([row[1] for row in compare_table(runs)]).encode().decode("unicode_escape")
+    main(["compare", *map(str, runs)])
+    said = capsys.readouterr().out
+    assert "\x1b" not in said and "\x07" not in said and r"\x1b[2J\x07 <b>" in said

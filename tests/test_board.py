@@ -1,0 +1,140 @@
+"""TensorBoard's files: what TensorBoard reads of them, and that they never trouble a run."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from viceversa.board import Board
+from viceversa.errors import UserError
+
+pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+
+
+def read(folder: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0}).Reload()
+
+
+def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in read(folder).Scalars(tag)]
+
+
+def test_tensorboard_reads_what_was_told(tmp_path: Path) -> None:
+    board = Board(tmp_path / "board")
+    for images in (200, 400):
+        board.losses(images, {"g_l1": images / 100, "d_real": 0.5, "d_fake": float("nan")})
+    board.validation(400, {"l1": 0.25, "fid": None})
+    pixels = np.zeros((5, 7, 3), dtype=np.uint8)
+    pixels[2, 3] = 255, 0, 128
+    board.picture("samples", 400, pixels)
+    board.close()
+    found = read(tmp_path / "board")
+    tags = ["losses/d_fake", "losses/d_real", "losses/g_l1", "validation/l1"]
+    assert sorted(found.Tags()["scalars"]) == tags
+    assert scalars(tmp_path / "board", "losses/g_l1") == [(200, 2.0), (400, 4.0)]
+    assert scalars(tmp_path / "board", "validation/l1") == [(400, 0.25)]
+    (image,) = found.Images("samples")
+    assert (image.step, image.width, image.height) == (400, 7, 5)
+    assert np.array_equal(decoded(image.encoded_image_string), pixels)
+
+
+def decoded(data: bytes) -> Any:
+    import io
+
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_what_is_told_can_be_read_before_the_file_is_closed(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+    board.losses(200, {"g_l1": 3.0})
+    assert scalars(tmp_path, "losses/g_l1") == [(200, 3.0)]
+    board.close()
+
+
+@pytest.mark.parametrize(("done", "kept"), [(400, [200, 400]), (600, [200, 400, 600])])
+def test_a_run_that_goes_on_takes_back_what_came_after(
+    done: int, kept: list[int], tmp_path: Path
+) -> None:
+    board = Board(tmp_path)
+    for images in (200, 400, 600):
+        board.losses(images, {"g_l1": 1.0})
+    board.close()
+    board = Board(tmp_path, done)
+    board.losses(800, {"g_l1": 2.0})
+    board.close()
+    assert scalars(tmp_path, "losses/g_l1") == [*((n, 1.0) for n in kept), (800, 2.0)]
+
+
+def test_without_tensorboard_a_sentence_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
+    with pytest.raises(UserError, match=r"pip install 'viceversa\[board\]'"):
+        Board(tmp_path)
+
+
+@contextmanager
+def small_files(most: int) -> Iterator[None]:
+    """No file grows beyond so many bytes: the system refuses, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def full(board: Board) -> None:
+    with small_files(100):
+        board.losses(400, {f"g_{i}": 1.0 for i in range(50)})
+
+
+def removed(board: Board) -> None:
+    shutil.rmtree(board.folder)
+
+
+@pytest.mark.parametrize("fault", [full, removed])
+def test_what_goes_wrong_later_is_told_once_and_raises_nothing(
+    fault: Callable[[Board], None], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    board = Board(tmp_path / "board", say=told.append)
+    board.losses(200, {"g_l1": 1.0})
+    assert told == []
+    fault(board)
+    for images in range(600, 4000, 200):
+        board.losses(images, {"g_l1": 1.0})
+        board.picture("samples", images, np.zeros((4, 4, 3), dtype=np.uint8))
+    board.close()
+    assert len(told) == 1 and told[0].startswith(f"TensorBoard's file in {tmp_path / 'board'} ")
+    if fault is full:  # what was whole before can still be read, and nothing else is there
+        assert scalars(tmp_path / "board", "losses/g_l1") == [(200, 1.0)]
+
+
+def test_a_folder_that_cannot_be_is_told_and_raises_nothing(tmp_path: Path) -> None:
+    (tmp_path / "board").write_text("a file")
+    told: list[str] = []
+    board = Board(tmp_path / "board", say=told.append)
+    board.losses(200, {"g_l1": 1.0})
+    board.close()
+    assert len(told) == 1
+
+
+def test_a_picture_that_is_none_is_told_and_raises_nothing(tmp_path: Path) -> None:
+    told: list[str] = []
+    board = Board(tmp_path, say=told.append)
+    board.picture("samples", 200, np.zeros((4, 4, 3)))  # numbers that are no 8 bits
+    board.losses(200, {"g_l1": 1.0})
+    assert len(told) == 1
