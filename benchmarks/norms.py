@@ -175,18 +175,18 @@ def wandering(network: nn.Module, sources: Tensor) -> dict[str, dict[str, float]
     return found
 
 
-def picture(rows: list[tuple[str, Tensor]], path: Path) -> None:
-    """Rows of (name, images (n, 3, h, w)) as one PNG, the names beside them."""
-    sheet = Image.fromarray(grid([list(images) for _, images in rows]))
-    margin, font = 150, ImageFont.load_default(13)
+def labelled(sheet: Image.Image, names: list[str]) -> Image.Image:
+    """A sheet of rows of one height, with the rows' names on its left."""
+    font = ImageFont.load_default(13)
+    margin = 16 + round(max(font.getlength(name) for name in names))
     canvas = Image.new("RGB", (margin + sheet.width, sheet.height), "white")
     canvas.paste(sheet, (margin, 0))
     drawing = ImageDraw.Draw(canvas)
-    for number, (name, _) in enumerate(rows):
-        middle = round(sheet.height * (number + 0.5) / len(rows))
+    for number, name in enumerate(names):
+        middle = round(sheet.height * (number + 0.5) / len(names))
         drawing.text((margin - 8, middle), name, fill="black", font=font, anchor="rm")
     # Few colours are enough to see it, and make a small file.
-    canvas.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    return canvas.quantize(128, dither=Image.Dither.NONE)
 
 
 def told(runs: list[dict[str, Any]], seeds: list[int]) -> dict[str, dict[str, dict[str, float]]]:
@@ -239,7 +239,9 @@ def main() -> None:
     print(f"\n{baselines}\nstatistics of a batch against those of all: {wander}")
     if options.quick:
         return
-    picture([*rows, ("the target", wanted)], ROOT / "docs" / "norms.png")
+    rows.append(("the target", wanted))
+    sheet = Image.fromarray(grid([list(images) for _, images in rows]))
+    labelled(sheet, [name for name, _ in rows]).save(ROOT / "docs" / "norms.png", optimize=True)
     path = ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-norms.json"
     write_json(path, {
         "date": date.today().isoformat(), "machine": machine("cpu"), "torch": torch.__version__,
