@@ -97,6 +97,9 @@ RULES: dict[str, Rule] = {
     "judging needs nothing of training": (
         inside("judging"), never(*ours("methods", "training", "data", "build")), "judging.x",
         "from ..methods import METHODS"),
+    "evaluation needs nothing of training": (
+        inside("evaluate"), never(*ours("methods", "training", "build", "monitor")), "evaluate.x",
+        "from ..build import resolve"),
     "runtime alone knows processes and, but for what torch finds when it loads, the environment": (
         outside("runtime", "environment"),
         never("torch.distributed", "os.environ", "os.getenv"), "data.x",

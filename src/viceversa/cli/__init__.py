@@ -11,13 +11,13 @@ from cyclopts import CycloptsError
 
 from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
 from ..errors import Stopped, UserError
-from . import explain, report, use
+from . import evaluate, explain, report, use
 from .app import app
 from .data import check
 from .features import features
 from .training import plan, train
 
-__all__ = ["app", "explain", "features", "main", "report", "use"]
+__all__ = ["app", "evaluate", "explain", "features", "main", "report", "use"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -185,6 +185,12 @@ class Pictures:
                 target = jitter(target, seconds, self.config.jitter)
         return source, target
 
+    def alone(self, domain: str, index: int, device: torch.device) -> Tensor:
+        """(1, channels, h, w) in [-1, 1]: an image of a domain (`a`, `b`) as it is, whatever its
+        partner. Raises UserError where it can't be used."""
+        image = cut(self.picture(domain, index), self.config, CENTRE)
+        return encode_all([image], self.domains[domain], device)
+
     def first(self) -> tuple[Tensor, Tensor]:
         """The first (source, target) of the first epoch that is good, as `batch` makes them."""
         every = (self.batch([(1, position)], torch.device("cpu")) for position in range(len(self)))

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-HIGHER = frozenset({"psnr", "ssim", "ms_ssim"})  # of all other metrics the lower is the better
+from ..measures import HIGHER
 
 
 @dataclass

@@ -1,0 +1,90 @@
+"""evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from .app import app
+
+
+@app.command
+def evaluate(
+    model: Path,
+    data: str = "",
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    split: Literal["auto", "train", "val", "test"] = "auto",
+    pairs: Literal["auto", "yes", "no"] = "auto",
+    size: str = "trained",
+    policy: Literal["image", "running", "paper"] = "image",
+    metrics: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    classes: str = "",
+    features: Path | None = None,
+    batch_size: int = 8,
+    device: str = "auto",
+    seed: int = 0,
+    max_megapixels: int = 64,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Measure a translator on images: numbers with their protocol, and the cases to look at.
+
+    Writes metrics.json, and index.html with the best, the middle and the worst cases.
+
+    Parameters
+    ----------
+    model
+        A run's folder (both ways of a cycle, and the cycle's error), or one translator.
+    data
+        The data set; without it the one of the model's run.
+    out
+        The folder to write; without it, evaluation in the model's folder.
+    split
+        auto is test, else val, else the images that are in no split.
+    pairs
+        Whether each source has its target; auto is as the method learnt.
+    size
+        trained: resized as in training, but whole; own: as the files are; or pixels a side.
+    policy
+        image: batch norm by each image's own statistics; running: by training's; paper: as image,
+        with dropout on.
+    metrics
+        Those to have, of l1, psnr, ssim, ms_ssim, lpips (pairs), cycle (both ways), content, swd,
+        fid and kid; without it, all that can be had.
+    classes
+        Colours of a target's classes, #rrggbb,...: gives pixel accuracy and IoU.
+    features
+        A folder with feature networks; without it, that of viceversa features.
+    batch_size
+        Images of one size translated at once.
+    device
+        auto, or a torch device such as cpu or cuda.
+    seed
+        Seed of the dropout of policy paper.
+    max_megapixels
+        The largest image that is decoded.
+    as_json
+        Print the numbers for programs, instead of the table.
+    """
+    from ..checkpoint import write_json
+    from ..evaluate import Options, table, values
+    from ..evaluate import evaluate as measure
+    from ..evaluate.page import write_evaluation_page
+    from ..report import counter
+
+    options = Options(
+        model, data, split, pairs, size, policy, tuple(metrics or ()), classes, features,
+        batch_size, device, seed, max_megapixels,
+    )  # fmt: skip
+    with counter("evaluating") as progress:
+        result = measure(options, progress)
+    beside = model if model.is_dir() else model.parent
+    folder = out or beside / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = values(result)
+    write_json(folder / "metrics.json", found)
+    page = write_evaluation_page(result, folder)
+    print(json.dumps(found, indent=2) if as_json else f"{table(result)}\nthe page: {page}")

@@ -1,0 +1,231 @@
+"""Translate every image, and measure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.dataset import Pictures
+from ..errors import UserError
+from ..images.domain import Domain, DomainConfig
+from ..images.labels import palette
+from ..images.tensors import as_written, decode, shown
+from ..measures import NEEDS, PAIRS_ONLY, Features, Measures, features_for
+from ..metrics import bootstrap, confusion, iou, mean_iou, pixel_accuracy
+from ..translate import Translator
+from .options import Options
+from .sources import Images, Model, open_images, open_model
+
+Progress = Callable[[int, int], None]
+FEW = 2048  # images below which FID depends more on their number than on them
+
+
+@dataclass
+class Way:
+    """The numbers of one way."""
+
+    way: str
+    names: list[str]
+    """Of the sources, in order."""
+    each: dict[str, list[float]]
+    """metric -> a value for each source."""
+    intervals: dict[str, tuple[float, float, float]]
+    """metric -> mean, and the 95 % interval of it."""
+    sets: dict[str, float]
+    """swd, fid, kid, kid_deviation; pixel_accuracy and mean_iou."""
+    classes: list[float]
+    """IoU of each class, where there are classes."""
+    made: int
+    real: int
+    """Translations, and real images that they were compared with as sets."""
+
+
+@dataclass
+class Evaluation:
+    """All of it."""
+
+    options: Options
+    model: Model
+    images: Images
+    paired: bool
+    ways: list[Way]
+    features: Features
+    notes: list[str] = field(default_factory=list)
+
+
+def evaluate(options: Options, progress: Progress = lambda done, total: None) -> Evaluation:
+    """Translate a split, and measure. Raises UserError for what does not fit, before or in it."""
+    model = open_model(options)
+    paired = {"auto": model.paired, "yes": True, "no": False}[options.pairs]
+    images = open_images(options, model, paired)
+    device = next(iter(model.translators.values())).runtime.device
+    result = Evaluation(options, model, images, paired, [], Features({}, {}))
+    if images.note:
+        result.notes.append(images.note)
+    result.features = _features(result, device)
+    total = sum(len(images.pictures.sources(way[0])) for way in model.translators)
+    done = 0
+    for way in model.translators:
+        taken = _Taken(result, way)
+        for names, source, target in _batches(images.pictures, way, paired, options.batch_size):
+            taken.take(names, source, target)
+            done += len(names)
+            progress(done, total)
+        result.ways.append(taken.result())
+    return result
+
+
+def _features(result: Evaluation, device: torch.device) -> Features:
+    """The feature networks that can be had; of those that can't, a note says how to get them."""
+    found = Features({}, {})
+    for name in result.options.wanted:
+        if name not in NEEDS or NEEDS[name] in found.networks:
+            continue
+        if name == "lpips" and not result.paired:
+            continue
+        try:
+            more = features_for((name,), result.options.features, device)
+        except UserError as error:
+            if name in result.options.must:
+                raise
+            if str(error) not in result.notes:
+                result.notes.append(str(error))
+            continue
+        found.networks.update(more.networks)
+        found.digests.update(more.digests)
+    return found
+
+
+class _Taken:
+    """One way, batch by batch."""
+
+    def __init__(self, result: Evaluation, way: str):
+        self.outcome, self.way = result, way
+        self.translator = result.model.translators[way]
+        self.back: Translator | None = result.model.translators.get(way[::-1])
+        self.here, self.there = self.translator.source, self.translator.target
+        networks = result.features.networks
+        names = [
+            name for name in result.options.wanted
+            if (name not in NEEDS or NEEDS[name] in networks)
+            and (result.paired or name not in PAIRS_ONLY) and (self.back or name != "cycle")
+        ]  # fmt: skip
+        self.measures = Measures(names, self.here, self.there, networks)
+        self.labels = _classes(self.there, result.options)
+        self.confusion: Tensor | None = None
+        self.names: list[str] = []
+
+    def take(self, names: list[str], source: Tensor, target: Tensor | None) -> None:
+        made = as_written(self.translator.tensor(source), self.there)
+        back = as_written(self.back.tensor(made), self.here) if self.back else None
+        self.measures.made(source, made, target, back)
+        if target is not None:
+            self.measures.real(target, source)
+            self._count(made, target)
+        self.names += names
+
+    def _count(self, made: Tensor, target: Tensor) -> None:
+        """Pixels of each class, made and true."""
+        if self.labels is None:
+            return
+        ours, true = self.labels(made), self.labels(target)
+        classes = self.there.config.width
+        if self.outcome.options.colours and self.there.config.kind != "labels":
+            classes = len(self.outcome.options.colours)
+        found = confusion(ours, true, classes)
+        self.confusion = found if self.confusion is None else self.confusion + found
+
+    def result(self) -> Way:
+        """All numbers, now that every image was taken."""
+        pictures, there = self.outcome.images.pictures, self.way[1]
+        real = len(pictures.sources(there))
+        if not self.outcome.paired:
+            for index in range(real):
+                self.measures.real(pictures.alone(there, index, torch.device("cpu")))
+        sets = self.measures.sets()
+        classes: list[float] = []
+        if self.confusion is not None:
+            sets["pixel_accuracy"] = pixel_accuracy(self.confusion)
+            sets["mean_iou"] = mean_iou(self.confusion)
+            classes = iou(self.confusion).tolist()
+        notes = [f"{self.way}: without {name}: {why}" for name, why in self.measures.missed.items()]
+        if "fid" in sets and min(len(self.names), real) < FEW:
+            notes.append(
+                f"{self.way}: FID of {len(self.names)} against {real} images is higher than that "
+                "of more images would be: compare it at equal numbers alone, and look at KID"
+            )
+        self.outcome.notes += notes
+        each = self.measures.each
+        intervals = {name: _interval(each[name]) for name in self.measures.names if name in each}
+        return Way(self.way, self.names, each, intervals, sets, classes, len(self.names), real)
+
+
+def _interval(values: list[float]) -> tuple[float, float, float]:
+    """The mean of what is finite, and its 95 % interval."""
+    finite = torch.tensor([value for value in values if math.isfinite(value)], dtype=torch.float64)
+    if not len(finite):
+        return math.inf, math.inf, math.inf
+    return float(finite.mean()), *bootstrap(finite)
+
+
+def _classes(domain: Domain, options: Options) -> Callable[[Tensor], Tensor] | None:
+    """How the classes of images (n, channels, h, w) are had, (n, h, w); None where there are none.
+
+    Of a label map the likeliest; of a picture, where colours are named, the nearest colour.
+    """
+    if domain.config.kind == "labels":
+        return lambda images: images.argmax(dim=1)
+    if not options.colours:
+        return None
+    colours = torch.from_numpy(
+        palette(DomainConfig(kind="labels", classes=tuple(options.colours))).astype(np.float32)
+    )
+
+    def nearest(images: Tensor) -> Tensor:
+        pixels = np.stack(decode(shown(images, domain), Domain())).astype(np.float32)
+        return _nearest(torch.from_numpy(pixels), colours)
+
+    return nearest
+
+
+def _nearest(pixels: Tensor, colours: Tensor) -> Tensor:
+    """(n, h, w, 3) -> (n, h, w): the number of the nearest colour."""
+    flat = pixels.flatten(0, 2)
+    return torch.cdist(flat, colours).argmin(dim=1).view(pixels.shape[:3])
+
+
+def _batches(
+    pictures: Pictures, way: str, paired: bool, most: int
+) -> Iterator[tuple[list[str], Tensor, Tensor | None]]:
+    """(names, sources, targets) of neighbours of one size, on the CPU, in [-1, 1]."""
+    here, there = way[0], way[1]
+    names: list[str] = []
+    held: list[tuple[Tensor, Tensor | None]] = []
+    cpu = torch.device("cpu")
+    for index, source in enumerate(pictures.sources(here)):
+        image = pictures.alone(here, index, cpu)
+        target = pictures.alone(there, index, cpu) if paired else None
+        if target is not None and target.shape[2:] != image.shape[2:]:
+            sizes = [f"{one.shape[3]}x{one.shape[2]}" for one in (image, target)]
+            raise UserError(
+                f"{source} has {sizes[0]} pixels and its target {sizes[1]}; --size 256 (or another "
+                "number) brings both to one size"
+            )
+        if held and (len(held) == most or held[0][0].shape != image.shape):
+            yield names, *_together(held)
+            names, held = [], []
+        names.append(str(source))
+        held.append((image, target))
+    if held:
+        yield names, *_together(held)
+
+
+def _together(held: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    sources, targets = zip(*held, strict=True)
+    known = [target for target in targets if target is not None]
+    return torch.cat(sources), torch.cat(known) if known else None

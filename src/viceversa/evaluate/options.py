@@ -1,0 +1,65 @@
+"""What is evaluated, and how."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import UserError
+from ..measures import NEEDS
+
+METRICS = ("l1", "psnr", "ssim", "ms_ssim", "lpips", "cycle", "content", "swd", "fid", "kid")
+
+
+@dataclass(frozen=True)
+class Options:
+    model: Path
+    """A run's folder, or one translator in it."""
+    data: str = ""
+    """A data set; empty is the one of the model's run."""
+    split: Literal["auto", "train", "val", "test"] = "auto"
+    """Which images; auto is test, else val, else images that are in no split."""
+    pairs: Literal["auto", "yes", "no"] = "auto"
+    """Whether each source has its target; auto is as the method learnt."""
+    size: str = "trained"
+    """trained: resized as in training, not cropped; own: as the files are; or pixels a side."""
+    policy: Literal["image", "running", "paper"] = "image"
+    metrics: tuple[str, ...] = ()
+    """Those to have; empty is all that can be had."""
+    classes: str = ""
+    """Colours #rrggbb,... of a target's classes, for pixel accuracy and IoU of plain pictures."""
+    features: Path | None = None
+    """A folder with feature networks, in place of the user's cache."""
+    batch_size: int = 8
+    device: str = "auto"
+    seed: int = 0
+    max_megapixels: int = 64
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown:
+            raise UserError(f"--metrics has {unknown[0]!r}; there are {', '.join(METRICS)}")
+        if self.size not in ("trained", "own") and not (self.size.isdecimal() and int(self.size)):
+            raise UserError(f"--size is trained, own or pixels a side, not {self.size!r}")
+        if self.batch_size < 1:
+            raise UserError(f"--batch_size must be at least 1, not {self.batch_size}")
+        wrong = [c for c in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", c)]
+        if wrong:
+            raise UserError(f"--classes takes colours #rrggbb with commas, not {wrong[0]!r}")
+
+    @property
+    def colours(self) -> list[str]:
+        """The colours of classes."""
+        return [word.strip() for word in self.classes.split(",") if word.strip()]
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The metrics to try."""
+        return self.metrics or METRICS
+
+    @property
+    def must(self) -> tuple[str, ...]:
+        """Metrics named by the user that need a feature network: without it there is no result."""
+        return tuple(name for name in self.metrics if name in NEEDS)

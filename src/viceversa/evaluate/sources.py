@@ -1,0 +1,119 @@
+"""The translators of a run, and the images to try them on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..checkpoint import read_header
+from ..config import fill
+from ..data import DataConfig, Found, find
+from ..data.config import whole
+from ..data.dataset import Pictures
+from ..data.layouts.find import look
+from ..errors import UserError
+from ..translate import Translator
+from .options import Options
+
+WAYS = ("ab", "ba")
+
+
+class Model(NamedTuple):
+    """The translators by way, the files they come from, and what these say of themselves."""
+
+    translators: dict[str, Translator]
+    files: dict[str, Path]
+    headers: dict[str, dict[str, Any]]
+
+    @property
+    def trained(self) -> dict[str, Any]:
+        """The settings of the run."""
+        trained: dict[str, Any] = next(iter(self.headers.values())).get("trained", {})
+        return trained
+
+    @property
+    def paired(self) -> bool:
+        """Whether the run learnt from pairs: what has a cycle does not need them."""
+        return "lambda_cycle" not in self.trained.get("method", {})
+
+
+def open_model(options: Options) -> Model:
+    """Load every translator of a folder, or the one that is named. Raises UserError for others."""
+    path = options.model
+    files = {way: path / f"{way}.safetensors" for way in WAYS} if path.is_dir() else {}
+    files = {way: file for way, file in files.items() if file.is_file()}
+    if path.is_dir() and not files:
+        raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors")
+    found = Model({}, {}, {})
+    for file in files.values() or [path]:
+        header = read_header(file)
+        translator = Translator.load(
+            file, options.device, options.policy, options.seed, options.max_megapixels
+        )
+        way = str(header.get("direction"))
+        if way not in WAYS:
+            raise UserError(f"{file} translates {way!r}, which is neither ab nor ba")
+        found.translators[way], found.files[way] = translator, file
+        found.headers[way] = header
+    return found
+
+
+class Images(NamedTuple):
+    """The images of a split, as a finished translator is shown them."""
+
+    pictures: Pictures
+    split: str
+    note: str
+    """What to know of the choice of the split; empty where there is nothing."""
+    config: DataConfig
+
+
+def open_images(options: Options, model: Model, paired: bool) -> Images:
+    """The data set's images of a split. Raises UserError where there are none, or not in pairs."""
+    trained = model.trained.get("data", {})
+    try:
+        config = fill(DataConfig, trained, "the model's data")
+    except UserError:
+        config = DataConfig()
+    path = options.data or config.path
+    if not path:
+        raise UserError("name the data set: viceversa evaluate MODEL DATA")
+    changes: dict[str, Any] = {"path": path, "max_megapixels": options.max_megapixels}
+    if path != config.path:
+        changes["layout"] = "auto" if config.layout != "patterns" else "patterns"
+    if options.size == "own":
+        changes |= {"preprocess": "none", "turn": False}
+    elif options.size != "trained":
+        changes |= {"preprocess": "resize", "crop_size": int(options.size), "turn": False}
+    config = whole(dataclasses.replace(config, **changes))
+    split, found, note = _split(options, config, paired)
+    learnt = str(trained.get("path", ""))
+    if split == "train" and learnt and Path(path).absolute() == Path(learnt).absolute():
+        note = "these are the images that the model learnt from: they say nothing of others"
+    if paired and found.alone:
+        raise UserError(
+            f"{len(found.alone)} images of {path} belong to nothing, the first is "
+            f"{found.alone[0]}; give them partners, or say --pairs no"
+        )
+    way, translator = next(iter(model.translators.items()))
+    ends = translator.source, translator.target
+    domains = ends if way == "ab" else ends[::-1]
+    pictures = Pictures(found, config, domains, paired, 0, training=False)
+    return Images(pictures, split, note, config)
+
+
+def _split(options: Options, config: DataConfig, paired: bool) -> tuple[str, Found, str]:
+    data = look(config.path)
+    if options.split != "auto":
+        found = find(data, options.split, paired, config)
+        if found is None:
+            raise UserError(f"{config.path} has no split {options.split}; say --split auto")
+        return options.split, found, ""
+    for split in ("test", "val"):
+        found = find(data, split, paired, config)
+        if found is not None:
+            return split, found, ""
+    found = find(data, "train", paired, config)
+    assert found is not None  # of `train` it raises
+    return "train", found, "there is no test or val split: these are the images that there are"

@@ -1,0 +1,101 @@
+"""An evaluation as a table for people, and as plain values for programs, with its protocol."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from importlib.metadata import version
+from pathlib import PurePosixPath
+from typing import Any
+
+import torch
+
+from ..features.store import sha256
+from ..measures import HIGHER, SUBSET
+from .evaluation import Evaluation, Way
+
+
+def table(result: Evaluation) -> str:
+    """The numbers, a line each, and what to know of them."""
+    lines = []
+    for way in result.ways:
+        kind = "pairs" if result.paired else f"translations, {way.real} real images"
+        lines.append(f"{way.way}: {way.made} {kind} of {result.images.split}")
+        for name, (mean, low, high) in way.intervals.items():
+            lines.append(f"  {name:16} {mean:10.4f}   95 % of such sets: {low:.4f} to {high:.4f}")
+        for name, value in way.sets.items():
+            if name == "kid":
+                deviation = way.sets["kid_deviation"]
+                lines.append(f"  {name:16} {value:10.4f}   deviation of a subset: {deviation:.4f}")
+            elif name != "kid_deviation":
+                lines.append(f"  {name:16} {value:10.4f}")
+    return "\n".join([*lines, *(f"note: {note}" for note in result.notes)])
+
+
+def values(result: Evaluation) -> dict[str, Any]:
+    """Everything, as JSON holds it: a number that is not finite is null."""
+    return {
+        "protocol": protocol(result),
+        "ways": {way.way: _way(way) for way in result.ways},
+        "notes": result.notes,
+    }
+
+
+def _way(way: Way) -> dict[str, Any]:
+    means = {
+        name: {"mean": _finite(mean), "low": _finite(low), "high": _finite(high)}
+        for name, (mean, low, high) in way.intervals.items()
+    }
+    images = [
+        {"source": name, **{metric: _finite(of[place]) for metric, of in way.each.items()}}
+        for place, name in enumerate(way.names)
+    ]
+    return {
+        "translations": way.made, "real": way.real, "means": means,
+        "sets": {name: _finite(value) for name, value in way.sets.items()},
+        "iou": [_finite(value) for value in way.classes], "images": images,
+    }  # fmt: skip
+
+
+def protocol(result: Evaluation) -> dict[str, Any]:
+    """What decided the numbers besides the model: two of another protocol can't be compared."""
+    options, pictures, model = result.options, result.images.pictures, result.model
+    config = result.images.config
+    sizes = {
+        "resize": f"resized to {config.crop_size}x{config.crop_size}", "none": "as the files are",
+    }  # fmt: skip
+    kinds = {
+        side: dict(Counter(PurePosixPath(s.name).suffix.lower() for s in pictures.sources(side)))
+        for side in "ab"
+    }
+    return {
+        "viceversa": version("viceversa"), "torch": torch.__version__,
+        "models": {way: {"file": str(file), "sha256": sha256(file),
+                         "images_seen": model.headers[way].get("images_seen"),
+                         "weights": model.headers[way].get("weights")}
+                   for way, file in model.files.items()},
+        "data": config.path, "split": result.images.split, "pairs": result.paired,
+        "size": sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}"),
+        "resize_filter": {side: pictures.domains[side].config.resize for side in "ab"},
+        "file_types": kinds, "policy": options.policy,
+        "values": "in [-1, 1], translations rounded to what their files would hold",
+        "intervals": "bootstrap of the mean over images, 2000 draws, percentiles of 95 %",
+        "swd": "Laplacian pyramid, 4096 patches of 7x7 a scale, 128 directions, seed 0",
+        "fid_and_kid": {
+            "network": "Inception of 2015, 2048 features", "input": "299x299",
+            "filter": "Pillow's bicubic on 32-bit floats",
+            "real": "all targets of the split", "kid_subsets": 100, "kid_subset_size": SUBSET,
+        },
+        "features": result.features.digests,
+    }  # fmt: skip
+
+
+def better(metric: str, value: float) -> float:
+    """A number that grows as a metric gets better."""
+    if not math.isfinite(value):
+        return math.inf if metric in HIGHER and value > 0 else -math.inf
+    return value if metric in HIGHER else -value
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

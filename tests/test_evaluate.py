@@ -1,0 +1,195 @@
+"""A translator against a data set: the numbers, their protocol, the page, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from noise import noise_pairs
+from PIL import Image
+
+from viceversa import training
+from viceversa.build import resolve
+from viceversa.cli import main
+from viceversa.config import Sections, merge, read_recipe
+from viceversa.evaluate import Options, evaluate, values
+from viceversa.metrics import l1, psnr, ssim
+from viceversa.translate import Translator
+
+COLOURS = "#000000,#ffffff"
+
+
+def trained(name: str, data: Path, run: Path, direction: str = "ab") -> Path:
+    tiny: Sections = {
+        "generator": {"width": 2},
+        "discriminator": {"width": 2, "layers": 1},
+        "data": {"path": str(data), "load_size": 36, "crop_size": 32, "workers": 0,
+                 "direction": direction},
+        "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 0},
+        "validate": {"every": 0, "health": 0},
+    }  # fmt: skip
+    tiny["generator"] |= {"depth": 3} if name == "pix2pix" else {"blocks": 1}
+    return training.train(resolve(merge(read_recipe(name), tiny)))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("evaluate")
+    noise_pairs(root / "train", 3, 32)
+    noise_pairs(root / "test", 5, 32)
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        "pix2pix": trained("pix2pix", data, folder / "p"),
+        "cyclegan": trained("cyclegan", data, folder / "c"),
+        "ba": trained("pix2pix", data, folder / "ba", "ba"),
+    }
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", *map(str, words)])
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1, said
+    return said
+
+
+def written(path: Path) -> torch.Tensor:
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    return torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "ba"])
+def test_the_numbers_are_those_of_the_files_that_translation_writes(
+    name: str, data: Path, runs: dict[str, Path]
+) -> None:
+    way = "ab" if name == "pix2pix" else "ba"
+    here, there = ("A", "B") if way == "ab" else ("B", "A")
+    (found,) = evaluate(Options(runs[name], str(data))).ways
+    assert found.way == way and found.made == found.real == 5
+    translator = Translator.load(runs[name] / f"{way}.safetensors")
+    for place in range(5):
+        source = data / "test" / here / f"{place:02d}.png"
+        made = torch.from_numpy(np.asarray(translator(source)).astype(np.float32) / 127.5 - 1)
+        made, target = made.permute(2, 0, 1)[None], written(data / "test" / there / source.name)
+        assert found.names[place] == str(source)
+        for metric, measure in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
+            assert found.each[metric][place] == pytest.approx(
+                float(measure(made, target)), rel=1e-5
+            )
+    mean, low, high = found.intervals["l1"]
+    assert mean == pytest.approx(np.mean(found.each["l1"])) and low < mean < high
+
+
+def test_a_run_of_both_ways_is_measured_both_ways(data: Path, runs: dict[str, Path]) -> None:
+    result = evaluate(Options(runs["cyclegan"], str(data)))
+    assert [way.way for way in result.ways] == ["ab", "ba"] and not result.paired
+    for way in result.ways:
+        assert {"cycle", "content"} == set(way.each) and "swd" in way.sets
+        assert "l1" not in way.each  # no pairs
+    one = evaluate(Options(runs["cyclegan"] / "ba.safetensors", str(data))).ways
+    assert [way.way for way in one] == ["ba"] and "cycle" not in one[0].each
+    pairs = evaluate(Options(runs["cyclegan"], str(data), pairs="yes", metrics=("l1", "cycle")))
+    assert set(pairs.ways[0].each) == {"l1", "cycle"}
+
+
+def test_batches_change_nothing(data: Path, runs: dict[str, Path]) -> None:
+    one, many = (evaluate(Options(runs["pix2pix"], str(data), batch_size=n)) for n in (1, 4))
+    assert one.ways[0].each["l1"] == pytest.approx(many.ways[0].each["l1"], abs=1e-6)
+
+
+def test_the_command_writes_numbers_and_a_page(
+    data: Path, runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["evaluate", str(runs["pix2pix"]), str(data), "-o", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "ab: 5 pairs of test" in said and "without ms_ssim: it needs images of at least" in said
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    protocol = found["protocol"]
+    assert protocol["split"] == "test" and protocol["policy"] == "image" and protocol["pairs"]
+    assert protocol["size"] == "resized to 32x32" and protocol["file_types"]["a"] == {".png": 5}
+    assert len(protocol["models"]["ab"]["sha256"]) == 64
+    assert len(found["ways"]["ab"]["images"]) == 5
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("<figure>") == 9 and "data:image/webp" in page and "://" not in page
+    assert len(list((tmp_path / "out" / "cases").glob("ab-*.png"))) == 9
+
+
+def test_worst_and_best_are_told_apart(data: Path, runs: dict[str, Path], tmp_path: Path) -> None:
+    main(["evaluate", str(runs["pix2pix"]), str(data), "-o", str(tmp_path), "--metrics", "l1"])
+    found = json.loads((tmp_path / "metrics.json").read_text())["ways"]["ab"]["images"]
+    ranked = [one["source"] for one in sorted(found, key=lambda one: one["l1"])]
+    page = (tmp_path / "index.html").read_text()
+    assert f"best: {ranked[0]}, l1" in page and f"worst: {ranked[-1]}, l1" in page
+
+
+def test_classes_by_the_nearest_colour(data: Path, runs: dict[str, Path]) -> None:
+    (found,) = evaluate(Options(runs["pix2pix"], str(data), classes=COLOURS, metrics=("l1",))).ways
+    translator = Translator.load(runs["pix2pix"] / "ab.safetensors")
+    right = total = 0
+    for place in range(5):
+        name = f"{place:02d}.png"
+        made = np.asarray(translator(data / "test" / "A" / name)).astype(int)
+        true = np.asarray(Image.open(data / "test" / "B" / name)).astype(int)
+        white = [((x - 255) ** 2).sum(2) < (x**2).sum(2) for x in (made, true)]
+        right, total = right + (white[0] == white[1]).sum(), total + white[0].size
+    assert found.sets["pixel_accuracy"] == pytest.approx(right / total, abs=2e-3)
+    assert 0 < found.sets["mean_iou"] < found.sets["pixel_accuracy"] and len(found.classes) == 2
+
+
+def test_own_size_and_a_given_one(data: Path, runs: dict[str, Path]) -> None:
+    sizes: dict[str, Any] = {}
+    for size in ("own", "48"):
+        result = evaluate(Options(runs["pix2pix"], str(data), size=size, metrics=("l1",)))
+        sizes[size] = values(result)["protocol"]["size"]
+    assert sizes == {"own": "as the files are", "48": "resized to 48x48"}
+
+
+def test_splits(data: Path, runs: dict[str, Path], tmp_path: Path) -> None:
+    learnt = evaluate(Options(runs["pix2pix"], str(data), split="train", metrics=("l1",)))
+    assert learnt.ways[0].made == 3 and "learnt from" in learnt.notes[0]
+    flat = noise_pairs(tmp_path / "flat", 2, 32)
+    other = evaluate(Options(runs["pix2pix"], str(flat), metrics=("l1",)))
+    assert other.ways[0].made == 2 and "no test or val split" in other.notes[0]
+
+
+def test_what_can_not_be_measured_is_a_sentence(
+    data: Path, runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, empty = runs["pix2pix"], tmp_path / "empty"
+    empty.mkdir()
+    assert "holds no ab.safetensors" in refused(capsys, empty, data)
+    assert "there are l1" in refused(capsys, run, data, "--metrics", "l2")
+    assert "pixels a side" in refused(capsys, run, data, "--size", "big")
+    assert "no split val" in refused(capsys, run, data, "--split", "val")
+    assert "#rrggbb" in refused(capsys, run, data, "--classes", "red")
+    missing = refused(capsys, run, data, "--metrics", "fid", "--features", empty)
+    assert "viceversa features --get inception" in missing
+    assert "is a discriminator" in refused(capsys, run / "d_b.safetensors", data)
+    uneven = noise_pairs(tmp_path / "uneven", 3, 32)
+    (uneven / "B" / "02.png").unlink()
+    assert "--pairs no" in refused(capsys, run, uneven)
+    Image.new("RGB", (16, 16)).save(uneven / "B" / "02.png")
+    assert "--size 256" in refused(capsys, run, uneven, "--size", "own")
+
+
+def test_too_few_images_for_kid_are_told(
+    data: Path, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = Path(__file__).parent.parent / ".venv" / "features"
+    if not (features / "inception.safetensors").is_file():
+        pytest.skip("the Inception network is not there: viceversa features --get inception")
+    options = Options(runs["pix2pix"], str(data), metrics=("fid", "kid"), features=features)
+    result = evaluate(options)
+    assert "fid" in result.ways[0].sets and "kid" not in result.ways[0].sets
+    assert any("without kid: it needs at least 50 images" in note for note in result.notes)
+    assert any("FID of 5 against 5 images is higher" in note for note in result.notes)
+    assert set(values(result)["protocol"]["features"]) == {"inception"}
