@@ -108,12 +108,15 @@ class Measures:
     def sets(self) -> dict[str, float]:
         """The distances between what was made and what is real: swd, fid, kid and its deviation."""
         found: dict[str, float] = {}
-        if "swd" in self.names and all(self._sets):
+        if "swd" in self.names and "swd" not in self.missed and all(self._sets):
             made, real = _alike(*self._sets)
             found["swd"] = swd(made, real)
         of_made, of_real = (torch.cat(f) if f else torch.empty(0, 1) for f in self._features)
-        if "fid" in self.names and min(len(of_made), len(of_real)) > 1:
-            found["fid"] = fid(of_made, of_real)
+        if "fid" in self.names and self.networks:
+            if min(len(of_made), len(of_real)) < 2:
+                self.missed["fid"] = "it needs at least 2 images a side"
+            else:
+                found["fid"] = fid(of_made, of_real)
         if "kid" in self.names and self.networks:
             if min(len(of_made), len(of_real)) < KID_LEAST:
                 self.missed["kid"] = (

@@ -19,12 +19,15 @@ class Best:
     weights: str = "raw"
     """raw, or averaged."""
     since: int = 0
+    last: int = -1
+    """Images at the latest validation, so that a run which goes on does not count it twice."""
 
     def take(self, values: dict[str, float], images: int) -> str | None:
         """Look at a validation, weights -> value; the weights that are better than all before.
 
         A value that is not a number never is; the first one that is, always.
         """
+        self.last = images
         sound = {name: value for name, value in values.items() if math.isfinite(value)}
         pick = max if self.metric in HIGHER else min
         name = pick(sound, key=lambda one: sound[one], default=None)
@@ -48,3 +51,4 @@ class Best:
         if state.get("metric") == self.metric:
             self.value, self.images = state["value"], state["images"]
             self.weights, self.since = state["weights"], state["since"]
+            self.last = state["last"]

@@ -43,7 +43,13 @@ class ValidateConfig:
             raise UserError("validate.patience counts validations; validate.every is 0")
 
     def chosen(self, paired: bool) -> str:
-        """The metric that the best is chosen by. Raises UserError where it can't be had."""
+        """The metric that the best is chosen by. Raises UserError where one can't be had."""
+        of_pairs = [name for name in self.also if name in PAIRS_ONLY]
+        if of_pairs and not paired:
+            raise UserError(
+                f"validate.also {of_pairs[0]} needs pairs, which this method has not; name fid or "
+                "kid"
+            )
         if self.best == "auto":
             return "l1" if paired else "swd"
         if paired and self.best == "cycle":

@@ -53,7 +53,6 @@ class Monitor:
         self.averages = Averages(method.translators(), decay) if decay else None
         self.validation = Validation(config, data, runtime.device) if self._validates else None
         self.health = self._health()
-        self.validated = -1  # images seen at the last validation
 
     def _health(self, state: dict[str, Any] | None = None) -> Health:
         config, method = self.config, self.config.sections["method"]
@@ -102,7 +101,8 @@ class Monitor:
         self._look(report, place, draw=True, measure=True, examine=False)
 
     def _look(self, report: Report, place: Place, draw: bool, measure: bool, examine: bool) -> None:
-        measure &= self.validation is not None and place.images != self.validated
+        measure &= self.validation is not None and place.images != self.best.last
+        measure &= not self.enough()  # what ends a step later, or is over, stays so
         if not self.first or not (draw or measure or examine):
             return
         with self._aside() as players:
@@ -155,7 +155,7 @@ class Monitor:
     def validate(self, report: Report, players: Players, place: Place) -> None:
         """Measure the generators on images held out, and keep them where they are the best yet."""
         assert self.validation is not None
-        self.validated = images = place.images
+        images = place.images
         both = {"raw": players.generators}
         if self.averages is not None:
             both["averaged"] = in_use(self.averages.networks())
@@ -212,11 +212,14 @@ class Monitor:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.best.restore(state["best"])
-        self.health = self._health(state["health"])
-        if self.averages is not None:
-            self.averages.restore(state["averages"])
+        """Go on from `state`. Raises UserError where it is not one of such a run."""
+        try:
+            self.best.restore(state["best"])
+            self.health = self._health(state["health"])
+            if self.averages is not None:
+                self.averages.restore(state["averages"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UserError(f"the checkpoint is not one of such a run: {error!r}") from None
 
     def _words(self, values: dict[str, dict[str, float]], better: str | None) -> str:
         told = [

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from ..build import RunConfig, on_disk
 from ..data.dataset import Pictures
 from ..data.open import Opened
+from ..errors import UserError
 from ..images.tensors import as_written
 from ..measures import Features, Measures, features_for
+from ..metrics import KID_LEAST
 from ..networks import at_any_size
 from .looks import Players
 
@@ -34,8 +36,12 @@ class Validation:
         self.paired, self.direction = config.paired, config.data.direction
         self.held_out, self.learnt = data.held_out, data.learnt
         self.count = min(validate.images, *self.held_out.lengths)
-        extra = [name for name in validate.also if self.paired or name in ("fid", "kid")]
-        self.names = (*CHEAP[self.paired], *extra)
+        if validate.best == "kid" and self.count < KID_LEAST:
+            raise UserError(
+                f"validate.best kid needs at least {KID_LEAST} held-out images to validate on, and "
+                f"there are {self.count} of {data.split}; name another metric"
+            )
+        self.names = (*CHEAP[self.paired], *validate.also)
         folder = Path(validate.features) if validate.features else None
         self.features: Features = features_for(self.names, folder, device)
         self.missed: dict[str, str] = {}  # metric -> why it can't be had, of those not yet told
@@ -95,9 +101,9 @@ class Validation:
                     back = as_written(at_any_size(other, made), here)
                 measures.made(source, made, target if self.paired else None, back)
                 measures.real(target, source)
+            found[on_disk(way, self.direction)] = measures.means()
             self.missed |= {k: v for k, v in measures.missed.items() if k not in self._told}
             self._told |= self.missed.keys()
-            found[on_disk(way, self.direction)] = measures.means()
         if self.paired:
             return next(iter(found.values()))
         ways = list(found.values())

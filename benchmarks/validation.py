@@ -1,0 +1,175 @@
+"""What looking at a run costs: seconds of a step, of a validated image, of a look, of a sheet.
+
+python benchmarks/validation.py [--size 256] [--steps 6] [--images 8] [--threads 2] [--device cpu]
+    [--jobs facades-fp32 facades-bf16 cyclegan-fp32]
+The recipes `facades` (pix2pix, U-Net) and `cyclegan` (ResNet-9) take real steps on images of noise;
+then their monitor looks at them, as it does in a run. Of each look, the seconds that it takes are
+set against those of the steps between two of them at the default settings: `share` is what a run
+takes longer by. Writes benchmarks/results/DATE-validation[-DEVICE].json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine_peak import machine
+from PIL import Image
+
+from viceversa.build import RunConfig, TrainConfig, resolve
+from viceversa.checkpoint import write_json
+from viceversa.config import merge, read_recipe
+from viceversa.monitor.config import ValidateConfig
+from viceversa.monitor.validation import LEARNT
+from viceversa.report import Report
+from viceversa.runtime import now
+from viceversa.saving import Place
+from viceversa.steps import Asked
+from viceversa.training import Run
+
+JOBS = {
+    "facades-fp32": ("facades", "fp32"),
+    "facades-bf16": ("facades", "bf16"),
+    "cyclegan-fp32": ("cyclegan", "fp32"),
+    "cyclegan-bf16": ("cyclegan", "bf16"),
+}
+TRAIN = 8  # images
+
+
+def noise(folder: Path, held_out: int, side: int) -> Path:
+    """Images of noise, as large as facades', for training and for validation."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", TRAIN), ("val", held_out)):
+        for domain in "AB":
+            (folder / split / domain).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / domain / f"{number}.png")
+    return folder
+
+
+def settings(options: argparse.Namespace, job: str, data: Path, run: Path) -> RunConfig:
+    recipe, precision = JOBS[job]
+    size = options.size
+    own: dict[str, dict[str, Any]] = {
+        "data": {"path": str(data), "load_size": round(size * 286 / 256), "crop_size": size},
+        "train": {"run": str(run), "precision": precision, "device": options.device},
+        "validate": {"images": options.images},
+    }
+    if recipe == "facades":
+        own["generator"] = {"depth": min(8, (size & -size).bit_length() - 1)}
+    return resolve(merge(read_recipe(recipe), own))
+
+
+def measured(options: argparse.Namespace, job: str, folder: Path) -> dict[str, Any]:
+    """Seconds of a step and of each kind of look, and their shares at the default settings."""
+    data = noise(folder / "data", options.images, options.size)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        run = Run(settings(options, job, data, folder / "run"))
+        run.steps.settle(None, run.config.penalised)
+        run.method.train()
+        report = Report(run.folder, TRAIN, 0, 10**9)
+        monitor, validation = run.monitor, run.monitor.validation
+        assert validation is not None
+        device = run.runtime.device
+        batches = [batch for batch in run.loader.epoch(1, 0) if batch is not None]
+
+        def timed(work: Callable[[], object]) -> float:
+            began = now(device)
+            work()
+            return now(device) - began
+
+        each = [
+            timed(lambda n=n: run.steps.take(batches[n % TRAIN], 0, 1, Asked()))  # type: ignore[misc]
+            for n in range(options.steps + 2)
+        ]
+        step = statistics.median(each[2:])
+        place = Place(1, 0, 1)
+        with monitor._aside() as players:
+            generators = players.generators
+            validation(generators)  # decoded and kept, as in a run
+            numbers = timed(lambda: validation(generators)) / options.images
+            held_out = validation(generators)
+            validation.errors(players, held_out)
+            fitting = timed(lambda: validation.errors(players, held_out))
+            monitor.examine(report, players, place)
+            look = timed(lambda: monitor.examine(report, players, place))
+            monitor.draw(report, players)
+            sheet = timed(lambda: monitor.draw(report, players))
+        copies = statistics.median(timed(lambda: _copied(monitor)) for _ in range(3))
+    return shares(options, step, numbers, fitting, look, sheet, copies)
+
+
+def _copied(monitor: Any) -> None:
+    with monitor._aside():
+        pass
+
+
+def shares(
+    options: argparse.Namespace, step: float, image: float, fitting: float, look: float,
+    sheet: float, copies: float,
+) -> dict[str, Any]:  # fmt: skip
+    """What is added to each second of training at the default settings, one image a step."""
+    train, validate = TrainConfig(), ValidateConfig()
+    learnt = min(LEARNT, TRAIN)  # as many training images as there were, of those that are measured
+    fitting = fitting * LEARNT / learnt
+    parts = {
+        "validation": (validate.images * image + fitting + copies) / (validate.every * step),
+        "health": (look + copies) / (validate.health * step),
+        "samples": (sheet + copies) / (train.sample_every * step),
+    }
+    return {
+        "seconds": {
+            "step": step, "validated_image": image, "fitting_of_32_images": fitting,
+            "health_look": look, "sheets": sheet, "copies": copies,
+            "validation_of_100_images": validate.images * image + fitting + copies,
+        },
+        "share": parts | {"all": sum(parts.values())},
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS)[:3])
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    found = {}
+    for job in options.jobs:
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            found[job] = measured(options, job, Path(folder))
+        words = "  ".join(f"{name} {x:.2%}" for name, x in found[job]["share"].items())
+        seconds = "  ".join(f"{name} {x:.3f} s" for name, x in found[job]["seconds"].items())
+        print(f"{job}: {words}\n    {seconds}  (took {time.perf_counter() - began:.0f} s)",
+              flush=True)  # fmt: skip
+    suffix = "" if options.device == "cpu" else f"-{torch.device(options.device).type}"
+    path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-validation{suffix}.json"
+    train, validate = TrainConfig(), ValidateConfig()
+    write_json(path, {
+        "date": date.today().isoformat(), "machine": machine(options.device),
+        "torch": torch.__version__, "threads": torch.get_num_threads(), "size": options.size,
+        "steps": options.steps, "images": options.images,
+        "defaults": {"every": validate.every, "images": validate.images,
+                     "health": validate.health, "sample_every": train.sample_every,
+                     "samples": train.samples},
+        "jobs": found,
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
