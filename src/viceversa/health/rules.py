@@ -1,6 +1,6 @@
 """When signs mean that something is wrong: plain numbers in, what was seen out.
 
-The limits are measured, healthy runs against failing ones: docs/health.md.
+What each limit means, and what was tried: docs/evaluation.md.
 """
 
 from __future__ import annotations

@@ -1,0 +1,113 @@
+"""What is told of a run's health: not at once, once, with its numbers; and over when it is over."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from viceversa.health import Finding, Health, Way, signs
+from viceversa.health.rules import RULES
+
+WELL = {
+    "spread_source": 0.5, "spread_made": 0.4, "spread_target": 0.5, "moved": 0.4, "apart": 0.5,
+    "tones": 0.3, "tones_target": 0.8, "edges": 0.6, "grid_made": 1.2, "grid_target": 1.0,
+    "grid_depth": 0.001, "made_high": 0.5, "real_low": -0.5, "told": 0.7,
+}  # fmt: skip
+ILL = {
+    "saturated discriminator": {"made_high": -9.0, "real_low": 9.0},
+    "collapse": {"spread_made": 0.001},
+    "identity": {"moved": 0.001, "told": 1.0},
+    "inversion": {"tones": -0.9, "tones_target": -0.9},
+    "checkerboard": {"grid_made": 50.0, "grid_depth": 0.2},
+}
+
+
+def looks(health: Health, times: int, ill: dict[str, float], start: int = 100) -> list[Finding]:
+    found = []
+    for number in range(times):
+        found += health.look(start + 100 * number, "ab", WELL | ill)
+    return found
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("name", ILL)
+def test_an_illness_is_told_once_and_within_300_images(name: str, paired: bool) -> None:
+    health = Health("bce", paired)
+    found = looks(health, 3, ILL[name])
+    assert [one.name for one in found] == [name] and found[0].state == "warning"
+    assert found[0].since == 100 and found[0].saw.startswith("ab: ") and found[0].advice
+    assert looks(health, 5, ILL[name], 400) == []
+    over = looks(health, 4, {}, 900)
+    assert [(one.name, one.state) for one in over] == [(name, "over")]
+
+
+@pytest.mark.parametrize("name", ILL)
+def test_what_does_not_last_is_no_finding(name: str) -> None:
+    health = Health("bce", paired=True)
+    for start in range(100, 2000, 300):
+        assert looks(health, 2, ILL[name], start) == []
+        assert looks(health, 1, {}, start + 200) == []
+
+
+def test_a_healthy_run_is_left_in_peace() -> None:
+    for paired in (True, False):
+        assert looks(Health("lsgan", paired), 50, {"made_high": 0.6, "real_low": 0.4}) == []
+
+
+def test_every_rule_is_tried_here() -> None:
+    assert {rule.name for rule in RULES} == set(ILL)
+
+
+def test_a_run_that_goes_on_finds_the_same() -> None:
+    whole, first = Health("bce", True), Health("bce", True)
+    looks(first, 2, ILL["collapse"])
+    second = Health("bce", True, state=json.loads(json.dumps(first.state())))
+    assert looks(second, 1, ILL["collapse"], 300) == looks(whole, 3, ILL["collapse"])
+    assert looks(Health("bce", True), 1, ILL["collapse"], 300) == []  # without the state
+
+
+@pytest.mark.parametrize(("norm", "name"), [
+    (1e-8, "vanishing gradients"), (1e6, "exploding gradients"),
+])  # fmt: skip
+def test_gradients_that_vanish_or_explode(norm: float, name: str) -> None:
+    health = Health("bce", True)
+    for images in range(50, 300, 50):
+        assert health.line(images, {}, {"generator": 1.0}) == []
+    found = [one for i in range(300, 600, 50) for one in health.line(i, {}, {"generator": norm})]
+    assert [one.name for one in found] == [name] and "1" in found[0].saw
+
+
+def test_over_fitting_is_a_gap_that_grows() -> None:
+    health, calm = Health("bce", True), Health("bce", True)
+    found = []
+    for number in range(8):
+        train, held_out = 0.3 * 0.8**number, 0.3 + 0.02 * number
+        found += health.validated(100 * number, {"l1": train}, {"l1": held_out})
+        # ... and not one that stays while both get better
+        assert calm.validated(100 * number, {"l1": train}, {"l1": 2 * train}) == []
+    assert [one.name for one in found] == ["over-fitting"]
+
+
+def test_signs_of_pictures_by_hand() -> None:
+    draw = torch.Generator().manual_seed(0)
+    source = torch.rand(4, 3, 64, 64, generator=draw) - 0.5
+    way = Way(source, -source, -source, True)
+    found = signs(way)
+    assert found["tones"] == pytest.approx(-1, abs=1e-4)
+    assert found["tones_target"] == pytest.approx(1, abs=1e-4)
+    assert found["edges"] == pytest.approx(1, abs=1e-4)
+    same = signs(Way(source, source, -source, False))
+    assert same["moved"] == 0 and same["apart"] > 0.2
+    one = source[:1].repeat(4, 1, 1, 1)
+    assert signs(Way(source, one, source, True))["spread_made"] == pytest.approx(0, abs=1e-6)
+    checks = torch.zeros(1, 1, 64, 64)
+    checks[:, :, ::2, ::2] = 1
+    smooth = torch.linspace(-1, 1, 64).expand(4, 3, 64, 64)
+    gridded = signs(Way(smooth, smooth * 0.5 + 0.3 * checks, smooth, True))
+    assert (
+        gridded["grid_made"] > 8 * max(gridded["grid_target"], 1) and gridded["grid_depth"] > 0.05
+    )
+    judged = signs(Way(source, source, source, True, torch.full((9,), -3.0), torch.full((9,), 3.0)))
+    assert judged["told"] == 1 and judged["made_high"] == -3 and judged["real_low"] == 3
