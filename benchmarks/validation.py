@@ -5,7 +5,8 @@ python benchmarks/validation.py [--size 256] [--steps 6] [--images 8] [--threads
 The recipes `facades` (pix2pix, U-Net) and `cyclegan` (ResNet-9) take real steps on images of noise;
 then their monitor looks at them, as it does in a run. Of each look, the seconds that it takes are
 set against those of the steps between two of them at the default settings: `share` is what a run
-takes longer by. On a processor its own time is taken, of all threads together. Writes benchmarks/results/DATE-validation[-DEVICE].json.
+takes longer by. On a processor its own time is taken, of all threads together. Writes
+benchmarks/results/DATE-validation[-DEVICE].json.
 """
 
 from __future__ import annotations
