@@ -71,7 +71,7 @@ class Report:
         self._began, self._first = self._since, done
         self._log = folder / "log.jsonl"
         self._bar: Progress | None = None
-        self.entry: dict[str, Any] | None = None  # the line that the latest step wrote, if it did
+        self._told: dict[str, float] = {}  # losses, by the last line
         if speaks:
             self._forget_after(done)
         if speaks and sys.stdout.isatty():
@@ -88,7 +88,8 @@ class Report:
         self._add(losses)
         due = self.due(images)
         self.done += images
-        self.entry = self._tell(epoch, lr) if due and self.speaks else None
+        if due and self.speaks:
+            self._tell(epoch, lr)
         if due:
             self._sums, self._counts = {}, {}
 
@@ -101,6 +102,19 @@ class Report:
             before = self._sums.get(name)
             self._sums[name] = value if before is None else before.to(value.device) + value
             self._counts[name] = self._counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Losses by name, as means since the last line, or as it told them where it is of this very
+        step; waits for the device."""
+        return self._means()[0] if self._sums else self._told
+
+    def _means(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Losses, and norms of gradients."""
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        gradients = {
+            name.removeprefix(NORM): means.pop(name) for name in list(means) if _is_norm(name)
+        }
+        return means, gradients
 
     def line(self, entry: dict[str, Any]) -> None:
         """Write a line of the log."""
@@ -138,18 +152,15 @@ class Report:
         if self._bar is not None:
             self._bar.stop()
 
-    def _tell(self, epoch: int, lr: float) -> dict[str, Any]:
+    def _tell(self, epoch: int, lr: float) -> None:
         now = time.perf_counter()
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        gradients = {
-            name.removeprefix(NORM): means.pop(name) for name in list(means) if _is_norm(name)
-        }
+        means, gradients = self._means()
+        self._told = means
         speed = (self.done - self._from) / max(now - self._since, 1e-9)
-        entry = {
+        self.line({
             "images": self.done, "epoch": epoch, "lr": lr, "images_per_s": round(speed, 2),
             "losses": means, "gradients": gradients,
-        }  # fmt: skip
-        self.line(entry)
+        })  # fmt: skip
         losses = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
         if self._bar is not None:
             text = f"{speed:.1f} images/s  {losses}"
@@ -160,7 +171,6 @@ class Report:
             say(f"{self.done}/{self.total} images  epoch {epoch}  {speed:.1f} images/s  "
                 f"{_duration(left)} left  {losses}")  # fmt: skip
         self._since, self._from = now, self.done
-        return entry
 
     def _forget_after(self, images: int) -> None:
         """Drop lines that a run which goes on from `images` will write again."""

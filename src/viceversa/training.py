@@ -147,8 +147,9 @@ class Run:
             before = place.images
             place.batch, place.images = place.batch + 1, before + seen
             if part == parts - 1:
-                report.norms(self.watch.norms())
-                self.monitor.step()
+                norms = self.watch.norms()
+                report.norms(norms)
+                self.monitor.step(norms)
             report.step(seen, place.epoch, losses, lr)
             self._tell_bad()
             self.monitor.look(report, before, place)

@@ -84,10 +84,10 @@ class Health:
         ]  # fmt: skip
         return [finding for finding in told if finding]
 
-    def line(
+    def trained(
         self, images: int, losses: dict[str, float], gradients: dict[str, float]
     ) -> list[Finding]:
-        """Take in a line of the log: losses, and the norm of each player's gradient, as means."""
+        """Take in losses, as means over the last steps, and the norm of each player's gradient."""
         told = []
         if not self._judged:  # else the looks know better
             for name in [x.removesuffix("_fake") for x in losses if x.endswith("_fake")]:
@@ -186,8 +186,7 @@ class Health:
             errors[:] = [[held_out, train]]
             return None
         best, train_then = errors[0]
-        gap = held_out / max(train, 1e-12)
-        if train >= train_then or gap < rules.GAP:
+        if train >= train_then or held_out < max(rules.WORSE * best, rules.GAP * train):
             return None
         return (
             f"{name} on held-out images is {held_out:.3g}, and was {best:.3g} at best; on training "

@@ -12,7 +12,7 @@ Signs = dict[str, float]
 
 ALIKE = 0.03  # share of the targets' spread below which translations are all the same
 LEAST_SPREAD = 0.02  # of sources and targets: with less there is nothing to tell apart
-SAME = 0.1  # share of the way from source to target below which a translation is its source
+SAME = 0.12  # share of the way from source to target below which a translation is its source
 SAME_PAIRED = 0.05  # where targets resemble their sources, as a drawing its colours
 TOLD = 0.75  # share of the patches told from real ones, from which a judge is not fooled
 INVERTED = -0.5  # correlation of brightness
@@ -24,7 +24,9 @@ SURE: dict[str, tuple[float, float]] = {"bce": (-3.5, 3.5), "lsgan": (0.2, 0.8),
 SURE_LOSS = 0.01
 GONE, BURST = 1e-6, 1e4  # a gradient's norm, whatever came before
 FALLEN, RISEN = 1e-4, 1e3  # and against the median of the run's healthy lines
-GAP, MEMORISED = 1.3, 0.8
+WORSE = 1.02  # times its best: held-out error
+GAP = 1.1  # times training's: held-out error
+MEMORISED = 0.8  # share of the way from made to real at which held-out images are
 
 
 class Rule(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..build import RunConfig
 from ..checkpoint import write_json
@@ -53,6 +53,7 @@ class Monitor:
         self.averages = Averages(method.translators(), decay) if decay else None
         self.validation = Validation(config, data, runtime.device) if self._validates else None
         self.health = self._health()
+        self.norms: dict[str, Tensor] = {}  # of the latest step's gradients
 
     def _health(self, state: dict[str, Any] | None = None) -> Health:
         config, method = self.config, self.config.sections["method"]
@@ -79,8 +80,9 @@ class Monitor:
         write_json(self.folder / "machine.json", machine(self.runtime, report.total))
         self.page(True)
 
-    def step(self) -> None:
-        """The players have stepped."""
+    def step(self, norms: dict[str, Tensor]) -> None:
+        """The players have stepped, by gradients of these norms, which stay on the device."""
+        self.norms = norms
         if self.averages is not None:
             self.averages.take()
 
@@ -90,10 +92,6 @@ class Monitor:
             return
         train, validate = self.config.train, self.config.validate
         every = train.sample_every, validate.every, validate.health
-        if report.entry is not None and validate.health:
-            entry = report.entry
-            findings = self.health.line(place.images, entry["losses"], entry["gradients"])
-            self._found(report, place, findings)
         self._look(report, place, *(crossed(before, place.images, each) for each in every))
 
     def end(self, report: Report, place: Place) -> None:
@@ -137,7 +135,9 @@ class Monitor:
             )
 
     def examine(self, report: Report, players: Players, place: Place) -> None:
-        """Look at the health of a few translations."""
+        """Look at the health of a few translations, of the losses and of the gradients."""
+        losses, norms = report.means(), {name: float(norm) for name, norm in self.norms.items()}
+        self._found(report, place, self.health.trained(place.images, losses, norms))
         looks = ways(players, self.data.shown, self.config, self.runtime.device)
         for name, way in looks.items():
             self._found(report, place, self.health.look(place.images, name, signs(way)))
