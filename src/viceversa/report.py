@@ -1,4 +1,4 @@
-"""What a run says: a progress bar or plain lines, a JSONL log, sample grids."""
+"""What a run says: a progress bar or plain lines, a JSONL log, pictures; and to TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .board import Board
 from .images import Pixels, write
 
 if TYPE_CHECKING:
@@ -51,11 +52,14 @@ def counter(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class Report:
-    """The console and the log of one run. Losses stay on the device until a line is due."""
+    """The console and the log of one run. Losses stay on the device until a line is due.
+
+    What the log and the folders of pictures get, TensorBoard's files in board/ get as well.
+    """
 
     def __init__(
         self, folder: Path, total: int, done: int, every: int, state: dict[str, Any] | None = None,
-        speaks: bool = True,
+        speaks: bool = True, board: bool = False,
     ):  # fmt: skip
         """`total` and `done` count images; `every` images a line is written.
 
@@ -72,6 +76,7 @@ class Report:
         self._log = folder / "log.jsonl"
         self._bar: Progress | None = None
         self.entry: dict[str, Any] | None = None  # the line that the latest step wrote, if it did
+        self._board = Board(folder / "board", done, say) if board and speaks else None
         if speaks:
             self._forget_after(done)
         if speaks and sys.stdout.isatty():
@@ -109,6 +114,8 @@ class Report:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:  # a line that is lost is no reason to lose a run
             say(f"{self._log} lacks a line: {error.strerror}")
+        if self._board is not None:
+            self._board.line(entry)
 
     def due(self, images: int) -> bool:
         """Whether a line is due after so many more images."""
@@ -131,12 +138,16 @@ class Report:
 
     def picture(self, kind: str, sheet: Pixels) -> None:
         """Write a sheet of `samples` or `verdicts`, named by the images seen."""
+        if self._board is not None:
+            self._board.picture(kind, self.done, sheet)
         write(self.folder / kind / f"{self.done:08d}.png", sheet)
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Give the terminal back, and let go of files."""
         if self._bar is not None:
             self._bar.stop()
+        if self._board is not None:
+            self._board.close()
 
     def _tell(self, epoch: int, lr: float) -> dict[str, Any]:
         now = time.perf_counter()

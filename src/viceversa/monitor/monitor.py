@@ -49,6 +49,7 @@ class Monitor:
         self.runtime, self.tell = runtime, tell
         self.first = runtime.ranks.first
         self.best = Best(config.validate.chosen(config.paired))
+        self.drawn = -1  # images at the latest sheets
         decay = config.train.ema if self.first else 0.0
         self.averages = Averages(method.translators(), decay) if decay else None
         self.validation = Validation(config, data, runtime.device) if self._validates else None
@@ -101,6 +102,7 @@ class Monitor:
         self._look(report, place, draw=True, measure=True, examine=False)
 
     def _look(self, report: Report, place: Place, draw: bool, measure: bool, examine: bool) -> None:
+        draw &= place.images != self.drawn
         measure &= self.validation is not None and place.images != self.best.last
         measure &= not self.enough()  # what ends a step later, or is over, stays so
         if not self.first or not (draw or measure or examine):
@@ -145,6 +147,7 @@ class Monitor:
     def draw(self, report: Report, players: Players) -> None:
         """A sheet of samples, and what the discriminators say of the first."""
         count, device = self.config.train.samples, self.runtime.device
+        self.drawn = report.done
         sheet = sample_sheet(players.generators, self.data.shown, count, device)
         if sheet is not None:
             self._written(lambda: report.picture("samples", sheet))
