@@ -108,10 +108,11 @@ class Report:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def line(self, entry: dict[str, Any]) -> None:
-        """Write a line of the log."""
+        """Write a line of the log; a number that is not finite is null there."""
+        entry = finite(entry)
         try:
             with self._log.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
+                file.write(json.dumps(entry, allow_nan=False) + "\n")
         except OSError as error:  # a line that is lost is no reason to lose a run
             say(f"{self._log} lacks a line: {error.strerror}")
         if self._board is not None:
@@ -178,6 +179,15 @@ class Report:
         if self._log.exists():
             kept = [line for line in self._log.read_text().splitlines() if _images(line) <= images]
             self._log.write_text("".join(line + "\n" for line in kept))
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON, which has no word for infinity: what is not finite in it becomes None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _is_norm(name: str) -> bool:

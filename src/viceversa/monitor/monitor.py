@@ -20,7 +20,7 @@ from ..health import Finding, Health, signs
 from ..methods import Method
 from ..networks import use_policy
 from ..pages import write_run_page
-from ..report import Report
+from ..report import Report, finite
 from ..runtime import Runtime
 from ..saving import Place, write_models
 from .averages import Averages
@@ -180,7 +180,7 @@ class Monitor:
             errors = self.validation.errors(players, values["raw"])
             self._found(report, place, self.health.validated(images, *errors))
         if better is not None:
-            about = {"images_seen": images, "weights": better, "validation": entry}
+            about = {"images_seen": images, "weights": better, "validation": finite(entry)}
             self._written(lambda: self.write(self.folder / "best", both[better], about))
 
     def _found(self, report: Report, place: Place, findings: list[Finding]) -> None:
