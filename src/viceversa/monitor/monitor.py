@@ -161,7 +161,9 @@ class Monitor:
         images = place.images
         both = {"raw": players.generators}
         if self.averages is not None:
-            both["averaged"] = in_use(self.averages.networks())
+            both["averaged"] = self.averages.networks()  # copies already
+            for network in both["averaged"].values():
+                use_policy(network)
         values = {weights: self.validation(networks) for weights, networks in both.items()}
         while self.validation.missed:
             name, reason = self.validation.missed.popitem()
