@@ -29,20 +29,33 @@ def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in read(folder).Scalars(tag)]
 
 
+def loss(images: int, values: dict[str, float]) -> dict[str, Any]:
+    """A line of the log."""
+    return {"images": images, "losses": values}
+
+
 def test_tensorboard_reads_what_was_told(tmp_path: Path) -> None:
     board = Board(tmp_path / "board")
     for images in (200, 400):
-        board.losses(images, {"g_l1": images / 100, "d_real": 0.5, "d_fake": float("nan")})
-    board.validation(400, {"l1": 0.25, "fid": None})
+        losses = {"g_l1": images / 100, "d_real": 0.5, "d_fake": float("nan")}
+        board.line({"images": images, "epoch": 1, "lr": 0.5, "losses": losses,
+                    "gradients": {"generator": 7.0}})  # fmt: skip
+    measures = {"raw": {"l1": 0.25, "fid": None}, "averaged": {"l1": 0.125}, "n": 3}
+    board.line({"images": 400, "epoch": 1, "validation": measures})
+    board.line({"images": 400, "health": {"name": "collapse", "state": "warning"}})
     pixels = np.zeros((5, 7, 3), dtype=np.uint8)
     pixels[2, 3] = 255, 0, 128
     board.picture("samples", 400, pixels)
     board.close()
     found = read(tmp_path / "board")
-    tags = ["losses/d_fake", "losses/d_real", "losses/g_l1", "validation/l1"]
-    assert sorted(found.Tags()["scalars"]) == tags
+    assert sorted(found.Tags()["scalars"]) == [
+        "gradients/generator", "losses/d_fake", "losses/d_real", "losses/g_l1", "training/lr",
+        "validation/averaged/l1", "validation/l1",
+    ]  # fmt: skip
     assert scalars(tmp_path / "board", "losses/g_l1") == [(200, 2.0), (400, 4.0)]
+    assert scalars(tmp_path / "board", "gradients/generator") == [(200, 7.0), (400, 7.0)]
     assert scalars(tmp_path / "board", "validation/l1") == [(400, 0.25)]
+    assert scalars(tmp_path / "board", "validation/averaged/l1") == [(400, 0.125)]
     (image,) = found.Images("samples")
     assert (image.step, image.width, image.height) == (400, 7, 5)
     assert np.array_equal(decoded(image.encoded_image_string), pixels)
@@ -58,7 +71,7 @@ def decoded(data: bytes) -> Any:
 
 def test_what_is_told_can_be_read_before_the_file_is_closed(tmp_path: Path) -> None:
     board = Board(tmp_path)
-    board.losses(200, {"g_l1": 3.0})
+    board.line(loss(200, {"g_l1": 3.0}))
     assert scalars(tmp_path, "losses/g_l1") == [(200, 3.0)]
     board.close()
 
@@ -69,10 +82,10 @@ def test_a_run_that_goes_on_takes_back_what_came_after(
 ) -> None:
     board = Board(tmp_path)
     for images in (200, 400, 600):
-        board.losses(images, {"g_l1": 1.0})
+        board.line(loss(images, {"g_l1": 1.0}))
     board.close()
     board = Board(tmp_path, done)
-    board.losses(800, {"g_l1": 2.0})
+    board.line(loss(800, {"g_l1": 2.0}))
     board.close()
     assert scalars(tmp_path, "losses/g_l1") == [*((n, 1.0) for n in kept), (800, 2.0)]
 
@@ -98,7 +111,7 @@ def small_files(most: int) -> Iterator[None]:
 
 def full(board: Board) -> None:
     with small_files(100):
-        board.losses(400, {f"g_{i}": 1.0 for i in range(50)})
+        board.line(loss(400, {f"g_{i}": 1.0 for i in range(50)}))
 
 
 def removed(board: Board) -> None:
@@ -111,11 +124,11 @@ def test_what_goes_wrong_later_is_told_once_and_raises_nothing(
 ) -> None:
     told: list[str] = []
     board = Board(tmp_path / "board", say=told.append)
-    board.losses(200, {"g_l1": 1.0})
+    board.line(loss(200, {"g_l1": 1.0}))
     assert told == []
     fault(board)
     for images in range(600, 4000, 200):
-        board.losses(images, {"g_l1": 1.0})
+        board.line(loss(images, {"g_l1": 1.0}))
         board.picture("samples", images, np.zeros((4, 4, 3), dtype=np.uint8))
     board.close()
     assert len(told) == 1 and told[0].startswith(f"TensorBoard's file in {tmp_path / 'board'} ")
@@ -127,7 +140,7 @@ def test_a_folder_that_cannot_be_is_told_and_raises_nothing(tmp_path: Path) -> N
     (tmp_path / "board").write_text("a file")
     told: list[str] = []
     board = Board(tmp_path / "board", say=told.append)
-    board.losses(200, {"g_l1": 1.0})
+    board.line(loss(200, {"g_l1": 1.0}))
     board.close()
     assert len(told) == 1
 
@@ -136,5 +149,5 @@ def test_a_picture_that_is_none_is_told_and_raises_nothing(tmp_path: Path) -> No
     told: list[str] = []
     board = Board(tmp_path, say=told.append)
     board.picture("samples", 200, np.zeros((4, 4, 3)))  # numbers that are no 8 bits
-    board.losses(200, {"g_l1": 1.0})
+    board.line(loss(200, {"g_l1": 1.0}))
     assert len(told) == 1

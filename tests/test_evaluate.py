@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import torch
 from noise import noise_pairs
 from PIL import Image
 
+import viceversa
 from viceversa import training
 from viceversa.build import resolve
 from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
-from viceversa.evaluate import Options, evaluate, values
+from viceversa.errors import UserError
+from viceversa.evaluation import Options, measure, values
 from viceversa.metrics import l1, psnr, ssim
 from viceversa.translate import Translator
 
@@ -73,7 +77,7 @@ def test_the_numbers_are_those_of_the_files_that_translation_writes(
 ) -> None:
     way = "ab" if name == "pix2pix" else "ba"
     here, there = ("A", "B") if way == "ab" else ("B", "A")
-    (found,) = evaluate(Options(runs[name], str(data))).ways
+    (found,) = measure(Options(runs[name], str(data))).ways
     assert found.way == way and found.made == found.real == 5
     translator = Translator.load(runs[name] / f"{way}.safetensors")
     for place in range(5):
@@ -81,27 +85,27 @@ def test_the_numbers_are_those_of_the_files_that_translation_writes(
         made = torch.from_numpy(np.asarray(translator(source)).astype(np.float32) / 127.5 - 1)
         made, target = made.permute(2, 0, 1)[None], written(data / "test" / there / source.name)
         assert found.names[place] == str(source)
-        for metric, measure in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
-            alone = float(measure(made, target))  # a batch rounds a pixel otherwise now and then
+        for metric, formula in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
+            alone = float(formula(made, target))  # a batch rounds a pixel otherwise now and then
             assert found.each[metric][place] == pytest.approx(alone, rel=1e-4, abs=1e-4)
     mean, low, high = found.intervals["l1"]
     assert mean == pytest.approx(np.mean(found.each["l1"])) and low < mean < high
 
 
 def test_a_run_of_both_ways_is_measured_both_ways(data: Path, runs: dict[str, Path]) -> None:
-    result = evaluate(Options(runs["cyclegan"], str(data)))
+    result = measure(Options(runs["cyclegan"], str(data)))
     assert [way.way for way in result.ways] == ["ab", "ba"] and not result.paired
     for way in result.ways:
         assert {"cycle", "content"} == set(way.each) and "swd" in way.sets
         assert "l1" not in way.each  # no pairs
-    one = evaluate(Options(runs["cyclegan"] / "ba.safetensors", str(data))).ways
+    one = measure(Options(runs["cyclegan"] / "ba.safetensors", str(data))).ways
     assert [way.way for way in one] == ["ba"] and "cycle" not in one[0].each
-    pairs = evaluate(Options(runs["cyclegan"], str(data), pairs="yes", metrics=("l1", "cycle")))
+    pairs = measure(Options(runs["cyclegan"], str(data), pairs="yes", metrics=("l1", "cycle")))
     assert set(pairs.ways[0].each) == {"l1", "cycle"}
 
 
 def test_batches_change_nothing(data: Path, runs: dict[str, Path]) -> None:
-    one, many = (evaluate(Options(runs["pix2pix"], str(data), batch_size=n)) for n in (1, 4))
+    one, many = (measure(Options(runs["pix2pix"], str(data), batch_size=n)) for n in (1, 4))
     assert one.ways[0].each["l1"] == pytest.approx(many.ways[0].each["l1"], abs=1e-6)
 
 
@@ -122,6 +126,54 @@ def test_the_command_writes_numbers_and_a_page(
     assert len(list((tmp_path / "out" / "cases").glob("ab-*.png"))) == 9
 
 
+def test_python_and_the_command_give_the_same_numbers(
+    data: Path, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ["--metrics", "l1", "ssim", "--size", "48", "--classes", COLOURS, "--split", "train"]
+    main(["evaluate", str(runs["pix2pix"]), str(data), "-o", str(tmp_path / "one"), *words])
+    options: dict[str, Any] = {
+        "metrics": ["l1", "ssim"], "size": 48, "classes": COLOURS.split(","), "split": "train",
+    }  # fmt: skip
+    found = viceversa.evaluate(runs["pix2pix"], data, tmp_path / "two", **options)
+    files = [tmp_path / name / "metrics.json" for name in ("one", "two")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert json.loads(files[1].read_text()) == json.loads(json.dumps(found))
+    assert found["protocol"]["size"] == "resized to 48x48"
+    assert set(found["ways"]["ab"]["means"]) == {"l1", "ssim"}
+    pages = [(tmp_path / name / "index.html").read_text() for name in ("one", "two")]
+    assert pages[0] == pages[1]
+    there = sorted(runs["pix2pix"].rglob("*")), sorted(data.rglob("*"))
+    assert viceversa.evaluate(str(runs["pix2pix"]), str(data), **options) == found
+    assert (sorted(runs["pix2pix"].rglob("*")), sorted(data.rglob("*"))) == there
+    other = viceversa.evaluate(runs["pix2pix"], data, **options | {"split": "test"})  # the control
+    assert other["ways"]["ab"]["means"] != found["ways"]["ab"]["means"]
+
+
+def test_the_public_name_stays_the_function() -> None:
+    """A room of that name would take its place as soon as it is imported."""
+    code = (
+        "import viceversa, viceversa.evaluation, viceversa.cli.evaluate\n"
+        "from viceversa import evaluate\nassert callable(evaluate) and callable(viceversa.train)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({"split": "tset"}, "--split is one of auto, train, val, test, not 'tset'"),
+    ({"pairs": "maybe"}, "--pairs is one of auto, yes, no, not 'maybe'"),
+    ({"policy": "papr"}, "policy is one of image, running, paper, not 'papr'"),
+    ({"metrics": ["l2"]}, "there are l1"),
+    ({"size": 0}, "pixels a side"),
+    ({"batch_size": 0}, "--batch_size"),
+])  # fmt: skip
+def test_a_mistake_in_python_is_a_sentence(
+    options: dict[str, Any], sentence: str, data: Path, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as error:
+        viceversa.evaluate(runs["pix2pix"], data, tmp_path / "out", **options)
+    assert sentence in str(error.value) and not (tmp_path / "out").exists()
+
+
 def test_worst_and_best_are_told_apart(data: Path, runs: dict[str, Path], tmp_path: Path) -> None:
     main(["evaluate", str(runs["pix2pix"]), str(data), "-o", str(tmp_path), "--metrics", "l1"])
     found = json.loads((tmp_path / "metrics.json").read_text())["ways"]["ab"]["images"]
@@ -131,7 +183,7 @@ def test_worst_and_best_are_told_apart(data: Path, runs: dict[str, Path], tmp_pa
 
 
 def test_classes_by_the_nearest_colour(data: Path, runs: dict[str, Path]) -> None:
-    (found,) = evaluate(Options(runs["pix2pix"], str(data), classes=COLOURS, metrics=("l1",))).ways
+    (found,) = measure(Options(runs["pix2pix"], str(data), classes=COLOURS, metrics=("l1",))).ways
     translator = Translator.load(runs["pix2pix"] / "ab.safetensors")
     right = total = 0
     for place in range(5):
@@ -147,23 +199,26 @@ def test_classes_by_the_nearest_colour(data: Path, runs: dict[str, Path]) -> Non
 def test_own_size_and_a_given_one(data: Path, runs: dict[str, Path]) -> None:
     sizes: dict[str, Any] = {}
     for size in ("own", "48"):
-        result = evaluate(Options(runs["pix2pix"], str(data), size=size, metrics=("l1",)))
+        result = measure(Options(runs["pix2pix"], str(data), size=size, metrics=("l1",)))
         sizes[size] = values(result)["protocol"]["size"]
     assert sizes == {"own": "as the files are", "48": "resized to 48x48"}
 
 
 def test_splits(data: Path, runs: dict[str, Path], tmp_path: Path) -> None:
-    learnt = evaluate(Options(runs["pix2pix"], str(data), split="train", metrics=("l1",)))
+    learnt = measure(Options(runs["pix2pix"], str(data), split="train", metrics=("l1",)))
     assert learnt.ways[0].made == 3 and "learnt from" in learnt.notes[0]
     flat = noise_pairs(tmp_path / "flat", 2, 32)
-    other = evaluate(Options(runs["pix2pix"], str(flat), metrics=("l1",)))
+    other = measure(Options(runs["pix2pix"], str(flat), metrics=("l1",)))
     assert other.ways[0].made == 2 and "no test or val split" in other.notes[0]
 
 
 def test_what_can_not_be_measured_is_a_sentence(
     data: Path, runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, empty = runs["pix2pix"], tmp_path / "empty"
+    run, empty, file = runs["pix2pix"], tmp_path / "empty", tmp_path / "file"
+    file.write_text("mine")
+    assert f"-o {file} is a file; name a folder" in refused(capsys, run, data, "-o", file)
+    assert f"{file / 'out'} can't be made" in refused(capsys, run, data, "-o", file / "out")
     empty.mkdir()
     assert "holds no ab.safetensors" in refused(capsys, empty, data)
     assert "there are l1" in refused(capsys, run, data, "--metrics", "l2")
@@ -187,7 +242,7 @@ def test_too_few_images_for_kid_are_told(
     if not (features / "inception.safetensors").is_file():
         pytest.skip("the Inception network is not there: viceversa features --get inception")
     options = Options(runs["pix2pix"], str(data), metrics=("fid", "kid"), features=features)
-    result = evaluate(options)
+    result = measure(options)
     assert "fid" in result.ways[0].sets and "kid" not in result.ways[0].sets
     assert any("without kid: it needs at least 50 images" in note for note in result.notes)
     assert any("FID of 5 against 5 images is higher" in note for note in result.notes)

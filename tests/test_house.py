@@ -98,8 +98,8 @@ RULES: dict[str, Rule] = {
         inside("judging"), never(*ours("methods", "training", "data", "build")), "judging.x",
         "from ..methods import METHODS"),
     "evaluation needs nothing of training": (
-        inside("evaluate"), never(*ours("methods", "training", "build", "monitor")), "evaluate.x",
-        "from ..build import resolve"),
+        inside("evaluation"), never(*ours("methods", "training", "build", "monitor")),
+        "evaluation.x", "from ..build import resolve"),
     "runtime alone knows processes and, but for what torch finds when it loads, the environment": (
         outside("runtime", "environment"),
         never("torch.distributed", "os.environ", "os.getenv"), "data.x",

@@ -27,6 +27,7 @@ from viceversa.plan.room import BATCHES, Room, largest
 from viceversa.plan.words import lasting, text, values
 from viceversa.preflight import check_disk, disk_needed
 from viceversa.runtime import Runtime
+from viceversa.training import Run
 from viceversa.update import make_optimizers, update
 
 CPU = torch.device("cpu")
@@ -151,10 +152,41 @@ def test_parts_are_what_they_are_called() -> None:
     assert 0 <= found.parts.averages - 2 * learnt < 4 * 1000  # and a counter for each weight
     assert found.parts.pool == 2 * (7 * 3 * 32 * 32 * 4 + 8)  # and how full it is
     assert found.parts.batch == 2 * 2 * 3 * 32 * 32 * 4
-    assert found.copies == 4 * (found.parameters["g_ab"] + found.parameters["g_ba"])
+    assert found.copies == learnt and found.averaged == 0  # all networks are looked at
     assert costs("cyclegan", method={"pool": 0}).parts.pool == 2 * 8
-    assert costs("cyclegan", train={"samples": 0}).copies == 0
     assert found.run == found.steps + round(1.4 * found.copies) > found.steps > sum(found.parts)
+
+
+def test_averaged_weights_are_kept_and_looked_at() -> None:
+    plain, kept = costs("cyclegan"), costs("cyclegan", train={"ema": 0.999})
+    generators = 4 * (plain.parameters["g_ab"] + plain.parameters["g_ba"])
+    assert kept.averaged == kept.copies - plain.copies == generators
+    assert kept.run - plain.run == generators + round(1.4 * kept.copies) - round(1.4 * plain.copies)
+    assert kept.steps == plain.steps
+    unseen = costs("cyclegan", train={"ema": 0.999}, validate={"every": 0})
+    assert unseen.averaged == generators and unseen.copies == plain.copies
+
+
+@pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_what_is_counted_is_what_a_look_holds(recipe: str, ema: float, data: Path) -> None:
+    """The weights of the copies that are alive while the monitor looks, and of the average."""
+    noise_pairs(data.parent / "set" / "val", 2, 40)
+    data.rename(data.parent / "set" / "train")
+    config = small(recipe, data={"path": str(data.parent / "set"), "workers": 0},
+                   train={"run": str(data.parent / "run"), "ema": ema})  # fmt: skip
+    monitor = Run(config).monitor
+    kept = list(chain.from_iterable(k.values() for k in monitor.averages._kept.values())
+                ) if monitor.averages else []  # fmt: skip
+    with monitor._aside() as players:
+        copies = [*players.generators.values(), *(judge for judge, _ in players.judges.values())]
+        if monitor.averages:
+            copies += monitor.averages.networks().values()
+        weights = list(chain.from_iterable(network.parameters() for network in copies))
+        found = count(config, (32, 32), CPU)
+        assert found.copies == sum(weight.nbytes for weight in weights)
+        assert found.averaged == sum(weight.nbytes for weight in kept)
+        assert len({weight.data_ptr() for weight in weights}) == len(weights)
 
 
 def test_memory_rises_with_batch_and_crop_and_falls_by_the_options() -> None:
@@ -409,8 +441,8 @@ def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -
         "parameters", "macs", "memory", "largest", "instead", "disk", "time", "settings", "advice",
     }  # fmt: skip
     assert set(found["memory"]) == {
-        "weights", "gradients", "averages", "pool", "batch", "maps", "margin", "copies", "images",
-        "steps", "needed", "free", "fits", "measured",
+        "weights", "gradients", "averages", "pool", "batch", "maps", "margin", "averaged",
+        "copies", "images", "steps", "needed", "free", "fits", "measured",
     }  # fmt: skip
     assert set(found["macs"]) == {"step", "translation", "step_without_identity"}
     assert set(found["disk"]) == {"checkpoint", "models", "needed", "free"}

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Translator": "translate",
     "train": "training",
+    "evaluate": "evaluation",
     "resolve": "build",
     "read_recipe": "config",
     "METHODS": "methods",

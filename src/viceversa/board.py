@@ -31,12 +31,7 @@ class Board:
 
     def __init__(self, folder: Path, done: int = 0, say: Callable[[str], None] = lambda text: None):
         """`done`: images seen before; what earlier files say of later ones no longer counts."""
-        try:
-            events, summaries, records = map(import_module, PARTS)  # they tell no types
-        except ImportError:
-            raise UserError(
-                "TensorBoard's files need the package tensorboard: pip install 'viceversa[board]'"
-            ) from None
+        events, summaries, records = tensorboard()
         self.folder, self._say, self._failed = folder, say, False
         self._events, self._summaries = events, summaries
         self._file: BinaryIO | None = None
@@ -48,15 +43,27 @@ class Board:
             self._give_up(error)
         self._write(self._events.Event(file_version="brain.Event:2"))
         start = self._events.SessionLog(status=self._events.SessionLog.START)
-        self._write(self._events.Event(session_log=start, step=done + 1))
+        # Of a run that begins anew, the pictures from before its first step are drawn anew, too.
+        self._write(self._events.Event(session_log=start, step=done + 1 if done else 0))
 
-    def losses(self, images: int, values: Numbers) -> None:
-        """Losses of a moment, each under `losses/`; None is left out."""
-        self._numbers(images, {f"losses/{name}": value for name, value in values.items()})
+    def line(self, entry: Mapping[str, Any]) -> None:
+        """The numbers of a line of the log, by images seen; None is left out.
 
-    def validation(self, images: int, values: Numbers) -> None:
-        """Measures of a moment, each under `validation/`; None is left out."""
-        self._numbers(images, {f"validation/{name}": value for name, value in values.items()})
+        `losses/g_l1`, `gradients/generator`, `training/lr`; `validation/l1`, and of averaged
+        weights `validation/averaged/l1`.
+        """
+        measured = entry.get("validation", {})
+        groups: dict[str, Numbers] = {
+            "losses": entry.get("losses", {}),
+            "gradients": entry.get("gradients", {}),
+            "training": {name: entry.get(name) for name in ("lr", "images_per_s")},
+            "validation": measured.get("raw", {}),
+            "validation/averaged": measured.get("averaged", {}),
+        }
+        self._numbers(entry["images"], {
+            f"{group}/{name}": value
+            for group, values in groups.items() for name, value in values.items()
+        })  # fmt: skip
 
     def picture(self, name: str, images: int, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         """A picture of a moment: (h, w, 3) of 8 bits."""
@@ -86,7 +93,8 @@ class Board:
     def _numbers(self, images: int, values: Numbers) -> None:
         made = self._summaries.Summary.Value
         known = {name: float(value) for name, value in values.items() if value is not None}
-        self._summary(images, [made(tag=k, simple_value=v) for k, v in known.items()])
+        if known:
+            self._summary(images, [made(tag=k, simple_value=v) for k, v in known.items()])
 
     def _summary(self, images: int, values: list[Any]) -> None:
         summary = self._summaries.Summary(value=values)
@@ -118,6 +126,18 @@ class Board:
             f"TensorBoard's file in {self.folder} can't be written ({reason}); training goes on "
             "without it"
         )
+
+
+def tensorboard() -> tuple[Any, Any, Any]:
+    """What of TensorBoard writes its files; it tells no types. Raises UserError where it is not."""
+    try:
+        events, summaries, records = map(import_module, PARTS)
+    except ImportError:
+        raise UserError(
+            "train.board: TensorBoard's files need the package tensorboard; pip install "
+            "'viceversa[board]'"
+        ) from None
+    return events, summaries, records
 
 
 def _fresh(folder: Path) -> BinaryIO:

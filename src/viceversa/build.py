@@ -61,6 +61,8 @@ class TrainConfig:
     """Of several processes: seconds after which one that does not answer is taken for dead."""
     log_every: int = 200
     """Images between two lines of the log."""
+    board: bool = False
+    """Also write losses, measures and pictures for TensorBoard, in RUN/board."""
     sample_every: int = 2000
     """Images between two sample grids."""
     save_every: int = 0

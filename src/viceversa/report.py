@@ -1,4 +1,4 @@
-"""What a run says: a progress bar or plain lines, a JSONL log, sample grids."""
+"""What a run says: a progress bar or plain lines, a JSONL log, pictures; and to TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .board import Board
 from .images import Pixels, write
 
 if TYPE_CHECKING:
@@ -51,11 +52,14 @@ def counter(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class Report:
-    """The console and the log of one run. Losses stay on the device until a line is due."""
+    """The console and the log of one run. Losses stay on the device until a line is due.
+
+    What the log and the folders of pictures get, TensorBoard's files in board/ get as well.
+    """
 
     def __init__(
         self, folder: Path, total: int, done: int, every: int, state: dict[str, Any] | None = None,
-        speaks: bool = True,
+        speaks: bool = True, board: bool = False,
     ):  # fmt: skip
         """`total` and `done` count images; `every` images a line is written.
 
@@ -72,6 +76,7 @@ class Report:
         self._log = folder / "log.jsonl"
         self._bar: Progress | None = None
         self._told: dict[str, float] = {}  # losses, by the last line
+        self._board = Board(folder / "board", done, say) if board and speaks else None
         if speaks:
             self._forget_after(done)
         if speaks and sys.stdout.isatty():
@@ -117,12 +122,15 @@ class Report:
         return means, gradients
 
     def line(self, entry: dict[str, Any]) -> None:
-        """Write a line of the log."""
+        """Write a line of the log; a number that is not finite is null there."""
+        entry = finite(entry)
         try:
             with self._log.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
+                file.write(json.dumps(entry, allow_nan=False) + "\n")
         except OSError as error:  # a line that is lost is no reason to lose a run
             say(f"{self._log} lacks a line: {error.strerror}")
+        if self._board is not None:
+            self._board.line(entry)
 
     def due(self, images: int) -> bool:
         """Whether a line is due after so many more images."""
@@ -145,12 +153,16 @@ class Report:
 
     def picture(self, kind: str, sheet: Pixels) -> None:
         """Write a sheet of `samples` or `verdicts`, named by the images seen."""
+        if self._board is not None:
+            self._board.picture(kind, self.done, sheet)
         write(self.folder / kind / f"{self.done:08d}.png", sheet)
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Give the terminal back, and let go of files."""
         if self._bar is not None:
             self._bar.stop()
+        if self._board is not None:
+            self._board.close()
 
     def _tell(self, epoch: int, lr: float) -> None:
         now = time.perf_counter()
@@ -177,6 +189,15 @@ class Report:
         if self._log.exists():
             kept = [line for line in self._log.read_text().splitlines() if _images(line) <= images]
             self._log.write_text("".join(line + "\n" for line in kept))
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON, which has no word for infinity: what is not finite in it becomes None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _is_norm(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .board import tensorboard
 from .build import RunConfig, make_method
 from .checkpoint import Checkpoints, age, claim, write_json
 from .data.loader import Loader
@@ -42,10 +43,12 @@ class Run:
         if not config.data.path:
             raise UserError("there is no data folder to train on; name it behind the recipe")
         self.config, self.train = config, config.train
+        self.ranks = ranks = ranks or Ranks()
+        if config.train.board and ranks.first:
+            tensorboard()  # refused now where it is not there, and not after a look at the data
         self.folder = Path(config.train.run or f"runs/{config.name('method')}")
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
         refuse_inside(self.folder, Path(config.data.path), "train.run")
-        self.ranks = ranks = ranks or Ranks()
         # A second run in the same folder is refused now, and not after it has looked at the data.
         self.lock = claim(self.folder) if ranks.first and self.folder.is_dir() else None
         seed_everything(config.train.seed)
@@ -108,8 +111,9 @@ class Run:
             write_json(self.folder / "config.json", self.config.sections)
         total = len(self.pictures) * self.train.epochs
         report = Report(
-            self.folder, total, self.place.images, self.train.log_every, log, self.ranks.first
-        )
+            self.folder, total, self.place.images, self.train.log_every, log, self.ranks.first,
+            self.train.board,
+        )  # fmt: skip
         try:
             self.monitor.begin(report, self.place.images)
             if not self._over():

@@ -44,7 +44,7 @@ BLIND = {"lambda_cycle": 0.0, "lambda_identity": 0.0}  # a CycleGAN that no sour
 TRIALS = (
     Trial("saturated-pix2pix", "saturated discriminator", PAIRS, judge_wins(1e-3)),
     Trial("saturated-cyclegan", "saturated discriminator", VIEWS,
-          merge({"method": {"gan_loss": "bce"}}, judge_wins(2e-3))),
+          merge({"method": {"gan_loss": "hinge"}}, judge_wins(1e-3))),
     Trial("collapse-pix2pix", "collapse", PAIRS, {
         "method": {"lambda_l1": 0.0, "conditional": False}, "generator": {"skip": False},
     }),

@@ -69,22 +69,17 @@ def evaluate(
     as_json
         Print the numbers for programs, instead of the table.
     """
-    from ..checkpoint import write_json
-    from ..evaluate import Options, table, values
-    from ..evaluate import evaluate as measure
-    from ..evaluate.page import write_evaluation_page
+    from ..evaluation import Options, measure, refuse_file, table, values, write_evaluation
     from ..report import counter
 
     options = Options(
         model, data, split, pairs, size, policy, tuple(metrics or ()), classes, features,
         batch_size, device, seed, max_megapixels,
     )  # fmt: skip
-    with counter("evaluating") as progress:
-        result = measure(options, progress)
     beside = model if model.is_dir() else model.parent
     folder = out or beside / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    found = values(result)
-    write_json(folder / "metrics.json", found)
-    page = write_evaluation_page(result, folder)
-    print(json.dumps(found, indent=2) if as_json else f"{table(result)}\nthe page: {page}")
+    refuse_file(folder)
+    with counter("evaluating") as progress:
+        result = measure(options, progress)
+    page = write_evaluation(result, folder)
+    print(json.dumps(values(result), indent=2) if as_json else f"{table(result)}\nthe page: {page}")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..checkpoint import read_header
 from ..errors import UserError
+from ..images.domain import Domain
 from ..images.pictures import Half
 from ..images.tensors import shown
 from ..translate import Translator
@@ -62,7 +63,15 @@ class _Case(NamedTuple):
     judge: Judge
     images: dict[str, Tensor]
     source: Tensor | None
-    source_seen: Tensor | None
+    of: Domain | None
+    """What the source is an image of."""
+
+    @property
+    def source_seen(self) -> Tensor | None:
+        """The source for the eye, (3, h, w)."""
+        if self.source is None or self.of is None:
+            return None
+        return shown(self.source[None], self.of)[0]
 
 
 def explain(asked: Asked) -> Answer:
@@ -70,7 +79,7 @@ def explain(asked: Asked) -> Answer:
     file = _model(asked.model)
     kind = read_header(file).get("kind")
     if kind not in ("translator", "discriminator"):
-        raise UserError(f"{file} is a {kind}, neither a translator nor a discriminator")
+        raise UserError(f"{file} holds {kind}, neither a translator nor a discriminator")
     case = _translated(asked, file) if kind == "translator" else _as_it_is(asked, file)
     judges = [("", case.judge), *_others(asked, case)]
     rows = []
@@ -114,7 +123,7 @@ def _translated(asked: Asked, file: Path) -> _Case:
     images = {"made": translator.tensor(source[None])[0]}
     if real := (asked.real, None) if asked.real else asked.partner:
         images["real"] = asked.look(real[0], judge, half=real[1])
-    return _Case(path, judge, images, source, shown(source[None], translator.source)[0])
+    return _Case(path, judge, images, source, translator.source)
 
 
 def _as_it_is(asked: Asked, path: Path) -> _Case:
@@ -132,10 +141,7 @@ def _as_it_is(asked: Asked, path: Path) -> _Case:
     images = {"the image": asked.look(asked.image, judge, half=asked.half)}
     if asked.real:
         images["real"] = asked.look(asked.real, judge)
-    seen = None
-    if source is not None and judge.source is not None:
-        seen = shown(source[None], judge.source)[0]
-    return _Case(path, judge, images, source, seen)
+    return _Case(path, judge, images, source, judge.source)
 
 
 def _others(asked: Asked, case: _Case) -> Iterator[tuple[str, Judge]]:
@@ -143,9 +149,14 @@ def _others(asked: Asked, case: _Case) -> Iterator[tuple[str, Judge]]:
     if asked.beside is None:
         return
     other = Judge.load(asked.beside, asked.device)
-    known = case.judge.source or other.source
-    if other.domain != case.judge.domain or other.source not in (None, known):
+    if other.domain != case.judge.domain:
         raise UserError(f"{asked.beside} judges other images than {case.path} does")
+    if other.source and case.source is None:
+        raise UserError(f"{asked.beside} judges pairs, and {case.path} an image by itself; name "
+                        "them the other way round, with --source")  # fmt: skip
+    if other.source not in (None, case.of):
+        raise UserError(f"{asked.beside} judges pairs with sources of another kind than those of "
+                        f"{case.path}")  # fmt: skip
     yield f"{asked.beside.absolute().parent.name}/{asked.beside.stem}", other
 
 

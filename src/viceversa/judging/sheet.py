@@ -109,6 +109,7 @@ def _explained(rows: Sequence[Row]) -> str:
     """What the picture shows, in words."""
     told = {_resting(row): None for row in rows}
     told |= {f"1 is real and 0 is made; a number is {row.verdict.meaning}.": None for row in rows}
+    told["The arrow is the score of the whole image, the mean of its patches' scores."] = None
     return " ".join(told)
 
 
@@ -160,7 +161,7 @@ def _crop(
     size = max(1, int(cut.shape[0] * share)), max(1, int(cut.shape[1] * share))
     made = resized(np.ascontiguousarray(cut), *size)
     draw, colour = ImageDraw.Draw(sheet), LEAST if word == "least" else MOST_REAL
-    _write(draw, corner[0], corner[1], f"{word}: {number:.2f}", colour)
+    _write(draw, corner[0], corner[1], f"{word} real: {number:.2f}", colour)
     x, y = corner[0], corner[1] + LINE
     sheet.paste(Image.fromarray(made), (x, y))
     draw.rectangle((x, y, x + size[1] - 1, y + size[0] - 1), outline=colour, width=2)

@@ -20,7 +20,7 @@ from ..health import Finding, Health, signs
 from ..methods import Method
 from ..networks import use_policy
 from ..pages import write_run_page
-from ..report import Report
+from ..report import Report, finite
 from ..runtime import Runtime
 from ..saving import Place, write_models
 from .averages import Averages
@@ -49,6 +49,7 @@ class Monitor:
         self.runtime, self.tell = runtime, tell
         self.first = runtime.ranks.first
         self.best = Best(config.validate.chosen(config.paired))
+        self.drawn = -1  # images at the latest sheets
         decay = config.train.ema if self.first else 0.0
         self.averages = Averages(method.translators(), decay) if decay else None
         self.validation = Validation(config, data, runtime.device) if self._validates else None
@@ -99,6 +100,7 @@ class Monitor:
         self._look(report, place, draw=True, measure=True, examine=False)
 
     def _look(self, report: Report, place: Place, draw: bool, measure: bool, examine: bool) -> None:
+        draw &= place.images != self.drawn
         measure &= self.validation is not None and place.images != self.best.last
         measure &= not self.enough()  # what ends a step later, or is over, stays so
         if not self.first or not (draw or measure or examine):
@@ -145,6 +147,7 @@ class Monitor:
     def draw(self, report: Report, players: Players) -> None:
         """A sheet of samples, and what the discriminators say of the first."""
         count, device = self.config.train.samples, self.runtime.device
+        self.drawn = report.done
         sheet = sample_sheet(players.generators, self.data.shown, count, device)
         if sheet is not None:
             self._written(lambda: report.picture("samples", sheet))
@@ -158,7 +161,9 @@ class Monitor:
         images = place.images
         both = {"raw": players.generators}
         if self.averages is not None:
-            both["averaged"] = in_use(self.averages.networks())
+            both["averaged"] = self.averages.networks()  # copies already
+            for network in both["averaged"].values():
+                use_policy(network)
         values = {weights: self.validation(networks) for weights, networks in both.items()}
         while self.validation.missed:
             name, reason = self.validation.missed.popitem()
@@ -177,7 +182,7 @@ class Monitor:
             errors = self.validation.errors(players, values["raw"])
             self._found(report, place, self.health.validated(images, *errors))
         if better is not None:
-            about = {"images_seen": images, "weights": better, "validation": entry}
+            about = {"images_seen": images, "weights": better, "validation": finite(entry)}
             self._written(lambda: self.write(self.folder / "best", both[better], about))
 
     def _found(self, report: Report, place: Place, findings: list[Finding]) -> None:

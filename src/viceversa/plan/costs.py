@@ -57,8 +57,10 @@ class Costs:
     translation_macs: dict[str, int]
     """One image through a generator, by direction."""
     parts: Parts
+    averaged: int
+    """The average of the generators' weights (train.ema)."""
     copies: int
-    """Of the generators: they draw the samples."""
+    """Of the networks, which samples, validation and health look at; with averaged weights too."""
     disk: Disk
 
     @property
@@ -74,7 +76,7 @@ class Costs:
     @property
     def run(self) -> int:
         """Memory that a run needs: where copies were, the heap seldom has room for maps again."""
-        return self.steps + round((1 + MARGIN) * self.copies)
+        return self.steps + self.averaged + round((1 + MARGIN) * self.copies)
 
 
 class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -144,8 +146,8 @@ def count(config: RunConfig, size: tuple[int, int], device: torch.device, images
             step_macs=macs,
             translation_macs=_translations(method, batch, config.data.direction, ledger),
             parts=parts,
-            copies=bool(train.samples) * _bytes(chain.from_iterable(
-                network.parameters() for network in method.translators().values())),
+            averaged=bool(train.ema) * _weights(method.translators().values()),
+            copies=_copies(method, config),
             disk=disk_needed(method, config),
         )  # fmt: skip
 
@@ -198,6 +200,18 @@ def _translations(
             network(batch[0 if name == "ab" else 1][:1])
         counted[on_disk(name, direction)] = ledger.macs
     return counted
+
+
+def _copies(method: Method, config: RunConfig) -> int:
+    """Bytes of the copies of networks that are there at once when a run is looked at."""
+    generators = _weights(method.translators().values())
+    judges = _weights(judge for judge, _ in method.judges().values())
+    twice = config.train.ema and config.validate.every  # raw and averaged weights are measured
+    return generators * (2 if twice else 1) + judges
+
+
+def _weights(networks: Iterable[nn.Module]) -> int:
+    return _bytes(chain.from_iterable(network.parameters() for network in networks))
 
 
 def _bytes(tensors: Iterable[Tensor | nn.Parameter]) -> int:

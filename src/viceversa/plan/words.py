@@ -69,7 +69,8 @@ def values(plan: Plan) -> dict[str, Any]:
         "macs": {"step": costs.step_macs, "translation": costs.translation_macs,
                  "step_without_identity": plan.plain_macs or None},
         "memory": costs.parts._asdict() | {
-            "margin": costs.margin, "copies": costs.copies, "images": plan.kept,
+            "margin": costs.margin, "averaged": costs.averaged, "copies": costs.copies,
+            "images": plan.kept,
             "steps": costs.steps, "needed": plan.needed, "free": plan.free, "fits": plan.fits,
             "measured": pace.memory if pace else None,
         },
@@ -128,8 +129,10 @@ def _memory(plan: Plan) -> list[Row]:
     for name, number in costs.parts._asdict().items():
         rows += [("", _size(number), f"  {PARTS[name]}")] if number > 16 else []
     rows.append(("", _size(costs.margin), "  margin, for the libraries beneath"))
-    if costs.copies:
-        rows.append(("", _size(costs.run - costs.steps), "  copies of the generators, for samples"))
+    if costs.averaged:
+        rows.append(("", _size(costs.averaged), "  averaged weights (train.ema)"))
+    looked = costs.run - costs.steps - costs.averaged
+    rows.append(("", _size(looked), "  copies of the networks, to look at them"))
     if plan.kept:
         images = "images kept (data.cache), and " if plan.seen.decoded else ""
         rows.append(("", _size(plan.kept), f"  {images}code that reads images"))

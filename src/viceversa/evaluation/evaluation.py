@@ -58,7 +58,7 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
 
 
-def evaluate(options: Options, progress: Progress = lambda done, total: None) -> Evaluation:
+def measure(options: Options, progress: Progress = lambda done, total: None) -> Evaluation:
     """Translate a split, and measure. Raises UserError for what does not fit, before or in it."""
     model = open_model(options)
     paired = {"auto": model.paired, "yes": True, "no": False}[options.pairs]

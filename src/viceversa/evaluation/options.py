@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ..errors import UserError
 from ..measures import NEEDS
 
+Split = Literal["auto", "train", "val", "test"]
+Pairs = Literal["auto", "yes", "no"]
+Policy = Literal["image", "running", "paper"]
 METRICS = ("l1", "psnr", "ssim", "ms_ssim", "lpips", "cycle", "content", "swd", "fid", "kid")
 
 
@@ -19,13 +22,13 @@ class Options:
     """A run's folder, or one translator in it."""
     data: str = ""
     """A data set; empty is the one of the model's run."""
-    split: Literal["auto", "train", "val", "test"] = "auto"
+    split: Split = "auto"
     """Which images; auto is test, else val, else images that are in no split."""
-    pairs: Literal["auto", "yes", "no"] = "auto"
+    pairs: Pairs = "auto"
     """Whether each source has its target; auto is as the method learnt."""
     size: str = "trained"
     """trained: resized as in training, not cropped; own: as the files are; or pixels a side."""
-    policy: Literal["image", "running", "paper"] = "image"
+    policy: Policy = "image"
     metrics: tuple[str, ...] = ()
     """Those to have; empty is all that can be had."""
     classes: str = ""
@@ -38,6 +41,9 @@ class Options:
     max_megapixels: int = 64
 
     def __post_init__(self) -> None:
+        for name, value, kind in (("split", self.split, Split), ("pairs", self.pairs, Pairs)):
+            if value not in get_args(kind):
+                raise UserError(f"--{name} is one of {', '.join(get_args(kind))}, not {value!r}")
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown:
             raise UserError(f"--metrics has {unknown[0]!r}; there are {', '.join(METRICS)}")

@@ -1,0 +1,11 @@
+"""A finished translator against a data set: numbers with their protocol, and the cases to see."""
+
+from .evaluation import Evaluation, Way, measure
+from .options import Options
+from .words import table, values
+from .written import evaluate, refuse_file, write_evaluation
+
+__all__ = [
+    "Evaluation", "Options", "Way", "evaluate", "measure", "refuse_file", "table", "values",
+    "write_evaluation",
+]  # fmt: skip
