@@ -36,8 +36,10 @@ for (const plot of document.querySelectorAll(".plot")) {
     tip.textContent = [`after ${whole(moment)} images`, ...told].join("\n");
     cross.hidden = tip.hidden = false;
     cross.style.left = `${100 * share}%`;
-    tip.style.left = share < 0.5 ? `calc(${100 * share}% + 10px)` : "auto";
-    tip.style.right = share < 0.5 ? "auto" : `calc(${100 * (1 - share)}% + 10px)`;
+    // Beside the line, on the side that has more room, and never out of the plot.
+    const room = plot.clientWidth - tip.offsetWidth, across = share * plot.clientWidth;
+    const beside = share < 0.5 ? across + 10 : across - 10 - tip.offsetWidth;
+    tip.style.left = `${Math.max(0, Math.min(room, beside))}px`;
   }
 
   function hide() { cross.hidden = tip.hidden = true; }
