@@ -189,7 +189,9 @@ def _pace(run: Folder) -> Iterator[str]:
     yield chart("Norm of the gradients", lines_of(rows, names(rows)))
     yield chart("Learning rate", [Series("rate", [(one.images, one.lr) for one in run.lines])])
     speeds = [(one.images, one.images_per_s) for one in run.lines]
-    yield chart("Speed", [Series("images per second", speeds)], "pauses to look at it included")
+    yield chart(
+        "Speed", [Series("images per second", speeds)], "with its pauses to validate and sample"
+    )
 
 
 def settings_tables(run: Folder) -> str:
