@@ -179,7 +179,7 @@ def test_worst_and_best_are_told_apart(data: Path, runs: dict[str, Path], tmp_pa
     found = json.loads((tmp_path / "metrics.json").read_text())["ways"]["ab"]["images"]
     ranked = [one["source"] for one in sorted(found, key=lambda one: one["l1"])]
     page = (tmp_path / "index.html").read_text()
-    assert f"best: {ranked[0]}, l1" in page and f"worst: {ranked[-1]}, l1" in page
+    assert f"best: {ranked[0]}, L1" in page and f"worst: {ranked[-1]}, L1" in page
 
 
 def test_classes_by_the_nearest_colour(data: Path, runs: dict[str, Path]) -> None:

@@ -114,8 +114,11 @@ RULES: dict[str, Rule] = {
         "import sys\nsys.exit(1)"),
     "pages know what lies in a run's folder, and no torch": (
         inside("pages"),
-        lambda used: within(used, "torch") or only("pages", "errors")(used), "pages.x",
-        "from ..images import write"),
+        lambda used: within(used, "torch") or only("pages", "errors", "metric_names")(used),
+        "pages.x", "from ..images import write"),
+    "names of metrics are for all, torch or not": (
+        inside("metric_names"), lambda used: within(used, "torch") or only()(used),
+        "metric_names", "from .measures import Measures"),
     "config knows no torch": (
         inside("config"), never("torch", "numpy"), "config", "from torch import Tensor"),
 }  # fmt: skip

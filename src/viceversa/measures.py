@@ -34,7 +34,6 @@ from .metrics import (
 EACH_PAIR = {"l1": l1, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
 NEEDS = {"lpips": "alexnet", "fid": "inception", "kid": "inception"}  # metric -> feature network
 LEAST = {"ssim": SSIM_LEAST, "ms_ssim": MS_SSIM_LEAST, "swd": SWD_LEAST, "lpips": 64}  # px a side
-HIGHER = frozenset({"psnr", "ssim", "ms_ssim", "content"})  # the better; of all others the lower
 PAIRS_ONLY = (*EACH_PAIR, "lpips")
 SUBSET = 50  # images in each subset of KID
 KEPT = 2**30  # bytes of images that SWD looks at: the first ones

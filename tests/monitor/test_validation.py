@@ -246,7 +246,7 @@ def test_a_network_that_is_missing_is_told_before_training_begins(
     more: dict[str, Any] = {"also": [metric], "features": str(empty)}
     path.write_text(json.dumps(tiny("pix2pix", data, tmp_path / "run", validate=more)))
     said = refused(capsys, str(path))
-    assert f"{empty}/{network}.safetensors, which is not there" in said
+    assert f"{empty}/{network}.safetensors is not there" in said
     assert f"viceversa features --get {network} --to {empty}" in said
     assert not (tmp_path / "run").exists()
 

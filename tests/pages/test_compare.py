@@ -56,6 +56,16 @@ def test_best_is_the_least_or_the_greatest_as_the_metric_has_it(tmp_path: Path) 
     assert "new, best (after images)" not in rows  # which way is better is not known
 
 
+def test_a_metric_of_one_way_says_which(tmp_path: Path) -> None:
+    values = {"cycle": 0.2, "cycle_ab": 0.1, "cycle_ba": 0.3}
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        made_run.write_log(tmp_path / name, [{"images": 100, "validation": {"raw": values}}])
+    rows = {name: cells for name, *cells in compare_table([tmp_path / "a", tmp_path / "b"])}
+    assert rows["Cycle error (A to B), best (after images)"] == ["0.1 (100)"] * 2
+    assert rows["Cycle error, best (after images)"] == ["0.2 (100)"] * 2
+
+
 def test_the_page_has_every_run_s_line_in_each_chart(two: list[Path]) -> None:
     text = compare_page(two)
     charts = re.findall(r'<figure class="chart" data-title="([^"]*)">(.*?)</figure>', text, re.S)

@@ -312,3 +312,56 @@ def test_a_folder_of_no_run_is_refused(
     assert caught.value.code == 2 and said.count("\n") == 1
     assert str(folder) in said and "config.json and log.jsonl" in said
     assert not (folder / "report.html").exists()
+
+
+def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
+    both = {
+        "cycle": 0.2,
+        "swd": 0.3,
+        "cycle_ab": 0.1,
+        "swd_ab": 0.2,
+        "cycle_ba": 0.3,
+        "swd_ba": 0.4,
+    }
+    best = {"value": 0.3, "images": 100, "weights": "raw"}
+    for name, said in {
+        "averaged": {"raw": both, "averaged": both, "chosen_by": "swd", "best": best},
+        "raw": {"raw": both, "chosen_by": "swd", "best": best},
+        "alone": {"raw": {"swd_ab": 0.2, "kid_deviation": 0.01}},
+    }.items():
+        (tmp_path / name).mkdir()
+        made_run.write_log(tmp_path / name, [{"images": 100, "validation": said}])
+    charts = {
+        name: {
+            title: re.findall('data-name="([^"]*)"', body)
+            for title, body in re.findall(
+                r'<figure class="chart" data-title="([^"]*)">(.*?)</figure>',
+                run_page(tmp_path / name), re.S,
+            )
+        }
+        for name in ("averaged", "raw", "alone")
+    }  # fmt: skip
+    ways = ["both ways", "A to B", "B to A"]
+    assert charts["raw"] == {"Cycle error": ways, "Sliced Wasserstein distance": ways}
+    assert charts["averaged"]["Cycle error"] == [
+        one for way in ways for one in (way, f"{way}, averaged weights")
+    ]
+    assert charts["alone"] == {
+        "Sliced Wasserstein distance (A to B)": ["weights"],
+        "KID, deviation between subsets": ["weights"],
+    }
+    said = words(run_page(tmp_path / "raw"))
+    assert said.count("best: 0.3 after 100 images") == 1 and said.count("lower is better") == 2
+    assert "best Sliced Wasserstein distance 0.3 after 100 images Last line" in said
+
+
+@pytest.mark.parametrize(("direction", "heads"), [
+    ("ab", "A to B and back B to A and back"), ("ba", "B to A and back A to B and back"),
+])  # fmt: skip
+def test_columns_of_both_ways_are_named_by_the_domains_on_disk(
+    direction: str, heads: str, tmp_path: Path
+) -> None:
+    made_run.sheet(tmp_path / "samples/00000100.png", 100, columns=6)
+    settings = {"method": {"name": "cyclegan"}, "data": {"direction": direction}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert heads in words(run_page(tmp_path))

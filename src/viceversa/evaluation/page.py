@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
 import torch
 from torch import Tensor
@@ -13,12 +13,18 @@ from ..images import Pixels, write
 from ..images.domain import Domain
 from ..images.tensors import as_written, decode, encode, grid, planes, shown
 from ..judging import Judge, heat
-from ..pages.html import document, escape, picture, rows_table, section, write_page
+from ..metric_names import WAYS, label
+from ..metric_names import better as which
+from ..pages.html import document, escape, figure, picture, rows_table, section, write_page
 from ..pages.player import image
+from ..pages.run import flat
 from .evaluation import Evaluation, Way
 from .words import better, protocol
 
 CASES = 3  # of each kind
+INTERVALS = "Intervals by bootstrap over the images: how another set of images would do."
+VERDICTS = "Verdicts are the discriminator's, patch by patch: blue looks real, orange made."
+PROTOCOL = "What decided these numbers. Numbers of another protocol can't be compared with them."
 ORDER = ("lpips", "l1", "cycle", "content")  # by the first of these that there is
 
 
@@ -27,12 +33,9 @@ def write_evaluation_page(result: Evaluation, folder: Path) -> Path:
     body = f"<header><h1>Evaluation of {escape(result.options.model)}</h1></header>\n"
     body += "".join(f'<p class="about">{escape(note)}</p>' for note in result.notes)
     for way in result.ways:
-        body += section(f"{way.way}: {way.made} translations", _numbers(way))
+        body += section(f"{WAYS[way.way]}: {way.made} translations", _numbers(way), INTERVALS)
         body += _cases(result, way, folder)
-    rows = [
-        (k, json.dumps(v) if not isinstance(v, str) else v) for k, v in protocol(result).items()
-    ]
-    body += section("Protocol", rows_table(rows), "Numbers of another protocol can't be compared.")
+    body += section("Protocol", rows_table(flat(protocol(result)), caption="Protocol"), PROTOCOL)
     path = folder / "index.html"
     write_page(path, document(f"Evaluation of {result.options.model}", body))
     return path
@@ -40,11 +43,15 @@ def write_evaluation_page(result: Evaluation, folder: Path) -> Path:
 
 def _numbers(way: Way) -> str:
     rows = [
-        (name, f"{mean:.4f}", f"{low:.4f} to {high:.4f}")
+        (_told(name), f"{mean:.4f}", f"{low:.4f} to {high:.4f}")
         for name, (mean, low, high) in way.intervals.items()
     ]
-    rows += [(name, f"{value:.4f}", "") for name, value in way.sets.items()]
-    return rows_table(rows, ("metric", "mean", "95 % of such sets"))
+    rows += [(_told(name), f"{value:.4f}", "") for name, value in way.sets.items()]
+    return rows_table(rows, ("metric", "value", "95 % interval"), "Numbers")
+
+
+def _told(name: str) -> str:
+    return f"{label(name)}, {which(name)}" if which(name) else label(name)
 
 
 def _cases(result: Evaluation, way: Way, folder: Path) -> str:
@@ -58,20 +65,32 @@ def _cases(result: Evaluation, way: Way, folder: Path) -> str:
     kinds = {
         "best": ranked[:CASES], "middle": ranked[middle : middle + CASES], "worst": ranked[-CASES:],
     }  # fmt: skip
-    judge, shown_before = _judge(result, way), ""
+    judge, groups = _judge(result, way), ""
+    heads = ["source", "translation", *(["target"] if result.paired else [])]
+    if judge is not None:
+        heads += [f"verdict on {one}" for one in heads[1:]]
     for kind, places in kinds.items():
+        cases = []
         for rank, place in enumerate(places):
             path = folder / "cases" / f"{way.way}-{kind}-{rank + 1}.png"
             write(path, _sheet(result, way, place, judge))
-            held = picture(path)
-            told = f"{kind}: {way.names[place]}, {by} {way.each[by][place]:.4f}"
-            if held is not None:
-                shown_before += f"<figure><figcaption>{escape(told)}</figcaption>"
-                shown_before += f"{image(held, told)}</figure>\n"
-    columns = "source, translation" + (", target" if result.paired else "")
-    if judge is not None:
-        columns += ", and what the discriminator says of them: blue looks real, orange made"
-    return section(f"{way.way}: best, middle and worst by {by}", shown_before, columns)
+            told = f"{label(by)} {figure(way.each[by][place])}"
+            cases.append(_case(path, kind, way.names[place], told, heads if rank == 0 else []))
+        groups += f'<h3>{kind.capitalize()}</h3>\n<div class="cases">{"".join(cases)}</div>\n'
+    about = "" if judge is None else VERDICTS
+    return section(f"{WAYS[way.way]}: best, middle and worst by {label(by)}", groups, about)
+
+
+def _case(path: Path, kind: str, name: str, told: str, heads: Sequence[str]) -> str:
+    """A picture under the end of its source's path; the whole of it is what is spoken."""
+    held = picture(path)
+    if held is None:
+        return ""
+    short = "/".join(PurePath(name).parts[-2:])
+    return (
+        f"<figure><figcaption>{escape(short)}: {escape(told)}</figcaption>"
+        f"{image(held, f'{kind}: {name}, {told}', heads)}</figure>\n"
+    )
 
 
 def _judge(result: Evaluation, way: Way) -> Judge | None:

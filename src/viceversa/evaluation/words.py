@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from ..features.store import sha256
-from ..measures import HIGHER, SUBSET
+from ..measures import SUBSET
+from ..metric_names import HIGHER
 from .evaluation import Evaluation, Way
 
 

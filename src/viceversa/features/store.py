@@ -73,7 +73,7 @@ def load(name: str, folder: Path | None = None) -> tuple[nn.Module, str]:
     if path is None:
         wanted = (folder or user_folder()) / file_name(name)
         place = f" --to {folder}" if folder else ""
-        raise UserError(f"{NETWORKS[name].purpose} needs the network {wanted}, which is not there; "
+        raise UserError(f"{NETWORKS[name].purpose}: the network {wanted} is not there; "
                         f"get it with: viceversa features --get {name}{place}")  # fmt: skip
     header = read_header(path)
     if (header.get("kind"), header.get("name")) != ("features", name):

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..measures import HIGHER
+from ..metric_names import HIGHER
 
 
 @dataclass

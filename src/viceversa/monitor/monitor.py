@@ -18,6 +18,7 @@ from ..data.open import Opened
 from ..errors import UserError
 from ..health import Finding, Health, signs
 from ..methods import Method
+from ..metric_names import parted
 from ..networks import use_policy
 from ..pages import write_run_page
 from ..report import Report, finite
@@ -30,7 +31,6 @@ from .machine import machine
 from .samples import sample_sheet
 from .validation import Validation
 
-WAYS = ("_ab", "_ba")  # of a metric of both ways the log has each, and the terminal the mean
 Networks = dict[str, nn.Module]
 
 
@@ -229,7 +229,8 @@ class Monitor:
     def _words(self, values: dict[str, dict[str, float]], better: str | None) -> str:
         told = [
             ("averaged: " if weights == "averaged" else "")
-            + "  ".join(f"{n} {v:.4g}" for n, v in numbers.items() if n[-3:] not in WAYS)
+            # Of a metric of both ways the log has each, and the terminal the mean.
+            + "  ".join(f"{n} {v:.4g}" for n, v in numbers.items() if not parted(n)[1])
             for weights, numbers in values.items()
         ]
         best, verdict = self.best, "none yet"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import UserError
+from ..metric_names import better, label
 from .curves import Series, chart
 from .folder import (
     Folder,
@@ -19,9 +20,8 @@ from .folder import (
     standing,
 )
 from .html import document, escape, figure, picture, rows_table, section, write_page
-from .metrics import better, label
-from .player import COLUMNS, image
-from .run import flat, moment, state
+from .player import columns, image
+from .run import LOSSES, flat, moment, state
 
 Row = list[str]
 ABSENT = "–"
@@ -50,7 +50,7 @@ def compare_page(folders: Sequence[Path]) -> str:
         section("Figures", rows_table(_figures(runs), ["", *called], "Figures of the runs")),
         section("Validation", _grid(_validations(runs, called))),
         section("Samples", _samples(runs, called), "The last sheet of each run."),
-        section("Losses", _grid(_losses(runs, called))),
+        section("Losses", _grid(_losses(runs, called)), LOSSES),
         section("Speed", _grid(_speeds(runs, called))),
     ]
     return document(f"{' · '.join(called)} – viceversa", "".join(parts))
@@ -192,6 +192,6 @@ def _samples(runs: Sequence[Folder], called: Sequence[str]) -> str:
             alt = f"Samples of {who} after {at:,} images"
             shown.append(
                 f"<figure><figcaption><b>{escape(who)}</b> after {at:,} images</figcaption>"
-                f"{image(sheet, alt, COLUMNS.get(run.method, ()))}</figure>"
+                f"{image(sheet, alt, columns(run))}</figure>"
             )
     return f'<div class="beside">{"".join(shown)}</div>' if shown else ""

@@ -78,7 +78,9 @@ def chart(title: str, series: Sequence[Series], about: str = "", marks: Sequence
 </svg>
 {_labels(x, y)}{_marks(marks, x, y)}<i class="cross" hidden></i><div class="tip" hidden></div>
 </div>
-{_legend(drawn)}</figure>
+<div class="under">
+{_legend(drawn, marks)}<span class="about">images seen</span>
+</div></figure>
 """
 
 
@@ -125,7 +127,7 @@ def y_axis(values: Sequence[float]) -> Axis:
         air = high / 20 - low / 20
     bottom = 0.0 if 0 <= low <= (high - low) / 2 else low - air
     top = high + air
-    return Axis(bottom, top, [t for t in _round(bottom, top, 4) if bottom <= t <= top])
+    return Axis(bottom, top, [t for t in _round(bottom, top, 5) if bottom <= t <= top])
 
 
 def _round(low: float, high: float, count: int) -> list[float]:
@@ -208,12 +210,13 @@ def _marks(marks: Sequence[Mark], x: Axis, y: Axis) -> str:
     )
 
 
-def _legend(drawn: Sequence[Series]) -> str:
+def _legend(drawn: Sequence[Series], marks: Sequence[Mark]) -> str:
     keys = "".join(
         f'<li class="c{one.colour % COLOURS}{" dashed" if _dashed(one) else ""}"><i></i>'
         f"{escape(one.name)} <b>{figure(_finite(one)[-1])}</b></li>"
         for one in drawn
     )
+    keys += "".join(f'<li><i class="mark"></i>{escape(mark.text)}</li>' for mark in marks)
     return f'<ul class="legend">{keys}</ul>\n'
 
 

@@ -1,6 +1,13 @@
 "use strict";
 
-const words = (number) => (number === null ? "–" : Number(number.toPrecision(4)).toLocaleString("en"));
+const whole = (number) => number.toLocaleString("en", { maximumFractionDigits: 0 });
+
+function words(number) {  // four digits, as the rest of the page has them
+  if (number === null) return "–";
+  const size = Math.abs(number);
+  if (size !== 0 && (size < 1e-4 || size >= 1e15)) return number.toPrecision(4);
+  return size >= 1e4 ? whole(number) : number.toLocaleString("en", { maximumSignificantDigits: 4 });
+}
 
 for (const plot of document.querySelectorAll(".plot")) {
   const lines = [...plot.querySelectorAll(".line")].map((line) => ({
@@ -15,15 +22,24 @@ for (const plot of document.querySelectorAll(".plot")) {
   const nearest = (list, value) =>
     list.reduce((best, x, i) => (Math.abs(x - value) < Math.abs(list[best] - value) ? i : best), 0);
 
+  function value(line, moment) {  // none where the line has not begun, or has ended
+    const first = line.x[0], last = line.x[line.x.length - 1];
+    const gap = (last - first) / Math.max(1, line.x.length - 1);
+    if (moment < first - gap || moment > last + gap) return null;
+    return line.y[nearest(line.x, moment)];
+  }
+
   function show(index) {
     at = Math.max(0, Math.min(moments.length - 1, index));
     const moment = moments[at], share = (moment - low) / span;
-    const told = lines.map((line) => `${line.name}  ${words(line.y[nearest(line.x, moment)])}`);
-    tip.textContent = [`after ${words(moment)} images`, ...told].join("\n");
+    const told = lines.map((line) => `${line.name}  ${words(value(line, moment))}`);
+    tip.textContent = [`after ${whole(moment)} images`, ...told].join("\n");
     cross.hidden = tip.hidden = false;
     cross.style.left = `${100 * share}%`;
-    tip.style.left = share < 0.5 ? `calc(${100 * share}% + 10px)` : "auto";
-    tip.style.right = share < 0.5 ? "auto" : `calc(${100 * (1 - share)}% + 10px)`;
+    // Beside the line, on the side that has more room, and never out of the plot.
+    const room = plot.clientWidth - tip.offsetWidth, across = share * plot.clientWidth;
+    const beside = share < 0.5 ? across + 10 : across - 10 - tip.offsetWidth;
+    tip.style.left = `${Math.max(0, Math.min(room, beside))}px`;
   }
 
   function hide() { cross.hidden = tip.hidden = true; }

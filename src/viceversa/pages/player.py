@@ -10,10 +10,19 @@ from .html import Picture, escape, picture
 MOST_SHEETS = 24
 ROOM = 7_500_000  # characters of all pictures on a page
 SMALL = ' class="small"'
-COLUMNS = {
-    "pix2pix": ("source", "translation", "target"),
-    "cyclegan": ("a", "there", "back", "b", "there", "back"),
-}
+NARROW = 640  # pixels of a sheet that has room enough beside a verdict
+VERDICT = "What the discriminator says of the first row: blue looks real, orange made."
+
+
+def columns(run: Folder) -> Sequence[str]:
+    """What the columns of a run's sheets are."""
+    if run.method == "pix2pix":
+        return "source", "translation", "target"
+    if run.method == "cyclegan":
+        swapped = run.settings.get("data", {}).get("direction") == "ba"
+        first, other = "BA" if swapped else "AB"
+        return first, f"to {other}", "and back", other, f"to {first}", "and back"
+    return ()
 
 
 def player(run: Folder) -> str:
@@ -74,16 +83,22 @@ def _within_room(run: Folder) -> list[tuple[int, Picture, Picture | None]]:
 
 
 def _moment(run: Folder, images: int, sheet: Picture, verdict: Picture | None, seen: bool) -> str:
-    columns = COLUMNS.get(run.method, ())
-    when = f"after {images:,} images"
-    rows = f": columns {', '.join(columns)}" if columns else ""
-    shown = image(sheet, f"Samples {when}{rows}", columns)
+    heads, when, layout = columns(run), f"after {images:,} images", "stack"
+    rows = f": columns {', '.join(heads)}" if heads else ""
+    shown = image(sheet, f"Samples {when}{rows}", heads)
     if verdict is not None:
         alt = f"The verdict of the discriminator, patch by patch, {when}"
-        shown += image(verdict, alt, ["the discriminator's verdict, patch by patch"])
+        # Its words can't be read when it is small: it has most of the room, or scrolls by itself.
+        shown += (
+            f'<div><p class="about">{VERDICT}</p>'
+            f'<div class="verdict" tabindex="0" role="region" aria-label="{alt}">'
+            f"{image(verdict, alt)}</div></div>"
+        )
+        if len(heads) <= 3 or sheet.width <= NARROW:
+            layout = "pair" if verdict.width > verdict.height else "pair even"
     return (
         f'<figure class="moment" data-images="{images}"{"" if seen else " hidden"}>'
-        f'<figcaption>{when}</figcaption><div class="pair">{shown}</div></figure>'
+        f'<figcaption>{when}</figcaption><div class="{layout}">{shown}</div></figure>'
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from ..metric_names import WAYS, better, label, parted
 from .curves import Mark, Series, chart
 from .folder import (
     Folder,
@@ -22,10 +23,13 @@ from .folder import (
     total_images,
 )
 from .html import document, escape, figure, folded, rows_table, section, write_page
-from .metrics import better, label
 from .player import player
 
 NAME = "report.html"
+LOSSES = (
+    "Each point is the mean since the one before, times the loss's weight. What begins with g_ is "
+    "the generator's to minimise, with d_ the discriminator's. Lower need not look better."
+)
 
 
 def run_page(folder: Path) -> str:
@@ -35,7 +39,7 @@ def run_page(folder: Path) -> str:
         _headline(run),
         section("Health", _health(run)),
         section("Samples", player(run)),
-        section("Losses", _grid(_losses(run)), "Means since the line before, with their weights."),
+        section("Losses", _grid(_losses(run)), LOSSES),
         section("Validation", _grid(_validation(run)), _measured_on(run)),
         section("Gradients, rate and speed", _grid(_pace(run))),
         section("Settings", settings_tables(run)),
@@ -67,7 +71,7 @@ def _headline(run: Folder) -> str:
     if total is not None:
         share = min(1.0, run.images / total[0])
         bar = f'<progress max="1" value="{share:.4f}" aria-label="images seen"></progress>'
-    when = f'<p class="about">The last line of the log is of {moment(run)}.</p>'
+    when = f'<p class="about">Last line of the log: {moment(run)}.</p>'
     return (
         f'<header>\n<h1>{escape(run.name)}</h1>\n{bar}\n<dl class="tiles">{shown}</dl>\n'
         f"{when if run.written is not None else ''}</header>\n"
@@ -94,7 +98,7 @@ def best_tile(run: Folder) -> list[tuple[str, str]]:
     if last is None or last.best is None:
         return []
     best = last.best
-    whose = f", {best.weights} weights" if best.weights else ""
+    whose = f", {best.weights} weights" if best.weights not in ("", "raw") else ""
     told = f"{figure(best.value)} after {best.images:,} images{whose}"
     return [(f"best {label(last.chosen_by)}", told)]
 
@@ -144,19 +148,32 @@ def lines_of(rows: dict[int, Numbers], chosen: Sequence[str]) -> list[Series]:
 
 
 def _validation(run: Folder) -> Iterator[str]:
-    """A chart for each metric, of the weights and of their average; the best one is marked."""
+    """A chart for each metric, of one way or of both; the best value is marked."""
     raw = {one.images: one.raw for one in run.validations}
     averaged = {one.images: one.averaged for one in run.validations if one.averaged}
     last = next((one for one in reversed(run.validations) if one.best), None)
+    charts: dict[str, list[str]] = {}
     for name in dict.fromkeys([*names(raw), *names(averaged)]):
-        series = [Series("weights", points(raw, name), 0)]
-        if averaged:
-            series.append(Series("averaged weights", points(averaged, name), 1, dashed=True))
+        charts.setdefault(parted(name)[0], []).append(name)
+    for metric, of in charts.items():
         marks = []
-        if last is not None and last.best is not None and last.chosen_by == name:
+        if last is not None and last.best is not None and last.chosen_by in of:
             told = f"best: {figure(last.best.value)} after {last.best.images:,} images"
             marks = [Mark(last.best.images, last.best.value, told)]
-        yield chart(label(name), series, better(name), marks)
+        title = label(metric if len(of) > 1 else of[0])
+        yield chart(title, list(_of_metric(raw, averaged, of)), better(metric), marks)
+
+
+def _of_metric(
+    raw: dict[int, Numbers], averaged: dict[int, Numbers], of: Sequence[str]
+) -> Iterator[Series]:
+    """The lines of a metric: of weights and their average; of each way, where it has both."""
+    for i, name in enumerate(of):
+        way = WAYS.get(parted(name)[1], "both ways") if len(of) > 1 else ""
+        yield Series(way or "weights", points(raw, name), i)
+        if averaged:
+            who = f"{way}, averaged weights" if way else "averaged weights"
+            yield Series(who, points(averaged, name), i if way else 1, dashed=True)
 
 
 def _measured_on(run: Folder) -> str:
@@ -172,7 +189,9 @@ def _pace(run: Folder) -> Iterator[str]:
     yield chart("Norm of the gradients", lines_of(rows, names(rows)))
     yield chart("Learning rate", [Series("rate", [(one.images, one.lr) for one in run.lines])])
     speeds = [(one.images, one.images_per_s) for one in run.lines]
-    yield chart("Speed", [Series("images per second", speeds)])
+    yield chart(
+        "Speed", [Series("images per second", speeds)], "with its pauses to validate and sample"
+    )
 
 
 def settings_tables(run: Folder) -> str:
