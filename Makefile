@@ -36,6 +36,10 @@ soak: $(VENV)/ready
 	$(BIN)/python benchmarks/check.py
 	$(BIN)/python benchmarks/loading.py ../shared/data/facades
 	$(BIN)/python benchmarks/loading.py ../shared/data/facades --side 512
+	$(BIN)/python benchmarks/norms.py
+	$(BIN)/python benchmarks/validation.py
+	$(BIN)/python benchmarks/health.py --demos --facades ../shared/data/facades \
+		--horse2zebra ../shared/data/horse2zebra
 	$(BIN)/python benchmarks/safety.py
 	$(BIN)/python benchmarks/reliability.py
 

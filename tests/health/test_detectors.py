@@ -90,6 +90,41 @@ def test_over_fitting_is_a_gap_that_grows() -> None:
     assert [one.name for one in found] == ["over-fitting"]
 
 
+@pytest.mark.parametrize(("paired", "worse", "gap", "told"), [
+    (True, 1.03, 1.15, True),  # held out is worse than it was, and far enough from training's
+    (True, 1.01, 1.15, False),  # hardly worse
+    (True, 1.01, 1.60, True),  # hardly worse, but far from training's
+    (True, 0.99, 1.60, False),  # still better
+    (True, 1.03, 1.05, False),  # as bad on training images
+    (False, 1.03, 1.30, False),  # there and back is learnt by heart before it harms
+    (False, 1.03, 1.60, True),
+])  # fmt: skip
+def test_how_far_apart_errors_are_when_that_is_over_fitting(
+    paired: bool, worse: float, gap: float, told: bool
+) -> None:
+    health, held_out = Health("lsgan", paired), 0.5
+    assert health.validated(100, {"l1": 0.6}, {"l1": held_out}) == []
+    found = []
+    for number in range(1, 4):
+        held_out = 0.5 * (worse if worse > 1 else worse**number)
+        found += health.validated(100 + number, {"l1": held_out / gap}, {"l1": held_out})
+    assert bool(found) is told
+
+
+@pytest.mark.parametrize(("train", "held_out", "told"), [
+    (0.9, 0.2, True), (0.9, 0.6, False), (0.3, 0.12, False),  # the last one: noise
+])  # fmt: skip
+def test_a_discriminator_that_knows_its_images_by_heart(
+    train: float, held_out: float, told: bool
+) -> None:
+    health = Health("lsgan", paired=False)
+    found = [
+        one for images in range(3)
+        for one in health.validated(images, {"d_b": train}, {"d_b": held_out}, {"d_b": 0.1})
+    ]  # fmt: skip
+    assert bool(found) is told
+
+
 def test_signs_of_pictures_by_hand() -> None:
     draw = torch.Generator().manual_seed(0)
     source = torch.rand(4, 3, 64, 64, generator=draw) - 0.5

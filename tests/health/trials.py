@@ -75,6 +75,11 @@ TRIALS = (
         "discriminator": {"norm": "none"}, "train": {"lr": 0.1},
     }),
     Trial("over-fitting-pix2pix", "over-fitting", PAIRS, {"validate": {"every": 16}}, "few", 320),
+    Trial("over-fitting-cyclegan", "over-fitting", VIEWS, {
+        "method": {"pool": 0}, "discriminator": {"width": 64, "layers": 3},
+        "data": {"flip": False, "preprocess": "resize"},
+        "train": {"player_lr": {"discriminator": 1e-3}}, "validate": {"every": 16},
+    }, "few", 320),
 )  # fmt: skip
 
 

@@ -186,7 +186,11 @@ class Health:
             errors[:] = [[held_out, train]]
             return None
         best, train_then = errors[0]
-        if train >= train_then or held_out < max(rules.WORSE * best, rules.GAP * train):
+        # The way there and back is better on training images long before that does any harm.
+        gap = rules.GAP if self.paired else rules.FAR
+        if train >= train_then or held_out < gap * train:
+            return None
+        if held_out < rules.WORSE * best and held_out < rules.FAR * train:
             return None
         return (
             f"{name} on held-out images is {held_out:.3g}, and was {best:.3g} at best; on training "
@@ -196,7 +200,7 @@ class Health:
 
 def _memorised(train: float, held_out: float, made: float) -> str | None:
     """The discriminator takes held-out real images for made ones (ADA, eq. 1)."""
-    if train <= made:
+    if train - made < rules.LEAST_WAY:
         return None
     share = (train - held_out) / (train - made)
     if share < rules.MEMORISED:

@@ -24,9 +24,10 @@ SURE: dict[str, tuple[float, float]] = {"bce": (-3.5, 3.5), "lsgan": (0.2, 0.8),
 SURE_LOSS = 0.01
 GONE, BURST = 1e-6, 1e4  # a gradient's norm, whatever came before
 FALLEN, RISEN = 1e-4, 1e3  # and against the median of the run's healthy lines
-WORSE = 1.02  # times its best: held-out error
-GAP = 1.1  # times training's: held-out error
-MEMORISED = 0.8  # share of the way from made to real at which held-out images are
+WORSE, GAP = 1.02, 1.1  # held-out error, times its best and times training's ...
+FAR = 1.5  # ... or times training's, where it does not become better any more; unpaired always
+MEMORISED = 0.65  # share of the way back from training images to made ones: held-out images
+LEAST_WAY = 0.25  # of a discriminator's scores: with less the share is noise
 
 
 class Rule(NamedTuple):
