@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+SHEETS = "samples", "verdicts"
 NORM = "norm_"  # begins the name of a value that is the norm of a player's gradient
 
 
@@ -185,10 +186,20 @@ class Report:
         self._since, self._from = now, self.done
 
     def _forget_after(self, images: int) -> None:
-        """Drop lines that a run which goes on from `images` will write again."""
-        if self._log.exists():
-            kept = [line for line in self._log.read_text().splitlines() if _images(line) <= images]
-            self._log.write_text("".join(line + "\n" for line in kept))
+        """Drop lines and sheets that a run which goes on from `images` will make again."""
+        try:
+            lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+            kept = [line for line in lines if _images(line) <= images]
+            if len(kept) < len(lines):
+                aside = self._log.with_name("log.jsonl.tmp")  # a full disk must not cost the log
+                aside.write_text("".join(line + "\n" for line in kept))
+                aside.replace(self._log)
+            for kind in SHEETS:
+                for sheet in (self.folder / kind).glob("*.png"):
+                    if sheet.stem.isdigit() and int(sheet.stem) > images:
+                        sheet.unlink()
+        except OSError as error:  # what is too much there is no reason not to train
+            say(f"{self.folder} keeps what it says of later images: {error}")
 
 
 def finite(value: Any) -> Any:

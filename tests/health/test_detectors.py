@@ -119,7 +119,7 @@ def test_a_discriminator_that_knows_its_images_by_heart(
 ) -> None:
     health = Health("lsgan", paired=False)
     found = [
-        one for images in range(3)
+        one for images in range(100, 103)
         for one in health.validated(images, {"d_b": train}, {"d_b": held_out}, {"d_b": 0.1})
     ]  # fmt: skip
     assert bool(found) is told
@@ -146,3 +146,9 @@ def test_signs_of_pictures_by_hand() -> None:
     )
     judged = signs(Way(source, source, source, True, torch.full((9,), -3.0), torch.full((9,), 3.0)))
     assert judged["told"] == 1 and judged["made_high"] == -3 and judged["real_low"] == 3
+    alike = signs(Way(source, source, source, True, torch.ones(9), torch.ones(7)))
+    assert alike["told"] == 0.5  # nothing is told apart by equal logits
+    made, real = torch.arange(20.0), torch.arange(10.0) + 10.5
+    scored = signs(Way(source, source, source, True, made, real))
+    assert scored["made_high"] == 17 and scored["real_low"] == 11.5
+    assert scored["told"] == pytest.approx((11 + 12 + 13 + 14 + 15 + 16 + 17 + 18 + 19 + 20) / 200)

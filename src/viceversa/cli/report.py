@@ -8,10 +8,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..errors import UserError
 from ..images.sources import printable
 from .app import app
 
 WIDEST = 40  # characters of a cell
+PAGES = (".html", ".htm")
 
 
 @app.command
@@ -42,6 +44,8 @@ def compare(
     out
         Write a page with curves and samples there: compare.html.
     """
+    if out is not None and out.suffix.lower() not in PAGES:
+        raise UserError(f"-o {out} is no page; its name ends in {' or '.join(PAGES)}")
     from ..pages import compare_table, write_compare_page
 
     print(_aligned(compare_table(runs)))

@@ -55,7 +55,7 @@ class Health:
         self.gan_loss, self.paired, self.d_weight = gan_loss, paired, d_weight
         self.looks = Patience(LOOKS, STEPS * batch, AFTER * batch)
         self.lines = Patience(LINES, AFTER * batch, AFTER * batch)
-        self.validations = Patience(LOOKS, 0, 0)
+        self.validations = Patience(LOOKS, 0, AFTER * batch)
         state = state or {"cases": {}, "norms": {}, "errors": {}, "judged": False}
         self._cases: dict[str, dict[str, Any]] = {k: dict(v) for k, v in state["cases"].items()}
         self._norms: dict[str, list[float]] = {k: list(v) for k, v in state["norms"].items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +15,9 @@ import torch
 from ..runtime import Runtime
 
 
-def machine(runtime: Runtime, total_images: int) -> dict[str, Any]:
-    """Versions, processor and device, when this began, and how many images it will see."""
+def machine(runtime: Runtime, total_images: int, since: str | None = None) -> dict[str, Any]:
+    """Versions, processor and device, when this began (`since`, or now), and how many images it
+    will see."""
     device = runtime.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
@@ -22,5 +25,15 @@ def machine(runtime: Runtime, total_images: int) -> dict[str, Any]:
         "torch": torch.__version__, "system": platform.platform(terse=True),
         "processor": platform.machine(), "cores": os.cpu_count(),
         "threads": torch.get_num_threads(), "device": name, "processes": runtime.ranks.count,
-        "began": datetime.now(UTC).isoformat(timespec="seconds"), "total_images": total_images,
+        "began": since or datetime.now(UTC).isoformat(timespec="seconds"),
+        "total_images": total_images,
     }  # fmt: skip
+
+
+def began(path: Path) -> str | None:
+    """When the run began whose machine.json lies there; None where that does not say."""
+    try:
+        since = json.loads(path.read_text())["began"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return since if isinstance(since, str) else None

@@ -27,7 +27,7 @@ from ..saving import Place, write_models
 from .averages import Averages
 from .best import Best
 from .looks import Players, verdicts, ways
-from .machine import machine
+from .machine import began, machine
 from .samples import sample_sheet
 from .validation import Validation
 
@@ -78,7 +78,9 @@ class Monitor:
         if not images:
             with self._aside() as players:
                 self.draw(report, players)
-        write_json(self.folder / "machine.json", machine(self.runtime, report.total))
+        path = self.folder / "machine.json"
+        since = began(path) if images else None
+        write_json(path, machine(self.runtime, report.total, since))
         self.page(True)
 
     def step(self, norms: dict[str, Tensor]) -> None:
@@ -116,8 +118,12 @@ class Monitor:
 
     def page(self, changed: bool) -> None:
         """Write the run's page anew, where there is anything new on it."""
-        if changed:
-            self._written(lambda: write_run_page(self.folder))
+        if not changed:
+            return
+        try:
+            write_run_page(self.folder)
+        except UserError as error:  # it can be written again at any time
+            self.tell(f"{error}; training goes on")
 
     def enough(self) -> bool:
         """Whether so many validations have brought nothing better that training may end."""
@@ -176,7 +182,8 @@ class Monitor:
                 "value": self.best.value, "images": self.best.images, "weights": self.best.weights,
             },
         }  # fmt: skip
-        report.line({"images": images, "epoch": place.epoch, "validation": entry})
+        epoch = min(place.epoch, self.config.train.epochs)  # after the last step it is one more
+        report.line({"images": images, "epoch": epoch, "validation": entry})
         self.tell(self._words(values, better))
         if self.config.validate.health:
             errors = self.validation.errors(players, values["raw"])

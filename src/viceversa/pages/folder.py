@@ -177,7 +177,7 @@ def total_images(found: Folder) -> tuple[int, bool] | None:
     at `e p`.
     """
     said = number(found.machine.get("total_images"))
-    if said is not None and said > 0:
+    if said is not None and said >= 1:
         return int(said), True
     planned = epochs(found)
     steps = [(line.images, line.epoch) for line in found.lines if line.epoch > 0 < line.images]
@@ -189,7 +189,16 @@ def total_images(found: Folder) -> tuple[int, bool] | None:
 
 
 def finished(found: Folder) -> bool:
-    """Whether the run has come to its end: the sheet that is drawn there tells, too."""
+    """Whether the run has come to its end, or had no better validation for as long as was asked.
+
+    The sheet that is drawn at the end tells, too.
+    """
+    patience = number(table(found.settings.get("validate")).get("patience"))
+    best = found.validations[-1].best if found.validations else None
+    if patience and best is not None:
+        since = [one for one in found.validations if one.images > best.images]
+        if len(since) >= patience:
+            return True
     total = total_images(found)
     if total is None or not found.lines:
         return False

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import io
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -159,7 +160,7 @@ def _png_size(path: Path) -> tuple[int, int]:
 
 def write_page(path: Path, text: str) -> None:
     """Write a page whole or not at all. Raises UserError where that fails."""
-    aside = path.with_name(path.name + ".tmp")
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # training may write the same page
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(text, encoding="utf-8")
