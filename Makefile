@@ -40,6 +40,7 @@ soak: $(VENV)/ready
 	$(BIN)/python benchmarks/validation.py
 	$(BIN)/python benchmarks/health.py --demos --facades ../shared/data/facades \
 		--horse2zebra ../shared/data/horse2zebra
+	$(BIN)/python benchmarks/evaluation.py ../shared/data/facades
 	$(BIN)/python benchmarks/safety.py
 	$(BIN)/python benchmarks/reliability.py
 
