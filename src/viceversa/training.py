@@ -121,6 +121,7 @@ class Run:
                     while not self._over():
                         self._train_epoch(report)
                 self.monitor.end(report, self.place)
+                self._tell_bad()
             self._save(report, last=True)
         finally:
             report.close()
@@ -274,8 +275,9 @@ class Run:
 
     def _tell_bad(self) -> None:
         """Say which files turned out bad since; nothing took their place."""
-        for pictures in (self.pictures, self.data.shown):
-            while pictures.bad.news:
+        data = self.data
+        for pictures in (data.train, data.shown, data.held_out, data.learnt):
+            while pictures is not None and pictures.bad.news:
                 say(f"left out: {pictures.bad.news.pop(0)}")
 
 

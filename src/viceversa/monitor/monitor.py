@@ -22,7 +22,7 @@ from ..metric_names import parted
 from ..networks import use_policy
 from ..pages import write_run_page
 from ..report import Report, finite
-from ..runtime import Runtime
+from ..runtime import Runtime, out_of_memory
 from ..saving import Place, write_models
 from .averages import Averages
 from .best import Best
@@ -32,6 +32,10 @@ from .samples import sample_sheet
 from .validation import Validation
 
 Networks = dict[str, nn.Module]
+NO_MEMORY = (
+    "the memory is not enough to look at whole images; a smaller data.load_size needs less, and "
+    "validate.every 0, validate.health 0 and train.samples 0 leave the looks out"
+)
 
 
 class Monitor:
@@ -107,13 +111,18 @@ class Monitor:
         measure &= not self.enough()  # what ends a step later, or is over, stays so
         if not self.first or not (draw or measure or examine):
             return
-        with self._aside() as players:
-            if examine:
-                self.examine(report, players, place)
-            if draw:
-                self.draw(report, players)
-            if measure:
-                self.validate(report, players, place)
+        try:
+            with self._aside() as players:
+                if examine:
+                    self.examine(report, players, place)
+                if draw:
+                    self.draw(report, players)
+                if measure:
+                    self.validate(report, players, place)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            self.tell(f"left out after {place.images} images: {NO_MEMORY}; training goes on")
         self.page(draw or measure)
 
     def page(self, changed: bool) -> None:
@@ -174,10 +183,14 @@ class Monitor:
         while self.validation.missed:
             name, reason = self.validation.missed.popitem()
             self.tell(f"validation without {name}: {reason}")
-        metric = self.best.metric
-        better = self.best.take({w: v.get(metric, math.nan) for w, v in values.items()}, images)
+        if not values["raw"]:
+            self.tell(f"no validation: no image of {self.data.split} can be read any more")
+            return
+        metric, better = self.best.metric, None
+        if any(metric in of for of in values.values()):  # else there is nothing to lose patience by
+            better = self.best.take({w: v.get(metric, math.nan) for w, v in values.items()}, images)
         entry = {
-            "split": self.data.split, "n": self.validation.count, **values, "chosen_by": metric,
+            "split": self.data.split, "n": self.validation.measured, **values, "chosen_by": metric,
             "best": {
                 "value": self.best.value, "images": self.best.images, "weights": self.best.weights,
             },
@@ -185,6 +198,8 @@ class Monitor:
         epoch = min(place.epoch, self.config.train.epochs)  # after the last step it is one more
         report.line({"images": images, "epoch": epoch, "validation": entry})
         self.tell(self._words(values, better))
+        if self.enough():
+            self.tell(f"nothing better in {self.best.since} validations: training ends here")
         if self.config.validate.health:
             errors = self.validation.errors(players, values["raw"])
             self._found(report, place, self.health.validated(images, *errors))

@@ -13,7 +13,7 @@ from ..data.dataset import Pictures
 from ..data.open import Opened
 from ..errors import UserError
 from ..images.tensors import as_written
-from ..measures import Features, Measures, features_for
+from ..measures import LEAST, Features, Measures, features_for
 from ..metrics import KID_LEAST
 from ..networks import at_any_size
 from .looks import Players
@@ -36,10 +36,18 @@ class Validation:
         self.paired, self.direction = config.paired, config.data.direction
         self.held_out, self.learnt = data.held_out, data.learnt
         self.count = min(validate.images, *self.held_out.lengths)
-        if validate.best == "kid" and self.count < KID_LEAST:
+        best = validate.chosen(self.paired)
+        if self.count < (least := {"kid": KID_LEAST, "fid": 2}.get(best, 1)):
             raise UserError(
-                f"validate.best kid needs at least {KID_LEAST} held-out images to validate on, and "
+                f"validate.best {best} needs at least {least} held-out images to validate on, and "
                 f"there are {self.count} of {data.split}; name another metric"
+            )
+        first = next(self._images(self.held_out, self.count, "ab"), None)
+        self.size = tuple(first[1].shape[2:]) if first is not None else ()
+        if self.size and min(self.size) < (side := LEAST.get(best, 1)):
+            raise UserError(
+                f"validate.best {best} needs images of at least {side} x {side} pixels, and the "
+                f"first held-out one has {self.size[1]} x {self.size[0]}; name another metric"
             )
         self.names = (*CHEAP[self.paired], *validate.also)
         folder = Path(validate.features) if validate.features else None
@@ -47,9 +55,15 @@ class Validation:
         self.missed: dict[str, str] = {}  # metric -> why it can't be had, of those not yet told
         self._told: set[str] = set()
         self.told = f"validation on {self.count} images of {data.split}"
+        if self.size:
+            self.told += f", the first of {self.size[1]} x {self.size[0]} pixels"
+        self.measured = 0  # images that the latest numbers are of
 
     def __call__(self, generators: dict[str, nn.Module]) -> dict[str, float]:
-        """Every metric of generators in use: on copies of their own, without dropout."""
+        """Every metric of generators in use: on copies of their own, without dropout.
+
+        Nothing where no image can be read any more.
+        """
         return self._measured(generators, self.held_out, self.count, self.names)
 
     def errors(self, players: Players, held_out: dict[str, float]) -> tuple[Errors, Errors, Errors]:
@@ -61,6 +75,8 @@ class Validation:
         name = "l1" if self.paired else "cycle"
         count = min(LEARNT, *self.learnt.lengths)
         learnt = self._measured(players.generators, self.learnt, count, (name,))
+        if not learnt:
+            return {}, {}, {}
         if self.paired:
             return learnt, {name: held_out[name]}, {}
         made: Errors = {}
@@ -93,7 +109,7 @@ class Validation:
         for way in generators:
             sides = pictures.sides if way == "ab" else pictures.sides[::-1]
             here, there = (pictures.domains[side] for side in sides)
-            measures = Measures(names, here, there, self.features.networks)
+            measures, taken = Measures(names, here, there, self.features.networks), 0
             for source, target in self._images(pictures, count, way):
                 made = as_written(at_any_size(generators[way], source), there)
                 back = None
@@ -101,6 +117,11 @@ class Validation:
                     back = as_written(at_any_size(other, made), here)
                 measures.made(source, made, target if self.paired else None, back)
                 measures.real(target, source)
+                taken += 1
+            if pictures is self.held_out:
+                self.measured = taken
+            if not taken:
+                return {}
             found[on_disk(way, self.direction)] = measures.means()
             self.missed |= {k: v for k, v in measures.missed.items() if k not in self._told}
             self._told |= self.missed.keys()
