@@ -15,7 +15,7 @@ from noise import noise_pairs
 from PIL import Image
 
 import viceversa
-from viceversa import training
+from viceversa import measures, training
 from viceversa.build import resolve
 from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
@@ -247,3 +247,40 @@ def test_too_few_images_for_kid_are_told(
     assert any("without kid: it needs at least 50 images" in note for note in result.notes)
     assert any("FID of 5 against 5 images is higher" in note for note in result.notes)
     assert set(values(result)["protocol"]["features"]) == {"inception"}
+
+
+@pytest.mark.parametrize(("name", "words", "told"), [
+    ("cyclegan", ["--pairs", "no", "--metrics", "l1"], "--metrics l1 compares pairs"),
+    ("pix2pix", ["--metrics", "cycle"], "--metrics cycle needs translators of both ways"),
+    ("pix2pix", ["--pairs", "no", "--classes", COLOURS], "--classes compares pairs"),
+])  # fmt: skip
+def test_what_could_have_no_effect_is_refused(
+    name: str, words: list[str], told: str, runs: dict[str, Path], data: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert told in refused(capsys, runs[name], data, "-o", tmp_path / "out", *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_whole_set_is_looked_at_or_it_is_said_how_much_of_it(
+    runs: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(runs["cyclegan"], str(data), pairs="no", metrics=("swd",))
+    whole = values(measure(options))
+    assert not any("swd is of the first" in note for note in whole["notes"])
+    monkeypatch.setattr(measures, "KEPT", 2 * 2 * 4 * 3 * 32 * 32)  # bytes of two images a side
+    cut = values(measure(options))
+    assert "ab: swd is of the first 2 translations and 2 real images" in " ".join(cut["notes"])
+    for way in ("ab", "ba"):
+        assert whole["ways"][way]["sets"]["swd"] != cut["ways"][way]["sets"]["swd"] > 0
+
+
+def test_images_too_small_for_the_discriminator_have_numbers_and_a_page(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    noise_pairs(tmp_path / "small" / "test", 3, 8)
+    main(["evaluate", str(runs["pix2pix"]), str(tmp_path / "small"), "--size", "own", "-o",
+          str(tmp_path / "out")])  # fmt: skip
+    assert (tmp_path / "out" / "index.html").is_file()
+    way = json.loads((tmp_path / "out" / "metrics.json").read_text())["ways"]["ab"]
+    assert "l1" in way["means"]

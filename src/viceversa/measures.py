@@ -66,7 +66,8 @@ class Measures:
         self.missed: dict[str, str] = {}  # metric -> why it could not be had
         self._features: tuple[list[Tensor], list[Tensor]] = ([], [])  # of made images, of real ones
         self._sets: tuple[list[Tensor], list[Tensor]] = ([], [])
-        self._kept = 0
+        self._kept = [0, 0]  # bytes of each side
+        self.cut = False  # whether SWD looks at the first images alone, for there are too many
 
     @torch.no_grad()
     def made(
@@ -88,10 +89,10 @@ class Measures:
             if self._can(name, made):
                 self._note(name, measure(made, target))
         if self._can("lpips", made):
-            of = [
-                _rgb(one, self.target, source).to(made.device) / 127.5 - 1 for one in (made, target)
-            ]
-            self._note("lpips", lpips(self.networks["alexnet"], *of))
+            network = self.networks["alexnet"]
+            device = next(network.parameters()).device  # the images may lie elsewhere
+            of = [_rgb(one, self.target, source).to(device) / 127.5 - 1 for one in (made, target)]
+            self._note("lpips", lpips(network, *of))
 
     @torch.no_grad()
     def real(self, target: Tensor, source: Tensor | None = None) -> None:
@@ -128,12 +129,25 @@ class Measures:
 
     def _look(self, side: int, images: Tensor, lightness: Tensor | None) -> None:
         """Take in images for the sets that are compared as a whole: 0 made, 1 real ones."""
-        if self._can("swd", images) and self._kept < KEPT:
-            self._sets[side].extend(images.cpu().float())
-            self._kept += 4 * images.numel()
+        if self._can("swd", images):
+            self._keep(side, images)
         if {"fid", "kid"} & set(self.names):
             rgb = _rgb(images, self.target, lightness)
             self._features[side].append(pool3(self.networks["inception"], rgb))
+
+    def _keep(self, side: int, images: Tensor) -> None:
+        """Keep images for SWD, as many of each side as there is room for; one at least."""
+        for image in images.cpu().float():
+            if self._sets[side] and self._kept[side] + 4 * image.numel() > KEPT // 2:
+                self.cut = True
+                return
+            self._sets[side].append(image)
+            self._kept[side] += 4 * image.numel()
+
+    @property
+    def looked_at(self) -> tuple[int, int]:
+        """How many translations and real images SWD looks at."""
+        return len(self._sets[0]), len(self._sets[1])
 
     def _can(self, name: str, images: Tensor) -> bool:
         """Whether a metric is wanted, and images are large enough for it."""

@@ -174,3 +174,34 @@ def test_as_written_is_of_whole_numbers() -> None:
     values = torch.tensor([-1.5, -1.0, 0.0, 0.003, 0.004, 1.0, 2.0]).view(1, 1, 1, 7)
     numbers = (as_written(values, domain()) + 1) * 127.5
     assert numbers.flatten().tolist() == pytest.approx([0, 0, 128, 128, 128, 255, 255], abs=1e-4)
+
+
+def test_what_a_network_is_shown_lies_where_the_network_does() -> None:
+    """On a device without values: that it can be asked at all shows that the images were there."""
+
+    class Maps(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(3, 3, 1, 1, device="meta"))
+            self.head = torch.nn.Parameter(torch.ones(3, device="meta"))
+
+        def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+            seen.append(x.device.type)
+            return [(torch.nn.functional.conv2d(x, self.weight), self.head)]
+
+    seen: list[str] = []
+    with pytest.raises((NotImplementedError, RuntimeError), match=r"[Mm]eta"):  # it has no numbers
+        measured("lpips", of=[(images(1, 64, 64), images(2, 64, 64))], networks={"alexnet": Maps()})
+    assert seen == ["meta", "meta"]
+
+
+def test_each_side_of_a_set_has_room_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("viceversa.measures.KEPT", 2 * 3 * images(0)[0].numel() * 4)
+    kept = Measures(["swd"], RGB, RGB, {})
+    for n in range(5):
+        kept.made(images(n), images(n), None, None)
+    for n in range(2):
+        kept.real(images(10 + n))
+    assert kept.looked_at == (3, 2) and kept.cut and kept.sets()["swd"] > 0
+    roomy = measured("swd", of=[(images(1), images(2))])
+    assert not roomy.cut and roomy.looked_at == (1, 1)

@@ -70,8 +70,9 @@ def measure(options: Options, progress: Progress = lambda done, total: None) -> 
     result.features = _features(result, device)
     total = sum(len(images.pictures.sources(way[0])) for way in model.translators)
     done = 0
-    for way in model.translators:
-        taken = _Taken(result, way)
+    everyone = [_Taken(result, way) for way in model.translators]
+    _refuse_what_cannot_be_had(result, everyone)
+    for way, taken in zip(model.translators, everyone, strict=True):
         for names, source, target in _batches(images.pictures, way, paired, options.batch_size):
             taken.take(names, source, target)
             done += len(names)
@@ -101,6 +102,23 @@ def _features(result: Evaluation, device: torch.device) -> Features:
     return found
 
 
+def _refuse_what_cannot_be_had(result: Evaluation, everyone: list[_Taken]) -> None:
+    """Raises UserError for a metric or an option that was named and could have no effect."""
+    options = result.options
+    for name in options.metrics:
+        if any(name in taken.measures.names for taken in everyone):
+            continue
+        if name in PAIRS_ONLY:
+            raise UserError(f"--metrics {name} compares pairs, and there are none here")
+        if name == "cycle":
+            raise UserError("--metrics cycle needs translators of both ways in one folder")
+        raise UserError(f"--metrics {name} needs colours with their lightness, so pairs")
+    if options.colours and not result.paired:
+        raise UserError("--classes compares pairs, and there are none here")
+    if options.colours and all(taken.there.config.kind == "labels" for taken in everyone):
+        raise UserError("--classes is for pictures; the target is a label map with its own classes")
+
+
 class _Taken:
     """One way, batch by batch."""
 
@@ -115,6 +133,8 @@ class _Taken:
             if (name not in NEEDS or NEEDS[name] in networks)
             and (result.paired or name not in PAIRS_ONLY) and (self.back or name != "cycle")
         ]  # fmt: skip
+        if self.there.config.kind == "lab-ab" and not result.paired:  # real ones lack a lightness
+            names = [name for name in names if name not in ("fid", "kid")]
         self.measures = Measures(names, self.here, self.there, networks)
         self.labels = _classes(self.there, result.options)
         self.confusion: Tensor | None = None
@@ -159,6 +179,14 @@ class _Taken:
                 f"{self.way}: FID of {len(self.names)} against {real} images is higher than that "
                 "of more images would be: compare it at equal numbers alone, and look at KID"
             )
+        if self.measures.cut:
+            made_of, real_of = self.measures.looked_at
+            notes.append(f"{self.way}: swd is of the first {made_of} translations and {real_of} "
+                         "real images: there is no room for more")  # fmt: skip
+        for name, values in self.measures.each.items():
+            if endless := sum(math.isinf(value) for value in values):
+                notes.append(f"{self.way}: {name} of {endless} images is infinite: they equal "
+                             "their targets; the mean is of the others")  # fmt: skip
         self.outcome.notes += notes
         each = self.measures.each
         intervals = {name: _interval(each[name]) for name in self.measures.names if name in each}
@@ -166,8 +194,8 @@ class _Taken:
 
 
 def _interval(values: list[float]) -> tuple[float, float, float]:
-    """The mean of what is finite, and its 95 % interval."""
-    finite = torch.tensor([value for value in values if math.isfinite(value)], dtype=torch.float64)
+    """The mean and its 95 % interval, of what is not infinite."""
+    finite = torch.tensor([value for value in values if not math.isinf(value)], dtype=torch.float64)
     if not len(finite):
         return math.inf, math.inf, math.inf
     return float(finite.mean()), *bootstrap(finite)

@@ -96,10 +96,14 @@ def _case(path: Path, kind: str, name: str, told: str, heads: Sequence[str]) -> 
 def _judge(result: Evaluation, way: Way) -> Judge | None:
     """The discriminator beside the model, where there is one that fits."""
     path = result.model.files[way.way].with_name(f"d_{way.way[1]}.safetensors")
+    translator = result.model.translators[way.way]
     try:
-        return Judge.load(path, result.options.device) if path.is_file() else None
+        judge = Judge.load(path, result.options.device) if path.is_file() else None
     except UserError:  # one that has learnt nothing, or is of an earlier version
         return None
+    if judge is None or judge.domain != translator.target:
+        return None
+    return judge if judge.source in (None, translator.source) else None
 
 
 def _sheet(result: Evaluation, way: Way, place: int, judge: Judge | None) -> Pixels:
@@ -120,7 +124,10 @@ def _sheet(result: Evaluation, way: Way, place: int, judge: Judge | None) -> Pix
 
 
 def _heat(judge: Judge, image: Tensor, source: Tensor, domain: Domain) -> Tensor:
-    """(3, h, w) in [-1, 1]: the discriminator's map over an image."""
+    """(3, h, w) in [-1, 1]: the discriminator's map over an image; grey if that is too small."""
     seen = decode(shown(image, domain, source), Domain())[0]
-    over = heat(seen, judge(image[0], source[0] if judge.source else None))
+    try:
+        over = heat(seen, judge(image[0], source[0] if judge.source else None))
+    except UserError:
+        return torch.zeros(3, *image.shape[2:])
     return encode(planes(over)[None], Domain())[0]

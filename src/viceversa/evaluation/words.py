@@ -78,7 +78,7 @@ def protocol(result: Evaluation) -> dict[str, Any]:
         "data": config.path, "split": result.images.split, "pairs": result.paired,
         "size": sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}"),
         "resize_filter": {side: pictures.domains[side].config.resize for side in "ab"},
-        "file_types": kinds, "policy": options.policy,
+        "file_types": kinds, "policy": options.policy, "seed": options.seed,
         "values": "in [-1, 1], translations rounded to what their files would hold",
         "intervals": "bootstrap of the mean over images, 2000 draws, percentiles of 95 %",
         "swd": "Laplacian pyramid, 4096 patches of 7x7 a scale, 128 directions, seed 0",
