@@ -23,10 +23,10 @@ check: $(VENV)/ready
 	$(BIN)/mypy
 
 quick: check
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test: check
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow"
 
 soak: $(VENV)/ready
 	$(BIN)/python benchmarks/demo.py
