@@ -156,7 +156,7 @@ def _all_apart(x: Tensor, y: Tensor) -> Tensor:
 
 def _judged(made: Tensor, real: Tensor) -> dict[str, Tensor]:
     made, real = made.sort().values, real.sort().values
-    below = [torch.searchsorted(made, real, right=ties).double().mean() for ties in (False, True)]
+    below = [torch.searchsorted(made, real, right=ties).float().mean() for ties in (False, True)]
     return {
         "made_high": made[-1 - len(made) // 10],
         "real_low": real[len(real) // 10],

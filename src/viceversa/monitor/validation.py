@@ -50,6 +50,12 @@ class Validation:
                 f"first held-out one has {self.size[1]} x {self.size[0]}; name another metric"
             )
         self.names = (*CHEAP[self.paired], *validate.also)
+        colours = any(one.config.kind == "lab-ab" for one in self.held_out.domains.values())
+        if colours and not self.paired and (features := {"fid", "kid"} & set(validate.also)):
+            raise UserError(
+                f"validate.also {min(features)} looks at whole pictures, and colours without pairs "
+                "(lab-ab) have no lightness of their own; leave it out"
+            )
         folder = Path(validate.features) if validate.features else None
         self.features: Features = features_for(self.names, folder, device)
         self.missed: dict[str, str] = {}  # metric -> why it can't be had, of those not yet told
