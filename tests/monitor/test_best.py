@@ -82,6 +82,18 @@ def test_going_on_remembers_but_for_another_metric() -> None:
     assert again == before and other == Best("l1")
 
 
+def test_going_on_with_other_images_forgets_and_says_so() -> None:
+    before = Best("l1", of="these")
+    before.take({"raw": 0.5}, 5)
+    same, other, none = Best("l1", of="these"), Best("l1", of="others"), Best("l1")
+    assert same.restore(before.state()) == "" and same == before
+    assert "other held-out images" in other.restore(before.state())
+    assert other == Best("l1", of="others")
+    assert none.restore(before.state()) == "" and none == before  # without validation, it is kept
+    psnr = Best("psnr", of="these")
+    assert "chosen by psnr now" in psnr.restore(before.state()) and psnr.value is None
+
+
 # -- whole runs
 
 Moment = tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]]]
@@ -183,3 +195,31 @@ def test_going_on_with_another_metric_begins_anew(data: Path, tmp_path: Path) ->
     assert after[0]["chosen_by"] == "psnr"
     assert after[0]["best"] == {"value": after[0]["raw"]["psnr"], "images": 8, "weights": "raw"}
     assert state_of(run)["monitor"]["best"]["metric"] == "psnr"
+
+
+@pytest.mark.parametrize("change", ["nothing", "count", "names", "size"])
+def test_going_on_with_other_held_out_images_begins_anew(
+    change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rate of 0: the numbers could only become better by other images."""
+    data = data_set(tmp_path / "data")
+
+    def trained(epochs: int, side: int = 16, **validate: Any) -> dict[str, Any]:
+        more: dict[str, dict[str, Any]] = {
+            "train": {"epochs": epochs, "lr": 0.0},
+            "validate": {"every": 6, **validate},
+            "data": {"load_size": side, "crop_size": side},
+        }
+        run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
+        best: dict[str, Any] = lines(run, "validation")[-1]["validation"]["best"]
+        return best
+
+    assert trained(1)["images"] == 6
+    if change == "names":
+        for path in data.glob("val/*/02.png"):
+            path.rename(path.with_name("03.png"))
+    validate = {"images": 2} if change == "count" else {}
+    best = trained(2, 12 if change == "size" else 16, **validate)
+    anew = change != "nothing"
+    assert best["images"] == (12 if anew else 6)
+    assert ("of other held-out images than now" in capsys.readouterr().out) == anew

@@ -75,15 +75,6 @@ def test_a_best_that_cannot_be_had_is_refused_before_training(
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
-def test_colours_alone_have_no_fid(data: Path, tmp_path: Path) -> None:
-    more: dict[str, dict[str, Any]] = {
-        "method": {"lambda_identity": 0.0}, "validate": {"also": ["fid"]},
-        "data": {"a": {"kind": "lab-l"}, "b": {"kind": "lab-ab"}},
-    }  # fmt: skip
-    with pytest.raises(UserError, match=r"validate\.also fid looks at whole pictures"):
-        training.train(settings("cyclegan", data, tmp_path / "run", **more))
-
-
 def test_an_end_by_patience_says_so(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,8 @@ class Best:
     since: int = 0
     last: int = -1
     """Images at the latest validation, so that a run which goes on does not count it twice."""
+    of: str = ""
+    """What tells the held-out images from others; empty where nothing is validated."""
 
     def take(self, values: dict[str, float], images: int) -> str | None:
         """Look at a validation, weights -> value; the weights that are better than all before.
@@ -46,9 +48,15 @@ class Best:
         """For a checkpoint."""
         return asdict(self)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`; from nothing where the best is chosen by another metric now."""
-        if state.get("metric") == self.metric:
-            self.value, self.images = state["value"], state["images"]
-            self.weights, self.since = state["weights"], state["since"]
-            self.last = state["last"]
+    def restore(self, state: dict[str, Any]) -> str:
+        """Go on from `state`; from nothing where it can't be compared with what comes, and then
+        returns why."""
+        metric, of = state.get("metric"), state.get("of", self.of)
+        if metric != self.metric:
+            return f"the best by {metric} is forgotten: it is chosen by {self.metric} now"
+        if self.of and of not in ("", self.of):
+            return f"the best by {metric} is forgotten: it is of other held-out images than now"
+        self.value, self.images = state["value"], state["images"]
+        self.weights, self.since = state["weights"], state["since"]
+        self.last, self.of = state["last"], self.of or of
+        return ""

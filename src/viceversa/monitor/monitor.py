@@ -57,6 +57,8 @@ class Monitor:
         decay = config.train.ema if self.first else 0.0
         self.averages = Averages(method.translators(), decay) if decay else None
         self.validation = Validation(config, data, runtime.device) if self._validates else None
+        if self.validation is not None:
+            self.best.of = self.validation.of
         self.health = self._health()
         self.norms: dict[str, Tensor] = {}  # of the latest step's gradients
 
@@ -135,8 +137,9 @@ class Monitor:
             self.tell(f"{error}; training goes on")
 
     def enough(self) -> bool:
-        """Whether so many validations have brought nothing better that training may end."""
-        return 0 < self.config.validate.patience <= self.best.since
+        """Whether so many validations have brought nothing better that training may end. The first
+        process alone can tell: it knows what was validated on."""
+        return self.first and 0 < self.config.validate.patience <= self.best.since
 
     @contextmanager
     def _aside(self) -> Iterator[Players]:
@@ -241,7 +244,8 @@ class Monitor:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`. Raises UserError where it is not one of such a run."""
         try:
-            self.best.restore(state["best"])
+            if forgotten := self.best.restore(state["best"]):
+                self.tell(forgotten)
             self.health = self._health(state["health"])
             if self.averages is not None:
                 self.averages.restore(state["averages"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,26 +37,12 @@ class Validation:
         self.paired, self.direction = config.paired, config.data.direction
         self.held_out, self.learnt = data.held_out, data.learnt
         self.count = min(validate.images, *self.held_out.lengths)
-        best = validate.chosen(self.paired)
-        if self.count < (least := {"kid": KID_LEAST, "fid": 2}.get(best, 1)):
-            raise UserError(
-                f"validate.best {best} needs at least {least} held-out images to validate on, and "
-                f"there are {self.count} of {data.split}; name another metric"
-            )
         first = next(self._images(self.held_out, self.count, "ab"), None)
         self.size = tuple(first[1].shape[2:]) if first is not None else ()
-        if self.size and min(self.size) < (side := LEAST.get(best, 1)):
-            raise UserError(
-                f"validate.best {best} needs images of at least {side} x {side} pixels, and the "
-                f"first held-out one has {self.size[1]} x {self.size[0]}; name another metric"
-            )
+        # A metric that nobody named, and that nothing hangs on, may be lacking.
+        if validate.best != "auto" or validate.patience:
+            self._refuse(validate.chosen(self.paired), data.split)
         self.names = (*CHEAP[self.paired], *validate.also)
-        colours = any(one.config.kind == "lab-ab" for one in self.held_out.domains.values())
-        if colours and not self.paired and (features := {"fid", "kid"} & set(validate.also)):
-            raise UserError(
-                f"validate.also {min(features)} looks at whole pictures, and colours without pairs "
-                "(lab-ab) have no lightness of their own; leave it out"
-            )
         folder = Path(validate.features) if validate.features else None
         self.features: Features = features_for(self.names, folder, device)
         self.missed: dict[str, str] = {}  # metric -> why it can't be had, of those not yet told
@@ -64,6 +51,21 @@ class Validation:
         if self.size:
             self.told += f", the first of {self.size[1]} x {self.size[0]} pixels"
         self.measured = 0  # images that the latest numbers are of
+        of = f"{self.count} {self.size} {self.held_out.fingerprint()}"
+        self.of = hashlib.sha256(of.encode()).hexdigest()
+
+    def _refuse(self, best: str, split: str) -> None:
+        """Raises UserError where the best can't be chosen by a metric on such images."""
+        if self.count < (least := {"kid": KID_LEAST, "fid": 2}.get(best, 1)):
+            raise UserError(
+                f"validate.best {best} needs at least {least} held-out images to validate on, and "
+                f"there are {self.count} of {split}; name another metric"
+            )
+        if self.size and min(self.size) < (side := LEAST.get(best, 1)):
+            raise UserError(
+                f"validate.best {best} needs images of at least {side} x {side} pixels, and the "
+                f"first held-out one has {self.size[1]} x {self.size[0]}; name another metric"
+            )
 
     def __call__(self, generators: dict[str, nn.Module]) -> dict[str, float]:
         """Every metric of generators in use: on copies of their own, without dropout.
