@@ -5,6 +5,7 @@ Training's validation and `evaluate` take them by the same functions, so that th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,7 @@ class Measures:
         self._features: tuple[list[Tensor], list[Tensor]] = ([], [])  # of made images, of real ones
         self._sets: tuple[list[Tensor], list[Tensor]] = ([], [])
         self._kept = [0, 0]  # bytes of each side
-        self.cut = False  # whether SWD looks at the first images alone, for there are too many
+        self._cut = False  # whether SWD looks at the first images alone, for there are too many
 
     @torch.no_grad()
     def made(
@@ -78,6 +79,9 @@ class Measures:
         `target`: what should have been made of each, where that is known; `back`: what the other
         way made of it again.
         """
+        if target is None and self.target.config.kind == "lab-ab":
+            why = "real colours (a and b) have no lightness without their pairs"
+            self.missed |= {name: why for name in ("fid", "kid") if name in self.names}
         self._look(0, made, source)
         if "content" in self.names:
             self._note("content", content(source, made))
@@ -108,16 +112,16 @@ class Measures:
     def sets(self) -> dict[str, float]:
         """The distances between what was made and what is real: swd, fid, kid and its deviation."""
         found: dict[str, float] = {}
-        if "swd" in self.names and "swd" not in self.missed and all(self._sets):
+        if self._wanted("swd") and all(self._sets):
             made, real = _alike(*self._sets)
             found["swd"] = swd(made, real)
         of_made, of_real = (torch.cat(f) if f else torch.empty(0, 1) for f in self._features)
-        if "fid" in self.names and self.networks:
+        if self._wanted("fid") and self.networks:
             if min(len(of_made), len(of_real)) < 2:
                 self.missed["fid"] = "it needs at least 2 images a side"
             else:
                 found["fid"] = fid(of_made, of_real)
-        if "kid" in self.names and self.networks:
+        if self._wanted("kid") and self.networks:
             if min(len(of_made), len(of_real)) < KID_LEAST:
                 self.missed["kid"] = (
                     f"it needs at least {KID_LEAST} images a side, and there are {len(of_made)} "
@@ -131,7 +135,7 @@ class Measures:
         """Take in images for the sets that are compared as a whole: 0 made, 1 real ones."""
         if self._can("swd", images):
             self._keep(side, images)
-        if {"fid", "kid"} & set(self.names):
+        if self._wanted("fid") or self._wanted("kid"):
             rgb = _rgb(images, self.target, lightness)
             self._features[side].append(pool3(self.networks["inception"], rgb))
 
@@ -139,19 +143,31 @@ class Measures:
         """Keep images for SWD, as many of each side as there is room for; one at least."""
         for image in images.cpu().float():
             if self._sets[side] and self._kept[side] + 4 * image.numel() > KEPT // 2:
-                self.cut = True
+                self._cut = True
                 return
             self._sets[side].append(image)
             self._kept[side] += 4 * image.numel()
 
     @property
-    def looked_at(self) -> tuple[int, int]:
-        """How many translations and real images SWD looks at."""
-        return len(self._sets[0]), len(self._sets[1])
+    def notes(self) -> list[str]:
+        """What to know of the numbers, beside what is `missed`."""
+        told = []
+        if self._cut:
+            made, real = map(len, self._sets)
+            told.append(f"swd is of the first {made} translations and {real} real images: there is "
+                        "no room for more")  # fmt: skip
+        for name, values in self.each.items():
+            if endless := sum(math.isinf(value) for value in values):
+                told.append(f"{name} of {endless} images is infinite: they equal their targets; "
+                            "the mean is of the others")  # fmt: skip
+        return told
+
+    def _wanted(self, name: str) -> bool:
+        return name in self.names and name not in self.missed
 
     def _can(self, name: str, images: Tensor) -> bool:
         """Whether a metric is wanted, and images are large enough for it."""
-        if name not in self.names or name in self.missed:
+        if not self._wanted(name):
             return False
         height, width = images.shape[2:]
         if min(height, width) < LEAST.get(name, 1):
@@ -168,9 +184,9 @@ class Measures:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """The mean of what is finite: PSNR of two equal images is not."""
-    finite = torch.tensor([value for value in values if abs(value) != float("inf")])
-    return float(finite.double().mean()) if len(finite) else float("inf")
+    """The mean of what is not infinite: PSNR of two equal images is."""
+    rest = torch.tensor([value for value in values if not math.isinf(value)])
+    return float(rest.double().mean()) if len(rest) else math.inf
 
 
 def _rgb(images: Tensor, domain: Domain, lightness: Tensor | None) -> Tensor:

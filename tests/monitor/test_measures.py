@@ -202,6 +202,34 @@ def test_each_side_of_a_set_has_room_of_its_own(monkeypatch: pytest.MonkeyPatch)
         kept.made(images(n), images(n), None, None)
     for n in range(2):
         kept.real(images(10 + n))
-    assert kept.looked_at == (3, 2) and kept.cut and kept.sets()["swd"] > 0
-    roomy = measured("swd", of=[(images(1), images(2))])
-    assert not roomy.cut and roomy.looked_at == (1, 1)
+    assert kept.sets()["swd"] > 0
+    (note,) = kept.notes
+    assert note.startswith("swd is of the first 3 translations and 2 real images")
+    assert measured("swd", of=[(images(1), images(2))]).notes == []
+
+
+def test_infinite_values_are_counted_and_not_in_the_mean() -> None:
+    one, other = images(1), images(2)
+    mixed = measured("psnr", of=[(one, one), (one, other)])
+    assert mixed.means() == measured("psnr", of=[(one, other)]).means()
+    (note,) = mixed.notes
+    assert note.startswith("psnr of 1 images is infinite")
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_colours_without_pairs_have_no_fid(pairs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real colours would be judged as flat grey, or under the lightness of another image."""
+    monkeypatch.setattr("viceversa.measures.pool3", lambda network, rgb: network(rgb))
+    here, there = (Domain(config=DomainConfig(kind=kind)) for kind in ("lab-l", "lab-ab"))
+    found = Measures(("fid", "swd"), here, there, {"inception": Colours()})
+    for n in range(3):
+        light, made, target = (
+            images(3 * n + i, 16, 16)[:, :bands] for i, bands in ((0, 1), (1, 2), (2, 2))
+        )
+        found.made(light, made, target if pairs else None, None)
+        found.real(target, light if pairs else images(n, 20, 20)[:, :1])
+    means = found.means()
+    if pairs:
+        assert {"fid", "swd"} == means.keys() and not found.missed
+    else:
+        assert list(means) == ["swd"] and found.missed.keys() == {"fid"}

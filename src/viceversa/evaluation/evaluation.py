@@ -110,9 +110,7 @@ def _refuse_what_cannot_be_had(result: Evaluation, everyone: list[_Taken]) -> No
             continue
         if name in PAIRS_ONLY:
             raise UserError(f"--metrics {name} compares pairs, and there are none here")
-        if name == "cycle":
-            raise UserError("--metrics cycle needs translators of both ways in one folder")
-        raise UserError(f"--metrics {name} needs colours with their lightness, so pairs")
+        raise UserError(f"--metrics {name} needs translators of both ways in one folder")
     if options.colours and not result.paired:
         raise UserError("--classes compares pairs, and there are none here")
     if options.colours and all(taken.there.config.kind == "labels" for taken in everyone):
@@ -133,8 +131,6 @@ class _Taken:
             if (name not in NEEDS or NEEDS[name] in networks)
             and (result.paired or name not in PAIRS_ONLY) and (self.back or name != "cycle")
         ]  # fmt: skip
-        if self.there.config.kind == "lab-ab" and not result.paired:  # real ones lack a lightness
-            names = [name for name in names if name not in ("fid", "kid")]
         self.measures = Measures(names, self.here, self.there, networks)
         self.labels = _classes(self.there, result.options)
         self.confusion: Tensor | None = None
@@ -179,14 +175,7 @@ class _Taken:
                 f"{self.way}: FID of {len(self.names)} against {real} images is higher than that "
                 "of more images would be: compare it at equal numbers alone, and look at KID"
             )
-        if self.measures.cut:
-            made_of, real_of = self.measures.looked_at
-            notes.append(f"{self.way}: swd is of the first {made_of} translations and {real_of} "
-                         "real images: there is no room for more")  # fmt: skip
-        for name, values in self.measures.each.items():
-            if endless := sum(math.isinf(value) for value in values):
-                notes.append(f"{self.way}: {name} of {endless} images is infinite: they equal "
-                             "their targets; the mean is of the others")  # fmt: skip
+        notes += [f"{self.way}: {note}" for note in self.measures.notes]
         self.outcome.notes += notes
         each = self.measures.each
         intervals = {name: _interval(each[name]) for name in self.measures.names if name in each}
