@@ -17,6 +17,7 @@ from PIL import Image
 import viceversa
 from viceversa import measures, training
 from viceversa.build import resolve
+from viceversa.checkpoint import container
 from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import UserError
@@ -284,3 +285,16 @@ def test_images_too_small_for_the_discriminator_have_numbers_and_a_page(
     assert (tmp_path / "out" / "index.html").is_file()
     way = json.loads((tmp_path / "out" / "metrics.json").read_text())["ways"]["ab"]
     assert "l1" in way["means"]
+
+
+@pytest.mark.parametrize("settings", [{"crop_size": "big"}, {"cropping": 3}])
+def test_settings_that_cannot_be_read_are_refused(
+    settings: dict[str, Any], data: Path, runs: dict[str, Path], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    tensors, header = container.load(runs["pix2pix"] / "ab.safetensors")
+    header["trained"]["data"] |= settings
+    container.save(tmp_path / "ab.safetensors", tensors, header)
+    said = refused(capsys, tmp_path, data)
+    assert f"the settings in {tmp_path / 'ab.safetensors'} can't be read" in said
+    assert next(iter(settings)) in said

@@ -73,9 +73,13 @@ def open_images(options: Options, model: Model, paired: bool) -> Images:
     """The data set's images of a split. Raises UserError where there are none, or not in pairs."""
     trained = model.trained.get("data", {})
     try:
-        config = fill(DataConfig, trained, "the model's data")
-    except UserError:
-        config = DataConfig()
+        config = fill(DataConfig, trained, "data")
+    except UserError as error:  # not the defaults instead: they would decide the numbers
+        file = next(iter(model.files.values()))
+        raise UserError(
+            f"the settings in {file} can't be read, and they say how images are shown to it: "
+            f"{error}; evaluate with the version that wrote it"
+        ) from None
     path = options.data or config.path
     if not path:
         raise UserError("name the data set: viceversa evaluate MODEL DATA")

@@ -13,6 +13,7 @@ import torch
 from ..features.store import sha256
 from ..measures import SUBSET
 from ..metric_names import HIGHER
+from ..report import finite
 from .evaluation import Evaluation, Way
 
 
@@ -35,26 +36,26 @@ def table(result: Evaluation) -> str:
 
 def values(result: Evaluation) -> dict[str, Any]:
     """Everything, as JSON holds it: a number that is not finite is null."""
-    return {
-        "protocol": protocol(result),
-        "ways": {way.way: _way(way) for way in result.ways},
+    numbers: dict[str, Any] = finite({
+        "protocol": protocol(result), "ways": {way.way: _way(way) for way in result.ways},
         "notes": result.notes,
-    }
+    })  # fmt: skip
+    return numbers
 
 
 def _way(way: Way) -> dict[str, Any]:
     means = {
-        name: {"mean": _finite(mean), "low": _finite(low), "high": _finite(high)}
+        name: {"mean": mean, "low": low, "high": high}
         for name, (mean, low, high) in way.intervals.items()
     }
     images = [
-        {"source": name, **{metric: _finite(of[place]) for metric, of in way.each.items()}}
+        {"source": name, **{metric: of[place] for metric, of in way.each.items()}}
         for place, name in enumerate(way.names)
     ]
     return {
         "translations": way.made, "real": way.real, "means": means,
-        "sets": {name: _finite(value) for name, value in way.sets.items()},
-        "iou": [_finite(value) for value in way.classes], "images": images,
+        "sets": way.sets,
+        "iou": way.classes, "images": images,
     }  # fmt: skip
 
 
@@ -96,7 +97,3 @@ def better(metric: str, value: float) -> float:
     if not math.isfinite(value):
         return math.inf if metric in HIGHER and value > 0 else -math.inf
     return value if metric in HIGHER else -value
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
