@@ -17,8 +17,7 @@ from .rules import RULES, Signs
 LOOKS = 3  # in a row
 STEPS = 200  # that they are apart, first and last
 AFTER = 50  # steps that a network may begin with as it likes
-LINES = 3  # of the log, in a row
-KEPT = 30  # lines whose gradients are remembered
+KEPT = 30  # looks whose gradients are remembered
 GRADIENTS = ("vanishing gradients", rules.VANISHING), ("exploding gradients", rules.EXPLODING)
 
 
@@ -54,7 +53,7 @@ class Health:
     ):  # fmt: skip
         self.gan_loss, self.paired, self.d_weight = gan_loss, paired, d_weight
         self.looks = Patience(LOOKS, STEPS * batch, AFTER * batch)
-        self.lines = Patience(LINES, AFTER * batch, AFTER * batch)
+        self.means = Patience(LOOKS, AFTER * batch, AFTER * batch)
         self.validations = Patience(LOOKS, 0, AFTER * batch)
         state = state or {"cases": {}, "norms": {}, "errors": {}, "judged": False}
         self._cases: dict[str, dict[str, Any]] = {k: dict(v) for k, v in state["cases"].items()}
@@ -93,17 +92,17 @@ class Health:
             for name in [x.removesuffix("_fake") for x in losses if x.endswith("_fake")]:
                 saw = self._sure(losses.get(f"{name}_fake"), losses.get(f"{name}_real"))
                 advice = RULES[0].advice
-                told.append(self._case(RULES[0].name, name, images, self.lines, advice, saw))
+                told.append(self._case(RULES[0].name, name, images, self.means, advice, saw))
         for player, norm in gradients.items():
             if not math.isfinite(norm):
                 continue  # such a step changed nothing, and others tell of it
             gone, burst = self._gradient(player, norm)
             told += [
                 self._case(
-                    "vanishing gradients", player, images, self.lines, rules.VANISHING, gone
+                    "vanishing gradients", player, images, self.means, rules.VANISHING, gone
                 ),
                 self._case(
-                    "exploding gradients", player, images, self.lines, rules.EXPLODING, burst
+                    "exploding gradients", player, images, self.means, rules.EXPLODING, burst
                 ),
             ]
         return [finding for finding in told if finding]
