@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class UserError(ValueError):
-    """What was found, what would fit, and which file or option it is about, in one sentence."""
+    """Error that the user can fix: what is wrong, where, and what to do, in one sentence.
+
+    Args:
+        message: The sentence that the command line prints.
+        option: Name of the option or setting that causes the error, such as `data.crop_size` or
+            `--seed`; None if no single option does.
+        path: File or folder that causes the error; None if there is none.
+    """
+
+    def __init__(
+        self, message: str, *, option: str | None = None, path: str | Path | None = None
+    ) -> None:
+        super().__init__(message)
+        self.option = option
+        self.path = None if path is None else Path(path)
 
 
 class Stopped(Exception):
