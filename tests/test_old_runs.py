@@ -1,4 +1,4 @@
-"""Runs made by earlier versions are read and resumed. `tests/fixtures/*/README.md` describes them."""
+"""Runs of earlier versions are read and resumed (`tests/fixtures/*/README.md` describes them)."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ def test_old_models_and_logs_are_read(here: Path, method: str) -> None:
     main(["explain", str(translator), str(picture), "-o", "patches.png"])
     main(["report", run])
     main(["compare", run, f"ended/{method}", "-o", "compare.html"])
-    page = Path(run, "report.html").read_text()
-    assert "Sliced Wasserstein" in page and "g_gan" in page
+    assert "<svg" in Path(run, "report.html").read_text()  # the curves of the old log
+    assert "g_gan" in Path("compare.html").read_text()
