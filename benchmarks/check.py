@@ -27,7 +27,7 @@ import PIL
 from PIL import Image
 
 import viceversa
-from viceversa.checkpoint import write_json
+from viceversa.files import write_json
 
 SIDE = 512
 NOISE = 24  # makes the files as large as those of detailed photos

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from viceversa.checkpoint import write_json
 from viceversa.demo import run_demo
+from viceversa.files import write_json
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from machine_peak import machine
 
-from viceversa.checkpoint import write_json
+from viceversa.files import write_json
 
 COMMAND = [sys.executable, "-m", "viceversa"]
 

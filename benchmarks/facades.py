@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 
 from viceversa.build import RunConfig, make_method, resolve
-from viceversa.checkpoint import write_json
 from viceversa.config import merge, read_recipe
 from viceversa.data import find
 from viceversa.data.dataset import Pictures
+from viceversa.files import write_json
 from viceversa.images.domain import Domain
 from viceversa.runtime import Runtime, seed_everything
 from viceversa.translate import Translator

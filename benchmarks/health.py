@@ -28,8 +28,8 @@ from machine_peak import machine
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "health"))
 from trials import PAIRS, TRIALS, VIEWS, first, healthy, run, told
 
-from viceversa.checkpoint import write_json
 from viceversa.config import Sections, merge, read_recipe
+from viceversa.files import write_json
 
 SMALLER: Sections = {
     "data": {"load_size": 143, "crop_size": 128}, "discriminator": {"width": 32},

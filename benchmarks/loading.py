@@ -29,10 +29,10 @@ import PIL
 import torch
 from PIL import Image
 
-from viceversa.checkpoint import write_json
 from viceversa.data import DataConfig, find
 from viceversa.data.dataset import Pictures
 from viceversa.data.loader import Loader
+from viceversa.files import write_json
 from viceversa.images.domain import Domain
 
 LOAD, CROP = 286, 256

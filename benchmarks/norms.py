@@ -28,10 +28,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from viceversa.build import RunConfig, make_method, resolve
-from viceversa.checkpoint import write_json
 from viceversa.config import merge, read_recipe
 from viceversa.data.dataset import Pictures
 from viceversa.data.open import open_data
+from viceversa.files import write_json
 from viceversa.images.tensors import grid
 from viceversa.metrics import content, l1, ssim
 from viceversa.networks import use_policy

@@ -26,8 +26,8 @@ from facades import untrained, val_l1
 from machine_peak import machine
 
 from viceversa.build import RunConfig, resolve
-from viceversa.checkpoint import write_json
 from viceversa.config import merge, read_recipe
+from viceversa.files import write_json
 from viceversa.training import train
 from viceversa.translate import Translator
 

@@ -36,7 +36,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "runtime"))
 from hosts import TORCHRUN, joined, one_machine, switch, two_machines
 
-from viceversa.checkpoint import Checkpoints, read_weights, write_json
+from viceversa.checkpoint import Checkpoints, read_weights
+from viceversa.files import write_json
 
 
 def images(root: Path) -> Path:

@@ -38,7 +38,8 @@ import stops
 from forks import fork
 from runs import make_data
 
-from viceversa.checkpoint import Checkpoints, write_json
+from viceversa.checkpoint import Checkpoints
+from viceversa.files import write_json
 
 PROCESSES = 2
 Row = dict[str, Any]

@@ -21,10 +21,11 @@ from pathlib import Path
 import torch
 
 from viceversa.build import make_method, resolve
-from viceversa.checkpoint import Checkpoints, load_state, write_json
+from viceversa.checkpoint import Checkpoints, load_state
 from viceversa.config import read_recipe
 from viceversa.data import Found
 from viceversa.data.dataset import Pictures
+from viceversa.files import write_json
 from viceversa.health import Watch
 from viceversa.images.domain import Domain
 from viceversa.methods import Batch, Method

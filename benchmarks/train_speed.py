@@ -44,7 +44,7 @@ from train_ways import BEST, SAME, WAYS, computed_in, count
 from train_worker import Taken, Worker, WorkerError, race
 
 import viceversa
-from viceversa.checkpoint import write_json
+from viceversa.files import write_json
 
 Row = dict[str, Any]
 

@@ -28,8 +28,8 @@ from machine_peak import machine
 from PIL import Image
 
 from viceversa.build import RunConfig, TrainConfig, resolve
-from viceversa.checkpoint import write_json
 from viceversa.config import merge, read_recipe
+from viceversa.files import write_json
 from viceversa.monitor.config import ValidateConfig
 from viceversa.monitor.validation import LEARNT
 from viceversa.report import Report

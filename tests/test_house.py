@@ -114,7 +114,8 @@ RULES: dict[str, Rule] = {
         "import sys\nsys.exit(1)"),
     "pages know what lies in a run's folder, and no torch": (
         inside("pages"),
-        lambda used: within(used, "torch") or only("pages", "errors", "metric_names")(used),
+        lambda used: within(used, "torch")
+        or only("pages", "errors", "files", "metric_names")(used),
         "pages.x", "from ..images import write"),
     "names of metrics are for all, torch or not": (
         inside("metric_names"), lambda used: within(used, "torch") or only()(used),

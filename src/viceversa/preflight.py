@@ -9,9 +9,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from .build import RunConfig
-from .checkpoint import free_space
 from .data.dataset import Pictures
 from .errors import UserError
+from .files import free_space
 from .methods import Method
 from .networks import check_size
 from .runtime import Ranks

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from .board import tensorboard
 from .build import RunConfig, make_method
-from .checkpoint import Checkpoints, age, claim, write_json
+from .checkpoint import Checkpoints, age, claim
 from .data.loader import Loader
 from .data.open import open_data
 from .data.readonly import refuse_inside
 from .errors import Stopped, UserError
+from .files import write_json
 from .health import Watch
 from .methods import PAIRED, Batch
 from .mishaps import explained, not_finite

@@ -12,8 +12,8 @@ import pytest
 import torch
 from runs import arguments, make_data
 
-from viceversa import checkpoint
-from viceversa.checkpoint import Checkpoints, container
+from viceversa import files
+from viceversa.checkpoint import Checkpoints
 from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.report import Report
@@ -62,7 +62,7 @@ def test_room_that_goes_away_while_a_file_is_written(
     disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = iter([10**12] + [10**12, 6 * 10**6] + [10**12] * 9)  # at the first save there was enough
-    monkeypatch.setattr(container, "free_space", lambda folder: next(free))
+    monkeypatch.setattr(files, "free_space", lambda folder: next(free))
     too_much(disk)
 
 
@@ -78,7 +78,7 @@ def test_a_naive_save_leaves_a_torso(disk: Path) -> None:
 def filler(disk: Path, free: int) -> Path:
     """Fill a disk but for so many bytes."""
     path = disk / "filler"
-    path.write_bytes(bytes(max(0, checkpoint.free_space(disk) - free)))
+    path.write_bytes(bytes(max(0, files.free_space(disk) - free)))
     return path
 
 

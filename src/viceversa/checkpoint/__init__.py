@@ -3,14 +3,12 @@
 Nothing is ever unpickled: all of it is safetensors, with a digest that is checked.
 """
 
-from .container import free_space, write_aside
 from .models import (
     fit_weights,
     load_network,
     read_header,
     read_weights,
     save_network,
-    write_json,
 )
 from .state import (
     Checkpoints,
@@ -23,7 +21,6 @@ from .state import (
 )
 
 __all__ = [
-    "Checkpoints", "age", "claim", "fit_weights", "free_space", "load_network", "load_state",
+    "Checkpoints", "age", "claim", "fit_weights", "load_network", "load_state",
     "put_together", "read_header", "read_weights", "save_network", "save_state", "taken_apart",
-    "write_aside", "write_json",
 ]  # fmt: skip

@@ -6,14 +6,10 @@ SHA-256 of header and tensors, since neither the format nor a disk notices a fli
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import shutil
 import struct
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import UserError
+from ..files import write_atomically
 
 HEADER, DIGEST = "viceversa", "sha256"  # where a safetensors file keeps ours
 LARGEST_HEADER = 4 * 2**20
@@ -48,7 +45,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> N
         raise UserError(f"{path} was not written: {len(plain)} tensors, or a header of "
                         f"{len(table)} bytes, are more than would be read again")  # fmt: skip
     needed = len(table) + sum(tensor.nbytes for tensor in plain.values())
-    write_aside(path, lambda aside: _write(aside, table, plain), needed)
+    write_atomically(path, lambda temporary: _write(temporary, table, plain), needed)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -96,43 +93,6 @@ def digest(header: str, tensors: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-def write_aside(path: Path, write: Callable[[Path], object], needed: int = 0) -> None:
-    """Write a file next to its place, make it durable, and only then put it there.
-
-    `needed`: bytes; where the disk has fewer, nothing is begun. Raises UserError.
-    """
-    aside = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        free = free_space(path.parent)
-        if needed > free:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(aside)
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise UserError(f"{path} could not be written: {_why(error, path, needed)}") from None
-    finally:
-        _remove(aside)
-
-
-def free_space(folder: Path) -> int:
-    """Bytes that are free on a folder's disk; of one that is not there yet, on its parent's."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-def _why(error: OSError, path: Path, needed: int) -> str:
-    """What went wrong, with what is free where a disk is full."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = free_space(path.parent)
-        return f"the disk is full: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free"
-    return error.strerror or str(error)
-
-
 def _table(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
     """The format's own header, with the metadata and where each tensor lies."""
     table: dict[str, Any] = {"__metadata__": metadata}
@@ -147,7 +107,7 @@ def _table(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
 
 
 def _write(path: Path, table: bytes, tensors: Mapping[str, Tensor]) -> None:
-    """Write a whole file, not aside.
+    """Write a file of tensors in place.
 
     The library's writer makes a temporary file of a random name, which a killed process leaves for
     ever, and which only its owner may read.
@@ -168,22 +128,6 @@ def _bytes(tensor: Tensor) -> memoryview:
     """What a tensor that is contiguous, and not empty, holds."""
     data: memoryview = tensor.reshape(-1).view(torch.uint8).numpy().data
     return data
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):  # what is left over is cleaned when the run starts again
-        path.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; where folders can't be opened (Windows), renames are."""
-    if os.name == "nt":
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _header_text(path: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +13,6 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import UserError
 from . import container
-from .container import write_aside
 
 FORMAT = 1
 # What a file of each kind must say, and how; the rest of it is checked where it is used.
@@ -24,12 +22,6 @@ PARTS: dict[str, dict[str, type]] = {
     "features": {"name": str},
 }
 LARGEST = 2**13  # number in a network's settings: none of ours comes near
-
-
-def write_json(path: Path, value: Any) -> None:
-    """A readable JSON file, whole or not at all."""
-    text = json.dumps(value, indent=2) + "\n"
-    write_aside(path, lambda aside: aside.write_text(text), len(text))
 
 
 def save_network(path: Path, weights: dict[str, Tensor], header: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import write_json
 from ..errors import UserError
+from ..files import write_json
 from .evaluation import Evaluation, Progress, measure
 from .options import Options, Pairs, Policy, Split
 from .page import write_evaluation_page

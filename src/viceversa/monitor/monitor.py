@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..build import RunConfig
-from ..checkpoint import write_json
 from ..data.open import Opened
 from ..errors import UserError
+from ..files import write_json
 from ..health import Finding, Health, signs
 from ..methods import Method
 from ..metric_names import parted

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import html
 import io
-import os
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -16,7 +15,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from ..errors import UserError
+from ..files import write_bytes
 
 LARGEST_SIDE = 1400  # pixels of a picture on a page
 LOSSLESS = 200_000  # pixels up to which a picture is kept exactly
@@ -160,23 +159,7 @@ def _png_size(path: Path) -> tuple[int, int]:
 
 def write_page(path: Path, text: str) -> None:
     """Write a page whole or not at all. Raises UserError where that fails."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # training may write the same page
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path} could not be written: {reason}") from None
-    finally:
-        _remove(aside)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return  # its folder has gone, or is not ours: the error above says so
+    write_bytes(path, text.encode(), durable=False)
 
 
 def figure(value: float | None) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..build import RunConfig
-from ..checkpoint import free_space
 from ..data import find
 from ..data.dataset import Pictures
 from ..data.transforms import crops
 from ..errors import UserError
+from ..files import free_space
 from ..images.domain import Domain
 from ..methods import PAIRED
 from ..runtime import Runtime, free_memory

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ...errors import UserError
+from ...files import write_bytes
 from ..bands import to_pil
 from .layout import Pixels
 
@@ -57,11 +58,7 @@ def write(path: Path, pixels: Pixels) -> None:
             f"{path} cannot hold {bands} band{'s' * (bands > 1)} of {dtype}; "
             f"{suffix_for(suffix, pixels)} can"
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_encoded(suffix, np.ascontiguousarray(pixels)))
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}") from None
+    write_bytes(path, _encoded(suffix, np.ascontiguousarray(pixels)), durable=False)
 
 
 def _encoded(suffix: str, pixels: Pixels) -> bytes:

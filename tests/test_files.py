@@ -1,0 +1,76 @@
+"""Files are written atomically: the complete old file or the complete new one."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from viceversa.errors import UserError
+from viceversa.files import write_atomically, write_bytes, write_json
+from viceversa.images import write
+from viceversa.pages.html import write_page
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "x.bin": lambda path: write_bytes(path, b"new"),
+    "x.json": lambda path: write_json(path, {"new": 1}),
+    "x.html": lambda path: write_page(path, "new"),
+    "x.png": lambda path: write(path, np.zeros((4, 4, 3), np.uint8)),
+    "x.npy": lambda path: write(path, np.zeros((4, 4, 7), np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "deep" / name
+    WRITERS[name](path)
+    whole = path.read_bytes()
+    path.write_bytes(b"old")
+    real = Path.write_bytes
+
+    def half(self: Path, data: bytes) -> int:
+        real(self, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", half)
+        with pytest.raises(UserError, match="could not be written: the disk is full") as caught:
+            WRITERS[name](path)
+    assert caught.value.path == path
+    assert path.read_bytes() == b"old" and list(path.parent.iterdir()) == [path]
+    WRITERS[name](path)
+    assert path.read_bytes() == whole and list(path.parent.iterdir()) == [path]
+
+
+def test_an_interrupted_write_leaves_no_temporary_file(tmp_path: Path) -> None:
+    def interrupted(temporary: Path) -> None:
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "x.bin", interrupted)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_longest_name_that_a_file_system_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("ö" * 125 + "x.bin")
+    assert len(os.fsencode(path.name)) == 255
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(UserError, match="could not be written: File name too long"):
+        write_bytes(path.with_name("x" + path.name), b"new")
+
+
+def test_other_names_of_an_old_file_keep_its_contents(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "x.bin", b"old")
+    os.link(tmp_path / "x.bin", tmp_path / "hard")
+    write_json(tmp_path / "x.bin", [1])
+    assert (tmp_path / "hard").read_bytes() == b"old"
+    assert json.loads((tmp_path / "x.bin").read_text()) == [1]
