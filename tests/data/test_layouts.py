@@ -425,6 +425,18 @@ def test_a_manifest_for_unpaired_methods_may_leave_a_side_empty(tmp_path: Path, 
 
 
 @every_manifest
+def test_a_manifest_names_the_group_of_its_images(tmp_path: Path, make: Make) -> None:
+    folder(tmp_path, ["1.png", "2.png", "3.png", "4.png"])
+    rows = [{"a": "1.png", "b": "2.png", "group": "p1"}, {"a": "3.png", "b": "4.png", "group": ""}]
+    path = make(tmp_path / "list", rows)
+    for layout, paired in (("auto", True), ("auto", False), ("photos", True)):
+        found = find(path, "train", paired, DataConfig(layout=layout))  # type: ignore[arg-type]
+        assert found is not None and set(found.groups.values()) == {"p1"}
+        groups = {source.path.name: found.group_of(source) for source in found.a + found.b}
+        assert groups == {"1.png": "p1", "2.png": "p1", "3.png": "3.png", "4.png": "3.png"}
+
+
+@every_manifest
 def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
     tmp_path: Path, make: Make
 ) -> None:
@@ -446,6 +458,7 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
         ("x.csv", "", "its first line must name columns a and b"),
         ("x.csv", "a;b\n1;2\n", "its first line must name columns a and b"),
         ("x.csv", "a,b,a\n", "its first line must name columns a and b"),
+        ("x.csv", "a,b,group,group\n", "columns a and b, and may name split and group"),
         ("x.csv", "a, b\n1.png\n", "line 2 has 1 fields, not 2"),
         ("x.csv", "a,b\n1.png,2,3.png\n", "line 2 has 3 fields, not 2 .*quotation marks"),
         ("x.csv", 'a,b\n"1.png,2.png\n', "unexpected end of data"),
@@ -457,6 +470,7 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
         ("x.jsonl", '\n[1, 2]\n', "line 2 is not like"),
         ("x.jsonl", '{"b": 3}\n', "line 1: b is 3, not text"),
         ("x.jsonl", '{"a": "1.png", "split": 1}\n', "line 1: split is 1, not text"),
+        ("x.jsonl", '{"a": "1.png", "group": 7}\n', "line 1: group is 7, not text"),
         ("x.jsonl", '{"c": "1.png"}\n', "line 1 is not like"),
         ("x.jsonl", '{"a": "n\\u0000l.png"}\n', r"n\\x00l\.png is out of reach"),
         ("x.jsonl", "[" * 100_000, "can't be used"),

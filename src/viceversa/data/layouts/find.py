@@ -5,7 +5,8 @@ Found by names alone, before any image is opened and any direction is applied.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ...errors import UserError
@@ -38,6 +39,17 @@ class Found:
     """Each file of `a` holds A in its left half and B in its right; then `b` is `a`."""
     alone: tuple[Source, ...] = ()
     """Images that belong to nothing: paired, those whose name has no partner or stands twice."""
+    groups: Mapping[Source, str] = field(default_factory=dict, compare=False)
+    """Group (patient, slide, scene) of each image that is in one; empty if there are no groups."""
+    names: Mapping[Source, str] = field(default_factory=dict, compare=False)
+    """Name of each image inside the data set, the same for both images of a pair."""
+
+    def group_of(self, source: Source) -> str:
+        """Return the group of an image, else its name: what a split must not divide.
+
+        Both images of a pair return the same text, wherever the data set is stored.
+        """
+        return self.groups.get(source) or self.names.get(source) or source.name.as_posix()
 
 
 def look(path: Path | str) -> Tree | Manifest:
@@ -218,6 +230,8 @@ def _listed(manifest: Manifest, split: str, paired: bool, layout: str) -> Found 
             f"not {layout}"
         )
     rows = [row for row in manifest.rows if row.split == split]
+    names = {source: row.name for row in rows for source in (row.a, row.b) if source}
+    groups = {s: row.group for row in rows for s in (row.a, row.b) if s and row.group}
     if not rows and split == "train":
         raise UserError(f"the manifest {shown} lists nothing to train on")
     if not rows:
@@ -227,9 +241,10 @@ def _listed(manifest: Manifest, split: str, paired: bool, layout: str) -> Found 
     b = tuple(dict.fromkeys(row.b for row in rows if row.b))
     if layout == "photos":
         photos = tuple(dict.fromkeys(a + b))
-        return Found(f"photos listed in {name}, each both A and B", photos, photos)
+        layout = f"photos listed in {name}, each both A and B"
+        return Found(layout, photos, photos, groups=groups, names=names)
     if not paired and a and b:
-        return Found(f"images listed in {name}", a, b)
+        return Found(f"images listed in {name}", a, b, groups=groups, names=names)
     pairs = [(row.a, row.b) for row in rows if row.a and row.b]
     if not pairs or not paired:
         what = "pair, a line with both a and b" if paired else f"image of {'B' if a else 'A'}"
@@ -237,4 +252,5 @@ def _listed(manifest: Manifest, split: str, paired: bool, layout: str) -> Found 
     single = [(row.a, row.b) for row in rows if not (row.a and row.b)]
     alone = in_order(source for sides in single for source in sides if source)
     first, second = zip(*pairs, strict=True)
-    return Found(f"pairs listed in {name}", first, second, alone=tuple(alone))
+    layout = f"pairs listed in {name}"
+    return Found(layout, first, second, alone=tuple(alone), groups=groups, names=names)

@@ -1,6 +1,6 @@
 """A manifest: a .csv or .jsonl file whose lines say which images are A and B and make a pair.
 
-Its columns are `a`, `b` and, if there is one, `split`; paths start at the manifest's folder.
+Its columns are `a`, `b` and, optionally, `split` and `group`; paths start at the manifest's folder.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ class Row:
     split: str
     a: Source | None
     b: Source | None
+    name: str
+    """The first path of the line, as it is written there."""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def read_manifest(path: Path) -> Manifest:
                     if name and (fault := _fault(path.parent / name)):
                         faults.append(f"line {line}: {printable(name)} {fault}")
                     row.append(Source(path.parent / name) if name else None)
-                rows.append(Row(split, *row))
+                name, group = fields["a"] or fields["b"], fields.get("group", "")
+                rows.append(Row(split, row[0], row[1], name, group))
     except (OSError, ValueError, csv.Error, RecursionError) as error:
         raise UserError(f"the manifest {shown} can't be used: {printable(str(error))}") from None
     if faults:
@@ -79,9 +83,11 @@ def read_manifest(path: Path) -> Manifest:
 def _csv(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
     reader = csv.reader(file, skipinitialspace=True, strict=True)
     header = [name.strip() for name in next(reader, [])]
-    if header.count("a") != 1 or header.count("b") != 1 or header.count("split") > 1:
+    twice = header.count("split") > 1 or header.count("group") > 1
+    if header.count("a") != 1 or header.count("b") != 1 or twice:
         raise ValueError(
-            f"its first line must name columns a and b, and may name split; it is {header}"
+            "its first line must name columns a and b, and may name split and group; it is "
+            f"{header}"
         )
     for values in reader:
         if values and len(values) != len(header):
@@ -104,8 +110,7 @@ def _jsonl(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
         if not isinstance(fields, dict) or not fields.keys() & {"a", "b"}:
             raise ValueError(f'line {line} is not like {{"a": "1.png", "b": "2.png"}}')
         known = {name: fields.get(name) or "" for name in ("a", "b")}
-        if "split" in fields:
-            known["split"] = fields["split"]
+        known |= {name: fields[name] for name in ("split", "group") if fields.get(name) is not None}
         for name, value in known.items():
             if not isinstance(value, str):
                 raise ValueError(f"line {line}: {name} is {value!r}, not text")
