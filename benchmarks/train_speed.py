@@ -23,7 +23,7 @@ Memory is the most a process held at once, Python and torch included; on a GPU, 
 
 --grow: how our step grows with batch, size and width. --loader: images/s as training loads them,
 the first epoch and later ones, beside the fastest step of the run.
-Writes benchmarks/results/DATE-train-speed-METHOD[-DEVICE][-growth].json.
+Writes DATE-train-speed-METHOD[-DEVICE][-growth].json into benchmarks/results (--results DIR).
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def measure(options: argparse.Namespace, method: str) -> Row:
     computed = {name: computed_in(name, options.device) for name in jobs}
     precisions = tuple(sorted({"fp32", "bf16", *computed.values()}))
     peaks = replace(base, kind="peaks", precisions=precisions)
-    taken = race({"peak": peaks, **jobs}, options.steps)
+    taken = race({"peak": peaks, **jobs} if options.peak else jobs, options.steps)
     if not taken.keys() & jobs.keys():
         sys.exit("none of these ways can be measured here")
     of_machine = taken.pop("peak", Taken({}, [], 0, None))
@@ -204,7 +204,8 @@ def measure(options: argparse.Namespace, method: str) -> Row:
         shown = {name: row for name, row in rows.items() if table in WAYS[name].tables}
         print_table(f"{title}: {table}", shown)
     told = {name: f"{rate:.3g}" for name, rate in peak.items()}
-    print(f"the machine's peak: FLOP/s by precision, bytes/s: {told}")
+    if peak:
+        print(f"the machine's peak: FLOP/s by precision, bytes/s: {told}")
     results: Row = {
         **of_machine.about, "gmac": round(macs / 1e9, 2), "weights": weights,
         "peak_per_s": {name: float(rate) for name, rate in told.items()}, "ways": rows,
@@ -230,7 +231,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--peak", action=argparse.BooleanOptionalAction, default=True,
+                        help="measure the machine's peak, for MFU and floors")  # fmt: skip
     parser.add_argument("--grow", action="store_true")
     parser.add_argument("--grow_steps", type=int, default=3)
     parser.add_argument("--loader", action="store_true", help="needs --data")
@@ -252,7 +256,7 @@ def main() -> None:
         suffix = f"-{torch.device(options.device).type}" if on_gpu else ""
         grown = "-growth" if options.grow else ""  # so that it takes no other run's place
         name = f"{date.today().isoformat()}-train-speed-{method}{suffix}{grown}.json"
-        write_json(Path(__file__).parent / "results" / name, results)
+        write_json(options.results / name, results)
 
 
 if __name__ == "__main__":

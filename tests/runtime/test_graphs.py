@@ -18,7 +18,6 @@ from viceversa.runtime.graphs import Graphed
 from viceversa.update import set_rates, update
 
 GRAPH = only(graph="auto")
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 def test_without_cuda_a_step_stays_as_it_is() -> None:
@@ -153,7 +152,7 @@ def trained(
     return one, losses, said
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_graph_has_the_losses_of_the_steps_it_stands_for(name: str, precision: str) -> None:
@@ -167,7 +166,7 @@ def test_a_graph_has_the_losses_of_the_steps_it_stands_for(name: str, precision:
     assert changes > apart(found, expected)
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_a_graph_sees_another_rate() -> None:
     moved = []
     for rates in (False, True):
@@ -177,7 +176,7 @@ def test_a_graph_sees_another_rate() -> None:
     assert farthest(moved[1], left(one)) < farthest(moved[0], left(one)) / 2
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_a_graph_draws_new_random_numbers_each_time() -> None:
     one = made("pix2pix", SpeedConfig(memory_format="contiguous"), "fp32", "cuda",
                train={"lr": 0.0})  # fmt: skip
@@ -191,7 +190,7 @@ def test_a_graph_draws_new_random_numbers_each_time() -> None:
     assert len(seen) == 8  # weights stand still: only the dropout differs
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("call", [1, 3])
 def test_a_capture_that_fails_leaves_steps_that_go_on(precision: str, call: int) -> None:
@@ -222,7 +221,7 @@ def test_a_capture_that_fails_leaves_steps_that_go_on(precision: str, call: int)
                    if name in before)  # fmt: skip
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_what_does_not_go_with_a_graph_is_said() -> None:
     said: list[str] = []
 
