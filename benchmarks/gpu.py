@@ -36,7 +36,7 @@ from typing import Any
 import torch
 from machine_peak import machine
 
-from viceversa.checkpoint import write_json
+from viceversa.files import write_json
 
 HERE = Path(__file__).parent
 LIMITS = {"tests": 120, "pix2pix": 110, "cyclegan": 130, "training": 120}  # seconds
