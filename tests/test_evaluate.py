@@ -226,6 +226,7 @@ def test_what_can_not_be_measured_is_a_sentence(
     assert "pixels a side" in refused(capsys, run, data, "--size", "big")
     assert "no split val" in refused(capsys, run, data, "--split", "val")
     assert "#rrggbb" in refused(capsys, run, data, "--classes", "red")
+    assert "#FF0000 twice" in refused(capsys, run, data, "--classes", "#FF0000,#ff0000")
     missing = refused(capsys, run, data, "--metrics", "fid", "--features", empty)
     assert "viceversa features --get inception" in missing
     assert "is a discriminator" in refused(capsys, run / "d_b.safetensors", data)

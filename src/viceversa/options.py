@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +18,8 @@ from .config import NAMED, SECTIONS, Sections, fill, merge, plain, read_recipe
 from .errors import UserError
 
 KEYWORD, FIRST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
+NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+NUMBERS = re.compile(rf"{NUMBER}(,\s*{NUMBER})*")
 SHORT = {"--seed": "--train.seed", "--deterministic": "--train.deterministic"}
 # Defaults are not shown: those of the classes are not the recipe's.
 SET_ASIDE = Parameter(name_transform=lambda name: name, negative_iterable=(), show_default=False)
@@ -149,9 +153,49 @@ def _run(
     )
     app.default(collect)
     try:
-        return app(list(words), exit_on_error=False, print_error=False)
+        return app(number_lists(words, parameters), exit_on_error=False, print_error=False)
     except ValueError as error:  # a setting that its class refuses
         raise UserError(str(error)) from None
+
+
+def number_lists(words: Sequence[str], parameters: Sequence[inspect.Parameter]) -> list[str]:
+    """The words with every list of numbers in the form that its option takes.
+
+    A user may write `--x -1000 2000`, `--x -1000,2000` or `--x=-1000,2000` for any option that
+    takes several numbers; cyclopts takes -1000,2000 for an option.
+    """
+    hints: dict[str, Any] = {}
+    for parameter in parameters:
+        hints |= _hints(f"--{parameter.name}", typing.get_args(parameter.annotation)[0])
+    made: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        option, equals, value = word.partition("=")
+        hint = hints.get(option)
+        if not any(typing.get_origin(one) is tuple for one in (hint, *typing.get_args(hint))):
+            made.append(word)
+            continue
+        values = [value] if equals else []
+        while left and NUMBERS.fullmatch(left[0]) and "," not in "".join(values):
+            values.append(left.pop(0))
+        if not values or not all(map(NUMBERS.fullmatch, values)):
+            made += [word, *values[bool(equals) :]]
+        elif typing.get_origin(hint) is tuple:  # a word for each number
+            made += [option, *",".join(values).replace(" ", "").split(",")]
+        else:  # one word, as of all options that take text too
+            made.append(f"{option}={','.join(values)}")
+    return made
+
+
+def _hints(option: str, kind: Any) -> dict[str, Any]:
+    """The options of a dataclass, --section.key, with their types."""
+    if not dataclasses.is_dataclass(kind):
+        return {option: kind}
+    found: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        found |= _hints(f"{option}.{name}", hint)
+    return found
 
 
 def _data_folder() -> inspect.Parameter:

@@ -140,6 +140,9 @@ def test_lightness_and_colours_join_to_the_picture() -> None:
         as_domain(colours().astype(np.uint16), lightness.config, "x.png")
 
 
+LABELS: dict[str, Any] = {"kind": "labels", "classes": ["#3a403d", "#404040", "#ff4040"]}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -148,6 +151,15 @@ def test_lightness_and_colours_join_to_the_picture() -> None:
         ({"kind": "labels", "ids": 2, "classes": ["#000000"]}, "either classes"),
         ({"ids": 3}, "belong to kind labels"),
         ({"kind": "labels", "classes": ["red"]}, "#rrggbb, not 'red'"),
+        ({"kind": "labels", "ids": -1}, "from 1 to 65536, not -1"),
+        ({"kind": "labels", "ids": 70000}, "from 1 to 65536, not 70000"),
+        ({**LABELS, "tolerance": -1}, "tolerance must be at least 0, not -1"),
+        ({"kind": "labels", "ids": 2, "tolerance": 1}, "tolerance belongs to classes"),
+        ({"tolerance": 1}, "tolerance belongs to classes"),
+        ({"kind": "labels", "classes": ["#ff0000", "#0000ff", "#FF0000"]}, "#ff0000 twice"),
+        ({"kind": "labels", "classes": ["#ff0000,#0000ff", "#0000ff"]}, "#0000ff twice"),
+        # 0x40 - 0x3a = 6 is the largest difference of a channel: 3 from both is in the middle
+        ({**LABELS, "tolerance": 3}, "#3a403d and #404040.*set it to 2 or less"),
         ({"range": "mimax"}, "not 'mimax'"),
         ({"range": [5, 5]}, "goes up"),
         ({"range": "0,1,2"}, "two numbers"),
@@ -160,6 +172,15 @@ def test_impossible_domains_are_refused_by_name(settings: dict[str, Any], messag
     with pytest.raises(UserError, match=message) as caught:
         fill(DomainConfig, settings, "data.b")
     assert "data.b" in str(caught.value)
+
+
+def test_the_largest_tolerance_that_leaves_each_pixel_one_class() -> None:
+    config = fill(DomainConfig, {**LABELS, "tolerance": 2}, "data.b")
+    between = np.array([[[0x3C, 0x40, 0x40], [0x3E, 0x40, 0x40]]], np.uint8)
+    assert to_classes(between[:, 1:], config, "x").item() == 1
+    with pytest.raises(UserError, match="#3c4040"):  # 2 from the first in red, 3 in blue
+        to_classes(between, config, "x")
+    fill(DomainConfig, {"kind": "labels", "classes": ["#000000"], "tolerance": 255}, "data.b")
 
 
 def test_a_domain_goes_through_plain_values() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..errors import UserError
+from ..images.domain import nearest_colours
 from ..measures import NEEDS
 
 Split = Literal["auto", "train", "val", "test"]
@@ -54,6 +55,9 @@ class Options:
         wrong = [c for c in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", c)]
         if wrong:
             raise UserError(f"--classes takes colours #rrggbb with commas, not {wrong[0]!r}")
+        near = nearest_colours(self.colours)
+        if near and not near[2]:
+            raise UserError(f"--classes has the colour {near[0]} twice; name each class once")
 
     @property
     def colours(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -51,10 +52,29 @@ class DomainConfig:
         colours = [text for text in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", text)]
         if colours:
             raise UserError(f"a class's colour is #rrggbb, not {colours[0]!r}")
+        self._check_classes()
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise UserError(f"percentiles go up, from 0 to 100, not {low} and {high}")
         self.given()
+
+    def _check_classes(self) -> None:
+        """Raises UserError where a pixel could belong to two classes, or to none."""
+        if not 0 <= self.ids <= 2**16:
+            raise UserError(f"ids is a number of classes, from 1 to 65536, not {self.ids}")
+        if self.tolerance < 0:
+            raise UserError(f"tolerance must be at least 0, not {self.tolerance}")
+        if self.tolerance and not self.classes:
+            raise UserError("tolerance belongs to classes (colours); remove it")
+        near = nearest_colours(self.colours)
+        if near and near[2] <= 2 * self.tolerance:
+            one, two, apart = near
+            raise UserError(
+                f"classes has the colour {one} twice; give each class its own colour"
+                if not apart
+                else f"tolerance {self.tolerance} is too large for the classes {one} and {two}: a "
+                f"pixel could belong to both; set it to {(apart - 1) // 2} or less"
+            )
 
     def given(self) -> tuple[float, float] | None:
         """The range where it is given in numbers. Raises UserError where it is neither."""
@@ -128,6 +148,20 @@ class Domain:
         low, high = full_range(dtype)
         bands = self.config.channels
         return dataclasses.replace(self, dtype=dtype, low=(low,) * bands, high=(high,) * bands)
+
+
+def nearest_colours(colours: Sequence[str]) -> tuple[str, str, int] | None:
+    """The two colours #rrggbb closest to each other, and the largest difference of a channel."""
+    values = [tuple(bytes.fromhex(text[1:])) for text in colours]
+    apart = [
+        (max(abs(x - y) for x, y in zip(values[i], values[j], strict=True)), i, j)
+        for j in range(len(values))
+        for i in range(j)
+    ]
+    if not apart:
+        return None
+    distance, i, j = min(apart)
+    return colours[i], colours[j], distance
 
 
 def full_range(dtype: str) -> tuple[float, float]:

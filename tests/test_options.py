@@ -1,0 +1,73 @@
+"""Options that take numbers: negative ones, and lists in every form that users write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from viceversa.errors import UserError
+from viceversa.options import check_settings, plan_settings, train_settings
+
+
+def settings(command: str, *words: str) -> Any:
+    """The data settings that a command reads from its words."""
+    if command == "check":
+        found = check_settings(words)
+        assert found is not None
+        return found[1]
+    if command == "plan":
+        planned = plan_settings("pix2pix", words)
+        assert planned is not None
+        return planned[1].data
+    return train_settings("pix2pix", words).data
+
+
+LISTS = (["-1000", "2000"], ["-1000,2000"], ["-1000, 2000"], ["-1e3,2.e3"], ["-1e3", "+2000"])
+
+
+@pytest.mark.parametrize("command", ["check", "train", "plan"])
+def test_a_range_from_below_zero_in_every_form(command: str) -> None:
+    for words in LISTS:
+        for given in (["--data.b.range", *words], [f"--data.b.range={words[0]}", *words[1:]]):
+            data = settings(command, "ct", *given)
+            assert data.b.given() == (-1000.0, 2000.0) and data.path == "ct", given
+    assert settings(command, "ct", "--data.b.range", "-2,-1").b.given() == (-2, -1)
+    assert settings(command, "ct", "--data.b.range", "[-2, 1]").b.given() == (-2, 1)
+    assert settings(command, "ct", "--data.b.range", "minmax").b.range == "minmax"
+
+
+def test_lists_of_a_fixed_length_in_every_form() -> None:
+    for words in (["1", "99"], ["1,99"], ["1, 99"]):
+        assert settings("check", "x", "--data.a.percentiles", *words).a.percentiles == (1, 99)
+    for words in (["--train.betas=0.25,.75"], ["--train.betas", "0.25", ".75"]):
+        assert train_settings("pix2pix", ["x", *words]).train.betas == (0.25, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--train.betas", "-0.1", "0.9"], "not (-0.1, 0.9)"),
+        (["--train.betas", "-.1,0.9"], "not (-0.1, 0.9)"),
+        (["--data.a.percentiles", "-1,99"], "not -1.0 and 99.0"),
+        (["--train.seed", "-1"], "at least 0, not -1"),
+        (["--seed", "-1"], "at least 0, not -1"),
+        (["--train.lr", "-2e-4"], "at least 0, not -0.0002"),
+        (["--data.load_size", "-5"], "-5"),
+        (["--data.rotate", "-5"], "start at 0"),
+        (["--data.b.range", "2000,-1000"], "not from 2000.0 to -1000.0"),
+        (["--train.player_lr.generator", "-1e-4"], "at least 0"),
+    ],
+    ids=" ".join,
+)
+def test_a_negative_number_is_read_as_a_number(words: list[str], told: str) -> None:
+    """It is refused for its value, not taken for an option."""
+    with pytest.raises(UserError) as caught:
+        train_settings("pix2pix", ["x", *words])
+    assert told in str(caught.value)
+
+
+def test_text_that_looks_like_numbers_stays_as_it_is() -> None:
+    assert train_settings("pix2pix", ["1,2", "--train.run", "3,4"]).train.run == "3,4"
+    assert train_settings("pix2pix", ["1,2", "--train.run", "3,4"]).data.path == "1,2"
+    assert settings("check", "--data.b.range", "0,255", "7").path == "7"
