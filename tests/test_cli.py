@@ -230,7 +230,7 @@ def test_a_cut_model_is_damaged(
     said = refused(capsys, "translate", run / "ab.safetensors", data / "A", "-o", tmp_path / "out")
     assert "ab.safetensors is damaged" in said
     said = refused(capsys, "train", "pix2pix", data, *QUICK, "--train.run", run)
-    assert "no checkpoint" in said and "is whole" in said
+    assert "every checkpoint" in said and "is damaged" in said
 
 
 def test_the_command_itself_ends_with_2_and_one_line(tmp_path: Path) -> None:

@@ -89,9 +89,12 @@ class Kept:
         notes: list[str] = []
         found = self.checkpoints.latest(notes.append)
         assert found is not None
+        for kept in self.checkpoints.folder.glob("*.damaged*"):
+            assert kept.read_bytes() == damaged
+            kept.unlink()
         if not notes:
             return "same" if same(found[0], self.newest) else "wrong"
-        told = str(self.path) in notes[0] and "going back to the one before" in notes[0]
+        told = str(self.path) in notes[0] and "going back to the checkpoint before" in notes[0]
         return "refused" if told and same(found[0], self.before) else "wrong"
 
 

@@ -43,9 +43,9 @@ def test_there_are_enough() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_refused_in_every_way(name: str, tmp_path: Path, ways: hostile.Ways) -> None:
     path, marker = put(name, tmp_path)
+    whole = name in hostile.SAYING or _says_something(path)
     told = hostile.tried(path, ways)
     assert not marker.exists(), "it was executed"
-    whole = name in hostile.SAYING or _says_something(path)
     for way, (ended, seconds, growth) in told.items():
         # What a whole file says is shown, whatever it is; starting from it needs its weights alone.
         if whole and way in ("show", "init"):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import UserError
@@ -48,20 +48,29 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> N
     write_atomically(path, lambda temporary: _write(temporary, table, plain), needed)
 
 
+class Damaged(UserError):
+    """A file that was read in full, and whose contents are not those of a file of ours."""
+
+
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the header. Raises UserError where anything is not as it was written."""
+    """Read the tensors and the header.
+
+    Raises:
+        Damaged: The file has another format, or its digest does not match.
+        UserError: The system could not read the file, or memory is short.
+    """
     header, text, expected = _looked_into(path)
     try:
-        # Copies, since the file could change beneath tensors that only map it.
-        tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
+        with safe_open(path, "pt") as checked:  # which checks the format
+            tensors = _read(path, set(checked.keys()))
     except (MemoryError, RuntimeError):
-        raise UserError(f"{path} is larger than the memory that is free") from None
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: {error}") from None
-    if strange := {tensor.dtype for tensor in tensors.values()} - TYPES.keys():
-        raise UserError(f"{path} holds {strange.pop()}, which no file of ours does")
+        raise UserError(f"{path} is larger than the memory that is free", path=path) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path} is damaged: {error}", path=path) from None
     if digest(text, tensors) != expected:
-        raise UserError(f"{path} is damaged: its contents are not what was written")
+        raise Damaged(f"{path} is damaged: its contents are not what was written", path=path)
     return tensors, header
 
 
@@ -140,13 +149,43 @@ def _header_text(path: Path) -> bytes:
         return file.read(length)
 
 
+def _read(path: Path, names: set[str]) -> dict[str, Tensor]:
+    """Read the tensors into memory. In a map of the file, an I/O error would end the process."""
+    dtypes = {name: dtype for dtype, name in TYPES.items()}
+    with path.open("rb", buffering=0) as file:
+        length = struct.unpack("<Q", file.read(8))[0]
+        table = json.loads(file.read(length))
+        tensors = {}
+        for name in names:
+            tensor = torch.empty(table[name]["shape"], dtype=dtypes[table[name]["dtype"]])
+            start, end = table[name]["data_offsets"]
+            if tensor.nbytes != end - start:
+                raise ValueError(f"the size of {name} is not that of its shape")
+            if tensor.numel():
+                file.seek(8 + length + start)
+                part = _bytes(tensor)
+                while part:
+                    if not (count := file.readinto(part)):
+                        raise ValueError("it ends too early")
+                    part = part[count:]
+            tensors[name] = tensor
+    return tensors
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be read: {error.strerror or error}", path=path)
+
+
 def _looked_into(path: Path) -> tuple[dict[str, Any], str, str]:
     """(header, its text, the digest) of a file of ours."""
     try:
-        if path.is_dir():
-            raise UserError(f"{path} is a folder; name a file in it: {path}/ab.safetensors")
-        if not path.is_file():
-            raise UserError(f"there is no model {path}")
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise UserError(
+                f"{path} is a folder; name a file in it: {path}/ab.safetensors", path=path
+            )
+        if not stat.S_ISREG(mode):
+            raise UserError(f"{path} is not a regular file", path=path)
         table = json.loads(_header_text(path))
         metadata = table["__metadata__"]
         text, expected = metadata[HEADER], metadata[DIGEST]
@@ -158,11 +197,13 @@ def _looked_into(path: Path) -> tuple[dict[str, Any], str, str]:
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(
-            f"{path} is not a model of viceversa (a .safetensors file that train made)"
+        raise Damaged(
+            f"{path} is not a model of viceversa (a .safetensors file that train made)", path=path
         ) from None
+    except FileNotFoundError:
+        raise UserError(f"there is no model {path}", path=path) from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise _unreadable(path, error) from None
     return header, text, expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from ..errors import UserError
 from . import container
+from .container import Damaged
 
+SUFFIX = ".safetensors"
 TENSOR = "tensor:"  # what stands for a tensor in the header, before its name
 State = dict[str, Any]
 
@@ -27,38 +30,63 @@ class Checkpoints:
 
     def save(self, state: State, images: int) -> Path:
         """Write a state, then drop what is too old. Raises UserError where it can't be written."""
-        path = self.folder / f"{images:010d}.safetensors"
+        path = self.folder / f"{images:010d}{SUFFIX}"
         save_state(path, state)
-        files = self.files()
-        place = files.index(path)
-        # One of a later number was not whole, or the run would have gone on from it.
-        for old in files[:place] + files[place + self.keep :]:
-            with suppress(OSError):  # the new one is safe, and the next save tries again
+        with suppress(OSError, UserError):  # the new one is safe, and the next save tries again
+            files = self.files()
+            for old in files[files.index(path) + self.keep :]:
                 old.unlink(missing_ok=True)
         return path
 
     def latest(self, note: Callable[[str], None]) -> tuple[State, Path] | None:
-        """The newest state that is whole, and its file; `note` is told of those that are not.
+        """Load the newest checkpoint that is not damaged; returns its state and its file.
 
-        Raises UserError where there are files and none is whole.
+        Damaged ones before it are renamed to `NAME.damaged`, and `note` gets a sentence for each.
+
+        Raises:
+            UserError: All checkpoints are damaged, or the system could not read one: a file that
+                is unreadable now may be intact. Nothing is renamed then.
         """
-        files = self.files()
-        for path in files:
+        damaged: list[tuple[Path, Damaged]] = []
+        for path in self.files():
             try:
-                return load_state(path), path
+                state = load_state(path)
+            except Damaged as error:
+                damaged.append((path, error))
+                continue
             except UserError as error:
-                note(f"{error}; going back to the one before")
-        if files:
+                why = f"{path} is a folder" if path.is_dir() else str(error)
+                raise UserError(
+                    f"{why}; make it readable to resume from it, or move it away to resume from "
+                    "the checkpoint before it", path=path,
+                ) from None  # fmt: skip
+            for file, reason in damaged:
+                kept = _keep_damaged(file)
+                note(f"{reason}; kept as {kept.name}, going back to the checkpoint before it")
+            return state, path
+        if damaged:
             raise UserError(
-                f"no checkpoint in {self.folder} is whole; remove them to start anew, or choose "
-                "another train.run"
-            )
+                f"every checkpoint in {self.folder} is damaged ({damaged[0][1]}); remove them to "
+                "start again, or choose another train.run", option="train.run", path=self.folder,
+            )  # fmt: skip
         return None
 
     def files(self) -> list[Path]:
-        """The checkpoints there are, newest first."""
-        found = [path for path in self.folder.glob("*.safetensors") if path.stem.isdecimal()]
-        return sorted(found, reverse=True)
+        """The checkpoints there are, newest first. Raises UserError where they can't be listed."""
+        try:
+            found = [self.folder / name for name in os.listdir(self.folder)]
+        except FileNotFoundError:
+            if self.folder.is_symlink():  # such as to a disk that is not mounted
+                raise UserError(
+                    f"{self.folder} is a link to a folder that is not there", path=self.folder
+                ) from None
+            return []
+        except OSError as error:
+            raise UserError(
+                f"{self.folder} cannot be read: {error.strerror}", path=self.folder
+            ) from None
+        named = [path for path in found if path.suffix == SUFFIX and path.stem.isdecimal()]
+        return sorted(named, reverse=True)
 
     def clean(self) -> None:
         """Remove what an interrupted save left behind."""
@@ -74,14 +102,14 @@ def save_state(path: Path, state: State) -> None:
 
 
 def load_state(path: Path) -> State:
-    """What `save_state` wrote. Raises UserError where it is not whole, or is no state."""
+    """Load what `save_state` wrote. Raises Damaged, or UserError, as `container.load`."""
     tensors, header = container.load(path)
     if header.get("kind") != "state" or not isinstance(header.get("state"), dict):
-        raise UserError(f"{path} is not a checkpoint of viceversa")
+        raise Damaged(f"{path} is not a checkpoint of viceversa", path=path)
     try:
         state: State = put_together(header["state"], tensors)
     except KeyError as error:
-        raise UserError(f"{path} is damaged: it has no tensor {error}") from None
+        raise Damaged(f"{path} is damaged: it has no tensor {error}", path=path) from None
     return state
 
 
@@ -113,6 +141,19 @@ def put_together(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, list):
         return [put_together(inner, tensors) for inner in value]
     return value
+
+
+def _keep_damaged(path: Path) -> Path:
+    """Rename a damaged checkpoint so that it no longer counts as one."""
+    kept, number = path.with_name(f"{path.name}.damaged"), 2
+    while os.path.lexists(kept):
+        kept, number = path.with_name(f"{path.name}.damaged-{number}"), number + 1
+    try:
+        return path.rename(kept)
+    except OSError as error:
+        raise UserError(
+            f"{path} is damaged, and cannot be renamed to {kept.name}: {error.strerror}", path=path
+        ) from None
 
 
 def claim(folder: Path) -> FileLock:
