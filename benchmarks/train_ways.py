@@ -21,7 +21,7 @@ from viceversa.config import merge, read_recipe
 from viceversa.data.loader import Loader
 from viceversa.data.open import open_data
 from viceversa.health import Watch
-from viceversa.methods import PAIRED, Batch
+from viceversa.methods import Batch
 from viceversa.runtime import Runtime, now
 from viceversa.runtime.graphs import WARM_UP
 from viceversa.update import make_optimizers, set_rates, update
@@ -225,7 +225,7 @@ def peaks(job: Job) -> Work:
 def loader(job: Job) -> Work:
     """Epochs of images as training loads them, with nothing done to them."""
     config = settings(job)
-    data = open_data(config.data, job.method in PAIRED, 0, Path("unused"), lambda text: None)
+    data = open_data(config.data, config.paired, 0, Path("unused"), lambda text: None)
     device = torch.device(job.device)
     epochs = Loader(data.train, job.batch, device)
     seen = iter(range(1, 1000))

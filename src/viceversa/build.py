@@ -11,7 +11,7 @@ from .config import NAMED, Sections, did_you_mean, fill, plain
 from .data import DataConfig
 from .errors import UserError
 from .losses import GAN_LOSSES
-from .methods import METHODS, PAIRED, Method
+from .methods import METHODS, Method
 from .monitor.config import ValidateConfig
 from .networks import DISCRIMINATORS, GENERATORS
 from .runtime.config import PrecisionName, SpeedConfig
@@ -32,7 +32,7 @@ class TrainConfig:
     schedule: Literal["constant", "linear", "linear-paper", "cosine", "step"] = "linear"
     """How the rate falls."""
     decay: float = 0.5
-    """The share of the epochs, at the end, in which it falls (linear and cosine)."""
+    """Fraction of the epochs, at the end, over which it falls (linear, cosine); rounded to even."""
     lr: float = 2e-4
     """Adam's learning rate."""
     player_lr: dict[str, float] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class RunConfig:
     @property
     def paired(self) -> bool:
         """Whether the method learns from pairs."""
-        return self.name("method") in PAIRED
+        return is_paired(self.name("method"))
 
     @property
     def penalised(self) -> bool:
@@ -144,7 +144,7 @@ def resolve(sections: Sections) -> RunConfig:
     typed["train"] = fill(TrainConfig, sections.get("train", {}), "train")
     typed["validate"] = fill(ValidateConfig, sections.get("validate", {}), "validate")
     typed["speed"] = fill(SpeedConfig, sections.get("speed", {}), "speed")
-    typed["validate"].chosen(full["method"]["name"] in PAIRED)
+    typed["validate"].chosen(is_paired(full["method"]["name"]))
     full |= {section: plain(typed[section]) for section in ("data", "train", "validate", "speed")}
     return RunConfig(**typed, sections=full)
 
@@ -163,6 +163,22 @@ def registered(section: str, name: Any) -> tuple[Any, Any]:
         near = did_you_mean(str(name), known)
         raise UserError(f"{section}.name is {name!r}{near}; there are {', '.join(known)}")
     return known[name]
+
+
+def is_paired(method: str) -> bool:
+    """Whether a method trains on pairs. Raises UserError if its class does not declare it."""
+    method_class, _ = registered("method", method)
+    try:
+        paired = method_class.paired
+    except AttributeError:
+        paired = None
+    if not isinstance(paired, bool):
+        raise UserError(
+            f"the class of method {method!r} does not declare whether it needs pairs; add "
+            "paired: ClassVar[bool] = True (or False) to it",
+            option="method.name",
+        )
+    return paired
 
 
 def make_method(config: RunConfig) -> Method:

@@ -43,12 +43,11 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
     began = time.perf_counter()
     train(config)
     say(f"\ntrained in {time.perf_counter() - began:.0f} s")
-    paired = which == "pix2pix"
     whole = dataclasses.replace(config.data, path=str(data), preprocess="resize")
     # Held-out images lie in pairs even where training has none: the truth to judge by.
-    known = _whole(find(data, "train", paired), whole)
+    known = _whole(find(data, "train", config.paired), whole)
     unseen = _whole(find(data, "test", paired=True), whole)
-    judge: Callable[..., dict[str, float]] = _paired if paired else _unpaired
+    judge: Callable[..., dict[str, float]] = _paired if config.paired else _unpaired
     errors = judge(run, known, unseen)
     for name, error in errors.items():
         say(f"  {error:.4f}  {name}")

@@ -212,7 +212,7 @@ def write_models(
     `about`: what the headers say besides: images seen, and whether weights are raw or averaged.
     """
     direction, sections = config.data.direction, config.sections
-    about = {**about, "trained": sections}
+    about = {**about, "paired": config.paired, "trained": sections}
     described = {name: plain(domain) for name, domain in domains.items()}
     for name, network in generators.items():
         way = on_disk(name, direction)

@@ -19,7 +19,7 @@ from .data.readonly import refuse_inside
 from .errors import Stopped, UserError
 from .files import write_json
 from .health import Watch
-from .methods import PAIRED, Batch
+from .methods import Batch
 from .mishaps import explained, not_finite
 from .monitor.monitor import Monitor, crossed
 from .preflight import check_disk, check_ranks, check_sizes
@@ -58,10 +58,9 @@ class Run:
             ranks,
         )  # fmt: skip
         self.say = say if ranks.first else silent
-        paired = config.name("method") in PAIRED
         with ranks.in_turn(), counter("checking the images") as progress:
             self.data = open_data(
-                config.data, paired, config.train.seed, self.folder, self.say, progress
+                config.data, config.paired, config.train.seed, self.folder, self.say, progress
             )
         self.pictures = self.data.train
         check_ranks(ranks, self.pictures, config.train.batch_size)

@@ -9,6 +9,7 @@ from .models import (
     read_header,
     read_weights,
     save_network,
+    trained_on_pairs,
 )
 from .state import (
     Checkpoints,
@@ -23,4 +24,5 @@ from .state import (
 __all__ = [
     "Checkpoints", "age", "claim", "fit_weights", "load_network", "load_state",
     "put_together", "read_header", "read_weights", "save_network", "save_state", "taken_apart",
+    "trained_on_pairs",
 ]  # fmt: skip

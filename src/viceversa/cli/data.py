@@ -31,11 +31,9 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
         raise UserError("name the data set to check: a folder, an archive or a manifest")
     paired = {"auto": None, "yes": True, "no": False}[options.pairs]
     if method and options.pairs == "auto":
-        from ..build import registered
-        from ..methods import PAIRED
+        from ..build import is_paired
 
-        registered("method", method)
-        paired = method in PAIRED
+        paired = is_paired(method)
     from ..data.check import check as look
     from ..data.check import plain, text
     from ..data.readonly import refuse_inside

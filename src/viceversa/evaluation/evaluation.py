@@ -61,7 +61,7 @@ class Evaluation:
 def measure(options: Options, progress: Progress = lambda done, total: None) -> Evaluation:
     """Translate a split, and measure. Raises UserError for what does not fit, before or in it."""
     model = open_model(options)
-    paired = {"auto": model.paired, "yes": True, "no": False}[options.pairs]
+    paired = model.paired if options.pairs == "auto" else options.pairs == "yes"
     images = open_images(options, model, paired)
     device = next(iter(model.translators.values())).runtime.device
     result = Evaluation(options, model, images, paired, [], Features({}, {}))

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..checkpoint import read_header
+from ..checkpoint import read_header, trained_on_pairs
 from ..config import fill
 from ..data import DataConfig, Found, find
 from ..data.config import whole
@@ -34,8 +34,17 @@ class Model(NamedTuple):
 
     @property
     def paired(self) -> bool:
-        """Whether the run learnt from pairs: what has a cycle does not need them."""
-        return "lambda_cycle" not in self.trained.get("method", {})
+        """Whether the method trained on pairs. Raises UserError if the files do not tell."""
+        file, header = next(zip(self.files.values(), self.headers.values(), strict=True))
+        paired = trained_on_pairs(header)
+        if paired is None:
+            raise UserError(
+                f"{file} does not record whether its method trains on pairs; add --pairs yes or "
+                "--pairs no",
+                option="--pairs",
+                path=file,
+            )
+        return paired
 
 
 def open_model(options: Options) -> Model:

@@ -13,6 +13,5 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "pix2pix": (Pix2Pix, Pix2Pix.Config),
     "cyclegan": (CycleGAN, CycleGAN.Config),
 }
-PAIRED = frozenset({"pix2pix"})
 
-__all__ = ["METHODS", "PAIRED", "Batch", "CycleGAN", "Losses", "Method", "Pix2Pix", "Turn"]
+__all__ = ["METHODS", "Batch", "CycleGAN", "Losses", "Method", "Pix2Pix", "Turn"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -19,6 +20,9 @@ class Method(ABC, nn.Module):
 
     It never sees an optimizer, a gradient, a device, a file or another process.
     """
+
+    paired: ClassVar[bool]
+    """Whether it trains on pairs (a, b); subclasses inherit it. Model files record it."""
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:

@@ -1,4 +1,5 @@
-"""CycleGAN: Unpaired Image-to-Image Translation using Cycle-Consistent Networks (Zhu et al. 2017).
+"""CycleGAN: Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks
+(Zhu et al. 2017).
 
 `d_a` judges images of A, `d_b` images of B (the paper's D_X and D_Y).
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ from .base import Batch, Losses, MakeDiscriminator, MakeGenerator, Method, Turn
 
 class CycleGAN(Method):
     """Unpaired images, both directions at once: what goes there and back comes back the same."""
+
+    paired: ClassVar[bool] = False
 
     @dataclass(frozen=True)
     class Config:

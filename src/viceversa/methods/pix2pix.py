@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from .base import Batch, Losses, MakeDiscriminator, MakeGenerator, Method, Turn
 
 class Pix2Pix(Method):
     """Paired images: `g_ab` paints B from A, `d_b` judges the pair (a, b) patch by patch."""
+
+    paired: ClassVar[bool] = True
 
     @dataclass(frozen=True)
     class Config:

@@ -83,19 +83,19 @@ class Validation:
         name = "l1" if self.paired else "cycle"
         count = min(LEARNT, *self.learnt.lengths)
         learnt = self._measured(players.generators, self.learnt, count, (name,))
-        if not learnt:
+        others = {name: held_out[name]} if name in held_out else {}  # one direction has no cycle
+        if others and not learnt:
             return {}, {}, {}
-        if self.paired:
-            return learnt, {name: held_out[name]}, {}
         made: Errors = {}
-        others = {name: held_out[name]}
+        if self.paired:
+            return learnt, others, {}
         for way, generator in players.generators.items():
             judge, _ = players.judges[way[1]]
             domain = f"d_{on_disk(way[1], self.direction)}"
             of = [self._scores(judge, pictures, way) for pictures in (self.learnt, self.held_out)]
             learnt[domain], others[domain] = of
             made[domain] = self._scores(judge, self.learnt, way, generator)
-        return {name: learnt[name], **{k: learnt[k] for k in made}}, others, made
+        return {k: learnt[k] for k in others}, others, made
 
     @torch.no_grad()
     def _scores(

@@ -14,7 +14,6 @@ from ..data.transforms import crops
 from ..errors import UserError
 from ..files import free_space
 from ..images.domain import Domain
-from ..methods import PAIRED
 from ..runtime import Runtime, free_memory
 from .costs import Costs, count
 from .pace import Pace, timed
@@ -120,11 +119,10 @@ def look(config: RunConfig) -> Seen:
     if not data.path:
         side = data.crop_size if fixed or data.preprocess == "none" else data.load_size
         return Seen((side, side), sure=fixed)
-    paired = config.name("method") in PAIRED
-    found = find(data.path, "train", paired, data)
+    found = find(data.path, "train", config.paired, data)
     assert found is not None  # of train, nothing is refused
     domains = Domain(data.a), Domain(data.b)
-    pictures = Pictures(found, data, domains, paired, config.train.seed, training=True)
+    pictures = Pictures(found, data, domains, config.paired, config.train.seed, training=True)
     for position in range(len(pictures)):
         try:
             source, _, _ = pictures.item(1, position)
