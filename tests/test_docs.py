@@ -38,8 +38,8 @@ def defined() -> set[str]:
     """Every function, class and module: `name`, `Class.name`, `module.name`."""
     found: set[str] = set()
     for path in SOURCE.rglob("*.py"):
-        module = path.parent.name if path.stem == "__init__" else path.stem
-        parent = path.relative_to(SOURCE).parent.name
+        place = path.parent if path.stem == "__init__" else path.with_suffix("")
+        parent, module = ["", *place.relative_to(SOURCE.parent).parts][-2:]
         found |= {module, f"{parent}.{module}"}
         for node in ast.parse(path.read_text()).body:
             if not isinstance(node, ast.FunctionDef | ast.ClassDef):
