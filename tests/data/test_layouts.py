@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import random
-import tarfile
 import time
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forms import FORMS, Form, folder, tarred
 
 from viceversa.data import DataConfig, Found, find
 from viceversa.data.layouts import look
@@ -23,34 +21,6 @@ from viceversa.images.sources import Source
 PAIR = ("1.png", "2.png")
 
 
-def folder(root: Path, names: Iterable[str]) -> Path:
-    root.mkdir(exist_ok=True)
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(name.encode())
-    return root
-
-
-def zipped(root: Path, names: Iterable[str]) -> Path:
-    path = root.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in names:
-            archive.writestr(name, name.encode())
-    return path
-
-
-def tarred(root: Path, names: Iterable[str]) -> Path:
-    path = root.with_suffix(".tar")
-    with tarfile.open(path, "w") as archive:
-        for name in names:
-            info = tarfile.TarInfo(name)
-            info.size = len(name.encode())
-            archive.addfile(info, io.BytesIO(name.encode()))
-    return path
-
-
-Form = Callable[[Path, Iterable[str]], Path]
-FORMS: list[Form] = [folder, zipped, tarred]
 every_form = pytest.mark.parametrize("form", FORMS)
 
 
@@ -146,12 +116,12 @@ def test_photos_are_both_domains(tmp_path: Path, form: Form) -> None:
 
 @every_form
 def test_each_split_has_its_own_images_and_others_are_none(tmp_path: Path, form: Form) -> None:
-    names = [*under("trainA", "trainB"), "val/1.png", "test/A/3.png", "test/B/3.png"]
+    names = [*under("trainA", "trainB"), *under("A/val", "B/val"), *under("test/A", "test/B")]
     data = look(form(tmp_path / "set", names))  # read once, for all of them
     train, val, test = (find(data, split, True) for split in ("train", "val", "test"))
     assert train and val and test
-    assert [source.read() for source in (*test.a, *test.b)] == [b"test/A/3.png", b"test/B/3.png"]
-    assert val.side_by_side and val.a[0].read() == b"val/1.png"
+    assert [s.read().decode() for s in (*test.a, *test.b)] == under("test/A", "test/B")
+    assert [s.read().decode() for s in (*val.a, *val.b)] == under("A/val", "B/val")
     assert len(train.a) == 2
     joint = form(tmp_path / "joint", ["1.png", "test/2.png"])
     assert seen(joint)[1][0] == ["1.png"]  # the test's images are not trained on
@@ -174,7 +144,7 @@ def test_one_folder_around_everything_is_looked_into(tmp_path: Path, form: Form)
     assert found.layout == f"side-by-side files in {data.name}/facades/v1/train"
     assert seen(data, "test")[1][0] == ["facades/v1/test/2.png"]
     stray = form(tmp_path / "stray", ["preview.png", "facades/train/1.png", "facades/test/2.png"])
-    with pytest.raises(UserError, match="looks like a data set of its own"):
+    with pytest.raises(UserError, match=r"facades/test has a split's name"):
         find(stray, "train", True)
     assert len(seen(stray, layout="side-by-side")[1][0]) == 3
 
@@ -291,8 +261,14 @@ def test_a_layout_by_name_is_the_only_one_looked_for(tmp_path: Path, layout: Any
     config = DataConfig(layout=layout)
     other = ["1.png", "2.png"] if layout == "folders" else under("trainA", "trainB")
     data = folder(tmp_path / "set", other)
-    with pytest.raises(UserError, match="holds no images to train on"):
-        find(data, "train", True, config)
+    if layout in ("side-by-side", "photos"):  # then A and B are folders like others
+        found, names = seen(data, layout=layout)
+        assert found is not None and found.side_by_side == (layout == "side-by-side")
+        assert names == (other, other, [])
+    else:
+        what = "no images to train on" if layout == "folders" else r"is named \{name\}_A or"
+        with pytest.raises(UserError, match=what):
+            find(data, "train", True, config)
     assert find(data, "val", True, config) is None
     fits = {"folders": under("A", "B"), "patterns": ["1_A.png", "1_B.png"]}.get(layout, ["1.png"])
     assert find(folder(tmp_path / "fit", fits), "train", True, config) is not None

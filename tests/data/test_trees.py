@@ -362,12 +362,12 @@ def test_shards_make_one_tree_and_their_names_tell_splits(tmp_path: Path) -> Non
     tarred(tmp_path / "sub" / "train-1.tar", [member("s.png")])
     tree = read_tree(tmp_path)
     assert list(tree.files) == [
-        "more-k.a.png", "more-k.b.png", "sub/s.png", "test/test-k.a.png", "test/test-k.b.png",
+        "more-k.a.png", "more-k.b.png", "sub/train/s.png", "test/test-k.a.png", "test/test-k.b.png",
         "train/train-000-k.a.png", "train/train-000-k.b.png", "train/train-001-k.a.png",
         "train/train-001-k.b.png", "val/val-000-k.a.png", "val/val-000-k.b.png",
     ]  # fmt: skip
     assert why(tree) == {"../x.png": "a name that leads out of its archive"}
-    assert tree.files["sub/s.png"].read() == b"x"
+    assert tree.files["sub/train/s.png"].read() == b"x"
 
 
 def test_archives_among_images_are_not_looked_into_but_told(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from ...errors import UserError
 from ...images import Source
 from ..config import DataConfig
 from ..layouts import Found, find, look
-from ..layouts.manifest import SPLITS, Manifest
+from ..layouts.manifest import Manifest
+from ..layouts.roles import SPLITS
 from ..layouts.trees import Tree
 from .copies import of_copies
 from .faults import Fault, Seen, faults, seen, usual_depth

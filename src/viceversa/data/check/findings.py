@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -159,27 +158,13 @@ def _of_depths(domain: Sequence[Seen]) -> Iterator[Finding]:
 def of_names(split: str, found: Found, paired: bool) -> Iterator[Finding]:
     """What names alone tell of a split: the images that have no partner."""
     groups: dict[str, list[str]] = {}
-    start, folders = _fork(found) if found.alone and paired else ("", {})
     for source in found.alone:
-        name = str(source)
-        folder = name[len(start) :].partition(os.sep)[0] if name.startswith(start) else ""
-        groups.setdefault(folders.get(folder, ""), []).append(name)
+        groups.setdefault(found.domains.get(source, "").upper(), []).append(str(source))
     for side, names in groups.items():
         which = f"images of {side} in {split} without a partner"
         text = which if side else f"images of {split} that belong to nothing"
         do = "give an image of A and its B one name, or move those without a partner elsewhere"
         yield named("error" if paired else "warning", text, names, do, skippable=paired)
-
-
-def _fork(found: Found) -> tuple[str, dict[str, str]]:
-    """The path that A and B have in common, and the folders behind it that are A and B."""
-    paths = [
-        os.path.commonpath({os.path.dirname(str(source)) for source in side})
-        for side in (found.a, found.b)
-    ]
-    common = os.path.join(os.path.commonpath(paths), "")
-    folders = [path[len(common) :].partition(os.sep)[0] for path in paths]
-    return common, dict(zip(folders, "AB", strict=True)) if all(folders) else {}
 
 
 def of_split(split: str, found: Found, domains: Sequence[Seen], paired: bool) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """What lies in a data set, by names alone: which image is of which domain, split and pair."""
 
-from .find import Found, find, look
+from .find import find, look
+from .found import Found
 
 __all__ = ["Found", "find", "look"]

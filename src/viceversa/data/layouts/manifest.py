@@ -15,9 +15,11 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...images.sources import Source, printable
+from .found import Found
+from .pairing import in_order
+from .roles import SPLITS, split_of
 from .trees import like_image
 
-SPLITS = ("train", "val", "test")
 Fields = dict[str, str]
 
 
@@ -49,16 +51,22 @@ def is_manifest(path: Path) -> bool:
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest. Raises UserError, with line numbers, where it is wrong."""
     shown = printable(str(path))
-    rows, faults = [], []
+    rows, faults, words = [], [], dict[str, str]()
     try:
         # Names that are no UTF-8 come through as the file system gives them.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             lines = _csv(file) if path.suffix.lower() == ".csv" else _jsonl(file)
             for line, fields in lines:
-                split = fields.get("split", "train")
-                if split not in SPLITS:
+                word = fields.get("split", "train")
+                split = split_of(word)
+                if not split:
                     raise ValueError(
-                        f"line {line} has the split {split!r}; there are {', '.join(SPLITS)}"
+                        f"line {line} has the split {word!r}; there are {', '.join(SPLITS)}"
+                    )
+                if words.setdefault(split, word) != word:
+                    raise ValueError(
+                        f"line {line} has the split {word!r}, lines before it {words[split]!r}; "
+                        "spell it in one way"
                     )
                 if not (fields["a"] or fields["b"]):
                     raise ValueError(f"line {line} names no image")
@@ -78,6 +86,48 @@ def read_manifest(path: Path) -> Manifest:
             f"{'; '.join(faults[:10])}{more} (paths start at the manifest's folder)"
         )
     return Manifest(path, tuple(rows))
+
+
+def listed(manifest: Manifest, split: str, paired: bool, layout: str) -> Found | None:
+    """Return the images of a split, or None if no line is of it.
+
+    Raises:
+        UserError: If there is nothing to train on, or no pair or no image of a domain.
+    """
+    shown, name = printable(str(manifest.path)), printable(manifest.path.name)
+    if layout not in ("auto", "photos"):
+        raise UserError(
+            f"the manifest {shown} says itself what belongs together; leave data.layout at "
+            f"auto, not {layout}",
+            option="data.layout",
+        )
+    rows = [row for row in manifest.rows if row.split == split]
+    names = {source: row.name for row in rows for source in (row.a, row.b) if source}
+    groups = {s: row.group for row in rows for s in (row.a, row.b) if s and row.group}
+    if not rows and split == "train":
+        raise UserError(f"the manifest {shown} lists nothing to train on")
+    if not rows:
+        return None
+    # An image may stand in many pairs, but is one image of its domain.
+    a = tuple(dict.fromkeys(row.a for row in rows if row.a))
+    b = tuple(dict.fromkeys(row.b for row in rows if row.b))
+    if layout == "photos":
+        photos = tuple(dict.fromkeys(a + b))
+        layout = f"photos listed in {name}, each both A and B"
+        return Found(layout, photos, photos, groups=groups, names=names)
+    if not paired and a and b:
+        return Found(f"images listed in {name}", a, b, groups=groups, names=names)
+    pairs = [(row.a, row.b) for row in rows if row.a and row.b]
+    if not pairs or not paired:
+        what = "pair, a line with both a and b" if paired else f"image of {'B' if a else 'A'}"
+        raise UserError(f"the manifest {shown} lists no {what}, for {split}")
+    single = [row for row in rows if not (row.a and row.b)]
+    domains = {row.a: "a" for row in single if row.a} | {row.b: "b" for row in single if row.b}
+    first, second = zip(*pairs, strict=True)
+    return Found(
+        f"pairs listed in {name}", first, second, alone=tuple(in_order(domains)),
+        domains=domains, groups=groups, names=names,
+    )  # fmt: skip
 
 
 def _csv(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:

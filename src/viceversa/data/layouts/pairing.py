@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from ...errors import UserError
 from ...images.sources import Source, printable
+from .found import Found
 
-Names = dict[str, Source]  # an image by its name below some folder
+Named = tuple[str, Source]  # an image and its name below some folder
 Keyed = dict[str, list[Source]]  # images by what they are paired by
 
 
@@ -16,15 +18,17 @@ def stem(name: str) -> str:
     return name[: name.rfind(".")]
 
 
-def by_stem(names: Names) -> Keyed:
+def by_stem(named: Iterable[Named]) -> Keyed:
     """Images by the name without ending."""
     keyed: Keyed = {}
-    for name, source in names.items():
+    for name, source in named:
         keyed.setdefault(stem(name), []).append(source)
     return keyed
 
 
-def by_patterns(names: Names, pattern_a: str, pattern_b: str) -> tuple[Keyed, Keyed, list[Source]]:
+def by_patterns(
+    named: Iterable[Named], pattern_a: str, pattern_b: str
+) -> tuple[Keyed, Keyed, list[Source]]:
     """A's images, B's and those that fit neither pattern, by what `{name}` stands for.
 
     The longer pattern counts where both fit, so that `{name}` and `{name}_label` can go together.
@@ -32,7 +36,7 @@ def by_patterns(names: Names, pattern_a: str, pattern_b: str) -> tuple[Keyed, Ke
     a: Keyed = {}
     b: Keyed = {}
     rest: list[Source] = []
-    for name, source in names.items():
+    for name, source in named:
         key_a, key_b = _fit(stem(name), pattern_a), _fit(stem(name), pattern_b)
         if key_a and key_b and len(pattern_a) != len(pattern_b):
             key_a, key_b = (key_a, "") if len(pattern_a) > len(pattern_b) else ("", key_b)
@@ -61,6 +65,32 @@ def pair(a: Keyed, b: Keyed) -> tuple[list[Source], list[Source], list[Source]]:
     order = sorted(fit)
     alone = [s for side in (a, b) for key, group in side.items() if key not in fit for s in group]
     return [a[key][0] for key in order], [b[key][0] for key in order], in_order(alone)
+
+
+def names_of(keyed: Keyed) -> dict[Source, str]:
+    """The name that each image is paired by."""
+    return {source: key for key, group in keyed.items() for source in group}
+
+
+def pairs(a: Keyed, b: Keyed, layout: str, rest: Iterable[Source] = ()) -> Found:
+    """Return the pairs of a split; `rest` are images that are neither of A nor of B.
+
+    Raises:
+        UserError: If there is no pair.
+    """
+    first, second, alone = pair(a, b)
+    if not first:
+        sides = [list(names_of(side)) for side in (a, b)]
+        fits = hint(a, b) or "an image of A and its B have one name, but for the ending"
+        raise UserError(
+            f"{layout}: none of the {len(sides[0])} images of A and {len(sides[1])} of B have the "
+            f"same name to pair by; A has {some(sides[0])}; B has {some(sides[1])}; {fits}"
+        )
+    names = names_of(a) | names_of(b)
+    of_a = {source for group in a.values() for source in group}
+    domains = {source: "a" if source in of_a else "b" for source in alone}
+    every = tuple(in_order([*alone, *rest]))
+    return Found(layout, tuple(first), tuple(second), alone=every, domains=domains, names=names)
 
 
 def in_order(sources: Iterable[Source]) -> list[Source]:

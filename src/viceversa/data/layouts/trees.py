@@ -18,6 +18,7 @@ from ...errors import UserError
 from ...images import SUFFIXES
 from ...images.sources import Source, printable
 from .archives import KINDS, escape, members
+from .roles import WORDS, role_of
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 ARCHIVES = (".zip", ".tar", *COMPRESSED)
@@ -146,10 +147,14 @@ def _kind(entry: os.DirEntry[str]) -> str:
 
 
 def _shard_folder(name: str) -> str:
-    """Where a shard's members belong: in its own folder; `train-001.tar` and such in `train`."""
+    """Return the folder that a shard's members belong to: its own, and below it the split or
+    domain that the shard's name gives (`train-001.tar`, `val-cats-0.tar`, `trainA.tar`)."""
     folder, _, file = name.rpartition("/")
-    split = re.match(r"(train|val|test)[-_.]", file)
-    return split[1] if split and not folder else folder
+    word = re.sub(r"([-_. ]*\d+)*([-_. ]of[-_. ]\d+)?$", "", file.rpartition(".")[0])
+    if not any(role_of(word)):
+        match = re.match(rf"({WORDS})(?=[-_.])", word, re.IGNORECASE)
+        word = match[1] if match else ""
+    return "/".join(filter(None, (folder, word)))
 
 
 def _unite(archives: list[tuple[str, Path]]) -> tuple[dict[str, Source], list[Odd]]:

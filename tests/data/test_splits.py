@@ -1,0 +1,362 @@
+"""Splits, domains and groups by the names of folders, in every form that a data set may have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forms import FORMS, folder, tarred
+
+from viceversa.data import DataConfig, Found, find
+from viceversa.data.layouts import look
+from viceversa.data.layouts.manifest import Manifest
+from viceversa.data.layouts.roles import SPLITS, Role, partner, resembles, role_of, split_of
+from viceversa.data.layouts.trees import Tree
+from viceversa.errors import UserError
+
+
+def sharded(root: Path, names: Iterable[str]) -> Path:
+    root.mkdir(exist_ok=True)
+    names = list(names)
+    for number in range(2):
+        tarred(root / f"shard-{number:03}", names[number::2])
+    return root
+
+
+def every_form(root: Path, folders: str) -> Iterator[tuple[Tree | Manifest, str]]:
+    """The same data set in every form, with and without folders around it, and these folders."""
+    for number, form in enumerate([*FORMS, sharded]):
+        for wrapper in ("", "set/v 1/"):
+            parent = root / f"{number}{bool(wrapper)}"
+            parent.mkdir()
+            names = [wrapper + name for name in files(folders)]
+            yield look(form(parent / "data", names)), wrapper
+
+
+def files(folders: str) -> list[str]:
+    """`A/x/` is a folder with two images, and `A/1.png` an image."""
+    return [
+        name + file
+        for name in folders.split()
+        for file in (["1.png", "2.jpg"] if name.endswith("/") else [""])
+    ]
+
+
+def texts(found: Found | None) -> tuple[list[str], list[str], list[str]]:
+    """Images of A, of B and without a partner, by the names that `forms` writes into the files."""
+    sides = (found.a, found.b, found.alone) if found else ((), (), ())
+    a, b, alone = ([source.read().decode() for source in side] for side in sides)
+    return a, b, alone
+
+
+# the folders -> for each split: those of A | those of B, in the order of the pairs
+READ: dict[str, dict[str, str]] = {
+    # splits inside of the domains
+    "A/train/ A/val/ A/test/ B/train/ B/val/ B/test/": {
+        "train": "A/train/ | B/train/", "val": "A/val/ | B/val/", "test": "A/test/ | B/test/"},
+    "A/Train/ A/VALID/ B/Train/ B/VALID/": {"train": "A/Train/ | B/Train/",
+                                            "val": "A/VALID/ | B/VALID/"},
+    "A/training/ A/validation/ A/testing/ B/training/ B/validation/ B/testing/": {
+        "train": "A/training/ | B/training/", "val": "A/validation/ | B/validation/",
+        "test": "A/testing/ | B/testing/"},
+    "A/trainA/ A/testA/ B/trainB/ B/testB/": {
+        "train": "A/trainA/ | B/trainB/", "test": "A/testA/ | B/testB/"},
+    "A/train/x/ A/train/y/ A/val/x/ B/train/x/ B/train/y/ B/val/x/": {
+        "train": "A/train/x/ A/train/y/ | B/train/x/ B/train/y/", "val": "A/val/x/ | B/val/x/"},
+    "A/x/train/ A/x/test/ B/x/train/ B/x/test/": {
+        "train": "A/x/train/ | B/x/train/", "test": "A/x/test/ | B/x/test/"},
+    "A/ A/test/ B/ B/test/": {"train": "A/ | B/", "test": "A/test/ | B/test/"},
+    "A/train/ A/val/ B/TRAIN/ B/valid/": {"train": "A/train/ | B/TRAIN/",
+                                          "val": "A/val/ | B/valid/"},
+    # domains inside of the splits, or in one name with them
+    "Train/A/ Train/B/ Valid/A/ Valid/B/ Test/A/ Test/B/": {
+        "train": "Train/A/ | Train/B/", "val": "Valid/A/ | Valid/B/", "test": "Test/A/ | Test/B/"},
+    "A_train/ B_train/ A_test/ B_test/": {"train": "A_train/ | B_train/",
+                                          "test": "A_test/ | B_test/"},
+    "train_A/ train_B/ val_A/ val_B/": {"train": "train_A/ | train_B/", "val": "val_A/ | val_B/"},
+    "TrainA/ TrainB/ TESTA/ TESTB/": {"train": "TrainA/ | TrainB/", "test": "TESTA/ | TESTB/"},
+    "trainA/ trainB/ validationA/ validationB/": {"train": "trainA/ | trainB/",
+                                                  "val": "validationA/ | validationB/"},
+    "training-a/ training-b/ testing.A/ testing.B/": {"train": "training-a/ | training-b/",
+                                                      "test": "testing.A/ | testing.B/"},
+    "Atrain/ Btrain/ a_val/ b_val/": {"train": "Atrain/ | Btrain/", "val": "a_val/ | b_val/"},
+    "train/trainA/ train/trainB/ test/testA/ test/testB/": {
+        "train": "train/trainA/ | train/trainB/", "test": "test/testA/ | test/testB/"},
+    "A/ B/ test/A/ test/B/": {"train": "A/ | B/", "test": "test/A/ | test/B/"},
+    "A/ B/ testA/ testB/ valA/ valB/": {"train": "A/ | B/", "test": "testA/ | testB/",
+                                        "val": "valA/ | valB/"},
+    # groups
+    "p1/A/ p1/B/ p2/A/ p2/B/ p3/A/ p3/B/": {"train": "p1/A/ p2/A/ p3/A/ | p1/B/ p2/B/ p3/B/"},
+    "x/p1/A/ x/p1/B/ y/p1/A/ y/p1/B/": {"train": "x/p1/A/ y/p1/A/ | x/p1/B/ y/p1/B/"},
+    "p1/A/s1/ p1/A/s2/ p1/B/s1/ p1/B/s2/ p2/A/s1/ p2/B/s1/": {
+        "train": "p1/A/s1/ p1/A/s2/ p2/A/s1/ | p1/B/s1/ p1/B/s2/ p2/B/s1/"},
+    "train/p1/A/ train/p1/B/ train/p2/A/ train/p2/B/ val/p3/A/ val/p3/B/": {
+        "train": "train/p1/A/ train/p2/A/ | train/p1/B/ train/p2/B/",
+        "val": "val/p3/A/ | val/p3/B/"},
+    "p1/train/A/ p1/train/B/ p1/test/A/ p1/test/B/ p2/train/A/ p2/train/B/": {
+        "train": "p1/train/A/ p2/train/A/ | p1/train/B/ p2/train/B/",
+        "test": "p1/test/A/ | p1/test/B/"},
+    "p1/trainA/ p1/trainB/ p2/trainA/ p2/trainB/ p2/valA/ p2/valB/": {
+        "train": "p1/trainA/ p2/trainA/ | p1/trainB/ p2/trainB/", "val": "p2/valA/ | p2/valB/"},
+    "p1/A/train/ p1/B/train/ p2/A/test/ p2/B/test/": {
+        "train": "p1/A/train/ | p1/B/train/", "test": "p2/A/test/ | p2/B/test/"},
+    "p1/A/ p1/B/ p2/A/ p2/B/ test/A/ test/B/": {
+        "train": "p1/A/ p2/A/ | p1/B/ p2/B/", "test": "test/A/ | test/B/"},
+    # images that are in no domain or in no split are not used
+    "A/ B/ C/ masks/ x.png": {"train": "A/ | B/"},
+    "p1/A/ p1/B/ p1/mask/ p2/A/ p2/B/ p2/x.png": {"train": "p1/A/ p2/A/ | p1/B/ p2/B/"},
+    "train/A/ train/B/ train/x.png test/A/ test/B/ old/ y.png": {
+        "train": "train/A/ | train/B/", "test": "test/A/ | test/B/"},
+    "A/train/ A/test/ A/x.png B/train/ B/test/ B/y.png masks/train/ masks/test/": {
+        "train": "A/train/ | B/train/", "test": "A/test/ | B/test/"},
+    "A/bus/ A/car/ B/bus/ B/car/": {"train": "A/bus/ A/car/ | B/bus/ B/car/"},
+    "train/A/bus/ train/A/train/ train/B/bus/ train/B/train/": {
+        "train": "train/A/bus/ train/A/train/ | train/B/bus/ train/B/train/"},
+    "A/test_01/ A/p2/ B/test_01/ B/p2/": {"train": "A/p2/ A/test_01/ | B/p2/ B/test_01/"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("folders", READ)
+def test_splits_domains_and_groups_are_found_by_name(tmp_path: Path, folders: str) -> None:
+    for data, wrapper in every_form(tmp_path, folders):
+        for split in SPLITS:
+            expected = READ[folders].get(split, " | ").split("|")
+            a, b = ([wrapper + name for name in files(side)] for side in expected)
+            pairs, unpaired = find(data, split, True), find(data, split, False)
+            assert texts(pairs) == (a, b, [])
+            assert texts(unpaired) == (sorted(a), sorted(b), [])
+            above = {
+                name: re.match(r"(train/|val/)?((?:[xy]/)?p\d)/", name) for name in files(folders)
+            }
+            grouped = {wrapper + name: group[2] for name, group in above.items() if group}
+            for found in filter(None, (pairs, unpaired)):
+                assert not found.side_by_side
+                groups = {source.read().decode(): group for source, group in found.groups.items()}
+                assert groups == {name: grouped[name] for name in (*a, *b) if name in grouped}
+
+
+def test_groups_are_told_and_named(tmp_path: Path) -> None:
+    names = files("x/p1/A/ x/p1/B/ x/p2/train/A/ y/p2/A/1.png y/p2/B/1.png y/p3/B/")
+    data = look(folder(tmp_path / "data", [name for name in names if "train" not in name]))
+    found = find(data, "train", False)
+    assert found is not None and found.layout == "folders data/*/A and data/*/B, 3 groups"
+    assert sorted(set(found.groups.values())) == ["x/p1", "y/p2", "y/p3"]
+    assert found.group_of(found.a[0]) == found.group_of(found.b[1]) == "x/p1"
+    pairs = find(data, "train", True)  # the images of y/p3 have no partner
+    assert pairs is not None and [pairs.domains[source] for source in pairs.alone] == ["b", "b"]
+    assert pairs.layout == "pairs by name in data/*/A and data/*/B, 3 groups"
+    one = find(folder(tmp_path / "one", files("p1/A/ p1/B/ x.png")), "train", True)
+    assert one is not None and not one.groups  # a single folder around A and B is no group
+    assert one.layout == "pairs by name in one/p1/A and one/p1/B (1 images elsewhere are not used)"
+    assert [one.group_of(source) for source in one.a + one.b] == ["p1/1", "p1/2"] * 2
+    plain = find(
+        folder(tmp_path / "plain", files("A/train/q/ B/train/q/ A/val/ B/val/")), "train", True
+    )
+    assert plain is not None and plain.layout.endswith("in plain/A/train and plain/B/train")
+    assert [plain.group_of(source) for source in plain.a + plain.b] == ["q/1", "q/2"] * 2
+
+
+# the folders -> words of the refusal, and with --data.layout ...: how many of A and B are in train
+FOLDERS, JOINT, PHOTOS = "folders", "side-by-side", "photos"
+REFUSED: dict[str, tuple[str, dict[str, tuple[int, int]]]] = {
+    # two spellings of a split
+    "A/train/ A/val/ A/valid/ B/train/ B/val/ B/valid/": (
+        "A/val and .*A/valid are both named like the split val", {FOLDERS: (2, 2)}),
+    "train/A/ train/B/ val/A/ val/B/ valid/A/ valid/B/": (
+        "both named like the split val", {FOLDERS: (2, 2)}),
+    "train/A/ train/B/ Train/A/ Train/B/": ("both named like the split train", {FOLDERS: (4, 4)}),
+    "trainA/ trainB/ train_A/ train_B/": ("both named like the split train", {FOLDERS: (4, 4)}),
+    "trainA/ trainB/ train/A/ train/B/": ("both named like the split train", {FOLDERS: (4, 4)}),
+    "A/train/ B/train/ train/A/ train/B/": ("both named like the split train", {FOLDERS: (4, 4)}),
+    "A/train/ B/train/ A/trainA/ B/trainB/": ("both named like", {FOLDERS: (4, 4)}),
+    "train/ test/ testing/": ("both named like the split test", {JOINT: (2, 2)}),
+    "train/ val/p1/ valid/p2/": ("both named like the split val", {JOINT: (2, 2)}),
+    "val/p1/A/ val/p1/B/ valid/p2/A/ valid/p2/B/ A/ B/": ("both named like", {FOLDERS: (2, 2)}),
+    # names of a split that divide only a part, or nothing
+    "A/bus/ A/car/ A/train/ B/bus/ B/car/ B/train/": (
+        "A/train has a split's name, but 8 images in folders beside it", {FOLDERS: (6, 6)}),
+    "bus/ car/ train/": ("train has a split's name, but 4 images", {JOINT: (6, 6), PHOTOS: (6, 6)}),
+    "p1/A/ p1/B/ train/A/ train/B/": ("train/A has a split's name", {FOLDERS: (4, 4)}),
+    "x.png v1/train/ v1/test/": ("v1/test has a split's name, but 1 images", {JOINT: (5, 5)}),
+    "p1/A/ p1/B/ p2/train/A/ p2/train/B/ p2/test/A/ p2/test/B/": (
+        "p2/.* has a split's name, but 4 images outside", {FOLDERS: (6, 6)}),
+    "A/ A/x/test/ B/ B/x/test/": ("A/x/test has a split's name", {FOLDERS: (4, 4)}),
+    "test/A/train/ test/B/train/ train/A/ train/B/": (
+        "test/A/train contradicts a folder around it", {FOLDERS: (2, 2)}),
+    "A/trainB/ B/trainA/": ("A/trainB contradicts a folder around it", {}),
+    "A/A/ A/B/ B/A/ B/B/ C/A/ C/B/": ("contradicts a folder around it", {JOINT: (12, 12)}),
+    "train2017/ val2017/ test2017/": ("test2017 looks like a split", {JOINT: (6, 6)}),
+    "A/train_images/ A/test_images/ B/train_images/ B/test_images/": (
+        "A/test_images looks like a split", {FOLDERS: (4, 4)}),
+    "train/ val/ TestSet/": ("TestSet looks like a split", {JOINT: (2, 2)}),
+    # one split, group or domain that is unlike the others
+    "trainA/ trainB/ val/": ("val has images, but no folders A and B", {FOLDERS: (2, 2)}),
+    "A/ B/ test/": ("test has images, but no folders A and B", {FOLDERS: (2, 2)}),
+    "A/ B/ old/A/ old/B/": ("/old/. both hold images", {FOLDERS: (4, 4)}),
+    "train/A/ train/B/ train/p2/A/ train/p2/B/": ("both hold images", {FOLDERS: (4, 4)}),
+    "A/train/ A/test/ B/": ("has images in .*A/train, but no folder .*B/train with images", {}),
+    "A/ C/": ("has images in .*A, but no folder .*B with images beside it", {JOINT: (4, 4)}),
+    "B_train/ C_train/": ("has images in .*B_train, but no folder .*A_train with", {JOINT: (4, 4)}),
+    "p1/A/ p2/A/ p3/x/": (r"has images in .*\*/A, but no folder .*\*/B with images",
+                          {JOINT: (6, 6)}),
+    "A/test/ B/test/": (r"no images to train on \(4 are in test\)", {}),
+    # domains by other names
+    "a/ b/": ("holds the folders a and b; if they are the two domains", {JOINT: (4, 4)}),
+    "t1/ t2/ x.png": ("holds the folders t1 and t2", {JOINT: (5, 5)}),
+    "p1/a/ p1/b/ p2/a/ p2/b/ p3/a/ p3/b/": (r"holds the folders \*/a and \*/b", {JOINT: (12, 12)}),
+    "p1/s/T1/ p1/s/T2/ p2/s/T1/ p2/s/T2/": (r"folders \*/\*/T1 and \*/\*/T2", {JOINT: (8, 8)}),
+    "train/images/ train/labels/ test/images/ test/labels/": (
+        "folders images and labels", {JOINT: (4, 4)}),
+    "images/train/ images/val/ labels/train/ labels/val/": (
+        "folders images and labels", {JOINT: (4, 4)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("folders", REFUSED)
+def test_names_that_could_mean_two_things_are_refused(tmp_path: Path, folders: str) -> None:
+    words, instead = REFUSED[folders]
+    for data, _ in every_form(tmp_path, folders):
+        for paired in (True, False):
+            with pytest.raises(UserError, match=words) as caught:
+                find(data, "train", paired)
+            assert str(caught.value).isprintable()
+            if instead:
+                assert caught.value.option == "data.layout"
+                assert "--data.layout" in str(caught.value)
+        for layout, counts in instead.items():
+            found = find(data, "train", False, DataConfig(layout=layout))  # type: ignore[arg-type]
+            assert found is not None and (len(found.a), len(found.b)) == counts
+            assert found.side_by_side == (layout == JOINT)
+
+
+# what is side by side, and no domain, split or group
+JOINTS: dict[str, dict[str, str]] = {
+    "train/ val/ test/": {"train": "train/", "val": "val/", "test": "test/"},
+    "Training/ VALID/": {"train": "Training/", "val": "VALID/"},
+    "x.png y.png": {"train": "x.png y.png"},
+    "x.png test/": {"train": "x.png", "test": "test/"},
+    "bus/ car/ dog/": {"train": "bus/ car/ dog/"},
+    "p1/train/ p1/test/ p2/train/ p3/train/ p3/test/ p4/test/": {
+        "train": "p1/train/ p2/train/ p3/train/", "test": "p1/test/ p3/test/ p4/test/"},
+    "x.png y.png z.png old/ new/1.png": {"train": "new/1.png old/ x.png y.png z.png"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("folders", JOINTS)
+def test_side_by_side_files_may_be_in_splits_too(tmp_path: Path, folders: str) -> None:
+    for data, wrapper in every_form(tmp_path, folders):
+        for split in SPLITS:
+            names = [wrapper + name for name in files(JOINTS[folders].get(split, ""))]
+            found = find(data, split, True)
+            assert texts(found) == (names, names, [])
+            assert found is None or (found.side_by_side and not found.groups)
+
+
+def test_a_layout_that_is_given_wins(tmp_path: Path) -> None:
+    data = look(folder(tmp_path / "data", files("p1/A/ p1/B/ p2/A/ p2/B/ test/A/ test/B/")))
+
+    def given(split: str, layout: Any, **more: str) -> Found | None:
+        return find(data, split, True, DataConfig(layout=layout, **more))
+
+    for layout in (JOINT, PHOTOS):
+        train, test = given("train", layout), given("test", layout)
+        assert train and test and (len(train.a), len(test.a)) == (8, 4)
+        assert not train.groups and train.side_by_side == (layout == JOINT)
+    named = given("test", "patterns", pattern_a="A/{name}", pattern_b="B/{name}")
+    assert texts(named)[:2] == (files("test/A/"), files("test/B/"))
+
+
+def test_other_folders_can_be_named_by_patterns(tmp_path: Path) -> None:
+    for number, folders in enumerate(
+        (
+            "images/train/ labels/train/ images/val/ labels/val/",
+            "train/images/ train/labels/ val/images/ val/labels/",
+        )
+    ):
+        data = folder(tmp_path / str(number), files(folders))
+        with pytest.raises(UserError, match=r"--data\.pattern_a 'images/"):
+            find(data, "train", True)
+        config = DataConfig(layout="patterns", pattern_a="images/{name}", pattern_b="labels/{name}")
+        for split in ("train", "val"):
+            a, b, alone = texts(find(data, split, True, config))
+            assert [name for name in files(folders) if split in name] == a + b and not alone
+
+
+@pytest.mark.parametrize(
+    ("shards", "folders"),
+    [
+        (("train-000", "train-001", "val-000"), ("train", "train", "val")),
+        (("Train-000", "valid_000", "testing.0"), ("train", "val", "test")),
+        (("train", "val2", "test-cats-01"), ("train", "val", "test")),
+        (("training-0-of-2", "training-1-of-2", "test"), ("train", "train", "test")),
+    ],
+)
+@pytest.mark.parametrize("wrapper", ["", "v1/"])
+def test_shards_are_named_like_folders(
+    tmp_path: Path, shards: tuple[str, ...], folders: tuple[str, ...], wrapper: str
+) -> None:
+    (tmp_path / "data" / wrapper).mkdir(parents=True)
+    for shard in shards:
+        tarred(tmp_path / "data" / wrapper / f"{shard}.x", [f"{shard}.a.png", f"{shard}.b.png"])
+    for split in SPLITS:
+        a, b, alone = texts(find(tmp_path / "data", split, True))
+        expected = [s for s, meant in zip(shards, folders, strict=True) if meant == split]
+        assert a == [f"{shard}.a.png" for shard in expected]
+        assert b == [f"{shard}.b.png" for shard in expected] and not alone
+
+
+def test_shards_may_be_domains(tmp_path: Path) -> None:
+    for shard in ("trainA-000", "trainA-001", "B_train", "A_test", "test-b-0"):
+        tarred(tmp_path / f"{shard}.x", [f"{shard[-1]}.png" if "train" in shard else "t.png"])
+    tarred(tmp_path / "B_train.x", ["0.png", "1.png"])
+    train, test = find(tmp_path, "train", True), find(tmp_path, "test", True)
+    assert texts(train) == (["0.png", "1.png"], ["0.png", "1.png"], [])
+    assert texts(test) == (["t.png"], ["t.png"], [])
+
+
+@pytest.mark.parametrize("name", ["train", "Train", "TRAINING", "training"])
+def test_roles_of_names(name: str) -> None:
+    assert role_of(name) == Role("train", "") and split_of(name) == "train"
+    for form in ("{}A", "{}_A", "{}-A", "{} A", "{}.A", "A_{}", "A-{}", "A{}", "{}a", "a_{}"):
+        folder = form.format(name)
+        assert role_of(folder) == Role("train", "a"), folder
+        assert role_of(partner(folder)) == Role("train", "b")
+    for other in (f"{name}s", f"{name}2017", f"{name}C", f"my{name}", f"b{name}", f"A__{name}"):
+        assert role_of(other) == Role("", ""), other
+
+
+def test_names_without_a_role() -> None:
+    for name in (
+        "a",
+        "b",
+        "AB",
+        "A1",
+        "strain",
+        "value",
+        "contest",
+        "testament",
+        "",
+        "*",
+        "evaluate",
+    ):
+        assert role_of(name) == Role("", "") and not split_of(name)
+    assert (role_of("A"), role_of("B")) == (Role("", "a"), Role("", "b"))
+    near = {"train2017": "train", "test_images": "test", "ValidSet": "val", "my-test": "test"}
+    assert {name: resembles(name) for name in near} == near
+    for name in ("train", "trainA", "strain", "trains", "contest", "testament", "values"):
+        assert not resembles(name), name
+
+
+@pytest.mark.parametrize("words", [("val", "valid"), ("train", "Train")])
+def test_a_manifest_spells_its_splits_in_one_way(tmp_path: Path, words: tuple[str, str]) -> None:
+    folder(tmp_path, ["1.png", "2.png"])
+    path = tmp_path / "list.csv"
+    lines = [f"1.png,2.png,{word}" for word in ("Training", "VALID", "testing")]
+    path.write_text("\n".join(["a,b,split", *lines]))
+    assert [len(texts(find(path, split, True))[0]) for split in SPLITS] == [1, 1, 1]
+    path.write_text("\n".join(["a,b,split", *(f"1.png,2.png,{word}" for word in words)]))
+    with pytest.raises(UserError, match=f"line 3 has the split '{words[1]}', .* '{words[0]}'"):
+        look(path)
