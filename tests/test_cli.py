@@ -116,7 +116,7 @@ def test_a_run_from_the_command_line(
     out = tmp_path / "out"
     words = ("translate", run / "ab.safetensors", data / "A", "-o", out, "--device", "cpu")
     assert "2 of 2 images translated" in shown(capsys, *words)
-    assert {path.name for path in out.iterdir()} == {"00.png", "01.png"}
+    assert {path.name for path in out.glob("[!.]*")} == {"00.png", "01.png"}
     refused(capsys, "translate", run / "ab.safetensors", data / "A", "-o", data / "A")
     said = refused(capsys, "translate", run / "no.safetensors", data / "A", "-o", out)
     assert f"there is no model {run}/no.safetensors" in said

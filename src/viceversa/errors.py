@@ -26,6 +26,8 @@ class UserError(ValueError):
 class Stopped(Exception):
     """A run that ended early because it was asked to, with all of it saved; and its exit code."""
 
-    def __init__(self, why: str, code: int):
+    def __init__(
+        self, why: str, code: int, advice: str = "the same command goes on from here"
+    ) -> None:
         super().__init__(why)
-        self.code = code
+        self.code, self.advice = code, advice

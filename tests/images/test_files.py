@@ -20,7 +20,9 @@ from made_by_hand import Array, bmp, chunk, ifds, npy, png, saved, tiff
 from PIL import Image
 
 from viceversa.errors import UserError
-from viceversa.images import Source, decode, fit_bands, from_pil, read, read_header
+from viceversa.images import MOST_PIXELS, Pixels, Source, decode, fit_bands, read, read_header
+from viceversa.images.domain import DomainConfig
+from viceversa.images.inputs import pixels_of
 
 RNG = np.random.default_rng(3)
 RGB = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
@@ -490,12 +492,15 @@ def test_bands_that_do_not_fit_are_refused_with_what_would(bands: int, wanted: i
 
 
 def test_images_of_pillow_keep_the_same_rules() -> None:
-    assert np.array_equal(from_pil(Image.fromarray(G16), 1)[:, :, 0], G16)
-    assert np.array_equal(from_pil(Image.fromarray(GREY)), GREY[:, :, None].repeat(3, 2))
-    assert np.array_equal(from_pil(Image.fromarray(INKS), 4), INKS)
+    def given(image: Image.Image, channels: int = 3) -> Pixels:
+        return pixels_of(image, DomainConfig(channels=channels), MOST_PIXELS)
+
+    assert np.array_equal(given(Image.fromarray(G16), 1)[:, :, 0], G16)
+    assert np.array_equal(given(Image.fromarray(GREY)), GREY[:, :, None].repeat(3, 2))
+    assert np.array_equal(given(Image.fromarray(INKS), 4), INKS)
     clear = Image.fromarray(RGB)
     clear.info["transparency"] = tuple(RGB[0, 0].tolist())
-    assert from_pil(clear)[0, 0].tolist() == [255, 255, 255]
+    assert given(clear)[0, 0].tolist() == [255, 255, 255]
     with pytest.raises(UserError, match="the image is of Pillow's mode HSV"):
-        from_pil(Image.new("HSV", (2, 2)))
-    assert zlib.crc32(from_pil(Image.fromarray(RGB)).tobytes()) == zlib.crc32(RGB.tobytes())
+        given(Image.new("HSV", (2, 2)))
+    assert zlib.crc32(given(Image.fromarray(RGB)).tobytes()) == zlib.crc32(RGB.tobytes())

@@ -70,7 +70,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     vp8x = struct.pack("<4sIB3x", b"VP8X", 10, 0) + b"\xff\x3f\0" * 2
     page = {256: ("I", 1), 257: ("I", 1)}
     over = f"holds more than {MOST_PAGES}"
-    many = "million pixels are more than"
+    many = "megapixels are more than"
     tile = {"t322": ("I", 60000), "t323": ("I", 60000), "t324": ("I", 8), "t273": (), "t279": (),
             "t278": (), "t325": ("I", len(hundred))}  # fmt: skip
     return {
@@ -144,7 +144,7 @@ def test_pillow_alone_decodes_such_a_file(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", PLAIN, str(tmp_path / "x.png")],
                          capture_output=True, text=True, check=True)  # fmt: skip
     assert len(data) < 100_000 and float(run.stdout) > 250
-    with pytest.raises(UserError, match=r"9000x9000: 81 million pixels are more than the 64"):
+    with pytest.raises(UserError, match=r"9000x9000: 81 megapixels are more than the limit of 64"):
         read_header(tmp_path / "x.png")
 
 

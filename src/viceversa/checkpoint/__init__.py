@@ -3,6 +3,7 @@
 Nothing is ever unpickled: all of it is safetensors, with a digest that is checked.
 """
 
+from .container import read_digest
 from .models import (
     fit_weights,
     load_network,
@@ -23,6 +24,6 @@ from .state import (
 
 __all__ = [
     "Checkpoints", "age", "claim", "fit_weights", "load_network", "load_state",
-    "put_together", "read_header", "read_weights", "save_network", "save_state", "taken_apart",
-    "trained_on_pairs",
+    "put_together", "read_digest", "read_header", "read_weights", "save_network", "save_state",
+    "taken_apart", "trained_on_pairs",
 ]  # fmt: skip

@@ -79,6 +79,11 @@ def read_header(path: Path) -> dict[str, Any]:
     return _looked_into(path)[0]
 
 
+def read_digest(path: Path) -> str:
+    """SHA-256 of header and tensors as the file gives it; loading verifies it. Raises UserError."""
+    return _looked_into(path)[2]
+
+
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """What a file says of its tensors, before any of them is read. Raises UserError."""
     try:

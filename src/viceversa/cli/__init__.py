@@ -33,13 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif words[:1] == ["check"]:
             check(*words[1:])
         else:
+            # A lone hyphen (standard input or output) looks like an option to the parser.
+            words = ["./-" if word == "-" else word for word in words]
             app(words, exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:
         who = f"viceversa, process {process()}" if process() else "viceversa"
         sys.stderr.write(f"{who}: {' '.join(str(error).split())}\n")
         _end(2)
     except Stopped as stopped:
-        sys.stderr.write(f"viceversa: {stopped}; the same command goes on from here\n")
+        sys.stderr.write(f"viceversa: {stopped}; {stopped.advice}\n")
         _end(stopped.code)
     except BrokenPipeError:  # whoever read our output has had enough
         sys.stderr.close()

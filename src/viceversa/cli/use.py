@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from ..config import read_recipe, recipes
-from ..errors import UserError
+from ..errors import Stopped, UserError
+from ..images.sources import printable
 from .app import app
+
+VERBS = ("is ", "has ", "holds ", "could ", "cannot ")
 
 
 @app.command
@@ -20,7 +25,8 @@ def translate(
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     policy: Literal["image", "running", "paper"] = "image",
     half: Literal["left", "right"] | None = None,
-    overwrite: bool = False,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     batch_size: int = 8,
     max_megapixels: int = 64,
     device: str = "auto",
@@ -33,16 +39,20 @@ def translate(
     model
         A translator that training wrote: runs/NAME/ab.safetensors.
     inputs
-        Images, globs in quotes, or folders (with their subfolders).
+        Images, globs in quotes, or folders (with their subfolders); - is standard input.
     out
-        The folder for the results, which keep the names of their images.
+        The folder for the results, which keep the names of their images; for one image also the
+        name of its result, result.png; - is standard output.
     policy
         image: batch norm by each image's own statistics, no dropout; running: by those gathered
         in training; paper: as image, with dropout on (pix2pix sec. 3.4).
     half
         Of files with A and B side by side: which half to translate.
     overwrite
-        Write over what lies in the folder for the results.
+        Replace results that exist. No input is ever replaced.
+    resume
+        Continue an interrupted translation: skip results made of the same image by the same model
+        with the same options, and make the others again.
     batch_size
         Images of one size translated at once.
     max_megapixels
@@ -56,20 +66,52 @@ def translate(
         raise UserError("name the images to translate: files, globs or folders")
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, not {batch_size}")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"-o {out} is a file; name a folder for the results")
-    from ..translate import Translator, expand, translate_files
-    from ..translate import plan as places
+    from ..checkpoint import read_digest
+    from ..runtime.signals import asked_to_stop
+    from ..translate import STREAM, Record, Translator, expand, names_image, plan, translate_files
 
-    files = expand(inputs)
+    if out.exists() and not (out.is_dir() or names_image(out)):
+        raise UserError(
+            f"-o {out} is a file; name a folder for the results", option="--out", path=out
+        )
+    streamed = STREAM in map(Path, inputs)
+    if streamed and len(inputs) > 1:
+        raise UserError("- (standard input) is one image; name no others beside it")
+    files = [(STREAM, Path("stdin"))] if streamed else expand(inputs)
     translator = Translator.load(model, device, policy, seed, max_megapixels)
-    pairs = places(files, out, translator.suffix, overwrite)
-    failures, notes = translate_files(translator, pairs, batch_size, half)
-    for note in notes:
-        print(note)
-    print(f"{len(pairs) - len(failures)} of {len(pairs)} images translated to {out}")
-    if failures:
-        raise UserError("; ".join(failures))
+    pairs = plan(files, out, translator.suffix, overwrite or resume)
+    record = None
+    if out != STREAM and (resume or not names_image(out)):
+        settings = {"policy": policy, "seed": seed if policy == "paper" else None, "half": half}
+        folder = out.parent if names_image(out) else out
+        record = Record(folder, read_digest(model), settings)
+    with asked_to_stop() as signals:
+        outcome = translate_files(
+            translator, pairs, batch_size, half, record, resume, lambda: bool(signals)
+        )
+    lines = [f"note: {line}" for line in by_kind(outcome.notes)]
+    lines.append(f"{len(outcome.written)} of {len(pairs)} images translated to {out}")
+    if outcome.skipped:
+        lines[-1] += f"; {len(outcome.skipped)} were translated before"
+    for line in lines:
+        print(line, file=sys.stderr if out == STREAM else sys.stdout)
+    if signals:
+        raise Stopped("interrupted", 128 + signals[0], "--resume continues from here")
+    if outcome.failures:
+        raise UserError("; ".join(by_kind(outcome.failures)))
+
+
+def by_kind(told: Iterable[tuple[Path, str]]) -> list[str]:
+    """One sentence for all files that the same is to be said of, with the first three names."""
+    kinds: dict[str, list[str]] = {}
+    for path, text in told:
+        kinds.setdefault(text, []).append(printable(str(path)))
+    lines = []
+    for text, names in kinds.items():
+        more = f" and {len(names) - 3} more" if names[3:] else ""
+        colon = "" if not names[1:] and text.startswith(VERBS) else ":"
+        lines.append(f"{', '.join(names[:3])}{more}{colon} {text}")
+    return lines
 
 
 @app.command

@@ -134,15 +134,6 @@ def unmultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([straight.astype(pixels.dtype), alpha], axis=2)
 
 
-def from_pil(image: Image.Image, channels: int = 3) -> Pixels:
-    """A Pillow image as (height, width, channels), with the rules of `read`."""
-    try:
-        pixels, alpha = unpacked(image)
-    except Refused as error:
-        raise UserError(f"the image {error}") from None
-    return fit_bands(pixels, alpha, channels, "the image")
-
-
 def unpacked(image: Image.Image) -> tuple[Pixels, bool]:
     """A Pillow image's own bands, and whether the last is transparency."""
     clear = "transparency" in image.info

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .bands import fit_bands, from_pil, settled, to_pil, upright
-from .formats.encode import suffix_for, write
+from .bands import fit_bands, settled, to_pil, upright
+from .formats.encode import suffix_for, to_bytes, write
 from .formats.gif import Gif
 from .formats.layout import MOST_PIXELS, Header, Layout, Opened, Opener, Pixels, Refused, guard
 from .formats.npy import Npy
@@ -34,8 +34,8 @@ from .resizing import resize
 from .sources import Source, printable
 
 __all__ = [
-    "MOST_PIXELS", "SUFFIXES", "Header", "Pixels", "decode", "fit_bands", "from_pil",
-    "read", "read_header", "resize", "suffix_for", "to_pil", "write",
+    "MOST_PIXELS", "SUFFIXES", "Header", "Pixels", "decode", "fit_bands",
+    "read", "read_header", "resize", "suffix_for", "to_bytes", "to_pil", "write",
 ]  # fmt: skip
 
 SUFFIXES = frozenset(
@@ -80,7 +80,7 @@ def read(
     `indices`: the numbers of a palette's or a grey file's pixels. Raises UserError that names the
     file for what is no image, is damaged, is larger than `most` pixels, or cannot be kept as it is.
     """
-    with _explained(source):
+    with explained(source):
         source = _source(source)
         if not source.member and source.stamp()[0] > LARGE:
             with source.path.open("rb") as file:
@@ -98,7 +98,7 @@ def decode(
     most: int = MOST_PIXELS,
 ) -> tuple[Pixels, Header]:
     """The pixels of a file's bytes and its header; as `read`, with `name` for its errors."""
-    with _explained(name), BytesIO(data) as file:
+    with explained(name), BytesIO(data) as file:
         opened, numbers, header = _look(file, pages, most)
         made = [_page(opened, number, indices) for number in numbers]
         pixels = np.ascontiguousarray(made[0] if len(made) == 1 else np.concatenate(made, axis=2))
@@ -109,7 +109,7 @@ def decode(
 
 def read_header(source: Source | Path | str, pages: str = "refuse") -> Header:
     """What `read` will give, from the header alone. Raises UserError as `read`."""
-    with _explained(source):
+    with explained(source):
         source = _source(source)
         with BytesIO(source.read()) if source.member else source.path.open("rb") as file:
             return _look(file, pages, MOST_PIXELS)[2]
@@ -130,14 +130,22 @@ def _look(file: BinaryIO, pages: str, most: int) -> tuple[Opened, range, Header]
     return opened, numbers, _header(opened, numbers, most)
 
 
-def _opened(file: BinaryIO, most: int) -> Opened:
-    magic = file.read(16)
-    file.seek(0)
-    for start, opener in OPENERS:
-        if magic.startswith(start):
-            return opener(file, most)
+def readable(data: bytes) -> bool:
+    """Whether the first bytes of a file are those of a format that is read."""
+    return _opener(data) is not None
+
+
+def _opener(magic: bytes) -> Opener | None:
     if magic[:4] == b"RIFF" and magic[8:12] == b"WEBP":
-        return WebP(file, most)
+        return WebP
+    return next((opener for start, opener in OPENERS if magic.startswith(start)), None)
+
+
+def _opened(file: BinaryIO, most: int) -> Opened:
+    opener = _opener(file.read(16))
+    file.seek(0)
+    if opener is not None:
+        return opener(file, most)
     raise Refused("is not an image that can be read: PNG, JPEG, WebP, BMP, GIF, TIFF or NPY")
 
 
@@ -197,7 +205,7 @@ def _name(source: object) -> str:
 
 
 @contextmanager
-def _explained(name: object) -> Iterator[None]:
+def explained(name: object) -> Iterator[None]:
     """Whatever is wrong with a file becomes a UserError that names it, whichever bytes it holds."""
     try:
         yield

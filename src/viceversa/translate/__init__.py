@@ -1,6 +1,11 @@
 """Use a finished translator, on images and on files."""
 
-from .files import expand, plan, translate_files
+from .files import Outcome, expand, translate_files
+from .places import STREAM, names_image, plan
+from .record import Record
 from .translator import Policy, Translator
 
-__all__ = ["Policy", "Translator", "expand", "plan", "translate_files"]
+__all__ = [
+    "STREAM", "Outcome", "Policy", "Record", "Translator", "expand", "names_image", "plan",
+    "translate_files",
+]  # fmt: skip

@@ -1,27 +1,33 @@
-"""Translate files: which ones, in which batches, and where the results go."""
+"""Translate files: which ones, and in which batches."""
 
 from __future__ import annotations
 
 import glob
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ..config import did_you_mean
 from ..errors import UserError
-from ..images import SUFFIXES, Pixels, write
+from ..images import SUFFIXES, Pixels, to_bytes, write
 from ..images.pictures import Half, one_half
+from .places import STREAM, File
+from .record import Record, sha256
 from .translator import Translator
 
-File = tuple[Path, Path]  # an image, and its name among the results
 
+class Outcome(NamedTuple):
+    """Outcome of a translation. Failures and notes are (file, sentence without its name)."""
 
-class Told(NamedTuple):
-    """What there is to tell of a translation: a sentence for each file that could not be read..."""
-
-    failures: list[str]
-    notes: list[str]
-    """... and for each whose values lie beyond what the model knows, or whose format changed."""
+    failures: list[tuple[Path, str]]
+    """Files that could not be read, translated or written."""
+    notes: list[tuple[Path, str]]
+    """Files with values outside the range of the model."""
+    written: list[Path]
+    skipped: list[Path]
+    """Results that were there already, made of the same source in the same way."""
 
 
 def expand(inputs: Sequence[str]) -> list[File]:
@@ -30,31 +36,6 @@ def expand(inputs: Sequence[str]) -> list[File]:
     Raises UserError where an input holds no image.
     """
     return list(dict.fromkeys(file for given in inputs for file in _expand(given)))
-
-
-def plan(
-    files: Sequence[File], out: Path, suffix: Callable[[str], str], overwrite: bool = False
-) -> list[File]:
-    """(image, result) for each; `suffix` says which ending a result has.
-
-    Raises UserError where two results would be one file, where one would overwrite an input, or,
-    without `overwrite`, anything.
-    """
-    pairs = [(path, out / name.with_suffix(suffix(name.suffix))) for path, name in files]
-    sources = {path.resolve() for path, _ in pairs}
-    taken: dict[Path, Path] = {}
-    for path, result in pairs:
-        if result.resolve() in sources:
-            raise UserError(f"{result} would overwrite an image to translate; choose another -o")
-        if taken.setdefault(result, path) != path:
-            raise UserError(f"{taken[result]} and {path} would both become {result}")
-    there = [result for _, result in pairs if result.exists()]
-    if there and not overwrite:
-        raise UserError(
-            f"{there[0]} is there already{f', and {len(there) - 1} more' if there[1:] else ''}; "
-            "choose another -o, or say --overwrite"
-        )
-    return pairs
 
 
 def _expand(given: str) -> Iterator[File]:
@@ -81,49 +62,96 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
+class _Waiting(NamedTuple):
+    """An image that waits for its batch, and the SHA-256 of its file."""
+
+    pixels: Pixels
+    path: Path
+    result: Path
+    digest: str
+
+
 def translate_files(
-    translator: Translator, pairs: Sequence[File], batch_size: int, half: Half = None
-) -> Told:
+    translator: Translator, pairs: Sequence[File], batch_size: int, half: Half = None,
+    record: Record | None = None, resume: bool = False, stop: Callable[[], object] = bool,
+) -> Outcome:  # fmt: skip
     """Translate and write each file, in batches of one size and depth.
 
-    `half`: of files with A and B side by side, the one to translate.
+    A file that can't be read, translated or written is reported, and the others go on.
+
+    Args:
+        translator: The translator.
+        pairs: (image, result), as `plan` returns them.
+        batch_size: Images of one size translated at once.
+        half: Of files with A and B side by side, the one to translate.
+        record: Record of the results, which each one is added to.
+        resume: Whether to skip the results that the record has of the same source.
+        stop: Checked before each file; true ends the work early.
     """
-    told = Told([], [])
-    waiting: list[tuple[Pixels, Path, Path]] = []
+    outcome = Outcome([], [], [], [])
+    waiting: list[_Waiting] = []
 
     def flush() -> None:
-        images, waiting_now = [pixels for pixels, _, _ in waiting], list(waiting)
+        batch = list(waiting)
         waiting.clear()
-        try:
-            made = translator.pixels(images)
-        except UserError as error:  # an image among them does not fit; which one, they tell alone
-            if len(images) == 1:
-                told.failures.append(f"{waiting_now[0][1]}: {error}")
-                return
-            for one in waiting_now:
-                waiting.append(one)
-                flush()
-            return
-        for image, (_, _, result) in zip(made, waiting_now, strict=True):
-            write(result, image)
+        _translate(translator, batch, record, outcome)
 
     for path, result in pairs:
+        if stop():
+            return outcome
         try:
-            pixels = one_half(translator.read(path), half)
-        except UserError as error:
-            told.failures.append(str(error))
+            digest = sha256(path) if record is not None and path != STREAM else ""
+            if record is not None and resume and record.has(result, digest):
+                outcome.skipped.append(result)
+                continue
+            pixels = translator.read(sys.stdin.buffer if path == STREAM else path)
+            pixels = one_half(pixels, half)
+        except (UserError, OSError) as error:
+            outcome.failures.append((path, _reason(error, path)))
             continue
-        if share := translator.beyond(pixels):
-            told.notes.append(
-                f"{path}: {share:.1%} of its values lie outside the range that the model was "
-                "trained on, and were cut off"
-            )
-        if waiting and (len(waiting) == batch_size or not _alike(waiting[0][0], pixels)):
+        if translator.beyond(pixels):
+            reason = "values outside the range that the model was trained on were cut off"
+            outcome.notes.append((path, reason))
+        if waiting and (len(waiting) == batch_size or not _alike(waiting[0].pixels, pixels)):
             flush()
-        waiting.append((pixels, path, result))
+        waiting.append(_Waiting(pixels, path, result, digest))
     if waiting:
         flush()
-    return told
+    return outcome
+
+
+def _translate(
+    translator: Translator, batch: Sequence[_Waiting], record: Record | None, outcome: Outcome
+) -> None:
+    try:
+        made = translator.pixels([one.pixels for one in batch])
+    except UserError as error:  # one of them does not fit: which, it tells alone
+        if len(batch) == 1:
+            outcome.failures.append((batch[0].path, _reason(error, batch[0].path)))
+            return
+        for one in batch:
+            _translate(translator, [one], record, outcome)
+        return
+    for image, one in zip(made, batch, strict=True):
+        if one.result == STREAM:
+            sys.stdout.buffer.write(to_bytes(image, translator.suffix(one.path.suffix)))
+            sys.stdout.buffer.flush()
+        else:
+            try:
+                write(one.result, image)
+            except UserError as error:
+                outcome.failures.append((one.path, _reason(error, one.result)))
+                continue
+        outcome.written.append(one.result)
+        if record is not None and one.digest:
+            with suppress(OSError):  # the image is there; it would be translated again
+                record.add(one.result, one.digest)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """A sentence without the name of the file that it is about."""
+    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return text.removeprefix(str(path)).lstrip(": ")
 
 
 def _alike(one: Pixels, other: Pixels) -> bool:

@@ -8,14 +8,16 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from ..checkpoint import load_network, read_header
 from ..config import fill
 from ..errors import UserError
-from ..images import Pixels, from_pil, read, suffix_for, to_pil
+from ..images import Pixels, suffix_for, to_pil
 from ..images.domain import Domain
+from ..images.files import explained
+from ..images.formats.layout import guard
+from ..images.inputs import pixels_of
 from ..images.pictures import as_domain
 from ..images.tensors import decode, encode, planes
 from ..networks import GENERATORS, at_any_size, use_policy
@@ -69,28 +71,29 @@ class Translator:
     def __call__(self, image: Any) -> Any:
         """Translate one image.
 
-        A path or Pillow image gives a Pillow image where one can hold the result (8 bits, grey or
-        RGB), else an array. An array (h, w) or (h, w, bands), of uint8, uint16, int16 or float32 as
-        files hold them, gives an array; a tensor (channels, h, w) or (n, channels, h, w) in [-1, 1]
-        gives a tensor on the CPU.
+        Args:
+            image: A path, the bytes of an image file, a file object opened in binary mode, a Pillow
+                image, an array (h, w) or (h, w, channels) with the values of a file (uint8, uint16,
+                int16 or float32), or a tensor (channels, h, w) or (n, channels, h, w) in [-1, 1].
+
+        Returns:
+            A tensor on the CPU for a tensor, an array for an array; else a Pillow image if one can
+            hold the result (8 bits, grey or RGB) and an array if not.
+
+        Raises:
+            UserError: The image is damaged, empty, too large, has several frames or non-finite
+                values, does not fit the model, or the output is not finite.
         """
-        if isinstance(image, str | Path):
-            made = self.pixels([self.read(image)])[0]
-            return to_pil(made) if _for_pillow(made) else made
-        if isinstance(image, Image.Image):
-            made = self.pixels([from_pil(image, self.source.config.bands)])[0]
-            return to_pil(made) if _for_pillow(made) else made
         if isinstance(image, Tensor):
             return self._tensor(image)
+        made = self.pixels([self.read(image)])[0]
         if isinstance(image, np.ndarray):
-            return self._array(image)
-        raise UserError(f"an image is a path, a Pillow image, an array or a tensor, not {image!r}")
+            return made[:, :, 0] if image.ndim == 2 and made.shape[2] == 1 else made
+        return to_pil(made) if _for_pillow(made) else made
 
-    def read(self, path: str | Path) -> Pixels:
-        """A file's pixels with the bands that the translator takes. Raises UserError as `read`."""
-        config = self.source.config
-        channels = None if config.indices else config.bands
-        return read(path, channels, config.pages, config.indices, self.max_megapixels * 10**6)
+    def read(self, image: Any) -> Pixels:
+        """Read an image of any kind but a tensor as (h, w, channels). Raises UserError."""
+        return pixels_of(image, self.source.config, self.max_megapixels * 10**6)
 
     def suffix(self, suffix: str) -> str:
         """The ending of a result's name: the image's own where that format can hold the result."""
@@ -121,7 +124,13 @@ class Translator:
             made = torch.cat([self._noisy(one) for one in torch.split(images, 1)])
         else:
             made = at_any_size(self.network, images)
-        return made.float().cpu()
+        made = made.float().cpu()
+        if not bool(made.isfinite().all()):
+            raise UserError(
+                "the output has non-finite values (NaN or Inf): the weights of the model are too "
+                "large, or the image is far from those that it was trained on"
+            )
+        return made
 
     def _noisy(self, image: Tensor) -> Tensor:
         with torch.random.fork_rng():
@@ -136,19 +145,14 @@ class Translator:
                 f"a tensor is ({width}, h, w) floats in [-1, 1], or n of them, "
                 f"not {tuple(image.shape)} {image.dtype}"
             )
+        if not batch.numel():
+            raise UserError(f"the tensor is empty: {tuple(image.shape)}")
+        if not bool(batch.isfinite().all()):
+            raise UserError("the tensor has non-finite values (NaN or Inf)")
+        with explained("the tensor"):
+            guard(batch.shape[2], batch.shape[3], self.max_megapixels * 10**6)
         made = self.tensor(batch.float())
         return made[0] if single else made
-
-    def _array(self, image: Any) -> Pixels:
-        array, bands = image[:, :, None] if image.ndim == 2 else image, self.source.config.bands
-        known = array.dtype in (np.uint8, np.uint16, np.int16, np.float32)
-        if not known or array.ndim != 3 or array.shape[2] != bands:
-            raise UserError(
-                f"an array is (h, w, {bands}) of uint8, uint16, int16 or float32, "
-                f"not {image.shape} {image.dtype}"
-            )
-        made = self.pixels([array])[0]
-        return made[:, :, 0] if image.ndim == 2 and made.shape[2] == 1 else made
 
 
 def _for_pillow(pixels: Pixels) -> bool:

@@ -58,11 +58,12 @@ def write(path: Path, pixels: Pixels) -> None:
             f"{path} cannot hold {bands} band{'s' * (bands > 1)} of {dtype}; "
             f"{suffix_for(suffix, pixels)} can"
         )
-    write_bytes(path, _encoded(suffix, np.ascontiguousarray(pixels)), durable=False)
+    write_bytes(path, to_bytes(pixels, suffix), durable=False)
 
 
-def _encoded(suffix: str, pixels: Pixels) -> bytes:
-    out = BytesIO()
+def to_bytes(pixels: Pixels, suffix: str) -> bytes:
+    """The contents of a file in the format of an ending that can hold the pixels."""
+    suffix, pixels, out = suffix.lower(), np.ascontiguousarray(pixels), BytesIO()
     if suffix == ".npy":
         np.save(out, pixels, allow_pickle=False)
     elif suffix in (".tif", ".tiff"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
@@ -72,13 +73,16 @@ def guard(height: int, width: int, most: int, bands: int = 1) -> None:
     """Refuse what no image is, and what a small file could fill the memory with."""
     if min(height, width, bands) < 1:
         raise Refused(f"has no pixels: it is {width}x{height} with {bands} bands")
-    if height * width > most:
+    # Many channels are another way to be large.
+    megapixels = max(height * width, height * width * bands / 4) / 1e6
+    if megapixels > most / 1e6:
+        needed = math.ceil(megapixels)
+        channels = f" with {bands} channels" if bands > 4 else ""
         raise Refused(
-            f"is {width}x{height}: {height * width / 1e6:.0f} million pixels are more than the "
-            f"{most / 1e6:.0f} million that are safe to decode"
+            f"is {width}x{height}{channels}: {megapixels:.4g} megapixels are more than the limit "
+            f"of {most / 1e6:g}; raise it with --max_megapixels {needed} (for a data set: "
+            f"--data.max_megapixels {needed})"
         )
-    if height * width * bands > 4 * most:  # many bands are another way to be large
-        raise Refused(f"is {width}x{height} with {bands} bands, more than is safe to decode")
 
 
 def words(base: str, extra: int, alpha: bool) -> str:

@@ -1,0 +1,90 @@
+"""Where the results of a translation go."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..errors import UserError
+from ..images import SUFFIXES
+
+File = tuple[Path, Path]  # an image, and its name among the results
+STREAM = Path("-")  # standard input or output
+
+
+def names_image(out: Path) -> bool:
+    """Whether an output path is the name of an image file rather than of a folder."""
+    if out.is_dir():
+        return False
+    kind = mimetypes.guess_type(out.name)[0] or ""
+    return out.suffix.lower() in SUFFIXES or kind.startswith("image/")
+
+
+def plan(
+    files: Sequence[File], out: Path, suffix: Callable[[str], str], overwrite: bool = False
+) -> list[File]:
+    """Return (image, result) for each image.
+
+    Args:
+        files: Images and their names, as `expand` returns them.
+        out: The folder of the results; or, for one image, the name of its result or `-`.
+        suffix: Returns the ending of a result for the ending of its image.
+        overwrite: Whether results may replace existing files.
+
+    Raises:
+        UserError: Two results would be one file, one would overwrite an input, or, without
+            `overwrite`, any file.
+    """
+    if out == STREAM or names_image(out):
+        pairs = [(path, out) for path, _ in files]
+        _refuse_name(out, len(pairs), suffix)
+    else:
+        pairs = [(path, out / name.with_suffix(suffix(name.suffix))) for path, name in files]
+    if out == STREAM:
+        return pairs
+    # By device and inode too: an input may have other names (links, case-insensitive disks).
+    sources = {key for path, _ in pairs for key in (path.resolve(), _inode(path)) if key}
+    taken: dict[Path, Path] = {}
+    for path, result in pairs:
+        if sources & {result.resolve(), _inode(result)}:
+            raise UserError(
+                f"{result} would overwrite an image to translate; choose another -o",
+                option="--out", path=result,
+            )  # fmt: skip
+        if taken.setdefault(result.resolve(), path) != path:
+            raise UserError(
+                f"{taken[result.resolve()]} and {path} would both become {result}", path=result
+            )
+    there = [result for _, result in pairs if os.path.lexists(result)]
+    if there and not overwrite:
+        raise UserError(
+            f"{there[0]} is there already{f', and {len(there) - 1} more' if there[1:] else ''}; "
+            "choose another -o, or add --overwrite or --resume",
+            path=there[0],
+        )
+    return pairs
+
+
+def _refuse_name(out: Path, images: int, suffix: Callable[[str], str]) -> None:
+    """Raises UserError if a file `out` can't be the result."""
+    if images != 1:
+        raise UserError(
+            f"-o {out} is the name of one image, and there are {images} to translate; name a "
+            "folder", option="--out", path=out,
+        )  # fmt: skip
+    if out != STREAM and (fits := suffix(out.suffix)) != out.suffix:
+        raise UserError(
+            f"-o {out}: a {out.suffix} file can't hold the output of this model; name it "
+            f"{out.with_suffix(fits).name}", option="--out", path=out,
+        )  # fmt: skip
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """What a file is, whatever its name; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
