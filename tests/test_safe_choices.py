@@ -95,7 +95,9 @@ def test_nothing_that_is_there_is_overwritten_unasked(
     said(capsys, *train(data, tmp_path / "run"))
     words = ["translate", tmp_path / "run" / "ab.safetensors", data / "A", "--device", "cpu"]
     before = digest(data)
-    told = refused(capsys, *words, "-o", data / "B")
+    assert "data folder" in refused(capsys, *words, "-o", data / "B", "--overwrite")
+    shutil.copytree(data / "B", tmp_path / "B")
+    told = refused(capsys, *words, "-o", tmp_path / "B")
     assert "B/0.png is there already, and 1 more" in told and "--overwrite" in told
     assert digest(data) == before
     said(capsys, *words, "-o", tmp_path / "out")

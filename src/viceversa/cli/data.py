@@ -39,13 +39,13 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     from ..data.readonly import refuse_inside
     from ..report import counter, say
 
+    for option, path in (("--sheet", options.sheet), ("--preview", options.preview)):
+        if path:
+            refuse_inside(path, Path(config.path), option)
     with counter("checking") as progress:
         checked = look(config.path, paired, config, verify=options.verify, progress=progress)
     train = shlex.join([options.recipe, config.path, *_data_words(words)]) if options.recipe else ""
     say(json.dumps(plain(checked, train), indent=2) if options.json else text(checked, train))
-    for option, path in (("--sheet", options.sheet), ("--preview", options.preview)):
-        if path:
-            refuse_inside(path, Path(config.path), option)
     if options.sheet:
         from ..data.check.sheet import contact_sheet
 

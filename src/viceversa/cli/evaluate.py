@@ -69,7 +69,7 @@ def evaluate(
     as_json
         Print the numbers for programs, instead of the table.
     """
-    from ..evaluation import Options, measure, refuse_file, table, values, write_evaluation
+    from ..evaluation import Options, measure, refuse_place, table, values, write_evaluation
     from ..report import counter
 
     options = Options(
@@ -78,7 +78,7 @@ def evaluate(
     )  # fmt: skip
     beside = model if model.is_dir() else model.parent
     folder = out or beside / "evaluation"
-    refuse_file(folder)
+    refuse_place(folder, options)
     with counter("evaluating") as progress:
         result = measure(options, progress)
     page = write_evaluation(result, folder)

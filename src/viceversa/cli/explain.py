@@ -62,10 +62,15 @@ def explain(
         auto, or a torch device such as cpu or cuda.
     """
     _refuse_place(out, overwrite, [model, image, real, source, beside])
+    from ..checkpoint import read_header
+    from ..data.readonly import refuse_inside, training_data
     from ..images import write
-    from ..judging import Asked, verdict_sheet
+    from ..judging import Asked, named_model, verdict_sheet
     from ..judging import explain as ask
 
+    if model.exists():
+        file = named_model(model)
+        refuse_inside(out, training_data(read_header(file), file), "-o")
     answer = ask(Asked(model, image, real, source, half, beside, device, max_megapixels))
     write(out, verdict_sheet(answer.rows, answer.source))
     print(json.dumps(_values(answer, out), indent=2) if as_json else _text(answer, out))

@@ -46,12 +46,27 @@ def compare(
     """
     if out is not None and out.suffix.lower() not in PAGES:
         raise UserError(f"-o {out} is no page; its name ends in {' or '.join(PAGES)}")
+    from ..data.readonly import refuse_inside
     from ..pages import compare_table, write_compare_page
 
+    if out is not None:
+        for run in runs:
+            refuse_inside(out, _data_of(run), "-o")
     print(_aligned(compare_table(runs)))
     if out is not None:
         write_compare_page(runs, out)
         print(f"\nthe page: {out}")
+
+
+def _data_of(run: Path) -> Path | None:
+    """The data set of a run, if its config.json can be read and the data is there."""
+    from ..config import read_recipe
+    from ..data.readonly import training_data
+
+    try:
+        return training_data({"trained": read_recipe(str(run / "config.json"))}, run)
+    except UserError:
+        return None
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

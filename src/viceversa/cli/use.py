@@ -66,7 +66,8 @@ def translate(
         raise UserError("name the images to translate: files, globs or folders")
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, not {batch_size}")
-    from ..checkpoint import read_digest
+    from ..checkpoint import read_digest, read_header
+    from ..data.readonly import refuse_inside, training_data
     from ..runtime.signals import asked_to_stop
     from ..translate import STREAM, Record, Translator, expand, names_image, plan, translate_files
 
@@ -80,6 +81,10 @@ def translate(
     files = [(STREAM, Path("stdin"))] if streamed else expand(inputs)
     translator = Translator.load(model, device, policy, seed, max_megapixels)
     pairs = plan(files, out, translator.suffix, overwrite or resume)
+    header = read_header(model)
+    for folder in {result.parent for _, result in pairs if result != STREAM}:
+        for data in (*filter(Path.is_dir, map(Path, inputs)), training_data(header, model)):
+            refuse_inside(folder, data, "-o")
     record = None
     if out != STREAM and (resume or not names_image(out)):
         settings = {"policy": policy, "seed": seed if policy == "paper" else None, "half": half}

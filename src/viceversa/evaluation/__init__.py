@@ -3,9 +3,9 @@
 from .evaluation import Evaluation, Way, measure
 from .options import Options
 from .words import table, values
-from .written import evaluate, refuse_file, write_evaluation
+from .written import evaluate, refuse_place, write_evaluation
 
 __all__ = [
-    "Evaluation", "Options", "Way", "evaluate", "measure", "refuse_file", "table", "values",
+    "Evaluation", "Options", "Way", "evaluate", "measure", "refuse_place", "table", "values",
     "write_evaluation",
 ]  # fmt: skip

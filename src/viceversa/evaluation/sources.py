@@ -47,15 +47,20 @@ class Model(NamedTuple):
         return paired
 
 
+def model_files(path: Path) -> list[Path]:
+    """The translators of a folder, or the file that is named. Raises UserError if there is none."""
+    if not path.is_dir():
+        return [path]
+    files = [path / f"{way}.safetensors" for way in WAYS]
+    if not any(file.is_file() for file in files):
+        raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors", path=path)
+    return [file for file in files if file.is_file()]
+
+
 def open_model(options: Options) -> Model:
     """Load every translator of a folder, or the one that is named. Raises UserError for others."""
-    path = options.model
-    files = {way: path / f"{way}.safetensors" for way in WAYS} if path.is_dir() else {}
-    files = {way: file for way, file in files.items() if file.is_file()}
-    if path.is_dir() and not files:
-        raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors")
     found = Model({}, {}, {})
-    for file in files.values() or [path]:
+    for file in model_files(options.model):
         header = read_header(file)
         translator = Translator.load(
             file, options.device, options.policy, options.seed, options.max_megapixels

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint import read_header
+from ..data.readonly import refuse_inside, training_data
 from ..errors import UserError
 from ..files import write_json
 from .evaluation import Evaluation, Progress, measure
 from .options import Options, Pairs, Policy, Split
 from .page import write_evaluation_page
+from .sources import model_files
 from .words import values
 
 
@@ -50,17 +53,23 @@ def evaluate(
     )  # fmt: skip
     folder = None if out is None else Path(out)
     if folder is not None:
-        refuse_file(folder)
+        refuse_place(folder, options)
     result = measure(options, progress)
     if folder is not None:
         write_evaluation(result, folder)
     return values(result)
 
 
-def refuse_file(folder: Path) -> None:
-    """Raises UserError where a folder for results is a file."""
+def refuse_place(folder: Path, options: Options) -> None:
+    """Raises UserError if the folder for the results is a file or lies in a data set."""
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"-o {folder} is a file; name a folder for the numbers and the page")
+        raise UserError(
+            f"-o {folder} is a file; name a folder for the numbers and the page",
+            option="--out", path=folder,
+        )  # fmt: skip
+    refuse_inside(folder, Path(options.data) if options.data else None, "-o")
+    for file in model_files(options.model):
+        refuse_inside(folder, training_data(read_header(file), file), "-o")
 
 
 def write_evaluation(result: Evaluation, folder: Path) -> Path:

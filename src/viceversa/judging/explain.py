@@ -76,7 +76,7 @@ class _Case(NamedTuple):
 
 def explain(asked: Asked) -> Answer:
     """Translate if there is a translator, and judge. Raises UserError for what does not fit."""
-    file = _model(asked.model)
+    file = named_model(asked.model)
     kind = read_header(file).get("kind")
     if kind not in ("translator", "discriminator"):
         raise UserError(f"{file} holds {kind}, neither a translator nor a discriminator")
@@ -91,7 +91,7 @@ def explain(asked: Asked) -> Answer:
     return Answer(case.path, rows, case.source_seen)
 
 
-def _model(path: Path) -> Path:
+def named_model(path: Path) -> Path:
     """The file that is meant. Raises UserError where a folder has none, or more than one."""
     if not path.is_dir():
         return path
