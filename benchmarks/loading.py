@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,9 @@ def measure(options: argparse.Namespace, cores: int) -> dict[str, dict[str, Any]
         "from one file": lambda epoch: time_ours(loaders[1], epoch),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    digests = {source: sha256(source.read()).hexdigest() for source in (*few.a, *few.b)}
     with tempfile.TemporaryDirectory() as folder:
-        on_disk.keep_on_disk(Path(folder), lambda text: None)
+        on_disk.keep_on_disk(Path(folder), digests, lambda text: None)
         time_ours(loaders[0], 1)
         time_ours(loaders[1], 1)
         for repeat in range(options.repeats):

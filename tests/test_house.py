@@ -81,8 +81,8 @@ RULES: dict[str, Rule] = {
         inside("losses"), only("losses"), "losses", "from .networks import UNet"),
     "metrics know nothing else of ours": (
         inside("metrics"), only("metrics"), "metrics.x", "from ..features import load"),
-    "features know only checkpoint and errors": (
-        inside("features"), only("features", "checkpoint", "errors"), "features.x",
+    "features know only checkpoint, files and errors": (
+        inside("features"), only("features", "checkpoint", "files", "errors"), "features.x",
         "from ..images import files"),
     "methods know only networks, losses and each other": (
         inside("methods"), only("methods", "networks", "losses"), "methods.x",

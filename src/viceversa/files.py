@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,8 +49,8 @@ def write_atomically(
         if durable:
             _sync_folder(path.parent)
     except OSError as error:
-        reason = _why(error, path, needed)
-        raise UserError(f"{path} could not be written: {reason}", path=path) from None
+        why = reason(error, path.parent, needed)
+        raise UserError(f"{path} could not be written: {why}", path=path) from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -65,11 +66,38 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
+def write_with_digest(path: Path, content: bytes) -> None:
+    """Write `content` behind a line with its SHA-256. Raises UserError as `write_atomically`."""
+    write_bytes(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def read_with_digest(path: Path) -> bytes | None:
+    """Read what `write_with_digest` wrote; None if it is missing, unreadable or damaged."""
+    try:
+        digest, _, content = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return content if hashlib.sha256(content).hexdigest().encode() == digest else None
+
+
 def free_space(folder: Path) -> int:
     """Free bytes on the disk of a folder, or of its nearest parent that exists."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or its nearest parent that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return folder
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove the temporary files that killed processes left below a folder."""
+    for path in folder.rglob("*.tmp"):
+        if re.search(r"\.\d+\.tmp$", path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _temporary(path: Path) -> Path:
@@ -81,12 +109,22 @@ def _temporary(path: Path) -> Path:
     return path.with_name(name)
 
 
-def _why(error: OSError, path: Path, needed: int) -> str:
-    """The reason of an error, with the free space if the disk is full."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = free_space(path.parent)
-        return f"the disk is full: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free"
-    return error.strerror or str(error)
+def reason(error: OSError, folder: Path, needed: int = 0) -> str:
+    """Return why a folder cannot be written to; of a full disk, what is used up."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error.strerror or str(error)
+    if no_inodes(folder):
+        return "the disk has no inodes left for new files; remove files that are not needed"
+    wanted = f"{needed / 1e6:.0f} MB are needed, " if needed else ""
+    return f"the disk is full: {wanted}{free_space(folder) / 1e6:.0f} MB are free"
+
+
+def no_inodes(folder: Path) -> bool:
+    """Return whether the disk of a folder cannot hold another file, whatever its free space."""
+    if not hasattr(os, "statvfs"):
+        return False
+    state = os.statvfs(_existing(folder))
+    return state.f_files > 0 and state.f_favail == 0  # f_files 0: the disk does not count them
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from .board import tensorboard
 from .build import RunConfig, make_method
-from .checkpoint import Checkpoints, age, claim
+from .checkpoint import Checkpoints, age, hold
 from .data.loader import Loader
 from .data.open import open_data
 from .data.readonly import refuse_inside
@@ -41,17 +42,12 @@ class Run:
     """A run's folder and everything that trains in it. `train` is the way in."""
 
     def __init__(self, config: RunConfig, ranks: Ranks | None = None):
-        if not config.data.path:
-            raise UserError("there is no data folder to train on; name it behind the recipe")
         self.config, self.train = config, config.train
         self.ranks = ranks = ranks or Ranks()
         if config.train.board and ranks.first:
             tensorboard()  # refused now where it is not there, and not after a look at the data
-        self.folder = Path(config.train.run or f"runs/{config.name('method')}")
+        self.folder = run_folder(config)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
-        refuse_inside(self.folder, Path(config.data.path), "train.run")
-        # A second run in the same folder is refused now, and not after it has looked at the data.
-        self.lock = claim(self.folder) if ranks.first and self.folder.is_dir() else None
         seed_everything(config.train.seed)
         self.runtime = Runtime(
             config.train.device, config.train.precision, config.train.deterministic, config.speed,
@@ -93,15 +89,6 @@ class Run:
 
         Raises Stopped, with everything saved, where a signal or `train.max_time` asked for an end.
         """
-        if self.ranks.first:
-            self.lock = self.lock or claim(self.folder)
-        try:
-            self._go()
-        finally:
-            if self.lock is not None:
-                self.lock.release()
-
-    def _go(self) -> None:
         with self.ranks.in_turn():
             if self.ranks.first:
                 self.checkpoints.clean()
@@ -281,6 +268,15 @@ class Run:
                 say(f"left out: {pictures.bad.news.pop(0)}")
 
 
+def run_folder(config: RunConfig) -> Path:
+    """The folder of a run. Raises UserError if there are no data, or it would be inside them."""
+    if not config.data.path:
+        raise UserError("there is no data folder to train on; name it behind the recipe")
+    folder = Path(config.train.run or f"runs/{config.name('method')}")
+    refuse_inside(folder, Path(config.data.path), "train.run")
+    return folder
+
+
 def train(config: RunConfig) -> Path:
     """Train, or go on training, and return the run's folder.
 
@@ -288,9 +284,11 @@ def train(config: RunConfig) -> Path:
     """
     ranks = join(config.train.rank_timeout)
     try:
-        run = Run(config, ranks)
-        run.go()
-        ranks.leave()
+        # Locked before anything is read or cached: a second run in the folder is refused at once.
+        with hold(run_folder(config)) if ranks.first else nullcontext():
+            run = Run(config, ranks)
+            run.go()
+            ranks.leave()
     except RuntimeError as error:
         raise ranks.explained(error) from None
     return run.folder

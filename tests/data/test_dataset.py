@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
+import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from viceversa.data import DataConfig, find
 from viceversa.data.dataset import Pictures
 from viceversa.data.loader import Batch, Loader
 from viceversa.errors import UserError
-from viceversa.images import Pixels
+from viceversa.images import Pixels, Source
 from viceversa.images.domain import Domain, DomainConfig
 
 CPU = torch.device("cpu")
@@ -190,7 +194,7 @@ def test_seed_epoch_and_position_decide_everything_whoever_loads(tmp_path: Path)
     def epoch(number: int, start: int = 0, disk: Path | None = None, **more: Any) -> list[bytes]:
         pictures = opened(root, False, **{"seed": 7, **data, **more})
         if disk is not None:
-            pictures.keep_on_disk(disk, lambda text: None)
+            pictures.keep_on_disk(disk, digests(pictures), lambda text: None)
         made = batches(pictures, 2, number, start)
         return [side.numpy().tobytes() for one in made if one is not None for side in one]
 
@@ -301,34 +305,127 @@ def test_memory_holds_what_fits_and_no_more(tmp_path: Path) -> None:
     assert pictures.picture("b", 0) is not other
 
 
-def test_what_is_kept_on_disk_is_read_once_and_never_when_stale(tmp_path: Path) -> None:
-    root, kept = two_folders(tmp_path / "set", 3, 3), tmp_path / "kept"
-    told: list[str] = []
+def digests(pictures: Pictures) -> dict[Source, str]:
+    """The SHA-256 of every file."""
+    sources = (*pictures.sources("a"), *pictures.sources("b"))
+    return {source: hashlib.sha256(source.read()).hexdigest() for source in sources}
 
-    def opening(**data: Any) -> Pixels:
-        told.clear()
-        pictures = opened(root, True, **{**RAW, "cache": "disk", **data})
-        pictures.keep_on_disk(kept, told.append)
-        return pictures.picture("a", 0).numpy()
 
-    assert np.array_equal(opening().transpose(1, 2, 0), noise(0))
-    assert told == [f"keeping 6 images in {kept}"]
-    times = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
-    opening()
-    assert told == [f"images kept in {kept}"]
-    assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == times
-    put(root / "A" / "0.png", noise(99))  # another file of the same name
-    assert np.array_equal(opening().transpose(1, 2, 0), noise(99))
-    assert "stale" in told[0] and "A/0.png changed" in told[0]
-    assert opening(preprocess="resize", crop_size=8).shape == (3, 8, 8)
-    assert "settings of the data changed" in told[0]
-    (kept / "images.json").write_text("{")
-    opening()
-    assert told == [f"keeping 6 images in {kept}"]
-    (root / "B" / "2.png").unlink()
-    (root / "A" / "2.png").unlink()
-    opening()
-    assert "files were taken away" in told[0]
+class Cached:
+    """A data set of three pairs, and the first image of A as the cache in `folder` gives it."""
+
+    def __init__(self, folder: Path):
+        self.root, self.folder = two_folders(folder / "set", 3, 3), folder / "kept"
+        self.told: list[str] = []
+
+    def __call__(self, root: Path | None = None, **data: Any) -> Pixels:
+        self.told.clear()
+        pictures = opened(root or self.root, True, **{**RAW, "cache": "disk", **data})
+        pictures.keep_on_disk(self.folder, digests(pictures), self.told.append)
+        pictures._decoded = None  # type: ignore[assignment, method-assign]  # it is not asked for
+        return pictures.picture("a", 0).numpy().transpose(1, 2, 0)
+
+    def times(self) -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in self.folder.iterdir()}
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> Cached:
+    made = Cached(tmp_path)
+    assert np.array_equal(made(), noise(0))
+    assert made.told == [f"caching 6 images in {made.folder}"]
+    return made
+
+
+def test_what_is_cached_on_disk_is_made_once_wherever_the_data_are(
+    cached: Cached, tmp_path: Path
+) -> None:
+    times = cached.times()
+    assert times.keys() == {"images.bin", "images.json"}
+    cached()
+    assert cached.told == [f"images cached in {cached.folder}"] and cached.times() == times
+    shutil.move(cached.root, tmp_path / "moved")  # contents count, and neither paths nor times
+    os.utime(tmp_path / "moved" / "A" / "0.png")
+    assert np.array_equal(cached(tmp_path / "moved"), noise(0)) and cached.times() == times
+
+
+def test_what_is_cached_on_disk_is_never_used_when_outdated(cached: Cached) -> None:
+    put(cached.root / "A" / "0.png", noise(99))  # another file of the same name
+    assert np.array_equal(cached(), noise(99)) and "the images changed" in cached.told[0]
+    assert cached(preprocess="resize", crop_size=8).shape == (8, 8, 3)
+    assert "settings of the data changed" in cached.told[0]
+    cached()
+    (cached.root / "B" / "2.png").unlink()
+    (cached.root / "A" / "2.png").unlink()
+    cached()
+    assert "the images changed" in cached.told[0]
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def of_another_run(cached: Cached) -> None:
+    """The images of one cache with the index of another."""
+    other = Cached(cached.folder.parent / "other")
+    for number in range(3):
+        put(other.root / "A" / f"{number}.png", noise(50 + number))
+    other()
+    shutil.copy(other.folder / "images.bin", cached.folder / "images.bin")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda cached: flip(cached.folder / "images.bin", 100),
+        lambda cached: flip(cached.folder / "images.bin", -1),
+        lambda cached: os.truncate(cached.folder / "images.bin", 500),
+        lambda cached: (cached.folder / "images.bin").unlink(),
+        lambda cached: flip(cached.folder / "images.json", 0),
+        lambda cached: flip(cached.folder / "images.json", -10),
+        lambda cached: os.truncate(cached.folder / "images.json", 300),
+        lambda cached: (cached.folder / "images.json").write_text("{"),
+        lambda cached: (cached.folder / "images.json").write_text('{"settings": [], "bytes": 1}'),
+        of_another_run,
+    ],
+)
+def test_a_damaged_or_foreign_cache_is_made_again(
+    cached: Cached, damage: Callable[[Cached], object]
+) -> None:
+    whole = {path.name: path.read_bytes() for path in cached.folder.iterdir()}
+    damage(cached)
+    assert np.array_equal(cached(), noise(0))
+    assert "are made again" in cached.told[0]
+    assert {path.name: path.read_bytes() for path in cached.folder.iterdir()} == whole
+
+
+@pytest.mark.parametrize("fails", ["fsync", "replace"])
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_cache_that_is_not_finished_is_not_used(
+    cached: Cached, fails: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system fails at the data, and at the index."""
+    put(cached.root / "A" / "0.png", noise(99))
+    home: Any = os if fails == "fsync" else Path
+    real, calls = getattr(home, fails), []
+
+    def failing(*arguments: Any) -> Any:
+        calls.append(arguments)
+        # Each file is synced, renamed, and its folder synced.
+        if len(calls) == (2 * at - 1 if fails == "fsync" else at):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(home, fails, failing)
+        with pytest.raises(
+            UserError, match=r"images\.(bin|json) could not be written: Input/output"
+        ):
+            cached()
+    assert np.array_equal(cached(), noise(99)) and "are made again" in cached.told[0]
+    assert cached.times().keys() == {"images.bin", "images.json"}
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
@@ -339,7 +436,7 @@ def test_any_depth_is_kept_on_disk_as_it_is(tmp_path: Path, dtype: str) -> None:
         np.save(tmp_path / "set" / domain / "0.npy", deep)
     config = DomainConfig(channels=1, range=(0.0, 60000.0))
     pictures = opened(tmp_path / "set", True, a=config, b=config, **RAW)
-    pictures.keep_on_disk(tmp_path / "kept", lambda text: None)
+    pictures.keep_on_disk(tmp_path / "kept", digests(pictures), lambda text: None)
     image = pictures.picture("b", 0).numpy()
     assert image.dtype == dtype and np.array_equal(image[0], deep)
 

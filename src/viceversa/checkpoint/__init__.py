@@ -15,7 +15,7 @@ from .models import (
 from .state import (
     Checkpoints,
     age,
-    claim,
+    hold,
     load_state,
     put_together,
     save_state,
@@ -23,7 +23,7 @@ from .state import (
 )
 
 __all__ = [
-    "Checkpoints", "age", "claim", "fit_weights", "load_network", "load_state",
-    "put_together", "read_digest", "read_header", "read_weights", "save_network", "save_state",
-    "taken_apart", "trained_on_pairs",
+    "Checkpoints", "age", "fit_weights", "hold", "load_network", "load_state", "put_together",
+    "read_digest", "read_header", "read_weights", "save_network", "save_state", "taken_apart",
+    "trained_on_pairs",
 ]  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ..errors import UserError
+from ..files import reason, remove_temporary
 from . import container
 from .container import Damaged
 
 SUFFIX = ".safetensors"
+LOCK = ".lock"
 TENSOR = "tensor:"  # what stands for a tensor in the header, before its name
 State = dict[str, Any]
 
@@ -60,9 +62,9 @@ class Checkpoints:
                     f"{why}; make it readable to resume from it, or move it away to resume from "
                     "the checkpoint before it", path=path,
                 ) from None  # fmt: skip
-            for file, reason in damaged:
+            for file, what in damaged:
                 kept = _keep_damaged(file)
-                note(f"{reason}; kept as {kept.name}, going back to the checkpoint before it")
+                note(f"{what}; kept as {kept.name}, going back to the checkpoint before it")
             return state, path
         if damaged:
             raise UserError(
@@ -156,20 +158,40 @@ def _keep_damaged(path: Path) -> Path:
         ) from None
 
 
-def claim(folder: Path) -> FileLock:
-    """Hold a run's folder, until the lock is released or this process ends.
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Create a run's folder and lock it; remove it again if nothing was written to it.
 
-    Raises UserError, at once, where another process trains in it.
+    Temporary files of a process that was killed are removed. The lock is the system's: it ends with
+    the process, however that ends.
+
+    Raises:
+        UserError: Another process holds the folder, or it cannot be written to.
     """
-    lock = FileLock(folder / ".lock", timeout=0)
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise UserError(f"another process trains in {folder}; choose another train.run") from None
+        raise UserError(
+            f"another process trains in {folder}; choose another train.run",
+            option="train.run", path=folder,
+        ) from None  # fmt: skip
     except OSError as error:
-        raise UserError(f"{folder} cannot be written to: {error.strerror}") from None
-    return lock
+        raise UserError(
+            f"{folder} cannot be written to: {reason(error, folder)}", path=folder
+        ) from None
+    remove_temporary(folder)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if created and os.listdir(folder) == [LOCK]:
+                (folder / LOCK).unlink()  # while it is held: another process locks a new file
+                for path in created:
+                    path.rmdir()
+        lock.release()
 
 
 def age(path: Path) -> str:

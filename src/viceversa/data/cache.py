@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..images.sources import Source
+from ..files import read_with_digest, write_atomically, write_with_digest
 
 Key = tuple[str, int]  # domain, index in it
 
@@ -39,7 +40,7 @@ class Memory:
 class Disk:
     """Images in one file, mapped into memory: written whole before training, never changed.
 
-    Beside it an index says where each image lies and what it was made from.
+    An index beside it says where each image is stored and from which file it was made.
     """
 
     def __init__(self, data: Path, entries: dict[Key, tuple[int, str, tuple[int, ...]]]):
@@ -61,62 +62,61 @@ class Disk:
 
 def on_disk(
     folder: Path,
-    sources: dict[Key, Source],
+    images: dict[Key, str],
     settings: Any,
     make: Callable[[Key], Tensor],
     threads: int,
     note: Callable[[str], None],
 ) -> Disk:
-    """The cache in `folder`, made where there is none or where it is stale.
+    """Open the cache in `folder`; build it if there is none, or if it is damaged or outdated.
 
-    `settings`: what the images depend on besides their files. A file that changed since, or other
-    settings, make the whole cache stale: it is never used then, but made anew, and `note` says why.
-    Raises UserError where it cannot be written.
+    Args:
+        folder: Holds `images.bin` and its index `images.json`, each of them with a digest.
+        images: The SHA-256 of the file of each image. Neither its path nor its time counts.
+        settings: What else the images depend on.
+        make: Decodes and resizes an image.
+        threads: How many images are made at once.
+        note: Gets a sentence on what is read or written, and why.
+
+    Raises:
+        UserError: The cache cannot be written.
     """
     data, index = folder / "images.bin", folder / "images.json"
-    wanted = {
-        "settings": settings,
-        "sources": [[domain, number, str(source), *source.stamp()]
-                    for (domain, number), source in sources.items()],
-    }  # fmt: skip
-    wanted = json.loads(json.dumps(wanted))
-    held = _read(index)
-    if held is not None:
-        why = _stale(held, wanted, data)
-        if why is None:
-            note(f"images kept in {folder}")
+    listed = [[domain, number, digest] for (domain, number), digest in images.items()]
+    wanted = json.loads(json.dumps({"settings": settings, "images": listed}))
+    if index.exists():
+        held = _read(index)
+        why = _outdated(held, wanted, data)
+        if held is not None and why is None:
+            note(f"images cached in {folder}")
             return Disk(data, _entries(held["entries"]))
-        note(f"the images kept in {folder} are stale and made anew: {why}")
-    note(f"keeping {len(sources)} images in {folder}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        index.unlink(missing_ok=True)
-        entries = _write(data, sources, make, threads)
-        aside = index.with_suffix(".tmp")
-        aside.write_text(json.dumps({**wanted, "entries": entries, "bytes": data.stat().st_size}))
-        aside.replace(index)
-    except OSError as error:
-        raise UserError(f"{folder} cannot keep images: {error.strerror}") from None
-    return Disk(data, _entries(entries))
+        note(f"the images cached in {folder} are made again: {why}")
+    note(f"caching {len(images)} images in {folder}")
+    written: dict[str, Any] = {}
+    write_atomically(data, lambda path: written.update(_write(path, images, make, threads)))
+    write_with_digest(index, json.dumps(wanted | written).encode())
+    return Disk(data, _entries(written["entries"]))
 
 
 def _write(
-    data: Path, sources: Iterable[Key], make: Callable[[Key], Tensor], threads: int
-) -> list[list[Any]]:
+    path: Path, images: Iterable[Key], make: Callable[[Key], Tensor], threads: int
+) -> dict[str, Any]:
+    """Write the images one after another; where each one is, and the digest of all."""
     entries: list[list[Any]] = []
-    start = 0
-    with data.open("wb") as file, ThreadPoolExecutor(max(1, threads)) as pool:
-        keys = list(sources)
+    start, digest = 0, hashlib.sha256()
+    with path.open("wb") as file, ThreadPoolExecutor(max(1, threads)) as pool:
+        keys = list(images)
         for first in range(0, len(keys), 64):  # a few at a time: they need not all fit in memory
             part = keys[first : first + 64]
             for (domain, number), image in zip(part, pool.map(_or_none(make), part), strict=True):
                 if image is None:
                     continue
-                file.write(image.numpy().tobytes())
+                content = image.numpy().tobytes() + bytes(-image.nbytes % 8)
+                file.write(content)
+                digest.update(content)
                 entries.append([domain, number, start, str(image.numpy().dtype), list(image.shape)])
-                start += image.nbytes + -image.nbytes % 8
-                file.write(bytes(-image.nbytes % 8))
-    return entries
+                start += len(content)
+    return {"entries": entries, "sha256": digest.hexdigest()}
 
 
 def _or_none(make: Callable[[Key], Tensor]) -> Callable[[Key], Tensor | None]:
@@ -132,23 +132,25 @@ def _or_none(make: Callable[[Key], Tensor]) -> Callable[[Key], Tensor | None]:
 
 
 def _read(index: Path) -> dict[str, Any] | None:
-    try:
-        held: dict[str, Any] = json.loads(index.read_text())
-        return held if {"settings", "sources", "entries", "bytes"} <= held.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
+    """An index as it was written, or None."""
+    content = read_with_digest(index)
+    return None if content is None else json.loads(content)
 
 
-def _stale(held: dict[str, Any], wanted: dict[str, Any], data: Path) -> str | None:
-    if not data.is_file() or data.stat().st_size != held["bytes"]:
-        return f"{data.name} is cut off"
+def _outdated(held: dict[str, Any] | None, wanted: dict[str, Any], data: Path) -> str | None:
+    """Why a cache can't be used; None if it can."""
+    if held is None:
+        return "their index is damaged or of another version"
     if held["settings"] != wanted["settings"]:
         return "the settings of the data changed"
-    if held["sources"] == wanted["sources"]:
-        return None
-    old = {tuple(one) for one in held["sources"]}
-    new = [one for one in wanted["sources"] if tuple(one) not in old]
-    return f"{new[0][2]} changed" if new else "files were taken away"
+    if held["images"] != wanted["images"]:
+        return "the images changed"
+    try:
+        with data.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"{data.name} cannot be read ({error.strerror})"
+    return None if found == held["sha256"] else f"{data.name} is damaged"
 
 
 def _entries(listed: Sequence[Sequence[Any]]) -> dict[Key, tuple[int, str, tuple[int, ...]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass, field
@@ -73,18 +73,25 @@ class Pictures:
         """The files of a domain."""
         return self.found.a if domain == "a" else self.found.b
 
-    def keep_on_disk(self, folder: Path, note: Callable[[str], None]) -> None:
-        """Decode and resize every image into a file in `folder`, and read from there."""
+    def keep_on_disk(
+        self, folder: Path, digests: Mapping[Source, str], note: Callable[[str], None]
+    ) -> None:
+        """Decode and resize every image into a file in `folder`, and read from there.
+
+        `digests`: the SHA-256 of each file.
+        """
         config = self.config
-        sources = {
-            (domain, i): source for domain in "ab" for i, source in enumerate(self.sources(domain))
+        images = {
+            (domain, number): digests[source]
+            for domain in "ab"
+            for number, source in enumerate(self.sources(domain))
         }
         settings = [
             config.preprocess, config.load_size, config.crop_size, self.found.side_by_side,
             *(repr(self.domains[domain].config) for domain in "ab"),
         ]  # fmt: skip
         threads = max(1, config.workers)
-        self._cache = on_disk(folder, sources, settings, self._decoded, threads, note)
+        self._cache = on_disk(folder, images, settings, self._decoded, threads, note)
 
     def indices(self, epoch: int, position: int) -> tuple[int, int]:
         """Which source and which target stand at a position of an epoch."""

@@ -54,6 +54,7 @@ def open_data(
     # Samples of training images, where there are no others, are drawn as they are.
     plain = Pictures(found["train"], config, domains, paired, seed, training=False)
     if config.cache == "disk":
-        train.keep_on_disk(folder / "cache", note)
+        digests = {source: record.sha256 for source, record in checked.records.items()}
+        train.keep_on_disk(folder / "cache", digests, note)
     shown = plain if split == "train" else splits[split]
     return Opened(train, shown, split, None if split == "train" else held_out, learnt)

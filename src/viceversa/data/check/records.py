@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +14,8 @@ import numpy as np
 import PIL
 
 from ... import __version__
+from ...errors import UserError
+from ...files import read_with_digest, write_with_digest
 
 Range = tuple[tuple[float, ...], tuple[float, ...]]
 """The least and the greatest value, band by band."""
@@ -64,15 +64,12 @@ def joined(left: Range, right: Range) -> Range:
 def kept(store: Path, root: str, options: Options) -> dict[str, Record]:
     """The records kept of what lies in `root`, by name; none where they are damaged or foreign."""
     try:
-        head, _, body = _file(store, root, options).read_bytes().partition(b"\n")
-        if hashlib.sha256(body).hexdigest().encode() != head:
-            return {}
-        table = json.loads(body)
+        table = json.loads(read_with_digest(_file(store, root, options)) or b"")
         if table["made_by"] != MADE_BY or [table["root"], *table["options"]] != [root, *options]:
             return {}
         kinds = [tuple(kind) for kind in table["kinds"]]
         return {name: _record(row, kinds) for name, row in table["files"].items()}
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return {}
 
 
@@ -84,20 +81,9 @@ def keep(store: Path, root: str, options: Options, records: Mapping[str, Record]
     table = {
         "made_by": MADE_BY, "root": root, "options": options, "kinds": list(kinds), "files": files,
     }  # fmt: skip
-    body = json.dumps(table, separators=(",", ":")).encode("ascii")
-    path = _file(store, root, options)
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Aside and renamed, since another process may be reading, or writing, the same file.
-        number, aside = tempfile.mkstemp(prefix=path.stem, dir=path.parent)
-        try:
-            with open(number, "wb") as file:
-                file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-            os.replace(aside, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(aside)
-            raise
+    content = json.dumps(table, separators=(",", ":")).encode("ascii")
+    with suppress(UserError):
+        write_with_digest(_file(store, root, options), content)
 
 
 def _file(store: Path, root: str, options: Options) -> Path:
