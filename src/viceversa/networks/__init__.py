@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .noise import seed_dropout, seeded
 from .norms import BatchNorm, Statistics
 from .patches import Patches, patches
 from .patchgan import PatchGAN, PixelGAN
@@ -29,7 +30,8 @@ DISCRIMINATORS: dict[str, tuple[Any, Any]] = {
 
 __all__ = [
     "DISCRIMINATORS", "GENERATORS", "GDLUNet", "PatchGAN", "Patches", "PixelGAN", "ResNet", "UNet",
-    "at_any_size", "check_size", "parameters", "patches", "separately", "together", "use_policy",
+    "at_any_size", "check_size", "parameters", "patches", "seed_dropout", "seeded", "separately",
+    "together", "use_policy",
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from ..images.formats.layout import guard
 from ..images.inputs import pixels_of
 from ..images.pictures import as_domain
 from ..images.tensors import decode, encode, planes
-from ..networks import GENERATORS, at_any_size, use_policy
+from ..networks import GENERATORS, at_any_size, seed_dropout, seeded, use_policy
 from ..runtime import Runtime
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # other formats blur a class into others
@@ -34,6 +34,11 @@ class Translator:
     What it makes has the target's. `policy`: `image` (batch norm by the image's own statistics, no
     dropout) is the default; `running` takes the statistics gathered in training; `paper` is `image`
     with dropout on, as in pix2pix sec. 3.4, its noise drawn from `seed`, the same for each image.
+
+    Threads may share a translator: a call changes no state, and draws no global random number. A
+    process that forks after torch has computed in it must not translate in the child: torch's own
+    threads do not survive a fork. Load the translator in each process, or start them with the
+    method `spawn` or `forkserver`.
     """
 
     def __init__(self, network: nn.Module, source: Domain, target: Domain, runtime: Runtime,
@@ -42,6 +47,8 @@ class Translator:
         self.max_megapixels = max_megapixels
         self.source, self.target, self.policy, self.seed = source, target, policy, seed
         self.network, self.runtime = network, runtime
+        if policy == "paper":
+            seed_dropout(network)
         runtime.place(network)
         use_policy(network, "running" if policy == "running" else "image", policy == "paper")
 
@@ -133,8 +140,7 @@ class Translator:
         return made
 
     def _noisy(self, image: Tensor) -> Tensor:
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             return at_any_size(self.network, image)
 
     def _tensor(self, image: Tensor) -> Tensor:
