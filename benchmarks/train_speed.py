@@ -161,6 +161,7 @@ def grow(base: Job, turns: int, peak: Row) -> dict[str, Row]:
 def load(base: Job, data: Path, rows: dict[str, Row]) -> Row:
     """Images/s of the loader, and how many times those of the fastest step."""
     worker = Worker(replace(base, kind="loader", path=str(data)))
+    worker.prepare()
     number = worker.about["images"]
     first, *later = (number / worker.ask("turn") for _ in range(4))
     worker.end()

@@ -33,13 +33,21 @@ class Worker:
             [sys.executable, __file__, json.dumps(asdict(job))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self.about = self._answer()
+        self.about: dict[str, Any] = {}
+
+    def prepare(self) -> None:
+        """Build the networks and warm up. Several workers load torch at once, but prepare in turn:
+        what they measure on the way is not disturbed."""
+        self.about = self.ask("prepare")
 
     def ask(self, what: str) -> Any:
         """A `turn`, or the `memory` or the `kernels` it took."""
         assert self._process.stdin is not None
-        self._process.stdin.write(what + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(what + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerError(f"its process ended with code {self._process.wait()}") from None
         return self._answer()
 
     def end(self) -> None:
@@ -71,13 +79,14 @@ class Taken(NamedTuple):
 
 def race(jobs: dict[str, Job], turns: int) -> dict[str, Taken]:
     """Start a worker for each job, ask each in turn, and let them go; without those that fail."""
-    workers: dict[str, Worker] = {}
+    workers = {name: Worker(job) for name, job in jobs.items()}
     taken: dict[str, list[Any]] = {name: [] for name in jobs}
-    for name, job in jobs.items():
+    for name in list(workers):
         try:
-            workers[name] = Worker(job)
+            workers[name].prepare()
         except WorkerError as error:
             print(f"{name} is left out: {error}")
+            del workers[name]
     for turn in range(turns):
         names = list(workers)
         first = turn % max(1, len(names))  # so that none always follows the same one
@@ -103,17 +112,21 @@ def main() -> None:
     pipe = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints is no answer
     try:
-        about, abilities = prepared(job)
-        pipe.write(json.dumps(about) + "\n")
+        about = settings_of_the_process(job)
+        abilities: dict[str, Callable[[], Any]] = {}
         for line in sys.stdin:
-            pipe.write(json.dumps(abilities[line.strip()]()) + "\n")
+            if line.strip() == "prepare":
+                more, abilities = prepared(job)
+                pipe.write(json.dumps({**about, **more}) + "\n")
+            else:
+                pipe.write(json.dumps(abilities[line.strip()]()) + "\n")
     except Exception as error:
         pipe.write(json.dumps({"error": (str(error) or repr(error)).splitlines()[0]}) + "\n")
         sys.exit(1)
 
 
-def prepared(job: Job) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
-    """What there is to say of a job, warmed up, and what it can be asked."""
+def settings_of_the_process(job: Job) -> dict[str, Any]:
+    """Make the settings of our command for its process, load torch, and report the settings."""
     about: dict[str, Any] = {}
     if job.kind != "reference":
         from viceversa.environment import keep_freed_memory, let_waiting_threads_sleep
@@ -124,18 +137,26 @@ def prepared(job: Job) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
     about["environment"] = {name: os.environ[name] for name in names}
 
     import torch
+    import train_ways  # noqa: F401
+
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    return {**about, "threads": torch.get_num_threads()}
+
+
+def prepared(job: Job) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
+    """Describe a job that is built and warmed up, and what it can be asked."""
+    import torch
     from train_ways import WORK
 
     from viceversa.runtime import peak_memory
 
-    if job.threads:
-        torch.set_num_threads(job.threads)
-    more, abilities = WORK[job.kind](job)
-    abilities = {
+    about, abilities = WORK[job.kind](job)
+    asked = {
         "memory": lambda: peak_memory(torch.device(job.device)), "kernels": lambda: None,
         **abilities,
     }  # fmt: skip
-    return {**about, "threads": torch.get_num_threads(), **more}, abilities
+    return about, asked
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ def test_training_on_cuda_follows_training_on_the_cpu(
         assert cuda == {n: pytest.approx(value, rel=0.05, abs=0.02) for n, value in cpu.items()}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
 @pytest.mark.parametrize("speed", [{"compile": True}, {"memory_format": "channels_last"},
                                    {"recompute": "blocks"}, {"graph": "off"},
                                    {"fused": False}])  # fmt: skip
@@ -176,9 +177,11 @@ def test_commands_on_cuda(data: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     training.train(settings("pix2pix", data, tmp_path / "run", train={"epochs": 1}))
     image = str(next((data / "val" / "A").iterdir()))
     main(["translate", "run/ab.safetensors", image, "-o", "out", "--device", "cuda"])
-    assert Image.open(next(Path("out").iterdir())).size == (36, 36)
+    with Image.open(next(Path("out").iterdir())) as result:
+        assert result.size == (36, 36)
     main(["explain", "run", image, "-o", "patches.png", "--device", "cuda"])
-    assert Image.open("patches.png").size[0] > 36
+    with Image.open("patches.png") as result:
+        assert result.size[0] > 36
 
 
 def test_plan_predicts_the_memory_of_the_gpu(

@@ -164,3 +164,26 @@ def test_settings_and_the_command_load_without_torch() -> None:
     modules = "viceversa.cli, viceversa.options, viceversa.data.check.checked, viceversa.report"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_test_modules_have_different_names() -> None:
+    """pytest imports them by their bare names."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py")]
+    assert len(names) == len(set(names)), [name for name in set(names) if names.count(name) > 1]
+
+
+def test_runs_from_a_checkout_that_is_not_installed(tmp_path: Path) -> None:
+    """The package is imported without the metadata of an installation."""
+    script = (
+        "import importlib.metadata as m\n"
+        "def version(name): raise m.PackageNotFoundError(name)\n"
+        "m.version = version\n"
+        "import viceversa.training, viceversa.evaluation, viceversa.cli\n"
+        "from viceversa.monitor.machine import machine\n"
+        "from viceversa.runtime import Runtime\n"
+        "print(machine(Runtime('cpu'), 1)['viceversa'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == viceversa.__version__

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from .. import __version__
 from ..errors import UserError
 from . import container
 
@@ -27,7 +27,7 @@ LARGEST = 2**13  # number in a network's settings: none of ours comes near
 
 def save_network(path: Path, weights: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Weights with a header that says how to rebuild and use the network."""
-    described = {"format": FORMAT, "version": version("viceversa"), **header}
+    described = {"format": FORMAT, "version": __version__, **header}
     container.save(path, weights, described)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any
 
 import torch
 
+from .. import __version__
 from ..features.store import sha256
 from ..measures import SUBSET
 from ..metric_names import HIGHER
@@ -71,7 +71,7 @@ def protocol(result: Evaluation) -> dict[str, Any]:
         for side in "ab"
     }
     return {
-        "viceversa": version("viceversa"), "torch": torch.__version__,
+        "viceversa": __version__, "torch": torch.__version__,
         "models": {way: {"file": str(file), "sha256": sha256(file),
                          "images_seen": model.headers[way].get("images_seen"),
                          "weights": model.headers[way].get("weights")}

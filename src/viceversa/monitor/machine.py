@@ -6,12 +6,12 @@ import json
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .. import __version__
 from ..runtime import Runtime
 
 
@@ -21,7 +21,7 @@ def machine(runtime: Runtime, total_images: int, since: str | None = None) -> di
     device = runtime.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
-        "viceversa": version("viceversa"), "python": platform.python_version(),
+        "viceversa": __version__, "python": platform.python_version(),
         "torch": torch.__version__, "system": platform.platform(terse=True),
         "processor": platform.machine(), "cores": os.cpu_count(),
         "threads": torch.get_num_threads(), "device": name, "processes": runtime.ranks.count,
