@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .checkpoint.models import LARGEST
 from .config import NAMED, Sections, did_you_mean, fill, plain
 from .data import DataConfig
 from .errors import UserError
@@ -139,6 +140,8 @@ def resolve(sections: Sections) -> RunConfig:
         typed[section] = fill(config_class, values, section)
         if section == "method":
             _check_weights(plain(typed[section]))
+        else:
+            _check_network(section, plain(typed[section]))
         full[section] = {"name": name, **plain(typed[section])}
     typed["data"] = fill(DataConfig, sections.get("data", {}), "data")
     typed["train"] = fill(TrainConfig, sections.get("train", {}), "train")
@@ -154,6 +157,14 @@ def _check_weights(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if isinstance(value, int | float) and value < 0:
             raise UserError(f"method.{name} must be at least 0, not {value}")
+
+
+def _check_network(section: str, values: Mapping[str, Any]) -> None:
+    """Refuse numbers that a model file may not contain."""
+    for name, value in values.items():
+        if isinstance(value, int | float) and value > LARGEST:
+            option = f"{section}.{name}"
+            raise UserError(f"{option} must be at most {LARGEST}, not {value}", option=option)
 
 
 def registered(section: str, name: Any) -> tuple[Any, Any]:

@@ -21,6 +21,9 @@ from typing import Any, Literal, TypeVar
 from .errors import UserError
 
 SECTIONS = ("method", "generator", "discriminator", "data", "train", "validate", "speed")
+DEEPEST = 16  # levels of tables and lists in a recipe
+LONGEST_CHAIN = 50  # recipes that are based on each other
+LARGEST_RECIPE = 10**6  # bytes
 NAMED = ("method", "generator", "discriminator")  # sections whose `name` picks what they configure
 
 Sections = dict[str, dict[str, Any]]
@@ -31,19 +34,20 @@ def recipes() -> dict[str, str]:
     """The packaged recipes and presets: name -> TOML text."""
     folder = resources.files("viceversa") / "recipes"
     files = [f for f in folder.iterdir() if f.name.endswith(".toml")]
-    return {
-        f.name.removesuffix(".toml"): f.read_text() for f in sorted(files, key=lambda f: f.name)
-    }
+    files.sort(key=lambda f: f.name)
+    return {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in files}
 
 
-def read_recipe(name: str, above: tuple[str, ...] = ()) -> Sections:
+def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
     """Sections of a packaged recipe, of a TOML file, or of a run's config.json.
 
-    `base = "NAME"` starts from another one; `above` are those that a recipe is the base of.
+    `base = "NAME"` starts from another one; `above` are the recipes that have this one as base:
+    names of packaged recipes and resolved paths of files.
 
     Raises UserError for a name that is neither, or a file that is no recipe.
     """
     packaged = recipes()
+    itself: str | Path = name
     if name in packaged:
         text, source = packaged[name], f"recipe {name}"
     elif Path(name).is_dir():
@@ -52,15 +56,16 @@ def read_recipe(name: str, above: tuple[str, ...] = ()) -> Sections:
             f"of {', '.join(packaged)}"
         )
     elif Path(name).is_file():
-        try:
-            text, source = Path(name).read_text(), name
-        except UnicodeDecodeError:
-            raise UserError(f"{name} is not a recipe: it is not a text file") from None
+        text, source, itself = _text(Path(name)), name, Path(name).resolve()
     else:
         raise UserError(
             f"there is no recipe {name!r}, and no such file{did_you_mean(name, packaged)}; "
             f"the recipes are {', '.join(packaged)}"
         )
+    if itself in above:
+        raise UserError(f"{source}: the recipe is based on itself", path=name)
+    if len(above) > LONGEST_CHAIN:
+        raise UserError(f"{source}: more than {LONGEST_CHAIN} recipes are based on each other")
     table = _parsed(text, source)
     base = table.pop("base", None)
     for section, values in table.items():
@@ -73,21 +78,39 @@ def read_recipe(name: str, above: tuple[str, ...] = ()) -> Sections:
         return merge({}, table)
     beside = Path(name).parent / str(base)
     base = str(beside) if str(base) not in packaged and beside.is_file() else str(base)
-    if base in (name, *above):
-        raise UserError(f"{source}: the recipe {base} is based on itself")
-    return merge(read_recipe(base, (name, *above)), table)
+    return merge(read_recipe(base, (itself, *above)), table)
+
+
+def _text(path: Path) -> str:
+    """The text of a recipe's file. Raises UserError for a file that can't be a recipe."""
+    if path.stat().st_size > LARGEST_RECIPE:
+        raise UserError(f"{path} is not a recipe: it is larger than 1 MB", path=path)
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not a recipe: it is not a UTF-8 text", path=path) from None
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:
     """TOML; or JSON, as a run's config.json is."""
+    too_deep = UserError(f"{source} is no recipe: its tables and lists are nested too deeply")
     try:
         table = json.loads(text) if source.endswith(".json") else tomllib.loads(text)
     except ValueError as error:
         kind = "JSON" if source.endswith(".json") else "TOML"
         raise UserError(f"{source} is not valid {kind}: {error}") from None
+    except RecursionError:
+        raise too_deep from None
+    if _deeper_than(DEEPEST, table):
+        raise too_deep
     if not isinstance(table, dict):
         raise UserError(f"{source} is no recipe: it holds no sections")
     return table
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper_than(levels - 1, one) for one in inner)
 
 
 def merge(
@@ -157,6 +180,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return whole and abs(value) < 2**63
+    if hint is str:
+        return isinstance(value, str) and "\0" not in value  # no path can contain it
     return isinstance(value, hint)
 
 

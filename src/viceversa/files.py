@@ -80,6 +80,17 @@ def read_with_digest(path: Path) -> bytes | None:
     return content if hashlib.sha256(content).hexdigest().encode() == digest else None
 
 
+def user_cache() -> Path | None:
+    """Return the user's cache folder; None if there is no home folder (no cache is needed)."""
+    import platformdirs  # most commands need none
+
+    try:
+        folder = platformdirs.user_cache_path("viceversa")
+    except RuntimeError:  # HOME is not set, and the user number has no name
+        return None
+    return folder if folder.is_absolute() else None
+
+
 def free_space(folder: Path) -> int:
     """Free bytes on the disk of a folder, or of its nearest parent that exists."""
     return shutil.disk_usage(_existing(folder)).free

@@ -11,7 +11,7 @@ from cyclopts import CycloptsError
 
 from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
 from ..errors import Stopped, UserError
-from . import evaluate, explain, report, use
+from . import boundary, evaluate, explain, report, use
 from .app import app
 from .data import check
 from .features import features
@@ -23,6 +23,7 @@ __all__ = ["app", "evaluate", "explain", "features", "main", "report", "use"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; a user's mistake is one sentence and exit code 2."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    boundary.replace_unencodable()
     let_waiting_threads_sleep()
     if arguments is None and words[:1] in (["train"], ["demo"], ["plan"]):
         keep_freed_memory()  # of a process that is ours: not where Python calls this function
@@ -37,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             words = ["./-" if word == "-" else word for word in words]
             app(words, exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:
-        who = f"viceversa, process {process()}" if process() else "viceversa"
-        sys.stderr.write(f"{who}: {' '.join(str(error).split())}\n")
-        _end(2)
+        _refuse(str(error))
     except Stopped as stopped:
         sys.stderr.write(f"viceversa: {stopped}; {stopped.advice}\n")
         _end(stopped.code)
@@ -49,8 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("viceversa: interrupted\n")
         sys.exit(130)
+    except Exception as error:
+        sentence = boundary.sentence(error, words[0] if words else "")
+        if sentence is None:
+            raise
+        _refuse(sentence)
     if several():
         _end(0)
+
+
+def _refuse(text: str) -> NoReturn:
+    """Write one line to stderr and end with exit code 2."""
+    who = f"viceversa, process {process()}" if process() else "viceversa"
+    sys.stderr.write(f"{who}: {boundary.one_line(text)}\n")
+    _end(2)
 
 
 def _end(code: int) -> NoReturn:

@@ -34,7 +34,7 @@ def features(
     packages
         A folder that holds the published packages, where there is no network.
     """
-    from ..features import NAMES, user_folder
+    from ..features import NAMES, NO_FOLDER, user_folder
     from ..features.store import file_name
 
     if get is not None and every:
@@ -50,7 +50,9 @@ def features(
         from ..features.obtain import obtain
         from ..report import say
 
-        obtain(names, to or user_folder(), packages, say)
+        if (folder := to or user_folder()) is None:
+            raise UserError(NO_FOLDER, option="--to")
+        obtain(names, folder, packages, say)
     missing = [name for name in names or NAMES if not _told(name, to)]
     if missing:
         place = f" --to {to}" if to else ""
@@ -67,7 +69,9 @@ def _told(name: str, folder: Path | None) -> bool:
     known = path is not None and sha256(path) == network.sha256
     print(f"{name}: for {network.purpose}; licence {network.licence}")
     if path is None:
-        print(f"  missing: {(folder or user_folder()) / file_name(name)}, {network.megabytes} MB")
+        place = folder or user_folder()
+        missing = file_name(name) if place is None else place / file_name(name)
+        print(f"  missing: {missing}, {network.megabytes} MB")
     elif known:
         print(f"  {path}, {path.stat().st_size / 1e6:.0f} MB, SHA-256 {network.sha256}")
     else:

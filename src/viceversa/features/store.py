@@ -15,6 +15,7 @@ from torch import nn
 
 from ..checkpoint import load_network, read_header
 from ..errors import UserError
+from ..files import user_cache
 from .inception import Inception
 from .stacks import alexnet, vgg
 
@@ -46,13 +47,16 @@ NETWORKS: dict[str, Network] = {
         59, "LPIPS as some papers report it", "BSD-3-Clause AND BSD-2-Clause"),
 }  # fmt: skip
 NAMES = tuple(NETWORKS)
+NO_FOLDER = (
+    "feature networks are kept in the user's cache folder, and HOME is not set; set HOME, or name "
+    "a folder (viceversa features --to, --features, validate.features)"
+)
 
 
-def user_folder() -> Path:
-    """Where networks are kept for all of a user's projects."""
-    import platformdirs  # here, since those who keep networks elsewhere need none
-
-    return platformdirs.user_cache_path("viceversa") / "features"
+def user_folder() -> Path | None:
+    """Where networks are kept for all of a user's projects; None if there is no home folder."""
+    cache = user_cache()
+    return None if cache is None else cache / "features"
 
 
 def find(name: str, folder: Path | None = None) -> Path | None:
@@ -60,8 +64,8 @@ def find(name: str, folder: Path | None = None) -> Path | None:
 
     `name`: one of NAMES.
     """
-    path = (folder or user_folder()) / file_name(name)
-    return path if path.is_file() else None
+    file, folder = file_name(name), folder or user_folder()
+    return folder / file if folder is not None and (folder / file).is_file() else None
 
 
 def load(name: str, folder: Path | None = None) -> tuple[nn.Module, str]:
@@ -71,8 +75,10 @@ def load(name: str, folder: Path | None = None) -> tuple[nn.Module, str]:
     """
     path = find(name, folder)
     if path is None:
-        wanted = (folder or user_folder()) / file_name(name)
-        place = f" --to {folder}" if folder else ""
+        folder, place = folder or user_folder(), f" --to {folder}" if folder else ""
+        if folder is None:
+            raise UserError(f"{NETWORKS[name].purpose}: {NO_FOLDER}")
+        wanted = folder / file_name(name)
         raise UserError(f"{NETWORKS[name].purpose}: the network {wanted} is not there; "
                         f"get it with: viceversa features --get {name}{place}")  # fmt: skip
     header = read_header(path)

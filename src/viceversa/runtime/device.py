@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -213,16 +214,29 @@ def _usable(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        usable = torch.device(device)
-        torch.empty(0, device=usable)
-        if usable.type == "meta":
-            raise RuntimeError("it holds no numbers")
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"the device {device!r} cannot be used here: {reason}") from None
+        with warnings.catch_warnings(action="ignore"):
+            usable = torch.device(device)
+            torch.zeros(1, device=usable).add_(1).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        # Of devices that torch names but does not contain, its errors list dispatch keys.
+        short = len(str(error)) <= 80 and not isinstance(error, ImportError)
+        reason = f" ({error})" if short else ""
+        raise UserError(
+            f"the device {device!r} is not available{reason}; available: {', '.join(_available())}",
+            option="device",
+        ) from None
     if usable.type == "cuda" and usable.index is not None:
         torch.cuda.set_device(usable)  # streams and graphs are made on the one at hand
     return usable
+
+
+def _available() -> list[str]:
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found
 
 
 def _has_tf32(device: torch.device) -> bool:

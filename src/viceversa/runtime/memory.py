@@ -9,7 +9,11 @@ import torch
 
 def out_of_memory(error: Exception) -> bool:
     """Whether an error says that the device's or the machine's memory is used up."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
+    words = (
+        "can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc",
+        "could not create a memory", "storage size calculation overflowed",
+        "integer multiplication overflow",
+    )  # fmt: skip
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(one in str(error).lower() for one in words)
     )

@@ -59,6 +59,8 @@ class Translator:
         path = Path(path)
         if policy not in get_args(Policy):
             raise UserError(f"policy is one of {', '.join(get_args(Policy))}, not {policy!r}")
+        if not 0 <= seed < 2**63:
+            raise UserError(f"the seed must be from 0 to 2**63 - 1, not {seed}", option="--seed")
         header = read_header(path)
         if header.get("kind") != "translator":
             raise UserError(f"{path} is a {header.get('kind')}, not a translator")

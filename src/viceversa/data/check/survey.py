@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import UserError
+from ...files import user_cache
 from ...images import MOST_PIXELS, Pixels, Source, decode
 from ...images.sources import printable
 from .records import Options, Range, Record, joined, keep, kept
@@ -54,7 +55,7 @@ def survey(
     """
     options = Options(pages, indices, most)
     wanted = list(dict.fromkeys(sources))
-    folder = _user_folder() if store == "user" else store
+    folder = user_cache() if store == "user" else store
     place = os.path.abspath(root or _above(wanted))
     known = kept(folder, place, options) if folder else {}
     names = _names(wanted, str(root) if root else place)
@@ -82,12 +83,6 @@ def survey(
         if folder and (made or len(new) != len(known)):
             keep(folder, place, options, {n: r for n, r in new.items() if r.sha256})
     return {source: records[source] for source in wanted}
-
-
-def _user_folder() -> Path:
-    import platformdirs  # here, since those who keep surveys elsewhere need none
-
-    return platformdirs.user_cache_path("viceversa")
 
 
 def _above(sources: Sequence[Source]) -> str:
