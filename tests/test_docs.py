@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ def drawn(text: str) -> set[str]:
     for line in tree.splitlines():
         if not line.strip():
             continue
-        names = [name.rstrip(",") for name in re.split(r"\s{2,}", line.strip())[0].split() if name]
+        words = (word.rstrip(",") for word in line.split())
+        names = list(takewhile(lambda word: word.endswith((".py", "/", ".toml")), words))
         inner = line.startswith("    ")
         folder = folder if inner else ""
         for name in names:
