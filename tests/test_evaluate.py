@@ -211,6 +211,15 @@ def test_splits(data: Path, runs: dict[str, Path], tmp_path: Path) -> None:
     flat = noise_pairs(tmp_path / "flat", 2, 32)
     other = measure(Options(runs["pix2pix"], str(flat), metrics=("l1",)))
     assert other.ways[0].made == 2 and "no test or val split" in other.notes[0]
+    for name in ("A/7.dcm", "A/8.nii.gz", "notes.txt"):
+        (flat / name).touch()
+    other = measure(Options(runs["pix2pix"], str(flat), metrics=("l1",)))
+    assert other.notes[1:] == (
+        [
+            "not read: 1 file ending in .dcm: A/7.dcm",
+            "not read: 1 file ending in .nii.gz: A/8.nii.gz",
+        ]
+    )
 
 
 def test_what_can_not_be_measured_is_a_sentence(

@@ -67,7 +67,7 @@ def floats(pixels: Pixels) -> torch.Tensor:
 
 def planned(inputs: list[str], out: Path) -> list[tuple[Path, Path]]:
     """The plan where every format can hold the results."""
-    return plan(expand(inputs), out, lambda suffix: suffix)
+    return plan(expand(inputs).files, out, lambda suffix: suffix)
 
 
 @pytest.fixture
@@ -206,6 +206,53 @@ def test_files_globs_and_folders_are_planned(tmp_path: Path) -> None:
         x: out / "x.png", y: out / "y.jpg", deep: out / "z.PNG",
     }  # fmt: skip
     assert planned([str(x), str(x)], out) == [(x, out / "x.png")]
+
+
+def test_what_is_not_read_among_images_is_kept_by_ending(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    images = [put(root / name) for name in ("x.png", "y.jfif", "deep/z.jp2", "w.ppm")]
+    others = ["1.nii.gz", "2.nii.gz", "deep/3.dcm", "noext"]
+    for name in (*others, "notes.txt", ".hidden.dcm", ".git/x.png", "Thumbs.db"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    listed = [
+        f"2 files ending in .nii.gz: {root}/1.nii.gz, {root}/2.nii.gz",
+        f"1 file without an ending: {root}/noext",
+        f"1 file ending in .dcm: {root}/deep/3.dcm",
+    ]
+    found = expand([str(root)])
+    assert sorted(path for path, _ in found.files) == sorted(images)
+    assert sorted(map(str, found.unread)) == sorted(listed)
+    shallow = expand([str(root / "*"), str(root / "x.png")])
+    assert len(shallow.files) == 3 and sorted(map(str, shallow.unread)) == sorted(listed[:2])
+    # A file that is named itself is read by its content, whatever its ending.
+    named = expand([str(root), str(root / "noext")])
+    assert (root / "noext", Path("noext")) in named.files
+    assert sorted(map(str, named.unread)) == sorted([listed[0], listed[2]])
+    for given in (root / "*.nii.gz", root / "deep2"):
+        (root / "deep2").mkdir(exist_ok=True)
+        (root / "deep2" / "1.nii.gz").touch()
+        with pytest.raises(
+            UserError, match=r"no images that can be read, only \d files? ending in"
+        ):
+            expand([str(given)])
+
+
+def test_the_files_that_are_not_read_count(
+    tmp_path: Path, unet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("1.png", "2.jfif", "3.jp2"):
+        put(tmp_path / "in" / name)
+    for name in ("4.dcm", "5.dcm", "notes.txt"):
+        (tmp_path / "in" / name).touch()
+    out = tmp_path / "out"
+    main(["translate", str(unet), str(tmp_path / "in"), "-o", str(out), "--device", "cpu"])
+    told = capsys.readouterr().out
+    assert f"not read: 2 files ending in .dcm: {tmp_path}/in/4.dcm, {tmp_path}/in/5.dcm\n" in told
+    assert f"3 of 5 images translated to {out}\n" in told and "notes.txt" not in told
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["1.png", "2.jfif", "3.png"]
+    with Image.open(out / "2.jfif") as image:
+        assert image.format == "JPEG"
 
 
 def test_brackets_in_a_name_are_no_glob(tmp_path: Path) -> None:

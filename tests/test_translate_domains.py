@@ -51,7 +51,7 @@ def ramp(dtype: str, bands: int, top: float, size: int = 24) -> Any:
 
 
 def run(translator: Translator, folder: Path, out: Path) -> Any:
-    files = plan(expand([str(folder)]), out, translator.suffix)
+    files = plan(expand([str(folder)]).files, out, translator.suffix)
     return translate_files(translator, files, 4)
 
 
@@ -119,7 +119,7 @@ def test_two_names_that_become_one_are_refused(tmp_path: Path) -> None:
     for name in ("x.jpg", "x.png"):
         write(tmp_path / "in" / name, ramp("uint8", 3, 255))
     with pytest.raises(UserError, match=r"x\.jpg and .*x\.png would both become"):
-        plan(expand([str(tmp_path / "in")]), tmp_path / "out", translator.suffix)
+        plan(expand([str(tmp_path / "in")]).files, tmp_path / "out", translator.suffix)
 
 
 def test_classes_come_out_in_their_colours_alone(tmp_path: Path) -> None:

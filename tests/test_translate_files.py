@@ -126,7 +126,7 @@ def test_two_results_in_one_place_by_two_names(unet: Path, images: Path, tmp_pat
     (tmp_path / "out" / "one").mkdir(parents=True)
     (tmp_path / "out" / "two").symlink_to(tmp_path / "out" / "one")
     with pytest.raises(UserError, match="would both become"):
-        plan(expand([str(tmp_path / "both")]), tmp_path / "out", lambda suffix: suffix)
+        plan(expand([str(tmp_path / "both")]).files, tmp_path / "out", lambda suffix: suffix)
 
 
 # -- resume
@@ -222,7 +222,7 @@ def test_the_record_is_written_once_for_the_same_results(
 def test_a_request_to_stop_ends_between_two_files(unet: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     translator = Translator.load(unet, "cpu")
-    pairs = plan(expand([str(images)]), out, translator.suffix)
+    pairs = plan(expand([str(images)]).files, out, translator.suffix)
     asked = iter([False, False, False, True])
     record = Record(out, "m", {})
     outcome = translate_files(translator, pairs, 1, None, record, True, lambda: next(asked))

@@ -19,6 +19,7 @@ from viceversa.data import DataConfig
 from viceversa.data.check import Checked, check, plain, usable
 from viceversa.data.check import text as as_text
 from viceversa.data.check.sheet import CELL, RED, contact_sheet
+from viceversa.data.check.words import headline
 from viceversa.errors import UserError
 from viceversa.images import Pixels, read
 from viceversa.images.domain import DomainConfig
@@ -153,6 +154,18 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
     "odd things": (
         lambda r: (r / "train/A/x.png").mkdir(), {},
         "warning", "left alone", "train/A/x.png: a folder"),
+    "another ending": (
+        lambda r: (r / "train/A/9.nii.gz").touch(), {},
+        "warning", "files ending in .nii.gz, which are not read", "train/A/9.nii.gz"),
+    "another ending in one folder": (
+        lambda r: [(r / f"x{i}.AVIF").touch() for i in range(9)], {},
+        "warning", "files ending in .avif, which are not read", "x2.AVIF"),
+    "no ending": (
+        lambda r: (r / "train/A/IM0001").touch(), {},
+        "warning", "files without an ending, which are not read", "train/A/IM0001"),
+    "a text": (
+        lambda r: (r / "notes.txt").touch(), {},
+        "note", "text and other files, which are not images", "notes.txt"),
     "grey": (
         lambda r: put(r / "train/A/1.png", GREY), {},
         "note", "of A that will be turned from grey into RGB", "A/1.png"),
@@ -186,6 +199,31 @@ def test_what_is_wrong_is_found_and_named(tmp_path: Path, what: str) -> None:
     else:
         assert not checked.errors and usable(checked, checked.config)
         assert "train: viceversa train" in text.splitlines()[-1]
+
+
+def test_a_text_beside_the_images_needs_nothing_done(tmp_path: Path) -> None:
+    root = clean(tmp_path / "set")
+    for name in ("notes.txt", "labels.csv", "train/A/1.json", "LICENSE", "._x.png"):
+        (root / name).touch()
+    (finding,) = looked(root).findings
+    assert (finding.level, finding.total, finding.do) == ("note", 4, "")
+    assert "All is well." in as_text(looked(root))
+
+
+def test_each_ending_is_counted_and_three_are_named(tmp_path: Path) -> None:
+    root = clean(tmp_path / "set")
+    for number in range(7):
+        (root / f"train/B/{number}.dcm").touch()
+        (root / f"test/A/{number}.heic").touch()
+    checked = looked(root)
+    assert [(f.total, len(f.files)) for f in checked.findings] == [(7, 3), (7, 3)]
+    assert headline(checked.findings[0]) == (
+        "files ending in .dcm, which are not read: 7 (train/B/0.dcm, train/B/1.dcm, train/B/2.dcm "
+        "and 4 more)"
+    )
+    assert as_text(checked).count("convert the files that are not read") == 1
+    told = plain(checked)["findings"]
+    assert [(one["level"], one["total"]) for one in told] == [("warning", 7)] * 2
 
 
 @pytest.mark.parametrize("preprocess", ["crop", "none", "scale_width_and_crop"])

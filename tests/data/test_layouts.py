@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from forms import FORMS, Form, folder, tarred
 
 from viceversa.data import DataConfig, Found, find
 from viceversa.data.layouts import look
+from viceversa.data.layouts.trees import Tree
 from viceversa.errors import UserError
 from viceversa.images.sources import Source
 
@@ -287,6 +289,49 @@ def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
         assert seen(form(tmp_path / "set", under("A", "B") + hidden))[1][0] == under("A")
 
 
+def shards(root: Path, names: Iterable[str]) -> Path:
+    root.mkdir()
+    tarred(root / "all", names)
+    return root
+
+
+@pytest.mark.parametrize("form", [*FORMS, shards])
+def test_files_of_other_endings_are_kept_by_name(tmp_path: Path, form: Form) -> None:
+    others = ["A/9.nii.gz", "B/9.NII.GZ", "A/x", "A/IM.0001", "B/y.avif", "deep/z.dcm"]
+    sidecars = ["A/1.txt", "labels.csv", "README"]
+    hidden = ["A/.x.dcm", ".git/A/1.dcm", "__MACOSX/A/._1.dcm", "A/Thumbs.db"]
+    data = form(tmp_path / "set", [*under("A", "B"), *others, *sidecars, *hidden])
+    tree = look(data)
+    assert isinstance(tree, Tree)
+    assert sorted(tree.files) == under("A", "B") and not tree.odd
+    assert tree.unread == tuple(sorted([*others, *sidecars]))
+
+
+@pytest.mark.parametrize("form", [*FORMS, shards])
+@pytest.mark.parametrize("layout", ["auto", "folders", "side-by-side", "patterns", "photos"])
+def test_data_of_unread_endings_alone_is_refused_by_ending(
+    tmp_path: Path, form: Form, layout: Any
+) -> None:
+    names = [*under("A", "B", names=("1.dcm", "2.dcm")), "A/3.nii.gz", "notes.txt"]
+    data = form(tmp_path / "set", names)
+    for paired in (True, False):
+        with pytest.raises(UserError) as caught:
+            find(data, "train", paired, DataConfig(layout=layout))
+        assert caught.value.path == data
+        assert re.search(
+            r"no images that can be read, only 4 files ending in \.dcm: A/1\.dcm, A/2\.dcm, "
+            r"B/1\.dcm and 1 more; 1 file ending in \.nii\.gz: A/3\.nii\.gz; convert .* PNG, JPEG",
+            str(caught.value),
+        )
+        assert "it needs" not in str(caught.value)  # it has the folders
+
+
+def test_a_domain_of_unread_endings_alone_is_named(tmp_path: Path) -> None:
+    data = folder(tmp_path / "set", [*under("A"), "B/1.dcm", "B/2.dcm"])
+    with pytest.raises(UserError, match=r"no folder B with .*not read: 2 files ending in \.dcm"):
+        find(data, "train", True)
+
+
 # -- a folder, its zip and its tar are the same data
 
 
@@ -418,13 +463,14 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
 ) -> None:
     folder(tmp_path, ["1.png", "x.txt", "d/1.png"])
     rows = [{"a": f"{i}.png", "b": "1.png"} for i in range(1, 14)]
-    rows += [{"a": "x.txt", "b": "d"}]
-    with pytest.raises(UserError, match=r"^14 of the files that .*list\.\w+ names") as caught:
+    rows += [{"a": "d", "b": "d"}, {"a": "x.txt", "b": "d"}]
+    with pytest.raises(UserError, match=r"^15 of the files that .*list\.\w+ names") as caught:
         look(make(tmp_path / "list", rows))
     # the header goes before it, or an empty line
     assert "line 3: 2.png is not there; " in str(caught.value)
-    assert str(caught.value).count("is not there") == 10 and "and 4 more" in str(caught.value)
-    with pytest.raises(UserError, match=r"x\.txt has no image's ending; line .*: d is no file"):
+    assert str(caught.value).count("is not there") == 10 and "and 5 more" in str(caught.value)
+    # whether a file of any ending is an image, its content decides
+    with pytest.raises(UserError, match=r"^1 of the files that .*: line \d: d is no file"):
         look(make(tmp_path / "list", rows[-1:]))
 
 

@@ -139,6 +139,22 @@ def test_an_unknown_class_is_refused_before_training(tmp_path: Path) -> None:
     assert target.shape[0] == 2 and set(target.unique().tolist()) == {-1.0, 1.0}
 
 
+def test_files_that_are_not_read_are_named_before_training(tmp_path: Path) -> None:
+    images = [ramp(0, 255, "uint8", 3)] * 2
+    root = pairs(tmp_path / "set", images, [255 - image for image in images], ".png")
+    for name in ("A/7.dcm", "A/8.dcm", "B/7.dcm", "B/8.dcm", "B/9", "notes.txt"):
+        (root / name).touch()
+    notes: list[str] = []
+    opened(root, notes)
+    told = [note for note in notes if "not read" in note]
+    assert told == [
+        "warning: files ending in .dcm, which are not read: 4 (A/7.dcm, A/8.dcm, B/7.dcm and 1 "
+        "more)",
+        "warning: files without an ending, which are not read: 1 (B/9)",
+    ]
+    assert next(note for note in notes if "notes.txt" in note).startswith("note: ")
+
+
 def test_photos_are_both_sides_of_lab(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(3):

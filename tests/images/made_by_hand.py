@@ -47,6 +47,48 @@ def png(values: Array, bits: int, colour: int, *extra: bytes, interlaced: bool =
     ])  # fmt: skip
 
 
+def netpbm(values: Array, kind: int, white: int = 255, comment: bytes = b"") -> bytes:
+    """(height, width[, 3]) as PBM, PGM or PPM of kind 1 to 6; of bitmaps, 1 is black."""
+    height, width = values.shape[:2]
+    head = b"P%d\n%s%d %d\n" % (kind, comment, width, height)
+    head += b"" if kind in (1, 4) else b"%d\n" % white
+    if kind == 4:
+        return head + np.packbits(values.astype(np.uint8), axis=1).tobytes()
+    if kind < 4:
+        rows = values.reshape(height, -1)
+        return head + b"\n".join(b" ".join(b"%d" % value for value in row) for row in rows)
+    return head + values.astype(">u2" if white > 255 else np.uint8).tobytes()
+
+
+def jp2(values: Array, bits: int = 0, form: str = "jp2", **options: Any) -> bytes:
+    """(height, width[, bands]) as lossless JPEG 2000: in a JP2 file, or as a codestream (j2k)."""
+    import imagecodecs
+
+    data: bytes = imagecodecs.jpeg2k_encode(
+        values, level=0, reversible=True, bitspersample=bits or 8 * values.dtype.itemsize,
+        codecformat=form, **options,
+    )  # fmt: skip
+    return data
+
+
+def boxes(data: bytes) -> dict[bytes, tuple[int, int]]:
+    """Where each box of a JP2 file starts and ends, those within jp2h too."""
+    found, at = {}, 0
+    while at + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        found[kind] = at, at + length
+        at += 8 if kind == b"jp2h" else length
+    return found
+
+
+def with_box(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """A JP2 file with one more box in its header."""
+    start, end = boxes(data)[b"jp2h"]
+    box = struct.pack(">I4s", 8 + len(body), kind) + body
+    length = struct.pack(">I", end - start + len(box))
+    return data[:start] + length + data[start + 4 : end] + box + data[end:]
+
+
 def tiff(
     values: Array, photometric: int, order: str = "<", big: bool = False, **tags: Any
 ) -> bytes:

@@ -16,7 +16,20 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from made_by_hand import Array, bmp, chunk, ifds, npy, png, saved, tiff
+from made_by_hand import (
+    Array,
+    bmp,
+    boxes,
+    chunk,
+    ifds,
+    jp2,
+    netpbm,
+    npy,
+    png,
+    saved,
+    tiff,
+    with_box,
+)  # fmt: skip
 from PIL import Image
 
 from viceversa.errors import UserError
@@ -166,6 +179,39 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
     "NPY big-endian 6 bands": (npy(np.tile(RGB, 2).astype(">i2")), np.tile(RGB, 2).astype(np.int16),
                                0, "6 bands"),
     "NPY RGB": (npy(RGB), RGB, 0, "RGB"),
+    "PBM": (netpbm(G1, 4), (1 - G1) * 255, 0, "grey"),
+    "PBM as text": (netpbm(G1, 1), (1 - G1) * 255, 0, "grey"),
+    "PBM as text without spaces": (
+        netpbm(G1, 1)[:9] + netpbm(G1, 1)[9:].replace(b" ", b""), (1 - G1) * 255, 0, "grey"),
+    "PGM": (netpbm(GREY, 5), GREY, 0, "grey"),
+    "PGM 16": (netpbm(G16, 5, 65535, b"# 12 34 a comment\n"), G16, 0, "grey"),
+    "PGM 12 bits": (netpbm(G16 >> 4, 5, 4095), G16 >> 4, 0, "grey"),
+    "PGM 16 as text": (netpbm(G16, 2, 65535, b"#\n#x\n"), G16, 0, "grey"),
+    "PGM of 16 values": (netpbm(G4, 5, 15), G4, 0, "grey"),
+    "PPM": (netpbm(RGB, 6), RGB, 0, "RGB"),
+    "PPM 16": (netpbm(DEEP[:, :, :3], 6, 65535), DEEP[:, :, :3], 0, "RGB"),
+    "PPM as text": (netpbm(RGB, 3), RGB, 0, "RGB"),
+    "PPM of Pillow": (saved(Image.fromarray(RGB), "PPM"), RGB, 0, "RGB"),
+    "JP2 of Pillow": (saved(Image.fromarray(RGB), "JPEG2000"), RGB, 0, "RGB"),
+    "JP2 of Pillow, in tiles": (
+        saved(Image.fromarray(SMOOTH), "JPEG2000", tile_size=(16, 8)), SMOOTH, 0, "RGB"),
+    "JP2 grey of Pillow": (saved(Image.fromarray(GREY), "JPEG2000"), GREY, 0, "grey"),
+    "JP2 lossy": (saved(Image.fromarray(SMOOTH), "JPEG2000", irreversible=True), SMOOTH, 3, "RGB"),
+    "JP2 RGBA": (saved(Image.fromarray(INKS), "JPEG2000"), INKS, 0, "RGB + alpha"),
+    "JP2 grey+alpha": (saved(Image.fromarray(RGB[:, :, :2]), "JPEG2000"), RGB[:, :, :2], 0,
+                       "grey + alpha"),
+    "JP2 grey 16": (saved(Image.fromarray(G16), "JPEG2000"), G16, 0, "grey"),
+    "JP2 RGB 16": (jp2(DEEP[:, :, :3]), DEEP[:, :, :3], 0, "RGB"),
+    "JP2 RGB 12": (jp2(DEEP[:, :, :3] >> 4, 12), DEEP[:, :, :3] >> 4, 0, "RGB"),
+    "JP2 signed 16": (jp2(G16.astype(np.int16)), G16.astype(np.int16), 0, "grey"),
+    "JP2 RGB and one more": (jp2(DEEP), DEEP, 0, "4 bands"),
+    "JP2 6 bands": (jp2(np.tile(DEEP[:, :, :3], 2)), np.tile(DEEP[:, :, :3], 2), 0, "6 bands"),
+    "JP2 with a profile": (
+        with_box(jp2(DEEP[:, :, :3]), b"colr", b"\2\0\0" + bytes(300)), DEEP[:, :, :3], 0, "RGB"),
+    "JPEG 2000 codestream": (jp2(RGB, form="j2k"), RGB, 0, "RGB"),
+    "JPEG 2000 codestream 16": (jp2(G16, form="j2k"), G16, 0, "grey"),
+    "JPEG 2000 codestream of Pillow": (
+        saved(Image.fromarray(RGB), "JPEG2000", no_jp2=True), RGB, 0, "RGB"),
 }  # fmt: skip
 
 
@@ -191,6 +237,15 @@ PAIR = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
 MORE: dict[str, Any] = {"save_all": True, "append_images": PAIR[1:]}
 NOISY_JPEG = saved(Image.fromarray(np.tile(RGB, (9, 9, 1))), "JPEG")
 COMPLEX = np.zeros((4, 4), np.complex64)
+JP2 = saved(Image.fromarray(RGB), "JPEG2000")
+SIZ = JP2.index(b"\xff\x51") + 2  # its length, then 36 bytes, then 3 of each band
+ENUMERATED = boxes(JP2)[b"colr"][1] - 4
+
+
+def changed(data: bytes, at: int, value: bytes) -> bytes:
+    return data[:at] + value + data[at + len(value) :]
+
+
 # what -> (bytes, what the refusal says of it)
 REFUSED: dict[str, tuple[bytes, str]] = {
     "Lab TIFF": (saved(Image.new("LAB", (4, 4)), "TIFF"), "cielab"),
@@ -214,7 +269,46 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "lossless JPEG": (imagecodecs.ljpeg_encode(G16), "lossless"),
     "JPEG 2000 in TIFF": (tif(RGB, compression="jpeg2000", photometric="rgb"), "jpeg2000"),
     "AVIF": (saved(PAIR[0], "AVIF"), "is not an image that can be read"),
-    "JPEG 2000": (saved(PAIR[0], "JPEG2000"), "is not an image that can be read"),
+    "JP2 in YCbCr": (changed(JP2, ENUMERATED, b"\0\0\0\x12"), "a colour space other than RGB"),
+    "JP2 in CMYK": (changed(JP2, ENUMERATED, b"\0\0\0\x0c"), "a colour space other than RGB"),
+    "JP2 with a palette": (with_box(JP2, b"pclr", bytes(9)), "with a palette"),
+    "JP2 in blue, green, red": (
+        with_box(JP2, b"cdef", struct.pack(">10H", 3, 0, 0, 3, 1, 0, 2, 2, 0, 1)),
+        "bands in another order|bands are in another order"),
+    "JP2 multiplied by its alpha": (
+        with_box(JP2, b"cdef", struct.pack(">10H", 3, 0, 0, 1, 1, 0, 2, 2, 2, 0)),
+        "neither colours nor transparency"),
+    "JP2 of two images": (JP2 + JP2[boxes(JP2)[b"jp2c"][0] :], "of several images"),
+    "JP2 with smaller colours": (changed(JP2, SIZ + 42, b"\2\2"), "differ in bits or in size"),
+    "JP2 of mixed bits": (changed(JP2, SIZ + 41, b"\x0b"), "differ in bits or in size"),
+    "JP2 of 20 bits": (jp2(G16.astype(np.uint32) * 16, 20), "JPEG 2000 of 20 bits"),
+    "JP2 of no codestream": (JP2[: boxes(JP2)[b"jp2c"][0]], "has no codestream"),
+    "a JP2's first bytes": (JP2[:12], "has no codestream"),
+    "a codestream's first bytes": (b"\xff\x4f\xff\x51", "its codestream has no size"),
+    "half a JP2": (JP2[: len(JP2) // 2], "is damaged or cannot be read"),
+    "JP2 without its end": (JP2[:-2], "is damaged or cannot be read"),
+    "nearly all of a codestream": (jp2(DEEP, form="j2k")[:-9], "is damaged or cannot be read"),
+    "JP2 in tiles, cut": (
+        saved(Image.fromarray(SMOOTH), "JPEG2000", tile_size=(16, 8))[:-40],
+        "is damaged or cannot be read"),
+    "half a PPM": (netpbm(RGB, 6)[:-100], "ends too early"),
+    "half a PBM": (netpbm(G1, 4)[:-3], "ends too early"),
+    "half a PPM as text": (netpbm(RGB, 3)[:-100], "too few numbers"),
+    "PGM as text with a word": (netpbm(GREY, 2) + b" x", "other text"),
+    "PGM as text with -1": (netpbm(GREY, 2).replace(b" ", b" -", 3), "other text|header"),
+    "PGM over its maxval": (netpbm(np.full((3, 3), 200), 5, 100), "above its maxval"),
+    "PGM 16 over its maxval": (netpbm(np.full((3, 3), 5000), 5, 4095), "above its maxval"),
+    "PGM as text over its maxval": (netpbm(np.full((3, 3), 9**9), 2, 99), "above its maxval"),
+    "PBM as text with 2": (netpbm(np.full((3, 3), 2), 1), "above its maxval"),
+    "PGM of maxval 0": (netpbm(GREY, 5, 0), "maxval is 0"),
+    "PGM of maxval 70000": (netpbm(GREY, 5, 70000), "maxval is 70000"),
+    "PGM without a size": (b"P5\n# none\n", "header is not that of"),
+    "PGM of no pixels": (netpbm(GREY[:0], 5), "has no pixels"),
+    "two PGMs": (netpbm(GREY, 5) * 2, "holds 2 pages or frames"),
+    "PAM": (b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 1\nENDHDR\n\0", "is not an image"),
+    "PFM": (b"Pf\n1 1\n-1\n\0\0\0\0", "is not an image that can be read"),
+    "text like a PGM": (b"P5, P6 and P7 were measured", "is not an image that can be read"),
+    "DICOM": (bytes(128) + b"DICM" + bytes(50), "is not an image that can be read"),
     "EPS": (saved(PAIR[0], "EPS"), "is not an image that can be read"),
     "5 inks": (tiff(np.tile(RGB, 2)[:, :, :5], 5), "CMYK in 5 bands"),
     "text": (b"just text\n", "is not an image that can be read"),
@@ -276,13 +370,22 @@ def test_no_decoder_writes_to_the_terminal(tmp_path: Path) -> None:
     assert b"PNG warning" in said[1].stdout + said[1].stderr
 
 
-@pytest.mark.parametrize("what", ["PNG RGB 16", "JPEG", "GIF", "BMP", "NPY RGB", "TIFF RGB"])
+@pytest.mark.parametrize("what", [
+    "PNG RGB 16", "JPEG", "GIF", "BMP", "NPY RGB", "TIFF RGB", "PPM 16", "JP2 RGB 16",
+])  # fmt: skip
 def test_a_header_needs_no_pixels(tmp_path: Path, what: str) -> None:
     data = TABLE[what][0]
     path = tmp_path / "x"
     path.write_bytes(data)
     header = read_header(path)
-    if what in ("PNG RGB 16", "JPEG", "BMP", "NPY RGB"):  # the others end with what they are
+    if what in (
+        "PNG RGB 16",
+        "JPEG",
+        "BMP",
+        "NPY RGB",
+        "PPM 16",
+        "JP2 RGB 16",
+    ):  # the others end with what they are
         path.write_bytes(data[: len(data) * 3 // 4])
         assert read_header(path) == header
         with pytest.raises(UserError, match="is damaged"):
@@ -332,6 +435,13 @@ def test_pillow_alone_clips_hides_and_believes() -> None:
         assert not np.array_equal(
             np.asarray(image.convert("LA")), TABLE["PNG 2 bits clear grey"][1]
         )
+
+
+def test_pillow_alone_makes_8_bits_of_16_in_other_formats_too() -> None:
+    """Control of the rows of PPM and JPEG 2000."""
+    for data in (netpbm(DEEP[:, :, :3], 6, 65535), jp2(DEEP[:, :, :3])):
+        with Image.open(io.BytesIO(data)) as image:
+            assert np.asarray(image).dtype == np.uint8
 
 
 # -- orientation

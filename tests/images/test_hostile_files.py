@@ -15,7 +15,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-from made_by_hand import bmp, chunk, ifds, npy, png, saved, tiff
+from made_by_hand import bmp, chunk, ifds, jp2, netpbm, npy, png, saved, tiff
 from PIL import Image
 
 from viceversa.errors import UserError
@@ -68,6 +68,8 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     dot = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
     webp, hundred = saved(IMAGE, "WEBP"), zeros(100 * 2**20)
     vp8x = struct.pack("<4sIB3x", b"VP8X", 10, 0) + b"\xff\x3f\0" * 2
+    jp2k, codestream = jp2(RGB[:, :, 0]), jp2(RGB, form="j2k")
+    siz = jp2k.index(b"\xff\x51") + 2
     page = {256: ("I", 1), 257: ("I", 1)}
     over = f"holds more than {MOST_PAGES}"
     many = "megapixels are more than"
@@ -91,6 +93,17 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "WebP": (webp[:12] + vp8x + webp[12:], many),
         "BMP": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, 30000)), many),
         "BMP, top down": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, -30000)), many),
+        "PPM": (b"P6 30000 30000 255\n", many),
+        "PPM of text": (b"P3 30000 30000 255\n" + b"0 " * 1000, many),
+        "PBM": (b"P4 30000 30000\n", many),
+        "PGM of 100,000 images": (b"P5 1 1 255\n\0" * 100_000, over),
+        "JP2": (patched(jp2k, siz + 4, struct.pack(">II", 30000, 30000)), many),
+        "JP2 of 2^32": (patched(jp2k, siz + 4, b"\xff" * 8), many),
+        "JP2 of 16384 bands": (patched(jp2k, siz + 36, b"\x40\0"), "16384 bands"),
+        "JP2 of many tiles": (
+            patched(patched(jp2k, siz + 4, struct.pack(">II", 8000, 8000)), siz + 20,
+                    struct.pack(">II", 1, 1)), "64000000 tiles"),
+        "codestream": (patched(codestream, 8, struct.pack(">II", 30000, 30000)), many),
         "NPY": (npy(np.zeros((9, 9))).replace(b"(9, 9)", b"(99999, 99999)"), many),
     }  # fmt: skip
 
@@ -194,6 +207,10 @@ def seeds() -> list[bytes]:
     options = [{"compression": name} for name in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")]
     return [
         png(RGB, 8, 2), png(deep, 16, 2), png(deep[:, :, 0], 16, 0, interlaced=True),
+        netpbm(RGB, 6), netpbm(deep[:, :, 0], 5, 65535), netpbm(RGB, 3),
+        netpbm(RGB[:, :, 0] % 2, 4), netpbm(RGB[:, :, 0] % 2, 1), netpbm(RGB, 6) * 2,
+        jp2(RGB), jp2(deep), jp2(deep[:, :, 0], form="j2k"), saved(IMAGE, "JPEG2000"),
+        saved(IMAGE.convert("RGBA"), "JPEG2000", tile_size=(16, 16)),
         bmp(RGB, 24), npy(RGB), npy(deep.astype(np.float64)), tiff(deep, 2, ">"),
         tiff(RGB, 2, "<", big=True), tiff(RGB[:, :, 0], 0),
         saved(IMAGE.convert("1"), "TIFF", compression="group4"),

@@ -56,7 +56,9 @@ def test_the_naive_way_of_sixteen_bits_loses_them() -> None:
         Image.fromarray(pixels)
 
 
-@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".webp", "WEBP")])
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [(".jpg", "JPEG"), (".jfif", "JPEG"), (".jpe", "JPEG"), (".webp", "WEBP")]
+)
 def test_lossy_files_are_close(tmp_path: Path, suffix: str, kind: str) -> None:
     y, x = np.mgrid[0:64, 0:64]
     smooth = np.stack([2 * x + 40, 2 * y + 50, x + y + 60], axis=2).astype(np.uint8)
@@ -71,7 +73,10 @@ def test_lossy_files_are_close(tmp_path: Path, suffix: str, kind: str) -> None:
     ("suffix", "dtype", "bands", "expected"),
     [
         (".PNG", "uint16", 4, ".PNG"), (".jpg", "uint8", 3, ".jpg"), (".jpg", "uint8", 1, ".jpg"),
-        (".jpg", "uint16", 3, ".png"), (".jpeg", "uint8", 4, ".png"), (".webp", "uint8", 1, ".png"),
+        (".jpg", "uint16", 3, ".png"), (".jfif", "uint8", 3, ".jfif"),
+        (".jpe", "uint8", 1, ".jpe"), (".jfif", "uint16", 3, ".png"), (".jp2", "uint16", 3, ".png"),
+        (".ppm", "uint8", 3, ".png"), (".pgm", "float32", 1, ".tif"),
+        (".jpeg", "uint8", 4, ".png"), (".webp", "uint8", 1, ".png"),
         (".webp", "uint8", 4, ".webp"), (".gif", "uint8", 3, ".png"), (".gif", "uint8", 1, ".gif"),
         (".png", "float32", 1, ".tif"),
         (".png", "uint8", 6, ".tif"), (".bmp", "int16", 1, ".tif"), (".npy", "float32", 9, ".npy"),

@@ -78,7 +78,7 @@ def translate(
     streamed = STREAM in map(Path, inputs)
     if streamed and len(inputs) > 1:
         raise UserError("- (standard input) is one image; name no others beside it")
-    files = [(STREAM, Path("stdin"))] if streamed else expand(inputs)
+    files, unread = ([(STREAM, Path("stdin"))], []) if streamed else expand(inputs)
     translator = Translator.load(model, device, policy, seed, max_megapixels)
     pairs = plan(files, out, translator.suffix, overwrite or resume)
     header = read_header(model)
@@ -95,7 +95,9 @@ def translate(
             translator, pairs, batch_size, half, record, resume, lambda: bool(signals)
         )
     lines = [f"note: {line}" for line in by_kind(outcome.notes)]
-    lines.append(f"{len(outcome.written)} of {len(pairs)} images translated to {out}")
+    lines += [f"not read: {group}" for group in unread]
+    total = len(pairs) + sum(len(group.names) for group in unread)
+    lines.append(f"{len(outcome.written)} of {total} images translated to {out}")
     if outcome.skipped:
         lines[-1] += f"; {len(outcome.skipped)} were translated before"
     for line in lines:

@@ -65,8 +65,7 @@ def measure(options: Options, progress: Progress = lambda done, total: None) -> 
     images = open_images(options, model, paired)
     device = next(iter(model.translators.values())).runtime.device
     result = Evaluation(options, model, images, paired, [], Features({}, {}))
-    if images.note:
-        result.notes.append(images.note)
+    result.notes += images.notes
     result.features = _features(result, device)
     total = sum(len(images.pictures.sources(way[0])) for way in model.translators)
     done = 0

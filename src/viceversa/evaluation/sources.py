@@ -12,7 +12,10 @@ from ..data import DataConfig, Found, find
 from ..data.config import whole
 from ..data.dataset import Pictures
 from ..data.layouts.find import look
+from ..data.layouts.manifest import Manifest
+from ..data.layouts.trees import Tree
 from ..errors import UserError
+from ..images.endings import unread
 from ..translate import Translator
 from .options import Options
 
@@ -78,8 +81,8 @@ class Images(NamedTuple):
 
     pictures: Pictures
     split: str
-    note: str
-    """What to know of the choice of the split; empty where there is nothing."""
+    notes: tuple[str, ...]
+    """What to know of the choice of the split, and of files that are not read."""
     config: DataConfig
 
 
@@ -105,7 +108,8 @@ def open_images(options: Options, model: Model, paired: bool) -> Images:
     elif options.size != "trained":
         changes |= {"preprocess": "resize", "crop_size": int(options.size), "turn": False}
     config = whole(dataclasses.replace(config, **changes))
-    split, found, note = _split(options, config, paired)
+    data = look(config.path)
+    split, found, note = _split(data, options.split, config, paired)
     learnt = str(trained.get("path", ""))
     if split == "train" and learnt and Path(path).absolute() == Path(learnt).absolute():
         note = "these are the images that the model learnt from: they say nothing of others"
@@ -118,16 +122,19 @@ def open_images(options: Options, model: Model, paired: bool) -> Images:
     ends = translator.source, translator.target
     domains = ends if way == "ab" else ends[::-1]
     pictures = Pictures(found, config, domains, paired, 0, training=False)
-    return Images(pictures, split, note, config)
+    others = unread(data.unread) if isinstance(data, Tree) else []
+    notes = (*([note] if note else []), *(f"not read: {group}" for group in others))
+    return Images(pictures, split, notes, config)
 
 
-def _split(options: Options, config: DataConfig, paired: bool) -> tuple[str, Found, str]:
-    data = look(config.path)
-    if options.split != "auto":
-        found = find(data, options.split, paired, config)
+def _split(
+    data: Tree | Manifest, wanted: str, config: DataConfig, paired: bool
+) -> tuple[str, Found, str]:
+    if wanted != "auto":
+        found = find(data, wanted, paired, config)
         if found is None:
-            raise UserError(f"{config.path} has no split {options.split}; say --split auto")
-        return options.split, found, ""
+            raise UserError(f"{config.path} has no split {wanted}; say --split auto")
+        return wanted, found, ""
     for split in ("test", "val"):
         found = find(data, split, paired, config)
         if found is not None:

@@ -24,9 +24,12 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from .bands import fit_bands, settled, to_pil, upright
+from .endings import FORMATS, SUFFIXES
 from .formats.encode import suffix_for, to_bytes, write
 from .formats.gif import Gif
+from .formats.jpeg2000 import CODESTREAM, JP2, Jpeg2000
 from .formats.layout import MOST_PIXELS, Header, Layout, Opened, Opener, Pixels, Refused, guard
+from .formats.netpbm import Netpbm, is_netpbm
 from .formats.npy import Npy
 from .formats.photos import Bmp, Jpeg, WebP
 from .formats.png import Png
@@ -37,10 +40,6 @@ __all__ = [
     "MOST_PIXELS", "SUFFIXES", "Header", "Pixels", "decode", "fit_bands",
     "read", "read_header", "resize", "suffix_for", "to_bytes", "to_pil", "write",
 ]  # fmt: skip
-
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy"}
-)  # fmt: skip
 
 LARGE = 2**26  # bytes: a file beyond this is looked at before it is read whole
 
@@ -64,6 +63,8 @@ OPENERS: tuple[tuple[bytes, Opener], ...] = (
     (b"II+\0", _tiff),
     (b"MM\0+", _tiff),
     (b"\x93NUMPY", Npy),
+    (JP2, Jpeg2000),
+    (CODESTREAM, Jpeg2000),
 )
 
 
@@ -138,6 +139,8 @@ def readable(data: bytes) -> bool:
 def _opener(magic: bytes) -> Opener | None:
     if magic[:4] == b"RIFF" and magic[8:12] == b"WEBP":
         return WebP
+    if is_netpbm(magic):
+        return Netpbm
     return next((opener for start, opener in OPENERS if magic.startswith(start)), None)
 
 
@@ -146,7 +149,7 @@ def _opened(file: BinaryIO, most: int) -> Opened:
     file.seek(0)
     if opener is not None:
         return opener(file, most)
-    raise Refused("is not an image that can be read: PNG, JPEG, WebP, BMP, GIF, TIFF or NPY")
+    raise Refused(f"is not an image that can be read: {FORMATS}")
 
 
 def _chosen(count: int, pages: str) -> range:

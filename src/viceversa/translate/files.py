@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ..config import did_you_mean
 from ..errors import UserError
-from ..images import SUFFIXES, Pixels, to_bytes, write
+from ..images import Pixels, to_bytes, write
+from ..images.endings import FORMATS, Unread, is_hidden, is_image_name, unread
 from ..images.pictures import Half, one_half
 from .places import STREAM, File
 from .record import Record, sha256
@@ -30,36 +31,59 @@ class Outcome(NamedTuple):
     """Results that were there already, made of the same source in the same way."""
 
 
-def expand(inputs: Sequence[str]) -> list[File]:
-    """The images behind files, globs and folders (with their subfolders, kept in the results).
+class Inputs(NamedTuple):
+    """The images behind what was named, and the files among them that are not read as images."""
 
-    Raises UserError where an input holds no image.
+    files: list[File]
+    unread: list[Unread]
+
+
+def expand(inputs: Sequence[str]) -> Inputs:
+    """Find the images behind files, globs and folders (subfolders are kept in the results).
+
+    A file that is named itself is read by its content, whatever its ending. Raises UserError where
+    an input contains no image.
     """
-    return list(dict.fromkeys(file for given in inputs for file in _expand(given)))
+    files: dict[File, None] = {}
+    others: dict[str, None] = {}
+    for given in inputs:
+        found, passed = _expand(given)
+        files |= dict.fromkeys(found)
+        others |= dict.fromkeys(passed)
+    named = {str(path) for path, _ in files}
+    return Inputs(list(files), unread(name for name in others if name not in named))
 
 
-def _expand(given: str) -> Iterator[File]:
+def _expand(given: str) -> tuple[list[File], list[str]]:
+    """Return the images behind one input, and the names of the other files behind it."""
     if not given:
         raise UserError("an input has no name; name files, globs or folders")
     path = Path(given)
+    if path.exists() and not path.is_dir():
+        return [(path, Path(path.name))], []
     if path.is_dir():
-        files = [f for f in sorted(path.rglob("*")) if _is_image(f)]
-        if not files:
-            raise UserError(f"the folder {given} holds no images")
-        yield from ((file, file.relative_to(path)) for file in files)
-    elif path.exists():
-        yield path, Path(path.name)
+        found = [file for file in sorted(path.rglob("*")) if _is_shown(file.relative_to(path))]
+        none = f"the folder {given} holds no images"
     else:
-        matches = [Path(match) for match in sorted(glob.glob(given, recursive=True))]
-        files = [match for match in matches if _is_image(match)]
-        if not files:
-            near = [str(f) for f in path.parent.iterdir()] if path.parent.is_dir() else []
-            raise UserError(f"there is no image {given}{did_you_mean(given, near)}")
-        yield from ((file, Path(file.name)) for file in files)
+        found = [Path(match) for match in sorted(glob.glob(given, recursive=True))]
+        found = [file for file in found if _is_shown(Path(file.name))]
+        near = [str(f) for f in path.parent.iterdir()] if path.parent.is_dir() else []
+        none = f"there is no image {given}{did_you_mean(given, near)}"
+    files = [file for file in found if is_image_name(file.name) and file.is_file()]
+    others = [str(file) for file in found if not is_image_name(file.name) and file.is_file()]
+    if not files and (groups := unread(others)):
+        listed = "; ".join(map(str, groups))
+        raise UserError(
+            f"{given} has no images that can be read, only {listed}; read are {FORMATS}"
+        )
+    if not files:
+        raise UserError(none)
+    within = path.is_dir()
+    return [(f, f.relative_to(path) if within else Path(f.name)) for f in files], others
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _is_shown(path: Path) -> bool:
+    return not any(map(is_hidden, path.parts))
 
 
 class _Waiting(NamedTuple):

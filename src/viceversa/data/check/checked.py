@@ -97,7 +97,7 @@ def check(
         *(f for split, one in found.items() for f in of_split(split, one, domains[split], paired)),
         *(f for side in sides for f in of_domain(side, config)),
         *of_copies(domains, paired),
-        *of_tree(data.odd if isinstance(data, Tree) else ()),
+        *(of_tree(data) if isinstance(data, Tree) else ()),
     ]
     order = ("error", "warning", "note")
     findings.sort(key=lambda finding: order.index(finding.level))

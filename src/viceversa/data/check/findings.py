@@ -8,9 +8,11 @@ from typing import Literal
 
 from ...images import Source
 from ...images.domain import full_range
+from ...images.endings import FORMATS, is_sidecar, unread
+from ...images.sources import printable
 from ..config import DataConfig
 from ..layouts import Found
-from ..layouts.trees import Odd
+from ..layouts.trees import Tree
 from .faults import Fault, Kind, Seen, Side, dtype_read, unlike, usual_depth
 
 Level = Literal["error", "warning", "note"]
@@ -210,9 +212,19 @@ def _of_pairs(split: str, found: Found, domains: Sequence[Seen]) -> Iterator[Fin
         yield named("warning", text, same, "remove the pairs whose A and B are one file")
 
 
-def of_tree(odd: Sequence[Odd]) -> Iterator[Finding]:
+def of_tree(tree: Tree) -> Iterator[Finding]:
     """What lies among the images and is no image file."""
-    if odd:
-        told = (f"{name}: {why}" for name, why in odd)
+    if tree.odd:
+        told = (f"{name}: {why}" for name, why in tree.odd)
         do = "see whether what was left alone should be images"
         yield named("warning", "left alone among the files", told, do)
+    for group in unread(tree.unread):
+        first = tuple(map(printable, group.names[:3]))
+        do = (
+            f"convert the files that are not read, or remove them; formats that are read: {FORMATS}"
+        )
+        text = f"files {group.kind}, which are not read"
+        yield Finding("warning", text, first, len(group.names), do)
+    if others := [name for name in tree.unread if is_sidecar(name)]:
+        first = tuple(map(printable, others[:3]))
+        yield Finding("note", "text and other files, which are not images", first, len(others))

@@ -20,7 +20,7 @@ from ...files import read_with_digest, write_with_digest
 Range = tuple[tuple[float, ...], tuple[float, ...]]
 """The least and the greatest value, band by band."""
 # What another version read may differ. The number goes up when the readers change between releases.
-MADE_BY = [1, __version__, np.__version__, PIL.__version__]
+MADE_BY = [2, __version__, np.__version__, PIL.__version__]
 
 
 class Options(NamedTuple):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ...errors import UserError
+from ...images.endings import unread
 from ...images.sources import printable
 from ..config import DataConfig
 from .found import Found
@@ -17,7 +18,7 @@ from .one_folder import in_one
 from .pairing import by_stem, pairs, stem
 from .places import Image, Splits, arrange, has_domains, where
 from .roles import partner, role_of
-from .trees import Tree, read_tree
+from .trees import Tree, read_tree, refuse_unread
 
 FITS = {
     "folders": "folders A/ and B/, train/A/ and train/B/, A/train/ and B/train/, or trainA/ and "
@@ -69,6 +70,7 @@ def find(
     splits = arrange(tree, shown, domains, guess)
     images = splits.images[split]
     if not images and split == "train":
+        refuse_unread(tree)
         fits = "; or ".join(FITS.values() if guess else [FITS[config.layout]])
         others = [f"{len(held)} are in {name}" for name, held in splits.images.items() if held]
         told = f" ({' and '.join(others)})" if others else ""
@@ -109,10 +111,11 @@ def _at(shown: str, folder: str) -> str:
 
 def _left(tree: Tree) -> str:
     """A clause on what the walk left alone, where it may be what one misses."""
-    if not tree.odd:
-        return ""
-    name, why = tree.odd[0]
-    return f" (left alone: {len(tree.odd)}, such as {name}: {why})"
+    parts = [f"not read: {group}" for group in unread(tree.unread)]
+    if tree.odd:
+        name, why = tree.odd[0]
+        parts.insert(0, f"left alone: {len(tree.odd)}, such as {name}: {why}")
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _said(splits: Splits, images: list[Image], split: str) -> str:

@@ -18,7 +18,6 @@ from ...images.sources import Source, printable
 from .found import Found
 from .pairing import in_order
 from .roles import SPLITS, split_of
-from .trees import like_image
 
 Fields = dict[str, str]
 
@@ -176,4 +175,4 @@ def _fault(path: Path) -> str:
         return "is not there" if missing else f"is out of reach ({error})"
     if not stat.S_ISREG(mode):
         return "is no file"
-    return "" if like_image(path.name) else "has no image's ending"
+    return ""  # whatever its ending: a file that is named is read by its content

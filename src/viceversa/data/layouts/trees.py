@@ -13,9 +13,10 @@ import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ...errors import UserError
-from ...images import SUFFIXES
+from ...images.endings import FORMATS, is_hidden, is_image_name, unread
 from ...images.sources import Source, printable
 from .archives import KINDS, escape, members
 from .roles import WORDS, role_of
@@ -35,6 +36,8 @@ class Tree:
     """Each image file's posix name below the root, in order, and where it lies."""
     odd: tuple[Odd, ...]
     """What is left alone: its printable name, and why."""
+    unread: tuple[str, ...] = ()
+    """Names of the other files, in order: those whose ending is not that of an image."""
 
 
 def read_tree(root: Path) -> Tree:
@@ -50,12 +53,12 @@ def read_tree(root: Path) -> Tree:
     except (OSError, ValueError) as error:
         raise UserError(f"the data {shown} can't be read ({printable(str(error))})") from None
     if stat.S_ISDIR(mode):
-        files, odd = _walk(root)
+        contents = _walk(root)
     elif not stat.S_ISREG(mode):
         kind = KINDS.get(stat.S_IFMT(mode), "something else")
         raise UserError(f"{shown} is {kind}; data is a folder, a .zip or .tar, or a manifest")
     elif name.endswith((".zip", ".tar")):
-        files, odd = _unite([("", root)])
+        contents = _unite([("", root)])
     elif name.endswith(COMPRESSED):
         raise UserError(
             f"{shown} is compressed as a whole and can't be read in place; unpack it, or make it "
@@ -66,23 +69,34 @@ def read_tree(root: Path) -> Tree:
             f"{shown} is no data set: that is a folder, a .zip or .tar archive, or a manifest "
             "(.csv or .jsonl)"
         )
-    odd_names = sorted((printable(name), why) for name, why in odd)
-    return Tree(root, {name: files[name] for name in sorted(files)}, tuple(odd_names))
+    files = {name: contents.files[name] for name in sorted(contents.files)}
+    odd = sorted((printable(name), why) for name, why in contents.odd)
+    return Tree(root, files, tuple(odd), tuple(sorted(contents.unread)))
 
 
-def hidden(name: str) -> bool:
-    """Whether a file or folder is the system's own: passed over without a word."""
-    return name.startswith(".") or name in ("Thumbs.db", "__MACOSX")
+def refuse_unread(tree: Tree) -> None:
+    """Raise UserError if there are no images, but files in formats that are not read."""
+    groups = unread(tree.unread)
+    if groups and not tree.files:
+        listed = "; ".join(map(str, groups))
+        raise UserError(
+            f"{printable(str(tree.root))} has no images that can be read, only {listed}; convert "
+            f"them to a format that is read: {FORMATS}",
+            path=tree.root,
+        )
 
 
-def like_image(name: str) -> bool:
-    """Whether a name has an image's ending."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+class _Contents(NamedTuple):
+    """The image files, the odd and the unread files of a folder or of archives, in any order."""
+
+    files: dict[str, Source]
+    odd: list[Odd]
+    unread: list[str]
 
 
-def _walk(root: Path) -> tuple[dict[str, Source], list[Odd]]:
-    files: dict[str, Source] = {}
-    odd: list[Odd] = []
+def _walk(root: Path) -> _Contents:
+    found = _Contents({}, [], [])
+    files, odd, unread = found
     archives: list[str] = []
     # A link that leads above the data would make the whole disk a part of it.
     seen = {_inode(folder): "a folder above the data" for folder in root.resolve().parents}
@@ -103,25 +117,30 @@ def _walk(root: Path) -> tuple[dict[str, Source], list[Odd]]:
             continue
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if hidden(entry.name):
+            if is_hidden(entry.name):
                 continue
             kind = _kind(entry)
-            if kind == "folder" and like_image(name):
+            if kind == "folder" and is_image_name(name):
                 odd.append((name, LOOKS))
             elif kind == "folder":
                 (links if entry.is_symlink() else folders).append(name)
             elif kind != "file":
                 odd.append((name, kind))
-            elif like_image(name):
+            elif is_image_name(name):
                 files[name] = Source(Path(entry.path))
             elif name.lower().endswith(ARCHIVES):
                 archives.append(name)
+            else:
+                unread.append(name)
     if not files:  # images beside an archive are most likely its own, unpacked
         tars = sorted(name for name in archives if name.lower().endswith(".tar"))
         archives = [name for name in archives if name not in tars]
-        files, inside = _unite([(_shard_folder(name), root / name) for name in tars])
-        odd += inside
-    return files, odd + [(name, "an archive in a folder, not looked into") for name in archives]
+        inside = _unite([(_shard_folder(name), root / name) for name in tars])
+        files |= inside.files
+        odd += inside.odd
+        unread += inside.unread
+    odd += [(name, "an archive in a folder, not looked into") for name in archives]
+    return found
 
 
 def _inode(path: Path) -> tuple[int, int]:
@@ -157,19 +176,20 @@ def _shard_folder(name: str) -> str:
     return "/".join(filter(None, (folder, word)))
 
 
-def _unite(archives: list[tuple[str, Path]]) -> tuple[dict[str, Source], list[Odd]]:
+def _unite(archives: list[tuple[str, Path]]) -> _Contents:
     """Images by name out of archives, each under a folder. A name that stands twice means neither:
     which of them a program takes is an accident."""
     files: dict[str, Source] = {}
     times: Counter[str] = Counter()
     odd: dict[str, str] = {}
+    unread: list[str] = []
     for folder, path in archives:
         start = f"{folder}/" if folder else ""
         for raw, fault, source in members(path):
             parts = [part for part in raw.split("/") if part not in ("", ".")]
             folders = len(parts) if raw.endswith("/") else len(parts) - 1
-            images = [i + 1 for i, part in enumerate(parts) if like_image(part)]
-            if any(map(hidden, parts)) and not escape(raw):
+            images = [i + 1 for i, part in enumerate(parts) if is_image_name(part)]
+            if any(map(is_hidden, parts)) and not escape(raw):
                 continue
             if fault:
                 odd[start + raw] = fault
@@ -179,8 +199,10 @@ def _unite(archives: list[tuple[str, Path]]) -> tuple[dict[str, Source], list[Od
                 name = start + "/".join(parts)
                 times[name] += 1
                 files[name] = source
+            elif parts and folders < len(parts):
+                unread.append(start + "/".join(parts))
     for name, count in times.items():
         if count > 1:
             del files[name]
             odd[name] = f"stands {count} times, of which none is used"
-    return files, list(odd.items())
+    return _Contents(files, list(odd.items()), unread)

@@ -11,12 +11,12 @@ from numpy.typing import DTypeLike
 from ...errors import UserError
 from ...files import write_bytes
 from ..bands import to_pil
+from ..endings import JPEG_SUFFIXES
 from .layout import Pixels
 
 HOLDS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     ".png": (("uint8", "uint16"), (1, 2, 3, 4)),
-    ".jpg": (("uint8",), (1, 3)),
-    ".jpeg": (("uint8",), (1, 3)),
+    **dict.fromkeys(JPEG_SUFFIXES, (("uint8",), (1, 3))),
     ".webp": (("uint8",), (3, 4)),
     ".bmp": (("uint8",), (1, 3)),
     ".gif": (("uint8",), (1,)),
@@ -73,7 +73,7 @@ def to_bytes(pixels: Pixels, suffix: str) -> bytes:
 
         return bytes(imagecodecs.png_encode(pixels))
     else:
-        kind = "JPEG" if suffix == ".jpg" else suffix[1:].upper()
+        kind = "JPEG" if suffix in JPEG_SUFFIXES else suffix[1:].upper()
         options: dict[str, dict[str, int]] = {
             "JPEG": {"quality": 95},
             "WEBP": {"quality": 95},

@@ -1,0 +1,109 @@
+"""PBM, PGM and PPM, raw or plain text, of any maxval: read here, since Pillow cuts to 8 bits."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layout import MOST_PAGES, Layout, Refused, guard
+
+BANDS = {b"1": 1, b"2": 1, b"3": 3, b"4": 1, b"5": 1, b"6": 3}
+BITMAP, PLAIN = b"14", b"123"  # kinds of one bit, and those whose numbers are text
+NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})"
+HEADER = re.compile(
+    rb"(?:P([14])" + NUMBER * 2 + rb"|P([2356])" + NUMBER * 3 + rb")\s"  # one space, then pixels
+)
+LONGEST = 4096  # bytes of a header, with its comments
+
+
+class _Image(NamedTuple):
+    """The header of one image, and where its pixels start and end in the file."""
+
+    kind: bytes
+    height: int
+    width: int
+    white: int
+    """The maxval: 1 to 65535."""
+    start: int
+    end: int
+
+    @property
+    def dtype(self) -> str:
+        return "uint16" if self.white > 255 else "uint8"
+
+
+def is_netpbm(magic: bytes) -> bool:
+    """Return whether a file that starts with these bytes is a PBM, PGM or PPM."""
+    space = magic[2:3].isspace() or magic[2:3] == b"#"
+    return magic[:1] == b"P" and magic[1:2] in BANDS and space
+
+
+def _image(header: re.Match[bytes], at: int, most: int) -> _Image:
+    """Return what a header says that starts `at` so many bytes."""
+    kind = header[1] or header[4]
+    width, height = int(header[2] or header[5]), int(header[3] or header[6])
+    white = int(header[7] or 1)
+    if not 1 <= white <= 65535:
+        raise Refused(f"is damaged or cannot be read: its maxval is {white}, not 1 to 65535")
+    guard(height, width, most)
+    row = -(-width // 8) if kind in BITMAP else width * BANDS[kind] * (1 + (white > 255))
+    start = at + header.end()
+    return _Image(kind, height, width, white, start, start + height * row)
+
+
+class Netpbm:
+    """An opened PBM, PGM or PPM. Raw files may hold several images: each is a page."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file = file
+        self._images: list[_Image] = []
+        at = 0
+        while header := HEADER.match(file.read(LONGEST)):
+            if len(self._images) == MOST_PAGES:
+                raise Refused(f"holds more than {MOST_PAGES} images")
+            self._images.append(_image(header, at, most))
+            if self._images[-1].kind in PLAIN:
+                break
+            at = file.seek(self._images[-1].end)
+        self.pages = len(self._images)
+        if not self.pages:
+            raise Refused("is damaged or cannot be read: its header is not that of a PBM, PGM, PPM")
+
+    def layout(self, page: int) -> Layout:
+        image = self._images[page]
+        bands = BANDS[image.kind]
+        dtype = "bool" if image.kind in BITMAP else image.dtype
+        return Layout(image.height, image.width, bands, dtype, "RGB" if bands == 3 else "grey")
+
+    def pixels(self, page: int, indices: bool) -> NDArray[Any]:
+        image = self._images[page]
+        self._file.seek(image.start)
+        values = self._text(image) if image.kind in PLAIN else self._raw(image)
+        if values.max() > image.white:
+            raise Refused("is damaged or cannot be read: it has values above its maxval")
+        values = values.reshape(image.height, image.width, BANDS[image.kind])
+        if image.kind not in BITMAP:
+            return values.astype(image.dtype)
+        black = np.asarray(values == 1)
+        return black if indices else ~black
+
+    def _raw(self, image: _Image) -> NDArray[Any]:
+        data = self._file.read(image.end - image.start)
+        if len(data) < image.end - image.start:
+            raise Refused("is damaged or cannot be read: it ends too early")
+        if image.kind in BITMAP:
+            rows = np.frombuffer(data, np.uint8).reshape(image.height, -1)
+            return np.unpackbits(rows, axis=1, count=image.width)
+        return np.frombuffer(data, ">u2" if image.white > 255 else np.uint8)
+
+    def _text(self, image: _Image) -> NDArray[Any]:
+        words = [word for line in self._file for word in line.partition(b"#")[0].split()]
+        digits, wanted = b"".join(words), image.height * image.width * BANDS[image.kind]
+        if not digits.isdigit() or len(digits if image.kind in BITMAP else words) < wanted:
+            raise Refused("is damaged or cannot be read: it has too few numbers, or other text")
+        if image.kind in BITMAP:  # its digits need no space between them
+            return np.frombuffer(digits, np.uint8, wanted) - np.uint8(ord("0"))
+        return np.array([min(int(word), 65536) for word in words[:wanted]])
