@@ -146,6 +146,14 @@ def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: 
                 f"config.json and model files say which); give data.{name}.range in numbers to go "
                 "on"
             )
+    reached = state["epoch"] if state["batch"] else state["epoch"] - 1
+    if config.train.epochs < reached:
+        raise UserError(
+            f"{folder} has reached epoch {reached}, and train.epochs is {config.train.epochs}; set "
+            f"train.epochs to {reached} or more, or choose another train.run",
+            option="train.epochs",
+            path=path,
+        )
     batch_size = state["sections"]["train"]["batch_size"]
     if state["batch"] and batch_size != config.train.batch_size:
         raise UserError(

@@ -197,7 +197,9 @@ def hold(folder: Path) -> Iterator[None]:
 def age(path: Path) -> str:
     """How long ago a file was written, in words."""
     minutes = (time.time() - path.stat().st_mtime) / 60
+    if minutes < -1:
+        return "at a time in the future (was the clock changed?)"
     for unit, size in (("days", 1440), ("hours", 60)):
         if minutes >= 2 * size:
             return f"{minutes / size:.0f} {unit} ago"
-    return f"{minutes:.0f} minutes ago"
+    return f"{max(minutes, 0):.0f} minutes ago"

@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None and words[:1] in (["train"], ["demo"], ["plan"]):
         keep_freed_memory()  # of a process that is ours: not where Python calls this function
     try:
+        _refuse_empty(words)
         if words[:1] in (["train"], ["plan"]) and len(words) > 1 and not words[1].startswith("-"):
             command = train if words[0] == "train" else plan
             command(words[1], *words[2:])  # its options, and its --help, depend on the recipe
@@ -55,6 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse(sentence)
     if several():
         _end(0)
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Raise UserError for an empty argument, such as a variable of the shell that is not set."""
+    settings = words[:1] in (["train"], ["plan"], ["check"])  # these may be set to an empty text
+    for before, word in zip(["", *words], words, strict=False):
+        option = before if before.startswith("-") else ""
+        if word.startswith("-") and word.endswith("="):
+            option, word = word.rstrip("="), ""
+        if not word and not (settings and option):
+            what = f"the value of {option} is empty" if option else "an argument is empty"
+            raise UserError(f"{what}; name it, or leave it out", option=option or None)
 
 
 def _refuse(text: str) -> NoReturn:
