@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 import torch
 from noise import noise_pairs
+from PIL import Image
 
 from viceversa import UserError, read_recipe, resolve
 from viceversa.cli import boundary, main
 from viceversa.config import DEEPEST, LARGEST_RECIPE
+from viceversa.data.check import survey
+from viceversa.images import Source
+from viceversa.images.files import explained
 from viceversa.runtime import Runtime
 from viceversa.translate import Translator
 
@@ -341,3 +345,53 @@ def test_ascii_names_of_files(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == code and b"Traceback" not in done.stderr, done.stderr
     assert b"ascii" in done.stderr
+
+
+def test_images_that_need_too_much_memory_leave_the_others_translated(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Batches of two need more than there is, and so does one of the images alone."""
+    images = tmp_path / "images"
+    for place, side in enumerate((16, 16, 16, 24, 16)):
+        pixels = np.zeros((side, side, 3), np.uint8)
+        images.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(images / f"{place}.png")
+    output = Translator._output
+
+    def limited(self: Translator, batch: torch.Tensor) -> torch.Tensor:
+        if batch.numel() > 3 * 16 * 16:
+            torch.empty(2**60)
+        return output(self, batch)
+
+    monkeypatch.setattr(Translator, "_output", limited)
+    model = str(folder / "run/ab.safetensors")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main(["translate", model, str(images), "-o", str(tmp_path / "o"), "--batch_size", "2"])
+    said = capsys.readouterr()
+    assert end.value.code == 2 and "memory is not enough for 1 of 24x24" in said.err
+    assert "4 of 5 images translated" in said.out
+    assert sorted(os.listdir(tmp_path / "o"))[-4:] == ["0.png", "1.png", "2.png", "4.png"]
+
+
+def test_an_image_that_does_not_fit_in_memory_is_not_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = noise_pairs(tmp_path / "data", 3, 286)
+    decode = survey.decode
+
+    def limited(data: bytes, source: Source, *rest: Any) -> Any:
+        with explained(source):
+            if source.path.name == "01.png":
+                bytearray(2**62)
+            return decode(data, source, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(survey, "decode", limited)
+        with pytest.raises(SystemExit):
+            main(["check", str(data)])
+    said = capsys.readouterr().out
+    assert "does not fit in the memory" in said and "damaged" not in said
+    main(["check", str(data)])  # the record of a full memory was not kept
+    assert "All is well" in capsys.readouterr().out

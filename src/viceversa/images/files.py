@@ -216,6 +216,8 @@ def explained(name: object) -> Iterator[None]:
         raise
     except Refused as error:
         raise UserError(f"{_name(name)} {error}") from None
+    except MemoryError:
+        raise UserError(f"{_name(name)} does not fit in the memory that is free") from None
     except FileNotFoundError:
         raise UserError(f"there is no file {_name(name)}") from None
     except (IndexError, EOFError, struct.error):

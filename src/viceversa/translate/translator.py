@@ -21,7 +21,7 @@ from ..images.inputs import pixels_of
 from ..images.pictures import as_domain
 from ..images.tensors import decode, encode, planes
 from ..networks import GENERATORS, at_any_size, seed_dropout, seeded, use_policy
-from ..runtime import Runtime
+from ..runtime import Runtime, out_of_memory
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # other formats blur a class into others
 Policy = Literal["image", "running", "paper"]
@@ -128,18 +128,32 @@ class Translator:
     @torch.inference_mode()
     def tensor(self, images: Tensor) -> Tensor:
         """(n, channels in, h, w) in [-1, 1] -> (n, channels out, h, w): padded, cropped back."""
-        images = images.to(self.runtime.device)
-        if self.policy == "paper":
-            made = torch.cat([self._noisy(one) for one in torch.split(images, 1)])
-        else:
-            made = at_any_size(self.network, images)
-        made = made.float().cpu()
+        try:
+            made = self._output(images)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            made = None
+        if made is None:  # out of the handler, which would keep the memory of what failed
+            count, _, height, width = images.shape
+            raise UserError(
+                f"the memory is not enough for {count} of {width}x{height} at once; translate "
+                "fewer at once (--batch_size) or smaller images"
+            )
         if not bool(made.isfinite().all()):
             raise UserError(
                 "the output has non-finite values (NaN or Inf): the weights of the model are too "
                 "large, or the image is far from those that it was trained on"
             )
         return made
+
+    def _output(self, images: Tensor) -> Tensor:
+        images = images.to(self.runtime.device)
+        if self.policy == "paper":
+            made = torch.cat([self._noisy(one) for one in torch.split(images, 1)])
+        else:
+            made = at_any_size(self.network, images)
+        return made.float().cpu()
 
     def _noisy(self, image: Tensor) -> Tensor:
         with seeded(self.seed):

@@ -180,6 +180,8 @@ def _decoded(data: bytes, source: Source, empty: Record, options: Options) -> Re
     try:
         pixels, header = decode(data, source, None, options.pages, options.indices, options.most)
     except UserError as error:  # it begins with the file's name
+        if isinstance(error.__context__, MemoryError):  # not the file's fault: it is not kept
+            empty = replace(empty, sha256="")
         return replace(empty, error=str(error).removeprefix(f"{source} "))
     left, right = ranges(pixels)
     low, high = joined(left, right)
