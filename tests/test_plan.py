@@ -357,7 +357,7 @@ def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
     disk = disk_needed(make_method(config), config)
     assert costs("pix2pix").disk == disk
     assert disk.models == costs("pix2pix").parts.weights
-    assert disk.needed == 4 * disk.state + 3 * disk.models  # those of the run, and the best
+    assert disk.needed == 4 * disk.state + 2 * disk.models  # those of the run, and the best
     said = check_disk(make_method(config), tmp_path, config)
     assert f"3 checkpoints of {disk.state / 1e6:.0f} MB" in said
     with_pool = costs("cyclegan", method={"pool": 5}).disk

@@ -124,18 +124,18 @@ def reason(error: OSError, folder: Path, needed: int = 0) -> str:
     """Return why a folder cannot be written to; of a full disk, what is used up."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error.strerror or str(error)
-    if no_inodes(folder):
+    if free_inodes(folder) == 0:
         return "the disk has no inodes left for new files; remove files that are not needed"
     wanted = f"{needed / 1e6:.0f} MB are needed, " if needed else ""
     return f"the disk is full: {wanted}{free_space(folder) / 1e6:.0f} MB are free"
 
 
-def no_inodes(folder: Path) -> bool:
-    """Return whether the disk of a folder cannot hold another file, whatever its free space."""
+def free_inodes(folder: Path) -> int | None:
+    """How many files the disk of a folder still takes; None if it does not limit their number."""
     if not hasattr(os, "statvfs"):
-        return False
+        return None
     state = os.statvfs(_existing(folder))
-    return state.f_files > 0 and state.f_favail == 0  # f_files 0: the disk does not count them
+    return state.f_favail if state.f_files else None
 
 
 def _sync_folder(folder: Path) -> None:

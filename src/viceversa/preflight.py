@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from .build import RunConfig
 from .data.dataset import Pictures
 from .errors import UserError
-from .files import free_space
+from .files import free_inodes, free_space
 from .methods import Method
 from .networks import check_size
 from .runtime import Ranks
+
+HEADER = 2**16  # bytes of a checkpoint that are no weights: settings, random numbers, names
+OTHER_FILES = 10  # such as the log, a page, and the first sample grids
 
 
 def check_sizes(method: Method, pictures: Pictures, batch_size: int) -> None:
@@ -65,7 +68,9 @@ class Disk(NamedTuple):
     models: int
     """The networks, once; a run keeps them as they are, the best, and averaged ones."""
     needed: int
-    """All checkpoints that stay, all models, and one of each while it is written."""
+    """All checkpoints that stay, all models, and a checkpoint while it is written."""
+    files: int
+    """How many files these are."""
 
 
 def disk_needed(method: Method, config: RunConfig) -> Disk:
@@ -74,25 +79,63 @@ def disk_needed(method: Method, config: RunConfig) -> Disk:
     models = sum(map(_bytes, chain.from_iterable(method.players().values())))
     # ... with Adam's averages, those of the generators; and a method has pools besides its networks
     adam = 2 * sum(weight.nbytes for weight in method.parameters())
-    state = _bytes(method) + adam + generators
+    state = _bytes(method) + adam + generators + HEADER
     sets = 1 + bool(config.validate.every) + bool(config.train.ema)
-    # While a file is written, the one that it takes the place of is still there.
-    return Disk(state, models, state * (config.train.keep + 1) + models * (sets + 1))
+    states = config.train.keep + 1  # the oldest goes when the newest is on the disk
+    each = len(method.translators()) + len(method.judges())
+    return Disk(state, models, state * states + models * sets, states + each * sets + OTHER_FILES)
 
 
 def _bytes(module: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()])
 
 
+class DiskRoom(NamedTuple):
+    """Bytes and files that a run in a folder still adds, and for how many there is room."""
+
+    needed: int
+    free: int
+    files: int
+    inodes: int | None
+    """None: the disk does not count them."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether there is room for all of it."""
+        inodes = self.files if self.inodes is None else self.inodes
+        return self.needed <= self.free and self.files <= inodes
+
+
+def disk_room(disk: Disk, folder: Path) -> DiskRoom:
+    """What a run adds to what its folder holds already; at least one checkpoint, which takes the
+    place of another only when it is written."""
+    there = [
+        path.stat().st_size
+        for place in (".", "best", "averaged", "checkpoints")
+        for path in (folder / place).glob("*.safetensors")
+    ]
+    return DiskRoom(
+        max(disk.state, disk.needed - sum(there)), free_space(folder),
+        max(1, disk.files - len(there)), free_inodes(folder),
+    )  # fmt: skip
+
+
 def check_disk(method: Method, folder: Path, config: RunConfig) -> str:
     """What a run will write, in a sentence. Raises UserError where there is no room for it."""
-    disk, free, keep = disk_needed(method, config), free_space(folder), config.train.keep
-    if disk.needed > free:
+    disk, keep = disk_needed(method, config), config.train.keep
+    room = disk_room(disk, folder)
+    if room.needed > room.free:
         raise UserError(
-            f"{folder} has {free / 1e6:.0f} MB free, and this run needs {disk.needed / 1e6:.0f}; "
-            "make room, or keep fewer checkpoints (train.keep)"
-        )
+            f"{folder} has {room.free / 1e6:.0f} MB free, and this run needs "
+            f"{room.needed / 1e6:.0f} MB; make room, or keep fewer checkpoints (train.keep)",
+            option="train.keep", path=folder,
+        )  # fmt: skip
+    if not room.enough:
+        raise UserError(
+            f"the disk of {folder} has inodes for {room.inodes} more files, and this run needs "
+            f"{room.files}; remove files that are not needed", path=folder,
+        )  # fmt: skip
     return (
         f"on disk: {keep} checkpoints of {disk.state / 1e6:.0f} MB and models of "
-        f"{disk.models / 1e6:.0f} MB; {free / 1e9:.1f} GB are free"
+        f"{disk.models / 1e6:.0f} MB; {room.free / 1e9:.1f} GB are free"
     )

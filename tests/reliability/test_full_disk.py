@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,13 @@ import torch
 from runs import arguments, make_data
 
 from viceversa import files
+from viceversa.build import make_method
 from viceversa.checkpoint import Checkpoints
 from viceversa.cli import main
 from viceversa.errors import UserError
+from viceversa.files import free_inodes, free_space, write_json
+from viceversa.options import train_settings
+from viceversa.preflight import Disk, DiskRoom, disk_needed, disk_room
 from viceversa.report import Report
 
 MB = 2**20
@@ -23,11 +28,12 @@ FULL = r"the disk is full: 17 MB are needed, \d MB are free"
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MB."""
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A disk of 8 MB, or one with the given option of tmpfs."""
+    option = getattr(request, "param", "size=8m")
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", option, "tmpfs", str(folder)]
     try:
         done = subprocess.run(mount, capture_output=True, text=True, timeout=20, check=False)
     except FileNotFoundError:
@@ -145,7 +151,9 @@ def test_a_run_that_cannot_fit_is_refused_before_it_begins(
     with pytest.raises(SystemExit) as ended:
         main(arguments(data, disk / "run", epochs=3, width=128))
     assert ended.value.code == 2
-    assert re.search(r"has 8 MB free, and this run needs \d+; make room", capsys.readouterr().err)
+    assert re.search(
+        r"has 8 MB free, and this run needs \d+ MB; make room", capsys.readouterr().err
+    )
     assert not list((disk / "run").rglob("*.safetensors"))
 
 
@@ -157,3 +165,85 @@ def test_a_log_without_room_is_told_in_a_sentence(
     with pytest.raises(SystemExit) as ended:  # the last checkpoint has no room either
         main([*arguments(data, disk / "run", epochs=20), *more])
     assert ended.value.code == 2 and "the disk is full" in capsys.readouterr().err
+
+
+def room_of(words: list[str], folder: Path) -> tuple[Disk, DiskRoom]:
+    """What a run writes in all, and what it adds to what its folder holds."""
+    config = train_settings(words[1], words[2:])
+    disk = disk_needed(make_method(config), config)
+    return disk, disk_room(disk, folder)
+
+
+def test_a_resumed_run_needs_room_only_for_what_it_adds(
+    disk: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, more = disk / "run", ["--train.save_every", "4"]
+    words = [*arguments(data, run, epochs=2, width=36), *more]
+    needed, room = room_of(words, run)
+    assert room.needed == needed.needed  # of a new run all of it
+    spare = 1_000_000  # for the log, the page and sample grids
+    filler(disk, needed.needed + spare)
+    main(words)
+    assert len(Checkpoints(run / "checkpoints", 3).files()) == 3
+    assert free_space(disk) < needed.needed  # counted twice, it would be refused
+    for epochs in (2, 3):  # a finished run, and a longer one
+        main([*arguments(data, run, epochs=epochs, width=36), *more])
+    (disk / "more").write_bytes(bytes(free_space(disk) - needed.state * 9 // 10))
+    before = sorted(path.name for path in (run / "checkpoints").iterdir())
+    with pytest.raises(SystemExit) as ended:  # not even one checkpoint would fit
+        main([*arguments(data, run, epochs=4, width=36), *more])
+    assert ended.value.code == 2 and "make room" in capsys.readouterr().err
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("there", "keep", "added"),
+    [
+        ({}, 3, 4 * 100 + 2 * 30),
+        ({"checkpoints/0000000001": 100}, 3, 3 * 100 + 2 * 30),
+        ({f"checkpoints/000000000{n}": 100 for n in (1, 2, 3)} | {"ab": 20, "d_b": 10}, 3, 130),
+        ({f"checkpoints/000000000{n}": 100 for n in range(9)} | {"ab": 20, "best/ab": 20}, 3, 100),
+        ({f"checkpoints/000000000{n}": 100 for n in (1, 2)} | {"ab": 20, "d_b": 10}, 1, 100),
+        ({"checkpoints/0000000001.safetensors.damaged": 100, "samples/1": 100}, 3, 460),
+    ],
+)  # fmt: skip
+def test_what_a_run_adds_by_hand(
+    there: dict[str, int], keep: int, added: int, tmp_path: Path
+) -> None:
+    for name, size in there.items():
+        path = tmp_path / (name if name.endswith(".damaged") else f"{name}.safetensors")
+        if name.startswith("samples"):
+            path = tmp_path / "samples" / "1.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(size))
+    state, models = 100, 30
+    needed = Disk(state, models, state * (keep + 1) + 2 * models, 20)
+    assert disk_room(needed, tmp_path).needed == added
+
+
+@pytest.mark.parametrize("disk", ["nr_inodes=40"], indirect=True)
+def test_a_disk_whose_inodes_are_used_up_is_called_so(
+    disk: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = disk / "run"
+    main(arguments(data, run, epochs=1))
+    others = disk / "others"
+    others.mkdir()
+    while (left := free_inodes(disk) or 0) > 5:
+        (others / str(left)).touch()
+    for words in (arguments(data, run, epochs=2), arguments(data, disk / "new", epochs=1)):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and re.search(r"inodes for \d more files", said), said
+    while free_inodes(disk):
+        (others / f"more {free_inodes(disk)}").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(data, disk / "new", epochs=1))
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count("\n") == 1
+    assert "new cannot be written to: the disk has no inodes left for new files" in said
+    with pytest.raises(UserError, match=r"x\.json could not be written: the disk has no inodes"):
+        write_json(disk / "x.json", {})
+    shutil.rmtree(others)
+    main(arguments(data, run, epochs=2))

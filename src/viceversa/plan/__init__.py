@@ -12,8 +12,8 @@ from ..data import find
 from ..data.dataset import Pictures
 from ..data.transforms import crops
 from ..errors import UserError
-from ..files import free_space
 from ..images.domain import Domain
+from ..preflight import DiskRoom, disk_room
 from ..runtime import Runtime, free_memory
 from .costs import Costs, count
 from .pace import Pace, timed
@@ -55,8 +55,8 @@ class Plan:
     instead: list[Choice]
     """What would need less, where the run does not fit."""
     disk: int
-    """Bytes that the run writes."""
-    disk_free: int
+    """Bytes that the run writes, with what is there of them."""
+    disk_room: DiskRoom
     plain_macs: int
     """Of a step without the identity loss; 0 where there is none."""
     pace: Pace | None
@@ -103,9 +103,10 @@ def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> Pla
         note(f"timing {steps} step{'s' * (steps > 1)} on {device} ...")
         pace = timed(config, seen.size, steps, note)
     file = seen.decoded if config.data.cache == "disk" else 0
+    disk = costs.disk._replace(needed=costs.disk.needed + file)
     return Plan(
-        config, str(device), seen, costs, kept, free, batch, crop, instead,
-        costs.disk.needed + file, free_space(Path(train.run or ".")), plain, pace,
+        config, str(device), seen, costs, kept, free, batch, crop, instead, disk.needed,
+        disk_room(disk, Path(train.run or ".")), plain, pace,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def advice(plan: Plan) -> list[str]:
         said.append(f"How much memory is free on {plan.device}, the system does not say.")
     elif plan.fits:
         said.append(f"It fits: {plan.needed / plan.free:.0%} of the memory that is free.")
-    if plan.disk > plan.disk_free:
+    if not plan.disk_room.enough:
         said.append("The disk has too little room: make some, or keep fewer checkpoints "
                     "(--train.keep).")  # fmt: skip
     if plan.pace and plan.pace.memory > 1.25 * plan.costs.steps:
@@ -80,7 +80,7 @@ def values(plan: Plan) -> dict[str, Any]:
             for choice in plan.instead
         ],
         "disk": {"checkpoint": costs.disk.state, "models": costs.disk.models,
-                 "needed": plan.disk, "free": plan.disk_free},
+                 "needed": plan.disk, "free": plan.disk_room.free},
         "time": None if pace is None else {
             "step": pace.seconds, "every": pace.every, "images_per_s": pace.rate,
             "macs_per_s": costs.step_macs / pace.seconds, "thousand_images": pace.lasts(1000),
@@ -151,7 +151,7 @@ def _disk(plan: Plan) -> list[Row]:
     told = f"{keep} checkpoints of {_size(disk.state)}, models of {_size(disk.models)}"
     kept = plan.disk - disk.needed
     told += f", images of {_size(kept)}" if kept else ""
-    return [("disk", _size(plan.disk), f"{told}; {_size(plan.disk_free)} are free")]
+    return [("disk", _size(plan.disk), f"{told}; {_size(plan.disk_room.free)} are free")]
 
 
 def _time(plan: Plan) -> list[Row]:
