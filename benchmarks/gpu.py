@@ -29,6 +29,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -42,6 +43,7 @@ from viceversa.files import write_json
 HERE = Path(__file__).parent
 LIMITS = {"tests": 200, "training": 150, "pix2pix": 120, "cyclegan": 150}  # seconds
 AT_ONCE = "tests", "training"
+GRACE = 15  # seconds after the limit
 WAYS = ["reference", "plain", "fp32", "tf32", "bf16", "bf16-eager"]  # compiling takes a minute more
 Result = dict[str, Any]
 
@@ -81,6 +83,9 @@ class Part:
                     process.terminate()
                 return process.wait(max(0.0, self.left()))
             except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)  # pytest then prints what has failed so far
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
                 raise PartError("stopped at its time limit") from None
             finally:
                 if process.poll() is None:
@@ -108,7 +113,7 @@ def speed(part: Part, method: str) -> Result:
     options = part.options
     command: list[object] = [HERE / "train_speed.py", "--method", method, "--device",
                              options.device, "--results", part.out]  # fmt: skip
-    command += ["--ways", *options.ways]
+    command += ["--ways", *options.ways, "--limit", part.left() - GRACE]
     if options.device == "cuda":
         command += ["--steps", 6, "--per_turn", 10 if method == "pix2pix" else 4]
     if options.tiny:

@@ -192,7 +192,8 @@ def measure(options: argparse.Namespace, method: str) -> Row:
     computed = {name: computed_in(name, options.device) for name in jobs}
     precisions = tuple(sorted({"fp32", "bf16", *computed.values()}))
     peaks = replace(base, kind="peaks", precisions=precisions)
-    taken = race({"peak": peaks, **jobs} if options.peak else jobs, options.steps)
+    every = {**jobs, "peak": peaks} if options.peak else jobs
+    taken = race(every, options.steps, options.limit)
     if not taken.keys() & jobs.keys():
         sys.exit("none of these ways can be measured here")
     of_machine = taken.pop("peak", Taken({}, [], 0, None))
@@ -227,6 +228,8 @@ def main() -> None:
     parser.add_argument("--method", nargs="+", default=list(KNOWN), choices=KNOWN)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--steps", type=int, default=8, help="turns of each way")
+    parser.add_argument("--limit", type=float, default=float("inf"),
+                        help="seconds for a method; then it reports what there is")  # fmt: skip
     parser.add_argument("--per_turn", type=int, default=0, help="steps of a turn; 0: 1, a GPU 10")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=1)

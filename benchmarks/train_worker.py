@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -53,7 +54,8 @@ class Worker:
     def end(self) -> None:
         """Let it go."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
 
     def _answer(self) -> Any:
@@ -77,17 +79,27 @@ class Taken(NamedTuple):
     kernels: int | None
 
 
-def race(jobs: dict[str, Job], turns: int) -> dict[str, Taken]:
-    """Start a worker for each job, ask each in turn, and let them go; without those that fail."""
+def race(jobs: dict[str, Job], turns: int, limit: float = float("inf")) -> dict[str, Taken]:
+    """Start a worker for each job, ask each in turn, and let them go; without those that fail.
+
+    After `limit` seconds no other worker is prepared and no other turn begins.
+    """
+    start = time.monotonic()
     workers = {name: Worker(job) for name, job in jobs.items()}
     taken: dict[str, list[Any]] = {name: [] for name in jobs}
     for name in list(workers):
+        began = time.monotonic()
         try:
+            if began > start + 0.8 * limit:  # the rest is for the turns
+                raise WorkerError("no time is left")
             workers[name].prepare()
+            print(f"{name}: ready after {time.monotonic() - began:.1f} s", flush=True)
         except WorkerError as error:
-            print(f"{name} is left out: {error}")
-            del workers[name]
+            print(f"{name} is left out: {error}", flush=True)
+            workers.pop(name).end()
     for turn in range(turns):
+        if turn and time.monotonic() > start + limit:
+            break
         names = list(workers)
         first = turn % max(1, len(names))  # so that none always follows the same one
         for name in names[first:] + names[:first]:

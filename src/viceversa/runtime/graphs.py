@@ -28,6 +28,7 @@ class Graphed:
         self._warm = 0
         self._given_up = False
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._failed: torch.cuda.CUDAGraph | None = None
         self._batch: Batch | None = None  # the memory that the graph reads
         self._losses: dict[str, Tensor] = {}  # the memory that it writes
 
@@ -61,6 +62,7 @@ class Graphed:
     def _captured(self) -> bool:
         """Write the graph down; nothing is computed by that."""
         assert self._batch is not None
+        graph = None
         try:
             graph = torch.cuda.CUDAGraph()
             # The outer one goes back to the stream at hand, which a capture that fails does not.
@@ -69,8 +71,21 @@ class Graphed:
         except RuntimeError as error:
             self._given_up, self._losses = True, {}
             self._forget()
+            if graph is not None:
+                self._clean_up(graph)
             reason = str(error).splitlines()[0]
             self._explain(f"steps run one kernel at a time: no CUDA graph could be made ({reason})")
             return False
         self._graph = graph
         return True
+
+    def _clean_up(self, failed: torch.cuda.CUDAGraph) -> None:
+        """Undo what torch leaves behind after a capture that failed.
+
+        Its default generator stays in capture mode, in which dropout raises outside of a capture; a
+        clone of the generator's state is not in that mode. The memory allocator keeps a pointer to
+        the graph, which therefore has to stay alive.
+        """
+        self._failed = failed
+        generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        generator.graphsafe_set_state(generator.clone_state())
