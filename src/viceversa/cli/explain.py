@@ -24,7 +24,8 @@ def explain(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     real: Path | None = None,
-    half: Literal["left", "right"] | None = None,
+    half: Literal["left", "right", "whole"] | None = None,
+    size: str = "own",
     source: Path | None = None,
     beside: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -47,7 +48,10 @@ def explain(
         The real target, to judge beside what was made.
     half
         Of a file with A and B side by side: the half that the image is. The other is its partner:
-        the real target, or for a discriminator's own file the source.
+        the real target, or for a discriminator's own file the source. Or whole.
+    size
+        own: the size of the file; trained: resized as in training, but not cropped; or pixels a
+        side.
     source
         What the image was made from, for a discriminator that judges pairs.
     beside
@@ -71,7 +75,7 @@ def explain(
     if model.exists():
         file = named_model(model)
         refuse_inside(out, training_data(read_header(file), file), "-o")
-    answer = ask(Asked(model, image, real, source, half, beside, device, max_megapixels))
+    answer = ask(Asked(model, image, real, source, half, beside, device, max_megapixels, size))
     write(out, verdict_sheet(answer.rows, answer.source))
     print(json.dumps(_values(answer, out), indent=2) if as_json else _text(answer, out))
 
@@ -88,7 +92,12 @@ def _refuse_place(out: Path, overwrite: bool, inputs: list[Path | None]) -> None
 
 
 def _values(answer: Answer, out: Path) -> dict[str, Any]:
-    return {"judge": str(answer.judge), "picture": str(out), "judged": list(map(_row, answer.rows))}
+    return {
+        "judge": str(answer.judge),
+        "picture": str(out),
+        "notes": answer.notes,
+        "judged": list(map(_row, answer.rows)),
+    }
 
 
 def _row(row: Row) -> dict[str, Any]:
@@ -133,4 +142,5 @@ def _text(answer: Answer, out: Path) -> str:
                          f"at x {left} to {right - 1}, y {top} to {bottom - 1}")  # fmt: skip
     meanings = dict.fromkeys(row.verdict.meaning for row in answer.rows)
     lines += [f"1 is real and 0 is made; a number is {meaning}" for meaning in meanings]
+    lines += [f"note: {note}" for note in answer.notes]
     return "\n".join([*lines, f"the picture: {out}"])

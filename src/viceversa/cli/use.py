@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,7 +25,8 @@ def translate(
     *inputs: str,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     policy: Literal["image", "running", "paper"] = "image",
-    half: Literal["left", "right"] | None = None,
+    size: str = "own",
+    half: Literal["left", "right", "whole"] | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     resume: Annotated[bool, Parameter(negative="")] = False,
     batch_size: int = 8,
@@ -32,7 +34,7 @@ def translate(
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Translate images: files, globs and folders, all of them, at their own size.
+    """Translate images: files, globs and folders, all of them.
 
     Parameters
     ----------
@@ -46,8 +48,11 @@ def translate(
     policy
         image: batch norm by each image's own statistics, no dropout; running: by those gathered
         in training; paper: as image, with dropout on (pix2pix sec. 3.4).
+    size
+        own: the size of the file; trained: resized as in training, but not cropped; or pixels a
+        side.
     half
-        Of files with A and B side by side: which half to translate.
+        Of files with A and B side by side: which half to translate, or whole.
     overwrite
         Replace results that exist. No input is ever replaced.
     resume
@@ -79,7 +84,7 @@ def translate(
     if streamed and len(inputs) > 1:
         raise UserError("- (standard input) is one image; name no others beside it")
     files, unread = ([(STREAM, Path("stdin"))], []) if streamed else expand(inputs)
-    translator = Translator.load(model, device, policy, seed, max_megapixels)
+    translator = Translator.load(model, device, policy, seed, max_megapixels, size)
     pairs = plan(files, out, translator.suffix, overwrite or resume)
     header = read_header(model)
     for folder in {result.parent for _, result in pairs if result != STREAM}:
@@ -87,7 +92,12 @@ def translate(
             refuse_inside(folder, data, "-o")
     record = None
     if out != STREAM and (resume or not names_image(out)):
-        settings = {"policy": policy, "seed": seed if policy == "paper" else None, "half": half}
+        settings = {
+            "policy": policy,
+            "seed": seed if policy == "paper" else None,
+            "half": half,
+            "size": size,
+        }
         folder = out.parent if names_image(out) else out
         record = Record(folder, read_digest(model), settings)
     with asked_to_stop() as signals:
@@ -110,11 +120,12 @@ def translate(
 
 def by_kind(told: Iterable[tuple[Path, str]]) -> list[str]:
     """One sentence for all files that the same is to be said of, with the first three names."""
-    kinds: dict[str, list[str]] = {}
+    kinds: dict[str, tuple[str, list[str]]] = {}
     for path, text in told:
-        kinds.setdefault(text, []).append(printable(str(path)))
+        kind = re.sub(r"\d+ MB", "", text)  # the space that is free changes from file to file
+        kinds.setdefault(kind, (text, []))[1].append(printable(str(path)))
     lines = []
-    for text, names in kinds.items():
+    for text, names in kinds.values():
         more = f" and {len(names) - 3} more" if names[3:] else ""
         colon = "" if not names[1:] and text.startswith(VERBS) else ":"
         lines.append(f"{', '.join(names[:3])}{more}{colon} {text}")

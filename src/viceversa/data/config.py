@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..errors import UserError
 from ..images.domain import DomainConfig
+from ..images.resizing import UNCROPPED
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,7 @@ class DataConfig:
 
 
 def whole(config: DataConfig) -> DataConfig:
-    """The same settings for whole images, as a finished translator is shown them: resized, and
-    not cropped. What training crops out of 286x286 is then 256x256 (pix2pix sec. 6.2 tests so)."""
-    uncropped = {
-        "resize_and_crop": "resize", "crop": "none", "scale_width_and_crop": "scale_width",
-    }  # fmt: skip
-    preprocess = uncropped.get(config.preprocess, config.preprocess)
+    """The same settings for whole images, as a finished translator gets them: resized, and not
+    cropped."""
+    preprocess = UNCROPPED.get(config.preprocess, config.preprocess)
     return replace(config, preprocess=preprocess, turn=False)  # type: ignore[arg-type]

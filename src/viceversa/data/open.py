@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from .check import Progress, check, usable
+from .check import Checked, Progress, check, usable
 from .check.words import headline
 from .config import DataConfig, whole
 from .dataset import Pictures
+from .layouts import Found
 from .settle import settle
+
+MOST_RATIOS = 16  # of side-by-side files that a model file lists
 
 
 class Opened(NamedTuple):
@@ -24,6 +28,8 @@ class Opened(NamedTuple):
     """The whole images of that split, to validate on; None where there are none but to train on."""
     learnt: Pictures
     """The whole images of the training split, as `held_out` has its own."""
+    side_by_side: tuple[float, ...]
+    """Aspect ratios (width / height) of the training files, if A and B are side by side in them."""
 
 
 def open_data(
@@ -57,4 +63,14 @@ def open_data(
         digests = {source: record.sha256 for source, record in checked.records.items()}
         train.keep_on_disk(folder / "cache", digests, note)
     shown = plain if split == "train" else splits[split]
-    return Opened(train, shown, split, None if split == "train" else held_out, learnt)
+    ratios = _ratios(found["train"], checked)
+    return Opened(train, shown, split, None if split == "train" else held_out, learnt, ratios)
+
+
+def _ratios(found: Found, checked: Checked) -> tuple[float, ...]:
+    """The most frequent aspect ratios of side-by-side files."""
+    if not found.side_by_side:
+        return ()
+    records = [checked.records[source] for source in found.a]
+    counts = Counter(round(one.width / one.height, 4) for one in records)
+    return tuple(ratio for ratio, _ in counts.most_common(MOST_RATIOS))

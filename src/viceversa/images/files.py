@@ -108,12 +108,14 @@ def decode(
     return pixels, header
 
 
-def read_header(source: Source | Path | str, pages: str = "refuse") -> Header:
+def read_header(
+    source: Source | Path | str, pages: str = "refuse", most: int = MOST_PIXELS
+) -> Header:
     """What `read` will give, from the header alone. Raises UserError as `read`."""
     with explained(source):
         source = _source(source)
         with BytesIO(source.read()) if source.member else source.path.open("rb") as file:
-            return _look(file, pages, MOST_PIXELS)[2]
+            return _look(file, pages, most)[2]
 
 
 def _source(source: Source | Path | str) -> Source:

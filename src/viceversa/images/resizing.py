@@ -40,3 +40,27 @@ def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -
             scaled = np.rint(scaled).clip(limits.min, limits.max)
         made[:, :, band] = scaled
     return made
+
+
+UNCROPPED = {
+    "resize_and_crop": "resize", "crop": "none", "scale_width_and_crop": "scale_width",
+}  # fmt: skip
+"""`data.preprocess` -> the same for whole images: what training crops out of 286x286 is then
+256x256 (pix2pix sec. 6.2 tests so)."""
+
+
+def preprocessed(
+    height: int, width: int, preprocess: str, load_size: int, crop_size: int
+) -> tuple[int, int]:
+    """The (height, width) that `data.preprocess` resizes an image to, before any crop."""
+    match preprocess:
+        case "resize_and_crop":
+            return load_size, load_size
+        case "resize":
+            return crop_size, crop_size
+        case "scale_width" | "scale_width_and_crop":
+            return max(1, round(height * load_size / width)), load_size
+        case "scale_shortside":
+            scale = load_size / min(height, width)
+            return max(1, round(height * scale)), max(1, round(width * scale))
+    return height, width

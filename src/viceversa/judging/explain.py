@@ -11,7 +11,7 @@ from torch import Tensor
 from ..checkpoint import read_header
 from ..errors import UserError
 from ..images.domain import Domain
-from ..images.pictures import Half
+from ..images.framing import Part
 from ..images.tensors import shown
 from ..translate import Translator
 from .judge import Judge, look
@@ -30,22 +30,33 @@ class Asked(NamedTuple):
     """An image to judge beside it: the real target."""
     source: Path | None = None
     """What `image` was made from, for a discriminator that judges pairs."""
-    half: Half = None
+    half: Part = None
     """Of files with A and B side by side, the half that `image` is; its partner is the other."""
     beside: Path | None = None
     """Another discriminator, asked the same."""
     device: str = "auto"
     max_megapixels: int = 64
+    size: str = "own"
+    """Size of the images: own, trained (as in training, not cropped), or pixels a side."""
 
     @property
-    def partner(self) -> tuple[Path, Half] | None:
+    def partner(self) -> tuple[Path, Part] | None:
         """The other half of the image's own file."""
-        return (self.image, "right" if self.half == "left" else "left") if self.half else None
+        if self.half in (None, "whole"):
+            return None
+        return self.image, "right" if self.half == "left" else "left"
 
-    def look(self, path: Path, judge: Judge, source: bool = False, half: Half = None) -> Tensor:
+    @property
+    def other(self) -> Part:
+        """The part of every other file: all of it, if the image is said to be whole."""
+        return "whole" if self.half == "whole" else None
+
+    def look(
+        self, path: Path, judge: Judge, half: Part, notes: list[str], source: bool = False
+    ) -> Tensor:
         """An image of the judge's domain (or of its source) in [-1, 1]."""
         domain = judge.source if source and judge.source else judge.domain
-        return look(path, domain, half, self.max_megapixels)
+        return look(path, domain, half, self.max_megapixels, judge.framing, self.size, notes)
 
 
 class Answer(NamedTuple):
@@ -54,6 +65,8 @@ class Answer(NamedTuple):
     judge: Path
     rows: list[Row]
     source: Tensor | None
+    notes: list[str]
+    """What to know about the images."""
 
 
 class _Case(NamedTuple):
@@ -65,6 +78,7 @@ class _Case(NamedTuple):
     source: Tensor | None
     of: Domain | None
     """What the source is an image of."""
+    notes: list[str]
 
     @property
     def source_seen(self) -> Tensor | None:
@@ -88,7 +102,7 @@ def explain(asked: Asked) -> Answer:
         for (what, image), verdict in zip(case.images.items(), verdicts, strict=True):
             rows.append(Row(what, _seen(image, case), verdict, name))
     rows.sort(key=lambda row: list(case.images).index(row.name))
-    return Answer(case.path, rows, case.source_seen)
+    return Answer(case.path, rows, case.source_seen, case.notes)
 
 
 def named_model(path: Path) -> Path:
@@ -111,7 +125,9 @@ def _translated(asked: Asked, file: Path) -> _Case:
                         "discriminator's own file")  # fmt: skip
     if asked.real and asked.partner:
         raise UserError("--half says that the real target is the other half; leave out --real")
-    translator = Translator.load(file, asked.device, max_megapixels=asked.max_megapixels)
+    translator = Translator.load(
+        file, asked.device, max_megapixels=asked.max_megapixels, size=asked.size
+    )
     path = file.with_name(f"d_{read_header(file)['direction'][1:]}.safetensors")
     if not path.is_file():
         raise UserError(f"there is no discriminator {path.name} beside {file} to judge what it "
@@ -119,17 +135,22 @@ def _translated(asked: Asked, file: Path) -> _Case:
     judge = Judge.load(path, asked.device)
     if judge.domain != translator.target or judge.source not in (None, translator.source):
         raise UserError(f"{path} judges other images than {file} makes; they are not of one run")
-    source = look(asked.image, translator.source, asked.half, asked.max_megapixels)
+    notes: list[str] = []
+    source = look(
+        asked.image, translator.source, asked.half, asked.max_megapixels, translator.framing,
+        asked.size, notes,
+    )  # fmt: skip
     images = {"made": translator.tensor(source[None])[0]}
-    if real := (asked.real, None) if asked.real else asked.partner:
-        images["real"] = asked.look(real[0], judge, half=real[1])
-    return _Case(path, judge, images, source, translator.source)
+    if real := (asked.real, asked.other) if asked.real else asked.partner:
+        images["real"] = asked.look(real[0], judge, real[1], [])
+    return _Case(path, judge, images, source, translator.source, notes)
 
 
 def _as_it_is(asked: Asked, path: Path) -> _Case:
     """A discriminator judges the image itself, as what was made of the source."""
     judge = Judge.load(path, asked.device)
-    given = (asked.source, None) if asked.source else asked.partner
+    judge.framing.check(asked.size, path, asked.max_megapixels * 10**6)
+    given = (asked.source, asked.other) if asked.source else asked.partner
     if judge.source is None:
         if asked.source:
             raise UserError(f"{path} judges an image by itself; leave out --source")
@@ -137,11 +158,12 @@ def _as_it_is(asked: Asked, path: Path) -> _Case:
     elif given is None:
         raise UserError(f"{path} judges pairs; name what the image was made from with --source, or "
                         "the --half that it is of a file with both side by side")  # fmt: skip
-    source = asked.look(given[0], judge, source=True, half=given[1]) if given else None
-    images = {"the image": asked.look(asked.image, judge, half=asked.half)}
+    notes: list[str] = []
+    source = asked.look(given[0], judge, given[1], [], source=True) if given else None
+    images = {"the image": asked.look(asked.image, judge, asked.half, notes)}
     if asked.real:
-        images["real"] = asked.look(asked.real, judge)
-    return _Case(path, judge, images, source, judge.source)
+        images["real"] = asked.look(asked.real, judge, asked.other, [])
+    return _Case(path, judge, images, source, judge.source, notes)
 
 
 def _others(asked: Asked, case: _Case) -> Iterator[tuple[str, Judge]]:

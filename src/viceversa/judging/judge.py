@@ -12,13 +12,17 @@ from ..checkpoint import load_network, read_header
 from ..config import fill
 from ..errors import UserError
 from ..images import Source
+from ..images import read_header as image_header
 from ..images.domain import Domain
-from ..images.pictures import Half, load
+from ..images.framing import LARGE, Framing, Part
+from ..images.pictures import load
 from ..images.tensors import encode, planes
 from ..losses import GAN_LOSSES
 from ..networks import DISCRIMINATORS, patches, use_policy
 from ..runtime import Runtime
 from .verdict import Verdict
+
+UNKNOWN = Framing()
 
 
 class Judge:
@@ -29,9 +33,12 @@ class Judge:
     is put to use in place, so of one that still learns give a copy.
     """
 
-    def __init__(self, network: nn.Module, domain: Domain, source: Domain | None, gan_loss: str):
+    def __init__(
+        self, network: nn.Module, domain: Domain, source: Domain | None, gan_loss: str,
+        framing: Framing = UNKNOWN,
+    ):  # fmt: skip
         self.network, self.domain, self.source = network, domain, source
-        self.gan_loss = gan_loss
+        self.gan_loss, self.framing = gan_loss, framing
         use_policy(network)
 
     @classmethod
@@ -53,7 +60,7 @@ class Judge:
         config = fill(config_class, settings, str(path))
         network = load_network(path, lambda: network_class(config, width))
         Runtime(device).place(network)
-        return cls(network, domain, source, gan_loss)
+        return cls(network, domain, source, gan_loss, Framing.of(header))
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, source: Tensor | None = None) -> Verdict:
@@ -84,15 +91,23 @@ class Judge:
         return Verdict(scores[0, 0].float().cpu(), found, self.gan_loss)
 
 
-def look(path: str | Path, domain: Domain, half: Half = None, max_megapixels: int = 64) -> Tensor:
+def look(
+    path: str | Path, domain: Domain, half: Part = None, max_megapixels: int = 64,
+    framing: Framing = UNKNOWN, size: str = "own", notes: list[str] | None = None,
+) -> Tensor:  # fmt: skip
     """A file as an image of a domain: (channels, h, w) in [-1, 1]; `half` of one with A and B.
 
-    Raises UserError, naming the file, for what the domain can't hold.
+    `framing` and `size` say how it is resized; `notes` gets a sentence on a size that training did
+    not have. Raises UserError, naming the file, for what the domain can't hold.
     """
     path = Path(path)
-    pixels = load(Source(path), domain.config, half, max_megapixels * 10**6)
-    if not pixels.size:
-        raise UserError(f"{path} has no halves: it is one pixel wide")
+    most = max_megapixels * 10**6
+    header = image_header(Source(path), domain.config.pages, most)
+    chosen = framing.half(header.height, header.width, half, path)
+    part = load(Source(path), domain.config, chosen, most)
+    pixels = framing.resized(part, size, domain.config)
+    if notes is not None and framing.enlargement(part, pixels) > LARGE:
+        notes.append(f"{path}: {framing.large}")
     return encode(planes(pixels)[None], domain.of_dtype(str(pixels.dtype)))[0].float()
 
 

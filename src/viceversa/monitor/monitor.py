@@ -223,6 +223,7 @@ class Monitor:
     def write(self, folder: Path, generators: Networks, about: dict[str, Any]) -> None:
         """Write these generators as models, with the discriminators as they are."""
         domains, judges = self.data.train.domains, self.method.judges()
+        about = {**about, "side_by_side": list(self.data.side_by_side)}
         write_models(folder, self.config, domains, generators, judges, about)
 
     def save(self, images: int) -> None:

@@ -13,7 +13,7 @@ from ..config import did_you_mean
 from ..errors import UserError
 from ..images import Pixels, to_bytes, write
 from ..images.endings import FORMATS, Unread, is_hidden, is_image_name, unread
-from ..images.pictures import Half, one_half
+from ..images.framing import LARGE, Part
 from .places import STREAM, File
 from .record import Record, sha256
 from .translator import Translator
@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     failures: list[tuple[Path, str]]
     """Files that could not be read, translated or written."""
     notes: list[tuple[Path, str]]
-    """Files with values outside the range of the model."""
+    """Files that are much larger than in training, or with values outside its range."""
     written: list[Path]
     skipped: list[Path]
     """Results that were there already, made of the same source in the same way."""
@@ -96,7 +96,7 @@ class _Waiting(NamedTuple):
 
 
 def translate_files(
-    translator: Translator, pairs: Sequence[File], batch_size: int, half: Half = None,
+    translator: Translator, pairs: Sequence[File], batch_size: int, half: Part = None,
     record: Record | None = None, resume: bool = False, stop: Callable[[], object] = bool,
 ) -> Outcome:  # fmt: skip
     """Translate and write each file, in batches of one size and depth.
@@ -107,7 +107,7 @@ def translate_files(
         translator: The translator.
         pairs: (image, result), as `plan` returns them.
         batch_size: Images of one size translated at once.
-        half: Of files with A and B side by side, the one to translate.
+        half: Of files with A and B side by side, the part to translate.
         record: Record of the results, which each one is added to.
         resume: Whether to skip the results that the record has of the same source.
         stop: Checked before each file; true ends the work early.
@@ -128,11 +128,14 @@ def translate_files(
             if record is not None and resume and record.has(result, digest):
                 outcome.skipped.append(result)
                 continue
-            pixels = translator.read(sys.stdin.buffer if path == STREAM else path)
-            pixels = one_half(pixels, half)
+            read = translator.read(sys.stdin.buffer if path == STREAM else path)
+            pixels = translator.prepared(read, half, path)
         except (UserError, OSError) as error:
             outcome.failures.append((path, _reason(error, path)))
             continue
+        part = translator.framing.part(read, half, path)
+        if translator.framing.enlargement(part, pixels) > LARGE:
+            outcome.notes.append((path, translator.framing.large))
         if translator.beyond(pixels):
             reason = "values outside the range that the model was trained on were cut off"
             outcome.notes.append((path, reason))

@@ -17,6 +17,7 @@ from ..images import Pixels, suffix_for, to_pil
 from ..images.domain import Domain
 from ..images.files import explained
 from ..images.formats.layout import guard
+from ..images.framing import Framing, Part
 from ..images.inputs import pixels_of
 from ..images.pictures import as_domain
 from ..images.tensors import decode, encode, planes
@@ -25,6 +26,7 @@ from ..runtime import Runtime, out_of_memory
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # other formats blur a class into others
 Policy = Literal["image", "running", "paper"]
+UNKNOWN = Framing()
 
 
 class Translator:
@@ -42,9 +44,10 @@ class Translator:
     """
 
     def __init__(self, network: nn.Module, source: Domain, target: Domain, runtime: Runtime,
-                 policy: Policy = "image", seed: int = 0,
-                 max_megapixels: int = 64):  # fmt: skip
+                 policy: Policy = "image", seed: int = 0, max_megapixels: int = 64,
+                 framing: Framing = UNKNOWN, size: str = "own"):  # fmt: skip
         self.max_megapixels = max_megapixels
+        self.framing, self.size = framing, size
         self.source, self.target, self.policy, self.seed = source, target, policy, seed
         self.network, self.runtime = network, runtime
         if policy == "paper":
@@ -54,8 +57,22 @@ class Translator:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto", policy: Policy = "image",
-             seed: int = 0, max_megapixels: int = 64) -> Translator:  # fmt: skip
-        """A translator from the file that training wrote. Raises UserError for any other file."""
+             seed: int = 0, max_megapixels: int = 64,
+             size: str | int = "own") -> Translator:  # fmt: skip
+        """Load a translator from the file that training wrote.
+
+        Args:
+            path: The model file.
+            device: `auto` or a torch device.
+            policy: Batch norm and dropout at inference, see the class.
+            seed: Seed of the dropout of policy `paper`.
+            max_megapixels: Maximum size of an image.
+            size: Size at which images are translated: `own`, `trained` (resized as in training, not
+                cropped), or pixels a side. Tensors are never resized.
+
+        Raises:
+            UserError: The file is not a translator, or an argument is invalid.
+        """
         path = Path(path)
         if policy not in get_args(Policy):
             raise UserError(f"policy is one of {', '.join(get_args(Policy))}, not {policy!r}")
@@ -72,18 +89,23 @@ class Translator:
         source, target = (fill(Domain, header[end], str(path)) for end in ("source", "target"))
         for end in (source, target):
             end.refuse_nonsense(path)
+        framing = Framing.of(header)
+        framing.check(str(size), path, max_megapixels * 10**6)
         widths = source.config.width, target.config.width
         network_config = fill(config_class, settings, str(path))
         network = load_network(path, lambda: network_class(network_config, *widths))
-        return cls(network, source, target, Runtime(device), policy, seed, max_megapixels)
+        return cls(network, source, target, Runtime(device), policy, seed, max_megapixels, framing,
+                   str(size))  # fmt: skip
 
-    def __call__(self, image: Any) -> Any:
+    def __call__(self, image: Any, half: Part = None) -> Any:
         """Translate one image.
 
         Args:
             image: A path, the bytes of an image file, a file object opened in binary mode, a Pillow
                 image, an array (h, w) or (h, w, channels) with the values of a file (uint8, uint16,
                 int16 or float32), or a tensor (channels, h, w) or (n, channels, h, w) in [-1, 1].
+            half: Part of an image to translate, `left`, `right` or `whole`, if it has the shape of
+                a training file with A and B side by side. Not for tensors.
 
         Returns:
             A tensor on the CPU for a tensor, an array for an array; else a Pillow image if one can
@@ -95,7 +117,7 @@ class Translator:
         """
         if isinstance(image, Tensor):
             return self._tensor(image)
-        made = self.pixels([self.read(image)])[0]
+        made = self.pixels([self.prepared(self.read(image), half)])[0]
         if isinstance(image, np.ndarray):
             return made[:, :, 0] if image.ndim == 2 and made.shape[2] == 1 else made
         return to_pil(made) if _for_pillow(made) else made
@@ -103,6 +125,11 @@ class Translator:
     def read(self, image: Any) -> Pixels:
         """Read an image of any kind but a tensor as (h, w, channels). Raises UserError."""
         return pixels_of(image, self.source.config, self.max_megapixels * 10**6)
+
+    def prepared(self, pixels: Pixels, half: Part = None, name: object = "the image") -> Pixels:
+        """The chosen half of an image, at the size at which it is translated. Raises UserError."""
+        part = self.framing.part(pixels, half, name)
+        return self.framing.resized(part, self.size, self.source.config)
 
     def suffix(self, suffix: str) -> str:
         """The ending of a result's name: the image's own where that format can hold the result."""
