@@ -68,13 +68,13 @@ def test_going_on_with_fewer_images_begins_the_epoch_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, run = pairs(tmp_path / "data", 6), tmp_path / "run"
-    monkeypatch.setattr(training, "crossed", lambda before, after, every: after == 5)
+    monkeypatch.setattr("viceversa.requests.crossed", lambda before, after, every: after == 5)
     with pytest.raises(Stopped):
         stopped = training.Run(settings("pix2pix", data, run))
         real = stopped._save
 
         def stop(*arguments: Any, **more: Any) -> None:
-            stopped.stopping.append(15)
+            stopped.requests.signals.append(15)
             real(*arguments, **more)
 
         monkeypatch.setattr(stopped, "_save", stop)

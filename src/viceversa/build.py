@@ -66,6 +66,8 @@ class TrainConfig:
     """Also write losses, measures and pictures for TensorBoard, in RUN/board."""
     sample_every: int = 2000
     """Images between two sample grids."""
+    sample_minutes: float = 10.0
+    """Minutes between two sample grids, in addition (0: never); the first comes within a minute."""
     save_every: int = 0
     """Images between two checkpoints; 0 leaves it to the other two."""
     save_epochs: int = 0
@@ -85,7 +87,7 @@ class TrainConfig:
         counts = ("epochs", "batch_size", "accumulate", "log_every", "sample_every", "keep",
                   "rank_timeout")  # fmt: skip
         amounts = ("samples", "seed", "lr", "clip", "decay", "save_every", "save_epochs",
-                   "save_minutes", "max_time")  # fmt: skip
+                   "save_minutes", "sample_minutes", "max_time")  # fmt: skip
         for name, value in plain(self).items():
             least = 1 if name in counts else 0
             if name in (*counts, *amounts) and value < least:

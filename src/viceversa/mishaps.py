@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from .build import TrainConfig
+from .data.dataset import Pictures
 from .errors import UserError
 from .health import Fault
 from .methods import Batch, Method
 from .preflight import check_images
 from .runtime import Runtime, out_of_memory
+from .saving import Place
+
+
+class Recent:
+    """The steps since the last check for non-finite values, to name the images of one of them."""
+
+    def __init__(self, pictures: Pictures, batch_size: int):
+        self.pictures, self.batch_size = pictures, batch_size
+        self._steps: deque[tuple[int, int, int]] = deque()  # step, epoch, batch
+
+    def add(self, step: int, place: Place) -> None:
+        """Remember that a step uses the batch at a place."""
+        self._steps.append((step, place.epoch, place.batch))
+
+    def drop(self) -> None:
+        """Forget the latest step: its batch had no image."""
+        self._steps.pop()
+
+    def clear(self) -> None:
+        """Forget all steps: they were finite."""
+        self._steps.clear()
+
+    def files(self, place: Place, step: int | None = None) -> str:
+        """The images of a step (default: the latest), and where it is."""
+        now = (0, place.epoch, place.batch)
+        steps = [one for one in self._steps if one[0] == step] or [*self._steps, now][-2:]
+        _, epoch, batch = steps[0]
+        first = batch * self.batch_size
+        places = range(first, min(first + self.batch_size, len(self.pictures)))
+        pairs = [" and ".join(self.pictures.names(epoch, position)) for position in places]
+        return f"epoch {epoch}, batch {batch + 1}: {'; '.join(pairs[:4])}"
 
 
 def explained(

@@ -60,12 +60,13 @@ class Report:
 
     def __init__(
         self, folder: Path, total: int, done: int, every: int, state: dict[str, Any] | None = None,
-        speaks: bool = True, board: bool = False,
+        speaks: bool = True, board: bool = False, looked: int | None = None,
     ):  # fmt: skip
         """`total` and `done` count images; `every` images a line is written.
 
         `state`: what `state` gave when the run that goes on was saved. One that does not speak
-        counts alone: of several processes the first one speaks for all.
+        counts alone: of several processes the first one speaks for all. `looked`: images of the
+        last complete look; lines of later looks are removed, since the run repeats these.
         """
         self.speaks = speaks
         self.folder, self.every, self.total, self.done = folder, every, total, done
@@ -76,10 +77,10 @@ class Report:
         self._began, self._first = self._since, done
         self._log = folder / "log.jsonl"
         self._bar: Progress | None = None
-        self._told: dict[str, float] = {}  # losses, by the last line
+        self._told: dict[str, float] = dict(state.get("told", {}))  # losses, by the last line
         self._board = Board(folder / "board", done, say) if board and speaks else None
         if speaks:
-            self._forget_after(done)
+            self._forget_after(done, done if looked is None else looked)
         if speaks and sys.stdout.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(),
@@ -140,7 +141,7 @@ class Report:
 
     def state(self) -> dict[str, Any]:
         """The losses since the last line, for a run that goes on to write the same next one."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+        return {"sums": dict(self._sums), "counts": dict(self._counts), "told": dict(self._told)}
 
     def not_finite(self, more: dict[str, Tensor]) -> list[str]:
         """The losses that were not finite since the last line, or are not among `more`."""
@@ -185,11 +186,11 @@ class Report:
                 f"{_duration(left)} left  {losses}")  # fmt: skip
         self._since, self._from = now, self.done
 
-    def _forget_after(self, images: int) -> None:
+    def _forget_after(self, images: int, looked: int) -> None:
         """Drop lines and sheets that a run which goes on from `images` will make again."""
         try:
             lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
-            kept = [line for line in lines if _images(line) <= images]
+            kept = [line for line in lines if _kept(line, images, looked)]
             if len(kept) < len(lines):
                 aside = self._log.with_name("log.jsonl.tmp")  # a full disk must not cost the log
                 aside.write_text("".join(line + "\n" for line in kept))
@@ -216,12 +217,14 @@ def _is_norm(name: str) -> bool:
     return name.startswith(NORM)
 
 
-def _images(line: str) -> float:
-    """The images that a line of the log is about; a line cut off by a crash is about none yet."""
+def _kept(line: str, images: int, looked: int) -> bool:
+    """Whether a line of the log is about no later step or look; False for one that a crash cut."""
     try:
-        return float(json.loads(line)["images"])
+        entry = json.loads(line)
+        of_a_look = "validation" in entry or "health" in entry
+        return float(entry["images"]) <= (looked if of_a_look else images)
     except (ValueError, KeyError, TypeError):
-        return math.inf
+        return False
 
 
 def _duration(seconds: float) -> str:

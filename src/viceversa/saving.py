@@ -35,6 +35,11 @@ class Place:
     batch: int = 0
     images: int = 0
 
+    @property
+    def last_epoch(self) -> int:
+        """The epoch of the last step; 1 before the first."""
+        return self.epoch if self.batch else max(1, self.epoch - 1)
+
 
 def state_of(
     config: RunConfig, pictures: Pictures, method: Method, optimizers: Optimizers, place: Place,
@@ -186,7 +191,12 @@ def going_on(
         f"going on from {file}: epoch {place.epoch}, batch {place.batch + 1}, {place.images} "
         "images seen"
     ]
-    told += [f"changed since then: {change}" for change in changes(before, config.sections)]
+    known = dict(_flat(before))  # not the options that the earlier version did not have
+    told += [
+        f"changed since then: {change}"
+        for change in changes(before, config.sections)
+        if change.split()[0] in known
+    ]
     planned = ("epochs", "schedule", "decay", "lr")
     if any(before["train"][key] != config.sections["train"][key] for key in planned):
         told.append(

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from .build import TrainConfig
 from .health import Watch
 from .methods import Batch, Method
+from .requests import Asked, Requests
 from .runtime import Runtime
 from .update import Optimizers, step_players, update
-
-
-class Asked(NamedTuple):
-    """What any of the processes asks for once a step is over; 0 is nothing."""
-
-    stop: int = 0
-    """The number of a signal."""
-    late: int = 0
-    """The time is over."""
-    save: int = 0
-    """A checkpoint is due by the clock."""
-    enough: int = 0
-    """Nothing has become better for long: training is over."""
 
 
 class Steps:
@@ -59,7 +45,7 @@ class Steps:
         self.runtime.compile(networks, judges if twice else [])
 
     def take(
-        self, batch: Batch | None, part: int, parts: int, wishes: Asked
+        self, batch: Batch | None, part: int, parts: int, requests: Requests
     ) -> tuple[dict[str, Tensor] | None, Asked]:
         """A step, or the share of one that a batch has; None stands for a batch left out.
 
@@ -68,8 +54,7 @@ class Steps:
         if part == 0:
             self.good = 0
         own, last = len(batch[0]) if batch else 0, part == parts - 1
-        images, stop, *rest = self.runtime.ranks.sums([own, *map(bool, wishes)])
-        asked = Asked(wishes.stop or bool(stop) * signal.SIGTERM, *rest)  # by its own signal
+        images, asked = requests.agree(own)
         if not images:
             if last and self.good:
                 step_players(
@@ -109,15 +94,3 @@ class Steps:
         for name, buffer in self.method.named_buffers():
             if buffer.shape == before[name].shape:
                 buffer.copy_(before[name])
-
-    def wishes(self, stopping: list[int], ends_at: float, saved_at: float, enough: bool) -> Asked:
-        """What this process would like to happen after the step, by its signals and its clock."""
-        every = self.train.save_minutes
-        # Whoever started several processes and is gone can't end them any more.
-        left = signal.SIGTERM if self.runtime.ranks.orphaned() else 0
-        return Asked(
-            stop=int(stopping[0] if stopping else left),
-            late=int(time.monotonic() >= ends_at),
-            save=int(bool(every and (time.monotonic() - saved_at) / 60 >= every)),
-            enough=int(enough),
-        )

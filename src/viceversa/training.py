@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
@@ -17,24 +15,18 @@ from .checkpoint import Checkpoints, age, hold
 from .data.loader import Loader
 from .data.open import open_data
 from .data.readonly import refuse_inside
-from .errors import Stopped, UserError
+from .errors import UserError
 from .files import write_json
 from .health import Watch
 from .methods import Batch
-from .mishaps import explained, not_finite
-from .monitor.monitor import Monitor, crossed
+from .mishaps import Recent, explained, not_finite
+from .monitor.monitor import Monitor
 from .preflight import check_disk, check_ranks, check_sizes
 from .report import Report, counter, say, silent
+from .requests import Asked, Requests
 from .runtime import Ranks, Runtime, asked_to_stop, join, seed_everything
-from .saving import (
-    Place,
-    going_on,
-    refuse_other_run,
-    restore,
-    start_from,
-    state_of,
-)
-from .steps import Asked, Steps
+from .saving import Place, going_on, refuse_other_run, restore, start_from, state_of
+from .steps import Steps
 from .update import make_optimizers, set_rates
 
 
@@ -72,23 +64,28 @@ class Run:
         ranks.vary_randomness()
         self.optimizers = make_optimizers(self.method, config.train, self.runtime)
         self.watch = Watch(self.runtime.device)
+        self.requests = Requests(config.train, ranks, lambda: self.monitor.enough())
+        self.monitor = Monitor(
+            config, self.folder, self.method, self.data, self.runtime, self.say,
+            lambda: self.requests.interrupt,
+        )  # fmt: skip
         self.steps = Steps(
             self.method, self.optimizers, self.runtime, config.train, self.watch,
             self.pictures.first, self.say,
         )  # fmt: skip
-        self.monitor = Monitor(config, self.folder, self.method, self.data, self.runtime, self.say)
         self.place = Place()
-        self.saved, self.saved_at = 0, time.monotonic()  # images, and when, at the last checkpoint
-        self.ends_at = time.monotonic() + 60 * (config.train.max_time or float("inf"))
         self.enough = False  # nothing has become better for long
-        self.stopping: list[int] = []  # signals that asked for an end
-        self.recent: deque[tuple[int, int, int]] = deque()  # step, epoch, batch since last checked
+        self.recent = Recent(self.pictures, config.train.batch_size)
 
     def go(self) -> None:
         """Train to the end, from the checkpoint where there is one.
 
         Raises Stopped, with everything saved, where a signal or `train.max_time` asked for an end.
         """
+        with asked_to_stop() as self.requests.signals:
+            self._go()
+
+    def _go(self) -> None:
         with self.ranks.in_turn():
             if self.ranks.first:
                 self.checkpoints.clean()
@@ -99,19 +96,36 @@ class Run:
         total = len(self.pictures) * self.train.epochs
         report = Report(
             self.folder, total, self.place.images, self.train.log_every, log, self.ranks.first,
-            self.train.board,
+            self.train.board, self.monitor.schedule.looked,
         )  # fmt: skip
         try:
             self.monitor.begin(report, self.place.images)
-            if not self._over():
-                with asked_to_stop() as self.stopping:
-                    while not self._over():
-                        self._train_epoch(report)
-                self.monitor.end(report, self.place)
-                self._tell_bad()
-            self._save(report, last=True)
+            self._catch_up(report)
+            while not self._over():
+                self._train_epoch(report)
+            self._finish(report)
         finally:
             report.close()
+
+    def _catch_up(self, report: Report) -> None:
+        """Look where the checkpoint was saved before a look; stop if a signal came until now."""
+        if self.place.epoch <= self.train.epochs:
+            self.monitor.look(report, self.place)
+        _, asked = self.requests.agree()
+        self.enough = bool(asked.enough)
+        if asked.stop:
+            self._stop(report, asked)
+
+    def _finish(self, report: Report) -> None:
+        """Save, look for the last time, and save again: no failure in the look costs the run."""
+        self._save(report, last=True)
+        looked = int(self.monitor.look(report, self.place, last=True))
+        self._tell_bad()
+        looked, asked = self.requests.agree(looked)
+        if looked:
+            self._save(report, last=True)
+        if asked.stop:
+            self._stop(report, asked)
 
     def _over(self) -> bool:
         return self.enough or self.place.epoch > self.train.epochs
@@ -128,48 +142,52 @@ class Run:
             parts = min(train.accumulate, count - (place.batch - part))
             try:
                 batch = next(batches)
-            except UserError:  # too many bad images: what was learnt until then is kept
-                if part == 0 and place.images > self.saved:
+            except Exception:  # such as too many bad images: the steps until then are kept
+                if part == 0 and place.images > self.requests.saved:
                     self._save(report)
                 raise
             losses, asked = self._step(batch, part, parts)
             seen = min(train.batch_size, len(self.pictures) - place.batch * train.batch_size)
             if report.due(seen):
                 self._refuse_non_finite(report, losses)
-            before = place.images
-            place.batch, place.images = place.batch + 1, before + seen
+            epoch, place.batch, place.images = place.epoch, place.batch + 1, place.images + seen
             if part == parts - 1:
                 norms = self.watch.norms()
                 report.norms(norms)
                 self.monitor.step(norms)
-            report.step(seen, place.epoch, losses, lr)
+            report.step(seen, epoch, losses, lr)
             self._tell_bad()
-            self.monitor.look(report, before, place)
             if place.batch == count:
-                place.epoch, place.batch = place.epoch + 1, 0
+                place.epoch, place.batch = epoch + 1, 0
+            # Within a group nothing can be saved. The end of a run looks and saves by itself.
             if part == parts - 1 and place.epoch <= train.epochs:
+                self._look(report)
                 self._save_or_stop(report, asked)
             if place.batch == 0 or self.enough:
                 return
 
     def _step(self, batch: Batch | None, part: int, parts: int) -> tuple[dict[str, Tensor], Asked]:
         """The losses of a step on a batch, and what to do after it."""
-        place, steps = self.place, self.steps
-        self.recent.append((self.watch.steps, place.epoch, place.batch))
+        steps = self.steps
+        self.recent.add(self.watch.steps, self.place)
         try:
-            losses, asked = steps.take(batch, part, parts, self._wishes())
+            losses, asked = steps.take(batch, part, parts, self.requests)
         except (RuntimeError, MemoryError, ValueError) as error:
             shown = batch or steps.stand_in()
-            raise explained(
-                error, shown, self.method, self.train, self.runtime, self._files()
-            ) from None
+            files = self.recent.files(self.place)
+            raise explained(error, shown, self.method, self.train, self.runtime, files) from None
         if losses is None:
-            self.recent.pop()
+            self.recent.drop()
         return losses or {}, asked
 
-    def _wishes(self) -> Asked:
-        enough = self.monitor.enough()
-        return self.steps.wishes(self.stopping, self.ends_at, self.saved_at, enough)
+    def _look(self, report: Report) -> None:
+        """Look at the run where that is due; a failure ends the run, but only once it is saved."""
+        if self.requests.failure is not None:
+            return
+        try:
+            self.monitor.look(report, self.place)
+        except Exception as error:
+            self.requests.failure = error
 
     def _refuse_non_finite(self, report: Report, losses: dict[str, Tensor]) -> None:
         """Stop where a step since the last line was not finite: it left no trace in any weight."""
@@ -178,37 +196,26 @@ class Run:
             self.recent.clear()
             return
         names = report.not_finite(losses)
-        raise not_finite(fault, self.method, names, self._files(fault.step))
-
-    def _files(self, step: int | None = None) -> str:
-        """The images of a step (the latest), and where it stands."""
-        now = (0, self.place.epoch, self.place.batch)
-        steps = [one for one in self.recent if one[0] == step] or [*self.recent, now][-2:]
-        _, epoch, batch = steps[0]
-        first = batch * self.train.batch_size
-        places = range(first, min(first + self.train.batch_size, len(self.pictures)))
-        pairs = [" and ".join(self.pictures.names(epoch, position)) for position in places]
-        return f"epoch {epoch}, batch {batch + 1}: {'; '.join(pairs[:4])}"
+        files = self.recent.files(self.place, fault.step)
+        raise not_finite(fault, self.method, names, files)
 
     def _save_or_stop(self, report: Report, asked: Asked) -> None:
         """Save where it is due; end where a signal or the time asked for it."""
-        train, place = self.train, self.place
-        alone = self.ranks.count == 1  # then what has come up since the step began counts already
-        asked = self._wishes() if alone else asked
-        due = (
-            crossed(self.saved, place.images, train.save_every)
-            or asked.save
-            or (train.save_epochs and not place.batch and not (place.epoch - 1) % train.save_epochs)
-        )
-        ending = bool(asked.late or asked.stop)
+        asked = self.requests.update(asked)
+        due, ending = self.requests.save_due(asked, self.place), bool(asked.late or asked.stop)
         if due or ending:
             self._save(report, last=ending)
-            asked = self._wishes() if alone else asked
+            asked = self.requests.update(asked)
         self.enough = bool(asked.enough)
-        if asked.stop:
-            raise Stopped("interrupted", 128 + asked.stop)
-        if asked.late:
-            raise Stopped(f"train.max_time, {train.max_time:g} minutes, is over", 75)
+        if asked.stop or asked.late:
+            self._stop(report, asked)
+
+    def _stop(self, report: Report, asked: Asked) -> None:
+        """End a run that is saved."""
+        if self.requests.failure is None:
+            self.monitor.picture(report, self.place)
+            self.ranks.leave()  # else torchrun could kill the first process while it saves
+        raise self.requests.stopped(asked)
 
     def _save(self, report: Report, last: bool = False) -> None:
         """Write the checkpoint, and a file per translator and discriminator.
@@ -217,7 +224,7 @@ class Run:
         """
         self._refuse_non_finite(report, {})
         place = self.place
-        self.saved, self.saved_at = place.images, time.monotonic()
+        self.requests.note_save(place)
         state = state_of(
             self.config, self.pictures, self.method, self.optimizers, place, report.state(),
             self.runtime, self.monitor.state(),
@@ -243,9 +250,9 @@ class Run:
         refuse_other_run(state, self.config, self.pictures, path)
         self.steps.settle(state["runtime"].get("format"), self.config.penalised)
         self.place = restore(state, self.method, self.optimizers, self.runtime)
-        self.monitor.restore(state["monitor"])
-        self.enough = bool(self.ranks.sums([int(self.monitor.enough())])[0])
-        self.saved = self.place.images
+        self.monitor.restore(state["monitor"], self.place)
+        self.watch.restore(self.monitor.norms)
+        self.requests.saved = self.place.images
         if state["data"] != self.pictures.fingerprint() and self.place.batch:
             self.say(f"the images are others than before: epoch {self.place.epoch} begins anew")
             self.place.batch = 0
@@ -262,10 +269,8 @@ class Run:
 
     def _tell_bad(self) -> None:
         """Say which files turned out bad since; nothing took their place."""
-        data = self.data
-        for pictures in (data.train, data.shown, data.held_out, data.learnt):
-            while pictures is not None and pictures.bad.news:
-                say(f"left out: {pictures.bad.news.pop(0)}")
+        for file in self.data.news():
+            say(f"left out: {file}")
 
 
 def run_folder(config: RunConfig) -> Path:

@@ -20,7 +20,7 @@ from viceversa.errors import UserError
 from viceversa.metrics import KID_LEAST
 from viceversa.monitor import validation
 from viceversa.monitor.config import ValidateConfig
-from viceversa.monitor.monitor import in_use
+from viceversa.monitor.looks import in_use
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,12 @@ class Opened(NamedTuple):
     """The whole images of the training split, as `held_out` has its own."""
     side_by_side: tuple[float, ...]
     """Aspect ratios (width / height) of the training files, if A and B are side by side in them."""
+
+    def news(self) -> Iterator[str]:
+        """Yield each file that has turned out bad since the last call."""
+        for pictures in (self.train, self.shown, self.held_out, self.learnt):
+            while pictures is not None and pictures.bad.news:
+                yield pictures.bad.news.pop(0)
 
 
 def open_data(

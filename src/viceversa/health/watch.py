@@ -33,6 +33,7 @@ class Watch:
         gradient."""
         if player not in self._first:
             self._first[player] = torch.full((), -1, device=self._device)
+        if player not in self._norms:
             self._norms[player] = torch.zeros_like(norm)
         self._norms[player].copy_(norm)
         first = self._first[player]  # changed in place: a captured step writes there again
@@ -41,6 +42,10 @@ class Watch:
     def norms(self) -> dict[str, Tensor]:
         """The norm of the gradient by which each player stepped last, still on the device."""
         return {player: norm.clone() for player, norm in self._norms.items()}
+
+    def restore(self, norms: dict[str, Tensor]) -> None:
+        """Put the norms back where `norms` found them: not every player steps at every step."""
+        self._norms = {player: norm.to(self._device) for player, norm in norms.items()}
 
     def step(self) -> None:
         """A whole step is over."""

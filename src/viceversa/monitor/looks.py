@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -13,7 +16,9 @@ from ..health import Way
 from ..images import Pixels
 from ..images.tensors import shown
 from ..judging import Judge, Row, on_one_scale, verdict_sheet
-from ..networks import at_any_size
+from ..methods import Method
+from ..networks import at_any_size, use_policy
+from ..runtime import random_state, restore_random_state
 
 IMAGES = 4  # that are looked at, always the same ones
 
@@ -24,6 +29,30 @@ class Players(NamedTuple):
     generators: dict[str, nn.Module]
     judges: dict[str, tuple[nn.Module, bool]]
     """... and whether each wants the pair."""
+
+
+@contextmanager
+def aside(method: Method, device: torch.device) -> Iterator[Players]:
+    """Copies of the networks in eval mode; every random number generator is restored afterwards."""
+    before = random_state()
+    try:
+        judges = method.judges()
+        copies = in_use({domain: network for domain, (network, _) in judges.items()})
+        yield Players(
+            in_use(method.translators()),
+            {domain: (copies[domain], wants_pair) for domain, (_, wants_pair) in judges.items()},
+        )
+    finally:
+        restore_random_state(before)
+
+
+@torch.no_grad()
+def in_use(networks: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Copies of networks in eval mode: batch norm by each image alone, no dropout."""
+    copies = {name: copy.deepcopy(network) for name, network in networks.items()}
+    for network in copies.values():
+        use_policy(network)
+    return copies
 
 
 @torch.no_grad()

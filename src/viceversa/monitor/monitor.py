@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..build import RunConfig
@@ -18,17 +16,17 @@ from ..errors import UserError
 from ..files import write_json
 from ..health import Finding, Health, signs
 from ..methods import Method
-from ..metric_names import parted
 from ..networks import use_policy
 from ..pages import write_run_page
 from ..report import Report, finite
 from ..runtime import Runtime, out_of_memory
 from ..saving import Place, write_models
 from .averages import Averages
-from .best import Best
-from .looks import Players, verdicts, ways
+from .best import Best, BestModels, in_words
+from .looks import Players, aside, verdicts, ways
 from .machine import began, machine
 from .samples import sample_sheet
+from .schedule import Due, Schedule
 from .validation import Validation
 
 Networks = dict[str, nn.Module]
@@ -36,6 +34,10 @@ NO_MEMORY = (
     "the memory is not enough to look at whole images; a smaller data.load_size needs less, and "
     "validate.every 0, validate.health 0 and train.samples 0 leave the looks out"
 )
+
+
+class Interrupted(Exception):
+    """A stop signal came during a look; the resumed run repeats the look."""
 
 
 class Monitor:
@@ -47,17 +49,22 @@ class Monitor:
 
     def __init__(
         self, config: RunConfig, folder: Path, method: Method, data: Opened, runtime: Runtime,
-        tell: Callable[[str], None],
+        tell: Callable[[str], None], interrupt: Callable[[], bool] = lambda: False,
     ):  # fmt: skip
+        """`interrupt` returns whether a stop signal interrupts a look."""
         self.config, self.folder, self.method, self.data = config, folder, method, data
-        self.runtime, self.tell = runtime, tell
+        self.runtime, self.tell, self.interrupt = runtime, tell, interrupt
         self.first = runtime.ranks.first
-        self.best = Best(config.validate.chosen(config.paired))
-        self.drawn = -1  # images at the latest sheets
+        self.best, self.best_models = (
+            Best(config.validate.chosen(config.paired)),
+            BestModels(folder),
+        )
+        self.schedule = Schedule(config)
         decay = config.train.ema if self.first else 0.0
         self.averages = Averages(method.translators(), decay) if decay else None
-        self.validation = Validation(config, data, runtime.device) if self._validates else None
-        if self.validation is not None:
+        self.validation: Validation | None = None
+        if self.first and config.validate.every and data.held_out is not None:
+            self.validation = Validation(config, data, runtime.device, self._check)
             self.best.of = self.validation.of
         self.health = self._health()
         self.norms: dict[str, Tensor] = {}  # of the latest step's gradients
@@ -69,10 +76,6 @@ class Monitor:
             method.get("d_weight", 0.5), state,
         )  # fmt: skip
 
-    @property
-    def _validates(self) -> bool:
-        return self.first and bool(self.config.validate.every) and self.data.held_out is not None
-
     def begin(self, report: Report, images: int) -> None:
         """Say what will be looked at, and draw the networks as they start."""
         if not self.first:
@@ -82,12 +85,12 @@ class Monitor:
         elif self.config.validate.every:
             self.tell("no validation: there is no val or test split to hold out")
         if not images:
-            with self._aside() as players:
-                self.draw(report, players)
+            self._match_best({})
+            self._apart(images, lambda players: self.draw(report, players))
         path = self.folder / "machine.json"
         since = began(path) if images else None
         write_json(path, machine(self.runtime, report.total, since))
-        self.page(True)
+        self.page()
 
     def step(self, norms: dict[str, Tensor]) -> None:
         """The players have stepped, by gradients of these norms, which stay on the device."""
@@ -95,42 +98,76 @@ class Monitor:
         if self.averages is not None:
             self.averages.take()
 
-    def look(self, report: Report, before: int, place: Place) -> None:
-        """Whatever is due, now that the run stands at a place, and not at `before` images."""
+    def look(self, report: Report, place: Place, last: bool = False) -> bool:
+        """Look at whatever has become due since the last look; `last`: training is over.
+
+        Returns whether anything was looked at. After an error, or an interruption by a stop signal,
+        the state is as before, so that the resumed run repeats the look.
+        """
         if not self.first:
-            return
-        train, validate = self.config.train, self.config.validate
-        every = train.sample_every, validate.every, validate.health
-        self._look(report, place, *(crossed(before, place.images, each) for each in every))
-
-    def end(self, report: Report, place: Place) -> None:
-        """Training is over: draw and measure once more."""
-        self._look(report, place, draw=True, measure=True, examine=False)
-
-    def _look(self, report: Report, place: Place, draw: bool, measure: bool, examine: bool) -> None:
-        draw &= place.images != self.drawn
-        measure &= self.validation is not None and place.images != self.best.last
+            return False
+        images = place.images
+        draw, measure, examine = self.schedule.due(images)
+        measure = (measure or last) and self.validation is not None and images != self.best.last
         measure &= not self.enough()  # what ends a step later, or is over, stays so
-        if not self.first or not (draw or measure or examine):
-            return
+        due = Due(draw or (last and not self._drawn(images)), measure, examine)
+        before = self.best.state(), self.health.state()
+        if any(due):
+            try:
+                self._apart(images, lambda players: self._look(report, players, place, due))
+            except Exception as error:
+                self.best, self.health = Best(**before[0]), self._health(before[1])
+                self.best_models.discard()
+                if isinstance(error, Interrupted):
+                    return False
+                raise
+        self.schedule.looked = images
+        if due.draw or due.measure:
+            self.page()
+        return any(due)
+
+    def _look(self, report: Report, players: Players, place: Place, due: Due) -> None:
+        self._check()
+        if due.examine:
+            self.examine(report, players, place)
+        self._check()
+        if due.draw:
+            self.draw(report, players)
+        if due.measure:
+            self.validate(report, players, place)
+
+    def _apart(self, images: int, look: Callable[[Players], None]) -> None:
+        """Look at copies of the networks; where the memory is not enough, leave it out."""
         try:
             with self._aside() as players:
-                if examine:
-                    self.examine(report, players, place)
-                if draw:
-                    self.draw(report, players)
-                if measure:
-                    self.validate(report, players, place)
+                look(players)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            self.tell(f"left out after {place.images} images: {NO_MEMORY}; training goes on")
-        self.page(draw or measure)
+            self.tell(f"left out after {images} images: {NO_MEMORY}; training goes on")
 
-    def page(self, changed: bool) -> None:
-        """Write the run's page anew, where there is anything new on it."""
-        if not changed:
+    def _check(self) -> None:
+        """Raise Interrupted where a stop signal interrupts the look."""
+        if self.interrupt():
+            raise Interrupted
+
+    def picture(self, report: Report, place: Place) -> None:
+        """Draw a sample grid of a run that stops. It is saved: no failure to write costs it."""
+        if not self.first or self._drawn(place.images):
             return
+        try:
+            self._apart(place.images, lambda players: self.draw(report, players))
+        except UserError as error:
+            self.tell(f"no sample grid: {error}")
+        self.page()
+
+    def _drawn(self, images: int) -> bool:
+        """Whether there is a sample grid of the run after so many images, or none is wanted."""
+        path = self.folder / "samples" / f"{images:08d}.png"
+        return not self.config.train.samples or images == self.schedule.drawn or path.exists()
+
+    def page(self) -> None:
+        """Write the run's page."""
         try:
             write_run_page(self.folder)
         except UserError as error:  # it can be written again at any time
@@ -141,18 +178,8 @@ class Monitor:
         process alone can tell: it knows what was validated on."""
         return self.first and 0 < self.config.validate.patience <= self.best.since
 
-    @contextmanager
-    def _aside(self) -> Iterator[Players]:
-        """Copies of the networks as they are used, apart from training's random numbers."""
-        devices = [self.runtime.device] if self.runtime.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            yield Players(
-                in_use(self.method.translators()),
-                {
-                    domain: (in_use({domain: judge})[domain], wants_pair)
-                    for domain, (judge, wants_pair) in self.method.judges().items()
-                },
-            )
+    def _aside(self) -> AbstractContextManager[Players]:
+        return aside(self.method, self.runtime.device)
 
     def examine(self, report: Report, players: Players, place: Place) -> None:
         """Look at the health of a few translations, of the losses and of the gradients."""
@@ -165,7 +192,7 @@ class Monitor:
     def draw(self, report: Report, players: Players) -> None:
         """A sheet of samples, and what the discriminators say of the first."""
         count, device = self.config.train.samples, self.runtime.device
-        self.drawn = report.done
+        self.schedule.drew(report.done)
         sheet = sample_sheet(players.generators, self.data.shown, count, device)
         if sheet is not None:
             self._written(lambda: report.picture("samples", sheet))
@@ -184,8 +211,7 @@ class Monitor:
                 use_policy(network)
         values = {weights: self.validation(networks) for weights, networks in both.items()}
         while self.validation.missed:
-            name, reason = self.validation.missed.popitem()
-            self.tell(f"validation without {name}: {reason}")
+            self.tell("validation without {}: {}".format(*self.validation.missed.popitem()))
         if not values["raw"]:
             self.tell(f"no validation: no image of {self.data.split} can be read any more")
             return
@@ -198,9 +224,8 @@ class Monitor:
                 "value": self.best.value, "images": self.best.images, "weights": self.best.weights,
             },
         }  # fmt: skip
-        epoch = min(place.epoch, self.config.train.epochs)  # after the last step it is one more
-        report.line({"images": images, "epoch": epoch, "validation": entry})
-        self.tell(self._words(values, better))
+        report.line({"images": images, "epoch": place.last_epoch, "validation": entry})
+        self.tell(in_words(values, self.best, better is not None))
         if self.enough():
             self.tell(f"nothing better in {self.best.since} validations: training ends here")
         if self.config.validate.health:
@@ -208,7 +233,8 @@ class Monitor:
             self._found(report, place, self.health.validated(images, *errors))
         if better is not None:
             about = {"images_seen": images, "weights": better, "validation": finite(entry)}
-            self._written(lambda: self.write(self.folder / "best", both[better], about))
+            self._written(lambda: self.best_models.stage(
+                lambda folder: self.write(folder, both[better], about)))  # fmt: skip
 
     def _found(self, report: Report, place: Place, findings: list[Finding]) -> None:
         """Tell what begins or ends to be wrong, on the terminal and in the log."""
@@ -228,6 +254,7 @@ class Monitor:
 
     def save(self, images: int) -> None:
         """Write the models of the run, and the averaged ones in a folder of their own."""
+        self.best_models.publish()
         about = {"images_seen": images, "weights": "raw"}
         self.write(self.folder, self.method.translators(), about)
         if self.averages is not None:
@@ -240,11 +267,15 @@ class Monitor:
             "best": self.best.state(),
             "health": self.health.state(),
             "averages": self.averages.state() if self.averages is not None else {},
-        }
+            "norms": dict(self.norms), "looked": self.schedule.looked,
+        }  # fmt: skip
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any], place: Place) -> None:
         """Go on from `state`. Raises UserError where it is not one of such a run."""
         try:
+            # Checkpoints of earlier versions were saved after the looks, and without the norms.
+            self.schedule.looked = state.get("looked", place.images)
+            self.norms = state.get("norms", {})
             if forgotten := self.best.restore(state["best"]):
                 self.tell(forgotten)
             self.health = self._health(state["health"])
@@ -252,18 +283,13 @@ class Monitor:
                 self.averages.restore(state["averages"])
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise UserError(f"the checkpoint is not one of such a run: {error!r}") from None
+        self._match_best(state["best"])
 
-    def _words(self, values: dict[str, dict[str, float]], better: str | None) -> str:
-        told = [
-            ("averaged: " if weights == "averaged" else "")
-            # Of a metric of both ways the log has each, and the terminal the mean.
-            + "  ".join(f"{n} {v:.4g}" for n, v in numbers.items() if not parted(n)[1])
-            for weights, numbers in values.items()
-        ]
-        best, verdict = self.best, "none yet"
-        if best.value is not None:
-            verdict = "now" if better else f"{best.value:.4g} at {best.images} images"
-        return f"validation: {'; '.join(told)}; the best {best.metric}: {verdict}"
+    def _match_best(self, best: dict[str, Any]) -> None:
+        """Let best/ belong to the checkpoint whose state of the best this is."""
+        if self.first and (moved := self.best_models.match(best)):
+            self.best.value, self.best.since = None, 0
+            self.tell(moved)
 
     def _written(self, write: Callable[[], object]) -> None:
         try:
@@ -272,17 +298,3 @@ class Monitor:
             if self.config.train.on_full == "stop":
                 raise
             self.tell(f"{error}; training goes on")
-
-
-@torch.no_grad()
-def in_use(networks: Networks) -> Networks:
-    """Copies of networks as they are used: batch norm by each image alone, no dropout."""
-    copies = {name: copy.deepcopy(network) for name, network in networks.items()}
-    for network in copies.values():
-        use_policy(network)
-    return copies
-
-
-def crossed(before: int, after: int, every: int) -> bool:
-    """Whether what is due each `every` images (0: never) has become due."""
-    return bool(every) and after // every > before // every

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -31,9 +31,13 @@ class Validation:
     they lie on disk, and `swd` is the mean of the two.
     """
 
-    def __init__(self, config: RunConfig, data: Opened, device: torch.device):
+    def __init__(
+        self, config: RunConfig, data: Opened, device: torch.device,
+        check: Callable[[], None] = lambda: None,
+    ):  # fmt: skip
+        """`check` is called before each image; it may raise to interrupt a validation."""
         assert data.held_out is not None
-        validate, self.device = config.validate, device
+        validate, self.device, self._check = config.validate, device, check
         self.paired, self.direction = config.paired, config.data.direction
         self.held_out, self.learnt = data.held_out, data.learnt
         self.count = min(validate.images, *self.held_out.lengths)
@@ -142,6 +146,7 @@ class Validation:
     def _images(self, pictures: Pictures, count: int, way: str) -> Iterator[tuple[Tensor, Tensor]]:
         """(source, target) of each place, one at a time: whole images differ in size."""
         for position in range(count):
+            self._check()
             batch = pictures.batch([(1, position)], self.device)
             if batch is not None:  # a file that turned out bad is left out
                 yield batch if way == "ab" else batch[::-1]

@@ -10,9 +10,10 @@ from itertools import chain
 from ..build import RunConfig, make_method
 from ..errors import UserError
 from ..health import Watch
+from ..requests import Requests
 from ..runtime import Runtime, now, out_of_memory, peak_memory, seed_everything
 from ..runtime.graphs import WARM_UP, Graphed
-from ..steps import Asked, Steps
+from ..steps import Steps
 from ..update import make_optimizers
 from .costs import blank
 
@@ -67,11 +68,12 @@ def timed(
             lambda: (source[0], target[0]), note,
         )  # fmt: skip
         steps.settle(None, config.penalised)
+        requests = Requests(train, runtime.ranks, lambda: False)
         more = WARM_UP + 1 if isinstance(steps.whole, Graphed) and train.accumulate == 1 else 0
         for _ in range(more + count):
             began = now(runtime.device)
             for part in range(train.accumulate):
-                steps.take((source, target), part, train.accumulate, Asked())
+                steps.take((source, target), part, train.accumulate, requests)
             seconds.append(now(runtime.device) - began)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):

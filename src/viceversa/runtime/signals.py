@@ -7,25 +7,35 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+STOP_SIGNALS = "SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"  # some schedulers send SIGUSR1 first
+
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """A list that SIGINT, SIGTERM and SIGUSR1 fill, so that a step is finished before the end.
+    """Collect stop signals in a list, so that the step at hand is finished and saved first.
 
-    A second signal does what it did before. Outside the main thread nothing can be caught.
+    A second signal has its previous effect: it ends the process. SIGHUP is an exception. A closing
+    terminal may send it several times, and other signals with it, so it never counts as a second
+    signal, nor as the first of two. Where it is ignored (nohup), it stays ignored. Outside the main
+    thread, no signal is caught.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    names = ("SIGINT", "SIGTERM", "SIGUSR1")  # the last is what some schedulers send beforehand
-    kinds = [kind for kind in signal.Signals if kind.name in names]
+    hangup = getattr(signal, "SIGHUP", None)
+    kinds = [kind for kind in signal.Signals if kind.name in STOP_SIGNALS]
     before = {kind: signal.getsignal(kind) for kind in kinds}
+    if hangup and before[hangup] == signal.SIG_IGN:
+        del before[hangup]
 
     def ask(number: int, frame: object) -> None:
         asked.append(number)
+        if number == hangup:
+            return
         for kind, handler in before.items():
-            signal.signal(kind, handler)
+            if kind != hangup:
+                signal.signal(kind, handler)
 
     for kind in before:
         signal.signal(kind, ask)
