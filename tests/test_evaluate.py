@@ -21,7 +21,8 @@ from viceversa.checkpoint import container
 from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import UserError
-from viceversa.evaluation import Options, measure, values
+from viceversa.evaluation import Options, measure, table, values
+from viceversa.metric_names import FEW_IMAGES, Few
 from viceversa.metrics import l1, psnr, ssim
 from viceversa.translate import Translator
 
@@ -256,7 +257,7 @@ def test_too_few_images_for_kid_are_told(
     result = measure(options)
     assert "fid" in result.ways[0].sets and "kid" not in result.ways[0].sets
     assert any("without kid: it needs at least 50 images" in note for note in result.notes)
-    assert any("FID of 5 against 5 images is higher" in note for note in result.notes)
+    assert any("FID of 5 translations and 5 real images: higher" in note for note in result.notes)
     assert set(values(result)["protocol"]["features"]) == {"inception"}
 
 
@@ -281,7 +282,9 @@ def test_a_whole_set_is_looked_at_or_it_is_said_how_much_of_it(
     assert not any("swd is of the first" in note for note in whole["notes"])
     monkeypatch.setattr(measures, "KEPT", 2 * 2 * 4 * 3 * 32 * 32)  # bytes of two images a side
     cut = values(measure(options))
-    assert "ab: swd is of the first 2 translations and 2 real images" in " ".join(cut["notes"])
+    assert "ab and ba: swd is of the first 2 translations and 2 real images" in " ".join(
+        cut["notes"]
+    )
     for way in ("ab", "ba"):
         assert whole["ways"][way]["sets"]["swd"] != cut["ways"][way]["sets"]["swd"] > 0
 
@@ -308,3 +311,48 @@ def test_settings_that_cannot_be_read_are_refused(
     said = refused(capsys, tmp_path, data)
     assert f"the settings in {tmp_path / 'ab.safetensors'} can't be read" in said
     assert next(iter(settings)) in said
+
+
+class Colours(torch.nn.Module):
+    """In place of the network of FID and KID: three numbers of an image."""
+
+    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        return rgb.float().mean((2, 3)) / 255
+
+
+def test_fid_and_kid_of_few_images_are_marked_in_the_table_the_page_and_the_numbers(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    at_hand = measures.Features({"inception": Colours()}, {"inception": "0"})
+    monkeypatch.setattr("viceversa.evaluation.evaluation.features_for", lambda *_: at_hand)
+    monkeypatch.setattr("viceversa.measures.pool3", lambda network, rgb: network(rgb))
+    data = noise_pairs(tmp_path / "data" / "test", 50, 16).parent
+    noise_pairs(data / "train", 2, 16)
+    words = ["--metrics", "fid", "kid", "content", "--size", "own", "-o", str(tmp_path / "out")]
+    main(["evaluate", str(runs["cyclegan"]), str(data), *words])
+    said = capsys.readouterr().out
+    for metric in ("fid", "kid"):
+        lines = [line for line in said.splitlines() if line.split()[:1] == [metric]]
+        assert len(lines) == 2 and all(line.endswith("few images: 50") for line in lines)
+    assert [line for line in said.splitlines() if "FID of 50 translations" in line] == [
+        "note: ab and ba: FID of 50 translations and 50 real images: higher than that of more "
+        "images; compare it only at equal numbers"
+    ]  # one line for both directions
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count("few images: 50") == 4
+    ways = json.loads((tmp_path / "out" / "metrics.json").read_text())["ways"]
+    assert [way["few_images"] for way in ways.values()] == [["fid", "kid"]] * 2
+    monkeypatch.setitem(FEW_IMAGES, "fid", Few(1, ""))  # enough are not marked
+    result = measure(Options(runs["pix2pix"], str(data), "train", metrics=("fid",), size="own"))
+    assert "few images" not in table(result)
+    assert values(result)["ways"]["ab"]["few_images"] == []
+
+
+def test_notes_with_one_reason_are_one_line(
+    data: Path, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["evaluate", str(runs["pix2pix"]), str(data), "--size", "8", "-o", str(runs["ba"] / "e"),
+          "--metrics", "l1", "ssim", "ms_ssim", "swd"])  # fmt: skip
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert len(notes) == len({note.partition(": it needs")[2] for note in notes})

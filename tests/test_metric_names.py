@@ -7,7 +7,16 @@ import torch
 
 from viceversa.evaluation.options import METRICS
 from viceversa.measures import EACH_PAIR
-from viceversa.metric_names import HIGHER, LABELS, NEITHER, better, label, parted
+from viceversa.metric_names import (
+    HIGHER,
+    LABELS,
+    NEITHER,
+    better,
+    few_images,
+    label,
+    of_few_images,
+    parted,
+)
 from viceversa.metrics import confusion, content, fid, kid, mean_iou, pixel_accuracy, swd
 from viceversa.monitor.validation import CHEAP
 
@@ -64,3 +73,14 @@ def test_sets_that_are_nearer_are_better() -> None:
     right, wrong = (confusion(made, classes, 2) for made in (classes, 1 - classes))
     for name, of in {"pixel_accuracy": pixel_accuracy, "mean_iou": mean_iou}.items():
         assert (float(of(right)) > float(of(wrong))) is (name in HIGHER)
+
+
+@pytest.mark.parametrize(("name", "images", "mark"), [
+    ("fid", 2, "few images: 2"), ("fid", 2047, "few images: 2,047"), ("fid", 2048, ""),
+    ("fid_ba", 10, "few images: 10"),
+    ("kid", 50, "few images: 50"), ("kid_ab", 499, "few images: 499"),
+    ("kid", 500, ""), ("kid_deviation", 50, ""), ("l1", 1, ""), ("swd_ab", 1, ""), ("new", 1, ""),
+    ("fid", 0, ""),
+])  # fmt: skip
+def test_metrics_of_few_images_are_marked(name: str, images: int, mark: str) -> None:
+    assert few_images(name, images) == mark and of_few_images(name, images) is bool(mark)

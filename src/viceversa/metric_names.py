@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 LABELS = {
     "l1": "L1", "psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "lpips": "LPIPS",
     "cycle": "Cycle error", "content": "Content", "swd": "Sliced Wasserstein distance",
@@ -10,7 +12,31 @@ LABELS = {
 }  # fmt: skip
 HIGHER = frozenset({"psnr", "ssim", "ms_ssim", "content", "pixel_accuracy", "mean_iou"})
 NEITHER = frozenset({"kid_deviation"})  # tells how far to trust another number
+
+
+class Few(NamedTuple):
+    """How many images a metric of two sets needs on each side, and what fewer mean."""
+
+    images: int
+    why: str
+
+
+FEW_IMAGES = {
+    "fid": Few(2048, "higher than that of more images; compare it only at equal numbers"),
+    "kid": Few(500, "its subsets overlap, so that their deviation is too small"),
+}
 WAYS = {"ab": "A to B", "ba": "B to A"}
+
+
+def of_few_images(name: str, images: int) -> bool:
+    """Whether a metric, such as `fid_ab`, is of too few images to be relied on; 0: not known."""
+    few = FEW_IMAGES.get(parted(name)[0])
+    return few is not None and 0 < images < few.images
+
+
+def few_images(name: str, images: int) -> str:
+    """Return the mark of a value that is of too few images, or an empty text."""
+    return f"few images: {images:,}" if of_few_images(name, images) else ""
 
 
 def parted(name: str) -> tuple[str, str]:

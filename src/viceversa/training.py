@@ -120,7 +120,7 @@ class Run:
         """Save, look for the last time, and save again: no failure in the look costs the run."""
         self._save(report, last=True)
         looked = int(self.monitor.look(report, self.place, last=True))
-        self._tell_bad()
+        self._tell_bad(last=True)
         looked, asked = self.requests.agree(looked)
         if looked:
             self._save(report, last=True)
@@ -156,7 +156,7 @@ class Run:
                 report.norms(norms)
                 self.monitor.step(norms)
             report.step(seen, epoch, losses, lr)
-            self._tell_bad()
+            self._tell_bad(last=place.batch == count)
             if place.batch == count:
                 place.epoch, place.batch = epoch + 1, 0
             # Within a group nothing can be saved. The end of a run looks and saves by itself.
@@ -267,10 +267,10 @@ class Run:
         found = self.checkpoints.latest(say)
         return None if found is None else (*found, f"written {age(found[1])}")
 
-    def _tell_bad(self) -> None:
-        """Say which files turned out bad since; nothing took their place."""
-        for file in self.data.news():
-            say(f"left out: {file}")
+    def _tell_bad(self, last: bool) -> None:
+        """Report the files that turned out bad since the last call; nothing replaces them."""
+        for line in self.data.news(last):
+            say(f"left out: {line}")
 
 
 def run_folder(config: RunConfig) -> Path:

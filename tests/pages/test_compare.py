@@ -10,7 +10,7 @@ import pytest
 
 from viceversa.cli import main
 from viceversa.errors import UserError
-from viceversa.pages import compare_page, compare_table
+from viceversa.pages import compare_page, compare_table, run_page
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +127,43 @@ def test_what_a_file_says_cannot_steer_the_terminal(
     main(["compare", *map(str, runs)])
     said = capsys.readouterr().out
     assert "\x1b" not in said and "\x07" not in said and r"\x1b[2J\x07 <b>" in said
+
+
+def made(folder: Path, sheets: list[int], values: dict[str, float], n: int) -> Path:
+    """A run with empty sample grids after so many images, and a validation on `n` images."""
+    (folder / "samples").mkdir(parents=True)
+    for images in sheets:
+        (folder / "samples" / f"{images:08d}.png").write_bytes(b"")
+    made_run.write_log(folder, [{"images": 100, "validation": {"raw": values, "n": n}}])
+    return folder
+
+
+@pytest.mark.parametrize(("one", "two", "unequal"), [
+    ([100, 200], [100, 200], False), ([100, 200], [200], False), ([100, 200], [100], True),
+    ([2000], [100], True), ([100], [], False), ([], [], False),
+])  # fmt: skip
+def test_sample_grids_of_unequal_steps_are_told(
+    one: list[int], two: list[int], unequal: bool, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    runs = [made(tmp_path / "a", one, {}, 1), made(tmp_path / "b", two, {}, 1)]
+    rows = {name: cells for name, *cells in compare_table(runs)}
+    heading = f"last samples (images){', unequal steps' if unequal else ''}"
+    assert rows[heading] == [f"{max(s):,}" if s else "–" for s in (one, two)]
+    assert ("unequal steps" in compare_page(runs)) is unequal
+    main(["compare", *map(str, runs)])
+    assert ("unequal steps" in capsys.readouterr().out) is unequal
+
+
+def test_fid_and_kid_of_few_images_are_marked(tmp_path: Path) -> None:
+    values = {"fid": 80.0, "kid": 0.5, "l1": 0.2}
+    runs = [made(tmp_path / "a", [], values, 60), made(tmp_path / "b", [], values, 3000)]
+    rows = {name: cells for name, *cells in compare_table(runs)}
+    for what in ("last", "best"):
+        assert rows[f"FID, {what} (after images)"] == ["80 (100), few images: 60", "80 (100)"]
+        assert rows[f"KID, {what} (after images)"] == ["0.5 (100), few images: 60", "0.5 (100)"]
+        assert rows[f"L1, {what} (after images)"] == ["0.2 (100)"] * 2
+    pages = [run_page(run) for run in runs]
+    assert 'data-title="FID (few images: 60)"' in pages[0]
+    assert 'data-title="KID (few images: 60)"' in pages[0] and 'data-title="L1"' in pages[0]
+    assert 'data-title="FID"' in pages[1] and "few images" not in pages[1]

@@ -21,6 +21,7 @@ from ..images.sources import Source
 from ..images.tensors import Room, encode, encode_all, planes
 from .augment import jitter, warp, warps
 from .cache import Disk, Key, Memory, on_disk
+from .check.words import FIRST, some
 from .config import DataConfig
 from .layouts import Found
 from .sizes import fitted
@@ -34,10 +35,23 @@ ORDER, CROP = 0, 1  # what a random number is for: keeps the streams apart
 
 @dataclass
 class Bad:
-    """Files that could not be used: a sentence each. `news` are those not yet told."""
+    """Files that could not be used: a sentence each. `news` are those not yet reported."""
 
     files: list[str] = field(default_factory=list)
     news: list[str] = field(default_factory=list)
+
+    def report(self, last: bool) -> str:
+        """Return a line about the files not yet reported, or an empty text.
+
+        The first few are reported at once, later ones together when it is the `last` call of an
+        epoch: a disk that fails makes one line and not one per image.
+        """
+        if not self.news or (len(self.files) - len(self.news) >= FIRST and not last):
+            return ""
+        line = f"{len(self.news)} more files: " if len(self.files) > FIRST else ""
+        line += some(self.news)
+        self.news.clear()
+        return line
 
 
 class Pictures:

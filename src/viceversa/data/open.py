@@ -31,11 +31,14 @@ class Opened(NamedTuple):
     side_by_side: tuple[float, ...]
     """Aspect ratios (width / height) of the training files, if A and B are side by side in them."""
 
-    def news(self) -> Iterator[str]:
-        """Yield each file that has turned out bad since the last call."""
+    def news(self, last: bool = True) -> Iterator[str]:
+        """Yield a line about the files that turned out bad since the last call, if one is due.
+
+        `last`: whether it is the last call of an epoch, which reports all that is left.
+        """
         for pictures in (self.train, self.shown, self.held_out, self.learnt):
-            while pictures is not None and pictures.bad.news:
-                yield pictures.bad.news.pop(0)
+            if pictures is not None and (line := pictures.bad.report(last)):
+                yield line
 
 
 def open_data(

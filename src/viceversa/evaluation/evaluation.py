@@ -16,13 +16,13 @@ from ..images.domain import Domain, DomainConfig
 from ..images.labels import palette
 from ..images.tensors import as_written, decode, shown
 from ..measures import NEEDS, PAIRS_ONLY, Features, Measures, features_for
+from ..metric_names import FEW_IMAGES, WAYS, label, of_few_images
 from ..metrics import bootstrap, confusion, iou, mean_iou, pixel_accuracy
 from ..translate import Translator
 from .options import Options
 from .sources import Images, Model, open_images, open_model
 
 Progress = Callable[[int, int], None]
-FEW = 2048  # images below which FID depends more on their number than on them
 
 
 @dataclass
@@ -43,6 +43,11 @@ class Way:
     made: int
     real: int
     """Translations, and real images that they were compared with as sets."""
+
+    @property
+    def fewest(self) -> int:
+        """Images of the smaller set."""
+        return min(self.made, self.real)
 
 
 @dataclass
@@ -77,7 +82,17 @@ def measure(options: Options, progress: Progress = lambda done, total: None) -> 
             done += len(names)
             progress(done, total)
         result.ways.append(taken.result())
+    result.notes = _of_both_ways(result.notes)
     return result
+
+
+def _of_both_ways(notes: list[str]) -> list[str]:
+    """Notes with the same text about two directions as one."""
+    ways: dict[str, list[str]] = {}
+    for note in notes:
+        way, _, text = note.partition(": ")
+        ways.setdefault(text if way in WAYS else note, []).append(way)
+    return [f"{' and '.join(of)}: {text}" if of[0] in WAYS else text for text, of in ways.items()]
 
 
 def _features(result: Evaluation, device: torch.device) -> Features:
@@ -168,12 +183,15 @@ class _Taken:
             sets["pixel_accuracy"] = pixel_accuracy(self.confusion)
             sets["mean_iou"] = mean_iou(self.confusion)
             classes = iou(self.confusion).tolist()
-        notes = [f"{self.way}: without {name}: {why}" for name, why in self.measures.missed.items()]
-        if "fid" in sets and min(len(self.names), real) < FEW:
-            notes.append(
-                f"{self.way}: FID of {len(self.names)} against {real} images is higher than that "
-                "of more images would be: compare it at equal numbers alone, and look at KID"
-            )
+        missed = self.measures.missed
+        reasons = {why: [name for name in missed if missed[name] == why] for why in missed.values()}
+        notes = [f"{self.way}: without {', '.join(reasons[why])}: {why}" for why in reasons]
+        notes += [
+            f"{self.way}: {label(name)} of {len(self.names)} translations and {real} real images: "
+            f"{FEW_IMAGES[name].why}"
+            for name in sets
+            if of_few_images(name, min(len(self.names), real))
+        ]
         notes += [f"{self.way}: {note}" for note in self.measures.notes]
         self.outcome.notes += notes
         each = self.measures.each

@@ -13,7 +13,7 @@ from ..images import Pixels, write
 from ..images.domain import Domain
 from ..images.tensors import as_written, decode, encode, grid, planes, shown
 from ..judging import Judge, heat
-from ..metric_names import WAYS, label
+from ..metric_names import WAYS, few_images, label
 from ..metric_names import better as which
 from ..pages.html import document, escape, figure, picture, rows_table, section, write_page
 from ..pages.player import image
@@ -46,8 +46,11 @@ def _numbers(way: Way) -> str:
         (_told(name), f"{mean:.4f}", f"{low:.4f} to {high:.4f}")
         for name, (mean, low, high) in way.intervals.items()
     ]
-    rows += [(_told(name), f"{value:.4f}", "") for name, value in way.sets.items()]
-    return rows_table(rows, ("metric", "value", "95 % interval"), "Numbers")
+    rows += [
+        (_told(name), f"{value:.4f}", few_images(name, way.fewest))
+        for name, value in way.sets.items()
+    ]
+    return rows_table(rows, ("metric", "value", "95 % interval, notes"), "Numbers")
 
 
 def _told(name: str) -> str:

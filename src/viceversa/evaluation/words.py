@@ -12,7 +12,7 @@ import torch
 from .. import __version__
 from ..features.store import sha256
 from ..measures import SUBSET
-from ..metric_names import HIGHER
+from ..metric_names import HIGHER, few_images, of_few_images
 from ..report import finite
 from .evaluation import Evaluation, Way
 
@@ -26,11 +26,12 @@ def table(result: Evaluation) -> str:
         for name, (mean, low, high) in way.intervals.items():
             lines.append(f"  {name:16} {mean:10.4f}   95 % of such sets: {low:.4f} to {high:.4f}")
         for name, value in way.sets.items():
-            if name == "kid":
-                deviation = way.sets["kid_deviation"]
-                lines.append(f"  {name:16} {value:10.4f}   deviation of a subset: {deviation:.4f}")
-            elif name != "kid_deviation":
-                lines.append(f"  {name:16} {value:10.4f}")
+            if name == "kid_deviation":
+                continue
+            deviation = way.sets.get("kid_deviation", 0.0)
+            after = [f"deviation of a subset: {deviation:.4f}"] if name == "kid" else []
+            after.append(few_images(name, way.fewest))
+            lines.append(f"  {name:16} {value:10.4f}   {', '.join(filter(None, after))}".rstrip())
     return "\n".join([*lines, *(f"note: {note}" for note in result.notes)])
 
 
@@ -54,7 +55,7 @@ def _way(way: Way) -> dict[str, Any]:
     ]
     return {
         "translations": way.made, "real": way.real, "means": means,
-        "sets": way.sets,
+        "sets": way.sets, "few_images": [one for one in way.sets if of_few_images(one, way.fewest)],
         "iou": way.classes, "images": images,
     }  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from ..metric_names import better, label
+from ..metric_names import better, few_images, label
 from .curves import Series, chart
 from .folder import (
     Folder,
@@ -49,7 +49,7 @@ def compare_page(folders: Sequence[Path]) -> str:
         section("Settings that differ", differing or "<p>None does.</p>"),
         section("Figures", rows_table(_figures(runs), ["", *called], "Figures of the runs")),
         section("Validation", _grid(_validations(runs, called))),
-        section("Samples", _samples(runs, called), "The last sheet of each run."),
+        section("Samples", _samples(runs, called), f"The last sample grids. {_unequal(runs)}"),
         section("Losses", _grid(_losses(runs, called)), LOSSES),
         section("Speed", _grid(_speeds(runs, called))),
     ]
@@ -95,6 +95,10 @@ def _figures(runs: Sequence[Folder]) -> list[Row]:
         ["state", *map(state, runs)],
         ["images seen", *(f"{run.images:,}" for run in runs)],
         ["last line of the log", *map(moment, runs)],
+        [
+            f"last samples (images){', unequal steps' if _unequal(runs) else ''}",
+            *(f"{step:,}" if step else ABSENT for step in _steps(runs)),
+        ],
     ]
     for name in dict.fromkeys(one for run in runs for one in _measured(run)):
         rows.append([f"{label(name)}, last (after images)", *(_last(run, name) for run in runs)])
@@ -119,14 +123,19 @@ def _values(one: Validation) -> Numbers:
 
 
 def _last(run: Folder, name: str) -> str:
-    found = [(_values(one).get(name), one.images) for one in run.validations]
-    return next((f"{figure(v)} ({at:,})" for v, at in reversed(found) if v is not None), ABSENT)
+    found = [(_values(one).get(name), one) for one in run.validations]
+    return next((_cell(name, v, of) for v, of in reversed(found) if v is not None), ABSENT)
+
+
+def _cell(name: str, value: float, of: Validation) -> str:
+    few = few_images(name, of.n)
+    return f"{figure(value)} ({of.images:,}){few and f', {few}'}"
 
 
 def _best(run: Folder, name: str) -> str:
     """The best value, and the images seen by then."""
     found = [
-        (value, one.images)
+        (value, one)
         for one in run.validations
         for value in (one.raw.get(name), one.averaged.get(name))
         if value is not None
@@ -134,8 +143,8 @@ def _best(run: Folder, name: str) -> str:
     if not found:
         return ABSENT
     lower = better(name).startswith("lower")
-    value, at = min(found, key=lambda pair: (pair[0] if lower else -pair[0], pair[1]))
-    return f"{figure(value)} ({at:,})"
+    value, of = min(found, key=lambda pair: (pair[0] if lower else -pair[0], pair[1].images))
+    return _cell(name, value, of)
 
 
 def _loss_rows(run: Folder) -> dict[int, Numbers]:
@@ -180,6 +189,20 @@ def _speeds(runs: Sequence[Folder], called: Sequence[str]) -> Iterator[str]:
         Series(who, [(line.images, line.images_per_s) for line in run.lines], i)
         for i, (run, who) in enumerate(zip(runs, called, strict=True))
     ])  # fmt: skip
+
+
+def _steps(runs: Sequence[Folder]) -> list[int]:
+    """Images processed by the last sample grid of each run; 0 for a run without."""
+    return [max(run.sheets, default=0) for run in runs]
+
+
+def _unequal(runs: Sequence[Folder]) -> str:
+    """A sentence if the last sample grids are of unequal steps."""
+    steps = [step for step in _steps(runs) if step]
+    if len(set(steps)) < 2:
+        return ""
+    of = ", ".join(f"{step:,}" for step in steps)
+    return f"They are of unequal steps ({of} images processed): compare them with care."
 
 
 def _samples(runs: Sequence[Folder], called: Sequence[str]) -> str:

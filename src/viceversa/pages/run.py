@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from ..metric_names import WAYS, better, label, parted
+from ..metric_names import WAYS, better, few_images, label, parted
 from .curves import Mark, Series, chart
 from .folder import (
     Folder,
@@ -99,7 +99,8 @@ def best_tile(run: Folder) -> list[tuple[str, str]]:
         return []
     best = last.best
     whose = f", {best.weights} weights" if best.weights not in ("", "raw") else ""
-    told = f"{figure(best.value)} after {best.images:,} images{whose}"
+    few = few_images(last.chosen_by, last.n)
+    told = f"{figure(best.value)} after {best.images:,} images{whose}{few and f' ({few})'}"
     return [(f"best {label(last.chosen_by)}", told)]
 
 
@@ -160,7 +161,8 @@ def _validation(run: Folder) -> Iterator[str]:
         if last is not None and last.best is not None and last.chosen_by in of:
             told = f"best: {figure(last.best.value)} after {last.best.images:,} images"
             marks = [Mark(last.best.images, last.best.value, told)]
-        title = label(metric if len(of) > 1 else of[0])
+        few = few_images(metric, run.validations[-1].n)
+        title = label(metric if len(of) > 1 else of[0]) + (few and f" ({few})")
         yield chart(title, list(_of_metric(raw, averaged, of)), better(metric), marks)
 
 

@@ -165,7 +165,9 @@ def of_names(split: str, found: Found, paired: bool) -> Iterator[Finding]:
     for side, names in groups.items():
         which = f"images of {side} in {split} without a partner"
         text = which if side else f"images of {split} that belong to nothing"
-        do = "give an image of A and its B one name, or move those without a partner elsewhere"
+        do = "move the images that belong to nothing elsewhere"
+        if paired:
+            do = "give an image of A and its B one name, or move those without a partner elsewhere"
         yield named("error" if paired else "warning", text, names, do, skippable=paired)
 
 
@@ -176,10 +178,12 @@ def of_split(split: str, found: Found, domains: Sequence[Seen], paired: bool) ->
         number = len(set(found.a if domain.side == "a" else found.b))
         if not domain.shapes:
             text = f"{split} has no image of {domain.side.upper()} that can be read"
-            yield Finding("error", text, do=f"put images of {domain.side.upper()} into {split}")
+            put, repair = f"put images of {domain.side.upper()} into {split}", WORDS["unread"][1]
+            yield Finding("error", text, do=repair if number else put)
         elif number < 2:
             text = f"{split} has a single image of {domain.side.upper()}"
-            yield Finding("note", text, do="a translator needs hundreds of images, or thousands")
+            few = "a translator needs hundreds of images, or thousands" if split == "train" else ""
+            yield Finding("note", text, do=few)
     if found.side_by_side and split == "train" and domains[0].shapes:
         whole = max(domains[0].shapes, key=lambda shape: len(domains[0].shapes[shape]))
         height, width = whole.height, whole.width // 2

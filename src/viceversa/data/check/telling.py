@@ -13,11 +13,10 @@ from ..config import DataConfig
 from .checked import Checked
 from .faults import Seen
 from .records import Range
-from .words import in_shell
+from .words import FIRST, in_shell
 
 MOST = 3  # of sizes, modes and depths the commonest are told
 BANDS = 8  # ranges are told band by band up to here
-FEW = 3  # files of a note
 
 
 def text(checked: Checked, train: str = "") -> str:
@@ -35,7 +34,7 @@ def text(checked: Checked, train: str = "") -> str:
     for finding in checked.findings:
         counted = f": {finding.total}" if finding.files else ""
         lines += ["", f"{finding.level}: {finding.text}{counted}"]
-        shown = finding.files[: FEW if finding.level == "note" else None]
+        shown = finding.files[: None if finding.level == "error" else FIRST]
         lines += [f"    {name}" for name in shown]
         if finding.total > len(shown):
             lines.append(f"    and {finding.total - len(shown)} more")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from ...images.sources import printable
 from .findings import Finding
 
-FIRST = 10
+FIRST = 3  # names that are listed
 
 
 def some(texts: Sequence[str], total: int | None = None) -> str:
-    """The first ten, and how many more there are."""
+    """The first three, and how many more there are."""
     more = (len(texts) if total is None else total) - len(texts[:FIRST])
     return ", ".join(texts[:FIRST]) + (f" and {more} more" if more else "")
 
