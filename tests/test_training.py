@@ -362,7 +362,7 @@ def test_an_unknown_player_is_refused(data: Path, tmp_path: Path) -> None:
         ({"data": {"crop_size": 36}}, "36x36.*multiples of 8"),
         ({"discriminator": {"layers": 5}}, "PatchGAN cannot train on 32x32"),
         ({"data": {"path": ""}}, "no data folder"),
-        ({"train": {"device": "abacus"}}, "device 'abacus' cannot be used"),
+        ({"train": {"device": "abacus"}}, "device 'abacus' is not available"),
     ],
 )
 def test_what_cannot_train_is_refused_at_the_start(
