@@ -356,3 +356,21 @@ def test_notes_with_one_reason_are_one_line(
           "--metrics", "l1", "ssim", "ms_ssim", "swd"])  # fmt: skip
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert len(notes) == len({note.partition(": it needs")[2] for note in notes})
+
+
+def test_the_layout_is_reported_and_can_be_given(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for group in ("p1", "p2", "p3"):
+        noise_pairs(tmp_path / "set" / group, 2, 32)
+    words = ["evaluate", str(runs["pix2pix"]), str(tmp_path / "set"), "-o", str(tmp_path / "out")]
+    main([*words, "--metrics", "l1"])
+    said = capsys.readouterr().out
+    assert said.startswith("train: pairs by name in set/*/A and set/*/B, 3 groups\nab: 6 pairs")
+    main([*words, "--metrics", "l1", "--data.layout", "photos", "--json"])
+    protocol = json.loads(capsys.readouterr().out)["protocol"]
+    assert protocol["layout"] == "photos in set, each both A and B"
+    made = measure(Options(runs["pix2pix"], str(tmp_path / "set"), layout="side-by-side"))
+    assert made.ways[0].made == 12
+    with pytest.raises(UserError, match=r"--data\.layout is one of auto, .*, not 'halves'"):
+        Options(runs["pix2pix"], layout="halves")  # type: ignore[arg-type]

@@ -419,7 +419,8 @@ def test_the_command_prints_a_table_and_writes_nothing(
     before = everything()
     said = shown(capsys, "plan", "pix2pix", "data", *QUICK, "--steps", "2", "--data.cache", "disk")
     for word in ("parameters", "arithmetic", "memory", "disk", "time", "MAC", "are free",
-                 "an epoch of 6 images", "all 3 epochs", "images of 0.0 MB"):  # fmt: skip
+                 "train 6 of A, 6 of B: pairs by name in data/A and data/B", "an epoch of 6 images",
+                 "all 3 epochs", "images of 0.0 MB"):  # fmt: skip
         assert word in said
     assert everything() == before
 
@@ -439,6 +440,7 @@ def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -
     assert set(found) == {
         "device", "height", "width", "batch_size", "accumulate", "precision", "images", "epochs",
         "parameters", "macs", "memory", "largest", "instead", "disk", "time", "settings", "advice",
+        "splits",
     }  # fmt: skip
     assert set(found["memory"]) == {
         "weights", "gradients", "averages", "pool", "batch", "maps", "margin", "averaged",
@@ -450,6 +452,8 @@ def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -
     assert set(found["time"]) == {
         "step", "every", "images_per_s", "macs_per_s", "thousand_images", "epoch", "all",
     }  # fmt: skip
+    layout = "pairs by name in data/A and data/B"
+    assert found["splits"] == {"train": {"a": 6, "b": 6, "layout": layout}}
     assert found["images"] == 6 and found["epochs"] == 3 and found["width"] == 32
     assert found["parameters"]["all"] == sum(
         number for name, number in found["parameters"].items() if name != "all"

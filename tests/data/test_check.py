@@ -441,3 +441,36 @@ def test_photos_that_are_taken_for_pairs_are_asked_about(tmp_path: Path) -> None
             put(root / f"{number}.png", noise(number, *shape))
         notes = found(looked(root), "note")
         assert any("cut in the middle" in note for note in notes) == asked
+
+
+def test_groups_are_counted_and_those_in_two_splits_are_warned_of(tmp_path: Path) -> None:
+    for number, folder in enumerate(("p1/train", "p2/train", "p2/test", "p3/test")):
+        for side in "AB":
+            put(tmp_path / "set" / folder / side / "1.png", noise(2 * number + (side == "B")))
+    checked = looked(tmp_path / "set")
+    assert "train 2 of A, 2 of B: pairs by name in set/*/train/A and set/*/train/B, 2 groups" in (
+        as_text(checked)
+    )
+    assert [split["groups"] for split in plain(checked)["splits"].values()] == [2, 2]
+    (finding,) = [f for f in checked.findings if "groups" in f.text]
+    assert (finding.level, finding.files) == ("warning", ("p2 in train and test",))
+    assert not any("groups" in f.text for f in looked(clean(tmp_path / "clean")).findings)
+
+
+def test_narrow_files_of_several_folders_are_not_cut_in_half(tmp_path: Path) -> None:
+    """Such as three domains; wide files, a single folder and a layout that is given are."""
+    for width, folders, layout, refused in (
+        (20, "xyz", "auto", True), (28, "xyz", "auto", True), (20, "xyz", "side-by-side", False),
+        (40, "xyz", "auto", False), (20, "x", "auto", False),
+    ):  # fmt: skip
+        root = tmp_path / f"{width}{folders}{layout}"
+        for number, folder in enumerate(folders):
+            put(root / folder / "1.png", noise(number, 20, width))
+            put(root / folder / "2.png", noise(number + 9, 20, width))
+        checked = looked(root, True, layout=layout)
+        errors = [text for text in found(checked, "error") if "too narrow" in text]
+        assert bool(errors) == refused
+        assert all(f.do.endswith("--data.layout side-by-side") for f in checked.errors)
+        if refused:
+            with pytest.raises(UserError, match="each file is cut in the middle into A and B"):
+                usable(checked, checked.config)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ import pytest
 from forms import FORMS, folder, tarred
 
 from viceversa.data import DataConfig, Found, find
-from viceversa.data.layouts import look
+from viceversa.data.layouts import find_all, look
 from viceversa.data.layouts.manifest import Manifest
 from viceversa.data.layouts.roles import SPLITS, Role, partner, resembles, role_of, split_of
 from viceversa.data.layouts.trees import Tree
 from viceversa.errors import UserError
+from viceversa.images.sources import Source
 
 
 def sharded(root: Path, names: Iterable[str]) -> Path:
@@ -203,6 +206,9 @@ REFUSED: dict[str, tuple[str, dict[str, tuple[int, int]]]] = {
     "p1/A/ p2/A/ p3/x/": (r"has images in .*\*/A, but no folder .*\*/B with images",
                           {JOINT: (6, 6)}),
     "A/test/ B/test/": (r"no images to train on \(4 are in test\)", {}),
+    "train/1_A.png train/1_B.png val/1.png val/2.png": (
+        "the splits of .* have several layouts: the files of train .*_A and .*those of val",
+        {JOINT: (2, 2)}),
     # domains by other names
     "a/ b/": ("holds the folders a and b; if they are the two domains", {JOINT: (4, 4)}),
     "t1/ t2/ x.png": ("holds the folders t1 and t2", {JOINT: (5, 5)}),
@@ -360,3 +366,52 @@ def test_a_manifest_spells_its_splits_in_one_way(tmp_path: Path, words: tuple[st
     path.write_text("\n".join(["a,b,split", *(f"1.png,2.png,{word}" for word in words)]))
     with pytest.raises(UserError, match=f"line 3 has the split '{words[1]}', .* '{words[0]}'"):
         look(path)
+
+
+def random_tree(rng: random.Random) -> Tree:
+    """Folders that follow one scheme, with a few that do not."""
+    words = ["train", "Val", "test", "valid", "A", "B", "p1", "p2", "trainA", "B_test", "x", "bus"]
+    schemes = [["{s}", "{d}"], ["{d}", "{s}"], ["{s}{d}"], ["{p}", "{d}"], ["{p}", "{s}", "{d}"],
+               ["{s}", "{p}", "{d}"], ["{s}"], ["{d}"], ["{d}", "{p}", "{s}"], []]  # fmt: skip
+    scheme = rng.choice(schemes)
+    folders = {
+        "/".join(part.format(s=split, d=domain, p=group) for part in scheme)
+        for split in rng.sample(["train", "val", "test"], rng.randint(1, 3))
+        for domain in "AB"
+        for group in ("p1", "p2")
+    }
+    for _ in range(rng.choice([0, 0, 0, 1, 2])):
+        folders.add("/".join(rng.choice(words) for _ in range(rng.randint(1, 3))))
+    names = sorted(f"{folder}/{i}.png".lstrip("/") for folder in folders for i in range(2))
+    return Tree(Path("set"), {name: Source(Path("set") / name) for name in names}, ())
+
+
+def test_no_image_is_in_a_split_or_domain_that_its_folders_do_not_name() -> None:
+    rng = random.Random(0)
+    outcomes: Counter[str] = Counter()
+    for _ in range(1500):
+        tree = random_tree(rng)
+        roles = {source: [role_of(folder) for folder in name.split("/")[:-1]]
+                 for name, source in tree.files.items()}  # fmt: skip
+        try:
+            splits = find_all(tree, False, DataConfig())
+        except UserError as error:
+            outcomes["refused"] += 1
+            assert error.option == "data.layout" or "no images to train on" in str(error)
+            continue
+        used = [s for found in splits.values() for s in dict.fromkeys(found.a + found.b)]
+        assert len(used) == len(set(used))
+        unused = len(tree.files) - len(used)
+        assert unused == 0 or f"({unused} images elsewhere are not used)" in splits["train"].layout
+        has_domains = any(role.domain for each in roles.values() for role in each)
+        for split, found in splits.items():
+            outcomes["side by side" if found.side_by_side else "folders"] += 1
+            outcomes["groups"] += bool(found.groups)
+            assert not (found.side_by_side and has_domains)
+            for source in found.a + found.b:
+                named = [role.split for role in roles[source] if role.split]
+                assert named[:1] in ([], [split]) and (named or split == "train")
+            for side, sources in (("a", found.a), ("b", found.b)):
+                named = [r.domain for s in sources for r in roles[s] if r.domain]
+                assert set(named) == (set() if found.side_by_side else {side})
+    assert min(outcomes[what] for what in ("refused", "side by side", "folders", "groups")) > 50

@@ -28,6 +28,10 @@ def evaluate(
     device: str = "auto",
     seed: int = 0,
     max_megapixels: int = 64,
+    layout: Annotated[
+        Literal["auto", "side-by-side", "folders", "patterns", "photos"] | None,
+        Parameter(name="--data.layout"),
+    ] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Measure a translator on images: numbers with their protocol, and the cases to look at.
@@ -66,6 +70,8 @@ def evaluate(
         Seed of the dropout of policy paper.
     max_megapixels
         The largest image that is decoded.
+    layout
+        Structure of the data; without it that of training, and auto for other data.
     as_json
         Print the numbers for programs, instead of the table.
     """
@@ -74,7 +80,7 @@ def evaluate(
 
     options = Options(
         model, data, split, pairs, size, policy, tuple(metrics or ()), classes, features,
-        batch_size, device, seed, max_megapixels,
+        batch_size, device, seed, max_megapixels, layout,
     )  # fmt: skip
     beside = model if model.is_dir() else model.parent
     folder = out or beside / "evaluation"

@@ -9,13 +9,15 @@ from ..errors import UserError
 from ..images.domain import DomainConfig
 from ..images.resizing import UNCROPPED
 
+Layout = Literal["auto", "side-by-side", "folders", "patterns", "photos"]
+
 
 @dataclass(frozen=True)
 class DataConfig:
     path: str = ""
     """The data: a folder, a .zip or .tar archive, or a .csv or .jsonl manifest."""
-    layout: Literal["auto", "side-by-side", "folders", "patterns", "photos"] = "auto"
-    """How images lie in it; `photos` makes each image both A and B (for Lab)."""
+    layout: Layout = "auto"
+    """Structure of the data, detected by `auto`; `photos`: each image is both A and B (for Lab)."""
     pattern_a: str = "{name}_A"
     """Names of A's images without their ending, for `patterns`."""
     pattern_b: str = "{name}_B"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from ..data.config import Layout
 from ..errors import UserError
 from ..images.domain import nearest_colours
 from ..measures import NEEDS
@@ -40,11 +41,18 @@ class Options:
     device: str = "auto"
     seed: int = 0
     max_megapixels: int = 64
+    layout: Layout | None = None
+    """Structure of the data, as `data.layout`; None: that of training, for other data `auto`."""
 
     def __post_init__(self) -> None:
         for name, value, kind in (("split", self.split, Split), ("pairs", self.pairs, Pairs)):
             if value not in get_args(kind):
                 raise UserError(f"--{name} is one of {', '.join(get_args(kind))}, not {value!r}")
+        if self.layout is not None and self.layout not in get_args(Layout):
+            raise UserError(
+                f"--data.layout is one of {', '.join(get_args(Layout))}, not {self.layout!r}",
+                option="data.layout",
+            )
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown:
             raise UserError(f"--metrics has {unknown[0]!r}; there are {', '.join(METRICS)}")

@@ -101,7 +101,9 @@ def open_images(options: Options, model: Model, paired: bool) -> Images:
     if not path:
         raise UserError("name the data set: viceversa evaluate MODEL DATA")
     changes: dict[str, Any] = {"path": path, "max_megapixels": options.max_megapixels}
-    if path != config.path:
+    if options.layout is not None:
+        changes["layout"] = options.layout
+    elif path != config.path:
         changes["layout"] = "auto" if config.layout != "patterns" else "patterns"
     if options.size == "own":
         changes |= {"preprocess": "none", "turn": False}

@@ -19,7 +19,7 @@ from .evaluation import Evaluation, Way
 
 def table(result: Evaluation) -> str:
     """The numbers, a line each, and what to know of them."""
-    lines = []
+    lines = [f"{result.images.split}: {result.images.pictures.found.layout}"]
     for way in result.ways:
         kind = "pairs" if result.paired else f"translations, {way.real} real images"
         lines.append(f"{way.way}: {way.made} {kind} of {result.images.split}")
@@ -78,6 +78,7 @@ def protocol(result: Evaluation) -> dict[str, Any]:
                          "weights": model.headers[way].get("weights")}
                    for way, file in model.files.items()},
         "data": config.path, "split": result.images.split, "pairs": result.paired,
+        "layout": pictures.found.layout,
         "size": sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}"),
         "resize_filter": {side: pictures.domains[side].config.resize for side in "ab"},
         "file_types": kinds, "policy": options.policy, "seed": options.seed,

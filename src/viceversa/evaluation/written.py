@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import read_header
+from ..data.config import Layout
 from ..data.readonly import refuse_inside, training_data
 from ..errors import UserError
 from ..files import write_json
@@ -33,6 +34,7 @@ def evaluate(
     device: str = "auto",
     seed: int = 0,
     max_megapixels: int = 64,
+    layout: Layout | None = None,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Measure a translator on images: the numbers, as `viceversa evaluate` has in metrics.json.
@@ -42,7 +44,7 @@ def evaluate(
     the options of the command: `split` (train, val, test), `pairs` (yes, no), `size` (trained, own,
     or pixels a side), `policy` (image, running, paper), `metrics` by name (without them all that
     can be had), `classes` (colours #rrggbb of a target's classes), `features` (a folder with
-    feature networks). `progress` is told (done, total) images.
+    feature networks), `layout` (as `data.layout`). `progress` is told (done, total) images.
 
     `["ways"]["ab"]["means"]["l1"]["mean"]` is a mean, and `["ways"]["ab"]["sets"]["fid"]` a number
     of a whole set; one that is not finite is None. Raises UserError for what does not fit.
@@ -50,6 +52,7 @@ def evaluate(
     options = Options(
         Path(model), str(data), split, pairs, str(size), policy, tuple(metrics), ",".join(classes),
         Path(features) if features is not None else None, batch_size, device, seed, max_megapixels,
+        layout,
     )  # fmt: skip
     folder = None if out is None else Path(out)
     if folder is not None:

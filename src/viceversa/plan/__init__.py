@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..build import RunConfig
-from ..data import find
+from ..data import Found
 from ..data.dataset import Pictures
+from ..data.layouts import find_all
 from ..data.transforms import crops
 from ..errors import UserError
 from ..images.domain import Domain
@@ -35,6 +37,8 @@ class Seen(NamedTuple):
     """Images that belong to no pair."""
     sure: bool = True
     """Whether every image has that size."""
+    splits: Mapping[str, Found] = MappingProxyType({})
+    """The images of each split."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,8 @@ def look(config: RunConfig) -> Seen:
     if not data.path:
         side = data.crop_size if fixed or data.preprocess == "none" else data.load_size
         return Seen((side, side), sure=fixed)
-    found = find(data.path, "train", config.paired, data)
-    assert found is not None  # of train, nothing is refused
+    splits = find_all(data.path, config.paired, data)
+    found = splits["train"]  # it is there, or the data is refused
     domains = Domain(data.a), Domain(data.b)
     pictures = Pictures(found, data, domains, config.paired, config.train.seed, training=True)
     for position in range(len(pictures)):
@@ -137,4 +141,4 @@ def look(config: RunConfig) -> Seen:
         for side, index, length in zip(pictures.sides, chosen, pictures.lengths, strict=True)
     )
     height, width = source.shape[1:]
-    return Seen((height, width), len(pictures), decoded, len(found.alone), fixed)
+    return Seen((height, width), len(pictures), decoded, len(found.alone), fixed, splits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..data.layouts import describe
 from . import Plan
 from .room import Choice
 
@@ -25,7 +26,8 @@ def text(plan: Plan) -> str:
     rows = [*_arithmetic(plan), *_memory(plan), *_disk(plan), *_time(plan)]
     first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
     table = [f"{a:<{first}}  {b:>{second}}  {c}".rstrip() for a, b, c in rows]
-    return "\n".join([*_refusal(plan), head, "", *table, "", *advice(plan)])
+    data = [describe(split, found) for split, found in plan.seen.splits.items()]
+    return "\n".join([*_refusal(plan), head, *data, "", *table, "", *advice(plan)])
 
 
 def advice(plan: Plan) -> list[str]:
@@ -65,6 +67,10 @@ def values(plan: Plan) -> dict[str, Any]:
         "device": plan.device, "height": height, "width": width,
         "batch_size": plan.config.train.batch_size, "accumulate": plan.config.train.accumulate,
         "precision": plan.config.train.precision, "images": images or None, "epochs": epochs,
+        "splits": {
+            split: {"a": len(found.a), "b": len(found.b), "layout": found.layout}
+            for split, found in plan.seen.splits.items()
+        },
         "parameters": costs.parameters | {"all": sum(costs.parameters.values())},
         "macs": {"step": costs.step_macs, "translation": costs.translation_macs,
                  "step_without_identity": plan.plain_macs or None},

@@ -9,11 +9,10 @@ from pathlib import Path
 from ...errors import UserError
 from ...images import Source
 from ..config import DataConfig
-from ..layouts import Found, find, look
+from ..layouts import Found, find, find_all, look
 from ..layouts.manifest import Manifest
-from ..layouts.roles import SPLITS
 from ..layouts.trees import Tree
-from .copies import of_copies
+from .copies import of_copies, of_groups
 from .faults import Fault, Seen, faults, seen, usual_depth
 from .findings import Finding, of_domain, of_faults, of_names, of_split, of_tree
 from .records import Options, Record
@@ -74,7 +73,7 @@ def check(
     """
     data = look(path)
     paired = _looks_paired(data, config) if paired is None else paired
-    found = {s: one for s in SPLITS if (one := find(data, s, paired, config)) is not None}
+    found = find_all(data, paired, config)
     if names_first and config.on_bad == "refuse":
         unmatched = [f for split, one in found.items() for f in of_names(split, one, paired)]
         if told := [headline(finding) for finding in unmatched if finding.level == "error"]:
@@ -94,9 +93,14 @@ def check(
     every = [domain for pair in domains.values() for domain in pair]
     findings = [
         *of_faults(wrong, every),
-        *(f for split, one in found.items() for f in of_split(split, one, domains[split], paired)),
+        *(
+            finding
+            for split, one in found.items()
+            for finding in of_split(split, one, domains[split], paired, config.layout == "auto")
+        ),
         *(f for side in sides for f in of_domain(side, config)),
         *of_copies(domains, paired),
+        *of_groups(found),
         *(of_tree(data) if isinstance(data, Tree) else ()),
     ]
     order = ("error", "warning", "note")

@@ -1,10 +1,12 @@
-"""Contents that stand more than once in a data set, by their SHA-256."""
+"""Contents that stand more than once in a data set, by their SHA-256, and groups in two splits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from ...images import Source
+from ...images.sources import printable
+from ..layouts import Found
 from .faults import Seen
 from .findings import Finding, named
 
@@ -42,3 +44,19 @@ def of_copies(splits: Mapping[str, Sequence[Seen]], paired: bool) -> Iterator[Fi
     for lines, text, do in told:
         if lines:
             yield named("warning", text, lines, do)
+
+
+def of_groups(found: Mapping[str, Found]) -> Iterator[Finding]:
+    """Groups (patients, slides, scenes) that are divided between splits."""
+    splits: dict[str, list[str]] = {}
+    for split, one in found.items():
+        for group in sorted(set(one.groups.values())):
+            splits.setdefault(group, []).append(split)
+    divided = [
+        f"{printable(group)} in {' and '.join(names)}"
+        for group, names in splits.items()
+        if len(names) > 1
+    ]
+    if divided:
+        do = "keep the images of a group in one split: what is alike would flatter the results"
+        yield named("warning", "groups that are in more than one split", divided, do)

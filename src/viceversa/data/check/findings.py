@@ -17,6 +17,7 @@ from .faults import Fault, Kind, Seen, Side, dtype_read, unlike, usual_depth
 
 Level = Literal["error", "warning", "note"]
 FIRST = 10  # files are named up to here
+WIDE = 1.5  # width by height of a file that may have two images side by side
 NARROW = 8  # values that fill less than this part of their type's range look black or flat
 
 
@@ -171,8 +172,10 @@ def of_names(split: str, found: Found, paired: bool) -> Iterator[Finding]:
         yield named("error" if paired else "warning", text, names, do, skippable=paired)
 
 
-def of_split(split: str, found: Found, domains: Sequence[Seen], paired: bool) -> Iterator[Finding]:
-    """What is to know of one split."""
+def of_split(
+    split: str, found: Found, domains: Sequence[Seen], paired: bool, guessed: bool
+) -> Iterator[Finding]:
+    """What is to know of one split; `guessed`: its layout was detected, not given."""
     yield from of_names(split, found, paired)
     for domain in domains:
         number = len(set(found.a if domain.side == "a" else found.b))
@@ -185,16 +188,28 @@ def of_split(split: str, found: Found, domains: Sequence[Seen], paired: bool) ->
             few = "a translator needs hundreds of images, or thousands" if split == "train" else ""
             yield Finding("note", text, do=few)
     if found.side_by_side and split == "train" and domains[0].shapes:
-        whole = max(domains[0].shapes, key=lambda shape: len(domains[0].shapes[shape]))
-        height, width = whole.height, whole.width // 2
-        if not 0.8 * height <= width <= 1.25 * height:  # as the halves of most photos
-            text = (
-                f"each file is cut in the middle into A and B, {width}x{height} each; where they "
-                "are no pairs, make folders A/ and B/, or set data.layout photos"
-            )
-            yield Finding("note", text)
+        yield from _of_halves(found, domains[0], guessed)
     if paired and not found.side_by_side and found.a != found.b:
         yield from _of_pairs(split, found, domains)
+
+
+def _of_halves(found: Found, domain: Seen, guessed: bool) -> Iterator[Finding]:
+    """Side-by-side files whose halves are not shaped like most photos."""
+    whole = max(domain.shapes, key=lambda shape: len(domain.shapes[shape]))
+    height, width = whole.height, whole.width // 2
+    if 0.8 * height <= width <= 1.25 * height:
+        return
+    text = f"each file is cut in the middle into A and B, {width}x{height} each"
+    folders = {source.name.parent for source in found.a}
+    if guessed and len(folders) > 1 and whole.width < WIDE * height:  # such as three domains
+        yield Finding(
+            "error",
+            f"{text}, and the files of {len(folders)} folders are too narrow to be side by side",
+            do="name the folders of the two domains A and B, or set --data.layout side-by-side",
+        )
+        return
+    text += "; where they are no pairs, make folders A/ and B/, or set data.layout photos"
+    yield Finding("note", text)
 
 
 def _of_pairs(split: str, found: Found, domains: Sequence[Seen]) -> Iterator[Finding]:

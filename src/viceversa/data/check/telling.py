@@ -10,6 +10,7 @@ from typing import Any
 
 from ...images.sources import printable
 from ..config import DataConfig
+from ..layouts import describe
 from .checked import Checked
 from .faults import Seen
 from .records import Range
@@ -27,7 +28,7 @@ def text(checked: Checked, train: str = "") -> str:
     how = "pairs of A and B" if checked.paired else "A and B without pairs"
     lines = [f"{printable(checked.path)}: {how}", ""]
     for split, found in checked.found.items():
-        lines.append(f"  {split:<6}{len(found.a)} of A, {len(found.b)} of B: {found.layout}")
+        lines.append(f"  {describe(split, found)}")
     lines.append("")
     for side in (0, 1):
         lines += _domain_lines(summary([pair[side] for pair in checked.seen.values()]))
@@ -139,6 +140,7 @@ def plain(checked: Checked, train: str = "") -> dict[str, Any]:
         "splits": {
             split: {
                 "layout": found.layout, "a": len(found.a), "b": len(found.b),
+                "groups": len(set(found.groups.values())),
                 "side_by_side": found.side_by_side, "alone": [str(one) for one in found.alone],
             }
             for split, found in checked.found.items()

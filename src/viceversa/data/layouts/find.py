@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from ...errors import UserError
 from ...images.endings import unread
@@ -14,10 +15,10 @@ from ...images.sources import printable
 from ..config import DataConfig
 from .found import Found
 from .manifest import Manifest, is_manifest, listed, read_manifest
-from .one_folder import in_one
-from .pairing import by_stem, pairs, stem
+from .one_folder import in_one, patterns_of
+from .pairing import Named, by_stem, pairs, stem
 from .places import Image, Splits, arrange, has_domains, where
-from .roles import partner, role_of
+from .roles import SPLITS, partner, role_of
 from .trees import Tree, read_tree, refuse_unread
 
 FITS = {
@@ -59,19 +60,61 @@ def find(
             can be read in several ways.
     """
     config = config or DataConfig()
-    if not isinstance(data, Tree | Manifest):
-        data = look(data)
-    if isinstance(data, Manifest):
-        return listed(data, split, paired, config.layout)
-    tree, outer = _unwrap(data)
+    names = data if isinstance(data, Tree | Manifest) else look(data)
+    if isinstance(names, Manifest):
+        return listed(names, split, paired, config.layout)
+    return _found(_sorted(names, config), split, paired)
+
+
+def find_all(
+    data: Path | str | Tree | Manifest, paired: bool, config: DataConfig
+) -> dict[str, Found]:
+    """Return the images of every split that the data set has; arguments and errors as `find`."""
+    names = data if isinstance(data, Tree | Manifest) else look(data)
+    if isinstance(names, Manifest):
+        each = {split: listed(names, split, paired, config.layout) for split in SPLITS}
+    else:
+        tree = _sorted(names, config)
+        each = {split: _found(tree, split, paired) for split in SPLITS}
+    return {split: found for split, found in each.items() if found is not None}
+
+
+def describe(split: str, found: Found) -> str:
+    """Return a line on a split for the user: how many images it has and how they are laid out."""
+    return f"{split:<6}{len(found.a)} of A, {len(found.b)} of B: {found.layout}"
+
+
+class _Sorted(NamedTuple):
+    """A tree whose images are in splits."""
+
+    tree: Tree
+    outer: str
+    """The folders around all images."""
+    shown: str
+    """Name of the data set in messages."""
+    splits: Splits
+    domains: bool
+    """Whether A and B are folders."""
+    config: DataConfig
+
+
+def _sorted(tree: Tree, config: DataConfig) -> _Sorted:
+    tree, outer = _unwrap(tree)
     shown = printable(str(PurePosixPath(tree.root.name or tree.root.resolve().name, outer)))
     guess = config.layout == "auto"
     domains = config.layout == "folders" or (guess and has_domains(tree))
     splits = arrange(tree, shown, domains, guess)
+    if not domains:
+        _refuse_unlike(splits, shown, config)
+    return _Sorted(tree, outer, shown, splits, domains, config)
+
+
+def _found(data: _Sorted, split: str, paired: bool) -> Found | None:
+    tree, splits, config = data.tree, data.splits, data.config
     images = splits.images[split]
     if not images and split == "train":
         refuse_unread(tree)
-        fits = "; or ".join(FITS.values() if guess else [FITS[config.layout]])
+        fits = "; or ".join(FITS.values() if config.layout == "auto" else [FITS[config.layout]])
         others = [f"{len(held)} are in {name}" for name, held in splits.images.items() if held]
         told = f" ({' and '.join(others)})" if others else ""
         raise UserError(
@@ -81,12 +124,11 @@ def find(
         )
     if not images:
         return None
-    if domains:
-        _refuse_one_domain(tree, outer, images, splits.unused)
-        found = _in_folders(images, shown, paired)
+    if data.domains:
+        _refuse_one_domain(tree, data.outer, images, splits.unused)
+        found = _in_folders(images, data.shown, paired)
     else:
-        files = [(image.name, image.source) for image in images]
-        found = in_one(files, _at(shown, where(images)), paired, config)
+        found = in_one(_named(images), _at(data.shown, where(images)), paired, config)
     groups = {i.source: i.place.group for i in images if i.place.group} if splits.groups else {}
     return replace(found, layout=found.layout + _said(splits, images, split), groups=groups)
 
@@ -127,6 +169,28 @@ def _said(splits: Splits, images: list[Image], split: str) -> str:
     return said
 
 
+def _named(images: list[Image]) -> list[Named]:
+    return [(image.name, image.source) for image in images]
+
+
+def _refuse_unlike(splits: Splits, shown: str, config: DataConfig) -> None:
+    """Refuse splits of several layouts: one may have been read in a way that it is not meant."""
+    ways: dict[str, str] = {}
+    for split, images in splits.images.items():
+        if not images:
+            continue
+        patterns = patterns_of(_named(images), config)
+        ways.setdefault(" and ".join(patterns) if patterns else "A and B side by side", split)
+    if len(ways) > 1:
+        (one, first), (other, second) = list(ways.items())[:2]
+        raise UserError(
+            f"the splits of {shown} have several layouts: the files of {first} are read as {one}, "
+            f"those of {second} as {other}; name the files in one way, or set --data.layout to "
+            "patterns or side-by-side",
+            option="data.layout",
+        )
+
+
 def _refuse_one_domain(tree: Tree, outer: str, images: list[Image], unused: int) -> None:
     if len({image.place.domain for image in images}) == 2:
         return
@@ -147,8 +211,7 @@ def _in_folders(images: list[Image], shown: str, paired: bool) -> Found:
     a, b = ([image for image in images if image.place.domain == side] for side in "ab")
     at = f"{_at(shown, where(a))} and {_at(shown, where(b))}"
     if paired:
-        first, second = (by_stem((image.name, image.source) for image in side) for side in (a, b))
-        return pairs(first, second, f"pairs by name in {at}")
+        return pairs(by_stem(_named(a)), by_stem(_named(b)), f"pairs by name in {at}")
     names = {image.source: stem(image.name) for image in images}
     sides = [tuple(image.source for image in side) for side in (a, b)]
     return Found(f"folders {at}", sides[0], sides[1], names=names)

@@ -10,6 +10,7 @@ from ..config import DataConfig
 from .found import Found
 from .pairing import Named, by_patterns, names_of, pairs, some, stem
 
+Patterns = tuple[str, str]
 SHARDS = ("{name}.a", "{name}.b")  # WebDataset: KEY.a.png and KEY.b.png make a sample
 
 
@@ -24,32 +25,48 @@ def in_one(named: Sequence[Named], where: str, paired: bool, config: DataConfig)
     names = {source: stem(name) for name, source in named}
     if config.layout == "photos":
         return Found(f"photos in {where}, each both A and B", files, files, names=names)
-    patterns = [(config.pattern_a, config.pattern_b)]
-    if config.layout == "auto":
-        patterns.append(SHARDS)
-    for first, second in patterns if config.layout != "side-by-side" else []:
-        a, b, rest = by_patterns(named, first, second)
-        by_name = f"by the names {first} and {second} in {where}"
-        if config.layout == "patterns" and not (a and b):
-            missing = " or ".join(p for p, side in ((first, a), (second, b)) if not side)
-            raise UserError(f"no image in {where} is named {missing}; there are {some(files)}")
-        if config.layout == "auto" and (not (a and b) or len(rest) > len(files) / 2):
-            continue
-        if config.layout == "auto" and rest:
-            raise UserError(
-                f"most images in {where} are named {first} and {second}, but {len(rest)} are not: "
-                f"{some(rest)}; move them, or set --data.layout to patterns or side-by-side",
-                option="data.layout",
-            )
-        if paired:
-            return pairs(a, b, f"pairs {by_name}", rest)
-        sides = [tuple(s for group in side.values() for s in group) for side in (a, b)]
-        layout, known = f"images {by_name}", names_of(a) | names_of(b)
-        return Found(layout, sides[0], sides[1], alone=tuple(rest), names=known)
+    patterns = patterns_of(named, config)
+    if patterns is not None:
+        return _by_patterns(named, patterns, where, paired, config.layout == "auto")
     if config.layout == "auto":
         _refuse_other_folders([name for name, _ in named], where)
     layout = f"side-by-side files in {where}"
     return Found(layout, files, files, side_by_side=True, names=names)
+
+
+def patterns_of(named: Sequence[Named], config: DataConfig) -> Patterns | None:
+    """Return the patterns that most names fit, or those that are set; None: side-by-side files."""
+    given = config.pattern_a, config.pattern_b
+    if config.layout != "auto":
+        return given if config.layout == "patterns" else None
+    for patterns in (given, SHARDS):
+        a, b, rest = by_patterns(named, *patterns)
+        if a and b and len(rest) <= len(named) / 2:
+            return patterns
+    return None
+
+
+def _by_patterns(
+    named: Sequence[Named], patterns: Patterns, where: str, paired: bool, guess: bool
+) -> Found:
+    first, second = patterns
+    a, b, rest = by_patterns(named, first, second)
+    by_name = f"by the names {first} and {second} in {where}"
+    if not (a and b):
+        missing = " or ".join(p for p, side in ((first, a), (second, b)) if not side)
+        files = some(source for _, source in named)
+        raise UserError(f"no image in {where} is named {missing}; there are {files}")
+    if guess and rest:
+        raise UserError(
+            f"most images in {where} are named {first} and {second}, but {len(rest)} are not: "
+            f"{some(rest)}; move them, or set --data.layout to patterns or side-by-side",
+            option="data.layout",
+        )
+    if paired:
+        return pairs(a, b, f"pairs {by_name}", rest)
+    names = names_of(a) | names_of(b)
+    sides = [tuple(names_of(side)) for side in (a, b)]
+    return Found(f"images {by_name}", sides[0], sides[1], alone=tuple(rest), names=names)
 
 
 def _refuse_other_folders(names: Sequence[str], where: str) -> None:
