@@ -204,7 +204,8 @@ def _of_halves(found: Found, domain: Seen, guessed: bool) -> Iterator[Finding]:
     if guessed and len(folders) > 1 and whole.width < WIDE * height:  # such as three domains
         yield Finding(
             "error",
-            f"{text}, and the files of {len(folders)} folders are too narrow to be side by side",
+            f"{text}, and the files of {len(folders)} folders are too narrow to be side by side; "
+            "name the folders of the two domains A and B, or set --data.layout side-by-side",
             do="name the folders of the two domains A and B, or set --data.layout side-by-side",
         )
         return

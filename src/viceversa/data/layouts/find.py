@@ -114,7 +114,9 @@ def _found(data: _Sorted, split: str, paired: bool) -> Found | None:
     images = splits.images[split]
     if not images and split == "train":
         refuse_unread(tree)
-        fits = "; or ".join(FITS.values() if config.layout == "auto" else [FITS[config.layout]])
+        fits = FITS.get(config.layout) or "; or ".join(
+            f"{fit} (--data.layout {name})" for name, fit in FITS.items()
+        )
         others = [f"{len(held)} are in {name}" for name, held in splits.images.items() if held]
         told = f" ({' and '.join(others)})" if others else ""
         raise UserError(

@@ -84,7 +84,9 @@ def pairs(a: Keyed, b: Keyed, layout: str, rest: Iterable[Source] = ()) -> Found
         fits = hint(a, b) or "an image of A and its B have one name, but for the ending"
         raise UserError(
             f"{layout}: none of the {len(sides[0])} images of A and {len(sides[1])} of B have the "
-            f"same name to pair by; A has {some(sides[0])}; B has {some(sides[1])}; {fits}"
+            f"same name to pair by; A has {some(sides[0])}; B has {some(sides[1])}; {fits}; "
+            "if A and B are no pairs of files, set --data.layout",
+            option="data.layout",
         )
     names = names_of(a) | names_of(b)
     of_a = {source for group in a.values() for source in group}
