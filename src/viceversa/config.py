@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import UserError
+from .files import is_utf16
 
 SECTIONS = ("method", "generator", "discriminator", "data", "train", "validate", "speed")
 DEEPEST = 16  # levels of tables and lists in a recipe
@@ -88,6 +89,10 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError:
+        if is_utf16(path):
+            raise UserError(
+                f"{path} is not a recipe: it is a UTF-16 text; save it as UTF-8", path=path
+            ) from None
         raise UserError(f"{path} is not a recipe: it is not a UTF-8 text", path=path) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
@@ -89,6 +90,12 @@ def user_cache() -> Path | None:
     except RuntimeError:  # HOME is not set, and the user number has no name
         return None
     return folder if folder.is_absolute() else None
+
+
+def is_utf16(path: Path) -> bool:
+    """Whether a text begins with a byte order mark of UTF-16. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def free_space(folder: Path) -> int:

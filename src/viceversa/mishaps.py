@@ -8,8 +8,8 @@ from .build import TrainConfig
 from .data.dataset import Pictures
 from .errors import UserError
 from .health import Fault
+from .image_sizes import check_images
 from .methods import Batch, Method
-from .preflight import check_images
 from .runtime import Runtime, out_of_memory
 from .saving import Place
 

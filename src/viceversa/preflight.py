@@ -6,24 +6,17 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from .build import RunConfig
 from .data.dataset import Pictures
 from .errors import UserError
 from .files import free_inodes, free_space
 from .methods import Method
-from .networks import check_size
 from .runtime import Ranks
 
 HEADER = 2**16  # bytes of a checkpoint that are no weights: settings, random numbers, names
 OTHER_FILES = 10  # such as the log, a page, and the first sample grids
-
-
-def check_sizes(method: Method, pictures: Pictures, batch_size: int) -> None:
-    """Look at a first image, and refuse what the networks could not train on."""
-    # The last batch of an epoch may hold a single image.
-    check_images(method, pictures.first(), 1 if len(pictures) % batch_size == 1 else batch_size)
 
 
 def check_ranks(ranks: Ranks, pictures: Pictures, batch_size: int) -> None:
@@ -40,24 +33,6 @@ def check_ranks(ranks: Ranks, pictures: Pictures, batch_size: int) -> None:
             f"process {other} sees other images than the first one at {pictures.config.path}; each "
             "machine needs the same data"
         )
-
-
-def check_images(method: Method, images: tuple[Tensor, Tensor], batch: int) -> None:
-    """Raises UserError where the networks can't train on a (source, target) of this size."""
-    source, target = images
-    try:
-        for name, network in method.translators().items():
-            channels, height, width = (source if name == "ab" else target).shape
-            check_size(network, channels, height, width, batch)
-        for domain, (network, wants_pair) in method.judges().items():
-            one, other = (source, target) if domain == "a" else (target, source)
-            channels = one.shape[0] + (other.shape[0] if wants_pair else 0)
-            check_size(network, channels, one.shape[1], one.shape[2], batch)
-    except ValueError as error:
-        raise UserError(
-            f"{error} (data.crop_size and data.preprocess decide the size, "
-            "generator.depth and the norms what fits)"
-        ) from None
 
 
 class Disk(NamedTuple):

@@ -18,10 +18,11 @@ from .data.readonly import refuse_inside
 from .errors import UserError
 from .files import write_json
 from .health import Watch
+from .image_sizes import check_sizes
 from .methods import Batch
 from .mishaps import Recent, explained, not_finite
 from .monitor.monitor import Monitor
-from .preflight import check_disk, check_ranks, check_sizes
+from .preflight import check_disk, check_ranks
 from .report import Report, counter, say, silent
 from .requests import Asked, Requests
 from .runtime import Ranks, Runtime, asked_to_stop, join, seed_everything

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,32 +31,58 @@ DISCRIMINATORS: dict[str, tuple[Any, Any]] = {
 
 __all__ = [
     "DISCRIMINATORS", "GENERATORS", "GDLUNet", "PatchGAN", "Patches", "PixelGAN", "ResNet", "UNet",
-    "at_any_size", "check_size", "parameters", "patches", "seed_dropout", "seeded", "separately",
-    "together", "use_policy",
+    "at_any_size", "check_size", "multiple_of", "nearest_size", "parameters", "patches",
+    "seed_dropout", "seeded", "separately", "size_problem", "together", "use_policy",
 ]  # fmt: skip
 
 
 def check_size(network: nn.Module, channels: int, height: int, width: int, batch: int) -> None:
-    """Refuse a size that a network cannot train on, with one that it can.
+    """Refuse a size that a network cannot train on, with the nearest that it can.
 
     Raises ValueError. The network runs on shapes alone (torch's meta device): nothing is computed.
     """
+    problem = size_problem(network, channels, height, width, batch)
+    if problem is None:
+        return
+    fits = nearest_size(
+        height, width, multiple_of(network),
+        lambda height, width: _why_not(network, channels, height, width, batch) is None,
+    )  # fmt: skip
+    raise ValueError(problem + (f"; {fits[1]}x{fits[0]} would fit" if fits else ""))
+
+
+def size_problem(
+    network: nn.Module, channels: int, height: int, width: int, batch: int
+) -> str | None:
+    """Why a network cannot train on a size; None if it can."""
     reason = _why_not(network, channels, height, width, batch)
     if reason is None:
-        return
-    multiple = _multiple(network)
-    fitting = [
-        (multiple * k, multiple * k)
-        for k in sorted(range(1, 65), key=lambda k: abs(multiple * k - min(height, width)))
-        if multiple * k <= 2048
-    ]
-    fits = next((s for s in fitting if _why_not(network, channels, *s, batch) is None), None)
-    advice = f"; {fits[0]}x{fits[1]} would fit" if fits else ""
-    raise ValueError(f"{type(network).__name__} cannot train on {width}x{height}: {reason}{advice}")
+        return None
+    return f"{type(network).__name__} cannot train on {width}x{height}: {reason}"
+
+
+def nearest_size(
+    height: int, width: int, multiple: int, fits: Callable[[int, int], bool]
+) -> tuple[int, int] | None:
+    """The (height, width) near a size, in multiples, that `fits`: a square for a square, else
+    each side no longer than necessary. None if none does."""
+    first = [max(1, round(side / multiple)) for side in (height, width)]
+
+    def size(more_height: int, more_width: int) -> tuple[int, int]:
+        return (first[0] + more_height) * multiple, (first[1] + more_width) * multiple
+
+    most = next((more for more in range(64) if fits(*size(more, more))), None)
+    if most is None:
+        return None
+    if height == width:
+        return size(most, most)
+    high = next(more for more in range(most + 1) if fits(*size(more, most)))
+    wide = next(more for more in range(most + 1) if fits(*size(high, more)))
+    return size(high, wide)
 
 
 def _why_not(network: nn.Module, channels: int, height: int, width: int, batch: int) -> str | None:
-    multiple = _multiple(network)
+    multiple = multiple_of(network)
     if height % multiple or width % multiple:
         return f"height and width must be multiples of {multiple}"
     # The parameters' stand-ins go into the copy's memo, so that no weight is copied.
@@ -72,7 +99,7 @@ def _why_not(network: nn.Module, channels: int, height: int, width: int, batch: 
     return None
 
 
-def _multiple(network: nn.Module) -> int:
+def multiple_of(network: nn.Module) -> int:
     """What a network's height and width must be multiples of; 1 where it takes any."""
     generators = tuple(kind for kind, _ in GENERATORS.values())
     return int(network.multiple) if isinstance(network, generators) else 1
@@ -82,7 +109,7 @@ def at_any_size(network: nn.Module, images: Tensor) -> Tensor:
     """A generator on images (n, channels, h, w) of any size: mirrored outwards, and cut back."""
     height, width = images.shape[2:]
     for dim in (2, 3):
-        images = _reflected(images, dim, _multiple(network), int(network.smallest))  # type: ignore[arg-type]
+        images = _reflected(images, dim, multiple_of(network), int(network.smallest))  # type: ignore[arg-type]
     made: Tensor = network(images)
     return made[:, :, :height, :width]
 

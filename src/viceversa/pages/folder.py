@@ -247,7 +247,7 @@ def names(rows: Mapping[int, Numbers]) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return path.read_text(encoding="utf-8-sig", errors="replace") if path.is_file() else ""
     except OSError:
         return ""
 

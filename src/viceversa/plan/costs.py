@@ -21,10 +21,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from ..build import RunConfig, make_method, on_disk
+from ..image_sizes import check_images
 from ..losses import History
 from ..methods import Batch, Method
 from ..networks import parameters, use_policy
-from ..preflight import Disk, check_images, disk_needed
+from ..preflight import Disk, disk_needed
 from ..runtime import Runtime
 from ..update import Optimizers, make_optimizers, update
 

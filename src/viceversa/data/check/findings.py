@@ -13,12 +13,14 @@ from ...images.sources import printable
 from ..config import DataConfig
 from ..layouts import Found
 from ..layouts.trees import Tree
+from ..sizes import fitted
 from .faults import Fault, Kind, Seen, Side, dtype_read, unlike, usual_depth
 
 Level = Literal["error", "warning", "note"]
 FIRST = 10  # files are named up to here
 WIDE = 1.5  # width by height of a file that may have two images side by side
 NARROW = 8  # values that fill less than this part of their type's range look black or flat
+SQUASHED = 2  # ratio of an image's sides from which on a square loses its proportions
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,35 @@ def of_domain(domain: Sequence[Seen], config: DataConfig) -> Iterator[Finding]:
     if not settings.ids:
         for words, members in changed.items():
             yield named("note", f"images of {shown} that will be {words}", members)
+    yield from _squashed(domain, config)
     if enlarged:
         text = f"images of {shown} smaller than data.crop_size, which will be enlarged"
         yield named("note", text, enlarged)
     if flat:
         text = f"images of {shown} with one value everywhere"
         yield named("warning", text, flat, "look at the images of one value; remove empty ones")
+
+
+def _squashed(domain: Sequence[Seen], config: DataConfig) -> Iterator[Finding]:
+    """Oblong images that the preprocessing makes square."""
+    if not config.preprocess.startswith("resize"):
+        return
+    squashed: list[Source] = []
+    worst = 1, 1
+    for part in domain:
+        for members in part.shapes.values():
+            size = part.size(part.records[members[0]])
+            if max(size) >= SQUASHED * min(size):
+                squashed += members
+                worst = max(worst, size, key=lambda one: max(one) / min(one))
+    if squashed:
+        height, width = fitted(*worst, config, "")
+        yield named(
+            "warning", f"images of {domain[0].side.upper()} that lose their proportions: "
+            f"{worst[1]}x{worst[0]} becomes {width}x{height}", squashed,
+            "set --data.preprocess scale_width, scale_shortside or crop to keep the proportions of "
+            "oblong images",
+        )  # fmt: skip
 
 
 def _converted(bands: int, alpha: bool, wanted: int) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UserError
+from ...files import is_utf16
 from ...images.sources import Source, printable
 from .found import Found
 from .pairing import in_order
@@ -52,6 +53,8 @@ def read_manifest(path: Path) -> Manifest:
     shown = printable(str(path))
     rows, faults, words = [], [], dict[str, str]()
     try:
+        if is_utf16(path):
+            raise ValueError("it is a UTF-16 text; save it as UTF-8")
         # Names that are no UTF-8 come through as the file system gives them.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             lines = _csv(file) if path.suffix.lower() == ".csv" else _jsonl(file)
