@@ -457,6 +457,18 @@ def test_a_manifest_names_the_group_of_its_images(tmp_path: Path, make: Make) ->
         assert groups == {"1.png": "p1", "2.png": "p1", "3.png": "3.png", "4.png": "3.png"}
 
 
+def test_lines_that_share_an_image_share_their_name(tmp_path: Path) -> None:
+    folder(tmp_path, [f"{i}.png" for i in range(9)])
+    pairs = [(0, 1), (2, 3), (4, 3), (4, 5), (6, 7), (6, 8)]
+    rows = [{"a": f"{a}.png", "b": f"{b}.png"} for a, b in pairs]
+    found = find(csv_manifest(tmp_path / "list", rows), "train", True)
+    assert found is not None
+    names = {int(s.path.stem): found.group_of(s) for s in found.a + found.b}
+    assert names[0] == names[1] == "0.png"
+    assert names[2] == names[3] == names[4] == names[5] and names[6] == names[7] == names[8]
+    assert len(set(names.values())) == 3
+
+
 @every_manifest
 def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
     tmp_path: Path, make: Make

@@ -9,7 +9,7 @@ import csv
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def listed(manifest: Manifest, split: str, paired: bool, layout: str) -> Found |
             option="data.layout",
         )
     rows = [row for row in manifest.rows if row.split == split]
-    names = {source: row.name for row in rows for source in (row.a, row.b) if source}
+    names = _names(rows)
     groups = {s: row.group for row in rows for s in (row.a, row.b) if s and row.group}
     if not rows and split == "train":
         raise UserError(f"the manifest {shown} lists nothing to train on")
@@ -130,6 +130,27 @@ def listed(manifest: Manifest, split: str, paired: bool, layout: str) -> Found |
         f"pairs listed in {name}", first, second, alone=tuple(in_order(domains)),
         domains=domains, groups=groups, names=names,
     )  # fmt: skip
+
+
+def _names(rows: Iterable[Row]) -> dict[Source, str]:
+    """The name of each image's line; lines that share an image, at once or over others, share one.
+
+    What is held out by name then has no image in common with the rest.
+    """
+    names: dict[Source, str] = {}
+    parent: dict[Source, Source] = {}
+
+    def top(source: Source) -> Source:
+        while (above := parent.setdefault(source, source)) != source:
+            parent[source] = source = parent[above]
+        return source
+
+    for row in rows:
+        for source in filter(None, (row.a, row.b)):
+            names.setdefault(source, row.name)
+        if row.a and row.b:
+            parent[top(row.b)] = top(row.a)
+    return {source: names[top(source)] for source in names}
 
 
 def _csv(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
