@@ -6,22 +6,14 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
 from .board import Board
 from .images import Pixels, write
+from .output import Output
+from .progress import TrainingBar, duration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,23 +25,12 @@ NORM = "norm_"  # begins the name of a value that is the norm of a player's grad
 
 def say(text: str) -> None:
     """One line for the person at the terminal."""
-    print(text, flush=True)
+    with suppress(OSError, ValueError):  # where Python calls, stdout may be closed or a broken pipe
+        print(text, flush=True)
 
 
 def silent(text: str) -> None:
     """What a process says that is not the first of several."""
-
-
-@contextmanager
-def counter(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work that counts (done, total), beside the output; nothing without a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(what)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class Report:
@@ -61,6 +42,7 @@ class Report:
     def __init__(
         self, folder: Path, total: int, done: int, every: int, state: dict[str, Any] | None = None,
         speaks: bool = True, board: bool = False, looked: int | None = None,
+        epochs: int = 0,
     ):  # fmt: skip
         """`total` and `done` count images; `every` images a line is written.
 
@@ -76,18 +58,14 @@ class Report:
         self._since, self._from = time.perf_counter(), done
         self._began, self._first = self._since, done
         self._log = folder / "log.jsonl"
-        self._bar: Progress | None = None
+        self._torn = False  # the last line of the log may be incomplete
+        self._bar: TrainingBar | None = None
         self._told: dict[str, float] = dict(state.get("told", {}))  # losses, by the last line
         self._board = Board(folder / "board", done, say) if board and speaks else None
         if speaks:
             self._forget_after(done, done if looked is None else looked)
-        if speaks and sys.stdout.isatty():
-            self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(),
-                TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn(),
-                TextColumn("{task.fields[losses]}"),
-            )  # fmt: skip
-            self._task = self._bar.add_task("training", total=total, completed=done, losses="")
+        if speaks and Output(sys.stdout).isatty():
+            self._bar = TrainingBar(total, done, epochs)
             self._bar.start()
 
     def step(self, images: int, epoch: int, losses: dict[str, Tensor], lr: float) -> None:
@@ -95,6 +73,8 @@ class Report:
         self._add(losses)
         due = self.due(images)
         self.done += images
+        if self._bar is not None:
+            self._bar.done, self._bar.epoch = self.done, epoch
         if due and self.speaks:
             self._tell(epoch, lr)
         if due:
@@ -128,8 +108,10 @@ class Report:
         entry = finite(entry)
         try:
             with self._log.open("a") as file:
-                file.write(json.dumps(entry, allow_nan=False) + "\n")
+                file.write("\n" * self._torn + json.dumps(entry, allow_nan=False) + "\n")
+            self._torn = False
         except OSError as error:  # a line that is lost is no reason to lose a run
+            self._torn = True
             say(f"{self._log} lacks a line: {error.strerror}")
         if self._board is not None:
             self._board.line(entry)
@@ -175,15 +157,14 @@ class Report:
             "images": self.done, "epoch": epoch, "lr": lr, "images_per_s": round(speed, 2),
             "losses": means, "gradients": gradients,
         })  # fmt: skip
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+        losses = [f"{name} {value:.3f}" for name, value in means.items()]
         if self._bar is not None:
-            text = f"{speed:.1f} images/s  {losses}"
-            self._bar.update(self._task, completed=self.done, losses=text)
+            self._bar.losses = [f"{speed:.1f} images/s", *losses]
         else:
             overall = (self.done - self._first) / max(now - self._began, 1e-9)
             left = (self.total - self.done) / max(overall, 1e-9)
             say(f"{self.done}/{self.total} images  epoch {epoch}  {speed:.1f} images/s  "
-                f"{_duration(left)} left  {losses}")  # fmt: skip
+                f"{duration(left)} left  {'  '.join(losses)}")  # fmt: skip
         self._since, self._from = now, self.done
 
     def _forget_after(self, images: int, looked: int) -> None:
@@ -225,9 +206,3 @@ def _kept(line: str, images: int, looked: int) -> bool:
         return float(entry["images"]) <= (looked if of_a_look else images)
     except (ValueError, KeyError, TypeError):
         return False
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

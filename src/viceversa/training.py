@@ -23,7 +23,8 @@ from .methods import Batch
 from .mishaps import Recent, explained, not_finite
 from .monitor.monitor import Monitor
 from .preflight import check_disk, check_ranks
-from .report import Report, counter, say, silent
+from .progress import counter
+from .report import Report, say, silent
 from .requests import Asked, Requests
 from .runtime import Ranks, Runtime, asked_to_stop, join, seed_everything
 from .saving import Place, going_on, refuse_other_run, restore, start_from, state_of
@@ -97,7 +98,7 @@ class Run:
         total = len(self.pictures) * self.train.epochs
         report = Report(
             self.folder, total, self.place.images, self.train.log_every, log, self.ranks.first,
-            self.train.board, self.monitor.schedule.looked,
+            self.train.board, self.monitor.schedule.looked, self.train.epochs,
         )  # fmt: skip
         try:
             self.monitor.begin(report, self.place.images)

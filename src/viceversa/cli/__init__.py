@@ -11,6 +11,7 @@ from cyclopts import CycloptsError
 
 from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
 from ..errors import Stopped, UserError
+from ..output import guarded, occupy_descriptors
 from . import boundary, evaluate, explain, report, use
 from .app import app
 from .data import check
@@ -23,10 +24,30 @@ __all__ = ["app", "evaluate", "explain", "features", "main", "report", "use"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; a user's mistake is one sentence and exit code 2."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    ours = arguments is None  # the process is, and not where Python calls this function
+    if ours:
+        occupy_descriptors()
     boundary.replace_unencodable()
     let_waiting_threads_sleep()
-    if arguments is None and words[:1] in (["train"], ["demo"], ["plan"]):
-        keep_freed_memory()  # of a process that is ours: not where Python calls this function
+    if ours and words[:1] in (["train"], ["demo"], ["plan"]):
+        keep_freed_memory()
+    with guarded() as (out, err):
+        try:
+            code = _run(words)
+            out.flush()
+            if out.error is not None and not code:
+                code = _lost(out.error, words)
+        finally:
+            for stream in (out, err):
+                stream.flush()
+                if ours and stream.error is not None:
+                    stream.discard()
+        if code or several():
+            _end(code)
+
+
+def _run(words: list[str]) -> int:
+    """Run a command; returns its exit code."""
     try:
         _refuse_empty(words)
         if words[:1] in (["train"], ["plan"]) and len(words) > 1 and not words[1].startswith("-"):
@@ -39,23 +60,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
             words = ["./-" if word == "-" else word for word in words]
             app(words, exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:
-        _refuse(str(error))
+        return _refuse(str(error))
     except Stopped as stopped:
         sys.stderr.write(f"viceversa: {stopped}; {stopped.advice}\n")
-        _end(stopped.code)
-    except BrokenPipeError:  # whoever read our output has had enough
-        sys.stderr.close()
-        sys.exit(0)
+        return stopped.code
     except KeyboardInterrupt:
         sys.stderr.write("viceversa: interrupted\n")
-        sys.exit(130)
+        return 130
     except Exception as error:
         sentence = boundary.sentence(error, words[0] if words else "")
         if sentence is None:
             raise
-        _refuse(sentence)
-    if several():
-        _end(0)
+        return _refuse(sentence)
+    return 0
+
+
+def _lost(error: Exception, words: Sequence[str]) -> int:
+    """The exit code of a complete command whose output was lost, at least in part.
+
+    The result of training is the run's folder; that of other commands is what they print.
+    """
+    trained = words[:1] == ["train"] and not {"--help", "-h"} & set(words)
+    if isinstance(error, BrokenPipeError):  # the reader has read enough; as if SIGPIPE ended us
+        return 0 if trained else 128 + 13
+    reason = getattr(error, "strerror", None) or str(error)
+    sys.stderr.write(f"viceversa: standard output could not be written: {reason}\n")
+    return 0 if trained else 2
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
@@ -70,11 +100,11 @@ def _refuse_empty(words: Sequence[str]) -> None:
             raise UserError(f"{what}; name it, or leave it out", option=option or None)
 
 
-def _refuse(text: str) -> NoReturn:
-    """Write one line to stderr and end with exit code 2."""
+def _refuse(text: str) -> int:
+    """Write one line to stderr; returns the exit code 2."""
     who = f"viceversa, process {process()}" if process() else "viceversa"
     sys.stderr.write(f"{who}: {boundary.one_line(text)}\n")
-    _end(2)
+    return 2
 
 
 def _end(code: int) -> NoReturn:

@@ -37,7 +37,8 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     from ..data.check import check as look
     from ..data.check import plain, text
     from ..data.readonly import refuse_inside
-    from ..report import counter, say
+    from ..progress import counter
+    from ..report import say
 
     for option, path in (("--sheet", options.sheet), ("--preview", options.preview)):
         if path:

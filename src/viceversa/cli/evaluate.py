@@ -76,7 +76,7 @@ def evaluate(
         Print the numbers for programs, instead of the table.
     """
     from ..evaluation import Options, measure, refuse_place, table, values, write_evaluation
-    from ..report import counter
+    from ..progress import counter
 
     options = Options(
         model, data, split, pairs, size, policy, tuple(metrics or ()), classes, features,

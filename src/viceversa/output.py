@@ -1,0 +1,97 @@
+"""Standard output and standard error that may be missing, closed, full or a broken pipe."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import Any
+
+
+class Output:
+    """A stream whose writes never raise; `error` is the first failure, None if there was none.
+
+    A lost line must not end a training run, and a command whose result was lost must not report
+    success: the command line looks at `error` at its end.
+    """
+
+    def __init__(self, stream: Any):
+        """`stream`: a text or binary stream; None if the process has none."""
+        self._stream = stream
+        self._buffer: Output | None = None
+        self._error: Exception | None = None
+
+    @property
+    def error(self) -> Exception | None:
+        """The first failed write, of text or of bytes."""
+        return self._error or (self._buffer.error if self._buffer else None)
+
+    @property
+    def buffer(self) -> Output:
+        """The binary stream below, guarded too."""
+        if self._buffer is None:
+            self._buffer = Output(getattr(self._stream, "buffer", None))
+        return self._buffer
+
+    def write(self, content: Any) -> int:
+        """Write text or bytes."""
+        if self._stream is None:
+            self._error = self._error or OSError(errno.EBADF, os.strerror(errno.EBADF))
+        else:
+            self._try(lambda: self._stream.write(content))
+        return len(content)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        if self._stream is not None:
+            self._try(self._stream.flush)
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        try:
+            return bool(self._stream is not None and self._stream.isatty())
+        except (OSError, ValueError):  # it is closed
+            return False
+
+    def discard(self) -> None:
+        """Let the interpreter, which flushes once more when it ends, write to nowhere."""
+        with suppress(OSError, ValueError, AttributeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def _try(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
+            self._error = self._error or error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def guarded() -> Iterator[tuple[Output, Output]]:
+    """Guard sys.stdout and sys.stderr; yields both, and flushes them at the end."""
+    out, err = Output(sys.stdout), Output(sys.stderr)
+    streams: tuple[Any, Any] = out, err
+    with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
+        try:
+            yield out, err
+        finally:
+            out.flush()
+            err.flush()
+
+
+def occupy_descriptors() -> None:
+    """Open the null device where stdin, stdout or stderr is closed.
+
+    A file opened later would get that number, and everything that libraries write to stderr.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
