@@ -264,6 +264,15 @@ def test_a_stopped_command_is_resumed(
     assert len(list(out.glob("*.png"))) == count
 
 
+def test_a_pipe_by_its_name_is_not_waited_for(
+    unet: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    words = (unet, tmp_path / "pipe.png", images / "0.png", "-o", tmp_path / "out")
+    assert "there is no file" in run(capsys, *words, code=2)
+    assert (tmp_path / "out" / "0.png").is_file()
+
+
 # -- one image: its name, standard input and output
 
 

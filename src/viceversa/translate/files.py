@@ -124,7 +124,7 @@ def translate_files(
         if stop():
             return outcome
         try:
-            digest = sha256(path) if record is not None and path != STREAM else ""
+            digest = sha256(path) if record is not None and path.is_file() else ""
             if record is not None and resume and record.has(result, digest):
                 outcome.skipped.append(result)
                 continue
@@ -178,7 +178,7 @@ def _translate(
 def _reason(error: Exception, path: Path) -> str:
     """A sentence without the name of the file that it is about."""
     text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    return text.removeprefix(str(path)).lstrip(": ")
+    return text.removeprefix("<stdin>" if path == STREAM else str(path)).lstrip(": ")
 
 
 def _alike(one: Pixels, other: Pixels) -> bool:
