@@ -54,9 +54,8 @@ class Run:
             )
         self.pictures = self.data.train
         check_ranks(ranks, self.pictures, config.train.batch_size)
-        self.loader = Loader(
-            self.pictures, config.train.batch_size, self.runtime.device, ranks.share
-        )
+        batch_size, device = config.train.batch_size, self.runtime.device
+        self.loader = Loader(self.pictures, batch_size, device, ranks.share)
         self.method = make_method(config)
         check_sizes(self.method, self.pictures, -(-config.train.batch_size // ranks.count))
         if config.train.init and ranks.first and not self.checkpoints.files():
