@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .features import load, pool3
 from .images.domain import Domain
-from .images.tensors import decode, shown
+from .images.tensors import decode, fill_nodata, shown, with_data
 from .metrics import (
     KID_LEAST,
     MS_SSIM_LEAST,
@@ -77,21 +77,32 @@ class Measures:
         """Take in what was made of sources, (n, channels, h, w) in [-1, 1], all of one size.
 
         `target`: what should have been made of each, where that is known; `back`: what the other
-        way made of it again.
+        way made of it again. NaN in sources and targets stands for no data: l1, psnr, ssim,
+        ms_ssim, cycle and content leave it out, and for the other metrics it is filled, as are the
+        pixels made of sources without data.
         """
+        weight = cycle = None
+        if bool(source.isnan().any()) or (target is not None and bool(target.isnan().any())):
+            weight, cycle = with_data(source, target), ~source.isnan()
+            made = made.masked_fill(~with_data(source), self.target.config.nodata_fill)
+            source = fill_nodata(source, self.source)
+            if target is not None:
+                made = made.where(~target.isnan(), self.target.config.nodata_fill)
+                target = fill_nodata(target, self.target)
         if target is None and self.target.config.kind == "lab-ab":
             why = "real colours (a and b) have no lightness without their pairs"
             self.missed |= {name: why for name in ("fid", "kid") if name in self.names}
         self._look(0, made, source)
         if "content" in self.names:
-            self._note("content", content(source, made))
+            some = None if weight is None else weight.any(dim=1, keepdim=True)
+            self._note("content", content(source, made, some))
         if back is not None and "cycle" in self.names:
-            self._note("cycle", l1(source, back))
+            self._note("cycle", l1(source, back, cycle))
         if target is None:
             return
         for name, measure in EACH_PAIR.items():
             if self._can(name, made):
-                self._note(name, measure(made, target))
+                self._note(name, measure(made, target, weight))
         if self._can("lpips", made):
             network = self.networks["alexnet"]
             device = next(network.parameters()).device  # the images may lie elsewhere
@@ -101,8 +112,8 @@ class Measures:
     @torch.no_grad()
     def real(self, target: Tensor, source: Tensor | None = None) -> None:
         """Take in real images of the target, as `made`; colours of Lab are shown with `source`'s
-        lightness."""
-        self._look(1, target, source)
+        lightness. NaN stands for no data, and is filled."""
+        self._look(1, fill_nodata(target, self.target), source)
 
     def means(self) -> dict[str, float]:
         """Every number: means over images, and distances between the two sets."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from .build import RunConfig, model_files, on_disk
 from .checkpoint import fit_weights, read_header, save_network
-from .config import SECTIONS, Sections, plain
+from .config import SECTIONS, Sections, fill, plain
 from .data.dataset import Pictures
 from .errors import UserError
 from .images.domain import Domain
@@ -145,7 +145,8 @@ def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: 
             f"{config.data.path}; choose another train.run"
         )
     for name, domain in pictures.domains.items():
-        if _learnt(state["domains"][name]) != _learnt(_as_stored(plain(domain))):
+        before = fill(Domain, state["domains"][name], str(path))  # as this version would write it
+        if _learnt(plain(before)) != _learnt(plain(domain)):
             raise UserError(
                 f"{folder} learnt domain {name.upper()} with another range or kind of values (its "
                 f"config.json and model files say which); give data.{name}.range in numbers to go "
@@ -168,9 +169,9 @@ def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: 
 
 
 def _learnt(domain: dict[str, Any]) -> dict[str, Any]:
-    """What a domain's values mean; not the words that its range was given in."""
+    """What a domain's values mean; not the words that its range was given in, nor metadata."""
     config = {k: v for k, v in domain["config"].items() if k not in ("range", "percentiles")}
-    return {**domain, "config": config}
+    return {**domain, "config": config, "icc": "", "metadata": ""}
 
 
 def changes(before: Sections, now: Sections) -> list[str]:

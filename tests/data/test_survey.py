@@ -25,9 +25,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     original = module.decode
     names: list[str] = []
 
-    def spy(data: bytes, name: Source, *rest: object) -> object:
+    def spy(data: bytes, name: Source, *rest: object, **named: object) -> object:
         names.append(name.name.name)
-        return original(data, name, *rest)  # type: ignore[arg-type]
+        return original(data, name, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "decode", spy)
     yield names

@@ -220,7 +220,7 @@ def test_each_mode_is_read_as_the_table_says(tmp_path: Path, what: str) -> None:
     data, expected, tolerance, mode = TABLE[what]
     path = tmp_path / "wrongly named.dat"  # the content decides
     path.write_bytes(data)
-    pixels, header = decode(data, path)
+    pixels, header, _ = decode(data, path)
     expected = expected[:, :, None] if expected.ndim == 2 else expected
     assert pixels.shape == expected.shape and pixels.flags.c_contiguous
     assert pixels.dtype.name in ("uint8", "uint16", "int16", "float32")
@@ -263,7 +263,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "animated GIF": (saved(PAIR[0], "GIF", **MORE), "holds 2 pages or frames.*domain's pages"),
     "animated WebP": (saved(PAIR[0], "WEBP", **MORE), "holds 2 pages or frames"),
     "animated PNG": (saved(PAIR[0], "PNG", **MORE), "holds 2 pages or frames"),
-    "TIFF of pages": (tif(np.stack([GREY] * 3), photometric="minisblack"), "holds 3 pages"),
+    "TIFF of pages": (tif(np.stack([GREY] * 3), photometric="minisblack"),
+                      "one image of 9x3 with 13 channels or 3 pages of 13x9"),
     "ImageJ stack": (tif(np.stack([GREY] * 3), imagej=True, truncate=True), "a stack within"),
     "JPEG of 12 bits": (imagecodecs.jpeg8_encode(G16 >> 4, bitspersample=12), "JPEG of 12 bits"),
     "lossless JPEG": (imagecodecs.ljpeg_encode(G16), "lossless"),
@@ -500,9 +501,9 @@ def test_one_page_is_chosen_or_all_become_bands(kind: str) -> None:
     second = Image.fromarray(255 - RGB).quantize(16).convert("RGB")
     data = saved(first, kind, save_all=True, append_images=[second], **lossless)
     for number, image in enumerate((first, second)):
-        pixels, header = decode(data, "x", 3, pages=str(number))
+        pixels, header, _ = decode(data, "x", 3, pages=str(number))
         assert np.array_equal(pixels, image) and header.pages == 2
-    pixels, header = decode(data, "x", pages="bands")
+    pixels, header, _ = decode(data, "x", pages="bands")
     each = header.bands // 2
     assert np.array_equal(pixels[:, :, each : each + 3], second) and not header.alpha
     with pytest.raises(UserError, match="x has no page 2: it holds 2, counted from 0"):
@@ -543,7 +544,7 @@ def test_reduced_copies_are_no_pages_and_other_sizes_no_bands() -> None:
     ],
 )  # fmt: skip
 def test_class_numbers_are_the_stored_ones(data: bytes, numbers: Array) -> None:
-    pixels, _ = decode(data, "x", 1, indices=True)
+    pixels = decode(data, "x", 1, indices=True).pixels
     assert np.array_equal(pixels[:, :, 0], numbers)
 
 
@@ -589,7 +590,7 @@ def test_transparency_lies_over_white_where_the_file_says_it_is_one() -> None:
 def test_colours_multiplied_by_their_alpha_are_divided_by_it() -> None:
     alpha = np.array([[[255], [51], [0]]], np.uint8)
     stored = np.concatenate([np.array([[[9, 99, 255], [0, 51, 20], [0] * 3]], np.uint8), alpha], 2)
-    pixels, header = decode(tiff(stored, 2, t338=("H", 1)), "x")
+    pixels, header, _ = decode(tiff(stored, 2, t338=("H", 1)), "x")
     assert pixels.tolist() == [[[9, 99, 255, 255], [0, 255, 100, 51], [0, 0, 0, 0]]]
     assert header.alpha
 

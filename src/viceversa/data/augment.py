@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images.nodata import LEAST_WEIGHT
 from .config import DataConfig
 from .transforms import Draw
 
@@ -20,10 +21,15 @@ def warps(config: DataConfig) -> bool:
     return any((config.zoom, config.rotate, config.shift, config.shear))
 
 
-def warp(numbers: Tensor, draws: Sequence[Draw], config: DataConfig, nearest: bool) -> Tensor:
+def warp(
+    numbers: Tensor, draws: Sequence[Draw], config: DataConfig, nearest: bool,
+    missing: bool = False,
+) -> Tensor:  # fmt: skip
     """Zoom, turn, move and slant each image of (n, bands, h, w), mirrored at its edges.
 
-    Bilinear, as floats; with `nearest` (numbers of classes) values stay what they were.
+    Bilinear, as floats; with `nearest` (numbers of classes) values stay what they were. With
+    `missing`, NaN stands for no data and does not contribute: the filter's weights are
+    renormalised.
     """
     n, _, height, width = numbers.shape
     matrices = torch.tensor([_matrix(one, config, height, width) for one in draws])
@@ -31,7 +37,15 @@ def warp(numbers: Tensor, draws: Sequence[Draw], config: DataConfig, nearest: bo
     where = F.affine_grid(matrices, [n, 1, height, width], align_corners=False)
     values = numbers.to(matrices.dtype)
     mode = "nearest" if nearest else "bilinear"
-    warped = F.grid_sample(values, where, mode, "reflection", align_corners=False)
+
+    def sampled(images: Tensor) -> Tensor:
+        return F.grid_sample(images, where, mode, "reflection", align_corners=False)
+
+    if missing:
+        weights = sampled((~values.isnan()).to(values.dtype))
+        moved = sampled(values.nan_to_num()) / weights
+        return moved.masked_fill(weights < LEAST_WEIGHT, math.nan)
+    warped = sampled(values)
     return warped.round().to(numbers.dtype) if nearest else warped
 
 
@@ -49,8 +63,15 @@ def _matrix(draw: Draw, config: DataConfig, height: int, width: int) -> list[lis
     ]
 
 
-def jitter(values: Tensor, draws: Sequence[Draw], strength: float) -> Tensor:
-    """Brightness, contrast and (of three bands) saturation of each image in [-1, 1] changed."""
+def jitter(values: Tensor, draws: Sequence[Draw], strength: float, missing: bool = False) -> Tensor:
+    """Brightness, contrast and (of three bands) saturation of each image in [-1, 1] changed.
+
+    `missing`: some values are NaN, which stands for no data; they stay so, and do not contribute.
+    """
+    valid = None
+    if missing:
+        valid = ~values.isnan()
+        values = values.nan_to_num()
     chosen = values.new_tensor([one.jitter for one in draws]) * strength
     brightness, contrast, saturation = chosen.view(len(draws), 3, 1, 1, 1).unbind(1)
     if values.shape[1] == 3:
@@ -58,4 +79,8 @@ def jitter(values: Tensor, draws: Sequence[Draw], strength: float) -> Tensor:
         grey = (values * weights).sum(dim=1, keepdim=True)
         values = grey + (values - grey) * (1 + saturation)
     mean = values.mean(dim=(1, 2, 3), keepdim=True)
-    return (mean + (values - mean) * (1 + contrast) + brightness).clamp(-1, 1)
+    if valid is not None:
+        sums = (values * valid).sum(dim=(1, 2, 3), keepdim=True)
+        mean = sums / valid.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+    changed = (mean + (values - mean) * (1 + contrast) + brightness).clamp(-1, 1)
+    return changed if valid is None else changed.masked_fill(~valid, math.nan)

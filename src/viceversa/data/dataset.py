@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..images.domain import Domain
-from ..images.pictures import fitted_to, half_of, load
+from ..images.pictures import fitted_to, half_of, in_range, load
 from ..images.sources import Source
-from ..images.tensors import Room, encode, encode_all, planes
+from ..images.tensors import Room, encode, encode_all, fill_nodata, planes
 from .augment import jitter, warp, warps
 from .cache import Disk, Key, Memory, on_disk
 from .check.words import FIRST, some
@@ -73,6 +73,7 @@ class Pictures:
         self.sides = "ab" if config.direction == "ab" else "ba"
         self.lengths = tuple(len(self.sources(side)) for side in self.sides)
         self.bad = Bad()
+        self.other_dtypes: dict[str, None] = {}  # sentences about images unlike those of training
         self._cache: Memory | Disk = Memory(
             config.cache_megabytes if config.cache == "memory" else 0
         )
@@ -138,7 +139,10 @@ class Pictures:
         return list(dict.fromkeys(str(self.sources(side)[index]) for side, index in where))
 
     def picture(self, domain: str, index: int) -> Tensor:
-        """(bands, h, w): an image decoded and resized; kept where there is room."""
+        """(bands, h, w): an image decoded and resized; kept where there is room.
+
+        One with no-data pixels is of floats, NaN where it has no data.
+        """
         key = (domain, index)
         kept = self._cache.get(key)
         if kept is None:
@@ -168,9 +172,13 @@ class Pictures:
         domain, index = key
         source, config = self.sources(domain)[index], self.domains[domain].config
         half = half_of(domain) if self.found.side_by_side else None
-        pixels = load(source, config, half, self.config.max_megapixels * 10**6)
+        most = self.config.max_megapixels * 10**6
+        pixels = load(source, config, half, most, self.domains[domain].missing)
         size = fitted(pixels.shape[0], pixels.shape[1], self.config, source)
-        return planes(fitted_to(pixels, *size, config))
+        if told := self.domains[domain].other_dtype(pixels.dtype.name):
+            self.other_dtypes[f"{domain.upper()}: {told}"] = None
+        pixels = in_range(fitted_to(pixels, *size, config), self.domains[domain], source)
+        return planes(pixels)
 
     def item(self, epoch: int, position: int) -> tuple[Tensor, Tensor, tuple[Draw, Draw]]:
         """(source, target, what was drawn for each): (bands, h, w) each, cropped and mirrored."""
@@ -184,12 +192,14 @@ class Pictures:
         return source, target, draws
 
     def batch(
-        self, places: Sequence[Place], device: torch.device, rooms: tuple[Room, Room] = FRESH
-    ) -> tuple[Tensor, Tensor] | None:
+        self, places: Sequence[Place], device: torch.device, rooms: tuple[Room, Room] = FRESH,
+        fill: bool = True,
+    ) -> tuple[Tensor, Tensor] | None:  # fmt: skip
         """(sources, targets) at some places, on the device, augmented: (n, channels, h, w) in
         [-1, 1]; without images that turn out bad, and None where none is left.
 
-        `rooms` give the memory of each. Raises UserError where images differ in size, and where
+        `rooms` give the memory of each. Pixels without data have the domain's `nodata_fill`, or,
+        without `fill`, stay NaN. Raises UserError where images differ in size, and where
         more files than `max_bad` are bad.
         """
         items = [item for place in places if (item := self._item_or_none(place)) is not None]
@@ -200,15 +210,20 @@ class Pictures:
         here, there = (self.domains[side] for side in self.sides)
         source = self._made(sources, here, firsts, device, rooms[0])
         target = self._made(targets, there, seconds, device, rooms[1])
+        missing = [_any_missing(images) for images in (sources, targets)]
         if self.training and self.config.jitter:
-            source = jitter(source, firsts, self.config.jitter)
+            source = jitter(source, firsts, self.config.jitter, missing[0])
             if self.config.jitter_on == "both":
-                target = jitter(target, seconds, self.config.jitter)
+                target = jitter(target, seconds, self.config.jitter, missing[1])
+        if fill and missing[0]:
+            source = fill_nodata(source, here)
+        if fill and missing[1]:
+            target = fill_nodata(target, there)
         return source, target
 
     def alone(self, domain: str, index: int, device: torch.device) -> Tensor:
         """(1, channels, h, w) in [-1, 1]: an image of a domain (`a`, `b`) as it is, whatever its
-        partner. Raises UserError where it can't be used."""
+        partner; NaN where it has no data. Raises UserError where it can't be used."""
         image = cut(self.picture(domain, index), self.config, CENTRE)
         return encode_all([image], self.domains[domain], device)
 
@@ -228,7 +243,7 @@ class Pictures:
             return encode_all(images, domain, device, room)
         moved = torch.stack(list(images)).to(device, non_blocking=True)
         labels = domain.config.kind == "labels"
-        return encode(warp(moved, draws, self.config, labels), domain)
+        return encode(warp(moved, draws, self.config, labels, _any_missing(images)), domain)
 
     def _item_or_none(self, place: Place) -> tuple[Tensor, Tensor, tuple[Draw, Draw]] | None:
         try:
@@ -246,6 +261,11 @@ class Pictures:
         total = len(set(self.found.a) | set(self.found.b))
         if self.training and len(self.bad.files) > self.config.max_bad * total:
             raise error
+
+
+def _any_missing(images: Sequence[Tensor]) -> bool:
+    """Whether images that `Pictures.item` gave have pixels without data."""
+    return any(image.is_floating_point() and bool(image.isnan().any()) for image in images)
 
 
 def _check_alike(images: Sequence[Tensor]) -> None:

@@ -51,7 +51,7 @@ def open_data(
     """
     checked = check(config.path, paired, config, progress=progress, names_first=True)
     found = usable(checked, config, note)
-    domains = settle(found["train"], checked.records, config)
+    domains = settle(found["train"], checked.sides, config)
     splits = {
         split: Pictures(one, config, domains, paired, seed, training=split == "train")
         for split, one in found.items()

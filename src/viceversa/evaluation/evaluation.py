@@ -14,7 +14,7 @@ from ..data.dataset import Pictures
 from ..errors import UserError
 from ..images.domain import Domain, DomainConfig
 from ..images.labels import palette
-from ..images.tensors import as_written, decode, shown
+from ..images.tensors import as_written, decode, fill_nodata, has_data, shown, with_data
 from ..measures import NEEDS, PAIRS_ONLY, Features, Measures, features_for
 from ..metric_names import FEW_IMAGES, WAYS, label, of_few_images
 from ..metrics import bootstrap, confusion, iou, mean_iou, pixel_accuracy
@@ -77,12 +77,20 @@ def measure(options: Options, progress: Progress = lambda done, total: None) -> 
     everyone = [_Taken(result, way) for way in model.translators]
     _refuse_what_cannot_be_had(result, everyone)
     for way, taken in zip(model.translators, everyone, strict=True):
-        for names, source, target in _batches(images.pictures, way, paired, options.batch_size):
+        empty: list[str] = []
+        size = options.batch_size
+        for names, source, target in _batches(images.pictures, way, paired, size, empty):
             taken.take(names, source, target)
             done += len(names)
             progress(done, total)
+        if empty:
+            what = (
+                "pairs without a pixel that has data in both" if paired else "images without data"
+            )
+            result.notes.append(f"{way}: left out {len(empty)} {what}, the first is {empty[0]}")
         result.ways.append(taken.result())
     result.notes = _of_both_ways(result.notes)
+    result.notes += images.pictures.other_dtypes
     return result
 
 
@@ -151,19 +159,20 @@ class _Taken:
         self.names: list[str] = []
 
     def take(self, names: list[str], source: Tensor, target: Tensor | None) -> None:
-        made = as_written(self.translator.tensor(source), self.there)
+        made = as_written(self.translator.tensor(fill_nodata(source, self.here)), self.there)
         back = as_written(self.back.tensor(made), self.here) if self.back else None
         self.measures.made(source, made, target, back)
         if target is not None:
             self.measures.real(target, source)
-            self._count(made, target)
+            self._count(made, fill_nodata(target, self.there), with_data(source, target))
         self.names += names
 
-    def _count(self, made: Tensor, target: Tensor) -> None:
-        """Pixels of each class, made and true."""
+    def _count(self, made: Tensor, target: Tensor, data: Tensor) -> None:
+        """Pixels of each class, made and true, where there is data."""
         if self.labels is None:
             return
-        ours, true = self.labels(made), self.labels(target)
+        where = data.all(dim=1)
+        ours, true = self.labels(made)[where], self.labels(target)[where]
         classes = self.there.config.width
         if self.outcome.options.colours and self.there.config.kind != "labels":
             classes = len(self.outcome.options.colours)
@@ -176,7 +185,9 @@ class _Taken:
         real = len(pictures.sources(there))
         if not self.outcome.paired:
             for index in range(real):
-                self.measures.real(pictures.alone(there, index, torch.device("cpu")))
+                image = pictures.alone(there, index, torch.device("cpu"))
+                if bool(has_data(image, image)):
+                    self.measures.real(image)
         sets = self.measures.sets()
         classes: list[float] = []
         if self.confusion is not None:
@@ -234,9 +245,12 @@ def _nearest(pixels: Tensor, colours: Tensor) -> Tensor:
 
 
 def _batches(
-    pictures: Pictures, way: str, paired: bool, most: int
+    pictures: Pictures, way: str, paired: bool, most: int, empty: list[str]
 ) -> Iterator[tuple[list[str], Tensor, Tensor | None]]:
-    """(names, sources, targets) of neighbours of one size, on the CPU, in [-1, 1]."""
+    """(names, sources, targets) of neighbours of one size, on the CPU, in [-1, 1].
+
+    NaN where they have no data; the names of those that have none at all are added to `empty`.
+    """
     here, there = way[0], way[1]
     names: list[str] = []
     held: list[tuple[Tensor, Tensor | None]] = []
@@ -250,6 +264,9 @@ def _batches(
                 f"{source} has {sizes[0]} pixels and its target {sizes[1]}; --size 256 (or another "
                 "number) brings both to one size"
             )
+        if not bool(has_data(image, image if target is None else target)):
+            empty.append(str(source))
+            continue
         if held and (len(held) == most or held[0][0].shape != image.shape):
             yield names, *_together(held)
             names, held = [], []

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..images import Pixels, write
 from ..images.domain import Domain
-from ..images.tensors import as_written, decode, encode, grid, planes, shown
+from ..images.tensors import as_written, decode, encode, fill_nodata, grid, planes, shown
 from ..judging import Judge, heat
 from ..metric_names import WAYS, few_images, label
 from ..metric_names import better as which
@@ -112,13 +112,14 @@ def _judge(result: Evaluation, way: Way) -> Judge | None:
 def _sheet(result: Evaluation, way: Way, place: int, judge: Judge | None) -> Pixels:
     pictures, cpu = result.images.pictures, torch.device("cpu")
     translator = result.model.translators[way.way]
-    source = pictures.alone(way.way[0], place, cpu)
-    there = translator.target
+    here, there = translator.source, translator.target
+    index = [str(one) for one in pictures.sources(way.way[0])].index(way.names[place])
+    source = fill_nodata(pictures.alone(way.way[0], index, cpu), here)
     made = as_written(translator.tensor(source), there)
-    row = [shown(source, translator.source)[0], shown(made, there, source)[0]]
+    row = [shown(source, here)[0], shown(made, there, source)[0]]
     judged = [made]
     if result.paired:
-        target = pictures.alone(way.way[1], place, cpu)
+        target = fill_nodata(pictures.alone(way.way[1], index, cpu), there)
         row.append(shown(target, there, source)[0])
         judged.append(target)
     if judge is not None:

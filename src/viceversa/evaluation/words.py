@@ -11,6 +11,7 @@ import torch
 
 from .. import __version__
 from ..features.store import sha256
+from ..images.domain import Domain
 from ..measures import SUBSET
 from ..metric_names import HIGHER, few_images, of_few_images
 from ..report import finite
@@ -82,6 +83,7 @@ def protocol(result: Evaluation) -> dict[str, Any]:
         "size": sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}"),
         "resize_filter": {side: pictures.domains[side].config.resize for side in "ab"},
         "file_types": kinds, "policy": options.policy, "seed": options.seed,
+        "nodata": {side: _nodata(pictures.domains[side]) for side in "ab"},
         "values": "in [-1, 1], translations rounded to what their files would hold",
         "intervals": "bootstrap of the mean over images, 2000 draws, percentiles of 95 %",
         "swd": "Laplacian pyramid, 4096 patches of 7x7 a scale, 128 directions, seed 0",
@@ -92,6 +94,18 @@ def protocol(result: Evaluation) -> dict[str, Any]:
         },
         "features": result.features.digests,
     }  # fmt: skip
+
+
+def _nodata(domain: Domain) -> str:
+    """How pixels without data are treated."""
+    value = domain.nodata or str(domain.config.nodata)
+    if value == "none":
+        return "none"
+    value = "GDAL tag 42113 of each file, if it has one" if value == "tag" else value
+    return (
+        f"{value}: left out of l1, psnr, cycle, content, classes and the windows of ssim; set to "
+        f"{domain.config.nodata_fill:g} in both images for the other metrics"
+    )
 
 
 def better(metric: str, value: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from PIL import Image
 
 from ..errors import UserError
 from .formats.layout import Pixels, Refused
+from .nodata import data_of, mask_of, masked, missing
 
+NAN_HINT = "; if NaN means no data, set the domain's nodata to nan"
 KEPT = ("uint8", "uint16", "int16", "float32")
 
 
@@ -34,7 +37,8 @@ def settled(values: NDArray[Any], indices: bool = False) -> NDArray[Any]:
         values = values.astype(np.float32)
     strange = values.size - int(np.isfinite(values).sum())
     if strange:
-        raise Refused(f"holds {strange} values that are not finite (NaN, infinite or too large)")
+        raise Refused(f"holds {strange} values that are not finite (NaN, infinite or too large)"
+                      + (NAN_HINT if np.isnan(values).any() else ""))  # fmt: skip
     return values
 
 
@@ -54,6 +58,31 @@ def _exact(values: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
+def settled_masked(values: NDArray[Any], nodata: float | None, indices: bool = False) -> Pixels:
+    """`settled`, masked where the values have the no-data value, or were masked before.
+
+    Masked numbers are 0, so that a no-data value of any size fits.
+    """
+    mask, own = missing(data_of(values), nodata), mask_of(values)
+    mask = own if mask is None else mask if own is None else mask | own
+    values = data_of(values)
+    if mask is not None:
+        values = np.where(mask, values.dtype.type(0), values)
+    return masked(settled(values, indices), mask)
+
+
+def contiguous(pixels: Pixels) -> Pixels:
+    """The same array, masked or not, in C order."""
+    mask = mask_of(pixels)
+    return masked(np.ascontiguousarray(data_of(pixels)), mask)
+
+
+def together(pages: Sequence[Pixels]) -> Pixels:
+    """The bands of all pages, one behind the other."""
+    pixels = np.concatenate([data_of(page) for page in pages], axis=2)
+    return masked(pixels, np.concatenate([np.ma.getmaskarray(page) for page in pages], axis=2))
+
+
 def upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
     """(height, width, ...) turned as EXIF's orientation 1 to 8 says."""
     if orientation in (5, 6, 7, 8):
@@ -68,9 +97,19 @@ def upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
 def fit_bands(pixels: Pixels, alpha: bool, channels: int, name: object) -> Pixels:
     """The bands a domain wants: grey repeats to RGB, RGB becomes luminance.
 
-    Where the last band is `alpha`, it is laid over white for 1 or 3 channels. Raises UserError
-    that names the file for anything else.
+    Where the last band is `alpha`, it is laid over white for 1 or 3 channels. Of masked arrays,
+    luminance is masked where any of its three bands is. Raises UserError that names the file for
+    anything else.
     """
+    if (mask := mask_of(pixels)) is not None:
+        pixels = fit_bands(data_of(pixels), alpha, channels, name)
+        if mask.shape[2] == pixels.shape[2]:
+            return masked(pixels, mask)
+        if alpha:
+            mask = mask[:, :, :-1]
+        if mask.shape[2] != channels:
+            mask = np.repeat(mask.any(axis=2, keepdims=True), channels, axis=2)
+        return masked(pixels, mask)
     bands = pixels.shape[2]
     if bands == channels:
         return pixels
@@ -134,8 +173,9 @@ def unmultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([straight.astype(pixels.dtype), alpha], axis=2)
 
 
-def unpacked(image: Image.Image) -> tuple[Pixels, bool]:
-    """A Pillow image's own bands, and whether the last is transparency."""
+def unpacked(image: Image.Image, nodata: float | None = None) -> tuple[Pixels, bool]:
+    """A Pillow image's own bands, masked where they have the no-data value, and whether the last is
+    transparency."""
     clear = "transparency" in image.info
     match image.mode:
         case "L" | "LA" | "La" | "1" if clear or image.mode in ("LA", "La"):
@@ -152,9 +192,9 @@ def unpacked(image: Image.Image) -> tuple[Pixels, bool]:
             pass
         case _:
             raise Refused(f"is of Pillow's mode {image.mode}; convert it to RGB first")
-    values = settled(np.asarray(image))
+    values = settled_masked(np.asarray(image), nodata)
     pixels = values[:, :, None] if values.ndim == 2 else values
-    return np.ascontiguousarray(pixels), image.mode in ("LA", "RGBA")
+    return contiguous(pixels), image.mode in ("LA", "RGBA")
 
 
 def to_pil(pixels: Pixels) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import math
 import re
@@ -12,6 +13,8 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UserError
+from .formats.layout import LARGEST_PROFILE
+from .nodata import NoData, number, parsed
 
 WHOLE = ("uint8", "uint16", "int16")
 # the type of a file's numbers -> the type they are read as; all others become float32
@@ -37,6 +40,10 @@ class DomainConfig:
     """How far each channel of a pixel may lie from its class's colour."""
     resize: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
     """Filter of resizing; label maps always take the nearest pixel."""
+    nodata: str | float = "tag"
+    """No-data value: a number, nan, tag (GDAL tag 42113 of each file, if it has one) or none."""
+    nodata_fill: float = -1.0
+    """Value in [-1, 1] that the networks get where there is no data."""
     pages: str = "refuse"
     """Files of several pages or frames: refuse, the number of one (from 0), or bands."""
 
@@ -53,6 +60,7 @@ class DomainConfig:
         if colours:
             raise UserError(f"a class's colour is #rrggbb, not {colours[0]!r}")
         self._check_classes()
+        self._check_nodata()
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise UserError(f"percentiles go up, from 0 to 100, not {low} and {high}")
@@ -75,6 +83,29 @@ class DomainConfig:
                 else f"tolerance {self.tolerance} is too large for the classes {one} and {two}: a "
                 f"pixel could belong to both; set it to {(apart - 1) // 2} or less"
             )
+
+    def _check_nodata(self) -> None:
+        if self.nodata not in ("tag", "none") and not self.has_nodata:
+            raise UserError(
+                f"nodata belongs to images and to label maps with ids, not to {self.kind}"
+                + (" with classes" if self.classes else ""),
+                option="nodata",
+            )
+        if not -1 <= self.nodata_fill <= 1:
+            raise UserError(
+                f"nodata_fill is a value in [-1, 1], not {self.nodata_fill}", option="nodata_fill"
+            )
+        parsed(self.nodata)
+
+    @property
+    def has_nodata(self) -> bool:
+        """Whether a number of its files can mean no data: colours of classes and photos cannot."""
+        return self.kind == "image" or self.indices
+
+    @property
+    def missing(self) -> NoData:
+        """Which numbers of its files are no data."""
+        return parsed(self.nodata) if self.has_nodata else NoData()
 
     def given(self) -> tuple[float, float] | None:
         """The range where it is given in numbers. Raises UserError where it is neither."""
@@ -128,6 +159,25 @@ class Domain:
     dtype: str = "uint8"
     low: tuple[float, ...] = (0.0, 0.0, 0.0)
     high: tuple[float, ...] = (255.0, 255.0, 255.0)
+    nodata: str = ""
+    """The no-data value that `config` sets or all training files declare, as GDAL writes it."""
+    icc: str = ""
+    """The ICC profile that all training files have, in Base64."""
+    metadata: str = ""
+    """TIFF tag 42112 (GDAL_METADATA) that all training files have."""
+
+    @property
+    def missing(self) -> NoData:
+        """Which numbers of a file are no data: as configured, else by its tag, else `nodata`."""
+        missing = self.config.missing
+        return (
+            missing._replace(value=number(self.nodata)) if missing.tag and self.nodata else missing
+        )
+
+    @property
+    def profile(self) -> bytes:
+        """The ICC profile."""
+        return base64.b64decode(self.icc)
 
     def refuse_nonsense(self, where: object) -> None:
         """Raises UserError, naming the file, where a domain that was read means nothing."""
@@ -140,6 +190,25 @@ class Domain:
                 f"{where} describes images of {self.dtype} from {list(self.low)} to "
                 f"{list(self.high)} in {count} bands, which are none"
             )
+        try:
+            sound = len(self.icc) <= 2 * LARGEST_PROFILE and bool(self.profile) == bool(self.icc)
+            sound = sound and (not self.nodata or number(self.nodata) is not None)
+        except ValueError:
+            sound = False
+        if not sound:
+            raise UserError(
+                f"{where} describes images with an invalid no-data value or ICC profile"
+            )
+
+    def other_dtype(self, dtype: str) -> str:
+        """A sentence about images of another dtype than those of training; else nothing."""
+        if self.config.kind != "image" or dtype == self.dtype:
+            return ""
+        told = f"{dtype} images, and the model was trained on {self.dtype}: "
+        if self.config.range != "dtype" or dtype not in WHOLE:
+            return told + "their values are used as they are"
+        (low, high), (first, last) = full_range(dtype), full_range(self.dtype)
+        return told + f"{low:g} to {high:g} are scaled as {first:g} to {last:g} were in training"
 
     def of_dtype(self, dtype: str) -> Domain:
         """The domain for an image of another depth: its own full range, where that is the rule."""

@@ -7,6 +7,7 @@ What is read, and as what, stands in the table of docs/data.md. In short:
   survives, float16 and float64 become float32; 1 bit becomes 0 and 255.
 - Palettes, CMYK and YCbCr become RGB. Orientation is applied; colour profiles and gamma are not.
 - Several pages or frames, NaN, Lab, complex numbers and what is too large are refused.
+- Numbers with a no-data value, where one is given, are masked: the result is a masked array.
 """
 
 from __future__ import annotations
@@ -17,39 +18,50 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import BinaryIO, NamedTuple
 
 from ..errors import UserError
-from .bands import fit_bands, settled, to_pil, upright
+from .bands import contiguous, fit_bands, settled_masked, to_pil, together, upright
 from .endings import FORMATS, SUFFIXES
 from .formats.encode import suffix_for, to_bytes, write
 from .formats.gif import Gif
 from .formats.jpeg2000 import CODESTREAM, JP2, Jpeg2000
-from .formats.layout import MOST_PIXELS, Header, Layout, Opened, Opener, Pixels, Refused, guard
+from .formats.layout import (
+    MOST_PIXELS,
+    Geometry,
+    Header,
+    Layout,
+    Opened,
+    Opener,
+    Pixels,
+    Refused,
+    Tags,
+    guard,
+)
 from .formats.netpbm import Netpbm, is_netpbm
 from .formats.npy import Npy
 from .formats.photos import Bmp, Jpeg, WebP
 from .formats.png import Png
+from .nodata import NoData
 from .resizing import resize
 from .sources import Source, printable
 
 __all__ = [
-    "MOST_PIXELS", "SUFFIXES", "Header", "Pixels", "decode", "fit_bands",
-    "read", "read_header", "resize", "suffix_for", "to_bytes", "to_pil", "write",
+    "MOST_PIXELS", "SUFFIXES", "Decoded", "Geometry", "Header", "Pixels", "Tags", "decode",
+    "fit_bands", "read", "read_header", "read_tags", "resize", "suffix_for", "to_bytes", "to_pil",
+    "write",
 ]  # fmt: skip
 
+NOTHING = NoData()
 LARGE = 2**26  # bytes: a file beyond this is looked at before it is read whole
 
 
-def _tiff(file: BinaryIO, most: int) -> Opened:
-    from .formats.tiff import (
-        Tiff,  # here, since most data sets have none and tifffile takes time to load
-    )
+def _tiff(file: BinaryIO, most: int, channels: int | None, pages: str) -> Opened:
+    # here, since most data sets have none and tifffile takes time to load
+    from .formats.tiff import Tiff
+    from .formats.tiff_axes import arranged
 
-    return Tiff(file, most)
+    return arranged(Tiff(file, most), channels, pages, most)
 
 
 OPENERS: tuple[tuple[bytes, Opener], ...] = (
@@ -58,14 +70,19 @@ OPENERS: tuple[tuple[bytes, Opener], ...] = (
     (b"GIF87a", Gif),
     (b"GIF89a", Gif),
     (b"BM", Bmp),
-    (b"II*\0", _tiff),
-    (b"MM\0*", _tiff),
-    (b"II+\0", _tiff),
-    (b"MM\0+", _tiff),
     (b"\x93NUMPY", Npy),
     (JP2, Jpeg2000),
     (CODESTREAM, Jpeg2000),
 )
+TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+class Decoded(NamedTuple):
+    """A decoded file: a masked array where it has no-data pixels, else a plain one."""
+
+    pixels: Pixels
+    header: Header
+    tags: Tags
 
 
 def read(
@@ -74,20 +91,24 @@ def read(
     pages: str = "refuse",
     indices: bool = False,
     most: int = MOST_PIXELS,
+    nodata: NoData = NOTHING,
+    fit: bool = True,
 ) -> Pixels:
     """A file as (height, width, bands), upright; `channels` as `fit_bands` makes them.
 
     `pages`: refuse, the number of one (from 0), or bands (all of one size, one behind the other).
-    `indices`: the numbers of a palette's or a grey file's pixels. Raises UserError that names the
-    file for what is no image, is damaged, is larger than `most` pixels, or cannot be kept as it is.
+    `indices`: the numbers of a palette's or a grey file's pixels. `nodata`: which numbers are no
+    data; if there are some, the result is a masked array. Without `fit`, `channels` only decides
+    how a TIFF's axes are read, and all its bands are returned. Raises UserError that names the file
+    for what is no image, is damaged, is larger than `most` pixels, or cannot be kept as it is.
     """
     with explained(source):
         source = _source(source)
         if not source.member and source.stamp()[0] > LARGE:
             with source.path.open("rb") as file:
-                _look(file, pages, most)
+                _look(file, pages, most, channels)
         data = source.read()
-    return decode(data, source, channels, pages, indices, most)[0]
+    return decode(data, source, channels, pages, indices, most, nodata, fit).pixels
 
 
 def decode(
@@ -97,25 +118,46 @@ def decode(
     pages: str = "refuse",
     indices: bool = False,
     most: int = MOST_PIXELS,
-) -> tuple[Pixels, Header]:
-    """The pixels of a file's bytes and its header; as `read`, with `name` for its errors."""
+    nodata: NoData = NOTHING,
+    fit: bool = True,
+) -> Decoded:
+    """The pixels of a file's bytes, its header and tags; as `read`, with `name` for its errors."""
     with explained(name), BytesIO(data) as file:
-        opened, numbers, header = _look(file, pages, most)
-        made = [_page(opened, number, indices) for number in numbers]
-        pixels = np.ascontiguousarray(made[0] if len(made) == 1 else np.concatenate(made, axis=2))
-    if channels is not None:
+        opened, numbers, header = _look(file, pages, most, channels)
+        tags = opened.tags(numbers[0])
+        value = nodata.of(tags.nodata)
+        made = [_page(opened, number, indices, value) for number in numbers]
+        pixels = contiguous(made[0] if len(made) == 1 else together(made))
+    if channels is not None and fit:
         pixels = fit_bands(pixels, header.alpha and not indices, channels, _name(name))
-    return pixels, header
+    return Decoded(pixels, header, tags)
+
+
+def read_tags(
+    source: Source | Path | str,
+    channels: int | None = None,
+    pages: str = "refuse",
+    most: int = MOST_PIXELS,
+) -> Tags:
+    """The tags of the page that `read` reads, or of the first one. Raises UserError as `read`."""
+    with explained(source):
+        source = _source(source)
+        with BytesIO(source.read()) if source.member else source.path.open("rb") as file:
+            opened, numbers, _ = _look(file, pages, most, channels)
+            return opened.tags(numbers[0])
 
 
 def read_header(
-    source: Source | Path | str, pages: str = "refuse", most: int = MOST_PIXELS
+    source: Source | Path | str,
+    pages: str = "refuse",
+    most: int = MOST_PIXELS,
+    channels: int | None = None,
 ) -> Header:
     """What `read` will give, from the header alone. Raises UserError as `read`."""
     with explained(source):
         source = _source(source)
         with BytesIO(source.read()) if source.member else source.path.open("rb") as file:
-            return _look(file, pages, most)[2]
+            return _look(file, pages, most, channels)[2]
 
 
 def _source(source: Source | Path | str) -> Source:
@@ -126,16 +168,18 @@ def _source(source: Source | Path | str) -> Source:
     return source
 
 
-def _look(file: BinaryIO, pages: str, most: int) -> tuple[Opened, range, Header]:
+def _look(
+    file: BinaryIO, pages: str, most: int, channels: int | None
+) -> tuple[Opened, range, Header]:
     """A file's header understood, the pages chosen, and what they give together."""
-    opened = _opened(file, most)
+    opened = _opened(file, most, channels, pages)
     numbers = _chosen(opened.pages, pages)
     return opened, numbers, _header(opened, numbers, most)
 
 
 def readable(data: bytes) -> bool:
     """Whether the first bytes of a file are those of a format that is read."""
-    return _opener(data) is not None
+    return data.startswith(TIFFS) or _opener(data) is not None
 
 
 def _opener(magic: bytes) -> Opener | None:
@@ -146,9 +190,12 @@ def _opener(magic: bytes) -> Opener | None:
     return next((opener for start, opener in OPENERS if magic.startswith(start)), None)
 
 
-def _opened(file: BinaryIO, most: int) -> Opened:
-    opener = _opener(file.read(16))
+def _opened(file: BinaryIO, most: int, channels: int | None, pages: str) -> Opened:
+    magic = file.read(16)
     file.seek(0)
+    if magic.startswith(TIFFS):
+        return _tiff(file, most, channels, pages)
+    opener = _opener(magic)
     if opener is not None:
         return opener(file, most)
     raise Refused(f"is not an image that can be read: {FORMATS}")
@@ -196,8 +243,8 @@ def _said(layout: Layout) -> str:
     return f"{layout.width}x{layout.height} {layout.mode} of {layout.dtype}"
 
 
-def _page(opened: Opened, number: int, indices: bool) -> NDArray[Any]:
-    values = settled(opened.pixels(number, indices), indices)
+def _page(opened: Opened, number: int, indices: bool, nodata: float | None) -> Pixels:
+    values = settled_masked(opened.pixels(number, indices), nodata, indices)
     values = values[:, :, None] if values.ndim == 2 else values
     layout = opened.layout(number)
     if indices and values.shape[2] != 1:

@@ -11,34 +11,39 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ..errors import UserError
-from .bands import fit_bands, settled, unpacked, upright
+from .bands import contiguous, fit_bands, settled_masked, unpacked, upright
 from .domain import DomainConfig
 from .files import decode, explained, read, readable
 from .formats.layout import Pixels, Refused, guard, orientation
+from .nodata import NoData
 
 KINDS = "a path, bytes, a binary file object, a Pillow image, an array or a tensor"
 
 
-def pixels_of(image: Any, config: DomainConfig, most: int) -> Pixels:
+def pixels_of(image: Any, config: DomainConfig, most: int, nodata: NoData | None = None) -> Pixels:
     """Return an image as (height, width, channels) of its domain, upright.
+
+    If some of its pixels have no data, it is a masked array.
 
     Args:
         image: A path, the bytes of an image file, a file object opened in binary mode, a Pillow
             image, or an array (h, w) or (h, w, channels).
         config: The domain, which says how many channels and which pages are read.
         most: Maximum number of pixels.
+        nodata: Which values are no data, in place of what `config` says.
 
     Raises:
         UserError: The image is damaged, empty, too large, has several frames or non-finite
             values, or does not fit the domain; the same for every kind.
     """
+    nodata = config.missing if nodata is None else nodata
     channels = None if config.indices else config.bands
     if isinstance(image, str | os.PathLike):
-        return read(Path(image), channels, config.pages, config.indices, most)
+        return read(Path(image), channels, config.pages, config.indices, most, nodata)
     if isinstance(image, np.ndarray):
-        return _of_array(image, config, most)
+        return _of_array(image, config, most, nodata.value)
     if isinstance(image, Image.Image):
-        return _of_pillow(image, config, most)
+        return _of_pillow(image, config, most, nodata)
     name = "the image"
     if hasattr(image, "read"):
         name = str(getattr(image, "name", name))
@@ -46,11 +51,12 @@ def pixels_of(image: Any, config: DomainConfig, most: int) -> Pixels:
         if not isinstance(image, bytes):
             raise UserError(f"{name} is opened as text; open it in binary mode ('rb')")
     if isinstance(image, bytes | bytearray | memoryview):
-        return decode(bytes(image), name, channels, config.pages, config.indices, most)[0]
+        return decode(bytes(image), name, channels, config.pages, config.indices, most,
+                      nodata).pixels  # fmt: skip
     raise UserError(f"an image is {KINDS}, not {type(image).__name__}")
 
 
-def _of_array(array: Any, config: DomainConfig, most: int) -> Pixels:
+def _of_array(array: Any, config: DomainConfig, most: int, nodata: float | None) -> Pixels:
     values = array[:, :, None] if array.ndim == 2 else array
     if values.ndim != 3 or values.shape[2] != config.bands:
         raise UserError(
@@ -59,10 +65,10 @@ def _of_array(array: Any, config: DomainConfig, most: int) -> Pixels:
         )
     with explained("the array"):
         guard(values.shape[0], values.shape[1], most, config.bands)
-        return np.ascontiguousarray(settled(values, config.indices))
+        return contiguous(settled_masked(values, nodata, config.indices))
 
 
-def _of_pillow(image: Image.Image, config: DomainConfig, most: int) -> Pixels:
+def _of_pillow(image: Image.Image, config: DomainConfig, most: int, nodata: NoData) -> Pixels:
     """A Pillow image. One that is not loaded yet is read from its file, as if by its path."""
     name = str(getattr(image, "filename", "")) or "the image"
     channels = None if config.indices else config.bands
@@ -70,18 +76,19 @@ def _of_pillow(image: Image.Image, config: DomainConfig, most: int) -> Pixels:
         guard(image.height, image.width, most)
         data = _file_of(image)
         if readable(data):
-            pixels, header = decode(data, name, channels, config.pages, config.indices, most)
-            if sorted(image.size) == sorted((header.width, header.height)):  # not so after draft()
-                return pixels
+            made = decode(data, name, channels, config.pages, config.indices, most, nodata)
+            size = made.header.width, made.header.height
+            if sorted(image.size) == sorted(size):  # not so after draft()
+                return made.pixels
         if getattr(image, "n_frames", 1) > 1:
             raise Refused(f"has {image.n_frames} frames; copy() the one to use")  # type: ignore[attr-defined]
         image.load()
         if config.indices:
-            values, alpha = settled(np.asarray(image), indices=True), False
+            values, alpha = settled_masked(np.asarray(image), nodata.value, True), False
         else:
-            values, alpha = unpacked(image)
+            values, alpha = unpacked(image, nodata.value)
         values = upright(values, orientation(image.info.get("exif", b"")))
-        values = np.ascontiguousarray(values[:, :, None] if values.ndim == 2 else values)
+        values = contiguous(values[:, :, None] if values.ndim == 2 else values)
         guard(values.shape[0], values.shape[1], most, values.shape[2])
     if config.indices and values.shape[2] != 1:
         raise UserError(f"{name} is {image.mode}; class numbers need one channel or a palette")

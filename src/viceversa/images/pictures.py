@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UserError
-from .domain import DomainConfig
+from .domain import Domain, DomainConfig
 from .files import MOST_PIXELS, Pixels, read, resize
 from .labels import to_classes
+from .nodata import NoData, data_of, mask_of, masked
 from .sources import Source
 
 Half = Literal["left", "right"] | None
@@ -21,14 +22,17 @@ def half_of(side: str) -> Half:
 
 
 def load(
-    source: Source, config: DomainConfig, half: Half = None, most: int = MOST_PIXELS
-) -> Pixels:
+    source: Source, config: DomainConfig, half: Half = None, most: int = MOST_PIXELS,
+    nodata: NoData | None = None,
+) -> Pixels:  # fmt: skip
     """(h, w, bands) as the file has them; of labels (h, w, 1), the number of each pixel's class.
 
-    `half`: of a file with A and B side by side. Raises UserError for what the domain can't hold.
+    `half`: of a file with A and B side by side. `nodata`: which numbers are no data, in place of
+    what `config` says; they are masked. Raises UserError for what the domain can't hold.
     """
     channels = None if config.indices else config.bands
-    pixels = read(source, channels, config.pages, config.indices, most)
+    missing = config.missing if nodata is None else nodata
+    pixels = read(source, channels, config.pages, config.indices, most, missing)
     return as_domain(one_half(pixels, half), config, source)
 
 
@@ -46,10 +50,26 @@ def as_domain(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
     Raises UserError for an unknown class, and for photos of other than 8 bits where Lab is made.
     """
     if config.kind == "labels":
-        return to_classes(pixels, config, name)
+        return masked(to_classes(data_of(pixels), config, name), mask_of(pixels))
     if config.kind != "image" and pixels.dtype != np.uint8:
         raise UserError(f"{name} is {pixels.dtype}; {config.kind} takes photos of 8 bits")
     return pixels
+
+
+def in_range(pixels: Pixels, domain: Domain, name: object) -> Pixels:
+    """An image of another dtype than the domain's in the domain's range, if that is its dtype's.
+
+    Raises UserError for floats, whose dtype has no range.
+    """
+    try:
+        own = domain.of_dtype(pixels.dtype.name)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    if own is domain:
+        return pixels
+    (low, *_), (high, *_), first, last = own.low, own.high, domain.low[0], domain.high[0]
+    share = (data_of(pixels).astype(np.float64) - low) / (high - low)
+    return masked((share * (last - first) + first).astype(np.float32), mask_of(pixels))
 
 
 def fitted_to(pixels: Pixels, height: int, width: int, config: DomainConfig) -> Pixels:

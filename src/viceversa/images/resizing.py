@@ -7,6 +7,7 @@ from PIL import Image
 
 from ..errors import UserError
 from .formats.layout import Pixels
+from .nodata import LEAST_WEIGHT, Mask, data_of, mask_of, masked
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -19,13 +20,16 @@ def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -
     """The same dtype and bands at another size; as it is where it already has the size.
 
     `resample` is bicubic or bilinear (anti-aliased where it shrinks), or nearest. Integers are
-    rounded and kept within their dtype.
+    rounded and kept within their dtype. Masked values do not contribute: the filter's weights are
+    renormalised over the others, and where hardly any weight is left the result is masked.
     """
     if resample not in FILTERS:
         raise UserError(f"images are resized by {', '.join(FILTERS)}, not {resample!r}")
     if pixels.shape[:2] == (height, width):
         return pixels
     size, chosen = (width, height), FILTERS[resample]
+    if (mask := mask_of(pixels)) is not None:
+        return _masked(data_of(pixels), mask, size, chosen)
     if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
         return np.asarray(Image.fromarray(pixels).resize(size, chosen))
     # Band by band: Pillow would take the second or fourth of them for transparency.
@@ -64,3 +68,24 @@ def preprocessed(
             scale = load_size / min(height, width)
             return max(1, round(height * scale)), max(1, round(width * scale))
     return height, width
+
+
+def _masked(pixels: Pixels, mask: Mask, size: tuple[int, int], chosen: Image.Resampling) -> Pixels:
+    """Normalised convolution (Knutsson 1993): the filtered values over the filtered weights."""
+    shape = (size[1], size[0], pixels.shape[2])
+    made, missing = np.empty(shape, pixels.dtype), np.empty(shape, bool)
+    for band in range(pixels.shape[2]):
+        plane, valid = pixels[:, :, band].astype(np.float32), ~mask[:, :, band]
+        low, high = plane.min(initial=np.inf, where=valid), plane.max(initial=-np.inf, where=valid)
+        values, weights = (
+            np.asarray(Image.fromarray(one).resize(size, chosen))
+            for one in (np.where(valid, plane, 0), valid.astype(np.float32))
+        )
+        kept = weights >= LEAST_WEIGHT
+        values = np.divide(values, weights, out=np.zeros_like(values), where=kept)
+        # Between data and no data, a bicubic filter overshoots more than elsewhere.
+        values[kept] = values[kept].clip(low, high)
+        if pixels.dtype.kind in "iu":
+            values = np.rint(values)
+        made[:, :, band], missing[:, :, band] = values, ~kept
+    return masked(made, missing)

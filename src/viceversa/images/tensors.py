@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,26 +14,31 @@ from .domain import Domain
 from .files import Pixels
 from .lab import lab_to_rgb, rgb_to_lab
 from .labels import from_classes, palette
+from .nodata import data_of, mask_of
 
 Room = Callable[[tuple[int, ...]], Tensor]
 AB = 110.0  # no colour of sRGB has an a or b further from 0
 
 
 def planes(pixels: Pixels) -> Tensor:
-    """(h, w, bands) -> (bands, h, w), a copy."""
-    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
+    """(h, w, bands) -> (bands, h, w), a copy; of a masked array as floats, NaN where masked."""
+    if (mask := mask_of(pixels)) is not None:
+        pixels = np.where(mask, np.float32(np.nan), data_of(pixels).astype(np.float32))
+    return torch.from_numpy(np.array(data_of(pixels).transpose(2, 0, 1), order="C"))
 
 
 def encode(numbers: Tensor, domain: Domain) -> Tensor:
     """(n, bands, h, w) as `pictures.load` gives them -> (n, channels, h, w) in [-1, 1].
 
     Images: low -> -1, high -> 1, and what lies beyond is cut off. Labels: 1 in the channel of the
-    pixel's class, -1 in the others. Lab: L from 0 to 100, a and b from -110 to 110.
+    pixel's class, -1 in the others. Lab: L from 0 to 100, a and b from -110 to 110. NaN, which
+    stands for no data, stays NaN: see `fill_nodata`.
     """
     kind, dtype = domain.config.kind, torch.get_default_dtype()
     if kind == "labels":
-        one_hot = F.one_hot(numbers[:, 0].long(), domain.config.width)
-        return one_hot.movedim(-1, 1).to(dtype) * 2 - 1
+        one_hot = F.one_hot(numbers[:, 0].nan_to_num().long(), domain.config.width)
+        values = one_hot.movedim(-1, 1).to(dtype) * 2 - 1
+        return values.masked_fill(numbers.isnan(), math.nan)
     if kind != "image":
         lab = rgb_to_lab(numbers.to(dtype) / 255)
         return lab[:, :1] / 50 - 1 if kind == "lab-l" else lab[:, 1:] / AB
@@ -54,6 +60,23 @@ def encode_all(
     for image, place in zip(images, values, strict=True):
         scale(place.copy_(image))
     return values
+
+
+def fill_nodata(values: Tensor, domain: Domain) -> Tensor:
+    """Values in [-1, 1] as the networks get them: NaN, which stands for no data, is filled."""
+    return values.masked_fill(values.isnan(), domain.config.nodata_fill)
+
+
+def has_data(source: Tensor, target: Tensor) -> Tensor:
+    """Which images (n,) have pixels with data in both, NaN standing for none."""
+    return with_data(source, target).flatten(1).any(dim=1)
+
+
+def with_data(source: Tensor, target: Tensor | None = None) -> Tensor:
+    """Where values can be compared, (n, 1 or channels, h, w): the target has data there, and at
+    least one channel of the source has."""
+    some = ~source.isnan().all(dim=1, keepdim=True)
+    return some if target is None else some & ~target.isnan()
 
 
 def _scale(domain: Domain, device: torch.device) -> Callable[[Tensor], Tensor]:

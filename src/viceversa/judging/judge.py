@@ -16,7 +16,7 @@ from ..images import read_header as image_header
 from ..images.domain import Domain
 from ..images.framing import LARGE, Framing, Part
 from ..images.pictures import load
-from ..images.tensors import encode, planes
+from ..images.tensors import encode, fill_nodata, planes
 from ..losses import GAN_LOSSES
 from ..networks import DISCRIMINATORS, patches, use_policy
 from ..runtime import Runtime
@@ -102,13 +102,16 @@ def look(
     """
     path = Path(path)
     most = max_megapixels * 10**6
-    header = image_header(Source(path), domain.config.pages, most)
+    config = domain.config
+    channels = None if config.indices else config.bands
+    header = image_header(Source(path), config.pages, most, channels)
     chosen = framing.half(header.height, header.width, half, path)
-    part = load(Source(path), domain.config, chosen, most)
-    pixels = framing.resized(part, size, domain.config)
+    part = load(Source(path), config, chosen, most, domain.missing)
+    pixels = framing.resized(part, size, config)
     if notes is not None and framing.enlargement(part, pixels) > LARGE:
         notes.append(f"{path}: {framing.large}")
-    return encode(planes(pixels)[None], domain.of_dtype(str(pixels.dtype)))[0].float()
+    values = encode(planes(pixels)[None], domain.of_dtype(str(pixels.dtype)))
+    return fill_nodata(values[0], domain).float()
 
 
 def _trained(header: dict[str, Any], path: Path) -> str:

@@ -6,22 +6,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+REACH = 5  # pixels that an edge is made of in each direction: two blurs and a difference
+
 
 @torch.no_grad()
-def content(source: Tensor, made: Tensor) -> Tensor:
+def content(source: Tensor, made: Tensor, weight: Tensor | None = None) -> Tensor:
     """How far the edges of each translation (n,) are those of its source: 1 the same, 0 unrelated.
 
     `source`: (n, c, h, w), `made`: (n, d, h, w), in [-1, 1]; channels may differ. The correlation
     of the two maps of gradient magnitude, after a slight blur; 0 where an image has no edge. It
     asks whether outlines lie where they lay, whatever the colours. It is no measure of quality: a
     source that was not changed at all scores 1, and where outlines must move, good work scores
-    low.
+    low. `weight`, (n, 1, h, w), is 0 where an image has no data: edges there, and next to it, do
+    not count.
     """
     if source.ndim != 4 or made.ndim != 4 or source[:, 0].shape != made[:, 0].shape:
         raise ValueError(f"a source and its translation must be of one size, not "
                          f"{tuple(source.shape)} and {tuple(made.shape)}")  # fmt: skip
     a, b = (_edges(images.float()).double().flatten(1) for images in (source, made))
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    if weight is None:
+        a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    else:
+        reach = 2 * REACH + 1
+        away = 1 - F.max_pool2d(1 - weight.double(), reach, stride=1, padding=REACH).flatten(1)
+        count = away.sum(1, keepdim=True).clamp(min=1)
+        a, b = ((one - (one * away).sum(1, keepdim=True) / count) * away for one in (a, b))
     scale = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
     # What rounding leaves of a constant image is no edge.
     seen = scale > 1e-8 * a[0].numel()

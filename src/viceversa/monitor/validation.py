@@ -13,7 +13,7 @@ from ..build import RunConfig, on_disk
 from ..data.dataset import Pictures
 from ..data.open import Opened
 from ..errors import UserError
-from ..images.tensors import as_written
+from ..images.tensors import as_written, fill_nodata, has_data
 from ..measures import LEAST, Features, Measures, features_for
 from ..metrics import KID_LEAST
 from ..networks import at_any_size
@@ -108,6 +108,10 @@ class Validation:
         """A discriminator's mean score on real images, or on what a generator makes."""
         total, count = 0.0, 0
         for source, target in self._images(pictures, min(LEARNT, *pictures.lengths), way):
+            here, there = (pictures.domains[side] for side in pictures.sides)
+            if way != "ab":
+                here, there = there, here
+            source, target = fill_nodata(source, here), fill_nodata(target, there)
             image = target if generator is None else at_any_size(generator, source)
             total, count = total + float(judge(image).mean()), count + 1
         return total / max(count, 1)
@@ -123,7 +127,7 @@ class Validation:
             here, there = (pictures.domains[side] for side in sides)
             measures, taken = Measures(names, here, there, self.features.networks), 0
             for source, target in self._images(pictures, count, way):
-                made = as_written(at_any_size(generators[way], source), there)
+                made = as_written(at_any_size(generators[way], fill_nodata(source, here)), there)
                 back = None
                 if other := generators.get(way[::-1]):
                     back = as_written(at_any_size(other, made), here)
@@ -144,9 +148,17 @@ class Validation:
         return means | {f"{name}_{way}": v for way, of in found.items() for name, v in of.items()}
 
     def _images(self, pictures: Pictures, count: int, way: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """(source, target) of each place, one at a time: whole images differ in size."""
+        """(source, target) of each place, one at a time: whole images differ in size.
+
+        NaN where they have no data. Pairs that have none in common are left out, as files are that
+        turned out bad.
+        """
         for position in range(count):
             self._check()
-            batch = pictures.batch([(1, position)], self.device)
-            if batch is not None:  # a file that turned out bad is left out
-                yield batch if way == "ab" else batch[::-1]
+            batch = pictures.batch([(1, position)], self.device, fill=False)
+            if batch is None:
+                continue
+            source, target = batch if way == "ab" else batch[::-1]
+            ends = [(source, target)] if self.paired else [(source, source), (target, target)]
+            if all(bool(has_data(*one)) for one in ends):
+                yield source, target

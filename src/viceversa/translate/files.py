@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..config import did_you_mean
 from ..errors import UserError
-from ..images import Pixels, to_bytes, write
+from ..images import Geometry, Pixels, read_tags, to_bytes, write
 from ..images.endings import FORMATS, Unread, is_hidden, is_image_name, unread
 from ..images.framing import LARGE, Part
 from .places import STREAM, File
@@ -90,6 +90,8 @@ class _Waiting(NamedTuple):
     """An image that waits for its batch, and the SHA-256 of its file."""
 
     pixels: Pixels
+    geometry: Geometry
+    """GeoTIFF tags of its file, if the pixels are all of it."""
     path: Path
     result: Path
     digest: str
@@ -130,6 +132,8 @@ def translate_files(
                 continue
             read = translator.read(sys.stdin.buffer if path == STREAM else path)
             pixels = translator.prepared(read, half, path)
+            same = half in (None, "whole") and pixels.shape == read.shape
+            geometry = _geometry(translator, path, result) if same else ()
         except (UserError, OSError) as error:
             outcome.failures.append((path, _reason(error, path)))
             continue
@@ -139,9 +143,11 @@ def translate_files(
         if translator.beyond(pixels):
             reason = "values outside the range that the model was trained on were cut off"
             outcome.notes.append((path, reason))
+        if reason := translator.source.other_dtype(pixels.dtype.name):
+            outcome.notes.append((path, reason))
         if waiting and (len(waiting) == batch_size or not _alike(waiting[0].pixels, pixels)):
             flush()
-        waiting.append(_Waiting(pixels, path, result, digest))
+        waiting.append(_Waiting(pixels, geometry, path, result, digest))
     if waiting:
         flush()
     return outcome
@@ -160,12 +166,15 @@ def _translate(
             _translate(translator, [one], record, outcome)
         return
     for image, one in zip(made, batch, strict=True):
+        tags = translator.tags
+        if image.shape[:2] == one.pixels.shape[:2]:
+            tags = tags._replace(geometry=one.geometry)
         if one.result == STREAM:
-            sys.stdout.buffer.write(to_bytes(image, translator.suffix(one.path.suffix)))
+            sys.stdout.buffer.write(to_bytes(image, translator.suffix(one.path.suffix), tags))
             sys.stdout.buffer.flush()
         else:
             try:
-                write(one.result, image)
+                write(one.result, image, tags)
             except UserError as error:
                 outcome.failures.append((one.path, _reason(error, one.result)))
                 continue
@@ -173,6 +182,14 @@ def _translate(
         if record is not None and one.digest:
             with suppress(OSError):  # the image is there; it would be translated again
                 record.add(one.result, one.digest)
+
+
+def _geometry(translator: Translator, path: Path, result: Path) -> Geometry:
+    """Where on Earth an image is, if its file says so and the result can."""
+    if path == STREAM or result.suffix.lower() not in (".tif", ".tiff"):
+        return ()
+    config, most = translator.source.config, translator.max_megapixels * 10**6
+    return read_tags(path, None if config.indices else config.bands, config.pages, most).geometry
 
 
 def _reason(error: Exception, path: Path) -> str:

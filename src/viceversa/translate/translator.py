@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from ..checkpoint import load_network, read_header
 from ..config import fill
 from ..errors import UserError
-from ..images import Pixels, suffix_for, to_pil
+from ..images import Pixels, Tags, suffix_for, to_pil
 from ..images.domain import Domain
 from ..images.files import explained
 from ..images.formats.layout import guard
 from ..images.framing import Framing, Part
 from ..images.inputs import pixels_of
+from ..images.nodata import filled_for
 from ..images.pictures import as_domain
-from ..images.tensors import decode, encode, planes
+from ..images.tensors import decode, encode, fill_nodata, planes
 from ..networks import GENERATORS, at_any_size, seed_dropout, seeded, use_policy
 from ..runtime import Runtime, out_of_memory
 
@@ -124,7 +125,16 @@ class Translator:
 
     def read(self, image: Any) -> Pixels:
         """Read an image of any kind but a tensor as (h, w, channels). Raises UserError."""
-        return pixels_of(image, self.source.config, self.max_megapixels * 10**6)
+        source = self.source
+        return pixels_of(image, source.config, self.max_megapixels * 10**6, source.missing)
+
+    @property
+    def tags(self) -> Tags:
+        """What the file of a result declares: the ICC profile, metadata and no-data value of the
+        target, as far as its training images agree."""
+        target = self.target
+        kept = filled_for(target.dtype, target.nodata) is not None
+        return Tags(target.profile, target.metadata, target.nodata if kept else "")
 
     def prepared(self, pixels: Pixels, half: Part = None, name: object = "the image") -> Pixels:
         """The chosen half of an image, at the size at which it is translated. Raises UserError."""
@@ -143,14 +153,28 @@ class Translator:
         if self.source.config.kind != "image" or self.source.config.range == "dtype":
             return 0.0
         low, high = (np.array(end) for end in (self.source.low, self.source.high))
-        return float(((pixels < low) | (pixels > high)).mean())
+        outside = np.asarray((pixels < low) | (pixels > high))[~np.ma.getmaskarray(pixels)]
+        return float(outside.mean()) if outside.size else 0.0
 
     def pixels(self, images: Sequence[Pixels]) -> list[Pixels]:
-        """Translate images (h, w, bands), as files hold them, of one size and depth, in a batch."""
+        """Translate images (h, w, bands), as files hold them, of one size and depth, in a batch.
+
+        Pixels without data, of masked arrays, have no data in the results either if the target has
+        a no-data value.
+        """
         config = self.source.config
         numbers = [planes(as_domain(image, config, "the image")) for image in images]
+        if any(one.is_floating_point() for one in numbers):  # those with pixels without data
+            numbers = [one.float() for one in numbers]
         values = encode(torch.stack(numbers), self.source.of_dtype(str(images[0].dtype))).float()
-        return decode(self.tensor(values), self.target, values)
+        missing = values.isnan().all(dim=1)
+        values = fill_nodata(values, self.source)
+        made = decode(self.tensor(values), self.target, values)
+        nodata = filled_for(self.target.dtype, self.tags.nodata)
+        if nodata is not None:
+            for image, mask in zip(made, missing.numpy(), strict=True):
+                image[mask] = nodata
+        return made
 
     @torch.inference_mode()
     def tensor(self, images: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ..layouts.trees import Tree
 from .copies import of_copies, of_groups
 from .faults import Fault, Seen, faults, seen, usual_depth
 from .findings import Finding, of_domain, of_faults, of_names, of_split, of_tree
+from .no_data import of_nodata
 from .records import Options, Record
 from .survey import Progress, Store, survey
 from .words import headline, in_shell, some
@@ -30,8 +31,8 @@ class Checked:
 
     `paired`: whether A and B were looked at as pairs. `seen`: the images of A and of B in each
     split. `records`: what is known of each file (where A and B read one file in two ways: what is
-    known of the domain that holds images). `bad`: the files that can't be used and why, in words
-    that follow their name.
+    known of the domain that holds images), and `sides` the same of A's files and of B's. `bad`: the
+    files that can't be used and why, in words that follow their name.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Checked:
     found: Mapping[str, Found]
     seen: Mapping[str, tuple[Seen, Seen]]
     records: Records
+    sides: tuple[Records, Records]
     bad: Mapping[Source, str]
     findings: tuple[Finding, ...]
 
@@ -99,6 +101,7 @@ def check(
             for finding in of_split(split, one, domains[split], paired, config.layout == "auto")
         ),
         *(f for side in sides for f in of_domain(side, config)),
+        *(f for side in sides for f in of_nodata(side)),
         *of_copies(domains, paired),
         *of_groups(found),
         *(of_tree(data) if isinstance(data, Tree) else ()),
@@ -107,7 +110,7 @@ def check(
     findings.sort(key=lambda finding: order.index(finding.level))
     bad = {source: fault.reason for source, fault in wrong.items()}
     records = a | b if config.b.kind == "image" else b | a
-    return Checked(str(path), paired, config, found, domains, records, bad, tuple(findings))
+    return Checked(str(path), paired, config, found, domains, records, (a, b), bad, tuple(findings))
 
 
 def _looks_paired(data: Tree | Manifest, config: DataConfig) -> bool:
@@ -127,17 +130,20 @@ def _surveyed(
     due: dict[Options, dict[Source, None]] = {}
     read_as = []
     for side, domain in (("a", config.a), ("b", config.b)):
-        read_as.append(Options(domain.pages, domain.indices, config.max_megapixels * 10**6))
+        read_as.append(Options(
+            domain.pages, domain.indices, config.max_megapixels * 10**6,
+            0 if domain.indices else domain.bands,
+            str(domain.nodata) if domain.has_nodata else "none",
+        ))  # fmt: skip
         for one in found:
             files = one.a if side == "a" else one.b
             due.setdefault(read_as[-1], {}).update(dict.fromkeys(files))
     total, before = sum(map(len, due.values())), 0
     made: dict[Options, Records] = {}
-    for (pages, indices, most), sources in due.items():
+    for options, sources in due.items():
         told = _from(before, total, progress)
-        made[Options(pages, indices, most)] = survey(
-            sources, pages=pages, indices=indices, most=most, verify=verify, progress=told,
-            store=store, root=root,
+        made[options] = survey(
+            sources, **options._asdict(), verify=verify, progress=told, store=store, root=root,
         )  # fmt: skip
         before += len(sources)
     return made[read_as[0]], made[read_as[1]]

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import UserError
 from ...images import Source, fit_bands
+from ...images.bands import NAN_HINT
 from ...images.domain import READ_AS, DomainConfig
 from ...images.pictures import half_of, load
 from ..config import DataConfig
@@ -19,7 +20,7 @@ from ..sizes import fitted
 from .records import Range, Record
 
 Side = Literal["a", "b"]
-Kind = Literal["unread", "bands", "depth", "mixed", "ids", "odd", "small", "pair"]
+Kind = Literal["unread", "nan", "bands", "depth", "mixed", "ids", "odd", "small", "pair"]
 
 
 class Shape(NamedTuple):
@@ -105,7 +106,8 @@ def faults(
     for domain, depth in zip(domains, depths, strict=True):
         for source in found.a if domain.side == "a" else found.b:
             if error := domain.records[source].error:
-                made.setdefault(source, Fault("unread", domain.side, error))
+                kind: Kind = "nan" if error.endswith(NAN_HINT) else "unread"
+                made.setdefault(source, Fault(kind, domain.side, error.removesuffix(NAN_HINT)))
         for members in domain.shapes.values():
             if fault := _of_shape(domain, domain.records[members[0]], depth, config):
                 made = dict.fromkeys(members, fault) | made

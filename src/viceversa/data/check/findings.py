@@ -43,6 +43,8 @@ class Finding:
 # what has a fault, and what to do; where nothing is said, that depends on the images
 WORDS: dict[Kind, tuple[str, str]] = {
     "unread": ("files that can't be read", "repair or remove the files that can't be read"),
+    "nan": ("images of {shown} with NaN",
+            "set --data.{side}.nodata nan if NaN means no data in {shown}, or repair these images"),
     "bands": ("images of {shown} whose bands don't fit data.{side}.channels", ""),
     "depth": ("images of {shown} that are not of 8 bits",
               "save all images of {shown} with 8 bits, or choose another --data.{side}.kind"),
@@ -206,8 +208,8 @@ def of_split(
         number = len(set(found.a if domain.side == "a" else found.b))
         if not domain.shapes:
             text = f"{split} has no image of {domain.side.upper()} that can be read"
-            put, repair = f"put images of {domain.side.upper()} into {split}", WORDS["unread"][1]
-            yield Finding("error", text, do=repair if number else put)
+            put = f"put images of {domain.side.upper()} into {split}"
+            yield Finding("error", text, do="" if number else put)  # what is there has a fault
         elif number < 2:
             text = f"{split} has a single image of {domain.side.upper()}"
             few = "a translator needs hundreds of images, or thousands" if split == "train" else ""

@@ -22,7 +22,7 @@ def preview(checked: Checked, config: DataConfig, path: Path, paired: bool, seed
     Raises UserError where the data set can't be trained on.
     """
     found = usable(checked, config)["train"]
-    domains = settle(found, checked.records, config)
+    domains = settle(found, checked.sides, config)
     pictures = Pictures(found, config, domains, paired, seed, training=True)
     here, there = (pictures.domains[side] for side in pictures.sides)
     rows = []

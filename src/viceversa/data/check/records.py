@@ -29,6 +29,25 @@ class Options(NamedTuple):
     pages: str
     indices: bool
     most: int
+    channels: int = 0
+    """Bands of the domain, by which the axes of some TIFFs are read; 0 if it has none."""
+    nodata: str = "tag"
+    """The domain's no-data value, as its settings have it."""
+
+
+class Marks(NamedTuple):
+    """What a file declares besides its pixels, and what its values suggest."""
+
+    nodata: str = ""
+    """Its GDAL tag 42113."""
+    suspected: float | None = None
+    """An undeclared value that may mean no data."""
+    icc: str = ""
+    metadata: str = ""
+    """SHA-256 of the ICC profile, and of GDAL tag 42112; empty if there is none."""
+
+
+NO_MARKS = Marks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +55,7 @@ class Record:
     """What a full decode told of one file, with the pixels upright and in the type they are read.
 
     `error` says why it cannot be used, without its name ("is damaged ..."); then the rest is empty.
+    Ranges are of the values with data: from infinity to minus infinity in a band that has none.
     `halves`: the ranges of the left and the right half, for files with A and B side by side.
     `sha256` is empty where not even the bytes could be read.
     """
@@ -54,6 +74,7 @@ class Record:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     halves: tuple[Range, Range] = (((), ()), ((), ()))
+    marks: Marks = NO_MARKS
 
 
 def joined(left: Range, right: Range) -> Range:
@@ -67,7 +88,7 @@ def kept(store: Path, root: str, options: Options) -> dict[str, Record]:
         table = json.loads(read_with_digest(_file(store, root, options)) or b"")
         if table["made_by"] != MADE_BY or [table["root"], *table["options"]] != [root, *options]:
             return {}
-        kinds = [tuple(kind) for kind in table["kinds"]]
+        kinds = [(*kind, Marks(*marks)) for *kind, marks in table["kinds"]]
         return {name: _record(row, kinds) for name, row in table["files"].items()}
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return {}
@@ -98,7 +119,7 @@ def _row(record: Record, kinds: dict[tuple[Any, ...], int]) -> list[Any]:
         return [*row, record.error]
     kind = (
         record.height, record.width, record.bands, record.dtype, record.mode, record.pages,
-        record.alpha,
+        record.alpha, record.marks,
     )  # fmt: skip
     values = [value for half in record.halves for side in half for value in side]
     return [*row, kinds.setdefault(kind, len(kinds)), values]
@@ -109,11 +130,11 @@ def _record(row: list[Any], kinds: list[tuple[Any, ...]]) -> Record:
     if isinstance(number, str):
         return Record(size, mtime_ns, digest, number)
     values = rest[0]
-    height, width, bands, dtype, mode, pages, alpha = kinds[number]
+    height, width, bands, dtype, mode, pages, alpha, marks = kinds[number]
     parts = [tuple(values[i * bands : (i + 1) * bands]) for i in range(4)]
     left, right = (parts[0], parts[1]), (parts[2], parts[3])
     low, high = joined(left, right)
     return Record(
         size, mtime_ns, digest, "", height, width, bands, dtype, mode, pages, alpha, low, high,
-        (left, right),
+        (left, right), marks,
     )  # fmt: skip

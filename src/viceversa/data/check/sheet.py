@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import UserError
 from ...images import Pixels, Source, read, resize, write
 from ...images.domain import DomainConfig
+from ...images.nodata import data_of, mask_of
 from ...images.pictures import half_of, one_half
 from .checked import Checked
 from .faults import Seen
@@ -93,7 +94,10 @@ def _thumbnail(checked: Checked, domain: Seen, limits: Span, source: Source) -> 
     """RGB of 8 bits, no side longer than the frame leaves."""
     settings = domain.config
     most = checked.config.max_megapixels * 10**6
-    pixels = read(source, None, settings.pages, settings.indices, most)
+    channels = None if settings.indices else settings.bands
+    pixels = read(
+        source, channels, settings.pages, settings.indices, most, settings.missing, fit=False
+    )
     pixels = one_half(pixels, half_of(domain.side) if domain.halved else None)
     height, width = pixels.shape[:2]
     if not width:
@@ -101,9 +105,11 @@ def _thumbnail(checked: Checked, domain: Seen, limits: Span, source: Source) -> 
     scale = (CELL - 2 * FRAME) / max(height, width)
     size = max(1, round(height * scale)), max(1, round(width * scale))
     pixels = pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
-    small = resize(np.ascontiguousarray(pixels), *size, _filter(settings)).astype(np.float64)
+    small = resize(pixels.copy(order="C"), *size, _filter(settings))
     low, high = (np.array(limit) for limit in limits)
-    share = (small - low) / np.maximum(high - low, 1e-30)
+    share = (data_of(small).astype(np.float64) - low) / np.maximum(high - low, 1e-30)
+    if (mask := mask_of(small)) is not None:
+        share[mask] = 1  # no data is white
     return np.asarray((share.clip(0, 1) * 255).round(), dtype=np.uint8)
 
 

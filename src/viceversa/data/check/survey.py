@@ -21,8 +21,9 @@ from PIL import Image
 from ...errors import UserError
 from ...files import user_cache
 from ...images import MOST_PIXELS, Pixels, Source, decode
+from ...images.nodata import data_of, mask_of, parsed, suspected
 from ...images.sources import printable
-from .records import Options, Range, Record, joined, keep, kept
+from .records import Marks, Options, Range, Record, joined, keep, kept
 
 __all__ = ["Progress", "Record", "Store", "survey"]
 
@@ -46,14 +47,17 @@ def survey(
     progress: Progress | None = None,
     store: Store = "user",
     root: Path | None = None,
+    channels: int = 0,
+    nodata: str = "tag",
 ) -> dict[Source, Record]:
-    """A record of each source, in order; `pages`, `indices` and `most` as `images.read` has them.
+    """A record of each source, in order; `pages`, `indices`, `most` and `channels` (0 for none) as
+    `images.read` has them, `nodata` as a domain's settings.
 
     `verify` hashes every file anew, and finds those that changed although size and time did not.
     `root` is what the sources lie in: a folder, an archive or a manifest. A store that is damaged
     or cannot be written is no error; then all is decoded again the next time.
     """
-    options = Options(pages, indices, most)
+    options = Options(pages, indices, most, channels, nodata)
     wanted = list(dict.fromkeys(sources))
     folder = user_cache() if store == "user" else store
     place = os.path.abspath(root or _above(wanted))
@@ -178,27 +182,43 @@ def _look(
 
 def _decoded(data: bytes, source: Source, empty: Record, options: Options) -> Record:
     try:
-        pixels, header = decode(data, source, None, options.pages, options.indices, options.most)
+        decoded = decode(
+            data, source, options.channels or None, options.pages, options.indices, options.most,
+            parsed(options.nodata), fit=False,
+        )  # fmt: skip
     except UserError as error:  # it begins with the file's name
         if isinstance(error.__context__, MemoryError):  # not the file's fault: it is not kept
             empty = replace(empty, sha256="")
         return replace(empty, error=str(error).removeprefix(f"{source} "))
+    pixels, header, tags = decoded
     left, right = ranges(pixels)
     low, high = joined(left, right)
+    declared = "" if parsed(options.nodata).of(tags.nodata) is None else tags.nodata
+    marks = Marks(
+        declared,
+        suspected(pixels),
+        *map(_digest, (tags.icc, tags.metadata.encode("utf-8", "surrogateescape"))),
+    )
     return replace(
         empty, height=header.height, width=header.width, bands=pixels.shape[2],
         dtype=header.dtype, mode=header.mode, pages=header.pages, alpha=header.alpha,
-        low=low, high=high, halves=(left, right),
+        low=low, high=high, halves=(left, right), marks=marks,
     )  # fmt: skip
 
 
 def ranges(pixels: Pixels) -> tuple[Range, Range]:
     """The least and greatest values of the left and of the right half, band by band."""
     height, width, bands = pixels.shape
+    if (mask := mask_of(pixels)) is not None:
+        lows, highs = (
+            np.where(mask, end, data_of(pixels)).astype(np.float64) for end in (np.inf, -np.inf)
+        )
+    else:
+        lows = highs = pixels
     # Down the columns first: whole rows at a time are 200 times as fast as three values at a time.
-    rows = pixels.reshape(height, width * bands)
-    lows = np.minimum.reduce(rows, axis=0).reshape(width, bands)
-    highs = np.maximum.reduce(rows, axis=0).reshape(width, bands)
+    flat = height, width * bands
+    lows = np.minimum.reduce(lows.reshape(flat), axis=0).reshape(width, bands)
+    highs = np.maximum.reduce(highs.reshape(flat), axis=0).reshape(width, bands)
     middle = width // 2
     cuts = (slice(middle or 1), slice(middle, None))  # of a single column both halves are it
     left, right = (
@@ -206,6 +226,10 @@ def ranges(pixels: Pixels) -> tuple[Range, Range]:
         for cut in cuts
     )
     return left, right
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest() if data else ""
 
 
 def _why(error: Exception) -> str:

@@ -80,21 +80,29 @@ def summary(parts: Sequence[Seen]) -> dict[str, Any]:
     modes: Counter[str] = Counter()
     dtypes: Counter[str] = Counter()
     ranges: list[Range] = []
+    nodata: Counter[str] = Counter()
     for part in parts:
         for shape, members in part.shapes.items():
             height, width = part.size(part.records[members[0]])
             sizes[f"{width}x{height}"] += len(members)
             modes[shape.mode] += len(members)
             dtypes[shape.dtype] += len(members)
-        ranges += (part.range(record) for _, record in part.read())
+        for _, record in part.read():
+            ranges.append(part.range(record))
+            nodata[record.marks.nodata] += 1
+    config = parts[0].config
+    given = config.nodata not in ("tag", "none")
+    declared = {value: count for value, count in nodata.items() if value}
     return {
         "domain": parts[0].side.upper(),
         "images": sizes.total(),
         "sizes": dict(sizes.most_common()),
         "modes": dict(modes.most_common()),
         "dtypes": dict(dtypes.most_common()),
-        "range": _spanned(ranges),
-    }
+        "range": _spanned([one for one in ranges if not any(map(math.isinf, one[0]))]),
+        "nodata": {str(config.nodata): nodata.total()} if given
+        else declared if config.nodata == "tag" and config.has_nodata else {},
+    }  # fmt: skip
 
 
 def _spanned(ranges: Sequence[Range]) -> list[list[float]]:
@@ -118,6 +126,7 @@ def _domain_lines(told: dict[str, Any]) -> list[str]:
             f"     sizes   {_commonest(told['sizes'])}",
             f"     modes   {_commonest(told['modes'])}; {_commonest(told['dtypes'])}",
             f"     values  {'; '.join(ranges)}",
+            *([f"     no data {_commonest(told['nodata'])}"] if told["nodata"] else []),
         ]
         if ranges
         else [f"  {name}  no image that can be read"]

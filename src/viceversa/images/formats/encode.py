@@ -1,9 +1,11 @@
-"""Pixels -> files, in the format that the name says. Nothing but pixels is written."""
+"""Pixels -> files, in the format that the name says; besides pixels only the tags given."""
 
 from __future__ import annotations
 
+import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -12,7 +14,7 @@ from ...errors import UserError
 from ...files import write_bytes
 from ..bands import to_pil
 from ..endings import JPEG_SUFFIXES
-from .layout import Pixels
+from .layout import Pixels, Tags
 
 HOLDS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     ".png": (("uint8", "uint16"), (1, 2, 3, 4)),
@@ -23,6 +25,7 @@ HOLDS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
 }
 """What the formats hold as it is; TIFF and NPY hold everything."""
 ALL = (".tif", ".tiff", ".npy")
+NO_TAGS = Tags()
 
 
 def suffix_for(suffix: str, pixels: Pixels | tuple[DTypeLike, int]) -> str:
@@ -43,8 +46,9 @@ def _holds(suffix: str, dtype: DTypeLike, bands: int) -> bool:
     return np.dtype(dtype).name in dtypes and bands in numbers
 
 
-def write(path: Path, pixels: Pixels) -> None:
-    """Write a file in the format its name says; JPEG and WebP at quality 95.
+def write(path: Path, pixels: Pixels, tags: Tags = NO_TAGS) -> None:
+    """Write a file in the format its name says, with the tags that it can hold; JPEG and WebP at
+    quality 95.
 
     Raises UserError where the format cannot hold the dtype or the bands.
     """
@@ -58,37 +62,52 @@ def write(path: Path, pixels: Pixels) -> None:
             f"{path} cannot hold {bands} band{'s' * (bands > 1)} of {dtype}; "
             f"{suffix_for(suffix, pixels)} can"
         )
-    write_bytes(path, to_bytes(pixels, suffix), durable=False)
+    write_bytes(path, to_bytes(pixels, suffix, tags), durable=False)
 
 
-def to_bytes(pixels: Pixels, suffix: str) -> bytes:
-    """The contents of a file in the format of an ending that can hold the pixels."""
+def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS) -> bytes:
+    """The contents of a file in the format of an ending that can hold the pixels.
+
+    A TIFF holds all tags, PNG, JPEG and WebP the ICC profile, the other formats none.
+    """
     suffix, pixels, out = suffix.lower(), np.ascontiguousarray(pixels), BytesIO()
     if suffix == ".npy":
         np.save(out, pixels, allow_pickle=False)
     elif suffix in (".tif", ".tiff"):
-        _tiff(out, pixels)
+        _tiff(out, pixels, tags)
     elif pixels.dtype == np.uint16:
         import imagecodecs  # here and below, since hardly a run needs them
 
-        return bytes(imagecodecs.png_encode(pixels))
+        return _with_profile(bytes(imagecodecs.png_encode(pixels)), tags.icc)
     else:
         kind = "JPEG" if suffix in JPEG_SUFFIXES else suffix[1:].upper()
-        options: dict[str, dict[str, int]] = {
+        options: dict[str, dict[str, Any]] = {
             "JPEG": {"quality": 95},
             "WEBP": {"quality": 95},
             "GIF": {"optimize": False},  # which would turn grey into a palette of the greys in use
         }
-        to_pil(pixels).save(out, kind, **options.get(kind, {}))
+        profile = {"icc_profile": tags.icc} if tags.icc and kind in ("PNG", "JPEG", "WEBP") else {}
+        to_pil(pixels).save(out, kind, **options.get(kind, {}), **profile)
     return out.getvalue()
 
 
-def _tiff(out: BytesIO, pixels: Pixels) -> None:
+def _with_profile(png: bytes, icc: bytes) -> bytes:
+    """A PNG with an ICC profile: its chunk stands behind the header, which has 25 bytes."""
+    if not icc:
+        return png
+    body = b"iCCPICC profile\0\0" + zlib.compress(icc)
+    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    return png[:33] + chunk + png[33:]
+
+
+def _tiff(out: BytesIO, pixels: Pixels, tags: Tags) -> None:
     """One page, deflated. Bands beyond grey and RGB are declared as unspecified, never as alpha."""
     import tifffile
 
     bands = pixels.shape[2]
     rgb = bands == 3 and pixels.dtype.kind == "u"
+    known = ((42112, tags.metadata), (42113, tags.nodata))
+    texts = [(code, "s", 0, text, True) for code, text in known if text]
     tifffile.imwrite(
         out,
         pixels[None] if bands > 1 else pixels[None, :, :, 0],
@@ -99,4 +118,6 @@ def _tiff(out: BytesIO, pixels: Pixels) -> None:
         predictor=True,
         metadata=None,
         software=False,
+        iccprofile=tags.icc or None,
+        extratags=[*tags.geometry, *texts],
     )

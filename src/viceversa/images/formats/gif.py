@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
 from ..bands import fits
-from .layout import MOST_PAGES, Layout, Refused, guard
+from .layout import MOST_PAGES, Layout, Refused, Tags, guard
 
 
 class Gif:
@@ -65,6 +65,9 @@ class Gif:
         mode = f"{base} + alpha" if self._clear else base
         bands = (1 if grey else 3) + self._clear
         return Layout(self.height, self.width, bands, "uint8", mode, self._clear)
+
+    def tags(self, page: int) -> Tags:
+        return Tags()
 
     def pixels(self, page: int, indices: bool) -> NDArray[Any]:
         if self._image is None:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .layout import Layout, Refused, guard
+from .layout import Layout, Refused, Tags, guard
 
 JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"  # SOC, then SIZ
@@ -124,6 +124,9 @@ class Jpeg2000:
             mode = f"{self.bands} bands"
         dtype = f"{'' if self.signed else 'u'}int{8 if self.bits <= 8 else 16}"
         return Layout(self.height, self.width, self.bands, dtype, mode, self._alpha)
+
+    def tags(self, page: int) -> Tags:
+        return Tags()
 
     def pixels(self, page: int, indices: bool) -> NDArray[Any]:
         import imagecodecs  # here, since most data sets have no such file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
@@ -14,10 +14,27 @@ Pixels = NDArray[Any]
 
 MOST_PIXELS = 64_000_000
 MOST_PAGES = 10_000
+LARGEST_PROFILE = 2**16  # bytes of an ICC profile that a model file stores
 
 
 class Refused(ValueError):
     """Why a file is not read, without its name: "has ...", "is ...", "holds ..."."""
+
+
+Geometry = tuple[tuple[int, str, int, Any, bool], ...]
+"""TIFF tags of GeoTIFF as tifffile writes them: (code, type, count, value, once)."""
+
+
+class Tags(NamedTuple):
+    """Metadata of a file that a translation may keep; empty where the file has none."""
+
+    icc: bytes = b""
+    """ICC profile."""
+    metadata: str = ""
+    """TIFF tag 42112, GDAL_METADATA."""
+    nodata: str = ""
+    """TIFF tag 42113, GDAL_NODATA."""
+    geometry: Geometry = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,8 @@ class Opened(Protocol):
     def layout(self, page: int) -> Layout: ...
 
     def pixels(self, page: int, indices: bool) -> NDArray[Any]: ...
+
+    def tags(self, page: int) -> Tags: ...
 
 
 Opener = Callable[[BinaryIO, int], Opened]

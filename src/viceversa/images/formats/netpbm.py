@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .layout import MOST_PAGES, Layout, Refused, guard
+from .layout import MOST_PAGES, Layout, Refused, Tags, guard
 
 BANDS = {b"1": 1, b"2": 1, b"3": 3, b"4": 1, b"5": 1, b"6": 3}
 BITMAP, PLAIN = b"14", b"123"  # kinds of one bit, and those whose numbers are text
@@ -77,6 +77,9 @@ class Netpbm:
         bands = BANDS[image.kind]
         dtype = "bool" if image.kind in BITMAP else image.dtype
         return Layout(image.height, image.width, bands, dtype, "RGB" if bands == 3 else "grey")
+
+    def tags(self, page: int) -> Tags:
+        return Tags()
 
     def pixels(self, page: int, indices: bool) -> NDArray[Any]:
         image = self._images[page]

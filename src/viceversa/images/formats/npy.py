@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from .layout import Layout, Refused, guard, words
+from .layout import Layout, Refused, Tags, guard, words
 
 
 class Npy:
@@ -43,6 +43,9 @@ class Npy:
     def layout(self, page: int) -> Layout:
         mode = "RGB" if self.bands == 3 else words("grey", self.bands - 1, False)
         return Layout(self.height, self.width, self.bands, self._dtype.name, mode)
+
+    def tags(self, page: int) -> Tags:
+        return Tags()
 
     def pixels(self, page: int, indices: bool) -> NDArray[Any]:
         self._file.seek(self._start)

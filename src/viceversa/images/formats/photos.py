@@ -17,7 +17,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from ..bands import fits, unpacked
-from .layout import MOST_PAGES, Layout, Refused, guard, orientation
+from .layout import MOST_PAGES, Layout, Refused, Tags, guard, orientation
+
+ICC = b"ICC_PROFILE\0"  # begins a segment with a part of a profile; its number and count follow
 
 
 class Jpeg:
@@ -28,6 +30,7 @@ class Jpeg:
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file, self._most = file, most
         self._turn, self._kept = 1, [b"\xff\xd8"]
+        self._profile: list[tuple[int, bytes]] = []  # parts of the ICC profile by their number
         self._frame()
         guard(self.height, self.width, most)
 
@@ -42,6 +45,8 @@ class Jpeg:
                 raise Refused("is damaged or cannot be read: its header is cut short")
             if marker == 0xE1 and body.startswith(b"Exif\0\0") and self._turn == 1:
                 self._turn = orientation(body)
+            if marker == 0xE2 and body.startswith(ICC):
+                self._profile.append((body[len(ICC)], body[len(ICC) + 2 :]))
             if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
                 if marker not in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA):
                     raise Refused("is a lossless or hierarchical JPEG, which is not read")
@@ -74,6 +79,9 @@ class Jpeg:
         mode, bands = modes[self.bands]
         return Layout(self.height, self.width, bands, "uint8", mode, orientation=self._turn)
 
+    def tags(self, page: int) -> Tags:
+        return Tags(icc=b"".join(body for _, body in sorted(self._profile)))
+
     def pixels(self, page: int, indices: bool) -> NDArray[Any]:
         self._file.seek(self._scan)
         data = BytesIO(b"".join([*self._kept, self._file.read()]))
@@ -86,7 +94,7 @@ class WebP:
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file = file
-        self._alpha, self._turn, self.pages = False, 1, 0
+        self._alpha, self._turn, self.pages, self._profile = False, 1, 0, b""
         self.height = self.width = 0
         file.seek(12)
         while len(head := file.read(8)) == 8:
@@ -100,10 +108,13 @@ class WebP:
 
     def _chunk(self, kind: bytes, length: int) -> None:
         """Take what a chunk says; the first size is the canvas's, of animations too."""
-        body = self._file.read(length if kind == b"EXIF" else min(length, 16))
+        whole = kind in (b"EXIF", b"ICCP")
+        body = self._file.read(length if whole else min(length, 16))
         self._taken = len(body)
         if kind == b"EXIF":
             self._turn = orientation(body)
+        elif kind == b"ICCP":
+            self._profile = body
         elif kind == b"ALPH":
             self._alpha = True
         elif kind == b"ANMF":
@@ -125,6 +136,9 @@ class WebP:
     def layout(self, page: int) -> Layout:
         mode, bands = ("RGB + alpha", 4) if self._alpha else ("RGB", 3)
         return Layout(self.height, self.width, bands, "uint8", mode, self._alpha, self._turn)
+
+    def tags(self, page: int) -> Tags:
+        return Tags(icc=self._profile)
 
     def pixels(self, page: int, indices: bool) -> NDArray[Any]:
         self._file.seek(0)
@@ -159,6 +173,9 @@ class Bmp:
         dtype, mode, bands = modes[self._image.mode]
         height, width = self._image.height, self._image.width
         return Layout(height, width, bands, dtype, mode, alpha=bands == 4)
+
+    def tags(self, page: int) -> Tags:
+        return Tags()
 
     def pixels(self, page: int, indices: bool) -> NDArray[Any]:
         return np.asarray(self._image) if indices else unpacked(self._image)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -11,7 +12,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from ..bands import fits, unpacked
 from .adam7 import deinterlaced
-from .layout import Layout, Refused, guard, orientation
+from .layout import LARGEST_PROFILE, Layout, Refused, Tags, guard, orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
@@ -27,7 +28,7 @@ class Png:
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file = file
-        self._turn, self.pages, self._clear = 1, 1, b""
+        self._turn, self.pages, self._clear, self._profile = 1, 1, b"", b""
         self._chunks: list[tuple[bytes, int, int]] = []  # kind, where it starts, length of its data
         self._whole = False
         self._walk()
@@ -39,7 +40,7 @@ class Png:
         self._file.seek(at)
         while not self._whole and len(head := self._file.read(8)) == 8:
             length, kind = int.from_bytes(head[:4], "big"), head[4:]
-            if kind in (b"IHDR", b"eXIf", b"tRNS", b"acTL"):
+            if kind in (b"IHDR", b"eXIf", b"tRNS", b"acTL", b"iCCP"):
                 self._take(kind, self._file.read(length if length < 2**24 else 0))
             animated |= kind == b"fcTL"
             if kind == b"IDAT" and first and self._has(b"acTL") and not animated:
@@ -58,6 +59,8 @@ class Png:
             self._turn = orientation(body)
         elif kind == b"tRNS":
             self._clear = body
+        elif kind == b"iCCP":
+            self._profile = _inflated(body.partition(b"\0")[2][1:])
         elif not self._has(b"IDAT"):
             self.pages = int.from_bytes(body[:4], "big")
             if not 0 < self.pages < 2**31:
@@ -92,6 +95,9 @@ class Png:
             alpha,
             self._turn,
         )
+
+    def tags(self, page: int) -> Tags:
+        return Tags(icc=self._profile)
 
     def pixels(self, page: int, indices: bool) -> NDArray[Any]:
         if not self._whole:
@@ -157,3 +163,13 @@ class Png:
         white = np.iinfo(values.dtype).max
         alpha = np.where((values == colour).all(axis=2, keepdims=True), 0, white)
         return np.concatenate([values, alpha.astype(values.dtype)], axis=2)
+
+
+def _inflated(data: bytes) -> bytes:
+    """A compressed profile; empty if it is damaged or larger than any that is kept."""
+    try:
+        inflater = zlib.decompressobj()
+        profile = inflater.decompress(data, LARGEST_PROFILE)
+    except zlib.error:
+        return b""
+    return profile if inflater.eof else b""

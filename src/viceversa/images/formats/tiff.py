@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -15,7 +16,7 @@ from PIL import Image
 from tifffile import TIFF, TiffFile, TiffPage
 
 from ..bands import from_cmyk, unmultiplied
-from .layout import Layout, Refused, guard, words
+from .layout import Layout, Refused, Tags, guard, words
 from .photos import Jpeg
 from .tiff_pages import full_pages
 
@@ -28,6 +29,8 @@ BASES = {
     MINISWHITE: ("grey", 1), MINISBLACK: ("grey", 1), RGB: ("RGB", 3), PALETTE: ("palette", 1),
     CMYK: ("CMYK", 4), YCBCR: ("YCbCr", 3),
 }  # fmt: skip
+GEOMETRY = (33550, 33922, 34264, 34735, 34736, 34737)  # of GeoTIFF
+TYPES = {2: "s", 3: "H", 12: "d"}  # ASCII, SHORT and DOUBLE, as tifffile takes them
 JPEG = 7
 # none, CCITT RLE, T.4 and T.6, LZW, JPEG, deflate (2 numbers), PackBits, LZMA, Zstandard
 COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32946, 32773, 34925, 50000)
@@ -45,6 +48,56 @@ class Tiff:
         file.seek(0)
         self._tiff = TiffFile(file, name="image.tif", _multifile=False, **PLAIN)
         self._known: dict[int, tuple[TiffPage, Layout]] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array that tifffile wrote as grey pages; empty for all other files."""
+        page = self._tiff.pages[self._chain[0]]
+        assert isinstance(page, TiffPage)
+        if self.pages == 1 or page.samplesperpixel != 1:
+            return ()
+        shape = self._described(page).get("shape")
+        if not isinstance(shape, list) or not all(isinstance(n, int) and n > 0 for n in shape):
+            return ()
+        fits = shape[-2:] == [page.imagelength, page.imagewidth]
+        return tuple(shape) if fits and math.prod(shape[:-2]) == self.pages else ()
+
+    @property
+    def axes(self) -> str:
+        """The axes of `shape`, such as YXC; empty if the file does not name them."""
+        page = self._tiff.pages[self._chain[0]]
+        assert isinstance(page, TiffPage)
+        return str(self._described(page).get("axes", ""))
+
+    @staticmethod
+    def _described(page: TiffPage) -> dict[str, Any]:
+        """The description that tifffile writes into the first page."""
+        try:
+            described = json.loads(page.shaped_description or "{}")
+        except ValueError:
+            return {}
+        return described if isinstance(described, dict) else {}
+
+    def tags(self, page: int) -> Tags:
+        stored, layout = self._look(page)
+        values = {code: stored.tags.valueof(code) for code in (34675, 42112, 42113)}
+        geometry = (
+            ()
+            if layout.orientation != 1
+            else tuple(
+                (tag.code, TYPES[tag.dtype], tag.count, tag.value, True)
+                for tag in map(stored.tags.get, GEOMETRY)
+                if tag is not None and tag.dtype in TYPES
+            )
+        )
+        icc, metadata, nodata = (values[code] for code in (34675, 42112, 42113))
+        plain = stored.photometric in (MINISBLACK, RGB) and stored.bitspersample >= 8
+        return Tags(
+            icc if isinstance(icc, bytes) else b"",
+            metadata if isinstance(metadata, str) else "",
+            nodata.strip() if isinstance(nodata, str) and plain else "",
+            geometry,
+        )
 
     def layout(self, page: int) -> Layout:
         return self._look(page)[1]

@@ -1,0 +1,255 @@
+"""Values that are no data: which ones they are, and that no other value depends on them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from viceversa.errors import UserError
+from viceversa.images import Pixels, read, resize
+from viceversa.images.bands import fit_bands
+from viceversa.images.domain import Domain, DomainConfig
+from viceversa.images.inputs import pixels_of
+from viceversa.images.nodata import NoData, mask_of, masked, parsed, suspected
+from viceversa.images.pictures import as_domain, in_range
+from viceversa.images.sources import Source
+from viceversa.images.tensors import encode, fill_nodata, planes
+
+TAG = NoData(tag=True)
+F4, F8 = np.finfo("f4"), np.finfo("f8")
+
+
+def tiff(path: Path, values: Any, text: str | None = None) -> Path:
+    tags = [] if text is None else [(42113, "s", 0, text, True)]
+    tifffile.imwrite(path, values, extratags=tags, photometric="minisblack", metadata=None)
+    return path
+
+
+# dtype, tag, the value stored, whether it is masked
+STORED: list[tuple[str, str, Any, bool]] = [
+    ("f4", "-9999", -9999, True),
+    ("f4", "-9999.0", -9999, True),
+    ("f4", " -9999 ", -9999, True),
+    ("f4", "-3.4028234663852886e+38", F4.min, True),
+    ("f4", "-3.40282346638529e+38", F4.min, True),  # of 15 digits, and a little beyond the dtype
+    ("f4", "3.4028234663852886e+38", F4.max, True),
+    ("f4", "-1.7976931348623157e+308", F4.min, True),
+    ("f4", "0.1", np.float32(0.1), True),
+    ("f4", "nan", np.nan, True),
+    ("f8", "-1.79769313486232e+308", F8.min, True),  # rounds to minus infinity
+    ("f8", "1e+30", 1e30, True),
+    ("f2", "-9999", np.float16(-9999), True),
+    ("i4", "-2147483648", -(2**31), True),
+    ("i4", "2147483647", 2**31 - 1, True),  # float32 could not keep it
+    ("u4", "4294967295", 2**32 - 1, True),
+    ("i2", "-32768", -32768, True),
+    ("u2", "65535", 65535, True),
+    ("u1", "0", 0, True),
+    ("u1", "-9999", 0, False),
+    ("u2", "0.5", 0, False),
+    ("f4", "none at all", -9999, False),
+]
+
+
+@pytest.mark.parametrize(("dtype", "text", "value", "is_masked"), STORED)
+def test_the_tag_of_gdal_declares_a_value_of_any_dtype(
+    tmp_path: Path, dtype: str, text: str, value: Any, is_masked: bool
+) -> None:
+    values = np.full((6, 5), 7, dtype)
+    values[2:4, 1:] = value
+    pixels = read(tiff(tmp_path / "x.tif", values, text), nodata=TAG)
+    mask = mask_of(pixels)
+    assert (mask is not None) == is_masked
+    if mask is not None:
+        assert np.array_equal(mask[:, :, 0], (np.indices((6, 5))[0] // 2 == 1)
+                              & (np.indices((6, 5))[1] > 0))  # fmt: skip
+        assert np.isfinite(np.ma.getdata(pixels)).all() and pixels.min() == pixels.max() == 7
+
+
+def test_a_given_value_takes_the_place_of_the_tag(tmp_path: Path) -> None:
+    values = np.array([[1.0, -9999, -1], [np.nan, 5, 6]], "f4")
+    path = tiff(tmp_path / "x.tif", values[:1], "-9999")
+    masks = {
+        nodata: mask_of(read(path, nodata=parsed(nodata)))
+        for nodata in ("tag", "none", "-1", -1.0, "-9999")
+    }
+    told = {k: None if m is None else m[0, :, 0].tolist() for k, m in masks.items()}
+    first, last = [False, True, False], [False, False, True]
+    assert told == {"tag": first, "none": None, "-1": last, -1.0: last, "-9999": first}
+    path = tiff(tmp_path / "y.tif", values)
+    assert np.array_equal(mask_of(read(path, nodata=parsed("nan"))), np.isnan(values)[..., None])
+    for other in ("tag", "none", "-9999"):
+        with pytest.raises(
+            UserError, match=r"1 values that are not finite.*set the domain's nodata"
+        ):
+            read(path, nodata=parsed(other))
+    with pytest.raises(UserError, match="infinite or too large") as caught:
+        read(tiff(tmp_path / "z.tif", np.array([[np.inf]], "f4")), nodata=parsed("nan"))
+    assert "nodata" not in str(caught.value)
+    with pytest.raises(UserError, match="nodata is a number, nan, tag"):
+        parsed("minus one")
+
+
+def opened(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.copy()
+
+
+def test_every_kind_of_input_is_masked_alike(tmp_path: Path) -> None:
+    values = np.array([[1.0, -9999], [3, 4]], "f4")
+    path, config = tiff(tmp_path / "x.tif", values), DomainConfig(channels=1, range="0,9",
+                                                                  nodata="-9999")  # fmt: skip
+    given: list[Any] = [path, path.read_bytes(), io.BytesIO(path.read_bytes()), values,
+                        Image.fromarray(values), opened(path),
+                        np.ma.MaskedArray(values, values < 0)]  # fmt: skip
+    for one in given:
+        pixels = pixels_of(one, config, 100)
+        assert np.array_equal(mask_of(pixels), (values < 0)[..., None]), type(one)
+        assert pixels[0, 0, 0] == 1 and np.ma.getdata(pixels)[0, 1, 0] == 0
+    holes = np.where(values < 0, np.float32(np.nan), values)
+    for one in (holes, Image.fromarray(holes)):
+        pixels = pixels_of(one, DomainConfig(channels=1, range="0,9", nodata="nan"), 100)
+        assert np.array_equal(mask_of(pixels), (values < 0)[..., None])
+
+
+def test_masks_follow_the_bands() -> None:
+    grey = masked(np.full((1, 2, 1), 9, np.uint8), np.array([[[True], [False]]]))
+    assert mask_of(fit_bands(grey, False, 3, "x")).tolist() == [[[True] * 3, [False] * 3]]
+    rgb = masked(np.full((1, 2, 3), 9, np.uint8), np.array([[[True, False, False], [False] * 3]]))
+    assert mask_of(fit_bands(rgb, False, 1, "x")).tolist() == [[[True], [False]]]
+    alpha = masked(np.full((1, 1, 4), 9, np.uint8), np.array([[[False, True, False, True]]]))
+    assert mask_of(fit_bands(alpha, True, 3, "x")).tolist() == [[[False, True, False]]]
+
+
+# -- resizing
+
+
+def hole(dtype: str, bands: int = 1) -> Pixels:
+    """A constant 50 with a hole of -1000 (0 of unsigned numbers) at the left."""
+    values = np.full((24, 32, bands), 50, dtype)
+    mask = np.zeros(values.shape, bool)
+    mask[:, :12], values[:, :12] = True, 0 if dtype.startswith("u") else -1000
+    return masked(values, mask)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("resample", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(12, 16), (9, 11), (24, 48), (50, 61), (24, 32)])
+def test_no_valid_value_depends_on_the_no_data_value(
+    dtype: str, resample: str, size: tuple[int, int]
+) -> None:
+    made = resize(hole(dtype, 2), *size, resample)
+    mask = mask_of(made)
+    assert made.dtype == dtype and made.shape == (*size, 2) and mask is not None
+    valid = np.ma.getdata(made)[~mask]
+    assert np.abs(valid.astype(float) - 50).max() < 1e-4
+    first = size[1] * 12 / 32  # where the hole ends
+    assert mask[:, : int(first) - 2].all() and not mask[:, int(first) + 2 :].any()
+    spread = resize(np.ma.getdata(hole(dtype, 2)), *size, resample)  # control: without the mask
+    if resample != "nearest" and size != (24, 32):
+        assert np.abs(spread.astype(float) - 50).max() > 1
+
+
+def test_weights_of_the_filter_by_hand() -> None:
+    """Halved by a triangle of 4 pixels, (1, 3, 3, 1) / 8: of pixels 0 to 3, 0 has no data."""
+    row = np.array([[[9e9], [10.0], [20.0], [30.0], [40.0], [50.0], [60.0], [70.0]]], np.float32)
+    mask = np.zeros(row.shape, bool)
+    mask[0, 0] = True
+    made = resize(masked(row, mask), 1, 4, "bilinear")
+    # at the border the triangle is cut off: (3, 3, 1) / 7 of pixels 0 to 2; then 1 to 4
+    expected = [(3 * 10 + 20) / 4, (10 + 3 * 20 + 3 * 30 + 40) / 8]
+    assert np.ma.getdata(made)[0, :2, 0].tolist() == pytest.approx(expected, rel=1e-6)
+    assert mask_of(made) is None
+    mask[0, :4] = True
+    assert mask_of(resize(masked(row, mask), 1, 4, "bilinear"))[0, :, 0].tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]  # the second has the weight 1/8 of pixel 4: enough
+    mask[0, :5] = True
+    assert mask_of(resize(masked(row, mask), 1, 4, "bilinear"))[0, :, 0].tolist() == [
+        True, True, False, False]  # fmt: skip
+
+
+def test_bicubic_stays_within_the_valid_values() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.random((40, 40, 1)).astype(np.float32)
+    mask = rng.random(values.shape) < 0.7
+    made = resize(masked(np.where(mask, np.float32(-3.4e38), values), mask), 63, 57, "bicubic")
+    assert made.min() >= 0 and made.max() <= 1 and mask_of(made).any()
+
+
+# -- values
+
+
+def test_no_data_is_nan_until_it_is_filled() -> None:
+    config = DomainConfig(channels=2, range="0,10", nodata="-1", nodata_fill=0.25)
+    pixels = masked(
+        np.array([[[10, 5], [0, 0]]], np.int16), np.array([[[False] * 2, [True, False]]])
+    )
+    domain = Domain(config, "int16", (0.0, 0.0), (10.0, 10.0))
+    values = encode(planes(pixels)[None], domain)
+    assert values.isnan().flatten().tolist() == [False, True, False, False]
+    filled = fill_nodata(values, domain)
+    assert filled[0, 0].tolist() == [[1.0, 0.25]] and filled[0, 1, 0, 1] == -1
+
+
+def test_labels_may_have_a_number_for_no_data(tmp_path: Path) -> None:
+    config = DomainConfig(kind="labels", ids=3, nodata="255")
+    path = tmp_path / "x.png"
+    Image.fromarray(np.array([[0, 255], [2, 1]], np.uint8)).save(path)
+    pixels = as_domain(read(Source(path), indices=True, nodata=config.missing), config, path)
+    values = encode(planes(pixels)[None], Domain(config))
+    assert values[0, :, 0, 1].isnan().all() and int(values.isnan().sum()) == 3
+    assert fill_nodata(values, Domain(config))[0, :, 0, 1].tolist() == [-1, -1, -1]
+    assert values[0, :, 1, 0].tolist() == [-1, -1, 1]
+    with pytest.raises(UserError, match="the class 255"):
+        as_domain(read(path, indices=True), DomainConfig(kind="labels", ids=3), path)
+    for wrong in ({"kind": "labels", "classes": ("#000000",)}, {"kind": "lab-l"}):
+        with pytest.raises(UserError, match="nodata belongs to images"):
+            DomainConfig(**wrong, nodata="0")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="nodata_fill is a value in"):
+        DomainConfig(nodata_fill=-1.5)
+
+
+def test_another_depth_keeps_its_range_and_its_mask() -> None:
+    domain = Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,))
+    pixels = masked(
+        np.array([[[0], [65535], [257]]], np.uint16), np.array([[[True], [False], [False]]])
+    )
+    made = in_range(pixels, domain, "x")
+    assert made.dtype == np.float32 and np.ma.getdata(made)[0, 1:, 0].tolist() == [255, 1]
+    assert mask_of(made)[0, :, 0].tolist() == [True, False, False]
+    values = encode(planes(made)[None], domain)[0, 0, 0]
+    assert values[1:].tolist() == pytest.approx([1, 2 / 255 - 1]) and values[0].isnan()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.where(np.arange(1000) < 100, -9999.0, np.arange(1000) / 10).astype("f4"), -9999),
+        (np.where(np.arange(1000) < 100, -32768, np.arange(1000)).astype("i2"), -32768),
+        (np.where(np.arange(1000) < 100, 65535, np.arange(1000)).astype("u2"), 65535),
+        (np.where(np.arange(1000) < 100, F4.min, np.arange(1000)).astype("f4"), F4.min),
+        (np.where(np.arange(1000) < 100, -9999, np.arange(1000) * 20).astype("f4"), -9999),
+        (np.where(np.arange(1000) < 100, 0, 5000 + np.arange(1000)).astype("u2"), None),
+        (np.where(np.arange(1000) < 5, -9999, np.arange(1000) / 10).astype("f4"), None),
+        (np.arange(1000).astype("f4"), None),
+        (np.where(np.arange(1000) < 500, 65535, 0).astype("u2"), None),  # a mask of two values
+        ((np.arange(1000) % 3 * 30000).astype("u2"), None),  # a label map
+        (np.where(np.arange(1000) < 500, 255, np.arange(1000) % 20).astype("u1"), None),
+        (np.clip(np.arange(1000) * 100, 0, 65535).astype("u2"), None),  # over-exposed
+    ],
+)
+def test_what_is_suspected_of_meaning_no_data(values: Any, expected: float | None) -> None:
+    assert suspected(values.reshape(20, 50, 1)) == expected
+    if expected is not None:  # declared, it is not suspected
+        pixels = values.reshape(20, 50, 1)
+        assert suspected(masked(pixels, pixels == expected)) is None

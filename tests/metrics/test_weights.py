@@ -1,0 +1,74 @@
+"""Metrics with weights: pixels of weight 0 do not count, and the others count as without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from viceversa.metrics import content, l1, ms_ssim, psnr, ssim
+
+METRICS = {"l1": l1, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim, "content": content}
+SIDE = 180
+
+
+def images(seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(2, 3, 12, 12, generator=generator) * 2 - 1
+    return torch.nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bilinear")
+
+
+def hole() -> Tensor:
+    weight = torch.ones(2, 1, SIDE, SIDE)
+    weight[:, :, 40:97, 20:150] = 0
+    return weight
+
+
+every = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+
+
+@every
+def test_full_weight_is_none(metric: Callable[..., Tensor]) -> None:
+    x, y = images(0), 0.7 * images(0) + 0.3 * images(1)
+    plain, weighted = metric(x, y), metric(x, y, torch.ones(2, 1, SIDE, SIDE))
+    assert weighted.tolist() == pytest.approx(plain.tolist(), rel=1e-5)
+
+
+@every
+def test_pixels_without_weight_do_not_count(metric: Callable[..., Tensor]) -> None:
+    x, y, weight = images(0), 0.7 * images(0) + 0.3 * images(1), hole()
+    told = metric(x, y, weight)
+    for other in (-1.0, 1.0, 0.3):
+        a, b = x.where(weight > 0, other), y.where(weight > 0, -other)
+        assert metric(a, b, weight).tolist() == pytest.approx(told.tolist(), rel=1e-5)
+        # control: without weights they do
+        assert metric(a, b).tolist() != pytest.approx(told.tolist(), rel=1e-2)
+
+
+def test_l1_and_psnr_are_those_of_the_pixels_with_weight() -> None:
+    x, y, weight = images(0), images(1), hole()
+    some = (weight > 0).expand_as(x)
+    for metric in (l1, psnr):
+        parts = [metric(a[m].view(1, 3, 1, -1), b[m].view(1, 3, 1, -1)).item()
+                 for a, b, m in zip(x, y, some, strict=True)]  # fmt: skip
+        assert metric(x, y, weight).tolist() == pytest.approx(parts, rel=1e-5)
+
+
+def test_weights_of_each_channel() -> None:
+    x = torch.zeros(1, 2, 1, 2)
+    y = torch.tensor([[[[0.5, 1.0]], [[0.25, 0.0]]]])
+    weight = torch.tensor([[[[1.0, 0.0]], [[1.0, 1.0]]]])
+    assert l1(x, y, weight).item() == pytest.approx((0.5 + 0.25 + 0) / 3)
+
+
+def test_ssim_of_two_equal_images_is_one_whatever_the_hole() -> None:
+    x = images(0)
+    for metric in (ssim, ms_ssim):
+        assert metric(x, x, hole()).tolist() == pytest.approx([1, 1], abs=1e-6)
+
+
+def test_no_weight_at_all_is_nan() -> None:
+    x = images(0)
+    assert l1(x, x, torch.zeros(2, 1, SIDE, SIDE)).isnan().all()
