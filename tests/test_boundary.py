@@ -162,12 +162,23 @@ def test_memory_that_is_not_enough_anywhere_is_one_sentence(
     assert "memory is not enough" in refused(capsys, *WORDS[command])
 
 
+@pytest.mark.parametrize("size", ["1000000000", "9" * 20, "9" * 5000, "65537", "0", "-1", "1e3"])
 def test_a_size_without_end_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    size: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    said = refused(capsys, "evaluate", "run", "data", "-o", "e", "--size", "1000000000")
-    assert "memory is not enough; lower --batch_size or --size" in said
+    assert "size" in refused(capsys, "evaluate", "run", "data", "-o", "e", f"--size={size}")
+    model = ["run/ab.safetensors", "data", "-o", "o"]
+    assert "size" in refused(capsys, "translate", *model, f"--size={size}")
+
+
+@pytest.mark.parametrize("option", ["data.load_size", "data.crop_size"])
+@pytest.mark.parametrize("side", [2**16 + 1, 2**31, 2**63 - 1])
+def test_sides_beyond_any_image_are_refused(option: str, side: int) -> None:
+    sections = read_recipe("pix2pix")
+    sections["data"] |= {"load_size": side, option.removeprefix("data."): side}
+    with pytest.raises(UserError, match="at most 65536"):
+        resolve(sections)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..errors import UserError
 from ..images.domain import DomainConfig
-from ..images.resizing import UNCROPPED
+from ..images.resizing import LARGEST_SIDE, UNCROPPED
 
 Layout = Literal["auto", "side-by-side", "folders", "patterns", "photos"]
 
@@ -75,6 +75,12 @@ class DataConfig:
             )
         if min(self.load_size, self.crop_size, self.max_megapixels) < 1:
             raise UserError("data's sizes start at 1")
+        for name, side in (("load_size", self.load_size), ("crop_size", self.crop_size)):
+            if side > LARGEST_SIDE:
+                option = f"data.{name}"
+                raise UserError(
+                    f"{option} must be at most {LARGEST_SIDE}, not {side}", option=option
+                )
         if min(self.workers, self.cache_megabytes, self.rotate, self.shear) < 0:
             raise UserError("data.workers, cache_megabytes, rotate and shear start at 0")
         shares = {"zoom": self.zoom, "shift": self.shift, "jitter": self.jitter,

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from ..data.config import Layout
 from ..errors import UserError
 from ..images.domain import nearest_colours
+from ..images.resizing import LARGEST_SIDE, is_side
 from ..measures import NEEDS
 
 Split = Literal["auto", "train", "val", "test"]
@@ -56,8 +57,13 @@ class Options:
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown:
             raise UserError(f"--metrics has {unknown[0]!r}; there are {', '.join(METRICS)}")
-        if self.size not in ("trained", "own") and not (self.size.isdecimal() and int(self.size)):
-            raise UserError(f"--size is trained, own or pixels a side, not {self.size!r}")
+        side = int(self.size) if is_side(self.size) else 0
+        if self.size not in ("trained", "own") and not 0 < side <= LARGEST_SIDE:
+            raise UserError(
+                f"--size is trained, own or pixels a side, at most {LARGEST_SIDE}, not "
+                f"{self.size!r}",
+                option="--size",
+            )
         if self.batch_size < 1:
             raise UserError(f"--batch_size must be at least 1, not {self.batch_size}")
         wrong = [c for c in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", c)]

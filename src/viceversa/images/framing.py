@@ -10,7 +10,7 @@ from ..errors import UserError
 from .domain import DomainConfig
 from .formats.layout import Pixels
 from .pictures import Half, fitted_to, one_half
-from .resizing import UNCROPPED, preprocessed
+from .resizing import UNCROPPED, is_side, preprocessed
 
 Part = Literal["left", "right", "whole"] | None
 TOLERANCE = 0.02  # of an aspect ratio
@@ -83,11 +83,11 @@ class Framing:
                 f"{name} does not say at which size it was trained; use --size own or a number of "
                 "pixels", option="--size",
             )  # fmt: skip
-        if size not in ("trained", "own") and not (size.isdecimal() and int(size)):
+        if size not in ("trained", "own") and not is_side(size):
             raise UserError(
                 f"--size is trained, own or a number of pixels, not {size!r}", option="--size"
             )
-        side = int(size) if size.isdecimal() else 0
+        side = int(size) if is_side(size) else 0
         side = max(self.load_size, self.crop_size) if size == "trained" else side
         if side**2 > most:
             raise UserError(

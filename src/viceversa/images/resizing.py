@@ -14,6 +14,12 @@ FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "nearest": Image.Resampling.NEAREST,
 }
+LARGEST_SIDE = 2**16  # pixels
+
+
+def is_side(text: str) -> bool:
+    """Whether a text is a number of pixels; very long numbers are none."""
+    return text.isdecimal() and len(text) < 10 and int(text) > 0
 
 
 def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -> Pixels:
