@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,3 +73,13 @@ def test_text_that_looks_like_numbers_stays_as_it_is() -> None:
     assert train_settings("pix2pix", ["1,2", "--train.run", "3,4"]).train.run == "3,4"
     assert train_settings("pix2pix", ["1,2", "--train.run", "3,4"]).data.path == "1,2"
     assert settings("check", "--data.b.range", "0,255", "7").path == "7"
+
+
+def test_nan_of_a_recipe_is_a_no_data_value_and_no_number(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('base = "pix2pix"\n[data.a]\nnodata = nan\n[data.b]\nnodata = -9999\n')
+    data = train_settings(str(recipe), ["x"]).data
+    assert math.isnan(data.a.missing.value) and data.b.missing.value == -9999
+    recipe.write_text('base = "pix2pix"\n[train]\nlr = nan\n')
+    with pytest.raises(UserError, match=r"train\.lr takes a number, not 'nan'"):
+        train_settings(str(recipe), ["x"])

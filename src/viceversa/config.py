@@ -100,7 +100,11 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
     """TOML; or JSON, as a run's config.json is."""
     too_deep = UserError(f"{source} is no recipe: its tables and lists are nested too deeply")
     try:
-        table = json.loads(text) if source.endswith(".json") else tomllib.loads(text)
+        table = (
+            json.loads(text)
+            if source.endswith(".json")
+            else tomllib.loads(text, parse_float=_number)
+        )
     except ValueError as error:
         kind = "JSON" if source.endswith(".json") else "TOML"
         raise UserError(f"{source} is not valid {kind}: {error}") from None
@@ -116,6 +120,11 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
 def _deeper_than(levels: int, value: Any) -> bool:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels < 0 or any(_deeper_than(levels - 1, one) for one in inner)
+
+
+def _number(text: str) -> float | str:
+    """A float of TOML; nan as text, since options that take it (a no-data value) take text."""
+    return "nan" if text.lstrip("+-") == "nan" else float(text)
 
 
 def merge(
