@@ -243,7 +243,8 @@ class Run:
     def _resume(self) -> dict[str, Any] | None:
         """Go on from the newest checkpoint that is whole; returns the log's state in it."""
         # The others are given what the first one reads: they may be on other machines.
-        found = self.ranks.as_first(self._found() if self.ranks.first else None)
+        newest = self.checkpoints.latest(say) if self.ranks.first else None
+        found = self.ranks.as_first(newest and (*newest, f"written {age(newest[1])}"))
         if found is None:
             self.steps.settle(None, self.config.penalised)
             return None
@@ -262,11 +263,6 @@ class Run:
             self.say(line)
         log: dict[str, Any] = state["log"]
         return log
-
-    def _found(self) -> tuple[dict[str, Any], Path, str] | None:
-        """The newest checkpoint that is whole, where it lies, and how old it is."""
-        found = self.checkpoints.latest(say)
-        return None if found is None else (*found, f"written {age(found[1])}")
 
     def _tell_bad(self, last: bool) -> None:
         """Report the files that turned out bad since the last call; nothing replaces them."""

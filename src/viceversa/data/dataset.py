@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from .cache import Disk, Key, Memory, on_disk
 from .check.words import FIRST, some
 from .config import DataConfig
 from .layouts import Found
+from .patience import TooLate, patient
 from .sizes import fitted
 from .transforms import CENTRE, Draw, cut, draw
 
@@ -148,7 +148,7 @@ class Pictures:
         if kept is None:
             ahead = self._ahead.pop(key, None)
             try:
-                kept = self._decoded(key) if ahead is None else ahead.result(PATIENCE)
+                kept = self._decoded(key) if ahead is None else patient(ahead, PATIENCE)
             except TooLate:
                 raise UserError(
                     f"{self.sources(domain)[index]} did not load within {PATIENCE:.0f} s; is the "
