@@ -1,4 +1,5 @@
-"""What a run survives, in full counts: kill -9, faults of the system, rot, signals, hostile files.
+"""What a run survives, in full counts: kill -9, faults of the system, rot, signals, hostile files,
+and four faults at every place between the start and the exit of a run.
 
 python benchmarks/reliability.py [--kills 1000] [--rot 1000] [--stops 200] [--mutants 1000000]
     [--minutes 8] [--only PART ...]
@@ -27,16 +28,19 @@ from typing import Any
 import safetensors
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reliability"))
 
 import faults
 import hostile
 import kills
 import mutants
+import places
 import rot
 import stops
 from forks import fork
 from runs import make_data
+from whole_runs import same
 
 from viceversa.checkpoint import Checkpoints
 from viceversa.files import write_json
@@ -161,9 +165,34 @@ def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
     return rows
 
 
+def stopped_anywhere(folder: Path, options: argparse.Namespace) -> Row:
+    """Every call of every place between start and exit, with every fault."""
+    data = places.make_data(folder / "data")
+    calls = places.counted(data, folder / "run")
+    whole, wrong, trials = places.left(folder / "run"), {}, 0
+    faults = [fault for fault in places.FAULTS if fault != "ENOSPC"]
+    with places.disk(folder / "disk") as small:
+        for name, count in calls.items():
+            for call in range(1, count + 1):
+                for fault in [*faults, "ENOSPC"]:
+                    run = (small if fault == "ENOSPC" else folder) / "trial"
+                    ended = places.hit(data, run, name, call, fault)
+                    found = places.faults_of(ended, name, fault)
+                    places.repeated(data, run)
+                    left = places.left(run)
+                    found += [
+                        f"{part} differs" for part in left if not same(left[part], whole[part])
+                    ]
+                    trials += 1
+                    if found:
+                        wrong[f"{name}, call {call}, {fault}"] = found
+                    shutil.rmtree(run)
+    return {"trials": trials, "calls": calls, "wrong": wrong}
+
+
 PARTS: dict[str, Callable[[Path, argparse.Namespace], Row]] = {
     "kill_9": killed, "faults": failing, "rot": rotten, "signals": signalled,
-    "hostile_files": attacked, "mutants": fuzzed,
+    "places": stopped_anywhere, "hostile_files": attacked, "mutants": fuzzed,
 }  # fmt: skip
 
 

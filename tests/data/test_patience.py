@@ -9,8 +9,11 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures._base import DoneAndNotDoneFutures
+from pathlib import Path
 
 import pytest
+from noise import noise_pairs
 
 from viceversa.data import patience
 from viceversa.data.patience import TICK, TooLate, patient
@@ -45,16 +48,12 @@ def test_gaps_count_as_a_second_each(
 ) -> None:
     clock, future = [0.0], Future[str]()
 
-    class Result:
-        done: set[Future[str]] = set()
-
-    def ticking(futures: object, timeout: float) -> object:
+    def ticking(futures: object, timeout: float) -> DoneAndNotDoneFutures[str]:
         clock[0] += gap
         clock.append(0.0)
         if len(clock) > 50:
             future.set_result("late")
-            Result.done = {future}
-        return Result
+        return DoneAndNotDoneFutures({future} if future.done() else set(), set())
 
     monkeypatch.setattr(patience, "wait", ticking)
     monkeypatch.setattr(patience.time, "monotonic", lambda: clock[0])
@@ -66,7 +65,7 @@ def test_gaps_count_as_a_second_each(
 
 
 CHILD = """
-import sys, time
+import sys, threading, time
 from concurrent.futures import Future
 from viceversa.data.patience import TooLate, patient
 print("waiting", flush=True)
@@ -86,3 +85,35 @@ def test_a_stopped_process_is_not_blamed() -> None:
     threading.Event().wait(4)
     os.kill(child.pid, signal.SIGCONT)
     assert float(child.communicate(timeout=30)[0]) > 5.5
+
+
+HANGING = """
+import sys, threading, time
+from viceversa.data import dataset
+from viceversa.cli import main
+real = dataset.load
+def load(source, *rest):
+    if "01.png" in str(source.path) and threading.current_thread().name.startswith("decode"):
+        time.sleep(10**6)
+    return real(source, *rest)
+dataset.load, dataset.PATIENCE = load, 1.0
+main()
+"""
+
+
+def test_a_run_whose_read_never_returns_ends(tmp_path: Path) -> None:
+    """The control: the image is left out, and nothing waits for the thread that hangs."""
+    noise_pairs(tmp_path / "data", 3, 20)
+    words = [
+        "train", "pix2pix", "data", "--generator.width", "2", "--generator.depth", "2",
+        "--discriminator.width", "2", "--discriminator.layers", "1", "--data.load_size", "18",
+        "--data.crop_size", "16", "--data.workers", "1", "--train.device", "cpu",
+        "--train.samples", "0", "--train.epochs", "2", "--validate.every", "0",
+        "--validate.health", "0", "--train.run", "run",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING, *words], cwd=tmp_path, capture_output=True, text=True,
+        timeout=250, check=False,
+    )  # fmt: skip
+    assert "did not load within 1 s" in done.stdout + done.stderr, done
+    assert (tmp_path / "run" / "ab.safetensors").exists() == (done.returncode == 0)

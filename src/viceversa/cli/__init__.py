@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 stream.flush()
                 if ours and stream.error is not None:
                     stream.discard()
+        if ours and boundary.reads_hang():
+            os._exit(code)  # the interpreter would wait for them for ever
         if code or several():
             _end(code)
 

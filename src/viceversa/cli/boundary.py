@@ -9,7 +9,9 @@ import errno
 import io
 import re
 import sys
+import threading
 
+DECODE_THREADS = "decode"  # begins the names of the loader's threads
 LONGEST_WORD = 160  # characters of a name in a message
 SMALLER = {
     "train": "lower train.batch_size, data.crop_size, data.load_size or the width of the networks",
@@ -33,6 +35,14 @@ def replace_unencodable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def reads_hang() -> bool:
+    """Whether a thread of the loader is still in a read that may never return."""
+    threads = [one for one in threading.enumerate() if one.name.startswith(DECODE_THREADS)]
+    for thread in threads:
+        thread.join(1.0)  # the others end by themselves
+    return any(thread.is_alive() for thread in threads)
 
 
 def sentence(error: Exception, command: str) -> str | None:

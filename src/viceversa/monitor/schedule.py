@@ -41,5 +41,7 @@ class Schedule:
         return Due((draw or late) and images != self.drawn, measure, examine)
 
     def drew(self, images: int) -> None:
-        """A sample grid has been drawn."""
-        self.drawn, self._next = images, time.monotonic() + self._seconds
+        """A sample grid has been drawn; that of untrained networks does not put off the next."""
+        self.drawn = images
+        if images:
+            self._next = time.monotonic() + self._seconds
