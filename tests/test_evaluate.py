@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -29,12 +30,12 @@ from viceversa.translate import Translator
 COLOURS = "#000000,#ffffff"
 
 
-def trained(name: str, data: Path, run: Path, direction: str = "ab") -> Path:
+def trained(name: str, data: Path, run: Path, direction: str = "ab", hold_out: float = 0.0) -> Path:
     tiny: Sections = {
         "generator": {"width": 2},
         "discriminator": {"width": 2, "layers": 1},
         "data": {"path": str(data), "load_size": 36, "crop_size": 32, "workers": 0,
-                 "direction": direction},
+                 "direction": direction, "hold_out": hold_out},
         "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 0},
         "validate": {"every": 0, "health": 0},
     }  # fmt: skip
@@ -196,6 +197,40 @@ def test_classes_by_the_nearest_colour(data: Path, runs: dict[str, Path]) -> Non
         right, total = right + (white[0] == white[1]).sum(), total + white[0].size
     assert found.sets["pixel_accuracy"] == pytest.approx(right / total, abs=2e-3)
     assert 0 < found.sets["mean_iou"] < found.sets["pixel_accuracy"] and len(found.classes) == 2
+
+
+def test_images_held_out_of_training_are_evaluated_and_no_others(tmp_path: Path) -> None:
+    data = noise_pairs(tmp_path / "data", 20, 32)
+    held = [f"{i:02d}" for i in range(20) if hashlib.sha256(b"%02d" % i).digest()[0] < 64]
+    runs = {
+        name: trained(name, data, tmp_path / name, hold_out=0.25)
+        for name in ("pix2pix", "cyclegan")
+    }
+    moved = tmp_path / "moved"
+    data.rename(moved)
+
+    def names(run: Path, of: Path | str, **more: Any) -> list[str]:
+        result = measure(Options(run, str(of), metrics=("swd",), **more))
+        assert values(result)["protocol"]["hold_out"] == 0.25
+        return [Path(name).stem for name in result.ways[0].names]
+
+    for run in runs.values():
+        for split in ("val", "auto"):
+            assert names(run, moved, split=split) == held
+        rest = [f"{i:02d}" for i in range(20) if f"{i:02d}" not in held]
+        assert names(run, moved, split="train") == rest
+    assert len(names(runs["cyclegan"], moved, pairs="yes")) == len(held)
+    result = measure(Options(runs["pix2pix"], str(moved), metrics=("l1",)))
+    assert result.notes[0].startswith(f"val is {len(held)} of the 20 pairs of train, held out by")
+    everything = measure(Options(runs["pix2pix"], str(moved), metrics=("l1",), hold_out=0.0))
+    assert (everything.images.split, everything.ways[0].made) == ("train", 20)
+    # Data with a split of their own need none.
+    other = tmp_path / "other"
+    noise_pairs(other / "train", 3, 32)
+    noise_pairs(other / "test", 4, 32)
+    assert measure(Options(runs["pix2pix"], str(other), metrics=("l1",))).ways[0].made == 4
+    with pytest.raises(UserError, match=r"data\.hold_out 0\.5 .* has a test split"):
+        measure(Options(runs["pix2pix"], str(other), hold_out=0.5))
 
 
 def test_own_size_and_a_given_one(data: Path, runs: dict[str, Path]) -> None:

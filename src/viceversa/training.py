@@ -43,21 +43,20 @@ class Run:
         self.folder = run_folder(config)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
         seed_everything(config.train.seed)
-        self.runtime = Runtime(
-            config.train.device, config.train.precision, config.train.deterministic, config.speed,
-            ranks,
-        )  # fmt: skip
+        train, speed = config.train, config.speed
+        self.runtime = Runtime(train.device, train.precision, train.deterministic, speed, ranks)
         self.say = say if ranks.first else silent
         with ranks.in_turn(), counter("checking the images") as progress:
             self.data = open_data(
-                config.data, config.paired, config.train.seed, self.folder, self.say, progress
-            )
+                config.data, config.paired, config.train.seed, self.folder, self.say, progress,
+                config.validate.pairs and not config.paired,
+            )  # fmt: skip
         self.pictures = self.data.train
-        check_ranks(ranks, self.pictures, config.train.batch_size)
         batch_size, device = config.train.batch_size, self.runtime.device
+        check_ranks(ranks, self.pictures, batch_size)
         self.loader = Loader(self.pictures, batch_size, device, ranks.share)
         self.method = make_method(config)
-        check_sizes(self.method, self.pictures, -(-config.train.batch_size // ranks.count))
+        check_sizes(self.method, self.pictures, -(-batch_size // ranks.count))
         if config.train.init and ranks.first and not self.checkpoints.files():
             self.say(start_from(self.method, config, Path(config.train.init)))
         networks = list(chain.from_iterable(self.method.players().values()))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from noise import noise_pairs
@@ -16,6 +17,7 @@ from viceversa import training
 from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
 from viceversa.data.config import DataConfig, whole
+from viceversa.data.open import open_data
 from viceversa.errors import UserError
 from viceversa.metrics import KID_LEAST
 from viceversa.monitor import validation
@@ -209,9 +211,9 @@ def test_too_few_images_for_kid_are_told(
         ("pix2pix", ["patience", "2", "every", "0"], "validate.patience counts validations; "
                                                      "validate.every is 0"),
         ("pix2pix", ["best", "cycle"], "validate.best cycle needs a method of both directions"),
-        ("cyclegan", ["best", "psnr"], "validate.best psnr needs pairs, which this method has not"),
-        ("cyclegan", ["also", "ms_ssim"], "validate.also ms_ssim needs pairs, which this method "
-                                          "has not; name fid or kid"),
+        ("cyclegan", ["best", "psnr"], "validate.best psnr needs pairs, and this method trains"),
+        ("cyclegan", ["also", "ms_ssim"], "validate.also ms_ssim needs pairs, and this method "
+                                          "trains without; set validate.pairs"),
         ("pix2pix", ["best", "beauty"], "best"),
         ("pix2pix", ["also", "beauty"], "also"),
         ("pix2pix", ["every", "often"], "every"),
@@ -267,3 +269,99 @@ def test_what_the_best_is_chosen_by() -> None:
     assert ValidateConfig(best="kid", also=("kid",)).chosen(False) == "kid"
     assert ValidateConfig(best="ssim").chosen(True) == "ssim"
     assert ValidateConfig(best="cycle").chosen(False) == "cycle"
+
+
+# -- a held-out part of train, and pairs of unpaired data
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_validates_on_what_it_held_out_and_resumes_so(name: str, tmp_path: Path) -> None:
+    data = noise_pairs(tmp_path / "data", 8, 20)
+    run, part = tmp_path / "run", {"hold_out": 0.4, "max_images": 4}
+    training.train(settings(name, data, run, data=part))
+    made = training.Run(settings(name, data, run, data=part, train={"epochs": 3}))
+    used = {source.name.stem for source in made.data.train.sources("a")}
+    assert made.data.split == "val" and made.data.held_out is not None and len(used) == 4
+    for domain in "ab":
+        out = {source.name.stem for source in made.data.held_out.sources(domain)}
+        assert out and not out & used
+    made.go()
+    assert made.place.images == 4 * 3
+    assert json.loads((run / "config.json").read_text())["data"]["hold_out"] == 0.4
+    assert {line["validation"]["split"] for line in lines(run, "validation")} == {"val"}
+
+
+def test_cyclegan_validates_on_pairs_where_there_are_pairs(data: Path, tmp_path: Path) -> None:
+    values = {}
+    for pairs in (False, True):
+        run = tmp_path / str(pairs)
+        training.train(settings("cyclegan", data, run, validate={"pairs": pairs}))
+        values[pairs] = lines(run, "validation")[-1]["validation"]["raw"]
+    for metric in ("l1", "psnr", "ssim"):
+        for name in (metric, f"{metric}_ab", f"{metric}_ba"):
+            assert (name in values[True]) and name not in values[False]
+    # The other numbers, and so the training, are as they were.
+    assert {name: values[True][name] for name in values[False]} == values[False]
+
+
+def test_an_error_of_pairs_is_that_of_the_partners(data: Path, tmp_path: Path) -> None:
+    """Generators that change nothing have the error of each image beside its partner."""
+    run = training.Run(settings("cyclegan", data, tmp_path / "run", validate={"pairs": True}))
+    validation, pictures = run.monitor.validation, run.data.held_out
+    assert validation is not None and pictures is not None and pictures.paired
+    first, second = ([s.name.stem for s in pictures.sources(domain)] for domain in "ab")
+    assert first == second == ["00", "01", "02"]
+    unchanged = torch.nn.Identity()
+    unchanged.smallest = unchanged.multiple = 1  # type: ignore[assignment]
+    found = validation({"ab": unchanged, "ba": unchanged})
+    errors = []
+    for name in first:
+        one, two = (
+            np.asarray(Image.open(data / f"val/{side}/{name}.png").resize((16, 16), Image.BICUBIC))
+            for side in "AB"
+        )
+        errors.append(np.abs(one.astype(float) - two).mean() / 127.5)
+    for metric in ("l1", "l1_ab", "l1_ba"):
+        assert found[metric] == pytest.approx(np.mean(errors), rel=1e-2)
+
+
+def test_metrics_of_pairs_can_choose_the_best(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    training.train(settings("cyclegan", data, run, validate={"pairs": True, "best": "l1"}))
+    assert lines(run, "validation")[-1]["validation"]["chosen_by"] == "l1"
+    wanted: list[dict[str, Any]] = [{"best": "l1"}, {"also": ["ms_ssim"]}]
+    for validate in wanted:
+        with pytest.raises(UserError, match=r"set validate\.pairs if the images of val") as caught:
+            settings("cyclegan", data, run, validate=validate)
+        assert caught.value.option == f"validate.{next(iter(validate))}"
+        settings("cyclegan", data, run, validate=validate | {"pairs": True})
+
+
+def test_pairs_that_are_none_are_refused_before_training(tmp_path: Path) -> None:
+    data = data_set(tmp_path / "data", val=3)
+    asked: Any = {"validate": {"pairs": True}}
+    flat = noise_pairs(tmp_path / "flat", 4, 20)
+    with pytest.raises(UserError, match=r"no val or test split; add one, or set data\.hold_out"):
+        training.Run(settings("cyclegan", flat, tmp_path / "1", **asked))
+    half: Any = {"data": {"hold_out": 0.5}}
+    held = training.Run(settings("cyclegan", flat, tmp_path / "2", **half, **asked))
+    assert held.data.held_out is not None and held.data.held_out.paired
+    for number in range(3):
+        (data / f"val/A/0{number}.png").rename(data / f"val/A/x{number}y.png")
+    with pytest.raises(UserError, match=r"^validate\.pairs needs pairs in val: .* none of") as at:
+        training.Run(settings("cyclegan", data, tmp_path / "3", **asked))
+    assert at.value.option == "validate.pairs"
+    training.Run(settings("cyclegan", data, tmp_path / "4"))  # without pairs it needs no names
+    (data / "val/A/x0y.png").rename(data / "val/A/00.png")
+    notes: list[str] = []
+    config = settings("cyclegan", data, tmp_path / "5", **asked)
+    opened = open_data(config.data, False, 0, tmp_path / "5", notes.append, None, True)
+    assert opened.held_out is not None and opened.held_out.lengths == (1, 1)
+    assert "validate.pairs: 1 pairs of val; 4 images without a partner are not used" in notes
+    Image.new("RGB", (20, 30)).save(data / "val/A/00.png")
+    shape: Any = {"data": {"preprocess": "none"}}
+    with pytest.raises(UserError, match=r"00\.png is 20x30 and .*00\.png 20x20; set data\.prep"):
+        training.Run(settings("cyclegan", data, tmp_path / "6", **asked, **shape))
+    training.Run(settings("cyclegan", data, tmp_path / "7", **asked))  # resized, they fit
+    with pytest.raises(UserError, match=r"validate\.pairs has no effect with validate\.every 0"):
+        ValidateConfig(every=0, pairs=True)

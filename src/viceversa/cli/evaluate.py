@@ -32,6 +32,7 @@ def evaluate(
         Literal["auto", "side-by-side", "folders", "patterns", "photos"] | None,
         Parameter(name="--data.layout"),
     ] = None,
+    hold_out: float | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Measure a translator on images: numbers with their protocol, and the cases to look at.
@@ -72,6 +73,9 @@ def evaluate(
         The largest image that is decoded.
     layout
         Structure of the data; without it that of training, and auto for other data.
+    hold_out
+        Fraction of the images that is split val, for data without a val or test split; without
+        it, data.hold_out of the model's run, so that no image of training is in val.
     as_json
         Print the numbers for programs, instead of the table.
     """
@@ -80,7 +84,7 @@ def evaluate(
 
     options = Options(
         model, data, split, pairs, size, policy, tuple(metrics or ()), classes, features,
-        batch_size, device, seed, max_megapixels, layout,
+        batch_size, device, seed, max_megapixels, layout, hold_out,
     )  # fmt: skip
     beside = model if model.is_dir() else model.parent
     folder = out or beside / "evaluation"

@@ -22,6 +22,11 @@ class DataConfig:
     """Names of A's images without their ending, for `patterns`."""
     pattern_b: str = "{name}_B"
     """Names of B's images without their ending, for `patterns`."""
+    hold_out: float = 0.0
+    """Fraction of the training images, or of their groups, held out as `val` if the data have no
+    val or test split; 0: none."""
+    max_images: int = 0
+    """Maximum number of training images (pairs), chosen by a hash of their names; 0: all."""
     direction: Literal["ab", "ba"] = "ab"
     """Which way the method looks: `ba` makes B the source."""
     preprocess: Literal[
@@ -83,6 +88,16 @@ class DataConfig:
                 )
         if min(self.workers, self.cache_megabytes, self.rotate, self.shear) < 0:
             raise UserError("data.workers, cache_megabytes, rotate and shear start at 0")
+        if self.max_images < 0:
+            raise UserError(
+                f"data.max_images must be at least 0, not {self.max_images}",
+                option="data.max_images",
+            )
+        if not 0 <= self.hold_out < 1:
+            raise UserError(
+                f"data.hold_out is a fraction, from 0 (none) to less than 1, not {self.hold_out:g}",
+                option="data.hold_out",
+            )
         shares = {"zoom": self.zoom, "shift": self.shift, "jitter": self.jitter,
                   "max_bad": self.max_bad}  # fmt: skip
         for name, share in shares.items():

@@ -44,6 +44,8 @@ class Options:
     max_megapixels: int = 64
     layout: Layout | None = None
     """Structure of the data, as `data.layout`; None: that of training, for other data `auto`."""
+    hold_out: float | None = None
+    """Fraction of `train` that is `val`, for data without val or test; None: as in training."""
 
     def __post_init__(self) -> None:
         for name, value, kind in (("split", self.split, Split), ("pairs", self.pairs, Pairs)):

@@ -105,12 +105,18 @@ def open_images(options: Options, model: Model, paired: bool) -> Images:
         changes["layout"] = options.layout
     elif path != config.path:
         changes["layout"] = "auto" if config.layout != "patterns" else "patterns"
+        changes["max_images"] = 0
     if options.size == "own":
         changes |= {"preprocess": "none", "turn": False}
     elif options.size != "trained":
         changes |= {"preprocess": "resize", "crop_size": int(options.size), "turn": False}
+    if options.hold_out is not None:
+        changes["hold_out"] = options.hold_out
     config = whole(dataclasses.replace(config, **changes))
     data = look(config.path)
+    own = dataclasses.replace(config, hold_out=0.0)
+    if options.hold_out is None and any(find(data, s, paired, own) for s in ("val", "test")):
+        config = own  # data with splits of their own need no part of train
     split, found, note = _split(data, options.split, config, paired)
     learnt = str(trained.get("path", ""))
     if split == "train" and learnt and Path(path).absolute() == Path(learnt).absolute():
@@ -136,11 +142,18 @@ def _split(
         found = find(data, wanted, paired, config)
         if found is None:
             raise UserError(f"{config.path} has no split {wanted}; say --split auto")
-        return wanted, found, ""
+        return wanted, found, _held_out(found, wanted, config)
     for split in ("test", "val"):
         found = find(data, split, paired, config)
         if found is not None:
-            return split, found, ""
+            return split, found, _held_out(found, split, config)
     found = find(data, "train", paired, config)
     assert found is not None  # of `train` it raises
     return "train", found, "there is no test or val split: these are the images that there are"
+
+
+def _held_out(found: Found, split: str, config: DataConfig) -> str:
+    """Return a note on validation images that were taken from `train`."""
+    if split != "val" or not config.hold_out:
+        return ""
+    return f"val is {found.layout}; --hold_out 0 evaluates all images"

@@ -80,6 +80,7 @@ def protocol(result: Evaluation) -> dict[str, Any]:
                    for way, file in model.files.items()},
         "data": config.path, "split": result.images.split, "pairs": result.paired,
         "layout": pictures.found.layout,
+        "hold_out": config.hold_out,
         "size": sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}"),
         "resize_filter": {side: pictures.domains[side].config.resize for side in "ab"},
         "file_types": kinds, "policy": options.policy, "seed": options.seed,

@@ -35,6 +35,7 @@ def evaluate(
     seed: int = 0,
     max_megapixels: int = 64,
     layout: Layout | None = None,
+    hold_out: float | None = None,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Measure a translator on images: the numbers, as `viceversa evaluate` has in metrics.json.
@@ -44,7 +45,8 @@ def evaluate(
     the options of the command: `split` (train, val, test), `pairs` (yes, no), `size` (trained, own,
     or pixels a side), `policy` (image, running, paper), `metrics` by name (without them all that
     can be had), `classes` (colours #rrggbb of a target's classes), `features` (a folder with
-    feature networks), `layout` (as `data.layout`). `progress` is told (done, total) images.
+    feature networks), `layout` (as `data.layout`), `hold_out` (fraction of the images that is val,
+    for data without splits; without it as in training). `progress` is told (done, total) images.
 
     `["ways"]["ab"]["means"]["l1"]["mean"]` is a mean, and `["ways"]["ab"]["sets"]["fid"]` a number
     of a whole set; one that is not finite is None. Raises UserError for what does not fit.
@@ -52,7 +54,7 @@ def evaluate(
     options = Options(
         Path(model), str(data), split, pairs, str(size), policy, tuple(metrics), ",".join(classes),
         Path(features) if features is not None else None, batch_size, device, seed, max_megapixels,
-        layout,
+        layout, hold_out,
     )  # fmt: skip
     folder = None if out is None else Path(out)
     if folder is not None:

@@ -22,6 +22,8 @@ class ValidateConfig:
     """More metrics, which cost time or need a feature network: ms_ssim, lpips, fid, kid."""
     best: Chosen = "auto"
     """The metric by which the best is chosen; auto is l1 for pairs, else swd."""
+    pairs: bool = False
+    """Validate a method without pairs on images of the same name: adds l1, psnr and ssim."""
     patience: int = 0
     """Validations without a better one after which training ends; 0 goes to the last epoch."""
     features: str = ""
@@ -39,24 +41,30 @@ class ValidateConfig:
             raise UserError(
                 f"validate.best {self.best} is not among the metrics; name it in validate.also"
             )
+        if self.pairs and not self.every:
+            raise UserError(
+                "validate.pairs has no effect with validate.every 0", option="validate.pairs"
+            )
         if self.patience and not self.every:
             raise UserError("validate.patience counts validations; validate.every is 0")
 
     def chosen(self, paired: bool) -> str:
         """The metric that the best is chosen by. Raises UserError where one can't be had."""
         of_pairs = [name for name in self.also if name in PAIRS_ONLY]
-        if of_pairs and not paired:
+        if of_pairs and not (paired or self.pairs):
             raise UserError(
-                f"validate.also {of_pairs[0]} needs pairs, which this method has not; name fid or "
-                "kid"
+                f"validate.also {of_pairs[0]} needs pairs, and this method trains without; set "
+                "validate.pairs if the images of val have partners, or name fid or kid",
+                option="validate.also",
             )
         if self.best == "auto":
             return "l1" if paired else "swd"
         if paired and self.best == "cycle":
             raise UserError("validate.best cycle needs a method of both directions; name l1 or kid")
-        if not paired and self.best in PAIRS_ONLY:
+        if not (paired or self.pairs) and self.best in PAIRS_ONLY:
             raise UserError(
-                f"validate.best {self.best} needs pairs, which this method has not; name swd, "
-                "cycle, fid or kid"
+                f"validate.best {self.best} needs pairs, and this method trains without; set "
+                "validate.pairs if the images of val have partners, or name swd, cycle, fid or kid",
+                option="validate.best",
             )
         return self.best

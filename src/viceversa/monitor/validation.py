@@ -28,7 +28,8 @@ class Validation:
     """Measures generators on the first held-out images, whole, as files would hold the results.
 
     Paired: of the one way there is. Unpaired: of both ways, `swd_ab` and so on by the domains as
-    they lie on disk, and `swd` is the mean of the two.
+    they lie on disk, and `swd` is the mean of the two; with `validate.pairs` also the metrics of
+    pairs.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Validation:
         assert data.held_out is not None
         validate, self.device, self._check = config.validate, device, check
         self.paired, self.direction = config.paired, config.data.direction
+        self.pairs = config.paired or validate.pairs
         self.held_out, self.learnt = data.held_out, data.learnt
         self.count = min(validate.images, *self.held_out.lengths)
         first = next(self._images(self.held_out, self.count, "ab"), None)
@@ -46,12 +48,14 @@ class Validation:
         # A metric that nobody named, and that nothing hangs on, may be lacking.
         if validate.best != "auto" or validate.patience:
             self._refuse(validate.chosen(self.paired), data.split)
-        self.names = (*CHEAP[self.paired], *validate.also)
+        of_pairs = CHEAP[True] if self.pairs and not self.paired else ()
+        self.names = (*CHEAP[self.paired], *of_pairs, *validate.also)
         folder = Path(validate.features) if validate.features else None
         self.features: Features = features_for(self.names, folder, device)
         self.missed: dict[str, str] = {}  # metric -> why it can't be had, of those not yet told
         self._told: set[str] = set()
-        self.told = f"validation on {self.count} images of {data.split}"
+        what = "pairs" if validate.pairs and not self.paired else "images"
+        self.told = f"validation on {self.count} {what} of {data.split}"
         if self.size:
             self.told += f", the first of {self.size[1]} x {self.size[0]} pixels"
         self.measured = 0  # images that the latest numbers are of
@@ -131,7 +135,7 @@ class Validation:
                 back = None
                 if other := generators.get(way[::-1]):
                     back = as_written(at_any_size(other, made), here)
-                measures.made(source, made, target if self.paired else None, back)
+                measures.made(source, made, target if self.pairs else None, back)
                 measures.real(target, source)
                 taken += 1
             if pictures is self.held_out:

@@ -14,7 +14,7 @@ from ..layouts.manifest import Manifest
 from ..layouts.trees import Tree
 from .copies import of_copies, of_groups
 from .faults import Fault, Seen, faults, seen, usual_depth
-from .findings import Finding, of_domain, of_faults, of_names, of_split, of_tree
+from .findings import Finding, of_domain, of_faults, of_names, of_split, of_splits, of_tree
 from .no_data import of_nodata
 from .records import Options, Record
 from .survey import Progress, Store, survey
@@ -104,6 +104,7 @@ def check(
         *(f for side in sides for f in of_nodata(side)),
         *of_copies(domains, paired),
         *of_groups(found),
+        *of_splits(found, config),
         *(of_tree(data) if isinstance(data, Tree) else ()),
     ]
     order = ("error", "warning", "note")

@@ -19,6 +19,7 @@ from .faults import Fault, Kind, Seen, Side, dtype_read, unlike, usual_depth
 Level = Literal["error", "warning", "note"]
 FIRST = 10  # files are named up to here
 WIDE = 1.5  # width by height of a file that may have two images side by side
+ENOUGH = 20  # images of each domain, from which on a part of them may be held out
 NARROW = 8  # values that fill less than this part of their type's range look black or flat
 SQUASHED = 2  # ratio of an image's sides from which on a square loses its proportions
 
@@ -238,6 +239,18 @@ def _of_halves(found: Found, domain: Seen, guessed: bool) -> Iterator[Finding]:
         return
     text += "; where they are no pairs, make folders A/ and B/, or set data.layout photos"
     yield Finding("note", text)
+
+
+def of_splits(found: Mapping[str, Found], config: DataConfig) -> Iterator[Finding]:
+    """Advise a held-out split where there is none and there are enough images."""
+    train = found["train"]
+    if len(found) > 1 or config.hold_out or min(len(train.a), len(train.b)) < ENOUGH:
+        return
+    groups = {train.group_of(source) for source in (*train.a, *train.b)} if train.groups else ()
+    if not train.groups or len(groups) > 1:
+        what = "groups" if train.groups else "images"
+        part = f"--data.hold_out 0.1 holds out a tenth of the {what}"
+        yield Finding("note", f"there is no val or test split to validate on; {part}")
 
 
 def _of_pairs(split: str, found: Found, domains: Sequence[Seen]) -> Iterator[Finding]:

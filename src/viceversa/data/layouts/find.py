@@ -5,6 +5,7 @@ No image is opened, and no direction is applied.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from .found import Found
 from .manifest import Manifest, is_manifest, listed, read_manifest
 from .one_folder import in_one, patterns_of
 from .pairing import Named, by_stem, pairs, stem
+from .parts import divide, sample
 from .places import Image, Splits, arrange, has_domains, where
 from .roles import SPLITS, partner, role_of
 from .trees import Tree, read_tree, refuse_unread
@@ -53,17 +55,24 @@ def find(
         data: The data set, or what `look` returned for it.
         split: `train`, `val` or `test`; images in no split are those of `train`.
         paired: Whether `a[i]` must belong to `b[i]`.
-        config: `config.layout` decides the layout unless it is `auto`.
+        config: `config.layout` decides the layout unless it is `auto`; `config.hold_out` makes a
+            `val` of a part of `train`, and `config.max_images` leaves out another part of it.
 
     Raises:
-        UserError: If there is nothing to train on, a domain is empty, no pair is found, or names
-            can be read in several ways.
+        UserError: If there is nothing to train on, a domain is empty, no pair is found, names can
+            be read in several ways, or `config.hold_out` is set and there is a val or test split.
     """
     config = config or DataConfig()
+    if config.hold_out:
+        return find_all(data, paired, config).get(split)
     names = data if isinstance(data, Tree | Manifest) else look(data)
     if isinstance(names, Manifest):
-        return listed(names, split, paired, config.layout)
-    return _found(_sorted(names, config), split, paired)
+        found = listed(names, split, paired, config.layout)
+    else:
+        found = _found(_sorted(names, config), split, paired)
+    if found is not None and split == "train" and config.max_images:
+        return sample(found, config.max_images, paired)
+    return found
 
 
 def find_all(
@@ -76,7 +85,26 @@ def find_all(
     else:
         tree = _sorted(names, config)
         each = {split: _found(tree, split, paired) for split in SPLITS}
-    return {split: found for split, found in each.items() if found is not None}
+    splits = {split: found for split, found in each.items() if found is not None}
+    if config.hold_out:
+        _refuse_other_splits(names, splits, config.hold_out)
+        splits["train"], splits["val"] = divide(splits["train"], config.hold_out, paired)
+    if config.max_images:
+        splits["train"] = sample(splits["train"], config.max_images, paired)
+    return splits
+
+
+def _refuse_other_splits(
+    data: Tree | Manifest, splits: Mapping[str, Found], hold_out: float
+) -> None:
+    for split in splits.keys() - {"train"}:
+        root = data.path if isinstance(data, Manifest) else data.root
+        raise UserError(
+            f"data.hold_out {hold_out:g} takes validation images from train, but "
+            f"{printable(str(root))} has a {split} split; set data.hold_out 0 to use that",
+            option="data.hold_out",
+            path=root,
+        )
 
 
 def describe(split: str, found: Found) -> str:

@@ -1,0 +1,263 @@
+"""Parts of the training images by a hash of names: data.hold_out and data.max_images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from forms import FORMS, Form, folder
+from noise import noise_pairs
+from PIL import Image
+
+from viceversa.build import resolve
+from viceversa.cli import main
+from viceversa.config import read_recipe
+from viceversa.data import DataConfig, Found, find
+from viceversa.data.check import check
+from viceversa.errors import UserError
+from viceversa.plan import look
+
+NAMES = [f"{number}.png" for number in range(100)]
+
+
+def under(*folders: str, names: list[str] = NAMES) -> list[str]:
+    return [f"{folder}/{name}" for folder in folders for name in names]
+
+
+def stems(found: Found | None, side: str = "a") -> list[str]:
+    assert found is not None
+    return [source.name.stem for source in (found.a if side == "a" else found.b)]
+
+
+def parts(data: Path, paired: bool = True, **config: Any) -> tuple[Found, Found]:
+    """`train` and `val`; together they are all images, and none is in both."""
+    settings = DataConfig(**config)
+    train, val = (find(data, split, paired, settings) for split in ("train", "val"))
+    whole = find(data, "train", paired)
+    assert train and val and whole and find(data, "test", paired, settings) is None
+    for side in ("a", "b"):
+        one, other, every = (set(getattr(found, side)) for found in (train, val, whole))
+        assert one and other and not one & other and one | other == every
+    return train, val
+
+
+def below(name: str, fraction: float) -> bool:
+    """Whether the first 8 bytes of the name's SHA-256, as a fraction of 2^64, are below."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) < fraction * 2**64
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("where", [("A", "B"), ("train/A", "train/B"), ("trainA", "trainB")])
+def test_a_fraction_is_held_out_by_the_hash_of_its_name(
+    tmp_path: Path, form: Form, paired: bool, where: tuple[str, str]
+) -> None:
+    data = form(tmp_path / "set", under(*where))
+    train, val = parts(data, paired, hold_out=0.2)
+    expected = {name[:-4] for name in NAMES if below(name[:-4], 0.2)}
+    assert 10 <= len(expected) <= 30  # 20 of 100, and what chance adds
+    assert set(stems(val)) == set(stems(val, "b")) == expected
+    assert "held out by data.hold_out 0.2" in train.layout and "held out" in val.layout
+    if paired:
+        assert stems(val) == stems(val, "b") and stems(train) == stems(train, "b")
+        assert f"without {len(expected)} of 100 pairs" in train.layout
+
+
+@pytest.mark.parametrize("layout", ["side by side", "patterns", "photos"])
+@pytest.mark.parametrize("paired", [True, False])
+def test_every_layout_can_hold_out(tmp_path: Path, layout: str, paired: bool) -> None:
+    names = {"patterns": [f"{i}_{side}.png" for i in range(50) for side in "AB"]}.get(layout, NAMES)
+    data = folder(tmp_path / "set", names)
+    train, val = parts(data, paired, hold_out=0.1)if layout != "photos" else (
+        find(data, split, paired, DataConfig(layout="photos", hold_out=0.1))
+        for split in ("train", "val")
+    )  # fmt: skip
+    assert train and val and not set(train.a) & set(val.a)
+    if layout != "patterns":
+        assert train.a == train.b and val.a == val.b
+    else:
+        assert [name[:-2] for name in stems(val)] == [name[:-2] for name in stems(val, "b")]
+
+
+def test_the_choice_is_the_same_when_images_are_added_and_wherever_they_are(tmp_path: Path) -> None:
+    few = folder(tmp_path / "few", under("A", "B"))
+    more = [f"x{number}.png" for number in range(100)]
+    (tmp_path / "many").mkdir()
+    many = folder(tmp_path / "many" / "deeper", under("A", "B", names=NAMES + more))
+    first, second = parts(few, hold_out=0.1)[1], parts(many.parent, hold_out=0.1)[1]
+    assert set(stems(first)) == {name for name in stems(second) if not name.startswith("x")}
+    smaller, larger = (set(stems(parts(few, hold_out=share)[1])) for share in (0.1, 0.3))
+    assert smaller < larger
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("deep", ["{group}/{side}", "train/{group}/{side}", "{group}/train/{side}"])
+def test_groups_stay_together(tmp_path: Path, form: Form, paired: bool, deep: str) -> None:
+    groups = [f"patient{number}" for number in range(30)]
+    folders = [deep.format(group=group, side=side) for group in groups for side in "AB"]
+    data = form(tmp_path / "set", under(*folders, names=["1.png", "2.png", "3.png"]))
+    train, val = parts(data, paired, hold_out=0.2)
+    expected = {group for group in groups if below(group, 0.2)}
+    assert {val.group_of(source) for source in (*val.a, *val.b)} == expected
+    assert {train.group_of(s) for s in (*train.a, *train.b)} == set(groups) - expected
+    assert f"{len(expected)} of the 30 groups" in val.layout
+
+
+def manifest(root: Path, rows: list[dict[str, str]]) -> Path:
+    root.mkdir(exist_ok=True)
+    for row in rows:
+        for side in "ab":
+            (root / row[side]).touch()
+    (root / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return root / "list.jsonl"
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_manifest_holds_out_by_its_column_or_by_the_image(tmp_path: Path, paired: bool) -> None:
+    rows = [{"a": f"a{i}.png", "b": f"b{i}.png"} for i in range(60)]
+    grouped = [row | {"group": f"slide {i // 6}"} for i, row in enumerate(rows)]
+    _, val = parts(manifest(tmp_path / "one", grouped), paired, hold_out=0.3)
+    held = {f"slide {i}" for i in range(10) if below(f"slide {i}", 0.3)}
+    assert {val.group_of(s) for s in val.a} == {val.group_of(s) for s in val.b} == held
+    _, val = parts(manifest(tmp_path / "two", rows), paired, hold_out=0.3)
+    assert 5 < len(val.a) < 30
+    if paired:
+        assert [name[1:] for name in stems(val)] == [name[1:] for name in stems(val, "b")]
+
+
+def test_pairs_that_share_an_image_are_on_one_side(tmp_path: Path) -> None:
+    rows = [{"a": f"a{i}.png", "b": f"b{i // 3}.png"} for i in range(60)]
+    rows += [{"a": "a0.png", "b": "b19.png"}]  # joins the first three with the last
+    train, val = parts(manifest(tmp_path / "set", rows), hold_out=0.3)
+    assert {"a0", "a59"} <= set(stems(train)) or {"a0", "a59"} <= set(stems(val))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("fraction", [0.001, 0.999])
+def test_at_least_one_group_is_on_each_side(tmp_path: Path, paired: bool, fraction: float) -> None:
+    data = folder(tmp_path / "set", under("A", "B"))
+    train, val = parts(data, paired, hold_out=fraction)
+    assert (1 if fraction < 0.5 else 99) in (len(val.a), len(train.b))
+    assert min(len(train.a), len(val.a)) == min(len(train.b), len(val.b)) == 1
+
+
+@pytest.mark.parametrize("split", ["val", "test", "valid"])
+@pytest.mark.parametrize("wanted", ["train", "val", "test"])
+def test_data_with_a_split_of_its_own_refuse(tmp_path: Path, split: str, wanted: str) -> None:
+    data = folder(tmp_path / "set", under("train/A", "train/B", f"{split}/A", f"{split}/B"))
+    with pytest.raises(UserError, match=r"set has a (val|test) split; set data\.hold_out 0") as at:
+        find(data, wanted, True, DataConfig(hold_out=0.1))
+    assert at.value.option == "data.hold_out" and at.value.path == data
+    assert find(data, wanted, True, DataConfig()) is not None or wanted != split
+
+
+def test_what_leaves_nothing_is_refused(tmp_path: Path) -> None:
+    one = folder(tmp_path / "one", ["A/1.png", "B/1.png"])
+    lonely = folder(tmp_path / "lonely", ["A/1.png", "A/2.png", "B/1.png"])
+    group = folder(tmp_path / "group", ["p1/A/1.png", "p1/B/1.png", "p2/A/1.png"])
+    for data, paired in ((one, True), (one, False), (lonely, False), (group, False)):
+        with pytest.raises(
+            UserError, match=r"data\.hold_out 0\.5 leaves no image of [AB] to"
+        ) as at:
+            find(data, "train", paired, DataConfig(hold_out=0.5))
+        assert at.value.option == "data.hold_out"
+    for wrong in (-0.1, 1.0, 7.0):
+        with pytest.raises(UserError, match=r"data\.hold_out is a fraction, from 0") as at:
+            DataConfig(hold_out=wrong)
+        assert at.value.option == "data.hold_out"
+    with pytest.raises(UserError, match=r"data\.max_images must be at least 0, not -1"):
+        DataConfig(max_images=-1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_first_images_by_hash_are_trained_on(tmp_path: Path, form: Form, paired: bool) -> None:
+    data = form(tmp_path / "set", under("train/A", "train/B", "test/A", "test/B"))
+    found = find(data, "train", paired, DataConfig(max_images=10))
+    order = sorted(
+        (name[:-4] for name in NAMES), key=lambda name: hashlib.sha256(name.encode()).digest()
+    )
+    assert sorted(stems(found)) == sorted(stems(found, "b")) == sorted(order[:10])
+    assert (
+        found is not None and "10 " in found.layout and "of 100 by data.max_images" in found.layout
+    )
+    more = find(data, "train", paired, DataConfig(max_images=11))
+    assert set(stems(found)) < set(stems(more))
+    assert len(stems(find(data, "test", paired, DataConfig(max_images=10)))) == 100
+    for all_of_them in (0, 100, 1000):
+        whole = find(data, "train", paired, DataConfig(max_images=all_of_them))
+        assert whole == find(data, "train", paired)
+
+
+def test_both_go_together_and_held_out_images_are_never_trained_on(tmp_path: Path) -> None:
+    data = folder(tmp_path / "set", under("A", "B"))
+    plain, val = parts(data, hold_out=0.2)
+    config = DataConfig(hold_out=0.2, max_images=30)
+    train = find(data, "train", True, config)
+    assert set(stems(train)) < set(stems(plain)) and len(stems(train)) == 30
+    assert find(data, "val", True, config) == val
+
+
+def test_check_plan_and_train_take_the_same_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = noise_pairs(tmp_path / "data", 24, 16)
+    config = DataConfig(path=str(data), hold_out=0.2, max_images=9, load_size=18, crop_size=16)
+    checked = check(data, True, config, store=None)
+    assert (len(checked.found["train"].a), len(checked.found["val"].a)) == (9, len(HELD))
+    options = [
+        "--data.hold_out",
+        "0.2",
+        "--data.max_images",
+        "9",
+        "--data.load_size",
+        "18",
+        "--data.crop_size",
+        "16",
+    ]
+    sections = read_recipe("pix2pix")
+    sections["data"] |= {"path": str(data), "hold_out": 0.2, "max_images": 9}
+    assert look(resolve(sections)).images == 9
+    main(["check", str(data), *options])
+    told = capsys.readouterr().out
+    assert (
+        f"train 9 of A, 9 of B: pairs by name in data/A and data/B, without {len(HELD)} of 24"
+        in told
+    )
+    assert "9 pairs of" in told and f"val   {len(HELD)} of A" in told
+    assert "hold_out 0.1 holds out" not in told
+
+
+HELD = [f"{number:02d}" for number in range(24) if below(f"{number:02d}", 0.2)]
+
+
+def test_check_advises_to_hold_out_where_there_is_enough(tmp_path: Path) -> None:
+    def advice(data: Path, **config: Any) -> list[str]:
+        small = DataConfig(path=str(data), load_size=18, crop_size=16, **config)
+        findings = check(data, True, small, store=None).findings
+        return [one.text for one in findings if "hold_out" in one.text]
+
+    (told,) = advice(noise_pairs(tmp_path / "many", 20, 16))
+    assert "no val or test split" in told and "a tenth of the images" in told
+    for group in ("p1", "p2"):
+        noise_pairs(tmp_path / "groups" / group, 10, 16)
+    assert "a tenth of the groups" in advice(tmp_path / "groups")[0]
+    assert not advice(tmp_path / "many", hold_out=0.1)
+    assert not advice(noise_pairs(tmp_path / "few", 19, 16))
+    noise_pairs(tmp_path / "split" / "train", 20, 16)
+    noise_pairs(tmp_path / "split" / "val", 2, 16)
+    assert not advice(tmp_path / "split")
+
+
+def test_a_bad_file_among_those_held_out_is_left_out_there(tmp_path: Path) -> None:
+    data = noise_pairs(tmp_path / "data", 24, 16)
+    (data / "A" / f"{HELD[0]}.png").write_bytes(b"bad")
+    config = DataConfig(path=str(data), hold_out=0.2, load_size=18, crop_size=16)
+    checked = check(data, True, config, store=None)
+    assert [source.name.stem for source in checked.bad] == [HELD[0]]
+    assert np.asarray(Image.open(data / "B" / f"{HELD[0]}.png")).shape == (16, 16, 3)
