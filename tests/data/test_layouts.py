@@ -226,15 +226,15 @@ def test_ten_thousand_mismatched_names_are_told_at_once(tmp_path: Path) -> None:
     names = [f"{side}/{i:05}_{word}.png" for side, word in (("A", "x"), ("B", "y"))
              for i in range(10_000)]  # fmt: skip
     data = folder(tmp_path / "set", names)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UserError, match="none of the 10000 images of A and 10000 of B"):
         find(data, "train", True)
-    assert time.perf_counter() - start < 30  # pair by pair it would be a hundred million looks
-    start = time.perf_counter()
+    assert time.process_time() - start < 30  # pair by pair it would be a hundred million looks
+    start = time.process_time()
     (data / "B/00000_x.png").touch()
     found = find(data, "train", True)
     assert found is not None and (len(found.a), len(found.alone)) == (1, 19_999)
-    assert time.perf_counter() - start < 30  # pair by pair it would be a hundred million looks
+    assert time.process_time() - start < 30  # pair by pair it would be a hundred million looks
 
 
 def test_empty_missing_and_half_data_is_refused(tmp_path: Path) -> None:

@@ -383,6 +383,6 @@ def test_archives_among_images_are_not_looked_into_but_told(tmp_path: Path) -> N
 def test_a_large_archive_is_listed_in_seconds(tmp_path: Path) -> None:
     count = 20_000
     path = zipped(tmp_path / "x.zip", [(f"A/{i}.png", b"") for i in range(count)])
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(read_tree(path).files) == count
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

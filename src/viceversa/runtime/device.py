@@ -52,7 +52,8 @@ class Runtime:
         # torch's own default lets convolutions, but not products of matrices, round to tf32.
         tf32 = precision == "tf32" and not deterministic
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-        torch.use_deterministic_algorithms(deterministic)
+        if deterministic != torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(deterministic)  # takes a second: it loads inductor
         torch.set_flush_denormal(self.speed.flush_denormals)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
 
