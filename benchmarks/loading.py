@@ -111,8 +111,9 @@ def measure(options: argparse.Namespace, cores: int) -> dict[str, dict[str, Any]
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     digests = {source: sha256(source.read()).hexdigest() for source in (*few.a, *few.b)}
+    on_disk.digests = digests
     with tempfile.TemporaryDirectory() as folder:
-        on_disk.keep_on_disk(Path(folder), digests, lambda text: None)
+        on_disk.keep_on_disk(Path(folder), lambda text: None)
         time_ours(loaders[0], 1)
         time_ours(loaders[1], 1)
         for repeat in range(options.repeats):

@@ -25,6 +25,7 @@ from viceversa.checkpoint import Checkpoints, load_state
 from viceversa.config import read_recipe
 from viceversa.data import Found
 from viceversa.data.dataset import Pictures
+from viceversa.data.open import Opened
 from viceversa.files import write_json
 from viceversa.health import Watch
 from viceversa.images.domain import Domain
@@ -73,11 +74,12 @@ def main() -> None:
     saves, loads, models = [], [], []
     nothing = Found("nothing", (), ())
     pictures = Pictures(nothing, config.data, (Domain(), Domain()), True, 0, training=True)
+    data = Opened(pictures, pictures, "train", None, pictures)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder) / "checkpoints", 2)
         for number in range(options.saves):
             began = time.perf_counter()
-            state = state_of(config, pictures, method, optimizers, Place(), {}, runtime, {})
+            state = state_of(config, data, method, optimizers, Place(), {}, runtime, {})
             path = checkpoints.save(state, number)
             saves.append(time.perf_counter() - began)
             began = time.perf_counter()

@@ -13,7 +13,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -222,3 +222,29 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def plain(config: Any) -> dict[str, Any]:
     """A dataclass as plain values, for JSON."""
     return dataclasses.asdict(config)
+
+
+def changes(before: Sections, now: Sections) -> list[str]:
+    """The settings that differ, each as `train.lr 0.0002 -> 0.0001`."""
+    old, new = (dict(flat(as_stored(sections))) for sections in (before, now))
+    return [
+        f"{key} {old.get(key)!r} -> {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested tables, each as (`train.lr`, value)."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def as_stored(value: Any) -> Any:
+    """As JSON gives it back: lists in place of tuples."""
+    if isinstance(value, dict):
+        return {key: as_stored(inner) for key, inner in value.items()}
+    return [as_stored(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -10,6 +10,7 @@ from torch import nn
 
 from .build import RunConfig
 from .data.dataset import Pictures
+from .data.readonly import refuse_inside
 from .errors import UserError
 from .files import free_inodes, free_space
 from .methods import Method
@@ -17,6 +18,15 @@ from .runtime import Ranks
 
 HEADER = 2**16  # bytes of a checkpoint that are no weights: settings, random numbers, names
 OTHER_FILES = 10  # such as the log, a page, and the first sample grids
+
+
+def run_folder(config: RunConfig) -> Path:
+    """The folder of a run. Raises UserError if there are no data, or it would be inside them."""
+    if not config.data.path:
+        raise UserError("there is no data folder to train on; name it behind the recipe")
+    folder = Path(config.train.run or f"runs/{config.name('method')}")
+    refuse_inside(folder, Path(config.data.path), "train.run")
+    return folder
 
 
 def check_ranks(ranks: Ranks, pictures: Pictures, batch_size: int) -> None:
@@ -27,7 +37,7 @@ def check_ranks(ranks: Ranks, pictures: Pictures, batch_size: int) -> None:
             f"{ranks.count} processes share batches of {batch_size}: train.batch_size counts the "
             f"images of all of them; make it at least {ranks.count}"
         )
-    seen = ranks.every(pictures.fingerprint())
+    seen = ranks.every(pictures.contents.fingerprint)
     if other := next((index for index, one in enumerate(seen) if one != seen[0]), None):
         raise UserError(
             f"process {other} sees other images than the first one at {pictures.config.path}; each "

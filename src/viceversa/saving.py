@@ -11,18 +11,14 @@ from torch import nn
 
 from .build import RunConfig, model_files, on_disk
 from .checkpoint import fit_weights, read_header, save_network
-from .config import SECTIONS, Sections, fill, plain
-from .data.dataset import Pictures
+from .config import changes, plain
+from .data.open import Opened
 from .errors import UserError
 from .images.domain import Domain
 from .methods import Method
 from .runtime import Runtime, random_state, restore_random_state
 from .update import Optimizers
 
-FIELDS = frozenset({
-    "sections", "domains", "data", "epoch", "batch", "images", "method", "optimizers", "random",
-    "log", "runtime", "others", "monitor",
-})  # fmt: skip
 State = dict[str, Any]
 Domains = dict[str, Domain]
 
@@ -35,6 +31,10 @@ class Place:
     batch: int = 0
     images: int = 0
 
+    def left(self, length: int, batch_size: int, epochs: int) -> int:
+        """Images still to process, in epochs of this length."""
+        return max(0, length * (epochs - self.epoch + 1) - self.batch * batch_size)
+
     @property
     def last_epoch(self) -> int:
         """The epoch of the last step; 1 before the first."""
@@ -42,7 +42,7 @@ class Place:
 
 
 def state_of(
-    config: RunConfig, pictures: Pictures, method: Method, optimizers: Optimizers, place: Place,
+    config: RunConfig, data: Opened, method: Method, optimizers: Optimizers, place: Place,
     log: State, runtime: Runtime, monitor: State,
 ) -> State:  # fmt: skip
     """All that going on needs, and nothing that can be derived: the order of images, what is drawn
@@ -51,8 +51,13 @@ def state_of(
     own = {} if runtime.ranks.first else _own(method)
     return {
         "sections": config.sections,
-        "domains": {name: plain(domain) for name, domain in pictures.domains.items()},
-        "data": pictures.fingerprint(),
+        "domains": {name: plain(domain) for name, domain in data.train.domains.items()},
+        "data": data.train.names_hash(),
+        "contents": {
+            "path": str(Path(config.data.path).absolute()), "split": data.split,
+            "train": data.train.contents.state,
+            "held_out": data.held_out.contents.state if data.held_out is not None else {},
+        },
         "epoch": place.epoch, "batch": place.batch, "images": place.images,
         "method": method.state_dict(),
         "optimizers": {name: _moments(optimizer) for name, optimizer in optimizers.items()},
@@ -105,121 +110,6 @@ def _lay_out_alike(optimizer: Any) -> None:
 def _moments(optimizer: Any) -> State:
     """Adam's averages, weight by weight; its rates and betas are settings."""
     return {str(number): kept for number, kept in optimizer.state_dict()["state"].items()}
-
-
-def refuse_other_run(state: State, config: RunConfig, pictures: Pictures, path: Path) -> None:
-    """Raises UserError where a checkpoint is of another architecture, method, data or values."""
-    folder = config.train.run or path.parent.parent
-    if missing := sorted(FIELDS - state.keys()):
-        raise UserError(f"{path} has no {', '.join(missing)}: it is not of this version")
-    tables = ("sections", "domains", "method", "optimizers", "random", "log", "runtime",
-              "monitor")  # fmt: skip
-    counts = ("epoch", "batch", "images")
-    if not (
-        all(isinstance(state[name], dict) for name in tables)
-        and isinstance(state["others"], list)
-        and all(type(state[name]) is int and state[name] >= 0 for name in counts)
-        and all(isinstance(state["sections"].get(name), dict) for name in SECTIONS)
-    ):
-        raise UserError(f"{path} is not a checkpoint that a run wrote")
-    for section in ("method", "generator", "discriminator"):
-        if state["sections"][section] != config.sections[section]:
-            differ = changes(
-                {section: state["sections"][section]}, {section: config.sections[section]}
-            )
-            raise UserError(
-                f"{folder} holds a run with another {section} ({', '.join(differ[:5])}); choose "
-                "another train.run, or the settings of that run: viceversa train "
-                f"{folder}/config.json"
-            )
-    direction = state["sections"]["data"]["direction"]
-    if direction != config.data.direction:
-        raise UserError(
-            f"{folder} holds a run of data.direction {direction}; choose another train.run"
-        )
-    before = state["sections"]["data"]["path"]
-    moved = Path(before).absolute() != Path(config.data.path).absolute()
-    if moved and state["data"] != pictures.fingerprint():
-        raise UserError(
-            f"{folder} learnt from {before}, whose images have other names than those of "
-            f"{config.data.path}; choose another train.run"
-        )
-    for name, domain in pictures.domains.items():
-        before = fill(Domain, state["domains"][name], str(path))  # as this version would write it
-        if _learnt(plain(before)) != _learnt(plain(domain)):
-            raise UserError(
-                f"{folder} learnt domain {name.upper()} with another range or kind of values (its "
-                f"config.json and model files say which); give data.{name}.range in numbers to go "
-                "on"
-            )
-    reached = state["epoch"] if state["batch"] else state["epoch"] - 1
-    if config.train.epochs < reached:
-        raise UserError(
-            f"{folder} has reached epoch {reached}, and train.epochs is {config.train.epochs}; set "
-            f"train.epochs to {reached} or more, or choose another train.run",
-            option="train.epochs",
-            path=path,
-        )
-    batch_size = state["sections"]["train"]["batch_size"]
-    if state["batch"] and batch_size != config.train.batch_size:
-        raise UserError(
-            f"{folder} stands in the middle of an epoch with train.batch_size {batch_size}; keep "
-            "that size to go on"
-        )
-
-
-def _learnt(domain: dict[str, Any]) -> dict[str, Any]:
-    """What a domain's values mean; not the words that its range was given in, nor metadata."""
-    config = {k: v for k, v in domain["config"].items() if k not in ("range", "percentiles")}
-    return {**domain, "config": config, "icc": "", "metadata": ""}
-
-
-def changes(before: Sections, now: Sections) -> list[str]:
-    """The settings that differ, each as `train.lr 0.0002 -> 0.0001`."""
-    old, new = (dict(_flat(_as_stored(sections))) for sections in (before, now))
-    return [
-        f"{key} {old.get(key)!r} -> {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-
-
-def going_on(
-    before: Sections, config: RunConfig, place: Place, file: str, rate: float
-) -> list[str]:
-    """What a run says that goes on from a `file`: where it stands, and what is not as before."""
-    told = [
-        f"going on from {file}: epoch {place.epoch}, batch {place.batch + 1}, {place.images} "
-        "images seen"
-    ]
-    known = dict(_flat(before))  # not the options that the earlier version did not have
-    told += [
-        f"changed since then: {change}"
-        for change in changes(before, config.sections)
-        if change.split()[0] in known
-    ]
-    planned = ("epochs", "schedule", "decay", "lr")
-    if any(before["train"][key] != config.sections["train"][key] for key in planned):
-        told.append(
-            f"the schedule is planned anew: epoch {place.epoch} of {config.train.epochs} has the "
-            f"rate {rate:.4g}"
-        )
-    return told
-
-
-def _flat(table: dict[str, Any], before: str = "") -> Any:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
-
-
-def _as_stored(value: Any) -> Any:
-    """As JSON gives it back: lists in place of tuples."""
-    if isinstance(value, dict):
-        return {key: _as_stored(inner) for key, inner in value.items()}
-    return [_as_stored(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def write_models(

@@ -14,7 +14,6 @@ from .build import RunConfig, make_method
 from .checkpoint import Checkpoints, age, hold
 from .data.loader import Loader
 from .data.open import open_data
-from .data.readonly import refuse_inside
 from .errors import UserError
 from .files import write_json
 from .health import Watch
@@ -22,12 +21,13 @@ from .image_sizes import check_sizes
 from .methods import Batch
 from .mishaps import Recent, explained, not_finite
 from .monitor.monitor import Monitor
-from .preflight import check_disk, check_ranks
+from .preflight import check_disk, check_ranks, run_folder
 from .progress import counter
 from .report import Report, say, silent
 from .requests import Asked, Requests
+from .resuming import going_on, refuse_other_run
 from .runtime import Ranks, Runtime, asked_to_stop, join, seed_everything
-from .saving import Place, going_on, refuse_other_run, restore, start_from, state_of
+from .saving import Place, restore, start_from, state_of
 from .steps import Steps
 from .update import make_optimizers, set_rates
 
@@ -93,7 +93,8 @@ class Run:
         if self.ranks.first:
             say(check_disk(self.method, self.folder, self.config))
             write_json(self.folder / "config.json", self.config.sections)
-        total = len(self.pictures) * self.train.epochs
+        left = self.place.left(len(self.pictures), self.train.batch_size, self.train.epochs)
+        total = self.place.images + left
         report = Report(
             self.folder, total, self.place.images, self.train.log_every, log, self.ranks.first,
             self.train.board, self.monitor.schedule.looked, self.train.epochs,
@@ -226,7 +227,7 @@ class Run:
         place = self.place
         self.requests.note_save(place)
         state = state_of(
-            self.config, self.pictures, self.method, self.optimizers, place, report.state(),
+            self.config, self.data, self.method, self.optimizers, place, report.state(),
             self.runtime, self.monitor.state(),
         )  # fmt: skip
         if not self.ranks.first:
@@ -248,17 +249,17 @@ class Run:
             self.steps.settle(None, self.config.penalised)
             return None
         state, path, when = found
-        refuse_other_run(state, self.config, self.pictures, path)
+        news = refuse_other_run(state, self.config, self.data, path)
         self.steps.settle(state["runtime"].get("format"), self.config.penalised)
         self.place = restore(state, self.method, self.optimizers, self.runtime)
         self.monitor.restore(state["monitor"], self.place)
         self.watch.restore(self.monitor.norms)
         self.requests.saved = self.place.images
-        if state["data"] != self.pictures.fingerprint() and self.place.batch:
-            self.say(f"the images are others than before: epoch {self.place.epoch} begins anew")
+        if news.restart:
             self.place.batch = 0
         rate = set_rates(self.optimizers, self.train, self.place.epoch)
-        for line in going_on(state["sections"], self.config, self.place, f"{path}, {when}", rate):
+        told = going_on(state["sections"], self.config, self.place, f"{path}, {when}", rate)
+        for line in told + news.lines:
             self.say(line)
         log: dict[str, Any] = state["log"]
         return log
@@ -267,15 +268,6 @@ class Run:
         """Report the files that turned out bad since the last call; nothing replaces them."""
         for line in self.data.news(last):
             say(f"left out: {line}")
-
-
-def run_folder(config: RunConfig) -> Path:
-    """The folder of a run. Raises UserError if there are no data, or it would be inside them."""
-    if not config.data.path:
-        raise UserError("there is no data folder to train on; name it behind the recipe")
-    folder = Path(config.train.run or f"runs/{config.name('method')}")
-    refuse_inside(folder, Path(config.data.path), "train.run")
-    return folder
 
 
 def train(config: RunConfig) -> Path:

@@ -194,7 +194,8 @@ def test_seed_epoch_and_position_decide_everything_whoever_loads(tmp_path: Path)
     def epoch(number: int, start: int = 0, disk: Path | None = None, **more: Any) -> list[bytes]:
         pictures = opened(root, False, **{"seed": 7, **data, **more})
         if disk is not None:
-            pictures.keep_on_disk(disk, digests(pictures), lambda text: None)
+            pictures.digests = digests(pictures)
+            pictures.keep_on_disk(disk, lambda text: None)
         made = batches(pictures, 2, number, start)
         return [side.numpy().tobytes() for one in made if one is not None for side in one]
 
@@ -321,7 +322,8 @@ class Cached:
     def __call__(self, root: Path | None = None, **data: Any) -> Pixels:
         self.told.clear()
         pictures = opened(root or self.root, True, **{**RAW, "cache": "disk", **data})
-        pictures.keep_on_disk(self.folder, digests(pictures), self.told.append)
+        pictures.digests = digests(pictures)
+        pictures.keep_on_disk(self.folder, self.told.append)
         pictures._decoded = None  # type: ignore[assignment, method-assign]  # it is not asked for
         return pictures.picture("a", 0).numpy().transpose(1, 2, 0)
 
@@ -436,7 +438,8 @@ def test_any_depth_is_kept_on_disk_as_it_is(tmp_path: Path, dtype: str) -> None:
         np.save(tmp_path / "set" / domain / "0.npy", deep)
     config = DomainConfig(channels=1, range=(0.0, 60000.0))
     pictures = opened(tmp_path / "set", True, a=config, b=config, **RAW)
-    pictures.keep_on_disk(tmp_path / "kept", digests(pictures), lambda text: None)
+    pictures.digests = digests(pictures)
+    pictures.keep_on_disk(tmp_path / "kept", lambda text: None)
     image = pictures.picture("b", 0).numpy()
     assert image.dtype == dtype and np.array_equal(image[0], deep)
 

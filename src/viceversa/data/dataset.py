@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ from torch import Tensor
 from ..errors import UserError
 from ..images.domain import Domain
 from ..images.pictures import fitted_to, half_of, in_range, load
-from ..images.sources import Source
+from ..images.sources import ArchiveChanged, Source
 from ..images.tensors import Room, encode, encode_all, fill_nodata, planes
 from .augment import jitter, warp, warps
 from .cache import Disk, Key, Memory, on_disk
 from .check.words import FIRST, some
 from .config import DataConfig
+from .contents import Contents, contents
 from .layouts import Found
 from .patience import TooLate, patient
 from .sizes import fitted
@@ -65,8 +67,10 @@ class Pictures:
 
     def __init__(
         self, found: Found, config: DataConfig, domains: tuple[Domain, Domain],
-        paired: bool, seed: int, training: bool,
+        paired: bool, seed: int, training: bool, digests: Mapping[Source, str] | None = None,
     ):  # fmt: skip
+        """`digests`: the SHA-256 of each file, where it is known."""
+        self.digests = digests or {}
         self.found, self.config, self.paired = found, config, paired
         self.seed, self.training = seed, training
         self.domains = dict(zip("ab", domains, strict=True))
@@ -88,16 +92,11 @@ class Pictures:
         """The files of a domain."""
         return self.found.a if domain == "a" else self.found.b
 
-    def keep_on_disk(
-        self, folder: Path, digests: Mapping[Source, str], note: Callable[[str], None]
-    ) -> None:
-        """Decode and resize every image into a file in `folder`, and read from there.
-
-        `digests`: the SHA-256 of each file.
-        """
+    def keep_on_disk(self, folder: Path, note: Callable[[str], None]) -> None:
+        """Decode and resize every image into a file in `folder`, and read from there."""
         config = self.config
         images = {
-            (domain, number): digests[source]
+            (domain, number): self.digests[source]
             for domain in "ab"
             for number, source in enumerate(self.sources(domain))
         }
@@ -128,8 +127,14 @@ class Pictures:
             self._orders = {epoch: order}
         return order
 
-    def fingerprint(self) -> str:
-        """What tells this data set from another, wherever it lies: a hash of the files' names."""
+    @cached_property
+    def contents(self) -> Contents:
+        """The digests of all images, in their order."""
+        sides = self.sources("a"), self.sources("b")
+        return contents(sides, self.digests, Path(self.config.path))
+
+    def names_hash(self) -> str:
+        """Hash of the names of all files: what checkpoints without digests know of the images."""
         names = [source.name.name for side in "ab" for source in self.sources(side)]
         return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -248,6 +253,8 @@ class Pictures:
     def _item_or_none(self, place: Place) -> tuple[Tensor, Tensor, tuple[Draw, Draw]] | None:
         try:
             return self.item(*place)
+        except ArchiveChanged:  # no single file is bad
+            raise
         except UserError as error:
             self._leave_out(error)
             return None

@@ -58,10 +58,14 @@ def open_data(
     checked = check(config.path, paired, config, progress=progress, names_first=True)
     found = usable(checked, config, note)
     domains = settle(found["train"], checked.sides, config)
-    splits = {
-        split: Pictures(one, config, domains, paired, seed, training=split == "train")
-        for split, one in found.items()
-    }
+    digests = {source: record.sha256 for source, record in checked.records.items()}
+
+    def pictures(
+        one: Found, config: DataConfig, training: bool, as_pairs: bool = paired
+    ) -> Pictures:
+        return Pictures(one, config, domains, as_pairs, seed, training, digests)
+
+    splits = {split: pictures(one, config, split == "train") for split, one in found.items()}
     for finding in checked.findings:  # errors were refused
         if finding.level != "error":
             note(f"{finding.level}: {headline(finding)}")
@@ -70,14 +74,13 @@ def open_data(
     train, split = splits["train"], next(s for s in ("val", "test", "train") if s in found)
     pairs = _pairs(config, found, split, checked.records, note) if validate_pairs else found[split]
     held_out, learnt = (
-        Pictures(one, whole(config), domains, as_pairs, seed, training=False)
+        pictures(one, whole(config), training=False, as_pairs=as_pairs)
         for one, as_pairs in ((pairs, paired or validate_pairs), (found["train"], paired))
     )
     # Samples of training images, where there are no others, are drawn as they are.
-    plain = Pictures(found["train"], config, domains, paired, seed, training=False)
+    plain = pictures(found["train"], config, training=False)
     if config.cache == "disk":
-        digests = {source: record.sha256 for source, record in checked.records.items()}
-        train.keep_on_disk(folder / "cache", digests, note)
+        train.keep_on_disk(folder / "cache", note)
     shown = plain if split == "train" else splits[split]
     ratios = _ratios(found["train"], checked)
     return Opened(train, shown, split, None if split == "train" else held_out, learnt, ratios)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+
+from ..errors import UserError
+
+
+class ArchiveChanged(UserError):
+    """An archive that is not the one any more whose members were listed."""
 
 
 @dataclass(frozen=True, order=True)
 class Source:
     """One image: the file `path`, or the file `member` inside the archive `path`.
 
-    A member of a tar archive carries where its bytes lie in it (`start`, `length`).
+    A member of a tar archive carries where its bytes lie in it (`start`, `length`). `archive`: the
+    size, modification time and inode of the archive when its members were listed.
     """
 
     path: Path
     member: str = ""
     start: int = field(default=-1, compare=False)
     length: int = field(default=-1, compare=False)
+    archive: tuple[int, int, int] | None = field(default=None, compare=False)
 
     @property
     def name(self) -> PurePosixPath:
@@ -26,14 +35,28 @@ class Source:
         return PurePosixPath(self.member or self.path.as_posix())
 
     def read(self) -> bytes:
-        """All its bytes. Raises OSError, or zipfile.BadZipFile for a damaged archive."""
+        """All its bytes.
+
+        Raises OSError, zipfile.BadZipFile for a damaged archive, and ArchiveChanged.
+        """
         if not self.member:
             return self.path.read_bytes()
         if self.start >= 0:
             with self.path.open("rb") as archive:
+                self._refuse_changed(os.fstat(archive.fileno()))
                 archive.seek(self.start)
                 return archive.read(self.length)
+        self._refuse_changed(self.path.stat())
         return _zip(self.path, self.stamp()).read(self.member)
+
+    def _refuse_changed(self, status: os.stat_result) -> None:
+        if self.archive not in (None, identity(status)):
+            raise ArchiveChanged(
+                f"{printable(str(self.path))} changed while it was in use (its size, modification "
+                "time or inode is another than at the start); run the command again to use what is "
+                "in it now",
+                path=self.path,
+            )
 
     def stamp(self) -> tuple[int, int]:
         """(size, modification time in ns) of the file, or of the archive that holds it."""
@@ -44,6 +67,11 @@ class Source:
         """The path as text that any terminal and file can hold."""
         text = f"{self.path}/{self.member}" if self.member else str(self.path)
         return printable(text)
+
+
+def identity(status: os.stat_result) -> tuple[int, int, int]:
+    """What tells a file from another that takes its place: size, modification time, inode."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def printable(text: str) -> str:

@@ -30,6 +30,8 @@ class Best:
     """Images at the latest validation, so that a run which goes on does not count it twice."""
     of: str = ""
     """What tells the held-out images from others; empty where nothing is validated."""
+    of_names: str = ""
+    """The same as checkpoints of earlier versions have it: it may stand in their `of`."""
 
     def take(self, values: dict[str, float], images: int) -> str | None:
         """Look at a validation, weights -> value; the weights that are better than all before.
@@ -61,7 +63,7 @@ class Best:
         metric, of = state.get("metric"), state.get("of", self.of)
         if metric != self.metric:
             return f"the best by {metric} is forgotten: it is chosen by {self.metric} now"
-        if self.of and of not in ("", self.of):
+        if self.of and of not in ("", self.of, self.of_names):
             return f"the best by {metric} is forgotten: it is of other held-out images than now"
         self.value, self.images = state["value"], state["images"]
         self.weights, self.since = state["weights"], state["since"]

@@ -65,7 +65,7 @@ class Monitor:
         self.validation: Validation | None = None
         if self.first and config.validate.every and data.held_out is not None:
             self.validation = Validation(config, data, runtime.device, self._check)
-            self.best.of = self.validation.of
+            self.best.of, self.best.of_names = self.validation.of, self.validation.of_names
         self.health = self._health()
         self.norms: dict[str, Tensor] = {}  # of the latest step's gradients
 

@@ -59,8 +59,11 @@ class Validation:
         if self.size:
             self.told += f", the first of {self.size[1]} x {self.size[0]} pixels"
         self.measured = 0  # images that the latest numbers are of
-        of = f"{self.count} {self.size} {self.held_out.fingerprint()}"
-        self.of = hashlib.sha256(of.encode()).hexdigest()
+        # What tells the held-out images from others; earlier versions went by their names.
+        self.of, self.of_names = (
+            hashlib.sha256(f"{self.count} {self.size} {images}".encode()).hexdigest()
+            for images in (self.held_out.contents.fingerprint, self.held_out.names_hash())
+        )
 
     def _refuse(self, best: str, split: str) -> None:
         """Raises UserError where the best can't be chosen by a metric on such images."""

@@ -22,7 +22,7 @@ from ...errors import UserError
 from ...files import user_cache
 from ...images import MOST_PIXELS, Pixels, Source, decode
 from ...images.nodata import data_of, mask_of, parsed, suspected
-from ...images.sources import printable
+from ...images.sources import ArchiveChanged, printable
 from .records import Marks, Options, Range, Record, joined, keep, kept
 
 __all__ = ["Progress", "Record", "Store", "survey"]
@@ -172,6 +172,8 @@ def _look(
         return Record(*stamp, "", f"is a file of {length / 1e9:.0f} GB, too large to be an image")
     try:
         data = source.read()
+    except ArchiveChanged:
+        raise
     except Exception as error:  # archives raise of every family, and bytes can be anything
         return Record(*stamp, "", f"cannot be read: {_why(error)}")
     digest = hashlib.sha256(data).hexdigest()

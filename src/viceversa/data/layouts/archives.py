@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import tarfile
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import UserError
-from ...images.sources import Source, printable
+from ...images.sources import Source, identity, printable
 
 LARGEST = 2**30  # bytes of a member, as its archive declares them
 RATIO = 200  # to what a member over 1 MB may grow: no image's bytes shrink that far, a bomb's do
@@ -39,10 +40,11 @@ def members(path: Path) -> Iterator[Member]:
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(path) as archive:
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        listed = identity(os.fstat(file.fileno()))
         for info in archive.infolist():
             fault = escape(info.orig_filename) or _zip_fault(info)
-            yield info.orig_filename, fault, Source(path, info.filename)
+            yield info.orig_filename, fault, Source(path, info.filename, archive=listed)
 
 
 def _zip_fault(info: zipfile.ZipInfo) -> str:
@@ -63,13 +65,14 @@ def _zip_fault(info: zipfile.ZipInfo) -> str:
 def _tar_members(path: Path) -> Iterator[Member]:
     last = -1
     with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as tar:
+        listed = identity(os.fstat(file.fileno()))
         for member in tar:
             if member.offset <= last:  # a negative size leads back, round and round
                 raise tarfile.ReadError("its members overlap")
             last = member.offset
             raw = member.name + "/" * member.isdir()
             fault = escape(raw) or _tar_fault(member)
-            yield raw, fault, Source(path, member.name, member.offset_data, member.size)
+            yield raw, fault, Source(path, member.name, member.offset_data, member.size, listed)
         file.seek(tar.offset)
         if any(file.read(tarfile.BLOCKSIZE)):  # tarfile ends in silence at a broken header
             raise tarfile.ReadError(f"broken at byte {tar.offset}")
