@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from .errors import UserError
 from .files import is_utf16
+from .run_config import LOCATION, at_home, config_of
 
 SECTIONS = ("method", "generator", "discriminator", "data", "train", "validate", "speed")
 DEEPEST = 16  # levels of tables and lists in a recipe
@@ -43,11 +44,14 @@ def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
     """Sections of a packaged recipe, of a TOML file, or of a run's config.json.
 
     `base = "NAME"` starts from another one; `above` are the recipes that have this one as base:
-    names of packaged recipes and resolved paths of files.
+    names of packaged recipes and resolved paths of files. The config.json of a run folder, or that
+    folder, means the run in it; as the base of another recipe only its settings count.
 
     Raises UserError for a name that is neither, or a file that is no recipe.
     """
     packaged = recipes()
+    of_run = None if name in packaged else config_of(name)
+    name = str(of_run or name)
     itself: str | Path = name
     if name in packaged:
         text, source = packaged[name], f"recipe {name}"
@@ -70,11 +74,18 @@ def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
     table = _parsed(text, source)
     base = table.pop("base", None)
     for section, values in table.items():
+        if section == LOCATION and isinstance(itself, Path) and itself.suffix == ".json":
+            continue
         if section not in SECTIONS or not isinstance(values, dict):
             raise UserError(
                 f"{source}: unknown section {section!r}{did_you_mean(section, SECTIONS)}; "
                 f"the sections are {', '.join(SECTIONS)}"
             )
+    if of_run:
+        table = at_home(table, of_run.parent)
+        if above:
+            del table["train"]["run"]
+    table.pop(LOCATION, None)
     if base is None:
         return merge({}, table)
     beside = Path(name).parent / str(base)

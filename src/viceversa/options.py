@@ -16,6 +16,7 @@ from cyclopts.config import Dict
 
 from .config import NAMED, SECTIONS, Sections, fill, merge, plain, read_recipe
 from .errors import UserError
+from .run_config import refuse_lost_data
 
 KEYWORD, FIRST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
 NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
@@ -90,6 +91,8 @@ def _settings(
     if collected is None:
         return None
     options, chosen = collected
+    if command == "train" and not Path(chosen["data"]["path"]).exists():
+        refuse_lost_data(recipe)
     if not chosen["train"]["run"]:
         chosen["train"]["run"] = str(Path("runs") / Path(recipe).stem)
     return options, resolve(chosen)

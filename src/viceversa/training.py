@@ -26,6 +26,7 @@ from .progress import counter
 from .report import Report, say, silent
 from .requests import Asked, Requests
 from .resuming import going_on, refuse_other_run
+from .run_config import with_location
 from .runtime import Ranks, Runtime, asked_to_stop, join, seed_everything
 from .saving import Place, restore, start_from, state_of
 from .steps import Steps
@@ -46,6 +47,7 @@ class Run:
         train, speed = config.train, config.speed
         self.runtime = Runtime(train.device, train.precision, train.deterministic, speed, ranks)
         self.say = say if ranks.first else silent
+        self.say(f"data: {Path(config.data.path).absolute()}")
         with ranks.in_turn(), counter("checking the images") as progress:
             self.data = open_data(
                 config.data, config.paired, config.train.seed, self.folder, self.say, progress,
@@ -92,7 +94,8 @@ class Run:
         log = self._resume()
         if self.ranks.first:
             say(check_disk(self.method, self.folder, self.config))
-            write_json(self.folder / "config.json", self.config.sections)
+            sections = with_location(self.config.sections, self.folder)
+            write_json(self.folder / "config.json", sections)
         left = self.place.left(len(self.pictures), self.train.batch_size, self.train.epochs)
         total = self.place.images + left
         report = Report(

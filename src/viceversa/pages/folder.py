@@ -102,7 +102,8 @@ def read_folder(path: Path) -> Folder:
     """All of a run's folder; never raises for what lies in it."""
     found = Folder(path)
     sections = table(_json(_text(path / "config.json")))
-    found.settings = {name: table(values) for name, values in sections.items()}
+    found.settings = {name: table(values) for name, values in sections.items()
+                      if name != "data_location"}  # fmt: skip
     found.machine = table(_json(_text(path / "machine.json")))
     found.sheets, found.verdicts = (_pictures(path / name) for name in ("samples", "verdicts"))
     try:
