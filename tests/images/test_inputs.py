@@ -200,7 +200,7 @@ def test_arrays_are_as_a_file_of_them(array: Any, dtype: str, tmp_path: Path) ->
     (b"", "the image is not an image that can be read"),
     (io.StringIO("x"), "the image is opened as text"),
     (None, "an image is a path"), (7, "an image is a path"), ([1], "an image is a path"),
-], ids=repr)  # fmt: skip
+])  # fmt: skip
 def test_what_is_no_image_is_refused_in_a_sentence(image: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         given(image)
