@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from watched_runs import METHODS, data_set, lines, settings
 from whole_runs import same, state_of
@@ -197,7 +198,7 @@ def test_going_on_with_another_metric_begins_anew(data: Path, tmp_path: Path) ->
     assert state_of(run)["monitor"]["best"]["metric"] == "psnr"
 
 
-@pytest.mark.parametrize("change", ["nothing", "count", "names", "size"])
+@pytest.mark.parametrize("change", ["nothing", "names", "count", "contents", "size"])
 def test_going_on_with_other_held_out_images_begins_anew(
     change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,11 +216,15 @@ def test_going_on_with_other_held_out_images_begins_anew(
         return best
 
     assert trained(1)["images"] == 6
-    if change == "names":
-        for path in data.glob("val/*/02.png"):
+    for path in sorted(data.glob("val/*/02.png")):
+        if change == "names":  # which are not what a measure is of
             path.rename(path.with_name("03.png"))
+        elif change == "contents":
+            with Image.open(path) as image:
+                turned = image.rotate(180)
+            turned.save(path)
     validate = {"images": 2} if change == "count" else {}
     best = trained(2, 12 if change == "size" else 16, **validate)
-    anew = change != "nothing"
+    anew = change not in ("nothing", "names")
     assert best["images"] == (12 if anew else 6)
     assert ("of other held-out images than now" in capsys.readouterr().out) == anew
