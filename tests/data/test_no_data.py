@@ -153,7 +153,8 @@ def test_training_gets_the_fill_and_validation_where_it_is(tmp_path: Path, cache
     root = tiles(tmp_path / "data")
     pictures = opened(root, {"nodata_fill": 0.5}, cache=cache)
     if cache == "disk":
-        pictures.keep_on_disk(tmp_path / "cache", digests(pictures), lambda note: None)
+        pictures.digests = digests(pictures)
+        pictures.keep_on_disk(tmp_path / "cache", lambda note: None)
     for _ in range(2):
         batch = pictures.batch([(1, 0), (1, 1)], CPU)
         marked = pictures.batch([(1, 0), (1, 1)], CPU, fill=False)
@@ -168,7 +169,8 @@ def test_a_cache_on_disk_is_made_again_for_another_no_data_value(tmp_path: Path)
     root, told = tiles(tmp_path / "data", None), []  # type: ignore[var-annotated]
     for nodata in ("none", "-9999"):
         pictures = opened(root, {"nodata": nodata, "range": "-9999,100"})
-        pictures.keep_on_disk(tmp_path / "cache", digests(pictures), told.append)
+        pictures.digests = digests(pictures)
+        pictures.keep_on_disk(tmp_path / "cache", told.append)
         marked = pictures.batch([(1, 0)], CPU, fill=False)
         assert marked is not None and bool(marked[0].isnan().any()) == (nodata == "-9999")
     assert any("settings of the data changed" in one for one in told)
