@@ -392,11 +392,11 @@ def test_an_image_that_does_not_fit_in_memory_is_not_damaged(
     data = noise_pairs(tmp_path / "data", 3, 286)
     decode = survey.decode
 
-    def limited(data: bytes, source: Source, *rest: Any) -> Any:
+    def limited(data: bytes, source: Source, *rest: Any, **more: Any) -> Any:
         with explained(source):
             if source.path.name == "01.png":
                 bytearray(2**62)
-            return decode(data, source, *rest)
+            return decode(data, source, *rest, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(survey, "decode", limited)
