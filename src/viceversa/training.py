@@ -47,12 +47,12 @@ class Run:
         train, speed = config.train, config.speed
         self.runtime = Runtime(train.device, train.precision, train.deterministic, speed, ranks)
         self.say = say if ranks.first else silent
-        self.say(f"data: {Path(config.data.path).absolute()}")
         with ranks.in_turn(), counter("checking the images") as progress:
             self.data = open_data(
                 config.data, config.paired, config.train.seed, self.folder, self.say, progress,
                 config.validate.pairs and not config.paired,
             )  # fmt: skip
+        self.say(f"data: {Path(config.data.path).absolute()}")
         self.pictures = self.data.train
         batch_size, device = config.train.batch_size, self.runtime.device
         check_ranks(ranks, self.pictures, batch_size)
