@@ -81,6 +81,7 @@ def test_a_stopped_process_is_not_blamed() -> None:
     """A real SIGSTOP of 4 seconds: the limit of 3 comes at least 2 seconds after SIGCONT."""
     child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None and child.stdout.readline() == "waiting\n"
+    threading.Event().wait(1)  # until it does wait
     os.kill(child.pid, signal.SIGSTOP)
     threading.Event().wait(4)
     os.kill(child.pid, signal.SIGCONT)
