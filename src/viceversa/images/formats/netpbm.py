@@ -16,7 +16,7 @@ NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})"
 HEADER = re.compile(
     rb"(?:P([14])" + NUMBER * 2 + rb"|P([2356])" + NUMBER * 3 + rb")\s"  # one space, then pixels
 )
-LONGEST = 4096  # bytes of a header, with its comments
+SHORT, LONGEST = 64, 4096  # bytes of a header: mostly, and at most, with its comments
 
 
 class _Image(NamedTuple):
@@ -54,6 +54,12 @@ def _image(header: re.Match[bytes], at: int, most: int) -> _Image:
     return _Image(kind, height, width, white, start, start + height * row)
 
 
+def _next_header(file: BinaryIO) -> re.Match[bytes] | None:
+    """Match a header where the file is. Short reads stay within the buffer of many small images."""
+    start = file.read(SHORT)
+    return HEADER.match(start) or HEADER.match(start + file.read(LONGEST - SHORT))
+
+
 class Netpbm:
     """An opened PBM, PGM or PPM. Raw files may hold several images: each is a page."""
 
@@ -61,7 +67,7 @@ class Netpbm:
         self._file = file
         self._images: list[_Image] = []
         at = 0
-        while header := HEADER.match(file.read(LONGEST)):
+        while header := _next_header(file):
             if len(self._images) == MOST_PAGES:
                 raise Refused(f"holds more than {MOST_PAGES} images")
             self._images.append(_image(header, at, most))
