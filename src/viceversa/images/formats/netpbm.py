@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -20,15 +21,15 @@ SHORT, LONGEST = 64, 4096  # bytes of a header: mostly, and at most, with its co
 
 
 class _Image(NamedTuple):
-    """The header of one image, and where its pixels start and end in the file."""
+    """What the header of an image says."""
 
     kind: bytes
     height: int
     width: int
     white: int
     """The maxval: 1 to 65535."""
-    start: int
-    end: int
+    size: int
+    """Bytes of its pixels, of a raw file."""
 
     @property
     def dtype(self) -> str:
@@ -41,17 +42,19 @@ def is_netpbm(magic: bytes) -> bool:
     return magic[:1] == b"P" and magic[1:2] in BANDS and space
 
 
-def _image(header: re.Match[bytes], at: int, most: int) -> _Image:
-    """Return what a header says that starts `at` so many bytes."""
-    kind = header[1] or header[4]
-    width, height = int(header[2] or header[5]), int(header[3] or header[6])
-    white = int(header[7] or 1)
+@lru_cache(16)  # the images of a file mostly have one header
+def _image(header: bytes, most: int) -> _Image:
+    """Return what a header says."""
+    found = HEADER.fullmatch(header)
+    assert found is not None
+    kind = found[1] or found[4]
+    width, height = int(found[2] or found[5]), int(found[3] or found[6])
+    white = int(found[7] or 1)
     if not 1 <= white <= 65535:
         raise Refused(f"is damaged or cannot be read: its maxval is {white}, not 1 to 65535")
     guard(height, width, most)
     row = -(-width // 8) if kind in BITMAP else width * BANDS[kind] * (1 + (white > 255))
-    start = at + header.end()
-    return _Image(kind, height, width, white, start, start + height * row)
+    return _Image(kind, height, width, white, height * row)
 
 
 def _next_header(file: BinaryIO) -> re.Match[bytes] | None:
@@ -65,21 +68,22 @@ class Netpbm:
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file = file
-        self._images: list[_Image] = []
+        self._images: list[tuple[_Image, int]] = []  # and where its pixels start
         at = 0
         while header := _next_header(file):
             if len(self._images) == MOST_PAGES:
                 raise Refused(f"holds more than {MOST_PAGES} images")
-            self._images.append(_image(header, at, most))
-            if self._images[-1].kind in PLAIN:
+            image, start = _image(header[0], most), at + header.end()
+            self._images.append((image, start))
+            if image.kind in PLAIN:
                 break
-            at = file.seek(self._images[-1].end)
+            at = file.seek(start + image.size)
         self.pages = len(self._images)
         if not self.pages:
             raise Refused("is damaged or cannot be read: its header is not that of a PBM, PGM, PPM")
 
     def layout(self, page: int) -> Layout:
-        image = self._images[page]
+        image, _ = self._images[page]
         bands = BANDS[image.kind]
         dtype = "bool" if image.kind in BITMAP else image.dtype
         return Layout(image.height, image.width, bands, dtype, "RGB" if bands == 3 else "grey")
@@ -88,8 +92,8 @@ class Netpbm:
         return Tags()
 
     def pixels(self, page: int, indices: bool) -> NDArray[Any]:
-        image = self._images[page]
-        self._file.seek(image.start)
+        image, start = self._images[page]
+        self._file.seek(start)
         values = self._text(image) if image.kind in PLAIN else self._raw(image)
         if values.max() > image.white:
             raise Refused("is damaged or cannot be read: it has values above its maxval")
@@ -100,8 +104,8 @@ class Netpbm:
         return black if indices else ~black
 
     def _raw(self, image: _Image) -> NDArray[Any]:
-        data = self._file.read(image.end - image.start)
-        if len(data) < image.end - image.start:
+        data = self._file.read(image.size)
+        if len(data) < image.size:
             raise Refused("is damaged or cannot be read: it ends too early")
         if image.kind in BITMAP:
             rows = np.frombuffer(data, np.uint8).reshape(image.height, -1)
