@@ -79,7 +79,7 @@ def test_nan_of_a_recipe_is_a_no_data_value_and_no_number(tmp_path: Path) -> Non
     recipe = tmp_path / "mine.toml"
     recipe.write_text('base = "pix2pix"\n[data.a]\nnodata = nan\n[data.b]\nnodata = -9999\n')
     data = train_settings(str(recipe), ["x"]).data
-    assert math.isnan(data.a.missing.value) and data.b.missing.value == -9999
+    assert math.isnan(data.a.nodata_value.value) and data.b.nodata_value.value == -9999
     recipe.write_text('base = "pix2pix"\n[train]\nlr = nan\n')
     with pytest.raises(UserError, match=r"train\.lr takes a number, not 'nan'"):
         train_settings(str(recipe), ["x"])

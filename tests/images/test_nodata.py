@@ -16,7 +16,7 @@ from viceversa.images import Pixels, read, resize
 from viceversa.images.bands import fit_bands
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.inputs import pixels_of
-from viceversa.images.nodata import NoData, mask_of, masked, parsed, suspected
+from viceversa.images.nodata import NoData, mask_of, masked, parse_nodata, suspected_nodata
 from viceversa.images.pictures import as_domain, in_range
 from viceversa.images.sources import Source
 from viceversa.images.tensors import encode, fill_nodata, planes
@@ -53,6 +53,8 @@ STORED: list[tuple[str, str, Any, bool]] = [
     ("u1", "0", 0, True),
     ("u1", "-9999", 0, False),
     ("u2", "0.5", 0, False),
+    ("u2", "inf", 65535, False),
+    ("f4", "-inf", -np.inf, True),
     ("f4", "none at all", -9999, False),
 ]
 
@@ -76,24 +78,25 @@ def test_a_given_value_takes_the_place_of_the_tag(tmp_path: Path) -> None:
     values = np.array([[1.0, -9999, -1], [np.nan, 5, 6]], "f4")
     path = tiff(tmp_path / "x.tif", values[:1], "-9999")
     masks = {
-        nodata: mask_of(read(path, nodata=parsed(nodata)))
+        nodata: mask_of(read(path, nodata=parse_nodata(nodata)))
         for nodata in ("tag", "none", "-1", -1.0, "-9999")
     }
     told = {k: None if m is None else m[0, :, 0].tolist() for k, m in masks.items()}
     first, last = [False, True, False], [False, False, True]
     assert told == {"tag": first, "none": None, "-1": last, -1.0: last, "-9999": first}
     path = tiff(tmp_path / "y.tif", values)
-    assert np.array_equal(mask_of(read(path, nodata=parsed("nan"))), np.isnan(values)[..., None])
+    mask = mask_of(read(path, nodata=parse_nodata("nan")))
+    assert np.array_equal(mask, np.isnan(values)[..., None])
     for other in ("tag", "none", "-9999"):
         with pytest.raises(
             UserError, match=r"1 values that are not finite.*set the domain's nodata"
         ):
-            read(path, nodata=parsed(other))
+            read(path, nodata=parse_nodata(other))
     with pytest.raises(UserError, match="infinite or too large") as caught:
-        read(tiff(tmp_path / "z.tif", np.array([[np.inf]], "f4")), nodata=parsed("nan"))
+        read(tiff(tmp_path / "z.tif", np.array([[np.inf]], "f4")), nodata=parse_nodata("nan"))
     assert "nodata" not in str(caught.value)
     with pytest.raises(UserError, match="nodata is a number, nan, tag"):
-        parsed("minus one")
+        parse_nodata("minus one")
 
 
 def opened(path: Path) -> Image.Image:
@@ -205,7 +208,7 @@ def test_labels_may_have_a_number_for_no_data(tmp_path: Path) -> None:
     config = DomainConfig(kind="labels", ids=3, nodata="255")
     path = tmp_path / "x.png"
     Image.fromarray(np.array([[0, 255], [2, 1]], np.uint8)).save(path)
-    pixels = as_domain(read(Source(path), indices=True, nodata=config.missing), config, path)
+    pixels = as_domain(read(Source(path), indices=True, nodata=config.nodata_value), config, path)
     values = encode(planes(pixels)[None], Domain(config))
     assert values[0, :, 0, 1].isnan().all() and int(values.isnan().sum()) == 3
     assert fill_nodata(values, Domain(config))[0, :, 0, 1].tolist() == [-1, -1, -1]
@@ -249,7 +252,7 @@ def test_another_depth_keeps_its_range_and_its_mask() -> None:
     ],
 )
 def test_what_is_suspected_of_meaning_no_data(values: Any, expected: float | None) -> None:
-    assert suspected(values.reshape(20, 50, 1)) == expected
+    assert suspected_nodata(values.reshape(20, 50, 1)) == expected
     if expected is not None:  # declared, it is not suspected
         pixels = values.reshape(20, 50, 1)
-        assert suspected(masked(pixels, pixels == expected)) is None
+        assert suspected_nodata(masked(pixels, pixels == expected)) is None

@@ -178,7 +178,7 @@ class Pictures:
         source, config = self.sources(domain)[index], self.domains[domain].config
         half = half_of(domain) if self.found.side_by_side else None
         most = self.config.max_megapixels * 10**6
-        pixels = load(source, config, half, most, self.domains[domain].missing)
+        pixels = load(source, config, half, most, self.domains[domain].nodata_value)
         size = fitted(pixels.shape[0], pixels.shape[1], self.config, source)
         if told := self.domains[domain].other_dtype(pixels.dtype.name):
             self.other_dtypes[f"{domain.upper()}: {told}"] = None

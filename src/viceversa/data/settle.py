@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..images import Pixels, read_tags
 from ..images.domain import READ_AS, Domain, DomainConfig, full_range
 from ..images.formats.layout import LARGEST_PROFILE, Tags
-from ..images.nodata import data_of, mask_of
+from ..images.nodata import mask_of
 from ..images.pictures import Half, half_of, load
 from ..images.sources import Source
 from .check.records import Marks, Range, Record, joined
@@ -140,7 +140,7 @@ def _range(side: Side, dtype: str) -> Range:
         pixels = side.load(source)
         mask = mask_of(pixels)
         for band, some in enumerate(values):
-            flat = data_of(pixels)[:, :, band].reshape(-1)
+            flat = np.ma.getdata(pixels)[:, :, band].reshape(-1)
             flat = flat if mask is None else flat[~mask[:, :, band].reshape(-1)]
             some.append(flat[:: max(1, len(flat) // VALUES)])
     bands = [np.concatenate(some) for some in values]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 
 from ..errors import UserError
 from .formats.layout import Pixels, Refused
-from .nodata import data_of, mask_of, masked, missing
+from .nodata import mask_of, masked, nodata_mask
 
 NAN_HINT = "; if NaN means no data, set the domain's nodata to nan"
 KEPT = ("uint8", "uint16", "int16", "float32")
@@ -37,8 +36,10 @@ def settled(values: NDArray[Any], indices: bool = False) -> NDArray[Any]:
         values = values.astype(np.float32)
     strange = values.size - int(np.isfinite(values).sum())
     if strange:
-        raise Refused(f"holds {strange} values that are not finite (NaN, infinite or too large)"
-                      + (NAN_HINT if np.isnan(values).any() else ""))  # fmt: skip
+        hint = NAN_HINT if np.isnan(values).any() else ""
+        raise Refused(
+            f"holds {strange} values that are not finite (NaN, infinite or too large){hint}"
+        )
     return values
 
 
@@ -59,28 +60,21 @@ def _exact(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def settled_masked(values: NDArray[Any], nodata: float | None, indices: bool = False) -> Pixels:
-    """`settled`, masked where the values have the no-data value, or were masked before.
+    """As `settled`; masked where the values are the no-data value or were masked before.
 
-    Masked numbers are 0, so that a no-data value of any size fits.
+    Masked numbers become 0, since the dtype of the result may not hold the no-data value.
     """
-    mask, own = missing(data_of(values), nodata), mask_of(values)
-    mask = own if mask is None else mask if own is None else mask | own
-    values = data_of(values)
-    if mask is not None:
-        values = np.where(mask, values.dtype.type(0), values)
-    return masked(settled(values, indices), mask)
+    own, values = mask_of(values), np.ma.getdata(values)
+    masks = [mask for mask in (own, nodata_mask(values, nodata)) if mask is not None]
+    if not masks:
+        return settled(values, indices)
+    mask = np.logical_or.reduce(masks)
+    return masked(settled(np.where(mask, values.dtype.type(0), values), indices), mask)
 
 
 def contiguous(pixels: Pixels) -> Pixels:
-    """The same array, masked or not, in C order."""
-    mask = mask_of(pixels)
-    return masked(np.ascontiguousarray(data_of(pixels)), mask)
-
-
-def together(pages: Sequence[Pixels]) -> Pixels:
-    """The bands of all pages, one behind the other."""
-    pixels = np.concatenate([data_of(page) for page in pages], axis=2)
-    return masked(pixels, np.concatenate([np.ma.getmaskarray(page) for page in pages], axis=2))
+    """Return an array, masked or not, in C order."""
+    return masked(np.ascontiguousarray(np.ma.getdata(pixels)), mask_of(pixels))
 
 
 def upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -97,12 +91,12 @@ def upright(values: NDArray[Any], orientation: int) -> NDArray[Any]:
 def fit_bands(pixels: Pixels, alpha: bool, channels: int, name: object) -> Pixels:
     """The bands a domain wants: grey repeats to RGB, RGB becomes luminance.
 
-    Where the last band is `alpha`, it is laid over white for 1 or 3 channels. Of masked arrays,
-    luminance is masked where any of its three bands is. Raises UserError that names the file for
-    anything else.
+    Where the last band is `alpha`, it is laid over white for 1 or 3 channels. The luminance of a
+    masked array is masked where any of its three bands is. Raises UserError that names the file
+    for anything else.
     """
     if (mask := mask_of(pixels)) is not None:
-        pixels = fit_bands(data_of(pixels), alpha, channels, name)
+        pixels = fit_bands(np.ma.getdata(pixels), alpha, channels, name)
         if mask.shape[2] == pixels.shape[2]:
             return masked(pixels, mask)
         if alpha:
@@ -174,8 +168,8 @@ def unmultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def unpacked(image: Image.Image, nodata: float | None = None) -> tuple[Pixels, bool]:
-    """A Pillow image's own bands, masked where they have the no-data value, and whether the last is
-    transparency."""
+    """A Pillow image's own bands, and whether the last is transparency; masked if `nodata` is a
+    value of theirs."""
     clear = "transparency" in image.info
     match image.mode:
         case "L" | "LA" | "La" | "1" if clear or image.mode in ("LA", "La"):

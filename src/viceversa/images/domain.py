@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import UserError
 from .formats.layout import LARGEST_PROFILE
-from .nodata import NoData, number, parsed
+from .nodata import NoData, parse_nodata, parse_value
 
 WHOLE = ("uint8", "uint16", "int16")
 # the type of a file's numbers -> the type they are read as; all others become float32
@@ -95,7 +95,7 @@ class DomainConfig:
             raise UserError(
                 f"nodata_fill is a value in [-1, 1], not {self.nodata_fill}", option="nodata_fill"
             )
-        parsed(self.nodata)
+        parse_nodata(self.nodata)
 
     @property
     def has_nodata(self) -> bool:
@@ -103,9 +103,9 @@ class DomainConfig:
         return self.kind == "image" or self.indices
 
     @property
-    def missing(self) -> NoData:
-        """Which numbers of its files are no data."""
-        return parsed(self.nodata) if self.has_nodata else NoData()
+    def nodata_value(self) -> NoData:
+        """No-data value of its files, as far as the settings decide it."""
+        return parse_nodata(self.nodata) if self.has_nodata else NoData()
 
     def given(self) -> tuple[float, float] | None:
         """The range where it is given in numbers. Raises UserError where it is neither."""
@@ -167,12 +167,10 @@ class Domain:
     """TIFF tag 42112 (GDAL_METADATA) that all training files have."""
 
     @property
-    def missing(self) -> NoData:
-        """Which numbers of a file are no data: as configured, else by its tag, else `nodata`."""
-        missing = self.config.missing
-        return (
-            missing._replace(value=number(self.nodata)) if missing.tag and self.nodata else missing
-        )
+    def nodata_value(self) -> NoData:
+        """No-data value of its files: as configured, else that of the tag, else `nodata`."""
+        given = self.config.nodata_value
+        return NoData(parse_value(self.nodata), tag=True) if given.tag and self.nodata else given
 
     @property
     def profile(self) -> bytes:
@@ -192,7 +190,7 @@ class Domain:
             )
         try:
             sound = len(self.icc) <= 2 * LARGEST_PROFILE and bool(self.profile) == bool(self.icc)
-            sound = sound and (not self.nodata or number(self.nodata) is not None)
+            sound = sound and (not self.nodata or parse_value(self.nodata) is not None)
         except ValueError:
             sound = False
         if not sound:

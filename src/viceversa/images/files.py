@@ -20,8 +20,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+
 from ..errors import UserError
-from .bands import contiguous, fit_bands, settled_masked, to_pil, together, upright
+from .bands import contiguous, fit_bands, settled_masked, to_pil, upright
 from .endings import FORMATS, SUFFIXES
 from .formats.encode import suffix_for, to_bytes, write
 from .formats.gif import Gif
@@ -125,9 +127,11 @@ def decode(
     with explained(name), BytesIO(data) as file:
         opened, numbers, header = _look(file, pages, most, channels)
         tags = opened.tags(numbers[0])
-        value = nodata.of(tags.nodata)
+        value = nodata.for_tag(tags.nodata)
         made = [_page(opened, number, indices, value) for number in numbers]
-        pixels = contiguous(made[0] if len(made) == 1 else together(made))
+        if len(made) > 1:
+            made = [np.ma.concatenate(made, axis=2)]  # type: ignore[no-untyped-call]
+        pixels = contiguous(made[0])
     if channels is not None and fit:
         pixels = fit_bands(pixels, header.alpha and not indices, channels, _name(name))
     return Decoded(pixels, header, tags)

@@ -36,7 +36,7 @@ def pixels_of(image: Any, config: DomainConfig, most: int, nodata: NoData | None
         UserError: The image is damaged, empty, too large, has several frames or non-finite
             values, or does not fit the domain; the same for every kind.
     """
-    nodata = config.missing if nodata is None else nodata
+    nodata = config.nodata_value if nodata is None else nodata
     channels = None if config.indices else config.bands
     if isinstance(image, str | os.PathLike):
         return read(Path(image), channels, config.pages, config.indices, most, nodata)

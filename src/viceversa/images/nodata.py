@@ -1,8 +1,9 @@
-"""No-data values: which numbers of a file are no measurement, as a NumPy masked array."""
+"""No-data values: NumPy masked arrays leave out the numbers of a file that mean no data."""
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,91 +13,86 @@ from ..errors import UserError
 from .formats.layout import Pixels
 
 Mask = NDArray[np.bool_]
-# A pixel that has less valid data than this under the resizing filter stays without data. Below
-# it, the negative lobes of the bicubic filter could make numbers far outside the valid ones.
+# A resized pixel has no data if the filter's weights over valid pixels add up to less. Divided by
+# a smaller sum, the negative lobes of the bicubic filter would give values far outside the range.
 LEAST_WEIGHT = 0.1
 SENTINELS = (-9999.0, -99999.0, -999.0, -32768.0, -32767.0)  # usual no-data values
 
 
 class NoData(NamedTuple):
-    """The no-data value of a file: `value`, or with `tag` the one of its GDAL tag if it has it."""
+    """No-data value of a file: with `tag`, that of its GDAL tag if it has one; else `value`."""
 
     value: float | None = None
     tag: bool = False
 
-    def of(self, text: str) -> float | None:
-        """The value for a file whose tag 42113 is `text` ("" if it has none)."""
+    def for_tag(self, text: str) -> float | None:
+        """Return the value for a file whose tag 42113 is `text` ("" if it has none)."""
         if self.tag and text:
-            try:
-                return number(text)
-            except ValueError:
-                return self.value  # a damaged tag declares nothing
+            with suppress(ValueError):  # a damaged tag declares nothing
+                return parse_value(text)
         return self.value
 
 
-def number(text: str) -> float:
-    """A no-data value from its text, as GDAL writes it: -9999, -3.4e+38, nan. Raises ValueError."""
+def parse_value(text: str) -> float:
+    """Parse a no-data value as GDAL writes it: -9999, -3.4e+38, nan. Raises ValueError."""
     return float(text.strip().strip("\0").replace("1.#QNAN", "nan").replace("1.#IND", "nan"))
 
 
-def missing(values: NDArray[Any], value: float | None) -> Mask | None:
-    """The mask of the no-data value in an array of any dtype; None if no number has it."""
+def nodata_mask(values: NDArray[Any], value: float | None) -> Mask | None:
+    """Return where an array of any dtype has the no-data value; None if nowhere."""
     if value is None:
         return None
-    if math.isnan(value):
-        found = np.isnan(values) if values.dtype.kind == "f" else None
+    mask: Mask | None = None
+    if values.dtype.kind == "f" and math.isnan(value):
+        mask = np.isnan(values)
     elif values.dtype.kind == "f":
-        ends = np.finfo(values.dtype)  # the tag has often more digits, or fewer, than the dtype
+        limits = np.finfo(values.dtype)  # the tag often has more digits than the dtype, or fewer
         with np.errstate(over="ignore"):
-            stored = np.float64(value).clip(ends.min, ends.max).astype(values.dtype)
-            found = (values == stored) | (values == np.float64(value).astype(values.dtype))
-    elif values.dtype.kind in "iu" and value == math.floor(value):
-        limits = np.iinfo(values.dtype)
-        found = values == int(value) if limits.min <= value <= limits.max else None
-    else:
-        found = None
-    return found if found is not None and found.any() else None
+            nearest = np.float64(value).clip(limits.min, limits.max).astype(values.dtype)
+            mask = (values == nearest) | (values == np.float64(value).astype(values.dtype))
+    elif _holds(values.dtype, value):
+        mask = values == int(value)
+    return mask if mask is not None and mask.any() else None
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether an integer dtype can represent a value."""
+    if dtype.kind not in "iu" or not value.is_integer():
+        return False
+    limits = np.iinfo(dtype)
+    return int(limits.min) <= value <= int(limits.max)
 
 
 def masked(values: NDArray[Any], mask: Mask | None) -> Pixels:
-    """The values as a masked array; the array itself if nothing is masked."""
+    """Return the values as a masked array, or the array itself if nothing is masked."""
     if mask is None or not mask.any():
         return values
     return np.ma.MaskedArray(values, mask=mask)
 
 
 def mask_of(pixels: Pixels) -> Mask | None:
-    """The mask of the values without data; None if the array has none."""
-    mask = np.ma.getmaskarray(pixels) if isinstance(pixels, np.ma.MaskedArray) else None
-    return mask if mask is not None and mask.any() else None
+    """Return the mask of an array; None if nothing is masked."""
+    mask = np.ma.getmask(pixels)
+    return np.ma.getmaskarray(pixels) if np.any(mask) else None
 
 
-def data_of(pixels: Pixels) -> Pixels:
-    """The numbers of an array without its mask."""
-    return np.ma.getdata(pixels) if isinstance(pixels, np.ma.MaskedArray) else pixels
+def value_for_dtype(dtype: str, text: str) -> float | None:
+    """Return the no-data value as a file of a dtype stores it; None if it can't."""
+    if not text:
+        return None
+    value = parse_value(text)
+    if dtype == "float32":
+        limits = np.finfo(np.float32)
+        return float(np.clip(value, float(limits.min), float(limits.max)))
+    return value if _holds(np.dtype(dtype), value) else None
 
 
-def filled_for(dtype: str, text: str) -> float | None:
-    """The no-data value that a file of a dtype can hold; None if it can hold none."""
-    value = number(text) if text else None
-    if value is None or dtype == "float32":
-        return None if value is None else float(np.clip(value, *_float_limits()))
-    limits = np.iinfo(dtype)
-    fits = value == math.floor(value) if math.isfinite(value) else False
-    return value if fits and limits.min <= value <= limits.max else None
-
-
-def _float_limits() -> tuple[float, float]:
-    limits = np.finfo(np.float32)
-    return float(limits.min), float(limits.max)
-
-
-def parsed(text: str | float) -> NoData:
-    """What an option says: a number, nan, tag or none. Raises UserError for anything else."""
+def parse_nodata(text: str | float) -> NoData:
+    """Parse the option `nodata`: a number, nan, tag or none. Raises UserError for other texts."""
     if text in ("tag", "none"):
         return NoData(tag=text == "tag")
     try:
-        return NoData(number(str(text)))
+        return NoData(parse_value(str(text)))
     except ValueError:
         raise UserError(
             f"nodata is a number, nan, tag (GDAL tag 42113 of each file) or none, not {text!r}",
@@ -104,16 +100,16 @@ def parsed(text: str | float) -> NoData:
         ) from None
 
 
-def suspected(pixels: Pixels) -> float | None:
-    """An extreme value that may mean no data: it fills many pixels, and lies far from all others.
+def suspected_nodata(pixels: Pixels) -> float | None:
+    """Return an undeclared value that may mean no data, or None.
 
-    Never 0, and none of 8 bits, whose extremes are black and white.
+    It is the least or the greatest value of an image, of many pixels, and far from all others; but
+    neither 0, nor a value of an 8-bit image, where the extremes are black and white.
     """
     if pixels.dtype == np.uint8:
         return None
-    values = data_of(pixels)
-    valid = values if (mask := mask_of(pixels)) is None else values[~mask]
-    valid = valid.reshape(-1)
+    values = np.ma.getdata(pixels)
+    valid = values.reshape(-1) if (mask := mask_of(pixels)) is None else values[~mask]
     if not valid.size:
         return None
     for extreme in (valid.min(), valid.max()):
@@ -122,8 +118,9 @@ def suspected(pixels: Pixels) -> float | None:
         others = valid[valid != extreme].astype(np.float64)
         if not others.size or len(np.unique(others[:: max(1, others.size // 4096)])) < 8:
             continue  # a mask or a label map
-        gap = min(abs(float(extreme) - others.min()), abs(float(extreme) - others.max()))
-        usual = float(extreme) in SENTINELS or abs(float(extreme)) > 1e30
+        value = float(extreme)
+        gap = min(abs(value - others.min()), abs(value - others.max()))
+        usual = value in SENTINELS or abs(value) > 1e30
         if gap > np.ptp(others) or (usual and fill > 1 and gap > 1):
-            return float(extreme)
+            return value
     return None

@@ -10,7 +10,7 @@ from ..errors import UserError
 from .domain import Domain, DomainConfig
 from .files import MOST_PIXELS, Pixels, read, resize
 from .labels import to_classes
-from .nodata import NoData, data_of, mask_of, masked
+from .nodata import NoData, mask_of, masked
 from .sources import Source
 
 Half = Literal["left", "right"] | None
@@ -31,7 +31,7 @@ def load(
     what `config` says; they are masked. Raises UserError for what the domain can't hold.
     """
     channels = None if config.indices else config.bands
-    missing = config.missing if nodata is None else nodata
+    missing = config.nodata_value if nodata is None else nodata
     pixels = read(source, channels, config.pages, config.indices, most, missing)
     return as_domain(one_half(pixels, half), config, source)
 
@@ -50,7 +50,7 @@ def as_domain(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
     Raises UserError for an unknown class, and for photos of other than 8 bits where Lab is made.
     """
     if config.kind == "labels":
-        return masked(to_classes(data_of(pixels), config, name), mask_of(pixels))
+        return masked(to_classes(np.ma.getdata(pixels), config, name), mask_of(pixels))
     if config.kind != "image" and pixels.dtype != np.uint8:
         raise UserError(f"{name} is {pixels.dtype}; {config.kind} takes photos of 8 bits")
     return pixels
@@ -68,7 +68,7 @@ def in_range(pixels: Pixels, domain: Domain, name: object) -> Pixels:
     if own is domain:
         return pixels
     (low, *_), (high, *_), first, last = own.low, own.high, domain.low[0], domain.high[0]
-    share = (data_of(pixels).astype(np.float64) - low) / (high - low)
+    share = (np.ma.getdata(pixels).astype(np.float64) - low) / (high - low)
     return masked((share * (last - first) + first).astype(np.float32), mask_of(pixels))
 
 

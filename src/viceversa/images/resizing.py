@@ -7,7 +7,7 @@ from PIL import Image
 
 from ..errors import UserError
 from .formats.layout import Pixels
-from .nodata import LEAST_WEIGHT, Mask, data_of, mask_of, masked
+from .nodata import LEAST_WEIGHT, Mask, mask_of, masked
 
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -35,7 +35,7 @@ def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -
         return pixels
     size, chosen = (width, height), FILTERS[resample]
     if (mask := mask_of(pixels)) is not None:
-        return _masked(data_of(pixels), mask, size, chosen)
+        return _masked(np.ma.getdata(pixels), mask, size, chosen)
     if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
         return np.asarray(Image.fromarray(pixels).resize(size, chosen))
     # Band by band: Pillow would take the second or fourth of them for transparency.

@@ -14,7 +14,7 @@ from .domain import Domain
 from .files import Pixels
 from .lab import lab_to_rgb, rgb_to_lab
 from .labels import from_classes, palette
-from .nodata import data_of, mask_of
+from .nodata import mask_of
 
 Room = Callable[[tuple[int, ...]], Tensor]
 AB = 110.0  # no colour of sRGB has an a or b further from 0
@@ -22,9 +22,10 @@ AB = 110.0  # no colour of sRGB has an a or b further from 0
 
 def planes(pixels: Pixels) -> Tensor:
     """(h, w, bands) -> (bands, h, w), a copy; of a masked array as floats, NaN where masked."""
-    if (mask := mask_of(pixels)) is not None:
-        pixels = np.where(mask, np.float32(np.nan), data_of(pixels).astype(np.float32))
-    return torch.from_numpy(np.array(data_of(pixels).transpose(2, 0, 1), order="C"))
+    mask, pixels = mask_of(pixels), np.ma.getdata(pixels)
+    if mask is not None:
+        pixels = np.where(mask, np.float32(np.nan), pixels.astype(np.float32))
+    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
 
 
 def encode(numbers: Tensor, domain: Domain) -> Tensor:

@@ -106,7 +106,7 @@ def look(
     channels = None if config.indices else config.bands
     header = image_header(Source(path), config.pages, most, channels)
     chosen = framing.half(header.height, header.width, half, path)
-    part = load(Source(path), config, chosen, most, domain.missing)
+    part = load(Source(path), config, chosen, most, domain.nodata_value)
     pixels = framing.resized(part, size, config)
     if notes is not None and framing.enlargement(part, pixels) > LARGE:
         notes.append(f"{path}: {framing.large}")

@@ -19,7 +19,7 @@ from ..images.files import explained
 from ..images.formats.layout import guard
 from ..images.framing import Framing, Part
 from ..images.inputs import pixels_of
-from ..images.nodata import filled_for
+from ..images.nodata import value_for_dtype
 from ..images.pictures import as_domain
 from ..images.tensors import decode, encode, fill_nodata, planes
 from ..networks import GENERATORS, at_any_size, seed_dropout, seeded, use_policy
@@ -126,14 +126,14 @@ class Translator:
     def read(self, image: Any) -> Pixels:
         """Read an image of any kind but a tensor as (h, w, channels). Raises UserError."""
         source = self.source
-        return pixels_of(image, source.config, self.max_megapixels * 10**6, source.missing)
+        return pixels_of(image, source.config, self.max_megapixels * 10**6, source.nodata_value)
 
     @property
     def tags(self) -> Tags:
         """What the file of a result declares: the ICC profile, metadata and no-data value of the
         target, as far as its training images agree."""
         target = self.target
-        kept = filled_for(target.dtype, target.nodata) is not None
+        kept = value_for_dtype(target.dtype, target.nodata) is not None
         return Tags(target.profile, target.metadata, target.nodata if kept else "")
 
     def prepared(self, pixels: Pixels, half: Part = None, name: object = "the image") -> Pixels:
@@ -170,7 +170,7 @@ class Translator:
         missing = values.isnan().all(dim=1)
         values = fill_nodata(values, self.source)
         made = decode(self.tensor(values), self.target, values)
-        nodata = filled_for(self.target.dtype, self.tags.nodata)
+        nodata = value_for_dtype(self.target.dtype, self.tags.nodata)
         if nodata is not None:
             for image, mask in zip(made, missing.numpy(), strict=True):
                 image[mask] = nodata

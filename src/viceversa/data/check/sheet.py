@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import UserError
 from ...images import Pixels, Source, read, resize, write
 from ...images.domain import DomainConfig
-from ...images.nodata import data_of, mask_of
+from ...images.nodata import mask_of
 from ...images.pictures import half_of, one_half
 from .checked import Checked
 from .faults import Seen
@@ -96,7 +96,7 @@ def _thumbnail(checked: Checked, domain: Seen, limits: Span, source: Source) -> 
     most = checked.config.max_megapixels * 10**6
     channels = None if settings.indices else settings.bands
     pixels = read(
-        source, channels, settings.pages, settings.indices, most, settings.missing, fit=False
+        source, channels, settings.pages, settings.indices, most, settings.nodata_value, fit=False
     )
     pixels = one_half(pixels, half_of(domain.side) if domain.halved else None)
     height, width = pixels.shape[:2]
@@ -107,7 +107,7 @@ def _thumbnail(checked: Checked, domain: Seen, limits: Span, source: Source) -> 
     pixels = pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
     small = resize(pixels.copy(order="C"), *size, _filter(settings))
     low, high = (np.array(limit) for limit in limits)
-    share = (data_of(small).astype(np.float64) - low) / np.maximum(high - low, 1e-30)
+    share = (np.ma.getdata(small).astype(np.float64) - low) / np.maximum(high - low, 1e-30)
     if (mask := mask_of(small)) is not None:
         share[mask] = 1  # no data is white
     return np.asarray((share.clip(0, 1) * 255).round(), dtype=np.uint8)
