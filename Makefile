@@ -23,12 +23,13 @@ check: $(VENV)/ready
 	$(BIN)/mypy
 
 quick: check
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not soak"
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
 
 soak: $(VENV)/ready
+	$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 -m soak
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/facades.py ../shared/data/facades
 	$(BIN)/python benchmarks/precision.py ../shared/data/facades

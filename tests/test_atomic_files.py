@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from viceversa.errors import UserError
-from viceversa.files import write_atomically, write_bytes, write_json
+from viceversa.files import in_words, write_atomically, write_bytes, write_json
 from viceversa.images import write
 from viceversa.pages.html import write_page
 
@@ -74,3 +74,16 @@ def test_other_names_of_an_old_file_keep_its_contents(tmp_path: Path) -> None:
     write_json(tmp_path / "x.bin", [1])
     assert (tmp_path / "hard").read_bytes() == b"old"
     assert json.loads((tmp_path / "x.bin").read_text()) == [1]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0.00 kB"), (5_000, "5.00 kB"), (9_996, "10.0 kB"), (99_960, "100 kB"),
+        (999_499, "999 kB"), (999_500, "1.00 MB"), (16_777_216, "16.8 MB"),
+        (73_780_000_000, "73.8 GB"),
+        (20 * 10**12, "20000 GB"),
+    ],
+)  # fmt: skip
+def test_a_size_in_words_has_three_digits(size: int, text: str) -> None:
+    assert in_words(size) == text

@@ -20,6 +20,7 @@ from viceversa import plan as planning
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.cli import main
 from viceversa.config import merge, read_recipe
+from viceversa.files import in_words
 from viceversa.plan import look, make_plan
 from viceversa.plan.costs import Costs, Ledger, count
 from viceversa.plan.pace import Pace
@@ -359,7 +360,7 @@ def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
     assert disk.models == costs("pix2pix").parts.weights
     assert disk.needed == 4 * disk.state + 2 * disk.models  # those of the run, and the best
     said = check_disk(make_method(config), tmp_path, config)
-    assert f"3 checkpoints of {disk.state / 1e6:.0f} MB" in said
+    assert f"3 checkpoints of {in_words(disk.state)}" in said
     with_pool = costs("cyclegan", method={"pool": 5}).disk
     without = costs("cyclegan", method={"pool": 0}).disk
     assert with_pool.state - without.state == 2 * 5 * 3 * 32 * 32 * 4
@@ -420,7 +421,7 @@ def test_the_command_prints_a_table_and_writes_nothing(
     said = shown(capsys, "plan", "pix2pix", "data", *QUICK, "--steps", "2", "--data.cache", "disk")
     for word in ("parameters", "arithmetic", "memory", "disk", "time", "MAC", "are free",
                  "train 6 of A, 6 of B: pairs by name in data/A and data/B", "an epoch of 6 images",
-                 "all 3 epochs", "images of 0.0 MB"):  # fmt: skip
+                 "all 3 epochs", "images of 46.7 kB"):  # fmt: skip
         assert word in said
     assert everything() == before
 

@@ -122,13 +122,17 @@ def left(run: Path) -> dict[str, bytes]:
     entries = [json.loads(line) for line in lines]
     timeless = [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in entries]
     kept["log.jsonl"] = json.dumps(timeless).encode()
-    last = load_state(max((run / "checkpoints").glob("*.safetensors")))
-    last.pop("sections")
-    kept["state"] = repr(_plain(last)).encode()
+    kept["state"] = saved(max((run / "checkpoints").glob("*.safetensors")), {"sections"})
     for name in [name for name in kept if name.endswith(".safetensors")]:
         kept[name] = kept[name].replace(str(run).encode(), b"")  # settings name the folder
         del kept[name]  # ... whose length changes the header: the weights are in the state
     return kept
+
+
+def saved(checkpoint: Path, without: set[str]) -> bytes:
+    """A checkpoint's contents; its `sections` differ, as they name the run's folder."""
+    state = {key: value for key, value in load_state(checkpoint).items() if key not in without}
+    return repr(_plain(state)).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -171,7 +175,7 @@ def test_stopped_at_some_steps(
     check_stops(name, FEW, data, tmp_path, whole, stop_at)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stopped_at_every_step(
@@ -179,6 +183,32 @@ def test_stopped_at_every_step(
     stop_at: Callable[[int], None],
 ) -> None:  # fmt: skip
     check_stops(name, ALL, data, tmp_path, whole, stop_at, workers=workers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopped_after_every_step_of_one_run(
+    name: str, workers: int, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+    stop_at: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Each checkpoint equals that of a run that was never stopped, and so does the end.
+
+    A run that is resumed at every step does each step from a checkpoint, so that this covers all
+    of them at the cost of few runs; `test_stopped_at_every_step` runs each one to the end.
+    A look that is due at a stop is made when the run is resumed: until then `monitor` differs.
+    """
+    apart = {"sections", "monitor"}
+    straight, often = tmp_path / "straight", tmp_path / "often"
+    training.train(settings(name, data, straight, workers=workers, save_every=1, keep=2 * STEPS))
+    for stop in ALL:
+        run_until(settings(name, data, often, workers=workers), stop, stop_at)
+        checkpoint = f"checkpoints/{stop:010d}.safetensors"
+        assert saved(often / checkpoint, apart) == saved(straight / checkpoint, apart), (
+            f"stopped at {stop}"
+        )
+    training.train(settings(name, data, often, workers=workers))
+    assert left(often) == whole[name]
 
 
 def test_stopped_at_every_few_steps_of_one_run(

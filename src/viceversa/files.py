@@ -81,6 +81,24 @@ def read_with_digest(path: Path) -> bytes | None:
     return content if hashlib.sha256(content).hexdigest().encode() == digest else None
 
 
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises UserError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", path=path) from None
+
+
+def in_words(size: int) -> str:
+    """Return a number of bytes as text, with three digits: 950 kB, 8.21 MB, 120 GB."""
+    number, units = size / 1e3, ["kB", "MB", "GB"]
+    while number >= 999.5 and units[1:]:
+        number, units = number / 1e3, units[1:]
+    decimals = 2 if number < 9.995 else 1 if number < 99.95 else 0
+    return f"{number:.{decimals}f} {units[0]}"
+
+
 def user_cache() -> Path | None:
     """Return the user's cache folder; None if there is no home folder (no cache is needed)."""
     import platformdirs  # most commands need none
@@ -133,8 +151,8 @@ def reason(error: OSError, folder: Path, needed: int = 0) -> str:
         return error.strerror or str(error)
     if free_inodes(folder) == 0:
         return "the disk has no inodes left for new files; remove files that are not needed"
-    wanted = f"{needed / 1e6:.0f} MB are needed, " if needed else ""
-    return f"the disk is full: {wanted}{free_space(folder) / 1e6:.0f} MB are free"
+    wanted = f"{in_words(needed)} are needed, " if needed else ""
+    return f"the disk is full: {wanted}{in_words(free_space(folder))} are free"
 
 
 def free_inodes(folder: Path) -> int | None:

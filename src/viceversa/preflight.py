@@ -12,7 +12,7 @@ from .build import RunConfig
 from .data.dataset import Pictures
 from .data.readonly import refuse_inside
 from .errors import UserError
-from .files import free_inodes, free_space
+from .files import free_inodes, free_space, in_words
 from .methods import Method
 from .runtime import Ranks
 
@@ -111,8 +111,8 @@ def check_disk(method: Method, folder: Path, config: RunConfig) -> str:
     room = disk_room(disk, folder)
     if room.needed > room.free:
         raise UserError(
-            f"{folder} has {room.free / 1e6:.0f} MB free, and this run needs "
-            f"{room.needed / 1e6:.0f} MB; make room, or keep fewer checkpoints (train.keep)",
+            f"{folder} has {in_words(room.free)} free, and this run needs "
+            f"{in_words(room.needed)}; make room, or keep fewer checkpoints (train.keep)",
             option="train.keep", path=folder,
         )  # fmt: skip
     if not room.enough:
@@ -121,6 +121,6 @@ def check_disk(method: Method, folder: Path, config: RunConfig) -> str:
             f"{room.files}; remove files that are not needed", path=folder,
         )  # fmt: skip
     return (
-        f"on disk: {keep} checkpoints of {disk.state / 1e6:.0f} MB and models of "
-        f"{disk.models / 1e6:.0f} MB; {room.free / 1e9:.1f} GB are free"
+        f"on disk: {keep} checkpoints of {in_words(disk.state)} and models of "
+        f"{in_words(disk.models)}; {in_words(room.free)} are free"
     )

@@ -16,7 +16,7 @@ from viceversa.errors import UserError
 from viceversa.features import NAMES, NETWORKS
 from viceversa.features import obtain as obtaining
 from viceversa.features.obtain import HELPER, LPIPS, SOURCES, obtain
-from viceversa.features.store import sha256
+from viceversa.files import sha256
 
 
 class Payload:

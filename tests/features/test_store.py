@@ -16,7 +16,7 @@ from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.features import NAMES, NETWORKS, find, load, pool3, resized, user_folder
 from viceversa.features.inception import Inception
-from viceversa.features.store import sha256
+from viceversa.files import sha256
 
 
 def header(name: str) -> dict[str, object]:

@@ -48,7 +48,8 @@ def test_a_failure_is_told_with_the_path_and_what_is_free(cases: list[Case], way
     for case in failures:
         assert case["said"].startswith(f"UserError: {case['folder']}/"), case
         if case["kind"] in ("ENOSPC", "EDQUOT"):
-            assert re.search(r"the disk is full: \d+ MB are needed, \d+ MB are free", case["said"])
+            full = r"the disk is full: [\d.]+ [kM]B are needed, [\d.]+ [kMG]B are free"
+            assert re.search(full, case["said"])
         if not case["for_good"]:
             assert case["left"] == [], case
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,13 +171,16 @@ def test_too_little_memory(checkpoints: Checkpoints) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_files_of_another_user(what: str, checkpoints: Checkpoints, tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    theirs = checkpoints.folder / NEW if what == "file" else checkpoints.folder
-    theirs.chmod(0o700)
-    said = said_in_a_child(lambda: os.setuid(NOBODY), checkpoints)
-    assert "Permission denied" in said and str(theirs) in said
+def test_files_of_another_user(what: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # the folders of pytest are for one user alone
+        Path(folder).chmod(0o755)
+        checkpoints = Checkpoints(Path(folder, "checkpoints"), 3)
+        checkpoints.save(state(20), 20)
+        assert said_in_a_child(lambda: os.setuid(NOBODY), checkpoints) == "20"  # the control
+        theirs = checkpoints.folder / NEW if what == "file" else checkpoints.folder
+        theirs.chmod(0o700)
+        said = said_in_a_child(lambda: os.setuid(NOBODY), checkpoints)
+        assert "Permission denied" in said and str(theirs) in said
 
 
 def test_the_folder_of_checkpoints_is_not_there_or_none(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def features(
 def _told(name: str, folder: Path | None) -> bool:
     """Say what there is of a network; whether it is there and the known one."""
     from ..features import NETWORKS, find, user_folder
-    from ..features.store import file_name, sha256
+    from ..features.store import file_name
+    from ..files import sha256
 
     network = NETWORKS[name]
     path = find(name, folder)

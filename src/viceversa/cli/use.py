@@ -122,7 +122,7 @@ def by_kind(told: Iterable[tuple[Path, str]]) -> list[str]:
     """One sentence for all files that the same is to be said of, with the first three names."""
     kinds: dict[str, tuple[str, list[str]]] = {}
     for path, text in told:
-        kind = re.sub(r"\d+ MB", "", text)  # the space that is free changes from file to file
+        kind = re.sub(r"[\d.]+ [kMG]B", "", text)  # the free space changes from file to file
         kinds.setdefault(kind, (text, []))[1].append(printable(str(path)))
     lines = []
     for text, names in kinds.values():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..features.store import sha256
+from ..files import sha256
 from ..images.domain import Domain
 from ..measures import SUBSET
 from ..metric_names import HIGHER, few_images, of_few_images

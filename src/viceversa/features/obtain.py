@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from ..checkpoint import container
 from ..errors import UserError
-from ..files import write_atomically
+from ..files import sha256, write_atomically
 from .inception import Inception
 from .stacks import alexnet, vgg
-from .store import NETWORKS, file_name, sha256
+from .store import NETWORKS, file_name
 
 
 class Package(NamedTuple):

@@ -6,7 +6,6 @@ SHA-256 is not the known one is refused, not used under the known name.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from torch import nn
 
 from ..checkpoint import load_network, read_header
 from ..errors import UserError
-from ..files import user_cache
+from ..files import sha256, user_cache
 from .inception import Inception
 from .stacks import alexnet, vgg
 
@@ -94,15 +93,6 @@ def load(name: str, folder: Path | None = None) -> tuple[nn.Module, str]:
             f"the known one with: viceversa features --get {name}"
         )
     return network.eval().requires_grad_(False), found
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes. Raises UserError where it can't be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def file_name(name: str) -> str:

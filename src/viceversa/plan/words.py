@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..data.layouts import describe
+from ..files import in_words
 from . import Plan
 from .room import Choice
 
@@ -105,13 +106,13 @@ def _refusal(plan: Plan) -> list[str]:
     if plan.fits:
         return []
     assert plan.free is not None
-    said = [f"This does not fit: it needs {_size(plan.needed)}, and {_size(plan.free)} are free on "
-            f"{plan.device}."]  # fmt: skip
+    needed, free = in_words(plan.needed), in_words(plan.free)
+    said = [f"This does not fit: it needs {needed}, and {free} are free on {plan.device}."]
     fitting = [choice for choice in plan.instead if _ok(plan, choice)]
     ways = "This does:" if len(fitting) == 1 else "Any of these does:"
     said.append(ways if fitting else "None of these alone does:")
     for choice in fitting or plan.instead:
-        said.append(f"  {choice.words:<48}{_size(choice.needed):>9}")
+        said.append(f"  {choice.words:<48}{in_words(choice.needed):>9}")
     if not plan.instead:
         said[-1] = "Nothing but smaller networks does: --generator.width, --discriminator.width."
     return [*said, ""]
@@ -130,34 +131,34 @@ def _arithmetic(plan: Plan) -> list[Row]:
 
 def _memory(plan: Plan) -> list[Row]:
     costs = plan.costs
-    free = "" if plan.free is None else f", of {_size(plan.free)} that are free"
-    rows = [("memory", _size(plan.needed), f"predicted{free}")]
+    free = "" if plan.free is None else f", of {in_words(plan.free)} that are free"
+    rows = [("memory", in_words(plan.needed), f"predicted{free}")]
     for name, number in costs.parts._asdict().items():
-        rows += [("", _size(number), f"  {PARTS[name]}")] if number > 16 else []
-    rows.append(("", _size(costs.margin), "  margin, for the libraries beneath"))
+        rows += [("", in_words(number), f"  {PARTS[name]}")] if number > 16 else []
+    rows.append(("", in_words(costs.margin), "  margin, for the libraries beneath"))
     if costs.averaged:
-        rows.append(("", _size(costs.averaged), "  averaged weights (train.ema)"))
+        rows.append(("", in_words(costs.averaged), "  averaged weights (train.ema)"))
     looked = costs.run - costs.steps - costs.averaged
-    rows.append(("", _size(looked), "  copies of the networks, to look at them"))
+    rows.append(("", in_words(looked), "  copies of the networks, to look at them"))
     if plan.kept:
         images = "images kept (data.cache), and " if plan.seen.decoded else ""
-        rows.append(("", _size(plan.kept), f"  {images}code that reads images"))
+        rows.append(("", in_words(plan.kept), f"  {images}code that reads images"))
     if plan.pace:
-        told = f"measured in the timed steps, where {_size(costs.steps)} were predicted"
-        rows.append(("", _size(plan.pace.memory), told))
+        told = f"measured in the timed steps, where {in_words(costs.steps)} were predicted"
+        rows.append(("", in_words(plan.pace.memory), told))
     for choice, what in ((plan.batch, "batch"), (plan.crop, "crop")):
         if choice:
             text = f"would be needed by the largest {what} that fits: {choice.words}"
-            rows.append(("", _size(choice.needed), text))
+            rows.append(("", in_words(choice.needed), text))
     return rows
 
 
 def _disk(plan: Plan) -> list[Row]:
     disk, keep = plan.costs.disk, plan.config.train.keep
-    told = f"{keep} checkpoints of {_size(disk.state)}, models of {_size(disk.models)}"
+    told = f"{keep} checkpoints of {in_words(disk.state)}, models of {in_words(disk.models)}"
     kept = plan.disk - disk.needed
-    told += f", images of {_size(kept)}" if kept else ""
-    return [("disk", _size(plan.disk), f"{told}; {_size(plan.disk_room.free)} are free")]
+    told += f", images of {in_words(kept)}" if kept else ""
+    return [("disk", in_words(plan.disk), f"{told}; {in_words(plan.disk_room.free)} are free")]
 
 
 def _time(plan: Plan) -> list[Row]:
@@ -205,9 +206,3 @@ def _giga(macs: float) -> str:
     if number < 0.1:
         return f"{macs / 1e6:.1f} MMAC"
     return f"{number:,.1f} GMAC" if number >= 10 else f"{number:.2f} GMAC"
-
-
-def _size(number: int) -> str:
-    if number >= 1e9:
-        return f"{number / 1e9:.2f} GB"
-    return f"{number / 1e6:.0f} MB" if number >= 1e7 else f"{number / 1e6:.1f} MB"

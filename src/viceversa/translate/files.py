@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from ..config import did_you_mean
 from ..errors import UserError
+from ..files import sha256
 from ..images import Geometry, Pixels, read_tags, to_bytes, write
 from ..images.endings import FORMATS, Unread, is_hidden, is_image_name, unread
 from ..images.framing import LARGE, Part
 from .places import STREAM, File
-from .record import Record, sha256
+from .record import Record
 from .translator import Translator
 
 
@@ -180,7 +181,7 @@ def _translate(
                 continue
         outcome.written.append(one.result)
         if record is not None and one.digest:
-            with suppress(OSError):  # the image is there; it would be translated again
+            with suppress(OSError, UserError):  # the image is there; it would be translated again
                 record.add(one.result, one.digest)
 
 

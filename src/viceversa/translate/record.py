@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ..files import sha256
 
 NAME = ".viceversa.jsonl"  # hidden, since it lies among the images
 
@@ -37,7 +38,7 @@ class Record:
         return result.is_file() and sha256(result) == line["sha256"]
 
     def add(self, result: Path, source: str) -> None:
-        """Record a result that was written. Raises OSError."""
+        """Record a result that was written. Raises OSError or UserError."""
         line = self._line(result, source, sha256(result))
         if line == self._lines.get(self._name(result)):
             return
@@ -53,12 +54,6 @@ class Record:
 
     def _line(self, result: Path, source: str, digest: str) -> dict[str, Any]:
         return {"result": self._name(result), "sha256": digest, "source": source, **self._made_by}
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
