@@ -6,8 +6,6 @@ The CUDA graph itself is tested in `runtime/test_graphs.py`. Run with `pytest -m
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,13 @@ import pytest
 import torch
 from noise import noise_pairs
 from PIL import Image
-from whole_runs import same, state_of
+from whole_runs import same, state_of, stopping
 
 from viceversa import Translator, training
 from viceversa.build import RunConfig, resolve
 from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import Stopped, UserError
-from viceversa.report import Report
 
 pytestmark = pytest.mark.cuda
 METHODS = ("pix2pix", "cyclegan")
@@ -55,17 +52,7 @@ def settings(name: str, data: Path, run: Path, /, **more: Any) -> RunConfig:
 
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Send SIGTERM to this process after so many images; 0 for never."""
-    at = [0]
-    step = Report.step
-
-    def stepping(self: Report, *arguments: Any) -> None:
-        step(self, *arguments)
-        if self.done == at[0]:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(Report, "step", stepping)
-    return lambda images: at.__setitem__(0, images)
+    return stopping(monkeypatch)
 
 
 def losses(run: Path) -> list[dict[str, float]]:

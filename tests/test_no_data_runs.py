@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,15 @@ import pytest
 import tifffile
 import torch
 from PIL import Image, ImageCms
+from small_models import small_model
 
 from viceversa import Translator
-from viceversa.checkpoint import read_header, save_network
+from viceversa.checkpoint import read_header
 from viceversa.cli import main
-from viceversa.config import plain
 from viceversa.evaluation import Options, measure, values
 from viceversa.images import read, read_tags
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.nodata import NoData, mask_of
-from viceversa.networks import GENERATORS
 
 SMALL = (
     "--data.load_size 32 --data.crop_size 32 --generator.depth 4 --generator.width 4 "
@@ -143,19 +141,6 @@ def test_images_without_data_are_left_out_and_named(
     assert "images of A that have the no-data value everywhere" in said
 
 
-def translator(folder: Path, source: Domain, target: Domain) -> Path:
-    torch.manual_seed(0)
-    network_class, config_class = GENERATORS["unet"]
-    config = config_class(width=4, depth=3, init="kaiming")
-    network = network_class(config, source.config.width, target.config.width)
-    header = {
-        "kind": "translator", "direction": "ab", "source": plain(source), "target": plain(target),
-        "generator": {"name": "unet", **asdict(config)},
-    }  # fmt: skip
-    save_network(folder / "ab.safetensors", network.state_dict(), header)
-    return folder / "ab.safetensors"
-
-
 EIGHT = Domain()
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -173,7 +158,7 @@ def test_profiles_come_from_the_target_and_exif_from_nowhere(tmp_path: Path) -> 
     with_profile = dataclasses.replace(EIGHT, icc=base64.b64encode(ICC).decode())
     for name, target, expected in (("without", EIGHT, None), ("with", with_profile, ICC)):
         (tmp_path / name).mkdir()
-        model = translator(tmp_path / name, EIGHT, target)
+        model = small_model(tmp_path / name, EIGHT, target)
         out = tmp_path / name / "out"
         main(["translate", str(model), str(tmp_path / "x-*.*"), "-o", str(out)])
         for suffix in ("png", "jpg", "webp", "tif"):
@@ -190,7 +175,7 @@ def test_geometry_is_kept_if_the_result_has_the_size_of_the_source(
 ) -> None:
     rgb = (np.random.default_rng(0).random((24, 48, 3)) * 255).astype(np.uint8)
     tifffile.imwrite(tmp_path / "geo.tif", rgb, photometric="rgb", extratags=GEO)
-    model = translator(tmp_path, EIGHT, EIGHT)
+    model = small_model(tmp_path, EIGHT, EIGHT)
     main(
         ["translate", str(model), str(tmp_path / "geo.tif"), "-o", str(tmp_path / "out"), *options]
     )
@@ -218,7 +203,7 @@ def deep(dtype: str, **config: Any) -> Domain:
 def test_another_dtype_than_that_of_training_is_noted(
     trained: str, given: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = translator(tmp_path, deep(trained), deep("uint8"))
+    model = small_model(tmp_path, deep(trained), deep("uint8"))
     for number in range(2):
         image = np.arange(24 * 24, dtype=given).reshape(24, 24)
         tifffile.imwrite(tmp_path / f"{number}.tif", image)
@@ -230,7 +215,7 @@ def test_another_dtype_than_that_of_training_is_noted(
 def test_a_range_in_numbers_takes_another_dtype_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = translator(tmp_path, Domain(DomainConfig(channels=1, range="0,255"), "uint8", (0.0,),
+    model = small_model(tmp_path, Domain(DomainConfig(channels=1, range="0,255"), "uint8", (0.0,),
                                         (255.0,)), deep("uint8"))  # fmt: skip
     tifffile.imwrite(tmp_path / "x.tif", np.full((24, 24), 200, np.float32))
     main(["translate", str(model), str(tmp_path / "x.tif"), "-o", str(tmp_path / "out")])
@@ -240,7 +225,7 @@ def test_a_range_in_numbers_takes_another_dtype_as_it_is(
 
 def test_evaluate_notes_another_dtype_and_scales_it(here: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    model = translator(tmp_path, deep("uint8"), deep("uint8"))
+    model = small_model(tmp_path, deep("uint8"), deep("uint8"))
     for side in "AB":
         for depth in (8, 16):
             (tmp_path / f"{depth}" / side).mkdir(parents=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 import torch
 from noise import noise_pairs
 from torch import Tensor, nn
+from whole_runs import stopping
 
 from viceversa import training
 from viceversa.build import RunConfig, resolve
@@ -25,7 +24,6 @@ from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import Stopped, UserError
 from viceversa.networks import GENERATORS
 from viceversa.networks.unet import UNet
-from viceversa.report import Report
 
 METHODS = ("pix2pix", "cyclegan")
 IMAGES, STEPS = 12, 40  # an epoch, and a run of three and a third
@@ -81,18 +79,8 @@ def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
 
 
 @pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Let the process be asked to stop, by a real signal, in the middle of that step."""
-    at = [0]
-    step = Report.step
-
-    def stepping(self: Report, *arguments: Any) -> None:
-        step(self, *arguments)
-        if self.done == at[0]:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(Report, "step", stepping)
-    yield lambda number: at.__setitem__(0, number)
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    return stopping(monkeypatch)
 
 
 def run_until(config: RunConfig, stop: int, stop_at: Callable[[int], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_models import small_model
 
-from viceversa.checkpoint import save_network
 from viceversa.cli import main
-from viceversa.config import plain
 from viceversa.errors import UserError
 from viceversa.images import Pixels
 from viceversa.images.domain import Domain, DomainConfig
@@ -21,33 +19,14 @@ from viceversa.images.tensors import decode
 from viceversa.networks import GENERATORS
 from viceversa.translate import Translator, expand, plan, translate_files
 
-SMALL: dict[str, dict[str, Any]] = {
-    "unet": {"width": 4, "depth": 3, "init": "kaiming"},
-    "gdl-unet": {"width": 4, "depth": 3},
-    "resnet": {"width": 4, "blocks": 1, "init": "kaiming"},
-}
-
 
 def eight_bit(bands: int) -> Domain:
     return Domain(DomainConfig(channels=bands), "uint8", (0.0,) * bands, (255.0,) * bands)
 
 
 def model(folder: Path, name: str = "unet", channels: tuple[int, int] = (3, 3)) -> Path:
-    """A translator's file; its running statistics are not those of any image."""
-    torch.manual_seed(0)
-    network_class, config_class = GENERATORS[name]
-    config = config_class(**SMALL[name])
-    network = network_class(config, *channels)
-    for key, buffer in network.named_buffers():
-        buffer.copy_(torch.rand_like(buffer) + (1.0 if key.endswith("var") else 0.0))
     source, target = (eight_bit(bands) for bands in channels)
-    header = {
-        "kind": "translator", "direction": "ab", "source": plain(source), "target": plain(target),
-        "generator": {"name": name, **asdict(config)},
-    }  # fmt: skip
-    path = folder / "ab.safetensors"
-    save_network(path, network.state_dict(), header)
-    return path
+    return small_model(folder, source, target, name)
 
 
 def noise(seed: int, height: int = 16, width: int = 16, channels: int = 3) -> Pixels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_models import small_model
 
-from viceversa.checkpoint import save_network
-from viceversa.config import plain
 from viceversa.errors import UserError
 from viceversa.images import read, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.lab import rgb_to_lab
 from viceversa.images.tensors import planes
-from viceversa.networks import GENERATORS
 from viceversa.translate import Translator, expand, plan, translate_files
 
 CLASSES = ("#000000", "#ff0000", "#00ff80")
@@ -34,16 +31,7 @@ SIXTEEN = deep("uint16", 0, 65535)
 
 
 def model(folder: Path, source: Domain, target: Domain) -> Translator:
-    torch.manual_seed(0)
-    network_class, config_class = GENERATORS["unet"]
-    config = config_class(width=4, depth=3, init="kaiming")
-    network = network_class(config, source.config.width, target.config.width)
-    header = {
-        "kind": "translator", "direction": "ab", "source": plain(source), "target": plain(target),
-        "generator": {"name": "unet", **asdict(config)},
-    }  # fmt: skip
-    save_network(folder / "ab.safetensors", network.state_dict(), header)
-    return Translator.load(folder / "ab.safetensors", "cpu")
+    return Translator.load(small_model(folder, source, target), "cpu")
 
 
 def ramp(dtype: str, bands: int, top: float, size: int = 24) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,20 @@ def interrupted(patch: pytest.MonkeyPatch, at: int, config: RunConfig) -> None:
         patched.setattr(Report, "step", dying)
         with pytest.raises(RuntimeError, match="power cut"):
             training.train(config)
+
+
+def stopping(patch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Send SIGTERM to this process after a number of images, which the result sets; 0: never."""
+    at = [0]
+    step = Report.step
+
+    def stepping(self: Report, *arguments: Any) -> None:
+        step(self, *arguments)
+        if self.done == at[0]:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    patch.setattr(Report, "step", stepping)
+    return lambda images: at.__setitem__(0, images)
 
 
 def newest(run: Path) -> Path:
