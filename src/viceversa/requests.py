@@ -47,10 +47,10 @@ class Requests:
     def own(self) -> Asked:
         """The requests of this process."""
         every, now = self.train.save_minutes, time.monotonic()
-        # Without torchrun, which started it, a process can't be ended any more.
-        orphaned = signal.SIGTERM if self.ranks.orphaned() or self.failure else 0
+        # A process whose torchrun has died ends itself, since no other process would end it.
+        ending = signal.SIGTERM if self.failure or self.ranks.orphaned() else 0
         return Asked(
-            stop=int(self.signals[0] if self.signals else orphaned),
+            stop=int(self.signals[0] if self.signals else ending),
             late=int(now >= self.ends_at),
             save=int(bool(every and (now - self.saved_at) / 60 >= every)),
             enough=int(self.enough()),
