@@ -24,7 +24,7 @@ import torch
 
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.config import merge, read_recipe
-from viceversa.data import find
+from viceversa.data import index_split
 from viceversa.data.dataset import Pictures
 from viceversa.files import write_json
 from viceversa.images.domain import Domain
@@ -36,7 +36,7 @@ def val_l1(translator: Translator, data: Path, count: int, size: int = 256) -> f
     """Mean absolute error, pixels in [-1, 1], labels -> photo, on the first of the val split."""
     resized = {"data": {"preprocess": "resize", "crop_size": size}}
     config = resolve(merge(read_recipe("facades"), resized)).data
-    found = find(data, "val", paired=True)
+    found = index_split(data, "val", paired=True)
     assert found is not None
     pictures = Pictures(found, config, (Domain(), Domain()), paired=True, seed=0, training=False)
     errors = []

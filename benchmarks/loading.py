@@ -30,7 +30,7 @@ import PIL
 import torch
 from PIL import Image
 
-from viceversa.data import DataConfig, find
+from viceversa.data import DataConfig, index_split
 from viceversa.data.dataset import Pictures
 from viceversa.data.loader import Loader
 from viceversa.files import write_json
@@ -83,7 +83,7 @@ def time_ours(loader: Loader, epoch: int) -> float:
 
 def enlarged(data: Path, side: int, pairs: int, folder: Path) -> Path:
     """The pairs at so many pixels a side, in another folder."""
-    found = find(data, "train", True)
+    found = index_split(data, "train", True)
     assert found is not None
     for number, source in enumerate(found.a[:pairs]):
         with Image.open(source.path) as pair:
@@ -95,7 +95,7 @@ def measure(options: argparse.Namespace, cores: int) -> dict[str, dict[str, Any]
     """Each way's images/s, and how many times as fast it was as Pillow in the same repeat."""
     torch.set_num_threads(cores)
     config = DataConfig(path=str(options.data), workers=0 if cores == 1 else cores)
-    found = find(options.data, "train", True, config)
+    found = index_split(options.data, "train", True, config)
     assert found is not None
     few = replace(found, a=found.a[: options.pairs], b=found.b[: options.pairs])
     in_memory, on_disk = (

@@ -23,7 +23,7 @@ import torch
 from viceversa.build import make_method, resolve
 from viceversa.checkpoint import Checkpoints, load_state
 from viceversa.config import read_recipe
-from viceversa.data import Found
+from viceversa.data import SplitIndex
 from viceversa.data.dataset import Pictures
 from viceversa.data.open import Opened
 from viceversa.files import write_json
@@ -72,7 +72,7 @@ def main() -> None:
             seconds["unchecked"].append(ended - between)
     ratios = [c / u for c, u in zip(seconds["checked"], seconds["unchecked"], strict=True)]
     saves, loads, models = [], [], []
-    nothing = Found("nothing", (), ())
+    nothing = SplitIndex("nothing", (), ())
     pictures = Pictures(nothing, config.data, (Domain(), Domain()), True, 0, training=True)
     data = Opened(pictures, pictures, "train", None, pictures)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ import pytest
 from test_image_sizes import data
 
 from viceversa.config import read_recipe
-from viceversa.data.layouts.manifest import read_manifest
+from viceversa.data.index.manifest import read_manifest
 from viceversa.errors import UserError
 from viceversa.pages.folder import read_folder
 

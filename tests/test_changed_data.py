@@ -341,12 +341,12 @@ def test_an_archive_that_changed_ends_the_run_saved(
 
 
 def test_an_archive_that_changes_before_its_images_are_checked_is_not_mixed(tmp_path: Path) -> None:
-    from viceversa.data import DataConfig, find
+    from viceversa.data import DataConfig, index_split
     from viceversa.data.check.survey import survey
 
     data = make(tmp_path / "data")
     archive = archived(data, tmp_path / "data.tar")
-    found = find(archive, "train", True, DataConfig())
+    found = index_split(archive, "train", True, DataConfig())
     assert found is not None
     survey(found.a, store=None)
     rewrite(archive, data)

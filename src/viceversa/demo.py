@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .build import resolve
 from .config import Sections, merge, read_recipe
-from .data import DataConfig, Found, find
+from .data import DataConfig, SplitIndex, index_split
 from .data.dataset import Pictures
 from .images import Pixels, write
 from .images.domain import Domain
@@ -45,8 +45,8 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
     say(f"\ntrained in {time.perf_counter() - began:.0f} s")
     whole = dataclasses.replace(config.data, path=str(data), preprocess="resize")
     # Held-out images lie in pairs even where training has none: the truth to judge by.
-    known = _whole(find(data, "train", config.paired), whole)
-    unseen = _whole(find(data, "test", paired=True), whole)
+    known = _whole(index_split(data, "train", config.paired), whole)
+    unseen = _whole(index_split(data, "test", paired=True), whole)
     judge: Callable[..., dict[str, float]] = _paired if config.paired else _unpaired
     errors = judge(run, known, unseen)
     for name, error in errors.items():
@@ -56,7 +56,7 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
     return errors
 
 
-def _whole(found: Found | None, config: DataConfig) -> tuple[Tensor, Tensor]:
+def _whole(found: SplitIndex | None, config: DataConfig) -> tuple[Tensor, Tensor]:
     """Every image of both domains at its full size, as two batches."""
     assert found is not None
     pictures = Pictures(found, config, (Domain(), Domain()), True, 0, training=False)

@@ -338,7 +338,7 @@ def test_skip_leaves_out_whole_pairs_and_says_so(tmp_path: Path) -> None:
     names = [source.name.name for source in left["train"].a]
     assert "3.png" not in names and "7.png" not in names and len(names) == 28
     assert [source.name.name for source in left["train"].b] == names
-    assert left["train"].alone == () and len(left["test"].a) == 30
+    assert not left["train"].unmatched and len(left["test"].a) == 30
     assert notes[0].startswith("left out: 2 files: ") and "A/3.png is not" in notes[0]
     assert "A/7.png belongs to nothing" in notes[0]
     alone = usable(looked(root, False, on_bad="skip", max_bad=0.05), checked.config)["train"]

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from viceversa.data import DataConfig, find
+from viceversa.data import DataConfig, index_split
 from viceversa.data.dataset import Pictures
 from viceversa.data.loader import Batch, Loader
 from viceversa.errors import UserError
@@ -51,7 +51,7 @@ def two_folders(root: Path, a: int, b: int) -> Path:
 
 def opened(root: Path, paired: bool, training: bool = True, seed: int = 0, **data: Any) -> Pictures:
     config = DataConfig(path=str(root), **data)
-    found = find(root, "train", paired, config)
+    found = index_split(root, "train", paired, config)
     assert found is not None
     domains = Domain(config.a), Domain(config.b)
     return Pictures(found, config, domains, paired, seed, training)

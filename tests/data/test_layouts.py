@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from forms import FORMS, Form, folder, tarred
 
-from viceversa.data import DataConfig, Found, find
-from viceversa.data.layouts import look
-from viceversa.data.layouts.trees import Tree
+from viceversa.data import DataConfig, SplitIndex, index_split
+from viceversa.data.index import list_images
+from viceversa.data.index.files import FileTree
 from viceversa.errors import UserError
 from viceversa.images.sources import Source
 
@@ -37,11 +37,11 @@ def digest(root: Path) -> str:
 
 def seen(
     data: Path, split: str = "train", paired: bool = True, **config: Any
-) -> tuple[Found | None, tuple[list[str], list[str], list[str]]]:
+) -> tuple[SplitIndex | None, tuple[list[str], list[str], list[str]]]:
     """What is found, and its names as `folder`, `zipped` and `tarred` wrote them into the files."""
     before = digest(data)
-    found = find(data, split, paired, DataConfig(**config))
-    sides = (found.a, found.b, found.alone) if found else ((), (), ())
+    found = index_split(data, split, paired, DataConfig(**config))
+    sides = (found.a, found.b, found.unmatched) if found else ((), (), ())
     names = [[source.read().decode() for source in side] for side in sides]
     assert digest(data) == before
     return found, (names[0], names[1], names[2])
@@ -111,7 +111,7 @@ def test_photos_are_both_domains(tmp_path: Path, form: Form) -> None:
     data = form(tmp_path / "set", ["1.png", "x/1.png", "x/1.jpg", "test/2.png"])
     found, names = seen(data, layout="photos")
     assert found is not None and found.a == found.b and not found.side_by_side
-    assert names[0] == ["1.png", "x/1.jpg", "x/1.png"] and not found.alone
+    assert names[0] == ["1.png", "x/1.jpg", "x/1.png"] and not found.unmatched
     assert found.layout == f"photos in {data.name}, each both A and B"
     assert seen(data, "test", layout="photos")[1][0] == ["test/2.png"]
 
@@ -119,16 +119,16 @@ def test_photos_are_both_domains(tmp_path: Path, form: Form) -> None:
 @every_form
 def test_each_split_has_its_own_images_and_others_are_none(tmp_path: Path, form: Form) -> None:
     names = [*under("trainA", "trainB"), *under("A/val", "B/val"), *under("test/A", "test/B")]
-    data = look(form(tmp_path / "set", names))  # read once, for all of them
-    train, val, test = (find(data, split, True) for split in ("train", "val", "test"))
+    data = list_images(form(tmp_path / "set", names))  # read once, for all of them
+    train, val, test = (index_split(data, split, True) for split in ("train", "val", "test"))
     assert train and val and test
     assert [s.read().decode() for s in (*test.a, *test.b)] == under("test/A", "test/B")
     assert [s.read().decode() for s in (*val.a, *val.b)] == under("A/val", "B/val")
     assert len(train.a) == 2
     joint = form(tmp_path / "joint", ["1.png", "test/2.png"])
     assert seen(joint)[1][0] == ["1.png"]  # the test's images are not trained on
-    assert find(joint, "val", True) is None
-    assert find(form(tmp_path / "two", under("A", "B")), "test", True) is None
+    assert index_split(joint, "val", True) is None
+    assert index_split(form(tmp_path / "two", under("A", "B")), "test", True) is None
 
 
 @every_form
@@ -147,7 +147,7 @@ def test_one_folder_around_everything_is_looked_into(tmp_path: Path, form: Form)
     assert seen(data, "test")[1][0] == ["facades/v1/test/2.png"]
     stray = form(tmp_path / "stray", ["preview.png", "facades/train/1.png", "facades/test/2.png"])
     with pytest.raises(UserError, match=r"facades/test has a split's name"):
-        find(stray, "train", True)
+        index_split(stray, "train", True)
     assert len(seen(stray, layout="side-by-side")[1][0]) == 3
 
 
@@ -158,7 +158,7 @@ def test_names_that_stand_alone_or_twice_are_told(tmp_path: Path, form: Form) ->
     found, told = seen(form(tmp_path / "set", names))
     alone = ["A/2.jpg", "A/2.png", "A/3.png", "A/c.png", "B/2.png", "B/4.png", "B/C.png"]
     assert told == (["A/1.png"], ["B/1.png"], alone)
-    assert found is not None and len(found.alone) == 7
+    assert found is not None and len(found.unmatched) == 7
     all_of_them = seen(form(tmp_path / "set", names), paired=False)[1]
     assert all_of_them == (sorted(names[:5]), sorted(names[5:]), [])
 
@@ -166,12 +166,12 @@ def test_names_that_stand_alone_or_twice_are_told(tmp_path: Path, form: Form) ->
 def test_what_fits_no_pattern_is_alone_when_asked_and_refused_when_guessed(tmp_path: Path) -> None:
     data = folder(tmp_path / "set", ["1_A.png", "1_B.png", "2_A.png", "_A.png", "x.png"])
     with pytest.raises(UserError, match=r"most images in set are named \{name\}_A and .* but 2"):
-        find(data, "train", True)
+        index_split(data, "train", True)
     assert seen(data, layout="patterns")[1][2] == ["2_A.png", "_A.png", "x.png"]
     assert seen(data, layout="patterns", paired=False)[1][2] == ["_A.png", "x.png"]
     assert seen(data, layout="side-by-side")[1][0] == sorted(p.name for p in data.iterdir())
     with pytest.raises(UserError, match=r"no image in set is named \{name\}-b; there are .*x\.png"):
-        find(data, "train", True, DataConfig(layout="patterns", pattern_b="{name}-b"))
+        index_split(data, "train", True, DataConfig(layout="patterns", pattern_b="{name}-b"))
 
 
 def test_a_few_names_that_look_like_patterns_are_side_by_side(tmp_path: Path) -> None:
@@ -210,16 +210,16 @@ def test_when_nothing_matches_both_sides_are_listed_with_a_hint(
 ) -> None:
     names = [f"A/{a}.png".format(i) for i in range(12)] + [f"B/{b}.png".format(i) for i in range(9)]
     with pytest.raises(UserError, match="none of the 12 images of A and 9 of B") as caught:
-        find(folder(tmp_path / "set", names), "train", True)
+        index_split(folder(tmp_path / "set", names), "train", True)
     message = str(caught.value)
     assert message.count("/A/") == 10 and message.count("/B/") == 9
     assert "and 2 more" in message and f"9 names match without {said}: rename them" in message
-    assert find(tmp_path / "set", "train", False) is not None
+    assert index_split(tmp_path / "set", "train", False) is not None
 
 
 def test_no_hint_is_made_up(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="an image of A and its B have one name, but for the end"):
-        find(folder(tmp_path / "set", ["A/cat.png", "B/dog.png"]), "train", True)
+    with pytest.raises(UserError, match="an image of A and its B have the same name"):
+        index_split(folder(tmp_path / "set", ["A/cat.png", "B/dog.png"]), "train", True)
 
 
 def test_ten_thousand_mismatched_names_are_told_at_once(tmp_path: Path) -> None:
@@ -228,34 +228,34 @@ def test_ten_thousand_mismatched_names_are_told_at_once(tmp_path: Path) -> None:
     data = folder(tmp_path / "set", names)
     start = time.process_time()
     with pytest.raises(UserError, match="none of the 10000 images of A and 10000 of B"):
-        find(data, "train", True)
+        index_split(data, "train", True)
     assert time.process_time() - start < 30  # pair by pair it would be a hundred million looks
     start = time.process_time()
     (data / "B/00000_x.png").touch()
-    found = find(data, "train", True)
-    assert found is not None and (len(found.a), len(found.alone)) == (1, 19_999)
+    found = index_split(data, "train", True)
+    assert found is not None and (len(found.a), len(found.unmatched)) == (1, 19_999)
     assert time.process_time() - start < 30  # pair by pair it would be a hundred million looks
 
 
 def test_empty_missing_and_half_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no data folder .*nowhere"):
-        find(tmp_path / "nowhere", "train", True)
+        index_split(tmp_path / "nowhere", "train", True)
     root = folder(tmp_path / "set", ["notes.txt"])
     for split in ("val", "test"):
-        assert find(root, split, True) is None
-    with pytest.raises(UserError, match=r"set holds no images to train on; it needs folders A/"):
-        find(root, "train", True)
+        assert index_split(root, split, True) is None
+    with pytest.raises(UserError, match=r"set has no images to train on; it needs folders A/"):
+        index_split(root, "train", True)
     (root / "A").mkdir()
     (root / "A" / "1.png").symlink_to("gone.png")
-    with pytest.raises(UserError, match=r"left alone: 1, such as A/1\.png: a link to nothing"):
-        find(root, "train", True)
+    with pytest.raises(UserError, match=r"skipped: 1, such as A/1\.png: a link to nothing"):
+        index_split(root, "train", True)
     folder(root, ["A/2.png"])
     (root / "B").mkdir()
     with pytest.raises(UserError, match="has images in A, but no folder B with images beside it"):
-        find(root, "train", False)
+        index_split(root, "train", False)
     folder(root, ["test/B/2.png"])
     with pytest.raises(UserError, match="has images in test/B, but no folder test/A with images"):
-        find(root, "test", True)
+        index_split(root, "test", True)
 
 
 @pytest.mark.parametrize("layout", ["folders", "side-by-side", "patterns", "photos"])
@@ -270,10 +270,10 @@ def test_a_layout_by_name_is_the_only_one_looked_for(tmp_path: Path, layout: Any
     else:
         what = "no images to train on" if layout == "folders" else r"is named \{name\}_A or"
         with pytest.raises(UserError, match=what):
-            find(data, "train", True, config)
-    assert find(data, "val", True, config) is None
+            index_split(data, "train", True, config)
+    assert index_split(data, "val", True, config) is None
     fits = {"folders": under("A", "B"), "patterns": ["1_A.png", "1_B.png"]}.get(layout, ["1.png"])
-    assert find(folder(tmp_path / "fit", fits), "train", True, config) is not None
+    assert index_split(folder(tmp_path / "fit", fits), "train", True, config) is not None
 
 
 def test_images_beside_the_folders_are_counted(tmp_path: Path) -> None:
@@ -301,10 +301,10 @@ def test_files_of_other_endings_are_kept_by_name(tmp_path: Path, form: Form) -> 
     sidecars = ["A/1.txt", "labels.csv", "README"]
     hidden = ["A/.x.dcm", ".git/A/1.dcm", "__MACOSX/A/._1.dcm", "A/Thumbs.db"]
     data = form(tmp_path / "set", [*under("A", "B"), *others, *sidecars, *hidden])
-    tree = look(data)
-    assert isinstance(tree, Tree)
-    assert sorted(tree.files) == under("A", "B") and not tree.odd
-    assert tree.unread == tuple(sorted([*others, *sidecars]))
+    tree = list_images(data)
+    assert isinstance(tree, FileTree)
+    assert sorted(tree.files) == under("A", "B") and not tree.skipped
+    assert tree.other == tuple(sorted([*others, *sidecars]))
 
 
 @pytest.mark.parametrize("form", [*FORMS, shards])
@@ -316,7 +316,7 @@ def test_data_of_unread_endings_alone_is_refused_by_ending(
     data = form(tmp_path / "set", names)
     for paired in (True, False):
         with pytest.raises(UserError) as caught:
-            find(data, "train", paired, DataConfig(layout=layout))
+            index_split(data, "train", paired, DataConfig(layout=layout))
         assert caught.value.path == data
         assert re.search(
             r"no images that can be read, only 4 files ending in \.dcm: A/1\.dcm, A/2\.dcm, "
@@ -329,7 +329,7 @@ def test_data_of_unread_endings_alone_is_refused_by_ending(
 def test_a_domain_of_unread_endings_alone_is_named(tmp_path: Path) -> None:
     data = folder(tmp_path / "set", [*under("A"), "B/1.dcm", "B/2.dcm"])
     with pytest.raises(UserError, match=r"no folder B with .*not read: 2 files ending in \.dcm"):
-        find(data, "train", True)
+        index_split(data, "train", True)
 
 
 # -- a folder, its zip and its tar are the same data
@@ -414,14 +414,14 @@ def test_a_manifest_says_pairs_and_splits_in_its_own_order(tmp_path: Path, make:
             {"a": "q/1.tif", "b": "../far/é.png", "split": "train"},
             {"a": "2.png", "b": str(elsewhere), "split": "val"}]  # fmt: skip
     path = make(root / "list", rows)
-    data = look(path)
-    found = find(data, "train", True)
+    data = list_images(path)
+    found = index_split(data, "train", True)
     assert found is not None and found.layout == f"pairs listed in {path.name}"
     assert found.a == (Source(root / "z.png"), Source(root / "q/1.tif"))
     assert [source.read().decode() for source in found.b] == ["x,y.png", "é.png"]
-    val = find(data, "val", False)
+    val = index_split(data, "val", False)
     assert val is not None and val.b == (Source(elsewhere),)
-    assert find(data, "test", True) is None
+    assert index_split(data, "test", True) is None
 
 
 @every_manifest
@@ -429,20 +429,20 @@ def test_a_manifest_for_unpaired_methods_may_leave_a_side_empty(tmp_path: Path, 
     folder(tmp_path, ["1.png", "2.png", "3.png"])
     rows = [{"a": "1.png", "b": ""}, {"a": "", "b": "2.png"}, {"a": "1.png", "b": "3.png"}]
     path = make(tmp_path / "list", rows)
-    found = find(path, "train", False)
-    assert found is not None and not found.alone
+    found = index_split(path, "train", False)
+    assert found is not None and not found.unmatched
     assert ([s.path.name for s in found.a], len(found.b)) == (["1.png"], 2)
-    paired = find(path, "train", True)
+    paired = index_split(path, "train", True)
     assert paired is not None and len(paired.a) == 1
-    assert [s.path.name for s in paired.alone] == ["1.png", "2.png"]
-    photos = find(path, "train", True, DataConfig(layout="photos"))
+    assert [s.path.name for s in paired.unmatched] == ["1.png", "2.png"]
+    photos = index_split(path, "train", True, DataConfig(layout="photos"))
     assert photos is not None and photos.a == photos.b and len(photos.a) == 3
     with pytest.raises(UserError, match=r"lists no pair, a line with both a and b, for train"):
-        find(make(tmp_path / "list", rows[:2]), "train", True)
+        index_split(make(tmp_path / "list", rows[:2]), "train", True)
     with pytest.raises(UserError, match="lists no image of B, for train"):
-        find(make(tmp_path / "list", rows[:1]), "train", False)
+        index_split(make(tmp_path / "list", rows[:1]), "train", False)
     with pytest.raises(UserError, match=r"leave data\.layout at auto, not folders"):
-        find(path, "train", True, DataConfig(layout="folders"))
+        index_split(path, "train", True, DataConfig(layout="folders"))
 
 
 @every_manifest
@@ -451,7 +451,7 @@ def test_a_manifest_names_the_group_of_its_images(tmp_path: Path, make: Make) ->
     rows = [{"a": "1.png", "b": "2.png", "group": "p1"}, {"a": "3.png", "b": "4.png", "group": ""}]
     path = make(tmp_path / "list", rows)
     for layout, paired in (("auto", True), ("auto", False), ("photos", True)):
-        found = find(path, "train", paired, DataConfig(layout=layout))  # type: ignore[arg-type]
+        found = index_split(path, "train", paired, DataConfig(layout=layout))  # type: ignore[arg-type]
         assert found is not None and set(found.groups.values()) == {"p1"}
         groups = {source.path.name: found.group_of(source) for source in found.a + found.b}
         assert groups == {"1.png": "p1", "2.png": "p1", "3.png": "3.png", "4.png": "3.png"}
@@ -461,7 +461,7 @@ def test_lines_that_share_an_image_share_their_name(tmp_path: Path) -> None:
     folder(tmp_path, [f"{i}.png" for i in range(9)])
     pairs = [(0, 1), (2, 3), (4, 3), (4, 5), (6, 7), (6, 8)]
     rows = [{"a": f"{a}.png", "b": f"{b}.png"} for a, b in pairs]
-    found = find(csv_manifest(tmp_path / "list", rows), "train", True)
+    found = index_split(csv_manifest(tmp_path / "list", rows), "train", True)
     assert found is not None
     names = {int(s.path.stem): found.group_of(s) for s in found.a + found.b}
     assert names[0] == names[1] == "0.png"
@@ -477,13 +477,13 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
     rows = [{"a": f"{i}.png", "b": "1.png"} for i in range(1, 14)]
     rows += [{"a": "d", "b": "d"}, {"a": "x.txt", "b": "d"}]
     with pytest.raises(UserError, match=r"^15 of the files that .*list\.\w+ names") as caught:
-        look(make(tmp_path / "list", rows))
+        list_images(make(tmp_path / "list", rows))
     # the header goes before it, or an empty line
-    assert "line 3: 2.png is not there; " in str(caught.value)
-    assert str(caught.value).count("is not there") == 10 and "and 5 more" in str(caught.value)
+    assert "line 3: 2.png does not exist; " in str(caught.value)
+    assert str(caught.value).count("does not exist") == 10 and "and 5 more" in str(caught.value)
     # whether a file of any ending is an image, its content decides
-    with pytest.raises(UserError, match=r"^1 of the files that .*: line \d: d is no file"):
-        look(make(tmp_path / "list", rows[-1:]))
+    with pytest.raises(UserError, match=r"^1 of the files that .*: line \d: d is not a file"):
+        list_images(make(tmp_path / "list", rows[-1:]))
 
 
 @pytest.mark.parametrize(
@@ -500,13 +500,13 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
         ("x.csv", "a,b\n,\n", "line 2 names no image"),
         ("x.csv", "a,b\n", "lists nothing to train on"),
         ("x.jsonl", "", "lists nothing to train on"),
-        ("x.jsonl", '{"a": "1.png"\n', "line 1 is no JSON"),
+        ("x.jsonl", '{"a": "1.png"\n', "line 1 is not JSON"),
         ("x.jsonl", '\n[1, 2]\n', "line 2 is not like"),
         ("x.jsonl", '{"b": 3}\n', "line 1: b is 3, not text"),
         ("x.jsonl", '{"a": "1.png", "split": 1}\n', "line 1: split is 1, not text"),
         ("x.jsonl", '{"a": "1.png", "group": 7}\n', "line 1: group is 7, not text"),
         ("x.jsonl", '{"c": "1.png"}\n', "line 1 is not like"),
-        ("x.jsonl", '{"a": "n\\u0000l.png"}\n', r"n\\x00l\.png is out of reach"),
+        ("x.jsonl", '{"a": "n\\u0000l.png"}\n', r"n\\x00l\.png is not accessible"),
         ("x.jsonl", "[" * 100_000, "can't be used"),
     ],
 )  # fmt: skip
@@ -516,7 +516,7 @@ def test_a_wrong_manifest_is_refused_by_line(
     folder(tmp_path, ["1.png"])
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message) as caught:
-        find(tmp_path / name, "train", True)
+        index_split(tmp_path / name, "train", True)
     assert name in str(caught.value) and str(caught.value).isprintable()
 
 
@@ -525,5 +525,5 @@ def test_nothing_is_decoded(tmp_path: Path) -> None:
     for name in under("A", "B"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = find(tmp_path, "train", True)
+    found = index_split(tmp_path, "train", True)
     assert found is not None and len(found.a) == 2

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import torch
 
-from viceversa.data import DataConfig, find
+from viceversa.data import DataConfig, index_split
 from viceversa.data.augment import jitter, warp
 from viceversa.data.check import check
 from viceversa.data.check.telling import plain, text
@@ -68,7 +68,7 @@ def domains(root: Path, a: dict[str, Any], **data: Any) -> tuple[Domain, Domain]
 
 def opened(root: Path, a: dict[str, Any], training: bool = False, **data: Any) -> Pictures:
     settings = config(root, a, **data)
-    found = find(root, "train", True, settings)
+    found = index_split(root, "train", True, settings)
     assert found is not None
     return Pictures(found, settings, domains(root, a, **data), True, 0, training)
 

@@ -16,7 +16,7 @@ from PIL import Image
 from viceversa.build import resolve
 from viceversa.cli import main
 from viceversa.config import read_recipe
-from viceversa.data import DataConfig, Found, find
+from viceversa.data import DataConfig, SplitIndex, index_split
 from viceversa.data.check import check
 from viceversa.errors import UserError
 from viceversa.plan import look
@@ -28,17 +28,17 @@ def under(*folders: str, names: list[str] = NAMES) -> list[str]:
     return [f"{folder}/{name}" for folder in folders for name in names]
 
 
-def stems(found: Found | None, side: str = "a") -> list[str]:
+def stems(found: SplitIndex | None, side: str = "a") -> list[str]:
     assert found is not None
     return [source.name.stem for source in (found.a if side == "a" else found.b)]
 
 
-def parts(data: Path, paired: bool = True, **config: Any) -> tuple[Found, Found]:
+def parts(data: Path, paired: bool = True, **config: Any) -> tuple[SplitIndex, SplitIndex]:
     """`train` and `val`; together they are all images, and none is in both."""
     settings = DataConfig(**config)
-    train, val = (find(data, split, paired, settings) for split in ("train", "val"))
-    whole = find(data, "train", paired)
-    assert train and val and whole and find(data, "test", paired, settings) is None
+    train, val = (index_split(data, split, paired, settings) for split in ("train", "val"))
+    whole = index_split(data, "train", paired)
+    assert train and val and whole and index_split(data, "test", paired, settings) is None
     for side in ("a", "b"):
         one, other, every = (set(getattr(found, side)) for found in (train, val, whole))
         assert one and other and not one & other and one | other == every
@@ -73,7 +73,7 @@ def test_every_layout_can_hold_out(tmp_path: Path, layout: str, paired: bool) ->
     names = {"patterns": [f"{i}_{side}.png" for i in range(50) for side in "AB"]}.get(layout, NAMES)
     data = folder(tmp_path / "set", names)
     train, val = parts(data, paired, hold_out=0.1)if layout != "photos" else (
-        find(data, split, paired, DataConfig(layout="photos", hold_out=0.1))
+        index_split(data, split, paired, DataConfig(layout="photos", hold_out=0.1))
         for split in ("train", "val")
     )  # fmt: skip
     assert train and val and not set(train.a) & set(val.a)
@@ -151,9 +151,9 @@ def test_at_least_one_group_is_on_each_side(tmp_path: Path, paired: bool, fracti
 def test_data_with_a_split_of_its_own_refuse(tmp_path: Path, split: str, wanted: str) -> None:
     data = folder(tmp_path / "set", under("train/A", "train/B", f"{split}/A", f"{split}/B"))
     with pytest.raises(UserError, match=r"set has a (val|test) split; set data\.hold_out 0") as at:
-        find(data, wanted, True, DataConfig(hold_out=0.1))
+        index_split(data, wanted, True, DataConfig(hold_out=0.1))
     assert at.value.option == "data.hold_out" and at.value.path == data
-    assert find(data, wanted, True, DataConfig()) is not None or wanted != split
+    assert index_split(data, wanted, True, DataConfig()) is not None or wanted != split
 
 
 def test_what_leaves_nothing_is_refused(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_what_leaves_nothing_is_refused(tmp_path: Path) -> None:
         with pytest.raises(
             UserError, match=r"data\.hold_out 0\.5 leaves no image of [AB] to"
         ) as at:
-            find(data, "train", paired, DataConfig(hold_out=0.5))
+            index_split(data, "train", paired, DataConfig(hold_out=0.5))
         assert at.value.option == "data.hold_out"
     for wrong in (-0.1, 1.0, 7.0):
         with pytest.raises(UserError, match=r"data\.hold_out is a fraction, from 0") as at:
@@ -178,7 +178,7 @@ def test_what_leaves_nothing_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_first_images_by_hash_are_trained_on(tmp_path: Path, form: Form, paired: bool) -> None:
     data = form(tmp_path / "set", under("train/A", "train/B", "test/A", "test/B"))
-    found = find(data, "train", paired, DataConfig(max_images=10))
+    found = index_split(data, "train", paired, DataConfig(max_images=10))
     order = sorted(
         (name[:-4] for name in NAMES), key=lambda name: hashlib.sha256(name.encode()).digest()
     )
@@ -186,21 +186,21 @@ def test_the_first_images_by_hash_are_trained_on(tmp_path: Path, form: Form, pai
     assert (
         found is not None and "10 " in found.layout and "of 100 by data.max_images" in found.layout
     )
-    more = find(data, "train", paired, DataConfig(max_images=11))
+    more = index_split(data, "train", paired, DataConfig(max_images=11))
     assert set(stems(found)) < set(stems(more))
-    assert len(stems(find(data, "test", paired, DataConfig(max_images=10)))) == 100
+    assert len(stems(index_split(data, "test", paired, DataConfig(max_images=10)))) == 100
     for all_of_them in (0, 100, 1000):
-        whole = find(data, "train", paired, DataConfig(max_images=all_of_them))
-        assert whole == find(data, "train", paired)
+        whole = index_split(data, "train", paired, DataConfig(max_images=all_of_them))
+        assert whole == index_split(data, "train", paired)
 
 
 def test_both_go_together_and_held_out_images_are_never_trained_on(tmp_path: Path) -> None:
     data = folder(tmp_path / "set", under("A", "B"))
     plain, val = parts(data, hold_out=0.2)
     config = DataConfig(hold_out=0.2, max_images=30)
-    train = find(data, "train", True, config)
+    train = index_split(data, "train", True, config)
     assert set(stems(train)) < set(stems(plain)) and len(stems(train)) == 30
-    assert find(data, "val", True, config) == val
+    assert index_split(data, "val", True, config) == val
 
 
 def test_check_plan_and_train_take_the_same_images(

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from forms import FORMS, folder, tarred
 
-from viceversa.data import DataConfig, Found, find
-from viceversa.data.layouts import find_all, look
-from viceversa.data.layouts.manifest import Manifest
-from viceversa.data.layouts.roles import SPLITS, Role, partner, resembles, role_of, split_of
-from viceversa.data.layouts.trees import Tree
+from viceversa.data import DataConfig, SplitIndex, index_split
+from viceversa.data.index import index_splits, list_images
+from viceversa.data.index.files import FileTree
+from viceversa.data.index.manifest import Manifest
+from viceversa.data.index.roles import SPLITS, Role, partner, resembles, role_of, split_of
 from viceversa.errors import UserError
 from viceversa.images.sources import Source
 
@@ -29,14 +29,14 @@ def sharded(root: Path, names: Iterable[str]) -> Path:
     return root
 
 
-def every_form(root: Path, folders: str) -> Iterator[tuple[Tree | Manifest, str]]:
+def every_form(root: Path, folders: str) -> Iterator[tuple[FileTree | Manifest, str]]:
     """The same data set in every form, with and without folders around it, and these folders."""
     for number, form in enumerate([*FORMS, sharded]):
         for wrapper in ("", "set/v 1/"):
             parent = root / f"{number}{bool(wrapper)}"
             parent.mkdir()
             names = [wrapper + name for name in files(folders)]
-            yield look(form(parent / "data", names)), wrapper
+            yield list_images(form(parent / "data", names)), wrapper
 
 
 def files(folders: str) -> list[str]:
@@ -48,9 +48,9 @@ def files(folders: str) -> list[str]:
     ]
 
 
-def texts(found: Found | None) -> tuple[list[str], list[str], list[str]]:
+def texts(found: SplitIndex | None) -> tuple[list[str], list[str], list[str]]:
     """Images of A, of B and without a partner, by the names that `forms` writes into the files."""
-    sides = (found.a, found.b, found.alone) if found else ((), (), ())
+    sides = (found.a, found.b, found.unmatched) if found else ((), (), ())
     a, b, alone = ([source.read().decode() for source in side] for side in sides)
     return a, b, alone
 
@@ -128,7 +128,7 @@ def test_splits_domains_and_groups_are_found_by_name(tmp_path: Path, folders: st
         for split in SPLITS:
             expected = READ[folders].get(split, " | ").split("|")
             a, b = ([wrapper + name for name in files(side)] for side in expected)
-            pairs, unpaired = find(data, split, True), find(data, split, False)
+            pairs, unpaired = index_split(data, split, True), index_split(data, split, False)
             assert texts(pairs) == (a, b, [])
             assert texts(unpaired) == (sorted(a), sorted(b), [])
             above = {
@@ -143,19 +143,19 @@ def test_splits_domains_and_groups_are_found_by_name(tmp_path: Path, folders: st
 
 def test_groups_are_told_and_named(tmp_path: Path) -> None:
     names = files("x/p1/A/ x/p1/B/ x/p2/train/A/ y/p2/A/1.png y/p2/B/1.png y/p3/B/")
-    data = look(folder(tmp_path / "data", [name for name in names if "train" not in name]))
-    found = find(data, "train", False)
+    data = list_images(folder(tmp_path / "data", [name for name in names if "train" not in name]))
+    found = index_split(data, "train", False)
     assert found is not None and found.layout == "folders data/*/A and data/*/B, 3 groups"
     assert sorted(set(found.groups.values())) == ["x/p1", "y/p2", "y/p3"]
     assert found.group_of(found.a[0]) == found.group_of(found.b[1]) == "x/p1"
-    pairs = find(data, "train", True)  # the images of y/p3 have no partner
-    assert pairs is not None and [pairs.domains[source] for source in pairs.alone] == ["b", "b"]
+    pairs = index_split(data, "train", True)  # the images of y/p3 have no partner
+    assert pairs is not None and [*pairs.unmatched.values()] == ["b", "b"]
     assert pairs.layout == "pairs by name in data/*/A and data/*/B, 3 groups"
-    one = find(folder(tmp_path / "one", files("p1/A/ p1/B/ x.png")), "train", True)
+    one = index_split(folder(tmp_path / "one", files("p1/A/ p1/B/ x.png")), "train", True)
     assert one is not None and not one.groups  # a single folder around A and B is no group
     assert one.layout == "pairs by name in one/p1/A and one/p1/B (1 images elsewhere are not used)"
     assert [one.group_of(source) for source in one.a + one.b] == ["p1/1", "p1/2"] * 2
-    plain = find(
+    plain = index_split(
         folder(tmp_path / "plain", files("A/train/q/ B/train/q/ A/val/ B/val/")), "train", True
     )
     assert plain is not None and plain.layout.endswith("in plain/A/train and plain/B/train")
@@ -198,8 +198,8 @@ REFUSED: dict[str, tuple[str, dict[str, tuple[int, int]]]] = {
     # one split, group or domain that is unlike the others
     "trainA/ trainB/ val/": ("val has images, but no folders A and B", {FOLDERS: (2, 2)}),
     "A/ B/ test/": ("test has images, but no folders A and B", {FOLDERS: (2, 2)}),
-    "A/ B/ old/A/ old/B/": ("/old/. both hold images", {FOLDERS: (4, 4)}),
-    "train/A/ train/B/ train/p2/A/ train/p2/B/": ("both hold images", {FOLDERS: (4, 4)}),
+    "A/ B/ old/A/ old/B/": ("/old/. both contain images", {FOLDERS: (4, 4)}),
+    "train/A/ train/B/ train/p2/A/ train/p2/B/": ("both contain images", {FOLDERS: (4, 4)}),
     "A/train/ A/test/ B/": ("has images in .*A/train, but no folder .*B/train with images", {}),
     "A/ C/": ("has images in .*A, but no folder .*B with images beside it", {JOINT: (4, 4)}),
     "B_train/ C_train/": ("has images in .*B_train, but no folder .*A_train with", {JOINT: (4, 4)}),
@@ -210,9 +210,9 @@ REFUSED: dict[str, tuple[str, dict[str, tuple[int, int]]]] = {
         "the splits of .* have several layouts: the files of train .*_A and .*those of val",
         {JOINT: (2, 2)}),
     # domains by other names
-    "a/ b/": ("holds the folders a and b; if they are the two domains", {JOINT: (4, 4)}),
-    "t1/ t2/ x.png": ("holds the folders t1 and t2", {JOINT: (5, 5)}),
-    "p1/a/ p1/b/ p2/a/ p2/b/ p3/a/ p3/b/": (r"holds the folders \*/a and \*/b", {JOINT: (12, 12)}),
+    "a/ b/": ("contains the folders a and b; if they are the two domains", {JOINT: (4, 4)}),
+    "t1/ t2/ x.png": ("contains the folders t1 and t2", {JOINT: (5, 5)}),
+    "p1/a/ p1/b/ p2/a/ p2/b/ p3/a/ p3/b/": (r"the folders \*/a and \*/b", {JOINT: (12, 12)}),
     "p1/s/T1/ p1/s/T2/ p2/s/T1/ p2/s/T2/": (r"folders \*/\*/T1 and \*/\*/T2", {JOINT: (8, 8)}),
     "train/images/ train/labels/ test/images/ test/labels/": (
         "folders images and labels", {JOINT: (4, 4)}),
@@ -227,13 +227,13 @@ def test_names_that_could_mean_two_things_are_refused(tmp_path: Path, folders: s
     for data, _ in every_form(tmp_path, folders):
         for paired in (True, False):
             with pytest.raises(UserError, match=words) as caught:
-                find(data, "train", paired)
+                index_split(data, "train", paired)
             assert str(caught.value).isprintable()
             if instead:
                 assert caught.value.option == "data.layout"
                 assert "--data.layout" in str(caught.value)
         for layout, counts in instead.items():
-            found = find(data, "train", False, DataConfig(layout=layout))  # type: ignore[arg-type]
+            found = index_split(data, "train", False, DataConfig(layout=layout))  # type: ignore[arg-type]
             assert found is not None and (len(found.a), len(found.b)) == counts
             assert found.side_by_side == (layout == JOINT)
 
@@ -256,16 +256,16 @@ def test_side_by_side_files_may_be_in_splits_too(tmp_path: Path, folders: str) -
     for data, wrapper in every_form(tmp_path, folders):
         for split in SPLITS:
             names = [wrapper + name for name in files(JOINTS[folders].get(split, ""))]
-            found = find(data, split, True)
+            found = index_split(data, split, True)
             assert texts(found) == (names, names, [])
             assert found is None or (found.side_by_side and not found.groups)
 
 
 def test_a_layout_that_is_given_wins(tmp_path: Path) -> None:
-    data = look(folder(tmp_path / "data", files("p1/A/ p1/B/ p2/A/ p2/B/ test/A/ test/B/")))
+    data = list_images(folder(tmp_path / "data", files("p1/A/ p1/B/ p2/A/ p2/B/ test/A/ test/B/")))
 
-    def given(split: str, layout: Any, **more: str) -> Found | None:
-        return find(data, split, True, DataConfig(layout=layout, **more))
+    def given(split: str, layout: Any, **more: str) -> SplitIndex | None:
+        return index_split(data, split, True, DataConfig(layout=layout, **more))
 
     for layout in (JOINT, PHOTOS):
         train, test = given("train", layout), given("test", layout)
@@ -284,10 +284,10 @@ def test_other_folders_can_be_named_by_patterns(tmp_path: Path) -> None:
     ):
         data = folder(tmp_path / str(number), files(folders))
         with pytest.raises(UserError, match=r"--data\.pattern_a 'images/"):
-            find(data, "train", True)
+            index_split(data, "train", True)
         config = DataConfig(layout="patterns", pattern_a="images/{name}", pattern_b="labels/{name}")
         for split in ("train", "val"):
-            a, b, alone = texts(find(data, split, True, config))
+            a, b, alone = texts(index_split(data, split, True, config))
             assert [name for name in files(folders) if split in name] == a + b and not alone
 
 
@@ -308,7 +308,7 @@ def test_shards_are_named_like_folders(
     for shard in shards:
         tarred(tmp_path / "data" / wrapper / f"{shard}.x", [f"{shard}.a.png", f"{shard}.b.png"])
     for split in SPLITS:
-        a, b, alone = texts(find(tmp_path / "data", split, True))
+        a, b, alone = texts(index_split(tmp_path / "data", split, True))
         expected = [s for s, meant in zip(shards, folders, strict=True) if meant == split]
         assert a == [f"{shard}.a.png" for shard in expected]
         assert b == [f"{shard}.b.png" for shard in expected] and not alone
@@ -318,7 +318,7 @@ def test_shards_may_be_domains(tmp_path: Path) -> None:
     for shard in ("trainA-000", "trainA-001", "B_train", "A_test", "test-b-0"):
         tarred(tmp_path / f"{shard}.x", [f"{shard[-1]}.png" if "train" in shard else "t.png"])
     tarred(tmp_path / "B_train.x", ["0.png", "1.png"])
-    train, test = find(tmp_path, "train", True), find(tmp_path, "test", True)
+    train, test = index_split(tmp_path, "train", True), index_split(tmp_path, "test", True)
     assert texts(train) == (["0.png", "1.png"], ["0.png", "1.png"], [])
     assert texts(test) == (["t.png"], ["t.png"], [])
 
@@ -362,13 +362,13 @@ def test_a_manifest_spells_its_splits_in_one_way(tmp_path: Path, words: tuple[st
     path = tmp_path / "list.csv"
     lines = [f"1.png,2.png,{word}" for word in ("Training", "VALID", "testing")]
     path.write_text("\n".join(["a,b,split", *lines]))
-    assert [len(texts(find(path, split, True))[0]) for split in SPLITS] == [1, 1, 1]
+    assert [len(texts(index_split(path, split, True))[0]) for split in SPLITS] == [1, 1, 1]
     path.write_text("\n".join(["a,b,split", *(f"1.png,2.png,{word}" for word in words)]))
     with pytest.raises(UserError, match=f"line 3 has the split '{words[1]}', .* '{words[0]}'"):
-        look(path)
+        list_images(path)
 
 
-def random_tree(rng: random.Random) -> Tree:
+def random_tree(rng: random.Random) -> FileTree:
     """Folders that follow one scheme, with a few that do not."""
     words = ["train", "Val", "test", "valid", "A", "B", "p1", "p2", "trainA", "B_test", "x", "bus"]
     schemes = [["{s}", "{d}"], ["{d}", "{s}"], ["{s}{d}"], ["{p}", "{d}"], ["{p}", "{s}", "{d}"],
@@ -383,7 +383,7 @@ def random_tree(rng: random.Random) -> Tree:
     for _ in range(rng.choice([0, 0, 0, 1, 2])):
         folders.add("/".join(rng.choice(words) for _ in range(rng.randint(1, 3))))
     names = sorted(f"{folder}/{i}.png".lstrip("/") for folder in folders for i in range(2))
-    return Tree(Path("set"), {name: Source(Path("set") / name) for name in names}, ())
+    return FileTree(Path("set"), {name: Source(Path("set") / name) for name in names}, ())
 
 
 def test_no_image_is_in_a_split_or_domain_that_its_folders_do_not_name() -> None:
@@ -394,7 +394,7 @@ def test_no_image_is_in_a_split_or_domain_that_its_folders_do_not_name() -> None
         roles = {source: [role_of(folder) for folder in name.split("/")[:-1]]
                  for name, source in tree.files.items()}  # fmt: skip
         try:
-            splits = find_all(tree, False, DataConfig())
+            splits = index_splits(tree, False, DataConfig())
         except UserError as error:
             outcomes["refused"] += 1
             assert error.option == "data.layout" or "no images to train on" in str(error)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from viceversa.data.layouts.trees import Tree, read_tree
+from viceversa.data.index.files import FileTree, read_tree
 from viceversa.errors import UserError
 
 opened: list[str] = []  # what Python opens while `watched` is on
@@ -67,9 +67,9 @@ def unix(name: str, mode: int) -> zipfile.ZipInfo:
     return info
 
 
-def why(tree: Tree) -> dict[str, str]:
-    assert len(dict(tree.odd)) == len(tree.odd)
-    return dict(tree.odd)
+def why(tree: FileTree) -> dict[str, str]:
+    assert len(dict(tree.skipped)) == len(tree.skipped)
+    return dict(tree.skipped)
 
 
 def digest(root: Path) -> str:
@@ -130,7 +130,7 @@ def test_a_hostile_tree_is_walked_once_and_nothing_in_it_is_opened(hostile: Path
     assert list(tree.files) == sorted(tree.files)
     assert why(tree) == {
         "folder.png": "a folder with an image's name",
-        "self.png": "a link that leads round in a loop",
+        "self.png": "a link that leads to itself",
         "dangling.png": "a link to nothing",
         "zero.png": "a device",
         "fifo.png": "a FIFO",
@@ -172,7 +172,7 @@ def test_a_folder_that_cannot_be_read_is_told(
     monkeypatch.setattr(os, "scandir", refuse)  # the tests may run as root, who may read all
     tree = read_tree(tmp_path)
     assert list(tree.files) == ["1.png"]
-    assert why(tree) == {"shut": "a folder that can't be read (Permission denied)"}
+    assert why(tree) == {"shut": "a folder that cannot be read (Permission denied)"}
 
 
 def test_a_link_to_data_elsewhere_is_data_and_a_real_name_goes_first(tmp_path: Path) -> None:
@@ -188,15 +188,15 @@ def test_a_link_to_data_elsewhere_is_data_and_a_real_name_goes_first(tmp_path: P
     ("name", "make", "message"),
     [
         ("nowhere", lambda path: None, "there is no data folder .*nowhere"),
-        ("x.txt", Path.touch, r"x\.txt is no data set: that is a folder, a \.zip or \.tar"),
+        ("x.txt", Path.touch, r"x\.txt is not a dataset: a folder, a \.zip or \.tar"),
         ("fifo.zip", os.mkfifo, r"fifo\.zip is a FIFO"),
         ("fifo.csv", os.mkfifo, r"fifo\.csv is a FIFO"),
-        ("x.zip", Path.touch, r"x\.zip is damaged or no archive"),
-        ("x.tar", Path.touch, r"x\.tar is damaged or no archive"),
+        ("x.zip", Path.touch, r"x\.zip is damaged or not an archive"),
+        ("x.tar", Path.touch, r"x\.tar is damaged or not an archive"),
         ("new\nline", lambda path: None, r"new\\nline"),
-        ("x" * 300, lambda path: None, "can't be read"),
-        ("n\0l", lambda path: None, r"n\\x00l can't be read"),
-        *((f"x.{end}", Path.touch, "compressed as a whole and can't be read in place; unpack it")
+        ("x" * 300, lambda path: None, "cannot be read"),
+        ("n\0l", lambda path: None, r"n\\x00l cannot be read"),
+        *((f"x.{end}", Path.touch, "compressed as a whole and cannot be read in place; unpack it")
           for end in ("tar.gz", "TGZ", "tar.bz2", "tar.xz", "tar.zst")),
     ],
 )  # fmt: skip
@@ -240,7 +240,7 @@ def test_a_hostile_zip_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path
     assert why(tree) == {
         "../out.png": outside, "A/../../up.png": outside, "..\\back.png": outside,
         "/abs.png": absolute, "C:/drive.png": absolute,
-        "A\\win.png": "a backslash in a zip's name, where only slashes part folders",
+        "A\\win.png": "a backslash in a name of a zip, where only slashes separate folders",
         "link.png": "a link in an archive", "f.png": "a FIFO in an archive",
         "null.png": "a device in an archive", "d.png": "a folder with an image's name",
         "e.png": "a folder with an image's name", "locked.png": "encrypted",
@@ -309,7 +309,7 @@ def test_a_name_that_stands_twice_means_neither(tmp_path: Path) -> None:
     for made in (path, tarred(tmp_path / "x.tar", twice)):
         tree = read_tree(made)
         assert list(tree.files) == ["2.png"]
-        assert why(tree) == {"1.png": "stands 2 times, of which none is used"}
+        assert why(tree) == {"1.png": "appears 2 times in the archive; none of them is used"}
 
 
 def damaged_tars(whole: bytes) -> Iterator[bytes]:
@@ -332,7 +332,7 @@ def test_a_damaged_tar_is_refused_and_ends(tmp_path: Path, kind: int) -> None:
     path = tarred(tmp_path / "x.tar", [member("1.png"), member("2.png"), member("3.png")])
     assert len(read_tree(path).files) == 3
     path.write_bytes(list(damaged_tars(path.read_bytes()))[kind])
-    with pytest.raises(UserError, match=r"x\.tar is damaged or no archive of its kind"):
+    with pytest.raises(UserError, match=r"x\.tar is damaged or not an archive of its kind"):
         read_tree(path)
 
 
@@ -350,7 +350,7 @@ def test_a_damaged_zip_and_a_compressed_tar_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.zip is damaged"):
         read_tree(path)
     tarred(tmp_path / "x.tar", [member("1.png")], "w:gz")  # it says .tar
-    with pytest.raises(UserError, match=r"make it anew, as a \.zip"):
+    with pytest.raises(UserError, match=r"create it again, as a \.zip"):
         read_tree(tmp_path / "x.tar")
 
 
@@ -376,7 +376,7 @@ def test_archives_among_images_are_not_looked_into_but_told(tmp_path: Path) -> N
     zipped(tmp_path / "all.zip", [("A/1.png", b"x")])
     tree = read_tree(tmp_path)
     assert list(tree.files) == ["A/1.png", "B/1.png"]
-    told = "an archive in a folder, not looked into"
+    told = "an archive in a folder, which is not read"
     assert why(tree) == dict.fromkeys(("all.tar", "all.zip", "notes.tar.gz"), told)
 
 

@@ -4,6 +4,6 @@ What is named here knows no torch; `dataset` makes the batches.
 """
 
 from .config import DataConfig
-from .layouts import Found, find
+from .index import SplitIndex, index_split
 
-__all__ = ["DataConfig", "Found", "find"]
+__all__ = ["DataConfig", "SplitIndex", "index_split"]

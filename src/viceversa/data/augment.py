@@ -22,9 +22,12 @@ def warps(config: DataConfig) -> bool:
 
 
 def warp(
-    numbers: Tensor, draws: Sequence[Draw], config: DataConfig, nearest: bool,
+    numbers: Tensor,
+    draws: Sequence[Draw],
+    config: DataConfig,
+    nearest: bool,
     missing: bool = False,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Zoom, turn, move and slant each image of (n, bands, h, w), mirrored at its edges.
 
     Bilinear, as floats; with `nearest` (numbers of classes) values stay what they were. With

@@ -30,9 +30,14 @@ class DataConfig:
     direction: Literal["ab", "ba"] = "ab"
     """Which way the method looks: `ba` makes B the source."""
     preprocess: Literal[
-        "resize_and_crop", "resize", "crop", "scale_width", "scale_width_and_crop",
-        "scale_shortside", "none",
-    ] = "resize_and_crop"  # fmt: skip
+        "resize_and_crop",
+        "resize",
+        "crop",
+        "scale_width",
+        "scale_width_and_crop",
+        "scale_shortside",
+        "none",
+    ] = "resize_and_crop"
     """How an image gets its size."""
     load_size: int = 286
     """Pixels a side, before a crop (`scale_width`: the width; `scale_shortside`: that side)."""
@@ -98,8 +103,12 @@ class DataConfig:
                 f"data.hold_out is a fraction, from 0 (none) to less than 1, not {self.hold_out:g}",
                 option="data.hold_out",
             )
-        shares = {"zoom": self.zoom, "shift": self.shift, "jitter": self.jitter,
-                  "max_bad": self.max_bad}  # fmt: skip
+        shares = {
+            "zoom": self.zoom,
+            "shift": self.shift,
+            "jitter": self.jitter,
+            "max_bad": self.max_bad,
+        }
         for name, share in shares.items():
             if not 0 <= share < 1:
                 raise UserError(f"data.{name} is a share, from 0 to less than 1, not {share}")

@@ -105,9 +105,9 @@ def changes(before: Contents, now: Contents) -> Changes:
     stayed = len(old[0] & new[0]) + len(old[1] & new[1])
     crossed = len(old[0] & new[1]) + len(old[1] & new[0])
     one = now.a == now.b and before.a == before.b
-    sides = [("", before.a, now.a)] if one else [
-        (" of A", before.a, now.a), (" of B", before.b, now.b)
-    ]  # fmt: skip
+    sides = (
+        [("", before.a, now.a)] if one else [(" of A", before.a, now.a), (" of B", before.b, now.b)]
+    )
     told = [words for side in sides for words in _of_side(*side)]
     names = any({n for n, _ in was} & {n for n, _ in now} for _, was, now in sides)
     return Changes(

@@ -24,7 +24,7 @@ from .cache import Disk, Key, Memory, on_disk
 from .check.words import FIRST, some
 from .config import DataConfig
 from .contents import Contents, contents
-from .layouts import Found
+from .index import SplitIndex
 from .patience import TooLate, patient
 from .sizes import fitted
 from .transforms import CENTRE, Draw, cut, draw
@@ -66,7 +66,7 @@ class Pictures:
     """
 
     def __init__(
-        self, found: Found, config: DataConfig, domains: tuple[Domain, Domain],
+        self, found: SplitIndex, config: DataConfig, domains: tuple[Domain, Domain],
         paired: bool, seed: int, training: bool, digests: Mapping[Source, str] | None = None,
     ):  # fmt: skip
         """`digests`: the SHA-256 of each file, where it is known."""

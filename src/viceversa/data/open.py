@@ -15,7 +15,7 @@ from .check.records import Record
 from .check.words import headline
 from .config import DataConfig, whole
 from .dataset import Pictures
-from .layouts import Found, find
+from .index import SplitIndex, index_split
 from .settle import settle
 from .sizes import fitted
 
@@ -47,9 +47,14 @@ class Opened(NamedTuple):
 
 
 def open_data(
-    config: DataConfig, paired: bool, seed: int, folder: Path, note: Callable[[str], None],
-    progress: Progress | None = None, validate_pairs: bool = False,
-) -> Opened:  # fmt: skip
+    config: DataConfig,
+    paired: bool,
+    seed: int,
+    folder: Path,
+    note: Callable[[str], None],
+    progress: Progress | None = None,
+    validate_pairs: bool = False,
+) -> Opened:
     """Check a data set and open it. `folder` is the run's, for images kept on disk.
 
     `validate_pairs`: the held-out images of unpaired data are pairs, by their names. Raises
@@ -61,7 +66,7 @@ def open_data(
     digests = {source: record.sha256 for source, record in checked.records.items()}
 
     def pictures(
-        one: Found, config: DataConfig, training: bool, as_pairs: bool = paired
+        one: SplitIndex, config: DataConfig, training: bool, as_pairs: bool = paired
     ) -> Pictures:
         return Pictures(one, config, domains, as_pairs, seed, training, digests)
 
@@ -86,7 +91,7 @@ def open_data(
     return Opened(train, shown, split, None if split == "train" else held_out, learnt, ratios)
 
 
-def _ratios(found: Found, checked: Checked) -> tuple[float, ...]:
+def _ratios(found: SplitIndex, checked: Checked) -> tuple[float, ...]:
     """The most frequent aspect ratios of side-by-side files."""
     if not found.side_by_side:
         return ()
@@ -96,9 +101,12 @@ def _ratios(found: Found, checked: Checked) -> tuple[float, ...]:
 
 
 def _pairs(
-    config: DataConfig, found: Mapping[str, Found], split: str, records: Mapping[Source, Record],
+    config: DataConfig,
+    found: Mapping[str, SplitIndex],
+    split: str,
+    records: Mapping[Source, Record],
     note: Callable[[str], None],
-) -> Found:  # fmt: skip
+) -> SplitIndex:
     """Return the pairs among the held-out images of unpaired data.
 
     Raises:
@@ -113,7 +121,7 @@ def _pairs(
             option=option,
         )
     try:
-        every = find(config.path, split, True, config)
+        every = index_split(config.path, split, True, config)
     except UserError as error:
         raise UserError(f"{option} needs pairs in {split}: {error}", option=option) from None
     assert every is not None
@@ -141,4 +149,4 @@ def _pairs(
     if alone := len(a - set(first)) + len(b - set(second)):
         told = f"{len(known)} pairs of {split}; {alone} images without a partner are not used"
         note(f"{option}: {told}")
-    return replace(every, a=first, b=second, alone=())
+    return replace(every, a=first, b=second, unmatched={})

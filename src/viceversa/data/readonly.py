@@ -28,13 +28,16 @@ def refuse_inside(path: Path, data: Path | None, option: str) -> None:
     if option != "train.run":
         raise UserError(
             f"{option} {path} lies in the data folder {folder}; choose another place",
-            option=option, path=path,
-        )  # fmt: skip
+            option=option,
+            path=path,
+        )
     outside = os.path.relpath(_writable_beside(folder) / "runs" / path.name)
     raise UserError(
         f"{option} {path} lies in the data folder {folder}; choose another place: "
-        f"--train.run {outside}", option=option, path=path,
-    )  # fmt: skip
+        f"--train.run {outside}",
+        option=option,
+        path=path,
+    )
 
 
 def training_data(header: Mapping[str, Any], model: Path) -> Path | None:

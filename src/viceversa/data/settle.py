@@ -20,7 +20,7 @@ from ..images.sources import Source
 from .check.records import Marks, Range, Record, joined
 from .check.survey import ranges
 from .config import DataConfig
-from .layouts import Found
+from .index import SplitIndex
 
 SAMPLED = 200  # images whose values `percentiles` looks at, evenly spread over the set
 VALUES = 5000  # values of each of them, band by band
@@ -51,7 +51,7 @@ class Side(NamedTuple):
 
 
 def settle(
-    found: Found, records: Sequence[Mapping[Source, Record]], config: DataConfig
+    found: SplitIndex, records: Sequence[Mapping[Source, Record]], config: DataConfig
 ) -> tuple[Domain, Domain]:
     """The domains A and B as their training images make them; `records` of A's files and of B's.
 

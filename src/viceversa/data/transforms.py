@@ -37,9 +37,14 @@ def draw(config: DataConfig, seed: tuple[int, ...]) -> Draw:
     x, y, flip, vertical, turns, zoom, *rest = np.random.default_rng(seed).random(13).tolist()
     across, down, rotate, shear, *jitter = (2 * share - 1 for share in rest[:7])
     return Draw(
-        x, y, config.flip and flip < 0.5, config.flip_vertical and vertical < 0.5,
-        int(4 * turns) if config.turn else 0, (zoom, across, down, rotate, shear), tuple(jitter),
-    )  # fmt: skip
+        x,
+        y,
+        config.flip and flip < 0.5,
+        config.flip_vertical and vertical < 0.5,
+        int(4 * turns) if config.turn else 0,
+        (zoom, across, down, rotate, shear),
+        tuple(jitter),
+    )
 
 
 def crops(config: DataConfig) -> bool:

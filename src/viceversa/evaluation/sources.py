@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 
 from ..checkpoint import read_header, trained_on_pairs
 from ..config import fill
-from ..data import DataConfig, Found, find
+from ..data import DataConfig, SplitIndex, index_split
 from ..data.config import whole
 from ..data.dataset import Pictures
-from ..data.layouts.find import look
-from ..data.layouts.manifest import Manifest
-from ..data.layouts.trees import Tree
+from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
 from ..images.endings import unread
 from ..translate import Translator
@@ -113,46 +111,46 @@ def open_images(options: Options, model: Model, paired: bool) -> Images:
     if options.hold_out is not None:
         changes["hold_out"] = options.hold_out
     config = whole(dataclasses.replace(config, **changes))
-    data = look(config.path)
+    data = list_images(config.path)
     own = dataclasses.replace(config, hold_out=0.0)
-    if options.hold_out is None and any(find(data, s, paired, own) for s in ("val", "test")):
+    if options.hold_out is None and any(index_split(data, s, paired, own) for s in ("val", "test")):
         config = own  # data with splits of their own need no part of train
     split, found, note = _split(data, options.split, config, paired)
     learnt = str(trained.get("path", ""))
     if split == "train" and learnt and Path(path).absolute() == Path(learnt).absolute():
         note = "these are the images that the model learnt from: they say nothing of others"
-    if paired and found.alone:
+    if paired and found.unmatched:
         raise UserError(
-            f"{len(found.alone)} images of {path} belong to nothing, the first is "
-            f"{found.alone[0]}; give them partners, or say --pairs no"
+            f"{len(found.unmatched)} images of {path} belong to nothing, the first is "
+            f"{next(iter(found.unmatched))}; give them partners, or say --pairs no"
         )
     way, translator = next(iter(model.translators.items()))
     ends = translator.source, translator.target
     domains = ends if way == "ab" else ends[::-1]
     pictures = Pictures(found, config, domains, paired, 0, training=False)
-    others = unread(data.unread) if isinstance(data, Tree) else []
+    others = unread(data.other) if isinstance(data, FileTree) else []
     notes = (*([note] if note else []), *(f"not read: {group}" for group in others))
     return Images(pictures, split, notes, config)
 
 
 def _split(
-    data: Tree | Manifest, wanted: str, config: DataConfig, paired: bool
-) -> tuple[str, Found, str]:
+    data: FileTree | Manifest, wanted: str, config: DataConfig, paired: bool
+) -> tuple[str, SplitIndex, str]:
     if wanted != "auto":
-        found = find(data, wanted, paired, config)
+        found = index_split(data, wanted, paired, config)
         if found is None:
             raise UserError(f"{config.path} has no split {wanted}; say --split auto")
         return wanted, found, _held_out(found, wanted, config)
     for split in ("test", "val"):
-        found = find(data, split, paired, config)
+        found = index_split(data, split, paired, config)
         if found is not None:
             return split, found, _held_out(found, split, config)
-    found = find(data, "train", paired, config)
+    found = index_split(data, "train", paired, config)
     assert found is not None  # of `train` it raises
     return "train", found, "there is no test or val split: these are the images that there are"
 
 
-def _held_out(found: Found, split: str, config: DataConfig) -> str:
+def _held_out(found: SplitIndex, split: str, config: DataConfig) -> str:
     """Return a note on validation images that were taken from `train`."""
     if split != "val" or not config.hold_out:
         return ""

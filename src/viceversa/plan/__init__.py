@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..build import RunConfig
-from ..data import Found
+from ..data import SplitIndex
 from ..data.dataset import Pictures
-from ..data.layouts import find_all
+from ..data.index import index_splits
 from ..data.transforms import crops
 from ..errors import UserError
 from ..images.domain import Domain
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
     """Images that belong to no pair."""
     sure: bool = True
     """Whether every image has that size."""
-    splits: Mapping[str, Found] = MappingProxyType({})
+    splits: Mapping[str, SplitIndex] = MappingProxyType({})
     """The images of each split."""
 
 
@@ -124,7 +124,7 @@ def look(config: RunConfig) -> Seen:
     if not data.path:
         side = data.crop_size if fixed or data.preprocess == "none" else data.load_size
         return Seen((side, side), sure=fixed)
-    splits = find_all(data.path, config.paired, data)
+    splits = index_splits(data.path, config.paired, data)
     found = splits["train"]  # it is there, or the data is refused
     domains = Domain(data.a), Domain(data.b)
     pictures = Pictures(found, data, domains, config.paired, config.train.seed, training=True)
@@ -141,4 +141,4 @@ def look(config: RunConfig) -> Seen:
         for side, index, length in zip(pictures.sides, chosen, pictures.lengths, strict=True)
     )
     height, width = source.shape[1:]
-    return Seen((height, width), len(pictures), decoded, len(found.alone), fixed, splits)
+    return Seen((height, width), len(pictures), decoded, len(found.unmatched), fixed, splits)

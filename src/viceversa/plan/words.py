@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..data.layouts import describe
 from ..files import in_words
 from . import Plan
 from .room import Choice
@@ -27,7 +26,7 @@ def text(plan: Plan) -> str:
     rows = [*_arithmetic(plan), *_memory(plan), *_disk(plan), *_time(plan)]
     first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
     table = [f"{a:<{first}}  {b:>{second}}  {c}".rstrip() for a, b, c in rows]
-    data = [describe(split, found) for split, found in plan.seen.splits.items()]
+    data = [found.describe(split) for split, found in plan.seen.splits.items()]
     return "\n".join([*_refusal(plan), head, *data, "", *table, "", *advice(plan)])
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 from ...errors import UserError
 from ...images import Source
 from ..config import DataConfig
-from ..layouts import Found, find, find_all, look
-from ..layouts.manifest import Manifest
-from ..layouts.trees import Tree
+from ..index import FileTree, Manifest, SplitIndex, index_split, index_splits, list_images
 from .copies import of_copies, of_groups
 from .faults import Fault, Seen, faults, seen, usual_depth
 from .findings import Finding, of_domain, of_faults, of_names, of_split, of_splits, of_tree
@@ -38,7 +36,7 @@ class Checked:
     path: str
     paired: bool
     config: DataConfig
-    found: Mapping[str, Found]
+    found: Mapping[str, SplitIndex]
     seen: Mapping[str, tuple[Seen, Seen]]
     records: Records
     sides: tuple[Records, Records]
@@ -53,7 +51,7 @@ class Checked:
     def left_out(self) -> tuple[int, int]:
         """How many files can't be used, those without a partner among them, and of how many."""
         files = {source for one in self.found.values() for source in (*one.a, *one.b)}
-        alone = {source for one in self.found.values() for source in one.alone if self.paired}
+        alone = {source for one in self.found.values() for source in one.unmatched if self.paired}
         return len(self.bad.keys() | alone), len(files | alone)
 
 
@@ -73,20 +71,18 @@ def check(
     that could be looked at: no data, no domain B, not one pair; and, with `names_first`, before
     anything is decoded, where names alone are enough to refuse.
     """
-    data = look(path)
+    data = list_images(path)
     paired = _looks_paired(data, config) if paired is None else paired
-    found = find_all(data, paired, config)
+    found = index_splits(data, paired, config)
     if names_first and config.on_bad == "refuse":
         unmatched = [f for split, one in found.items() for f in of_names(split, one, paired)]
         if told := [headline(finding) for finding in unmatched if finding.level == "error"]:
             raise UserError(f"{'; '.join(told)}; {unmatched[0].do}")
     a, b = _surveyed(found.values(), Path(path), config, verify, progress, store)
     domains = {
-        split: (
-            seen(split, "a", one, config.a, a), seen(split, "b", one, config.b, b)
-        )
+        split: (seen(split, "a", one, config.a, a), seen(split, "b", one, config.b, b))
         for split, one in found.items()
-    }  # fmt: skip
+    }
     sides = list(zip(*domains.values(), strict=True))
     depths = [usual_depth(side) for side in sides]
     wrong: dict[Source, Fault] = {}
@@ -105,7 +101,7 @@ def check(
         *of_copies(domains, paired),
         *of_groups(found),
         *of_splits(found, config),
-        *(of_tree(data) if isinstance(data, Tree) else ()),
+        *(of_tree(data) if isinstance(data, FileTree) else ()),
     ]
     order = ("error", "warning", "note")
     findings.sort(key=lambda finding: order.index(finding.level))
@@ -114,28 +110,36 @@ def check(
     return Checked(str(path), paired, config, found, domains, records, (a, b), bad, tuple(findings))
 
 
-def _looks_paired(data: Tree | Manifest, config: DataConfig) -> bool:
+def _looks_paired(data: FileTree | Manifest, config: DataConfig) -> bool:
     """Whether A and B are pairs: most names have a partner, or there is no other way to read it."""
     try:
-        found = find(data, "train", True, config)
+        found = index_split(data, "train", True, config)
     except UserError:
         return False
-    return found is not None and len(found.alone) <= len(found.a) + len(found.b)
+    return found is not None and len(found.unmatched) <= len(found.a) + len(found.b)
 
 
 def _surveyed(
-    found: Iterable[Found], root: Path, config: DataConfig, verify: bool,
-    progress: Progress | None, store: Store,
-) -> tuple[Records, Records]:  # fmt: skip
+    found: Iterable[SplitIndex],
+    root: Path,
+    config: DataConfig,
+    verify: bool,
+    progress: Progress | None,
+    store: Store,
+) -> tuple[Records, Records]:
     """The records of A's files and of B's: one survey, where both are read in the same way."""
     due: dict[Options, dict[Source, None]] = {}
     read_as = []
     for side, domain in (("a", config.a), ("b", config.b)):
-        read_as.append(Options(
-            domain.pages, domain.indices, config.max_megapixels * 10**6,
-            0 if domain.indices else domain.bands,
-            str(domain.nodata) if domain.has_nodata else "none",
-        ))  # fmt: skip
+        read_as.append(
+            Options(
+                domain.pages,
+                domain.indices,
+                config.max_megapixels * 10**6,
+                0 if domain.indices else domain.bands,
+                str(domain.nodata) if domain.has_nodata else "none",
+            )
+        )
         for one in found:
             files = one.a if side == "a" else one.b
             due.setdefault(read_as[-1], {}).update(dict.fromkeys(files))
@@ -144,8 +148,13 @@ def _surveyed(
     for options, sources in due.items():
         told = _from(before, total, progress)
         made[options] = survey(
-            sources, **options._asdict(), verify=verify, progress=told, store=store, root=root,
-        )  # fmt: skip
+            sources,
+            **options._asdict(),
+            verify=verify,
+            progress=told,
+            store=store,
+            root=root,
+        )
         before += len(sources)
     return made[read_as[0]], made[read_as[1]]
 
@@ -156,7 +165,7 @@ def _from(before: int, total: int, progress: Progress | None) -> Progress | None
 
 def usable(
     checked: Checked, config: DataConfig, note: Callable[[str], None] = lambda text: None
-) -> dict[str, Found]:
+) -> dict[str, SplitIndex]:
     """What can be trained on of each split, by `config.on_bad`; `note` is told what is left out.
 
     Raises UserError where anything is wrong, or, under `skip`, where it is not single files or
@@ -165,14 +174,14 @@ def usable(
     if errors := _errors(checked, config):
         raise UserError(_refusal(checked, config, errors))
     bad = [f"{source} {reason}" for source, reason in checked.bad.items()]
-    alone = [f"{s} belongs to nothing" for one in checked.found.values() for s in one.alone]
+    alone = [f"{s} belongs to nothing" for one in checked.found.values() for s in one.unmatched]
     if not (bad or alone):
         return dict(checked.found)
     note(f"left out: {len(bad + alone)} files: {some(bad + alone)}")
     return {split: _without(one, checked) for split, one in checked.found.items()}
 
 
-def _without(found: Found, checked: Checked) -> Found:
+def _without(found: SplitIndex, checked: Checked) -> SplitIndex:
     a, b = found.a, found.b
     if checked.paired or found.side_by_side:
         pairs = [pair for pair in zip(a, b, strict=True) if not checked.bad.keys() & set(pair)]
@@ -181,7 +190,7 @@ def _without(found: Found, checked: Checked) -> Found:
         a, b = (tuple(s for s in side if s not in checked.bad) for side in (a, b))
     if not (a and b):
         raise UserError(f"{found.layout}: nothing is left without the files that can't be used")
-    return replace(found, a=a, b=b, alone=())
+    return replace(found, a=a, b=b, unmatched={})
 
 
 def _errors(checked: Checked, config: DataConfig) -> list[Finding]:
@@ -197,6 +206,9 @@ def _refusal(checked: Checked, config: DataConfig, errors: list[Finding]) -> str
     count, total = checked.left_out()
     parts = [headline(finding) for finding in errors]
     if config.on_bad == "skip" and count > config.max_bad * total:
-        parts.insert(0, f"{count} of {total} files can't be used, more than data.max_bad "
-                        f"{config.max_bad:g} allows")  # fmt: skip
+        parts.insert(
+            0,
+            f"{count} of {total} files can't be used, more than data.max_bad "
+            f"{config.max_bad:g} allows",
+        )
     return f"{'; '.join(parts)}; viceversa check {in_shell(checked.path)} tells more"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ...images import Source
 from ...images.sources import printable
-from ..layouts import Found
+from ..index import SplitIndex
 from .faults import Seen
 from .findings import Finding, named
 
@@ -35,18 +35,24 @@ def of_copies(splits: Mapping[str, Sequence[Seen]], paired: bool) -> Iterator[Fi
             firsts = [(split, next(iter(files))) for split, files in places.items()]
             leaks.append(" = ".join(str(source) for _, source in firsts))
     told = [
-        (leaks, "images that stand in more than one split",
-         "remove from val and test what stands in train: it would flatter the results"),
-        (twice, "images that stand more than once in a split",
-         "remove the copies: what stands twice counts twice"),
+        (
+            leaks,
+            "images that stand in more than one split",
+            "remove from val and test what stands in train: it would flatter the results",
+        ),
+        (
+            twice,
+            "images that stand more than once in a split",
+            "remove the copies: what stands twice counts twice",
+        ),
         (across, "images that stand in both A and B", "sort the images that stand in both"),
-    ]  # fmt: skip
+    ]
     for lines, text, do in told:
         if lines:
             yield named("warning", text, lines, do)
 
 
-def of_groups(found: Mapping[str, Found]) -> Iterator[Finding]:
+def of_groups(found: Mapping[str, SplitIndex]) -> Iterator[Finding]:
     """Groups (patients, slides, scenes) that are divided between splits."""
     splits: dict[str, list[str]] = {}
     for split, one in found.items():

@@ -15,7 +15,7 @@ from ...images.bands import NAN_HINT
 from ...images.domain import READ_AS, DomainConfig
 from ...images.pictures import half_of, load
 from ..config import DataConfig
-from ..layouts import Found
+from ..index import SplitIndex
 from ..sizes import fitted
 from .records import Range, Record
 
@@ -69,7 +69,11 @@ class Seen(NamedTuple):
 
 
 def seen(
-    split: str, side: Side, found: Found, config: DomainConfig, records: Mapping[Source, Record]
+    split: str,
+    side: Side,
+    found: SplitIndex,
+    config: DomainConfig,
+    records: Mapping[Source, Record],
 ) -> Seen:
     """The images of a domain, grouped, so that most questions are asked once a shape."""
     shapes: dict[Shape, list[Source]] = {}
@@ -96,7 +100,11 @@ def usual_depth(domain: Iterable[Seen]) -> str:
 
 
 def faults(
-    found: Found, domains: Sequence[Seen], depths: Sequence[str], config: DataConfig, paired: bool
+    found: SplitIndex,
+    domains: Sequence[Seen],
+    depths: Sequence[str],
+    config: DataConfig,
+    paired: bool,
 ) -> dict[Source, Fault]:
     """Every file of a split that cannot be used: one fault each, the first.
 
@@ -172,7 +180,7 @@ def _strange_colours(domain: Seen) -> Iterator[tuple[Source, Fault]]:
                 yield source, Fault("ids", domain.side, reason)
 
 
-def unlike(found: Found, domains: Sequence[Seen]) -> Iterator[tuple[Source, Source]]:
+def unlike(found: SplitIndex, domains: Sequence[Seen]) -> Iterator[tuple[Source, Source]]:
     """Pairs whose images are not of one size."""
     a, b = (domain.records for domain in domains)
     for one, two in zip(found.a, found.b, strict=True):
@@ -184,7 +192,7 @@ def unlike(found: Found, domains: Sequence[Seen]) -> Iterator[tuple[Source, Sour
 
 
 def _misfits(
-    found: Found, domains: Sequence[Seen], config: DataConfig
+    found: SplitIndex, domains: Sequence[Seen], config: DataConfig
 ) -> Iterator[tuple[Source, str]]:
     """Pairs that differ in size still after the resizing: no crop could fit both."""
     a, b = (domain.records for domain in domains)

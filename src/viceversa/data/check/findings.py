@@ -11,8 +11,7 @@ from ...images.domain import full_range
 from ...images.endings import FORMATS, is_sidecar, unread
 from ...images.sources import printable
 from ..config import DataConfig
-from ..layouts import Found
-from ..layouts.trees import Tree
+from ..index import FileTree, SplitIndex
 from ..sizes import fitted
 from .faults import Fault, Kind, Seen, Side, dtype_read, unlike, usual_depth
 
@@ -186,11 +185,11 @@ def _of_depths(domain: Sequence[Seen]) -> Iterator[Finding]:
         yield Finding("warning", f"{text} to {most:g}", do=do)
 
 
-def of_names(split: str, found: Found, paired: bool) -> Iterator[Finding]:
+def of_names(split: str, found: SplitIndex, paired: bool) -> Iterator[Finding]:
     """What names alone tell of a split: the images that have no partner."""
     groups: dict[str, list[str]] = {}
-    for source in found.alone:
-        groups.setdefault(found.domains.get(source, "").upper(), []).append(str(source))
+    for source in found.unmatched:
+        groups.setdefault(found.unmatched[source].upper(), []).append(str(source))
     for side, names in groups.items():
         which = f"images of {side} in {split} without a partner"
         text = which if side else f"images of {split} that belong to nothing"
@@ -201,7 +200,7 @@ def of_names(split: str, found: Found, paired: bool) -> Iterator[Finding]:
 
 
 def of_split(
-    split: str, found: Found, domains: Sequence[Seen], paired: bool, guessed: bool
+    split: str, found: SplitIndex, domains: Sequence[Seen], paired: bool, guessed: bool
 ) -> Iterator[Finding]:
     """What is to know of one split; `guessed`: its layout was detected, not given."""
     yield from of_names(split, found, paired)
@@ -221,7 +220,7 @@ def of_split(
         yield from _of_pairs(split, found, domains)
 
 
-def _of_halves(found: Found, domain: Seen, guessed: bool) -> Iterator[Finding]:
+def _of_halves(found: SplitIndex, domain: Seen, guessed: bool) -> Iterator[Finding]:
     """Side-by-side files whose halves are not shaped like most photos."""
     whole = max(domain.shapes, key=lambda shape: len(domain.shapes[shape]))
     height, width = whole.height, whole.width // 2
@@ -241,7 +240,7 @@ def _of_halves(found: Found, domain: Seen, guessed: bool) -> Iterator[Finding]:
     yield Finding("note", text)
 
 
-def of_splits(found: Mapping[str, Found], config: DataConfig) -> Iterator[Finding]:
+def of_splits(found: Mapping[str, SplitIndex], config: DataConfig) -> Iterator[Finding]:
     """Advise a held-out split where there is none and there are enough images."""
     train = found["train"]
     if len(found) > 1 or config.hold_out or min(len(train.a), len(train.b)) < ENOUGH:
@@ -253,7 +252,7 @@ def of_splits(found: Mapping[str, Found], config: DataConfig) -> Iterator[Findin
         yield Finding("note", f"there is no val or test split to validate on; {part}")
 
 
-def _of_pairs(split: str, found: Found, domains: Sequence[Seen]) -> Iterator[Finding]:
+def _of_pairs(split: str, found: SplitIndex, domains: Sequence[Seen]) -> Iterator[Finding]:
     a, b = (domain.records for domain in domains)
     if sizes := list(unlike(found, domains)):
         told = [
@@ -272,19 +271,19 @@ def _of_pairs(split: str, found: Found, domains: Sequence[Seen]) -> Iterator[Fin
         yield named("warning", text, same, "remove the pairs whose A and B are one file")
 
 
-def of_tree(tree: Tree) -> Iterator[Finding]:
+def of_tree(tree: FileTree) -> Iterator[Finding]:
     """What lies among the images and is no image file."""
-    if tree.odd:
-        told = (f"{name}: {why}" for name, why in tree.odd)
+    if tree.skipped:
+        told = (f"{name}: {why}" for name, why in tree.skipped)
         do = "see whether what was left alone should be images"
         yield named("warning", "left alone among the files", told, do)
-    for group in unread(tree.unread):
+    for group in unread(tree.other):
         first = tuple(map(printable, group.names[:3]))
         do = (
             f"convert the files that are not read, or remove them; formats that are read: {FORMATS}"
         )
         text = f"files {group.kind}, which are not read"
         yield Finding("warning", text, first, len(group.names), do)
-    if others := [name for name in tree.unread if is_sidecar(name)]:
+    if others := [name for name in tree.other if is_sidecar(name)]:
         first = tuple(map(printable, others[:3]))
         yield Finding("note", "text and other files, which are not images", first, len(others))

@@ -100,8 +100,12 @@ def keep(store: Path, root: str, options: Options, records: Mapping[str, Record]
     kinds: dict[tuple[Any, ...], int] = {}
     files = {name: _row(record, kinds) for name, record in records.items()}
     table = {
-        "made_by": MADE_BY, "root": root, "options": options, "kinds": list(kinds), "files": files,
-    }  # fmt: skip
+        "made_by": MADE_BY,
+        "root": root,
+        "options": options,
+        "kinds": list(kinds),
+        "files": files,
+    }
     content = json.dumps(table, separators=(",", ":")).encode("ascii")
     with suppress(UserError):
         write_with_digest(_file(store, root, options), content)
@@ -118,9 +122,15 @@ def _row(record: Record, kinds: dict[tuple[Any, ...], int]) -> list[Any]:
     if record.error:
         return [*row, record.error]
     kind = (
-        record.height, record.width, record.bands, record.dtype, record.mode, record.pages,
-        record.alpha, record.marks,
-    )  # fmt: skip
+        record.height,
+        record.width,
+        record.bands,
+        record.dtype,
+        record.mode,
+        record.pages,
+        record.alpha,
+        record.marks,
+    )
     values = [value for half in record.halves for side in half for value in side]
     return [*row, kinds.setdefault(kind, len(kinds)), values]
 
@@ -135,6 +145,19 @@ def _record(row: list[Any], kinds: list[tuple[Any, ...]]) -> Record:
     left, right = (parts[0], parts[1]), (parts[2], parts[3])
     low, high = joined(left, right)
     return Record(
-        size, mtime_ns, digest, "", height, width, bands, dtype, mode, pages, alpha, low, high,
-        (left, right), marks,
-    )  # fmt: skip
+        size,
+        mtime_ns,
+        digest,
+        "",
+        height,
+        width,
+        bands,
+        dtype,
+        mode,
+        pages,
+        alpha,
+        low,
+        high,
+        (left, right),
+        marks,
+    )

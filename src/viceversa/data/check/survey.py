@@ -128,9 +128,11 @@ def _stamps(sources: Sequence[Source]) -> dict[Path, tuple[int, int] | str]:
 
 
 def _looked_at(
-    due: Sequence[tuple[Source, Record | None]], stamps: dict[Path, Any], options: Options,
+    due: Sequence[tuple[Source, Record | None]],
+    stamps: dict[Path, Any],
+    options: Options,
     threads: int | None,
-) -> Iterable[Record]:  # fmt: skip
+) -> Iterable[Record]:
     """The record of each, in order. Decoders, hashes and minima leave the interpreter's lock."""
 
     def look_at(part: Sequence[tuple[Source, Record | None]]) -> list[Record]:
@@ -185,9 +187,15 @@ def _look(
 def _decoded(data: bytes, source: Source, empty: Record, options: Options) -> Record:
     try:
         decoded = decode(
-            data, source, options.channels or None, options.pages, options.indices, options.most,
-            parse_nodata(options.nodata), fit=False,
-        )  # fmt: skip
+            data,
+            source,
+            options.channels or None,
+            options.pages,
+            options.indices,
+            options.most,
+            parse_nodata(options.nodata),
+            fit=False,
+        )
     except UserError as error:  # it begins with the file's name
         if isinstance(error.__context__, MemoryError):  # not the file's fault: it is not kept
             empty = replace(empty, sha256="")
@@ -202,10 +210,19 @@ def _decoded(data: bytes, source: Source, empty: Record, options: Options) -> Re
         *map(_digest, (tags.icc, tags.metadata.encode("utf-8", "surrogateescape"))),
     )
     return replace(
-        empty, height=header.height, width=header.width, bands=pixels.shape[2],
-        dtype=header.dtype, mode=header.mode, pages=header.pages, alpha=header.alpha,
-        low=low, high=high, halves=(left, right), marks=marks,
-    )  # fmt: skip
+        empty,
+        height=header.height,
+        width=header.width,
+        bands=pixels.shape[2],
+        dtype=header.dtype,
+        mode=header.mode,
+        pages=header.pages,
+        alpha=header.alpha,
+        low=low,
+        high=high,
+        halves=(left, right),
+        marks=marks,
+    )
 
 
 def ranges(pixels: Pixels) -> tuple[Range, Range]:

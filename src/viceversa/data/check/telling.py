@@ -10,7 +10,6 @@ from typing import Any
 
 from ...images.sources import printable
 from ..config import DataConfig
-from ..layouts import describe
 from .checked import Checked
 from .faults import Seen
 from .records import Range
@@ -28,7 +27,7 @@ def text(checked: Checked, train: str = "") -> str:
     how = "pairs of A and B" if checked.paired else "A and B without pairs"
     lines = [f"{printable(checked.path)}: {how}", ""]
     for split, found in checked.found.items():
-        lines.append(f"  {describe(split, found)}")
+        lines.append(f"  {found.describe(split)}")
     lines.append("")
     for side in (0, 1):
         lines += _domain_lines(summary([pair[side] for pair in checked.seen.values()]))
@@ -100,9 +99,12 @@ def summary(parts: Sequence[Seen]) -> dict[str, Any]:
         "modes": dict(modes.most_common()),
         "dtypes": dict(dtypes.most_common()),
         "range": _spanned([one for one in ranges if not any(map(math.isinf, one[0]))]),
-        "nodata": {str(config.nodata): nodata.total()} if given
-        else declared if config.nodata == "tag" and config.has_nodata else {},
-    }  # fmt: skip
+        "nodata": {str(config.nodata): nodata.total()}
+        if given
+        else declared
+        if config.nodata == "tag" and config.has_nodata
+        else {},
+    }
 
 
 def _spanned(ranges: Sequence[Range]) -> list[list[float]]:
@@ -148,9 +150,12 @@ def plain(checked: Checked, train: str = "") -> dict[str, Any]:
         "paired": checked.paired,
         "splits": {
             split: {
-                "layout": found.layout, "a": len(found.a), "b": len(found.b),
+                "layout": found.layout,
+                "a": len(found.a),
+                "b": len(found.b),
                 "groups": len(set(found.groups.values())),
-                "side_by_side": found.side_by_side, "alone": [str(one) for one in found.alone],
+                "side_by_side": found.side_by_side,
+                "unmatched": [str(one) for one in found.unmatched],
             }
             for split, found in checked.found.items()
         },
@@ -159,4 +164,4 @@ def plain(checked: Checked, train: str = "") -> dict[str, Any]:
         "bad": {str(source): reason for source, reason in checked.bad.items()},
         "what_to_do": [line.removeprefix("  - ") for line in _what_to_do(checked, train)[1:]],
         "trainable": not checked.errors,
-    }  # fmt: skip
+    }

@@ -1,0 +1,208 @@
+"""Manifests: .csv or .jsonl files that list the images of A and B and their pairs.
+
+The columns are `a`, `b` and, optionally, `split` and `group`; paths are relative to the manifest.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import UserError
+from ...files import is_utf16
+from ...images.sources import Source, printable
+from .pairing import SplitIndex, in_order
+from .roles import SPLITS, split_of
+
+Fields = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line; one of `a` and `b` may be missing."""
+
+    split: str
+    a: Source | None
+    b: Source | None
+    name: str
+    """The first path of the line, as it is written there."""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The lines of a manifest, in their order. Every file that they name exists."""
+
+    root: Path
+    rows: tuple[Row, ...]
+
+
+def is_manifest(path: Path) -> bool:
+    """Return whether a path is a manifest, by its ending."""
+    return path.suffix.lower() in (".csv", ".jsonl") and path.is_file()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        UserError: If it has an error, with the line number.
+    """
+    label = printable(str(path))
+    rows: list[Row] = []
+    problems: list[str] = []
+    words: dict[str, str] = {}
+    try:
+        if is_utf16(path):
+            raise ValueError("it is a UTF-16 text; save it as UTF-8")
+        # Names that are not UTF-8 are read as the file system gives them.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            for line, fields in (_csv if path.suffix.lower() == ".csv" else _jsonl)(file):
+                rows.append(_row(line, fields, path.parent, words, problems))
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
+        raise UserError(
+            f"the manifest {label} can't be used: {printable(str(error))}", path=path
+        ) from None
+    if problems:
+        more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise UserError(
+            f"{len(problems)} of the files that {label} names can't be used: "
+            f"{'; '.join(problems[:10])}{more} (paths are relative to the manifest's folder)",
+            path=path,
+        )
+    return Manifest(path, tuple(rows))
+
+
+def _row(line: int, fields: Fields, folder: Path, words: Fields, problems: list[str]) -> Row:
+    """Check the fields of a line; `words`: the spelling of each split in the lines before it."""
+    word = fields.get("split", "train")
+    split = split_of(word)
+    if not split:
+        raise ValueError(f"line {line} has the split {word!r}; there are {', '.join(SPLITS)}")
+    if words.setdefault(split, word) != word:
+        raise ValueError(
+            f"line {line} has the split {word!r}, lines before it {words[split]!r}; use one "
+            "spelling"
+        )
+    if not (fields["a"] or fields["b"]):
+        raise ValueError(f"line {line} names no image")
+    for name in filter(None, (fields["a"], fields["b"])):
+        if problem := _problem(folder / name):
+            problems.append(f"line {line}: {printable(name)} {problem}")
+    a, b = (Source(folder / fields[side]) if fields[side] else None for side in "ab")
+    return Row(split, a, b, fields["a"] or fields["b"], fields.get("group", ""))
+
+
+def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) -> SplitIndex | None:
+    """Return the images of a split, or None if no line belongs to it.
+
+    Raises:
+        UserError: If there is nothing to train on, or no pair or no image of a domain.
+    """
+    label, name = printable(str(manifest.root)), printable(manifest.root.name)
+    if layout not in ("auto", "photos"):
+        raise UserError(
+            f"the manifest {label} defines the pairs itself; leave data.layout at auto, not "
+            f"{layout}",
+            option="data.layout",
+        )
+    rows = [row for row in manifest.rows if row.split == split]
+    if not rows and split == "train":
+        raise UserError(f"the manifest {label} lists nothing to train on", path=manifest.root)
+    if not rows:
+        return None
+    names = _names(rows)
+    groups = {s: row.group for row in rows for s in (row.a, row.b) if s and row.group}
+    # An image that is in several pairs is one image of its domain.
+    a = tuple(dict.fromkeys(row.a for row in rows if row.a))
+    b = tuple(dict.fromkeys(row.b for row in rows if row.b))
+    pairs = [(row.a, row.b) for row in rows if row.a and row.b]
+    unmatched: dict[Source, str] = {}
+    if layout == "photos":
+        text = f"photos listed in {name}, each both A and B"
+        a = b = tuple(dict.fromkeys(a + b))
+    elif not paired and a and b:
+        text = f"images listed in {name}"
+    elif not pairs or not paired:
+        what = "pair, a line with both a and b" if paired else f"image of {'B' if a else 'A'}"
+        raise UserError(f"the manifest {label} lists no {what}, for {split}", path=manifest.root)
+    else:
+        text = f"pairs listed in {name}"
+        a, b = zip(*pairs, strict=True)
+        single = {row.a: "a" for row in rows if row.a and not row.b}
+        single |= {row.b: "b" for row in rows if row.b and not row.a}
+        unmatched = {source: single[source] for source in in_order(single)}
+    return SplitIndex(text, a, b, unmatched=unmatched, groups=groups, names=names)
+
+
+def _names(rows: Iterable[Row]) -> dict[Source, str]:
+    """Return the name of each image's line; lines that are linked by images share one name.
+
+    Images held out by name then have no image in common with the rest.
+    """
+    names: dict[Source, str] = {}
+    parent: dict[Source, Source] = {}
+
+    def top(source: Source) -> Source:
+        while (above := parent.setdefault(source, source)) != source:
+            parent[source] = source = parent[above]
+        return source
+
+    for row in rows:
+        for source in filter(None, (row.a, row.b)):
+            names.setdefault(source, row.name)
+        if row.a and row.b:
+            parent[top(row.b)] = top(row.a)
+    return {source: names[top(source)] for source in names}
+
+
+def _csv(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
+    reader = csv.reader(file, skipinitialspace=True, strict=True)
+    header = [name.strip() for name in next(reader, [])]
+    counts = {name: header.count(name) for name in ("a", "b", "split", "group")}
+    if min(counts["a"], counts["b"]) < 1 or max(counts.values()) > 1:
+        raise ValueError(
+            "its first line must name columns a and b, and may name split and group; it is "
+            f"{header}"
+        )
+    for values in filter(None, reader):
+        if len(values) != len(header):
+            raise ValueError(
+                f"line {reader.line_num} has {len(values)} fields, not {len(header)} (put names "
+                "with a comma in quotation marks)"
+            )
+        yield reader.line_num, dict(zip(header, values, strict=True))
+
+
+def _jsonl(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
+    for line, text in enumerate(file, start=1):
+        if not text.strip():
+            continue
+        try:
+            fields = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"line {line} is not JSON ({error})") from None
+        if not isinstance(fields, dict) or not fields.keys() & {"a", "b"}:
+            raise ValueError(f'line {line} is not like {{"a": "1.png", "b": "2.png"}}')
+        known = {name: fields.get(name) or "" for name in ("a", "b")}
+        known |= {name: fields[name] for name in ("split", "group") if fields.get(name) is not None}
+        for name, value in known.items():
+            if not isinstance(value, str):
+                raise ValueError(f"line {line}: {name} is {value!r}, not text")
+        yield line, known
+
+
+def _problem(path: Path) -> str:
+    """Return why a path can't be that of an image, from its kind; or an empty text."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist"
+    except (OSError, ValueError) as error:
+        return f"is not accessible ({error})"
+    return "" if stat.S_ISREG(mode) else "is not a file"

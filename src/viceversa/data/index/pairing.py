@@ -1,0 +1,192 @@
+"""Index of one split, and pairing of its images of A and B by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+
+from ...errors import UserError
+from ...images.sources import Source, printable
+
+Keyed = dict[str, list[Source]]
+"""Images by the name that pairs them."""
+SEPARATORS = ("-", "_", ".", " ")
+
+
+@dataclass(frozen=True)
+class SplitIndex:
+    """The image files of one split, before any direction is applied."""
+
+    layout: str
+    """Description of the layout."""
+    a: tuple[Source, ...]
+    b: tuple[Source, ...]
+    """Paired: `a[i]` belongs to `b[i]`."""
+    side_by_side: bool = False
+    """Each file of `a` contains A in its left half and B in its right; then `b` is `a`."""
+    unmatched: Mapping[Source, str] = field(default_factory=dict)
+    """Images without a partner (paired) or outside of both domains, with their domain or ""."""
+    groups: Mapping[Source, str] = field(default_factory=dict, compare=False)
+    """Group (patient, slide, scene) of each image that is in one; empty if there are no groups."""
+    names: Mapping[Source, str] = field(default_factory=dict, compare=False)
+    """Name of each image inside the dataset, the same for both images of a pair."""
+
+    def describe(self, split: str) -> str:
+        """Return a line on the number of images and the layout."""
+        return f"{split:<6}{len(self.a)} of A, {len(self.b)} of B: {self.layout}"
+
+    def files(self, domain: str) -> tuple[Source, ...]:
+        """Return the files of a domain (`a`, `b`)."""
+        return self.a if domain == "a" else self.b
+
+    def name_of(self, source: Source) -> str:
+        """Return the name of an image, which does not depend on where the dataset is stored."""
+        return self.names.get(source) or source.name.as_posix()
+
+    def group_of(self, source: Source) -> str:
+        """Return the group of an image, else its name: a split must not divide it."""
+        return self.groups.get(source) or self.name_of(source)
+
+
+def stem(name: str) -> str:
+    """Return a name without its ending, sub-folders included."""
+    return name[: name.rfind(".")]
+
+
+def by_stem(named: Iterable[tuple[str, Source]]) -> Keyed:
+    """Key images by their name without ending."""
+    keyed: Keyed = {}
+    for name, source in named:
+        keyed.setdefault(stem(name), []).append(source)
+    return keyed
+
+
+def by_patterns(
+    named: Iterable[tuple[str, Source]], pattern_a: str, pattern_b: str
+) -> tuple[Keyed, Keyed, list[Source]]:
+    """Return the images of A, those of B and those that fit neither pattern, keyed by `{name}`.
+
+    The longer pattern counts if both fit, so that `{name}` and `{name}_label` can be combined.
+    """
+    a: Keyed = {}
+    b: Keyed = {}
+    rest: list[Source] = []
+    for name, source in named:
+        key_a, key_b = _fit(stem(name), pattern_a), _fit(stem(name), pattern_b)
+        if key_a and key_b and len(pattern_a) != len(pattern_b):
+            key_a, key_b = (key_a, "") if len(pattern_a) > len(pattern_b) else ("", key_b)
+        if bool(key_a) == bool(key_b):
+            rest.append(source)
+        else:
+            (a if key_a else b).setdefault(key_a or key_b, []).append(source)
+    return a, b, rest
+
+
+def _fit(path: str, pattern: str) -> str:
+    """Return `{name}` in a path, or ""; a pattern without folders fits in any folder."""
+    before, after = pattern.split("{name}")
+    folder = ""
+    if "/" not in pattern:
+        folder, slash, path = path.rpartition("/")
+        folder += slash
+    fits = path.startswith(before) and path.endswith(after)
+    name = path[len(before) : len(path) - len(after)] if fits else ""
+    return folder + name if name else ""
+
+
+def names_of(*keyed: Keyed) -> dict[Source, str]:
+    """Return the name that pairs each image."""
+    return {source: key for side in keyed for key, group in side.items() for source in group}
+
+
+def pair(a: Keyed, b: Keyed, layout: str, rest: Iterable[Source] = ()) -> SplitIndex:
+    """Pair the images of a split: those whose name appears once in each domain.
+
+    Args:
+        a: Images of A.
+        b: Images of B.
+        layout: Description of the layout.
+        rest: Images that are neither of A nor of B.
+
+    Raises:
+        UserError: If there is no pair.
+    """
+    keys = sorted(key for key in a.keys() & b.keys() if len(a[key]) == len(b[key]) == 1)
+    names_a, names_b = names_of(a), names_of(b)
+    if not keys:
+        fits = hint(a, b) or "an image of A and its B have the same name except for the ending"
+        raise UserError(
+            f"{layout}: none of the {len(names_a)} images of A and {len(names_b)} of B have the "
+            f"same name to pair by; A has {some(names_a)}; B has {some(names_b)}; {fits}; if A and "
+            "B are not pairs of files, set --data.layout",
+            option="data.layout",
+        )
+    paired = set(keys)
+    domains = dict.fromkeys(rest, "") | dict.fromkeys(names_b, "b") | dict.fromkeys(names_a, "a")
+    names = names_a | names_b
+    unmatched = in_order(source for source in domains if names.get(source) not in paired)
+    return SplitIndex(
+        layout,
+        tuple(a[key][0] for key in keys),
+        tuple(b[key][0] for key in keys),
+        unmatched={source: domains[source] for source in unmatched},
+        names=names,
+    )
+
+
+def in_order(sources: Iterable[Source]) -> list[Source]:
+    """Sort by name as text, so that a folder and its archive agree (paths sort by parts)."""
+    return sorted(sources, key=lambda source: (str(source.path), source.member))
+
+
+def some(sources: Iterable[Source]) -> str:
+    """Return the first ten names and the number of the others."""
+    listed = in_order(sources)
+    first = ", ".join(str(source) for source in listed[:10])
+    return first if len(listed) <= 10 else f"{first} and {len(listed) - 10} more"
+
+
+Change = Callable[[str], str]
+
+
+def hint(a: Keyed, b: Keyed) -> str:
+    """Return a clause on the change of names that makes most of them match, or an empty text."""
+    changes: list[tuple[str, Change, Change]] = [
+        ("the difference in upper and lower case", str.lower, str.lower),
+        ("the difference in sub-folders", _last, _last),
+    ]
+    for affixes in product(_affixes(a), _affixes(b)):
+        texts = [f'"{printable(x)}" in {side}' for x, side in zip(affixes, "AB", strict=True) if x]
+        change_a, change_b = (partial(_without, affix) for affix in affixes)
+        changes.append((" and ".join(texts), change_a, change_b))
+    counts = {
+        text: sum(not key.endswith("/") for key in {*map(one, a)} & {*map(other, b)} - {""})
+        for text, one, other in changes
+    }
+    best = max(counts, key=lambda text: counts[text])
+    return f"{counts[best]} names match without {best}: rename them" if counts[best] else ""
+
+
+def _last(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _affixes(keyed: Keyed) -> list[str]:
+    """Return "" and the words that all names of a domain begin or end with."""
+    first = _last(next(iter(keyed)))
+    matches = [
+        re.search(r"[-_. ][A-Za-z]+$|(?<=\d)[A-Za-z]+$", first),
+        re.match(r"[A-Za-z]+[-_. ]", first),
+    ]
+    words = [match[0] for match in matches if match]
+    return ["", *(word for word in words if all(_without(word, key) != key for key in keyed))]
+
+
+def _without(affix: str, key: str) -> str:
+    """Remove an affix of a name: a prefix if it ends in a separator, else a suffix."""
+    folder, slash, name = key.rpartition("/")
+    is_prefix = affix.endswith(SEPARATORS)
+    return folder + slash + (name.removeprefix(affix) if is_prefix else name.removesuffix(affix))

@@ -1,0 +1,103 @@
+"""Subsets of the training images, chosen by a hash of names: data.hold_out, data.max_images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from ...errors import UserError
+from ...images.sources import Source
+from .pairing import SplitIndex
+
+
+def hold_out(index: SplitIndex, fraction: float, paired: bool) -> tuple[SplitIndex, SplitIndex]:
+    """Hold out a part of the training images for validation.
+
+    A group stays together; without groups an image, or a pair, is its own group. The choice
+    depends on the names alone: images that are added do not move others from one side to the
+    other. Without pairs and groups, each domain is divided separately.
+
+    Args:
+        index: The images of `train`.
+        fraction: Expected fraction of the groups that are held out; one at least.
+        paired: Whether `a[i]` belongs to `b[i]`.
+
+    Returns:
+        The images of `train` that are left, and those of `val`.
+
+    Raises:
+        UserError: If a domain has no image on one of the two sides.
+    """
+    keys_a, keys_b = ([index.group_of(source) for source in side] for side in (index.a, index.b))
+    separate = not (paired or index.a == index.b or index.groups)
+    if paired:
+        keys_b = keys_a
+    sides = (keys_a, keys_b) if separate else ([*keys_a, *keys_b],) * 2
+    held_a, held_b = (_below(keys, fraction) for keys in sides)
+    in_val = [key in held_a for key in keys_a], [key in held_b for key in keys_b]
+    if separate:
+        total, count = len(keys_a) + len(keys_b), sum(map(sum, in_val))
+    else:
+        total, count = len(set(sides[0])), len(held_a)
+    unit = "groups" if index.groups else "pairs" if paired else "images"
+    text = f"held out by data.hold_out {fraction:g}"
+    in_train = [[not held for held in side] for side in in_val]
+    left = f"{index.layout}, without {count} of {total} {unit} {text}"
+    train = _masked(index, left, *in_train)
+    val = _masked(index, f"{count} of the {total} {unit} of train, {text}", *in_val)
+    val = replace(val, unmatched={})
+    for part, purpose in ((train, "train on"), (val, "validate on")):
+        for domain in "ab":
+            if not part.files(domain):
+                raise UserError(
+                    f"data.hold_out {fraction:g} leaves no image of {domain.upper()} to {purpose}: "
+                    f"there are {total} {unit}, of which {count} are held out; add images, or set "
+                    "data.hold_out 0",
+                    option="data.hold_out",
+                )
+    return train, val
+
+
+def subset(index: SplitIndex, count: int, paired: bool) -> SplitIndex:
+    """Return the first images (pairs) in the order of a hash of their names, for each domain."""
+    before = max(len(index.a), len(index.b))
+    if count >= before:
+        return index
+    same = index.a == index.b
+    first = _first(index.name_of, index.a, count)
+    second = first if paired or same else _first(index.name_of, index.b, count)
+    unit = "pairs" if paired else "images" if same else "images of each domain"
+    text = f"{index.layout}, {count} {unit} of {before} by data.max_images"
+    return _masked(index, text, first, second)
+
+
+def _hash(name: str) -> float:
+    """Return a number in [0, 1) that depends on the name alone."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _below(names: Iterable[str], fraction: float) -> set[str]:
+    """Return the names whose hash is below the fraction: at least one, and not all."""
+    order = sorted(set(names), key=lambda name: (_hash(name), name))
+    count = sum(_hash(name) < fraction for name in order)
+    return set(order[: min(max(count, 1), len(order) - 1)])
+
+
+def _first(name_of: Callable[[Source], str], side: tuple[Source, ...], count: int) -> list[bool]:
+    def key(i: int) -> tuple[float, str, object]:
+        name = name_of(side[i])
+        return _hash(name), name, side[i].name
+
+    chosen = set(sorted(range(len(side)), key=key)[:count])
+    return [i in chosen for i in range(len(side))]
+
+
+def _masked(index: SplitIndex, layout: str, keep_a: list[bool], keep_b: list[bool]) -> SplitIndex:
+    a, b = (
+        tuple(source for source, keep in zip(side, mask, strict=True) if keep)
+        for side, mask in ((index.a, keep_a), (index.b, keep_b))
+    )
+    groups = {source: index.groups[source] for source in (*a, *b) if source in index.groups}
+    return replace(index, layout=layout, a=a, b=b, groups=groups)
