@@ -21,7 +21,7 @@ from viceversa.cli import boundary, main
 from viceversa.config import DEEPEST, LARGEST_RECIPE
 from viceversa.data.check import survey
 from viceversa.images import Source
-from viceversa.images.files import explained
+from viceversa.images.io import explained
 from viceversa.runtime import Runtime
 from viceversa.translate import Translator
 

@@ -16,7 +16,7 @@ from viceversa.errors import UserError
 from viceversa.images import read
 from viceversa.images.domain import DomainConfig
 from viceversa.images.framing import Framing
-from viceversa.images.pictures import fitted_to
+from viceversa.images.loading import resize_for
 from viceversa.translate import Translator
 
 QUICK = ["--validate.every", "0", "--train.samples", "1"]
@@ -67,7 +67,7 @@ def test_size_of_a_translation(
     translate = Translator.load(place / "run/ab.safetensors", "cpu", size=([*words, "own"])[-2]
                                 if words else "own")  # fmt: skip
     assert np.array_equal(np.asarray(translate(image)), read(tmp_path / "r.png"))
-    resized = fitted_to(read(image), made[1], made[0], DomainConfig())
+    resized = resize_for(read(image), made[1], made[0], DomainConfig())
     own = Translator.load(place / "run/ab.safetensors", "cpu")
     assert np.array_equal(own(resized), read(tmp_path / "r.png"))
 

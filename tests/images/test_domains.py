@@ -15,7 +15,7 @@ from viceversa.images import Pixels
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.lab import lab_to_rgb, rgb_to_lab
 from viceversa.images.labels import from_classes, to_classes
-from viceversa.images.pictures import as_domain
+from viceversa.images.loading import as_domain
 from viceversa.images.tensors import decode, encode, planes, shown
 
 

@@ -33,9 +33,9 @@ from made_by_hand import (
 from PIL import Image
 
 from viceversa.errors import UserError
-from viceversa.images import MOST_PIXELS, Pixels, Source, decode, fit_bands, read, read_header
+from viceversa.images import MOST_PIXELS, Pixels, Source, decode, fit_channels, read, read_header
 from viceversa.images.domain import DomainConfig
-from viceversa.images.inputs import pixels_of
+from viceversa.images.loading import pixels_of
 
 RNG = np.random.default_rng(3)
 RGB = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
@@ -156,11 +156,11 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
     "TIFF RGB in planes": (tif(np.moveaxis(RGB, 2, 0), photometric="rgb", planarconfig="separate"),
                            RGB, 0, "RGB"),
     "TIFF RGBA": (tiff(INKS, 2, t338=("H", 2)), INKS, 0, "RGB + alpha"),
-    "TIFF RGB and one more": (tiff(INKS, 2, t338=("H", 0)), INKS, 0, "4 bands"),
-    "TIFF 6 bands": (tiff(np.tile(RGB, 2), 1), np.tile(RGB, 2), 0, "6 bands"),
+    "TIFF RGB and one more": (tiff(INKS, 2, t338=("H", 0)), INKS, 0, "4 channels"),
+    "TIFF 6 bands": (tiff(np.tile(RGB, 2), 1), np.tile(RGB, 2), 0, "6 channels"),
     "TIFF 5 bands in planes": (
         tif(np.moveaxis(np.tile(DEEP, 2)[:, :, :5], 2, 0), photometric="minisblack",
-            planarconfig="separate"), np.tile(DEEP, 2)[:, :, :5], 0, "5 bands"),
+            planarconfig="separate"), np.tile(DEEP, 2)[:, :, :5], 0, "5 channels"),
     "TIFF palette": (tiff(GREY, 3, t320=("H", *TABLE16.reshape(-1).tolist())), COLOURS[GREY], 0,
                      "palette"),
     "TIFF CMYK": (tiff(INKS, 5), mixed(INKS, 255), 1, "CMYK"),
@@ -177,7 +177,7 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
     "NPY float64, by columns": (npy(np.asfortranarray(G16 / 3)), (G16 / 3).astype(np.float32), 0,
                                 "grey"),
     "NPY big-endian 6 bands": (npy(np.tile(RGB, 2).astype(">i2")), np.tile(RGB, 2).astype(np.int16),
-                               0, "6 bands"),
+                               0, "6 channels"),
     "NPY RGB": (npy(RGB), RGB, 0, "RGB"),
     "PBM": (netpbm(G1, 4), (1 - G1) * 255, 0, "grey"),
     "PBM as text": (netpbm(G1, 1), (1 - G1) * 255, 0, "grey"),
@@ -204,8 +204,8 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
     "JP2 RGB 16": (jp2(DEEP[:, :, :3]), DEEP[:, :, :3], 0, "RGB"),
     "JP2 RGB 12": (jp2(DEEP[:, :, :3] >> 4, 12), DEEP[:, :, :3] >> 4, 0, "RGB"),
     "JP2 signed 16": (jp2(G16.astype(np.int16)), G16.astype(np.int16), 0, "grey"),
-    "JP2 RGB and one more": (jp2(DEEP), DEEP, 0, "4 bands"),
-    "JP2 6 bands": (jp2(np.tile(DEEP[:, :, :3], 2)), np.tile(DEEP[:, :, :3], 2), 0, "6 bands"),
+    "JP2 RGB and one more": (jp2(DEEP), DEEP, 0, "4 channels"),
+    "JP2 6 bands": (jp2(np.tile(DEEP[:, :, :3], 2)), np.tile(DEEP[:, :, :3], 2), 0, "6 channels"),
     "JP2 with a profile": (
         with_box(jp2(DEEP[:, :, :3]), b"colr", b"\2\0\0" + bytes(300)), DEEP[:, :, :3], 0, "RGB"),
     "JPEG 2000 codestream": (jp2(RGB, form="j2k"), RGB, 0, "RGB"),
@@ -228,7 +228,7 @@ def test_each_mode_is_read_as_the_table_says(tmp_path: Path, what: str) -> None:
     far = np.abs(pixels.astype(np.float64) - expected.astype(np.float64)).max()
     assert far <= tolerance * unit
     assert header == read_header(path) and header.mode == mode and header.pages == 1
-    assert (header.height, header.width, header.bands) == pixels.shape
+    assert (header.height, header.width, header.channels) == pixels.shape
     assert header.alpha == mode.endswith("alpha")
     assert np.array_equal(read(path), pixels) and shape(path) == pixels.shape[:2]
 
@@ -253,12 +253,12 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "complex NPY": (npy(COMPLEX), "complex64 values"),
     "objects": (npy(np.array([[{}]], dtype=object)), "object values"),
     "texts": (npy(np.array([["a"]])), "values, not real numbers"),
-    "NaN": (npy(np.array([[np.nan, 1], [np.inf, 2]])), "holds 2 values that are not finite"),
-    "too large for float32": (npy(np.array([[1e300]])), "holds 1 values that are not finite"),
+    "NaN": (npy(np.array([[np.nan, 1], [np.inf, 2]])), "holds 2 non-finite values"),
+    "too large for float32": (npy(np.array([[1e300]])), "holds 1 non-finite values"),
     "too fine for float32": (npy(np.array([[5, 2**24 + 1]])), "int64 value 16777217"),
     "far too large": (tiff(np.full((2, 2), 2**32 - 1, np.uint32), 1), "uint32 value 4294967295"),
-    "bands first": (npy(np.zeros((4, 64, 64))), r"looks like \(bands, .*\(64, 64, 4\)"),
-    "a row of numbers": (npy(np.zeros(7)), r"shape \(7,\), not \(height, width, bands\)"),
+    "bands first": (npy(np.zeros((4, 64, 64))), r"looks like \(channels, .*\(64, 64, 4\)"),
+    "a row of numbers": (npy(np.zeros(7)), r"shape \(7,\), not \(height, width, channels\)"),
     "no pixels": (npy(np.zeros((0, 7))), "has no pixels"),
     "animated GIF": (saved(PAIR[0], "GIF", **MORE), "holds 2 pages or frames.*domain's pages"),
     "animated WebP": (saved(PAIR[0], "WEBP", **MORE), "holds 2 pages or frames"),
@@ -275,16 +275,16 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "JP2 with a palette": (with_box(JP2, b"pclr", bytes(9)), "with a palette"),
     "JP2 in blue, green, red": (
         with_box(JP2, b"cdef", struct.pack(">10H", 3, 0, 0, 3, 1, 0, 2, 2, 0, 1)),
-        "bands in another order|bands are in another order"),
+        "channels in another order"),
     "JP2 multiplied by its alpha": (
         with_box(JP2, b"cdef", struct.pack(">10H", 3, 0, 0, 1, 1, 0, 2, 2, 2, 0)),
         "neither colours nor transparency"),
-    "JP2 of two images": (JP2 + JP2[boxes(JP2)[b"jp2c"][0] :], "of several images"),
+    "JP2 of two images": (JP2 + JP2[boxes(JP2)[b"jp2c"][0] :], "of 2 images"),
     "JP2 with smaller colours": (changed(JP2, SIZ + 42, b"\2\2"), "differ in bits or in size"),
     "JP2 of mixed bits": (changed(JP2, SIZ + 41, b"\x0b"), "differ in bits or in size"),
     "JP2 of 20 bits": (jp2(G16.astype(np.uint32) * 16, 20), "JPEG 2000 of 20 bits"),
-    "JP2 of no codestream": (JP2[: boxes(JP2)[b"jp2c"][0]], "has no codestream"),
-    "a JP2's first bytes": (JP2[:12], "has no codestream"),
+    "JP2 of no codestream": (JP2[: boxes(JP2)[b"jp2c"][0]], "of 0 images"),
+    "a JP2's first bytes": (JP2[:12], "of 0 images"),
     "a codestream's first bytes": (b"\xff\x4f\xff\x51", "its codestream has no size"),
     "half a JP2": (JP2[: len(JP2) // 2], "is damaged or cannot be read"),
     "JP2 without its end": (JP2[:-2], "is damaged or cannot be read"),
@@ -311,7 +311,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "text like a PGM": (b"P5, P6 and P7 were measured", "is not an image that can be read"),
     "DICOM": (bytes(128) + b"DICM" + bytes(50), "is not an image that can be read"),
     "EPS": (saved(PAIR[0], "EPS"), "is not an image that can be read"),
-    "5 inks": (tiff(np.tile(RGB, 2)[:, :, :5], 5), "CMYK in 5 bands"),
+    "5 inks": (tiff(np.tile(RGB, 2)[:, :, :5], 5), "CMYK in 5 channels"),
     "text": (b"just text\n", "is not an image that can be read"),
     "nothing": (b"", "is not an image that can be read"),
     "a PNG's first bytes": (b"\x89PNG\r\n\x1a\n", "is damaged or cannot be read"),
@@ -336,6 +336,7 @@ def test_what_has_no_defined_reading_is_refused_by_name(tmp_path: Path, what: st
     with pytest.raises(UserError, match=rf"x\.png .*({reason})") as caught:
         read(path)
     assert "\n" not in str(caught.value) and caught.value.__cause__ is None
+    assert caught.value.path == path
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -427,7 +428,7 @@ def test_pillow_alone_clips_hides_and_believes() -> None:
         assert not np.asarray(image.convert("L")).any()
     hidden = np.array([[[255, 0, 0, 0]]], np.uint8)
     assert np.asarray(Image.fromarray(hidden).convert("RGB")).tolist() == [[[255, 0, 0]]]
-    assert fit_bands(hidden, True, 3, "x").tolist() == [[[255, 255, 255]]]
+    assert fit_channels(hidden, True, 3, "x").tolist() == [[[255, 255, 255]]]
     with Image.open(io.BytesIO(REFUSED["half a JPEG"][0])) as image:
         image.verify()
     with Image.open(io.BytesIO(REFUSED["EPS"][0])) as image:
@@ -504,7 +505,7 @@ def test_one_page_is_chosen_or_all_become_bands(kind: str) -> None:
         pixels, header, _ = decode(data, "x", 3, pages=str(number))
         assert np.array_equal(pixels, image) and header.pages == 2
     pixels, header, _ = decode(data, "x", pages="bands")
-    each = header.bands // 2
+    each = header.channels // 2
     assert np.array_equal(pixels[:, :, each : each + 3], second) and not header.alpha
     with pytest.raises(UserError, match="x has no page 2: it holds 2, counted from 0"):
         decode(data, "x", pages="2")
@@ -552,7 +553,7 @@ def test_class_numbers_are_the_stored_ones(data: bytes, numbers: Array) -> None:
                                   "BMP", "TIFF white is 0", "PNG grey+alpha"])  # fmt: skip
 def test_class_numbers_need_one_band_or_a_palette(what: str) -> None:
     with pytest.raises(
-        UserError, match=r"x .*(class numbers need one band or a palette|0 as white)"
+        UserError, match=r"x .*(class numbers need one channel or a palette|0 as white)"
     ):
         decode(TABLE[what][0], "x", indices=True)
 
@@ -562,29 +563,29 @@ def test_class_numbers_need_one_band_or_a_palette(what: str) -> None:
 
 def test_rgb_becomes_luminance_at_any_depth() -> None:
     expected = np.asarray(Image.fromarray(RGB).convert("L"))
-    assert np.array_equal(fit_bands(RGB, False, 1, "x")[:, :, 0], expected)
+    assert np.array_equal(fit_channels(RGB, False, 1, "x")[:, :, 0], expected)
     weights = np.array([19595, 38470, 7471]) / 65536
     for values in (DEEP[:, :, :3], (DEEP[:, :, :3] // 2).astype(np.int16) - 999,
                    DEEP[:, :, :3].astype(np.float32)):  # fmt: skip
-        grey = fit_bands(values, False, 1, "x")
+        grey = fit_channels(values, False, 1, "x")
         assert grey.dtype == values.dtype
         assert np.abs(grey[:, :, 0] - values.astype(np.float64) @ weights).max() <= 0.51
     white = np.full((1, 1, 3), 65535, np.uint16)
-    assert fit_bands(white, False, 1, "x").item() == 65535
+    assert fit_channels(white, False, 1, "x").item() == 65535
 
 
 def test_transparency_lies_over_white_where_the_file_says_it_is_one() -> None:
     for colours, alpha, white in ((RGB, ALPHA, 255), (DEEP[:, :, :3], DEEP[:, :, 3:], 65535)):
         both = np.concatenate([colours, alpha], axis=2)
         expected = over(colours, alpha, white)
-        assert np.abs(fit_bands(both, True, 3, "x") - expected).max() <= 0.51
+        assert np.abs(fit_channels(both, True, 3, "x") - expected).max() <= 0.51
         greys = np.concatenate([colours[:, :, :1], alpha], axis=2)
-        assert np.abs(fit_bands(greys, True, 3, "x") - expected[:, :, :1]).max() <= 0.51
-        assert np.array_equal(fit_bands(both, True, 4, "x"), both)
-    with pytest.raises(UserError, match="x has 4 bands, not 3; set the domain's channels to 4"):
-        fit_bands(INKS, False, 3, "x")
+        assert np.abs(fit_channels(greys, True, 3, "x") - expected[:, :, :1]).max() <= 0.51
+        assert np.array_equal(fit_channels(both, True, 4, "x"), both)
+    with pytest.raises(UserError, match="x has 4 channels, not 3; set the domain's channels to 4"):
+        fit_channels(INKS, False, 3, "x")
     with pytest.raises(UserError, match="x has transparency in float32 values"):
-        fit_bands(INKS.astype(np.float32), True, 3, "x")
+        fit_channels(INKS.astype(np.float32), True, 3, "x")
 
 
 def test_colours_multiplied_by_their_alpha_are_divided_by_it() -> None:
@@ -598,8 +599,8 @@ def test_colours_multiplied_by_their_alpha_are_divided_by_it() -> None:
 @pytest.mark.parametrize(("bands", "wanted"), [(1, 4), (3, 4), (6, 3), (2, 1), (6, 1), (3, 2)])
 def test_bands_that_do_not_fit_are_refused_with_what_would(bands: int, wanted: int) -> None:
     pixels = np.zeros((2, 2, bands), np.uint16)
-    with pytest.raises(UserError, match=f"x has {bands} bands?, not {wanted}; .* to {bands}"):
-        fit_bands(pixels, False, wanted, "x")
+    with pytest.raises(UserError, match=f"x has {bands} channels?, not {wanted}; .* to {bands}"):
+        fit_channels(pixels, False, wanted, "x")
 
 
 def test_images_of_pillow_keep_the_same_rules() -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from viceversa.errors import UserError
 from viceversa.images import decode, read_header
-from viceversa.images.formats.layout import MOST_PAGES
+from viceversa.images.header import MOST_PAGES
 
 RGB = np.random.default_rng(8).integers(0, 256, (24, 20, 3), dtype=np.uint8)
 IMAGE = Image.fromarray(RGB)
@@ -80,9 +80,9 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "PNG of 16 bits": (png_of(13000, 13000, hundred, 16), many),
         "PNG of 2^31": (png_of(2**31 - 1, 2**31 - 1, b""), many),
         "TIFF": (tiff_of(20000, 20000, hundred), many),
-        "TIFF of 60000 bands": (tiff_of(8000, 8000, hundred, t277=("H", 60000)), "60000 bands"),
+        "TIFF of 60000 bands": (tiff_of(8000, 8000, hundred, t277=("H", 60000)), "60000 channels"),
         "TIFF tile": (tiff_of(10, 10, hundred, **tile), "far larger than its image"),
-        "TIFF without end": (endless(), "come round"),
+        "TIFF without end": (endless(), over),
         "TIFF of 100,000 pages": (ifds([page] * 100_000, b"", "<", False), over),
         "JPEG": (patched(jpeg, frame, struct.pack(">HH", 65000, 65000)), many),
         "GIF": (patched(saved(IMAGE, "GIF"), 6, struct.pack("<HH", 65535, 65535)), many),
@@ -90,20 +90,20 @@ def bombs() -> dict[str, tuple[bytes, str]]:
             b"GIF89a" + head + patched(dot, 5, struct.pack("<HH", 65535, 65535)) + b";",
             "a frame is larger"),
         "GIF of 100,000 frames": (b"GIF89a" + head + dot * 100_000 + b";", over),
-        "WebP": (webp[:12] + vp8x + webp[12:], many),
+        "WebP": (webp[:12] + vp8x + webp[12:], "exceeds limit"),
         "BMP": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, 30000)), many),
         "BMP, top down": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, -30000)), many),
         "PPM": (b"P6 30000 30000 255\n", many),
         "PPM of text": (b"P3 30000 30000 255\n" + b"0 " * 1000, many),
         "PBM": (b"P4 30000 30000\n", many),
         "PGM of 100,000 images": (b"P5 1 1 255\n\0" * 100_000, over),
-        "JP2": (patched(jp2k, siz + 4, struct.pack(">II", 30000, 30000)), many),
-        "JP2 of 2^32": (patched(jp2k, siz + 4, b"\xff" * 8), many),
-        "JP2 of 16384 bands": (patched(jp2k, siz + 36, b"\x40\0"), "16384 bands"),
+        "JP2": (patched(jp2k, siz + 4, struct.pack(">II", 30000, 30000)), "1875000 tiles"),
+        "JP2 of 2^32": (patched(jp2k, siz + 4, b"\xff" * 8), "tiles"),
+        "JP2 of 16384 bands": (patched(jp2k, siz + 36, b"\x40\0"), "ends too early"),
         "JP2 of many tiles": (
             patched(patched(jp2k, siz + 4, struct.pack(">II", 8000, 8000)), siz + 20,
                     struct.pack(">II", 1, 1)), "64000000 tiles"),
-        "codestream": (patched(codestream, 8, struct.pack(">II", 30000, 30000)), many),
+        "codestream": (patched(codestream, 8, struct.pack(">II", 30000, 30000)), "1875000 tiles"),
         "NPY": (npy(np.zeros((9, 9))).replace(b"(9, 9)", b"(99999, 99999)"), many),
     }  # fmt: skip
 

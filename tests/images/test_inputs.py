@@ -16,7 +16,7 @@ from PIL import Image
 from viceversa.errors import UserError
 from viceversa.images import MOST_PIXELS, Pixels, read
 from viceversa.images.domain import DomainConfig
-from viceversa.images.inputs import pixels_of
+from viceversa.images.loading import pixels_of
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (9, 13, 3), np.uint8)
@@ -188,15 +188,15 @@ def test_arrays_are_as_a_file_of_them(array: Any, dtype: str, tmp_path: Path) ->
     (np.zeros((5, 0, 3), np.uint8), "the array has no pixels: it is 0x5"),
     (np.zeros((5, 5, 0), np.uint8), r"an array is \(h, w, 3\)"),
     (np.zeros((), np.uint8), r"an array is \(h, w, 3\)"),
-    (np.full((5, 5, 3), np.nan, np.float32), "75 values that are not finite"),
-    (np.full((5, 5, 3), 1e300), "75 values that are not finite"),
+    (np.full((5, 5, 3), np.nan, np.float32), "75 non-finite values"),
+    (np.full((5, 5, 3), 1e300), "75 non-finite values"),
     (np.full((5, 5, 3), 1j), "not real numbers"),
     (np.full((5, 5, 3), "x"), "not real numbers"),
     (np.full((5, 5, 3), 2**24 + 1), "float32 cannot keep exactly"),
     (np.zeros((1001, 1000, 3), np.uint8), "--max_megapixels 2 "),
     (Image.new("RGB", (0, 5)), "has no pixels: it is 0x5"),
     (Image.new("RGB", (1001, 1000)), "--max_megapixels 2 "),
-    (Image.new("F", (5, 5), float("inf")), "25 values that are not finite"),
+    (Image.new("F", (5, 5), float("inf")), "25 non-finite values"),
     (b"", "the image is not an image that can be read"),
     (io.StringIO("x"), "the image is opened as text"),
     (None, "an image is a path"), (7, "an image is a path"), ([1], "an image is a path"),

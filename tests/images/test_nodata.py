@@ -13,11 +13,10 @@ from PIL import Image
 
 from viceversa.errors import UserError
 from viceversa.images import Pixels, read, resize
-from viceversa.images.bands import fit_bands
 from viceversa.images.domain import Domain, DomainConfig
-from viceversa.images.inputs import pixels_of
+from viceversa.images.loading import as_domain, in_range, pixels_of
 from viceversa.images.nodata import NoData, mask_of, masked, parse_nodata, suspected_nodata
-from viceversa.images.pictures import as_domain, in_range
+from viceversa.images.pixels import fit_channels
 from viceversa.images.sources import Source
 from viceversa.images.tensors import encode, fill_nodata, planes
 
@@ -88,9 +87,7 @@ def test_a_given_value_takes_the_place_of_the_tag(tmp_path: Path) -> None:
     mask = mask_of(read(path, nodata=parse_nodata("nan")))
     assert np.array_equal(mask, np.isnan(values)[..., None])
     for other in ("tag", "none", "-9999"):
-        with pytest.raises(
-            UserError, match=r"1 values that are not finite.*set the domain's nodata"
-        ):
+        with pytest.raises(UserError, match=r"1 non-finite values.*set the domain's nodata"):
             read(path, nodata=parse_nodata(other))
     with pytest.raises(UserError, match="infinite or too large") as caught:
         read(tiff(tmp_path / "z.tif", np.array([[np.inf]], "f4")), nodata=parse_nodata("nan"))
@@ -123,11 +120,11 @@ def test_every_kind_of_input_is_masked_alike(tmp_path: Path) -> None:
 
 def test_masks_follow_the_bands() -> None:
     grey = masked(np.full((1, 2, 1), 9, np.uint8), np.array([[[True], [False]]]))
-    assert mask_of(fit_bands(grey, False, 3, "x")).tolist() == [[[True] * 3, [False] * 3]]
+    assert mask_of(fit_channels(grey, False, 3, "x")).tolist() == [[[True] * 3, [False] * 3]]
     rgb = masked(np.full((1, 2, 3), 9, np.uint8), np.array([[[True, False, False], [False] * 3]]))
-    assert mask_of(fit_bands(rgb, False, 1, "x")).tolist() == [[[True], [False]]]
+    assert mask_of(fit_channels(rgb, False, 1, "x")).tolist() == [[[True], [False]]]
     alpha = masked(np.full((1, 1, 4), 9, np.uint8), np.array([[[False, True, False, True]]]))
-    assert mask_of(fit_bands(alpha, True, 3, "x")).tolist() == [[[False, True, False]]]
+    assert mask_of(fit_channels(alpha, True, 3, "x")).tolist() == [[[False, True, False]]]
 
 
 # -- resizing

@@ -12,7 +12,7 @@ import tifffile
 from viceversa.errors import UserError
 from viceversa.images import read, write
 from viceversa.images.domain import DomainConfig
-from viceversa.images.pictures import load
+from viceversa.images.loading import load
 from viceversa.images.sources import Source
 
 RNG = np.random.default_rng(4)

@@ -14,7 +14,7 @@ from PIL import Image
 from viceversa.errors import UserError
 from viceversa.images import MOST_PIXELS, decode, read, resize, suffix_for, to_pil, write
 from viceversa.images.domain import DomainConfig
-from viceversa.images.inputs import pixels_of
+from viceversa.images.loading import pixels_of
 
 RNG = np.random.default_rng(5)
 
@@ -39,7 +39,9 @@ def test_what_a_format_holds_comes_back_exactly(
 ) -> None:
     pixels, path = values(dtype, bands, *size), tmp_path / f"new/x{suffix}"
     if suffix_for(suffix, pixels) != suffix:
-        with pytest.raises(UserError, match=rf"x\{suffix} cannot hold {bands} bands? of {dtype}"):
+        with pytest.raises(
+            UserError, match=rf"x\{suffix} cannot hold {bands} channels? of {dtype}"
+        ):
             write(path, pixels)
         assert not path.exists()
         return
@@ -91,7 +93,7 @@ def test_an_ending_is_kept_where_its_format_holds_the_pixels(
 
 
 def test_endings_of_no_format_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x\.xyz has the ending of no format.*\.png"):
+    with pytest.raises(UserError, match=r"x\.xyz has the suffix of no format.*\.png"):
         write(tmp_path / "x.xyz", values("uint8", 3))
     (tmp_path / "x.png").mkdir()
     with pytest.raises(UserError, match=r"x\.png could not be written"):
@@ -108,7 +110,7 @@ def test_tiff_says_what_its_bands_are(tmp_path: Path) -> None:
             extra = bands - (3 if photometric == 2 else 1)
             assert tuple(page.extrasamples) == (0,) * extra
         header = decode((tmp_path / "x.tif").read_bytes(), "x")[1]
-        assert not header.alpha and header.bands == bands
+        assert not header.alpha and header.channels == bands
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
@@ -186,5 +188,5 @@ def test_pillow_gets_what_it_can_hold() -> None:
         given = pixels_of(image, DomainConfig(channels=bands), MOST_PIXELS)
         assert image.mode == mode and np.array_equal(given, pixels)
     for dtype, bands in (("uint8", 6), ("uint16", 3), ("float32", 1), ("int16", 1)):
-        with pytest.raises(UserError, match=f"no image of {bands} bands of {dtype}"):
+        with pytest.raises(UserError, match=f"no image of {bands} channels of {dtype}"):
             to_pil(values(dtype, bands))

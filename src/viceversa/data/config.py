@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..errors import UserError
 from ..images.domain import DomainConfig
-from ..images.resizing import LARGEST_SIDE, UNCROPPED
+from ..images.framing import LARGEST_SIDE, UNCROPPED
 
 Layout = Literal["auto", "side-by-side", "folders", "patterns", "photos"]
 

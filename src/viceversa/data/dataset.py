@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..images.domain import Domain
-from ..images.pictures import fitted_to, half_of, in_range, load
+from ..images.loading import half_of, in_range, load, resize_for
 from ..images.sources import ArchiveChanged, Source
 from ..images.tensors import Room, encode, encode_all, fill_nodata, planes
 from .augment import jitter, warp, warps
@@ -182,7 +182,7 @@ class Pictures:
         size = fitted(pixels.shape[0], pixels.shape[1], self.config, source)
         if told := self.domains[domain].other_dtype(pixels.dtype.name):
             self.other_dtypes[f"{domain.upper()}: {told}"] = None
-        pixels = in_range(fitted_to(pixels, *size, config), self.domains[domain], source)
+        pixels = in_range(resize_for(pixels, *size, config), self.domains[domain], source)
         return planes(pixels)
 
     def item(self, epoch: int, position: int) -> tuple[Tensor, Tensor, tuple[Draw, Draw]]:

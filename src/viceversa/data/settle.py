@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..images import Pixels, read_tags
 from ..images.domain import READ_AS, Domain, DomainConfig, full_range
-from ..images.formats.layout import LARGEST_PROFILE, Tags
+from ..images.header import LARGEST_PROFILE, Tags
+from ..images.loading import Half, half_of, load
 from ..images.nodata import mask_of
-from ..images.pictures import Half, half_of, load
 from ..images.sources import Source
 from .check.records import Marks, Range, Record, joined
 from .check.survey import ranges
@@ -107,9 +107,9 @@ def _common_tags(side: Side) -> Tags:
     tags = Tags(nodata="" if nodata == "none" else nodata)
     if not ((agreed["icc"] and first.icc) or (agreed["metadata"] and first.metadata)):
         return tags
-    file = read_tags(side.sources[0], config.bands, config.pages, side.most)
+    file = read_tags(side.sources[0], config.file_channels, config.pages, side.most)
     return tags._replace(
-        icc=file.icc if agreed["icc"] and _fits(file.icc, config.bands) else b"",
+        icc=file.icc if agreed["icc"] and _fits(file.icc, config.file_channels) else b"",
         metadata=file.metadata if agreed["metadata"] else "",
     )
 

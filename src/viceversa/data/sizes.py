@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UserError
-from ..images.resizing import preprocessed
+from ..images.framing import preprocessed
 from .config import DataConfig
 
 

@@ -1,25 +1,11 @@
-"""Pictures as numbers. What is named here knows no torch; `tensors` brings pixels to [-1, 1]."""
+"""Images as numbers: files <-> pixels. Only `tensors` and `lab` import torch."""
 
-from .files import (
-    MOST_PIXELS,
-    SUFFIXES,
-    Decoded,
-    Geometry,
-    Header,
-    Pixels,
-    Tags,
-    decode,
-    fit_bands,
-    read,
-    read_header,
-    read_tags,
-    resize,
-    suffix_for,
-    to_bytes,
-    to_pil,
-    write,
-)
+from .endings import SUFFIXES
+from .header import MOST_PIXELS, Geometry, Header, Pixels, Tags
+from .io import Decoded, decode, read, read_header, read_tags
+from .pixels import fit_channels, resize, to_pil
 from .sources import Source
+from .writing import suffix_for, to_bytes, write
 
 __all__ = [
     "MOST_PIXELS",
@@ -31,7 +17,7 @@ __all__ = [
     "Source",
     "Tags",
     "decode",
-    "fit_bands",
+    "fit_channels",
     "read",
     "read_header",
     "read_tags",

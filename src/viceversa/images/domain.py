@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UserError
-from .formats.layout import LARGEST_PROFILE
+from .header import LARGEST_PROFILE
 from .nodata import NoData, parse_nodata, parse_value
 
 WHOLE = ("uint8", "uint16", "int16")
@@ -134,11 +134,16 @@ class DomainConfig:
         return self.kind == "labels" and self.ids > 0
 
     @property
-    def bands(self) -> int:
-        """Bands its files are read with."""
+    def file_channels(self) -> int:
+        """Channels of its files."""
         if self.kind == "image":
             return self.channels
         return 1 if self.indices else 3
+
+    @property
+    def read_channels(self) -> int | None:
+        """Channels that its files are converted to; None: class numbers are read as stored."""
+        return None if self.indices else self.file_channels
 
     @property
     def width(self) -> int:

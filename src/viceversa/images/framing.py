@@ -1,4 +1,4 @@
-"""Size and crop of whole images, compared with those that a model was trained on."""
+"""Size and crop of whole images, at inference as in training."""
 
 from __future__ import annotations
 
@@ -8,18 +8,47 @@ from typing import Any, Literal
 
 from ..errors import UserError
 from .domain import DomainConfig
-from .formats.layout import Pixels
-from .pictures import Half, fitted_to, one_half
-from .resizing import UNCROPPED, is_side, preprocessed
+from .header import Pixels
+from .loading import Half, one_half, resize_for
 
 Part = Literal["left", "right", "whole"] | None
 TOLERANCE = 0.02  # of an aspect ratio
 LARGE = 1.5  # times the size in training, from which on details have another scale
+LARGEST_SIDE = 2**16  # pixels
+UNCROPPED = {
+    "resize_and_crop": "resize",
+    "crop": "none",
+    "scale_width_and_crop": "scale_width",
+}
+"""`data.preprocess` -> the same for whole images: what training crops out of 286x286 is then
+256x256 (pix2pix sec. 6.2 tests so)."""
+
+
+def is_side(text: str) -> bool:
+    """Return whether a text is a number of pixels; very long numbers are not."""
+    return text.isdecimal() and len(text) < 10 and int(text) > 0
+
+
+def preprocessed(
+    height: int, width: int, preprocess: str, load_size: int, crop_size: int
+) -> tuple[int, int]:
+    """Return the (height, width) that `data.preprocess` resizes an image to, before any crop."""
+    match preprocess:
+        case "resize_and_crop":
+            return load_size, load_size
+        case "resize":
+            return crop_size, crop_size
+        case "scale_width" | "scale_width_and_crop":
+            return max(1, round(height * load_size / width)), load_size
+        case "scale_shortside":
+            scale = load_size / min(height, width)
+            return max(1, round(height * scale)), max(1, round(width * scale))
+    return height, width
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How training prepared whole files, as the header of a model file says.
+    """Preparation of whole files in training, as stored in the header of a model file.
 
     Args:
         preprocess: `data.preprocess`; empty if the header does not say.
@@ -35,7 +64,7 @@ class Framing:
 
     @classmethod
     def of(cls, header: Mapping[str, Any]) -> Framing:
-        """Read a header; what it does not say, or says wrong, is not known."""
+        """Read a header; missing and invalid entries stay unknown."""
         trained = header.get("trained")
         section = trained.get("data") if isinstance(trained, Mapping) else None
         data: dict[str, Any] = dict(section) if isinstance(section, Mapping) else {}
@@ -49,11 +78,11 @@ class Framing:
         return cls(side_by_side=ratios)
 
     def part(self, pixels: Pixels, part: Part, name: object) -> Pixels:
-        """The chosen part of an image: one half, or all of it. Raises UserError as `half`."""
+        """Return one half of an image, or all of it. Raises UserError as `half`."""
         return one_half(pixels, self.half(pixels.shape[0], pixels.shape[1], part, name))
 
     def half(self, height: int, width: int, part: Part, name: object) -> Half:
-        """The half that a chosen part of an image is, or None for all of it.
+        """Return the half that a chosen part of an image is, or None for all of it.
 
         Raises UserError if none is chosen and the image has the shape of a file with A and B side
         by side, or if it is too narrow to have halves.
@@ -64,8 +93,9 @@ class Framing:
         if part is None and self._looks_paired(width / height):
             raise UserError(
                 f"{name} is {width}x{height}, the shape of the training files with A and B side by "
-                "side; choose --half left, --half right or --half whole", option="--half",
-            )  # fmt: skip
+                "side; choose --half left, --half right or --half whole",
+                option="--half",
+            )
         return half
 
     def _looks_paired(self, ratio: float) -> bool:
@@ -77,12 +107,13 @@ class Framing:
         )
 
     def check(self, size: str, name: object, most: int) -> None:
-        """Raises UserError for a `size` that is none, too large, or not known."""
+        """Raise UserError for a `size` that is invalid, too large, or not known."""
         if size == "trained" and not self.preprocess:
             raise UserError(
                 f"{name} does not say at which size it was trained; use --size own or a number of "
-                "pixels", option="--size",
-            )  # fmt: skip
+                "pixels",
+                option="--size",
+            )
         if size not in ("trained", "own") and not is_side(size):
             raise UserError(
                 f"--size is trained, own or a number of pixels, not {size!r}", option="--size"
@@ -92,11 +123,12 @@ class Framing:
         if side**2 > most:
             raise UserError(
                 f"--size {size} makes images of {side**2 / 1e6:.4g} megapixels, more than "
-                f"--max_megapixels {most / 1e6:g} allows", option="--size",
-            )  # fmt: skip
+                f"--max_megapixels {most / 1e6:g} allows",
+                option="--size",
+            )
 
     def resized(self, pixels: Pixels, size: str, config: DomainConfig) -> Pixels:
-        """An image at a size: `own`, `trained` (resized as in training, not cropped) or pixels a
+        """Resize an image to a size: `own`, `trained` (as in training, not cropped) or pixels a
         side."""
         if size == "own":
             return pixels
@@ -106,10 +138,10 @@ class Framing:
             wanted = preprocessed(height, width, method, self.load_size, self.crop_size)
         else:
             wanted = int(size), int(size)
-        return fitted_to(pixels, *wanted, config)
+        return resize_for(pixels, *wanted, config)
 
     def enlargement(self, before: Pixels, after: Pixels) -> float:
-        """How many times larger an image is, `after` any resizing, than it was in training."""
+        """Return the size of an image, `after` any resizing, relative to its size in training."""
         if not self.preprocess:
             return 1.0
         sizes = self.load_size, self.crop_size
@@ -118,7 +150,7 @@ class Framing:
 
     @property
     def trained_size(self) -> str:
-        """The size in training, in words."""
+        """Return the size in training as text."""
         match self.preprocess:
             case "scale_width" | "scale_width_and_crop":
                 return f"{self.load_size} pixels wide"
@@ -129,7 +161,7 @@ class Framing:
 
     @property
     def large(self) -> str:
-        """A note on images that are much larger than those in training."""
+        """Return a note on images that are much larger than those in training."""
         return (
             f"more than {LARGE} times the size in training ({self.trained_size}), so details have "
             "another scale; --size trained resizes images as in training"

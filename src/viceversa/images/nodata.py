@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .formats.layout import Pixels
+from .header import Pixels
 
 Mask = NDArray[np.bool_]
 # A resized pixel has no data if the filter's weights over valid pixels add up to less. Divided by

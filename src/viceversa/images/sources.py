@@ -74,11 +74,18 @@ def identity(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def printable(text: str) -> str:
-    """A file name with what is not printable (newlines, broken UTF-8) escaped."""
+def printable(name: object) -> str:
+    """Return a file name with non-printable characters (newlines, broken UTF-8) escaped."""
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in str(name)
     )
+
+
+def path_of(name: object) -> Path | None:
+    """Return the path of a source or path that names an image in messages; else None."""
+    name = name.path if isinstance(name, Source) else name
+    return name if isinstance(name, Path) else None
 
 
 @lru_cache(maxsize=16)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .domain import Domain
-from .files import Pixels
+from .header import Pixels
 from .lab import lab_to_rgb, rgb_to_lab
 from .labels import from_classes, palette
 from .nodata import mask_of

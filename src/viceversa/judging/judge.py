@@ -15,7 +15,7 @@ from ..images import Source
 from ..images import read_header as image_header
 from ..images.domain import Domain
 from ..images.framing import LARGE, Framing, Part
-from ..images.pictures import load
+from ..images.loading import load
 from ..images.tensors import encode, fill_nodata, planes
 from ..losses import GAN_LOSSES
 from ..networks import DISCRIMINATORS, patches, use_policy
@@ -103,7 +103,7 @@ def look(
     path = Path(path)
     most = max_megapixels * 10**6
     config = domain.config
-    channels = None if config.indices else config.bands
+    channels = config.read_channels
     header = image_header(Source(path), config.pages, most, channels)
     chosen = framing.half(header.height, header.width, half, path)
     part = load(Source(path), config, chosen, most, domain.nodata_value)

@@ -190,7 +190,7 @@ def _geometry(translator: Translator, path: Path, result: Path) -> Geometry:
     if path == STREAM or result.suffix.lower() not in (".tif", ".tiff"):
         return ()
     config, most = translator.source.config, translator.max_megapixels * 10**6
-    return read_tags(path, None if config.indices else config.bands, config.pages, most).geometry
+    return read_tags(path, config.read_channels, config.pages, most).geometry
 
 
 def _reason(error: Exception, path: Path) -> str:

@@ -15,12 +15,11 @@ from ..config import fill
 from ..errors import UserError
 from ..images import Pixels, Tags, suffix_for, to_pil
 from ..images.domain import Domain
-from ..images.files import explained
-from ..images.formats.layout import guard
 from ..images.framing import Framing, Part
-from ..images.inputs import pixels_of
+from ..images.header import guard
+from ..images.io import explained
+from ..images.loading import as_domain, pixels_of
 from ..images.nodata import value_for_dtype
-from ..images.pictures import as_domain
 from ..images.tensors import decode, encode, fill_nodata, planes
 from ..networks import GENERATORS, at_any_size, seed_dropout, seeded, use_policy
 from ..runtime import Runtime, out_of_memory
@@ -146,7 +145,7 @@ class Translator:
         config = self.target.config
         if config.kind == "labels" and suffix.lower() not in LOSSLESS:
             suffix = ".png"
-        return suffix_for(suffix, (self.target.dtype, config.bands))
+        return suffix_for(suffix, (self.target.dtype, config.file_channels))
 
     def beyond(self, pixels: Pixels) -> float:
         """The share of an image's values outside the range that training knew; they are cut off."""

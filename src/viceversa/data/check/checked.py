@@ -136,7 +136,7 @@ def _surveyed(
                 domain.pages,
                 domain.indices,
                 config.max_megapixels * 10**6,
-                0 if domain.indices else domain.bands,
+                0 if domain.indices else domain.file_channels,
                 str(domain.nodata) if domain.has_nodata else "none",
             )
         )

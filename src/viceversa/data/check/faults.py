@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ...errors import UserError
-from ...images import Source, fit_bands
-from ...images.bands import NAN_HINT
+from ...images import Source, fit_channels
 from ...images.domain import READ_AS, DomainConfig
-from ...images.pictures import half_of, load
+from ...images.loading import half_of, load
+from ...images.pixels import NAN_HINT
 from ..config import DataConfig
 from ..index import SplitIndex
 from ..sizes import fitted
@@ -141,7 +141,7 @@ def _of_shape(domain: Seen, record: Record, depth: str, config: DataConfig) -> F
     try:
         if not domain.config.ids:
             pixel = np.zeros((1, 1, record.bands), dtype_read(record.dtype))
-            fit_bands(pixel, record.alpha, domain.config.bands, "")
+            fit_channels(pixel, record.alpha, domain.config.file_channels, "")
     except UserError as error:
         return Fault("bands", domain.side, str(error).strip().partition(";")[0])
     try:

@@ -92,7 +92,7 @@ def _remedy(kind: Kind, sources: Sequence[Source], domains: Sequence[Seen]) -> s
         every = sum(len(members) for domain in domains for members in domain.shapes.values())
         if len(bands) == 1 and every == len(sources) and domains[0].config.kind == "image":
             return f"set --data.{side}.channels {bands.pop()}"
-        return f"save the images of {side.upper()} with {domains[0].config.bands} bands"
+        return f"save the images of {side.upper()} with {domains[0].config.file_channels} bands"
     if kind == "ids":
         top = max(domains[0].range(records[source])[1][0] for source in sources)
         return f"set --data.{side}.ids {int(top) + 1}, or mend these label maps"
@@ -111,7 +111,7 @@ def of_domain(domain: Sequence[Seen], config: DataConfig) -> Iterator[Finding]:
     flat: list[Source] = []
     for part in domain:
         for shape, members in part.shapes.items():
-            if words := _converted(shape.bands, shape.alpha, settings.bands):
+            if words := _converted(shape.bands, shape.alpha, settings.file_channels):
                 changed.setdefault(words, []).extend(members)
             smaller = min(part.size(part.records[members[0]])) < config.crop_size
             if smaller and config.preprocess.startswith("resize"):

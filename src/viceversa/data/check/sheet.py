@@ -10,8 +10,8 @@ import numpy as np
 from ...errors import UserError
 from ...images import Pixels, Source, read, resize, write
 from ...images.domain import DomainConfig
+from ...images.loading import half_of, one_half
 from ...images.nodata import mask_of
-from ...images.pictures import half_of, one_half
 from .checked import Checked
 from .faults import Seen
 
@@ -94,7 +94,7 @@ def _thumbnail(checked: Checked, domain: Seen, limits: Span, source: Source) -> 
     """RGB of 8 bits, no side longer than the frame leaves."""
     settings = domain.config
     most = checked.config.max_megapixels * 10**6
-    channels = None if settings.indices else settings.bands
+    channels = settings.read_channels
     pixels = read(
         source, channels, settings.pages, settings.indices, most, settings.nodata_value, fit=False
     )

@@ -1,1 +1,1 @@
-"""A reader for each format, and one writer for all: numbers as they are, or a refusal."""
+"""One opener for each file format: header first, pixels on demand, or a refusal."""

@@ -1,7 +1,8 @@
-"""PNG: 8 bits and less by Pillow, 16 bits by imagecodecs, since Pillow clips those to 8."""
+"""PNG: 8 bits and less by Pillow; 16 bits by imagecodecs, since Pillow reduces those to 8."""
 
 from __future__ import annotations
 
+import struct
 import zlib
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -10,166 +11,164 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngImageFile
 
-from ..bands import fits, unpacked
-from .adam7 import deinterlaced
-from .layout import LARGEST_PROFILE, Layout, Refused, Tags, guard, orientation
+from ..header import (
+    CUT_SHORT,
+    DAMAGED,
+    LARGEST_PROFILE,
+    Header,
+    Opened,
+    Refused,
+    Tags,
+    exif_orientation,
+)
+from ..pixels import from_pillow, same_size
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
+CHANNELS = {GREY: 1, RGB: 3, PALETTE: 3, GREY_ALPHA: 2, RGB_ALPHA: 4}
+DECODED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+PASSES = (  # of Adam7: first row and column, step of rows and columns
+    (0, 0, 8, 8),
+    (0, 4, 8, 8),
+    (4, 0, 8, 4),
+    (0, 2, 4, 4),
+    (2, 0, 4, 2),
+    (0, 1, 2, 2),
+    (1, 0, 2, 1),
+)
 
 
-class Png:
-    """An opened PNG, still or animated.
+def open_png(file: BinaryIO) -> Opened:
+    """Open a PNG, still or animated.
 
-    Of its chunks only those reach a decoder that pixels need: texts cannot fill the memory, and
-    neither gamma nor profiles can change a number.
+    Only the chunks that pixels need reach a decoder: texts cannot fill the memory, and neither
+    gamma nor profiles can change a value.
     """
+    chunks, bodies = _chunks(file)
+    kinds = [kind for kind, _, _ in chunks]
+    before = kinds[: kinds.index(b"IDAT")] if b"IDAT" in kinds else kinds
+    width, height, bits, colour, interlaced = struct.unpack(">IIBBxxB", bodies.get(b"IHDR", b""))
+    allowed = {GREY: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}
+    if kinds[0] != b"IHDR" or colour not in CHANNELS or bits not in allowed.get(colour, (8, 16)):
+        raise Refused(f"{DAMAGED}: it does not start with the header of a PNG")
+    pages = 1
+    if b"acTL" in before:  # the image itself need not be a frame of the animation
+        pages = int.from_bytes(bodies[b"acTL"][:4], "big") + (b"fcTL" not in before)
+    clear = bodies.get(b"tRNS", b"")
+    base = {GREY: "grey", GREY_ALPHA: "grey", PALETTE: "palette"}.get(colour, "RGB")
+    alpha = bool(clear) or colour in (GREY_ALPHA, RGB_ALPHA)
+    header = Header(
+        height,
+        width,
+        (1 if base == "grey" else 3) + alpha,
+        {1: "bool", 16: "uint16"}.get(bits, "uint8") if colour != PALETTE else "uint8",
+        f"{base} + alpha" if alpha else base,
+        alpha,
+        exif_orientation(bodies.get(b"eXIf", b"")),
+    )
+    step = 255 // (2**bits - 1) if bits < 8 else 1  # between grey values where white is 255
 
-    def __init__(self, file: BinaryIO, most: int) -> None:
-        self._file = file
-        self._turn, self.pages, self._clear, self._profile = 1, 1, b"", b""
-        self._chunks: list[tuple[bytes, int, int]] = []  # kind, where it starts, length of its data
-        self._whole = False
-        self._walk()
-        self._check()
-        guard(self.height, self.width, most)
+    def chunk(at: int, length: int) -> bytes:
+        file.seek(at)
+        return file.read(length)
 
-    def _walk(self) -> None:
-        at, animated, first = len(SIGNATURE), False, True  # of IDAT
-        self._file.seek(at)
-        while not self._whole and len(head := self._file.read(8)) == 8:
-            length, kind = int.from_bytes(head[:4], "big"), head[4:]
-            if kind in (b"IHDR", b"eXIf", b"tRNS", b"acTL", b"iCCP"):
-                self._take(kind, self._file.read(length if length < 2**24 else 0))
-            animated |= kind == b"fcTL"
-            if kind == b"IDAT" and first and self._has(b"acTL") and not animated:
-                self.pages += 1  # the image itself is no frame of the animation, but a page of ours
-            first &= kind != b"IDAT"
-            if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", *ANIMATION):
-                self._chunks.append((kind, at, length))
-            at += 12 + length
-            self._file.seek(at)
-            self._whole = kind == b"IEND"
-
-    def _take(self, kind: bytes, body: bytes) -> None:
-        if kind == b"IHDR":
-            self._header = body
-        elif kind == b"eXIf":
-            self._turn = orientation(body)
-        elif kind == b"tRNS":
-            self._clear = body
-        elif kind == b"iCCP":
-            self._profile = _inflated(body.partition(b"\0")[2][1:])
-        elif not self._has(b"IDAT"):
-            self.pages = int.from_bytes(body[:4], "big")
-            if not 0 < self.pages < 2**31:
-                raise Refused(
-                    f"is damaged or cannot be read: it says that it has {self.pages} frames"
-                )
-
-    def _has(self, kind: bytes) -> bool:
-        return any(kind == other for other, _, _ in self._chunks)
-
-    def _check(self) -> None:
-        """What IHDR says; it must be the first chunk."""
-        if not self._chunks or self._chunks[0][0] != b"IHDR" or len(self._header) != 13:
-            raise Refused("is damaged or cannot be read: it does not begin with a header")
-        sizes = self._header[:4], self._header[4:8]
-        self.width, self.height = (int.from_bytes(size, "big") for size in sizes)
-        self.bits, self.colour = self._header[8], self._header[9]
-        allowed = {GREY: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}
-        if self.colour not in (0, 2, 3, 4, 6) or self.bits not in allowed.get(self.colour, (8, 16)):
-            raise Refused("is damaged or cannot be read: its header is none of a PNG")
-
-    def layout(self, page: int) -> Layout:
-        base = {GREY: "grey", GREY_ALPHA: "grey", PALETTE: "palette"}.get(self.colour, "RGB")
-        alpha = bool(self._clear) or self.colour in (GREY_ALPHA, RGB_ALPHA)
-        dtype = {1: "bool", 16: "uint16"}.get(self.bits, "uint8")
-        return Layout(
-            self.height,
-            self.width,
-            (1 if base == "grey" else 3) + alpha,
-            "uint8" if self.colour == PALETTE else dtype,
-            f"{base} + alpha" if alpha else base,
-            alpha,
-            self._turn,
+    def needed() -> bytes:
+        wanted = [kind for kind in DECODED if kind != b"tRNS" or colour == PALETTE]
+        wanted += ANIMATION if pages > 1 else ()
+        return SIGNATURE + b"".join(
+            chunk(at, length + 12) for kind, at, length in chunks if kind in wanted
         )
 
-    def tags(self, page: int) -> Tags:
-        return Tags(icc=self._profile)
-
-    def pixels(self, page: int, indices: bool) -> NDArray[Any]:
-        if not self._whole:
-            raise Refused("is damaged or cannot be read: it ends too early")
-        if self.bits == 16:
-            values = self._sixteen()
-        else:
-            with fits(PngImageFile(BytesIO(self._kept())), self.height, self.width) as image:
-                image.seek(page)
-                values = np.asarray(image) if indices else unpacked(image)[0]
-        if not indices:
-            return self._with_clear_colour(values)
-        return values // self._step if self.colour == GREY and self.bits in (2, 4) else values
-
-    @property
-    def _step(self) -> int:
-        """How far apart the grey values of 1, 2 or 4 bits lie where white is 255."""
-        return 255 // (2**self.bits - 1) if self.bits < 8 else 1
-
-    def _sixteen(self) -> NDArray[Any]:
-        import imagecodecs  # here, since hardly a run needs it
-
-        if self.pages > 1:
+    def pixels(page: int, indices: bool) -> NDArray[Any]:
+        if kinds[-1] != b"IEND":
+            raise Refused(CUT_SHORT)
+        if bits < 16:
+            image = same_size(PngImageFile(BytesIO(needed())), header)
+            image.seek(page)
+            values = np.asarray(image) if indices else from_pillow(image)[0]
+        elif pages > 1:
             raise Refused("is an animation of 16 bits, which is not read")
-        if self._header[12]:
-            bands = {GREY: 1, GREY_ALPHA: 2, RGB: 3, RGB_ALPHA: 4}[self.colour]
-            return deinterlaced(self._packed(), self.height, self.width, bands, self.colour)
-        values: NDArray[Any] = imagecodecs.png_decode(self._kept())
-        if values.shape[:2] != (self.height, self.width):
-            raise Refused("is damaged or cannot be read: its image is not of its header's size")
-        return values if values.ndim == 3 else values[:, :, None]
+        elif interlaced:
+            packed = [chunk(at + 8, length) for kind, at, length in chunks if kind == b"IDAT"]
+            values = _deinterlaced(b"".join(packed), height, width, colour)
+        else:
+            import imagecodecs  # here, since few data sets need it
 
-    def _kept(self) -> bytes:
-        """The file without the chunks that pixels don't need."""
-        still = self.pages == 1
-        parts = [SIGNATURE]
-        for kind, at, length in self._chunks:
-            if (still and kind in ANIMATION) or (kind == b"tRNS" and self.colour != PALETTE):
-                continue
-            self._file.seek(at)
-            parts.append(self._file.read(12 + length))
-        return b"".join(parts)
+            values = imagecodecs.png_decode(needed())
+        if indices:
+            return values // step if colour == GREY and bits in (2, 4) else values
+        values = values if values.ndim == 3 else values[:, :, None]
+        return _with_alpha(values, clear, step) if clear and colour in (GREY, RGB) else values
 
-    def _packed(self) -> bytes:
-        """The compressed rows alone."""
-        parts = []
-        for kind, at, length in self._chunks:
-            if kind == b"IDAT":
-                self._file.seek(at + 8)
-                parts.append(self._file.read(length))
-        return b"".join(parts)
+    tags = Tags(icc=_inflated(bodies.get(b"iCCP", b"").partition(b"\0")[2][1:]))
+    return Opened(lambda page: header, pixels, lambda page: tags, pages)
 
-    def _with_clear_colour(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Grey and RGB with alpha where one colour is declared transparent.
 
-        Done here, since Pillow compares it with values that it has scaled already.
-        """
-        if not self._clear or self.colour not in (GREY, RGB):
-            return values
-        if len(self._clear) != 2 * values.shape[2]:
-            raise Refused("is damaged or cannot be read: its transparent colour is none")
-        colour = np.frombuffer(self._clear, ">u2").astype(np.int64) * self._step
-        white = np.iinfo(values.dtype).max
-        alpha = np.where((values == colour).all(axis=2, keepdims=True), 0, white)
-        return np.concatenate([values, alpha.astype(values.dtype)], axis=2)
+def _chunks(file: BinaryIO) -> tuple[list[tuple[bytes, int, int]], dict[bytes, bytes]]:
+    """Return (kind, start, length of its data) of each chunk, and the data of small ones."""
+    chunks: list[tuple[bytes, int, int]] = []
+    bodies: dict[bytes, bytes] = {}
+    at = file.seek(len(SIGNATURE))
+    while len(head := file.read(8)) == 8 and (not chunks or chunks[-1][0] != b"IEND"):
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind in (b"IHDR", b"eXIf", b"tRNS", b"acTL", b"iCCP"):
+            bodies[kind] = file.read(length if length < 2**24 else 0)
+        if kind in DECODED or kind in ANIMATION:
+            chunks.append((kind, at, length))
+        at = file.seek(at + 12 + length)
+    return chunks, bodies
+
+
+def _with_alpha(values: NDArray[Any], clear: bytes, step: int) -> NDArray[Any]:
+    """Append alpha to grey or RGB values of which one colour is declared transparent.
+
+    Pillow compares that colour with values that it has scaled already.
+    """
+    if len(clear) != 2 * values.shape[2]:
+        raise Refused(f"{DAMAGED}: its transparent colour is invalid")
+    colour = np.frombuffer(clear, ">u2").astype(np.int64) * step
+    white = np.iinfo(values.dtype).max
+    alpha = np.where((values == colour).all(axis=2, keepdims=True), 0, white)
+    return np.concatenate([values, alpha.astype(values.dtype)], axis=2)
 
 
 def _inflated(data: bytes) -> bytes:
-    """A compressed profile; empty if it is damaged or larger than any that is kept."""
+    """Decompress a profile; return nothing if it is damaged or larger than any that is kept."""
     try:
         inflater = zlib.decompressobj()
         profile = inflater.decompress(data, LARGEST_PROFILE)
     except zlib.error:
         return b""
     return profile if inflater.eof else b""
+
+
+def _deinterlaced(packed: bytes, height: int, width: int, colour: int) -> NDArray[np.uint16]:
+    """Decode an interlaced image of 16 bits pass by pass.
+
+    libpng, as imagecodecs calls it, prints a warning for each image that is interlaced.
+    """
+    import imagecodecs
+
+    channels = CHANNELS[colour]
+    values = np.empty((height, width, channels), np.uint16)
+    parts = [values[top::down, left::right] for top, left, down, right in PASSES]
+    parts = [part for part in parts if part.size]
+    # Each row starts with the byte of its filter.
+    sizes = [part.shape[0] * (1 + part.shape[1] * channels * 2) for part in parts]
+    inflater = zlib.decompressobj()
+    rows = inflater.decompress(packed, sum(sizes) + 1)
+    if len(rows) != sum(sizes) or not inflater.eof:
+        raise Refused(f"{DAMAGED}: its passes are not of its size")
+    for part, size in zip(parts, sizes, strict=True):
+        header = struct.pack(">IIBBBBB", part.shape[1], part.shape[0], 16, colour, 0, 0, 0)
+        png = [(b"IHDR", header), (b"IDAT", zlib.compress(rows[:size], 0)), (b"IEND", b"")]
+        decoded = imagecodecs.png_decode(SIGNATURE + b"".join(as_chunk(*one) for one in png))
+        part[:] = decoded.reshape(part.shape)
+        rows = rows[size:]
+    return values
+
+
+def as_chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,0 +1,131 @@
+"""NPY and Netpbm (PBM, PGM, PPM): plain arrays of numbers, of any maximum.
+
+Pillow scales Netpbm files to 8 bits.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from ..header import CUT_SHORT, DAMAGED, MOST_PAGES, Header, Opened, Refused, mode_name
+
+CHANNELS = {b"1": 1, b"2": 1, b"3": 3, b"4": 1, b"5": 1, b"6": 3}
+BITMAPS, TEXTS = b"14", b"123"  # kinds of one bit, and those whose numbers are text
+NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})"
+NETPBM_HEADER = re.compile(
+    rb"P(?:([14])" + NUMBER * 2 + rb"|([2356])" + NUMBER * 3 + rb")\s"  # one space, then pixels
+)
+LONGEST_HEADER = 4096  # bytes, with comments
+
+
+def open_npy(file: BinaryIO) -> Opened:
+    """Open a .npy file. Never unpickles."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise Refused(f"is an array of version {version[0]}.{version[1]}, not 1.0 or 2.0")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject or dtype.kind not in "biuf":
+        raise Refused(f"holds {dtype} values, not real numbers")
+    if len(shape) not in (2, 3):
+        raise Refused(f"holds an array of shape {shape}, not (height, width, channels)")
+    if len(shape) == 3 and shape[0] < shape[1] and shape[2] >= max(16, 4 * shape[0]):
+        raise Refused(
+            f"holds an array of shape {shape}, which looks like (channels, height, width); save "
+            f"it as (height, width, channels): {(*shape[1:], shape[0])}"
+        )
+    height, width, channels = (*shape, 1)[:3]
+    mode = mode_name("RGB" if channels == 3 else "grey", channels)
+    header = Header(height, width, channels, dtype.name, mode)
+
+    def pixels(page: int, indices: bool) -> NDArray[Any]:
+        file.seek(0)
+        return npy.read_array(file, allow_pickle=False)
+
+    return Opened(lambda page: header, pixels)
+
+
+class _Netpbm(NamedTuple):
+    """One image of a Netpbm file. `start` and `size` are those of its pixels, in bytes."""
+
+    kind: bytes
+    height: int
+    width: int
+    maximum: int
+    start: int
+    size: int
+
+
+def is_netpbm(magic: bytes) -> bool:
+    """Return whether a file that starts with these bytes is a PBM, PGM or PPM."""
+    space = magic[2:3].isspace() or magic[2:3] == b"#"
+    return magic[:1] == b"P" and magic[1:2] in CHANNELS and space
+
+
+def open_netpbm(file: BinaryIO) -> Opened:
+    """Open a PBM, PGM or PPM. Binary files may hold several images: each is a page."""
+    images: list[_Netpbm] = []
+    at = 0
+    while len(images) <= MOST_PAGES and (match := NETPBM_HEADER.match(file.read(LONGEST_HEADER))):
+        image = _netpbm(match, at)
+        images.append(image)
+        if image.kind in TEXTS:
+            break
+        at = file.seek(image.start + image.size)
+    if not images:
+        raise Refused(f"{DAMAGED}: its header is not that of a PBM, PGM, PPM")
+
+    def header(page: int) -> Header:
+        image = images[page]
+        channels = CHANNELS[image.kind]
+        dtype = "bool" if image.kind in BITMAPS else "uint16" if image.maximum > 255 else "uint8"
+        mode = "RGB" if channels == 3 else "grey"
+        return Header(image.height, image.width, channels, dtype, mode)
+
+    def pixels(page: int, indices: bool) -> NDArray[Any]:
+        image = images[page]
+        file.seek(image.start)
+        values = _text(file, image) if image.kind in TEXTS else _binary(file, image)
+        if values.max() > image.maximum:
+            raise Refused(f"{DAMAGED}: it has values above its maxval")
+        values = values.reshape(image.height, image.width, CHANNELS[image.kind])
+        if image.kind not in BITMAPS:
+            return values.astype(header(page).dtype)
+        return np.asarray(values == (1 if indices else 0))  # 1 is black
+
+    return Opened(header, pixels, pages=len(images))
+
+
+def _netpbm(match: re.Match[bytes], at: int) -> _Netpbm:
+    kind = match[1] or match[4]
+    width, height = int(match[2] or match[5]), int(match[3] or match[6])
+    maximum = int(match[7] or 1)
+    if not 1 <= maximum <= 65535:
+        raise Refused(f"{DAMAGED}: its maxval is {maximum}, not 1 to 65535")
+    row = -(-width // 8) if kind in BITMAPS else width * CHANNELS[kind] * (1 + (maximum > 255))
+    return _Netpbm(kind, height, width, maximum, at + match.end(), height * row)
+
+
+def _binary(file: BinaryIO, image: _Netpbm) -> NDArray[Any]:
+    data = file.read(image.size)
+    if len(data) < image.size:
+        raise Refused(CUT_SHORT)
+    if image.kind in BITMAPS:
+        rows = np.frombuffer(data, np.uint8).reshape(image.height, -1)
+        return np.unpackbits(rows, axis=1, count=image.width)
+    return np.frombuffer(data, ">u2" if image.maximum > 255 else np.uint8)
+
+
+def _text(file: BinaryIO, image: _Netpbm) -> NDArray[Any]:
+    words = [word for line in file for word in line.partition(b"#")[0].split()]
+    digits, wanted = b"".join(words), image.height * image.width * CHANNELS[image.kind]
+    if not digits.isdigit() or len(digits if image.kind in BITMAPS else words) < wanted:
+        raise Refused(f"{DAMAGED}: it has too few numbers, or other text")
+    if image.kind in BITMAPS:  # its digits need no space between them
+        return np.frombuffer(digits, np.uint8, wanted) - np.uint8(ord("0"))
+    return np.array([min(int(word), 65536) for word in words[:wanted]])

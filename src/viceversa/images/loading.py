@@ -1,0 +1,192 @@
+"""Images as a domain uses them: with its channels, or the class of each pixel."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from ..errors import UserError
+from .domain import Domain, DomainConfig
+from .header import MOST_PIXELS, Pixels, Refused, exif_orientation, guard
+from .io import decode, explained, is_readable, read
+from .labels import to_classes
+from .nodata import NoData, mask_of, masked
+from .pixels import convert_masked, fit_channels, from_pillow, resize, upright
+from .sources import Source, path_of, printable
+
+Half = Literal["left", "right"] | None
+KINDS = "a path, bytes, a binary file object, a Pillow image, an array or a tensor"
+
+
+def half_of(side: str) -> Half:
+    """Return the half of a file with A and B side by side that is domain `a` or `b`."""
+    return "left" if side == "a" else "right"
+
+
+def load(
+    source: Source,
+    config: DomainConfig,
+    half: Half = None,
+    most: int = MOST_PIXELS,
+    nodata: NoData | None = None,
+) -> Pixels:
+    """Load an image file of a domain.
+
+    Args:
+        source: The file.
+        config: The domain.
+        half: Half of a file with A and B side by side; None: all of it.
+        most: Maximum number of pixels.
+        nodata: Values that mean no data, in place of what `config` says; they are masked.
+
+    Returns:
+        (h, w, channels) as in the file; of labels (h, w, 1), the class of each pixel.
+
+    Raises:
+        UserError: As `read`, or the image does not fit the domain.
+    """
+    return as_domain(one_half(read(source, **_options(config, most, nodata)), half), config, source)
+
+
+def _options(config: DomainConfig, most: int, nodata: NoData | None) -> dict[str, Any]:
+    return {
+        "channels": config.read_channels,
+        "pages": config.pages,
+        "indices": config.indices,
+        "most": most,
+        "nodata": config.nodata_value if nodata is None else nodata,
+    }
+
+
+def one_half(pixels: Pixels, half: Half) -> Pixels:
+    """Return the left or the right half of (h, w, channels), or all of it."""
+    if half is None:
+        return pixels
+    middle = pixels.shape[1] // 2
+    return pixels[:, :middle] if half == "left" else pixels[:, middle:]
+
+
+def as_domain(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
+    """Return (h, w, channels) as in the file; of labels (h, w, 1), the class of each pixel.
+
+    Raises UserError for an unknown class, and for images of other than 8 bits in a Lab domain.
+    """
+    if config.kind == "labels":
+        return masked(to_classes(np.ma.getdata(pixels), config, name), mask_of(pixels))
+    if config.kind != "image" and pixels.dtype != np.uint8:
+        raise UserError(
+            f"{printable(name)} is {pixels.dtype}; {config.kind} takes photos of 8 bits",
+            path=path_of(name),
+        )
+    return pixels
+
+
+def in_range(pixels: Pixels, domain: Domain, name: object) -> Pixels:
+    """Scale an image of another dtype than the domain's from the range of its dtype to the
+    domain's range, if that is the range of a dtype.
+
+    Raises UserError for floats, whose dtype has no range.
+    """
+    try:
+        own = domain.of_dtype(pixels.dtype.name)
+    except UserError as error:
+        raise UserError(f"{printable(name)}: {error}", path=path_of(name)) from None
+    if own is domain:
+        return pixels
+    (low, *_), (high, *_), first, last = own.low, own.high, domain.low[0], domain.high[0]
+    fraction = (np.ma.getdata(pixels).astype(np.float64) - low) / (high - low)
+    return masked((fraction * (last - first) + first).astype(np.float32), mask_of(pixels))
+
+
+def resize_for(pixels: Pixels, height: int, width: int, config: DomainConfig) -> Pixels:
+    """Resize by the filter of the domain; classes are never mixed."""
+    return resize(pixels, height, width, "nearest" if config.kind == "labels" else config.resize)
+
+
+def pixels_of(image: Any, config: DomainConfig, most: int, nodata: NoData | None = None) -> Pixels:
+    """Return an image given in Python as (height, width, channels) of its domain, upright.
+
+    If some of its pixels have no data, it is a masked array.
+
+    Args:
+        image: A path, the bytes of an image file, a file object opened in binary mode, a Pillow
+            image, or an array (h, w) or (h, w, channels).
+        config: The domain, which says how many channels and which pages are read.
+        most: Maximum number of pixels.
+        nodata: Values that mean no data, in place of what `config` says.
+
+    Raises:
+        UserError: The image is damaged, empty, too large, has several frames or non-finite
+            values, or does not fit the domain; the same for every kind.
+    """
+    options = _options(config, most, nodata)
+    if isinstance(image, str | os.PathLike):
+        return read(Path(image), **options)
+    if isinstance(image, np.ndarray):
+        return _from_array(image, config, most, options["nodata"].value)
+    if isinstance(image, Image.Image):
+        return _from_image(image, options)
+    name = "the image"
+    if hasattr(image, "read"):
+        name = str(getattr(image, "name", name))
+        image = image.read()
+        if not isinstance(image, bytes):
+            raise UserError(f"{name} is opened as text; open it in binary mode ('rb')")
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode(bytes(image), name, **options).pixels
+    raise UserError(f"an image is {KINDS}, not {type(image).__name__}")
+
+
+def _from_array(array: Any, config: DomainConfig, most: int, nodata: float | None) -> Pixels:
+    values = array[:, :, None] if array.ndim == 2 else array
+    channels = config.file_channels
+    if values.ndim != 3 or values.shape[2] != channels:
+        raise UserError(
+            f"an array is (h, w, {channels}) of uint8, uint16, int16 or float32, "
+            f"not {array.shape} {array.dtype}"
+        )
+    with explained("the array"):
+        guard(values.shape[0], values.shape[1], most, channels)
+        return convert_masked(values, nodata, config.indices)
+
+
+def _from_image(image: Image.Image, options: dict[str, Any]) -> Pixels:
+    """Convert a Pillow image. One that is not loaded yet is read from its file, as by its path."""
+    name = str(getattr(image, "filename", "")) or "the image"
+    channels, indices, most = options["channels"], options["indices"], options["most"]
+    with explained(name):
+        guard(image.height, image.width, most)
+        data = _file_of(image)
+        if is_readable(data):
+            decoded = decode(data, name, **options)
+            size = decoded.header.width, decoded.header.height
+            if sorted(image.size) == sorted(size):  # not so after draft()
+                return decoded.pixels
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            raise Refused(f"has {frames} frames; copy() the one to use")
+        image.load()
+        if indices:
+            pixels, alpha = convert_masked(np.asarray(image), options["nodata"].value, True), False
+        else:
+            pixels, alpha = from_pillow(image, options["nodata"].value)
+        guard(pixels.shape[0], pixels.shape[1], most, pixels.shape[2])
+        if indices and pixels.shape[2] != 1:
+            raise Refused(f"is {image.mode}; class numbers need one channel or a palette")
+        pixels = upright(pixels, exif_orientation(image.info.get("exif", b"")))
+    return pixels if channels is None else fit_channels(pixels, alpha, channels, name)
+
+
+def _file_of(image: Image.Image) -> bytes:
+    """Return the file that a Pillow image was opened from and not loaded; else b""."""
+    file = getattr(image, "fp", None)
+    if not isinstance(image, ImageFile.ImageFile) or file is None or image.tell():
+        return b""
+    position = file.tell()
+    file.seek(0)
+    data = bytes(file.read())
+    file.seek(position)
+    return data

@@ -1,0 +1,278 @@
+"""Operations on pixels: dtype, channels, transparency, orientation, size. Nothing is clipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import UserError
+from .header import DAMAGED, Header, Pixels, Refused
+from .nodata import LEAST_WEIGHT, Mask, mask_of, masked, nodata_mask
+from .sources import path_of, printable
+
+NAN_HINT = "; if NaN means no data, set the domain's nodata to nan"
+DTYPES = ("uint8", "uint16", "int16", "float32")
+FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+}
+
+
+def convert_dtype(values: NDArray[Any], indices: bool = False) -> NDArray[Any]:
+    """Return values as uint8, uint16, int16 or float32, none of which changes.
+
+    bool becomes 0 and 255 (0 and 1 as `indices`); float16 and float64 are rounded to float32.
+    Raises Refused for complex and other values, integers that float32 changes, and NaN or infinity.
+    """
+    kind = values.dtype.kind
+    if kind == "b":
+        return values.astype(np.uint8) * np.uint8(1 if indices else 255)
+    if kind in "iu":
+        if values.dtype.name in DTYPES:
+            return values.astype(values.dtype.newbyteorder("="), copy=False)
+        return _exact(values)
+    if kind != "f":
+        raise Refused(f"holds {values.dtype.name} values, not real numbers")
+    # What is too large for float32 becomes infinite, and is counted instead of warned about.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = values.astype(np.float32)
+    invalid = values.size - int(np.isfinite(values).sum())
+    if invalid:
+        hint = NAN_HINT if np.isnan(values).any() else ""
+        raise Refused(f"holds {invalid} non-finite values (NaN, infinite or too large){hint}")
+    return values
+
+
+def _exact(values: NDArray[Any]) -> NDArray[Any]:
+    """Return integers as float32, which holds each up to 2^24 and beyond it only some."""
+    with np.errstate(over="ignore"):
+        result = values.astype(np.float32)
+    # Both comparisons are exact: float64 holds 32 bits; beyond 2^53, integers are refused anyway.
+    wide = values.astype(np.float64)
+    changed = (result != wide) | (np.abs(wide) >= 2.0**53)
+    if changed.any():
+        value = values[changed].flat[0]
+        raise Refused(
+            f"holds the {values.dtype.name} value {value}, which float32 cannot keep exactly; "
+            "convert it to uint16 or scale it first"
+        )
+    return result
+
+
+def convert_masked(values: NDArray[Any], nodata: float | None, indices: bool = False) -> Pixels:
+    """Return `convert_dtype` of (h, w) or (h, w, channels), as (h, w, channels) in C order.
+
+    Masked where the values are the no-data value or were masked before. Masked values become 0,
+    since the dtype of the result may not hold the no-data value.
+    """
+    own, values = mask_of(values), np.ma.getdata(values)
+    masks = [mask for mask in (own, nodata_mask(values, nodata)) if mask is not None]
+    mask = np.logical_or.reduce(masks) if masks else None
+    if mask is not None:
+        values = np.where(mask, values.dtype.type(0), values)
+    pixels = masked(convert_dtype(values, indices), mask)
+    return contiguous(pixels[:, :, None] if pixels.ndim == 2 else pixels)
+
+
+def contiguous(pixels: Pixels) -> Pixels:
+    """Return an array, masked or not, in C order."""
+    return masked(np.ascontiguousarray(np.ma.getdata(pixels)), mask_of(pixels))
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply the EXIF orientation 1 to 8 to (height, width, channels)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return contiguous(pixels)
+
+
+def fit_channels(pixels: Pixels, alpha: bool, channels: int, name: object) -> Pixels:
+    """Return pixels with the channels of a domain: grey repeats to RGB, RGB becomes luminance.
+
+    If the last channel is `alpha`, the image is composed over white for 1 or 3 channels. The
+    luminance of a masked array is masked where any of its three channels is. Raises UserError that
+    names the file for any other number of channels.
+    """
+    if (mask := mask_of(pixels)) is not None:
+        pixels = fit_channels(np.ma.getdata(pixels), alpha, channels, name)
+        if mask.shape[2] != pixels.shape[2] and alpha:
+            mask = mask[:, :, :-1]
+        if mask.shape[2] != pixels.shape[2]:
+            mask = np.repeat(mask.any(axis=2, keepdims=True), channels, axis=2)
+        return masked(pixels, mask)
+    count = pixels.shape[2]
+    if count == channels:
+        return pixels
+    if alpha and channels in (1, 3) and count in (2, 4):
+        if pixels.dtype.kind != "u":
+            raise UserError(
+                f"{printable(name)} has transparency in {pixels.dtype.name} values, which have no "
+                "white to compose them over; save it without",
+                path=path_of(name),
+            )
+        pixels = _over_white(pixels)
+    match pixels.shape[2], channels:
+        case (1, 1) | (3, 3):
+            return pixels
+        case (1, 3):
+            return np.repeat(pixels, 3, axis=2)
+        case (3, 1):
+            return _luminance(pixels)
+    has = "1 channel" if count == 1 else f"{count} channels"
+    raise UserError(
+        f"{printable(name)} has {has}{', the last transparency' if alpha else ''}, not {channels}; "
+        f"set the domain's channels to {count}",
+        path=path_of(name),
+    )
+
+
+def _over_white(pixels: Pixels) -> Pixels:
+    """Compose unsigned colours with straight alpha as last channel over white."""
+    white = np.iinfo(pixels.dtype).max
+    wide: Pixels = pixels.astype(np.uint32 if pixels.dtype == np.uint8 else np.uint64)
+    colours, alpha = wide[:, :, :-1], wide[:, :, -1:]
+    mixed: Pixels = (colours * alpha + white * (white - alpha) + white // 2) // white
+    return mixed.astype(pixels.dtype)
+
+
+def _luminance(pixels: Pixels) -> Pixels:
+    """Return RGB as grey, by ITU-R 601 with the weights of Pillow's convert("L"), at any depth."""
+    if pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+    whole = pixels.dtype.kind != "f"
+    wide: Pixels = pixels.astype(np.int64 if whole else np.float64)
+    grey: Pixels = wide @ np.array([19595, 38470, 7471], wide.dtype)  # of 65536
+    grey = (grey + 0x8000) // 65536 if whole else grey / 65536
+    return grey[:, :, None].astype(pixels.dtype)
+
+
+def from_cmyk(inks: NDArray[Any]) -> NDArray[Any]:
+    """Return unsigned amounts of ink (h, w, 4) as RGB: the light that passes all of them."""
+    white = np.iinfo(inks.dtype).max
+    left = white - inks.astype(np.float64)
+    return np.rint(left[:, :, :3] * left[:, :, 3:] / white).astype(inks.dtype)
+
+
+def unpremultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Divide colours that were multiplied by their alpha; they stay 0 where it is 0."""
+    if pixels.dtype.kind != "u":
+        raise Refused(f"has colours multiplied by an alpha of {pixels.dtype.name}")
+    colours, alpha = pixels[:, :, :-1], pixels[:, :, -1:]
+    if (colours > alpha).any():
+        raise Refused("has colours larger than the alpha that they are multiplied by")
+    white = np.iinfo(pixels.dtype).max
+    straight = np.rint(colours * (white / np.maximum(alpha, 1).astype(np.float64)))
+    return np.concatenate([straight.astype(pixels.dtype), alpha], axis=2)
+
+
+def from_pillow(image: Image.Image, nodata: float | None = None) -> tuple[Pixels, bool]:
+    """Return the pixels of a Pillow image, masked at `nodata`, and whether the last channel is
+    alpha."""
+    mode, clear = image.mode, "transparency" in image.info
+    if mode in ("LA", "La") or (clear and mode in ("L", "1")):
+        mode = "LA"
+    elif mode in ("PA", "RGBa") or (clear and mode in ("P", "RGB")):
+        mode = "RGBA"
+    elif mode in ("P", "CMYK", "YCbCr", "RGBX"):
+        mode = "RGB"
+    elif mode == "1":
+        mode = "L"
+    elif mode not in ("L", "RGB", "RGBA", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"):
+        raise Refused(f"is of Pillow's mode {mode}; convert it to RGB first")
+    values = np.asarray(image if mode == image.mode else image.convert(mode))
+    return convert_masked(values, nodata), mode in ("LA", "RGBA")
+
+
+def to_pil(pixels: Pixels) -> Image.Image:
+    """Return pixels as a Pillow image.
+
+    Args:
+        pixels: uint8 of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 channels (RGBA), or uint16 of 1.
+
+    Raises:
+        UserError: Pillow has no such image.
+    """
+    dtype, channels = pixels.dtype.name, pixels.shape[2]
+    if (dtype, channels) != ("uint16", 1) and not (dtype == "uint8" and channels in (1, 2, 3, 4)):
+        raise UserError(f"Pillow has no image of {channels} channels of {dtype}; use the array")
+    return Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+
+
+def same_size(image: Image.Image, header: Header) -> Image.Image:
+    """Return the image if its decoder read the same size as its header, before it is decoded."""
+    if image.size != (header.width, header.height):
+        raise Refused(
+            f"{DAMAGED}: its header says {header.width}x{header.height}, its image "
+            f"{image.width}x{image.height}"
+        )
+    return image
+
+
+def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -> Pixels:
+    """Return pixels of the same dtype and channels at another size.
+
+    Integers are rounded and kept within their dtype. Masked values do not contribute: the filter's
+    weights are renormalised over the others, and where hardly any weight is left the result is
+    masked.
+
+    Args:
+        pixels: (h, w, channels); returned as they are if they have the size.
+        height: New height.
+        width: New width.
+        resample: bicubic or bilinear (anti-aliased if it shrinks), or nearest.
+
+    Raises:
+        UserError: `resample` is unknown.
+    """
+    if resample not in FILTERS:
+        raise UserError(f"images are resized by {', '.join(FILTERS)}, not {resample!r}")
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    size, kind = (width, height), FILTERS[resample]
+    if (mask := mask_of(pixels)) is not None:
+        return _resize_masked(np.ma.getdata(pixels), mask, size, kind)
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+        return np.asarray(Image.fromarray(pixels).resize(size, kind))
+    # Channel by channel: Pillow would take the second or fourth of them for alpha.
+    result = np.empty((height, width, pixels.shape[2]), dtype=pixels.dtype)
+    for channel in range(pixels.shape[2]):
+        plane = np.ascontiguousarray(pixels[:, :, channel])
+        if pixels.dtype != np.uint8:
+            plane = plane.astype(np.float32)
+        scaled = np.asarray(Image.fromarray(plane).resize(size, kind))
+        if pixels.dtype.kind in "iu" and scaled.dtype.kind == "f":
+            limits = np.iinfo(pixels.dtype)
+            scaled = np.rint(scaled).clip(limits.min, limits.max)
+        result[:, :, channel] = scaled
+    return result
+
+
+def _resize_masked(
+    pixels: Pixels, mask: Mask, size: tuple[int, int], kind: Image.Resampling
+) -> Pixels:
+    """Normalised convolution (Knutsson 1993): the filtered values over the filtered weights."""
+    shape = (size[1], size[0], pixels.shape[2])
+    result, missing = np.empty(shape, pixels.dtype), np.empty(shape, bool)
+    for channel in range(pixels.shape[2]):
+        plane, valid = pixels[:, :, channel].astype(np.float32), ~mask[:, :, channel]
+        low, high = plane.min(initial=np.inf, where=valid), plane.max(initial=-np.inf, where=valid)
+        values, weights = (
+            np.asarray(Image.fromarray(one).resize(size, kind))
+            for one in (np.where(valid, plane, 0), valid.astype(np.float32))
+        )
+        kept = weights >= LEAST_WEIGHT
+        values = np.divide(values, weights, out=np.zeros_like(values), where=kept)
+        # Between data and no data, a bicubic filter overshoots more than elsewhere.
+        values[kept] = values[kept].clip(low, high)
+        if pixels.dtype.kind in "iu":
+            values = np.rint(values)
+        result[:, :, channel], missing[:, :, channel] = values, ~kept
+    return masked(result, missing)

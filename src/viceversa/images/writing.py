@@ -1,0 +1,114 @@
+"""Pixels -> files, in the format of the suffix; besides pixels only the tags given."""
+
+from __future__ import annotations
+
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..errors import UserError
+from ..files import write_bytes
+from .endings import JPEG_SUFFIXES
+from .formats.png import as_chunk
+from .header import Pixels, Tags
+from .pixels import to_pil
+
+# What the formats hold; TIFF and NPY hold everything.
+HOLDS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+    ".png": (("uint8", "uint16"), (1, 2, 3, 4)),
+    **dict.fromkeys(JPEG_SUFFIXES, (("uint8",), (1, 3))),
+    ".webp": (("uint8",), (3, 4)),
+    ".bmp": (("uint8",), (1, 3)),
+    ".gif": (("uint8",), (1,)),
+}
+HOLD_ALL = (".tif", ".tiff", ".npy")
+NO_TAGS = Tags()
+
+
+def suffix_for(suffix: str, pixels: Pixels | tuple[DTypeLike, int]) -> str:
+    """Return a suffix whose format holds the pixels: `suffix` itself, else .png or .tif.
+
+    `pixels` may be given as (dtype, channels).
+    """
+    dtype, channels = pixels if isinstance(pixels, tuple) else (pixels.dtype, pixels.shape[2])
+    candidates = (suffix, ".png")
+    return next((one for one in candidates if _holds(one.lower(), dtype, channels)), ".tif")
+
+
+def _holds(suffix: str, dtype: DTypeLike, channels: int) -> bool:
+    dtypes, counts = HOLDS.get(suffix, ((), ()))
+    return suffix in HOLD_ALL or (np.dtype(dtype).name in dtypes and channels in counts)
+
+
+def write(path: Path, pixels: Pixels, tags: Tags = NO_TAGS) -> None:
+    """Write a file in the format of its suffix, with the tags that the format can hold.
+
+    JPEG and WebP have quality 95. Raises UserError if the format cannot hold the pixels.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in HOLDS and suffix not in HOLD_ALL:
+        known = " ".join([*HOLDS, *HOLD_ALL])
+        raise UserError(
+            f"{path} has the suffix of no format that is written; use one of {known}", path=path
+        )
+    if (other := suffix_for(suffix, pixels)) != suffix:
+        channels = pixels.shape[2]
+        raise UserError(
+            f"{path} cannot hold {channels} channel{'s' * (channels > 1)} of {pixels.dtype}; "
+            f"{other} can",
+            path=path,
+        )
+    write_bytes(path, to_bytes(pixels, suffix, tags), durable=False)
+
+
+def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS) -> bytes:
+    """Return the contents of a file in the format of a suffix that can hold the pixels.
+
+    A TIFF holds all tags; PNG, JPEG and WebP the ICC profile; the other formats none.
+    """
+    suffix, pixels, out = suffix.lower(), np.ascontiguousarray(pixels), BytesIO()
+    if suffix == ".npy":
+        np.save(out, pixels, allow_pickle=False)
+    elif suffix in (".tif", ".tiff"):
+        _write_tiff(out, pixels, tags)
+    elif pixels.dtype == np.uint16:
+        import imagecodecs  # here, since few runs need it
+
+        png = bytes(imagecodecs.png_encode(pixels))
+        profile = as_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(tags.icc))
+        return png[:33] + profile + png[33:] if tags.icc else png  # behind the header chunk
+    else:
+        kind = "JPEG" if suffix in JPEG_SUFFIXES else suffix[1:].upper()
+        options: dict[str, Any] = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
+        if kind == "GIF":
+            options["optimize"] = False  # which would turn grey into a palette
+        if tags.icc and kind in ("PNG", "JPEG", "WEBP"):
+            options["icc_profile"] = tags.icc
+        to_pil(pixels).save(out, kind, **options)
+    return out.getvalue()
+
+
+def _write_tiff(out: BytesIO, pixels: Pixels, tags: Tags) -> None:
+    """Write one page, deflated. Channels beyond grey and RGB are unspecified, never alpha."""
+    import tifffile
+
+    channels = pixels.shape[2]
+    rgb = channels == 3 and pixels.dtype.kind == "u"
+    texts = [(42112, tags.metadata), (42113, tags.nodata)]
+    tifffile.imwrite(
+        out,
+        pixels[None] if channels > 1 else pixels[None, :, :, 0],
+        photometric="rgb" if rgb else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=("unspecified",) * (channels - 1) if channels > 1 and not rgb else None,
+        compression="adobe_deflate",
+        predictor=True,
+        metadata=None,
+        software=False,
+        iccprofile=tags.icc or None,
+        extratags=[*tags.geometry, *((code, "s", 0, text, True) for code, text in texts if text)],
+    )
