@@ -108,7 +108,7 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "images of A in train without a partner", "A/1.png"),
     "bands": (
         lambda r: put(r / "train/A/1.png", noise(50, bands=4)), {"a": DomainConfig(channels=6)},
-        "error", "bands don't fit data.a.channels", "1.png has 4 bands"),
+        "error", "bands don't fit data.a.channels", "1.png has 4 channels"),
     "floats": (
         lambda r: [put(p.with_suffix(".tif"), noise(i) / np.float32(9)) and p.unlink()
                    for i, p in enumerate(sorted(r.rglob("A/*.png")))], {},
