@@ -28,7 +28,7 @@ from viceversa.data import index_split
 from viceversa.data.dataset import Pictures
 from viceversa.files import write_json
 from viceversa.images.domain import Domain
-from viceversa.runtime import Runtime, seed_everything
+from viceversa.runtime.random_state import seed_everything
 from viceversa.translate import Translator
 
 
@@ -52,7 +52,7 @@ def untrained(config: RunConfig) -> Translator:
     """A translator with the weights that training begins with."""
     seed_everything(config.train.seed)
     network = make_method(config).translators()["ab"]
-    return Translator(network, Domain(), Domain(), Runtime("cpu"))
+    return Translator(network, Domain(), Domain(), "cpu")
 
 
 def main() -> None:

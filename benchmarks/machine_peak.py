@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from viceversa.runtime import now
+from viceversa.runtime.device import synchronized_time
 
 REPEATS = 3  # of each thing in each turn
 SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # of the matrices
@@ -58,9 +58,9 @@ class Peaks:
         """Seconds of the fastest of some repeats; one before them warms up."""
         seconds = []
         for _ in range(REPEATS + 1):
-            began = now(self.device)
+            began = synchronized_time(self.device)
             way()
-            seconds.append(now(self.device) - began)
+            seconds.append(synchronized_time(self.device) - began)
         return min(seconds[1:])
 
 

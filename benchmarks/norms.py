@@ -36,7 +36,8 @@ from viceversa.images.tensors import grid
 from viceversa.metrics import content, l1, ssim
 from viceversa.networks import use_policy
 from viceversa.networks.norms import BatchNorm
-from viceversa.runtime import Runtime, seed_everything
+from viceversa.runtime.random_state import seed_everything
+from viceversa.runtime.training import Runtime
 from viceversa.update import make_optimizers, set_rates, update
 
 ROOT = Path(__file__).parent.parent
@@ -100,7 +101,7 @@ def trained(variant: Variant, seed: int, learnt: Pairs, images: int) -> tuple[nn
     seed_everything(seed)
     runtime = Runtime("cpu", "fp32", speed=config.speed)
     method = make_method(config)
-    runtime.place(method, [network for one in method.players().values() for network in one])
+    runtime.prepare(method, [network for one in method.players().values() for network in one])
     optimizers = make_optimizers(method, config.train, runtime)
     method.train()
     began = time.perf_counter()

@@ -30,7 +30,7 @@ from viceversa.files import write_json
 from viceversa.health import Watch
 from viceversa.images.domain import Domain
 from viceversa.methods import Batch, Method
-from viceversa.runtime import Runtime
+from viceversa.runtime.training import Runtime
 from viceversa.saving import Place, state_of, write_models
 from viceversa.update import Optimizers, make_optimizers, set_rates, update
 

@@ -22,8 +22,9 @@ from viceversa.data.loader import Loader
 from viceversa.data.open import open_data
 from viceversa.health import Watch
 from viceversa.methods import Batch
-from viceversa.runtime import Runtime, now
-from viceversa.runtime.graphs import WARM_UP
+from viceversa.runtime.cuda_graph import WARM_UP
+from viceversa.runtime.device import synchronized_time
+from viceversa.runtime.training import Runtime
 from viceversa.update import make_optimizers, set_rates, update
 
 Work = tuple[dict[str, Any], dict[str, Callable[[], Any]]]
@@ -122,12 +123,12 @@ def ours(job: Job) -> Work:
     runtime = Runtime(job.device, job.precision, speed=config.speed)
     method = make_method(config).train()
     networks = list(chain.from_iterable(method.players().values()))
-    runtime.place(method, networks)
+    runtime.prepare(method, networks)
     optimizers = make_optimizers(method, config.train, runtime)
     set_rates(optimizers, config.train, 1)
     watch = Watch(runtime.device)
     batch = images(job)
-    layout = runtime.settle_format(method, networks[0], lambda: batch[0])
+    layout = runtime.choose_memory_format(method, networks[0], lambda: batch[0])
     runtime.compile(networks, [])
     graphed = config.speed.graph == "auto" and runtime.device.type == "cuda"
     notes: list[str] = []  # that no graph could be made, say
@@ -187,10 +188,10 @@ def timed(
 
     def turn() -> float:
         wake()
-        began = now(device)
+        began = synchronized_time(device)
         for _ in range(job.per_turn):
             step(batch)
-        return (now(device) - began) / job.per_turn
+        return (synchronized_time(device) - began) / job.per_turn
 
     def kernels() -> int | None:
         """How many kernels a step launches; asked last, as a profiler leaves traces."""
@@ -232,10 +233,10 @@ def loader(job: Job) -> Work:
 
     def turn() -> float:
         """Seconds of the next epoch."""
-        began = now(device)
+        began = synchronized_time(device)
         for batch in epochs.epoch(next(seen)):
             assert batch is not None
-        return now(device) - began
+        return synchronized_time(device) - began
 
     about = {"images": len(data.train), "loading_threads": config.data.workers}
     return about, {"turn": turn}

@@ -161,7 +161,7 @@ def prepared(job: Job) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
     import torch
     from train_ways import WORK
 
-    from viceversa.runtime import peak_memory
+    from viceversa.runtime.device import peak_memory
 
     about, abilities = WORK[job.kind](job)
     asked = {

@@ -33,7 +33,7 @@ from viceversa.files import write_json
 from viceversa.monitor.config import ValidateConfig
 from viceversa.monitor.validation import LEARNT
 from viceversa.report import Report
-from viceversa.runtime import now
+from viceversa.runtime.device import synchronized_time
 from viceversa.saving import Place
 from viceversa.steps import Asked
 from viceversa.training import Run
@@ -113,7 +113,7 @@ def measured(options: argparse.Namespace, job: str, folder: Path) -> dict[str, A
 
 def clock(device: torch.device) -> float:
     """Seconds; of a processor those that it worked for us, whatever else it did meanwhile."""
-    return time.process_time() if device.type == "cpu" else now(device)
+    return time.process_time() if device.type == "cpu" else synchronized_time(device)
 
 
 def _copied(monitor: Any) -> None:

@@ -22,7 +22,7 @@ from viceversa.config import DEEPEST, LARGEST_RECIPE
 from viceversa.data.check import survey
 from viceversa.images import Source
 from viceversa.images.io import explained
-from viceversa.runtime import Runtime
+from viceversa.runtime.device import prepare_device
 from viceversa.translate import Translator
 
 LONG = "x" * 300
@@ -313,7 +313,7 @@ DEVICES = [
 @pytest.mark.parametrize("device", DEVICES)
 def test_devices_that_torch_names_and_cannot_use(device: str) -> None:
     with pytest.raises(UserError) as error:
-        Runtime(device)
+        prepare_device(device)
     said = str(error.value)
     assert repr(device) in said and "available: cpu" in said
     assert "\n" not in said and len(said) < 200
@@ -321,7 +321,7 @@ def test_devices_that_torch_names_and_cannot_use(device: str) -> None:
 
 
 def test_the_processor_is_available() -> None:
-    assert Runtime("cpu").device.type == "cpu"
+    assert prepare_device("cpu").type == "cpu"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])

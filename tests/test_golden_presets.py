@@ -14,7 +14,7 @@ from torch import Tensor
 
 from viceversa.build import make_method, resolve
 from viceversa.config import merge, read_recipe
-from viceversa.runtime import Runtime
+from viceversa.runtime.training import Runtime
 from viceversa.update import make_optimizers, set_rates, update
 
 PRESETS = ("pix2pix-paper", "pix2pix-reference", "cyclegan-paper", "cyclegan-reference", "gdl")

@@ -166,6 +166,20 @@ def test_settings_and_the_command_load_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_inference_loads_no_module_that_imports_torch_distributed() -> None:
+    """torch itself loads torch.distributed; what counts is which of our modules run."""
+    imports = {
+        module
+        for module, path in FILES.items()
+        if any(within(name, "torch.distributed") for name in dotted(module, path.read_text()))
+    }
+    assert imports == {"viceversa.runtime.distributed"}
+    code = "import sys; from viceversa import Translator, evaluate; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not imports & loaded and "viceversa.runtime.training" not in loaded
+
+
 def test_test_modules_have_different_names() -> None:
     """pytest imports them by their bare names."""
     names = [path.name for path in Path(__file__).parent.rglob("*.py")]
@@ -180,7 +194,7 @@ def test_runs_from_a_checkout_that_is_not_installed(tmp_path: Path) -> None:
         "m.version = version\n"
         "import viceversa.training, viceversa.evaluation, viceversa.cli\n"
         "from viceversa.monitor.machine import machine\n"
-        "from viceversa.runtime import Runtime\n"
+        "from viceversa.runtime.training import Runtime\n"
         "print(machine(Runtime('cpu'), 1)['viceversa'])\n"
     )
     done = subprocess.run(

@@ -20,7 +20,8 @@ from viceversa.errors import UserError
 from viceversa.health import Fault, Watch
 from viceversa.methods import Batch, Method
 from viceversa.networks.norms import BatchNorm
-from viceversa.runtime import Runtime, out_of_memory
+from viceversa.runtime.device import out_of_memory
+from viceversa.runtime.training import Runtime
 from viceversa.update import Optimizers, make_optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
@@ -258,7 +259,7 @@ def test_what_cannot_be_deterministic_is_a_sentence() -> None:
     error = RuntimeError(
         "reflection_pad2d_backward_cuda does not have a deterministic implementation, but you set"
     )
-    said = str(runtime.explained(error))
+    said = str(runtime.explain(error))
     assert "train.deterministic" in said and "reflection_pad2d_backward_cuda" in said
-    assert runtime.explained(RuntimeError("other")).args == ("other",)
+    assert runtime.explain(RuntimeError("other")).args == ("other",)
     torch.use_deterministic_algorithms(False)

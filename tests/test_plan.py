@@ -27,7 +27,7 @@ from viceversa.plan.pace import Pace
 from viceversa.plan.room import BATCHES, Room, largest
 from viceversa.plan.words import lasting, text, values
 from viceversa.preflight import check_disk, disk_needed
-from viceversa.runtime import Runtime
+from viceversa.runtime.training import Runtime
 from viceversa.training import Run
 from viceversa.update import make_optimizers, update
 
@@ -137,7 +137,7 @@ def test_what_is_alive_is_what_would_be_in_a_real_step(recipe: str, recompute: s
     with Ledger() as ledger:
         method = make_method(config).train()
         batch = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
-        runtime.prepare(chain.from_iterable(method.players().values()))
+        runtime.apply_speed_options(chain.from_iterable(method.players().values()))
         optimizers = make_optimizers(method, config.train, runtime)
         for _ in range(3):
             ledger.begin()
@@ -486,7 +486,7 @@ def test_the_peak_is_that_of_this_program_and_not_of_who_started_it() -> None:
     """The control: what getrusage says of a small program begins with its large parent's peak."""
     ballast = bytearray(b"x") * (600 * 2**20)
     code = (
-        "import resource, torch; from viceversa.runtime import peak_memory; "
+        "import resource, torch; from viceversa.runtime.device import peak_memory; "
         "print(peak_memory(torch.device('cpu')), "
         "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
     )

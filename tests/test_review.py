@@ -26,7 +26,7 @@ from viceversa.errors import Stopped, UserError
 from viceversa.images import Pixels, read, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.sources import Source
-from viceversa.runtime import Runtime
+from viceversa.runtime.training import Runtime
 from viceversa.translate import Translator
 from viceversa.update import make_optimizers, step_players, update
 
@@ -58,9 +58,9 @@ def pairs(root: Path, count: int, height: int = 16, width: int = 16) -> Path:
 def test_label_maps_are_written_without_loss(suffix: str) -> None:
     network = make_method(settings("pix2pix", Path("x"), Path("y"))).translators()["ab"]
     labels = Domain(DomainConfig(kind="labels", classes=("#000000", "#ff0000", "#00ff00")))
-    translator = Translator(network, Domain(), labels, Runtime("cpu"))
+    translator = Translator(network, Domain(), labels, "cpu")
     assert translator.suffix(suffix) == (suffix if suffix in (".png", ".tif") else ".png")
-    photos = Translator(network, Domain(), Domain(), Runtime("cpu"))
+    photos = Translator(network, Domain(), Domain(), "cpu")
     assert photos.suffix(".jpg") == ".jpg"
 
 

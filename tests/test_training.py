@@ -20,7 +20,7 @@ from viceversa.checkpoint import read_header, read_weights
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import UserError
 from viceversa.methods import Batch, Method, Turn
-from viceversa.runtime import Runtime
+from viceversa.runtime.training import Runtime
 from viceversa.update import make_optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")

@@ -10,7 +10,8 @@ from .errors import UserError
 from .health import Fault
 from .image_sizes import check_images
 from .methods import Batch, Method
-from .runtime import Runtime, out_of_memory
+from .runtime.device import out_of_memory
+from .runtime.training import Runtime
 from .saving import Place
 
 
@@ -70,7 +71,7 @@ def explained(
             error = reason
     if isinstance(error, ValueError):
         return UserError(f"{error}; the batch is of {width}x{height}: {where}")
-    return runtime.explained(error)
+    return runtime.explain(error)
 
 
 def not_finite(fault: Fault, method: Method, losses: list[str], where: str) -> UserError:

@@ -14,7 +14,7 @@ from .data.readonly import refuse_inside
 from .errors import UserError
 from .files import free_inodes, free_space, in_words
 from .methods import Method
-from .runtime import Ranks
+from .runtime.distributed import Ranks
 
 HEADER = 2**16  # bytes of a checkpoint that are no weights: settings, random numbers, names
 OTHER_FILES = 10  # such as the log, a page, and the first sample grids
@@ -37,7 +37,7 @@ def check_ranks(ranks: Ranks, pictures: Pictures, batch_size: int) -> None:
             f"{ranks.count} processes share batches of {batch_size}: train.batch_size counts the "
             f"images of all of them; make it at least {ranks.count}"
         )
-    seen = ranks.every(pictures.contents.fingerprint)
+    seen = ranks.all_gather(pictures.contents.fingerprint)
     if other := next((index for index, one in enumerate(seen) if one != seen[0]), None):
         raise UserError(
             f"process {other} sees other images than the first one at {pictures.config.path}; each "

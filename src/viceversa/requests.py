@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .build import TrainConfig
 from .errors import Stopped
-from .runtime import Ranks
+from .runtime.distributed import Ranks
 from .saving import Place
 
 
@@ -48,7 +48,7 @@ class Requests:
         """The requests of this process."""
         every, now = self.train.save_minutes, time.monotonic()
         # A process whose torchrun has died ends itself, since no other process would end it.
-        ending = signal.SIGTERM if self.failure or self.ranks.orphaned() else 0
+        ending = signal.SIGTERM if self.failure or self.ranks.launcher_exited() else 0
         return Asked(
             stop=int(self.signals[0] if self.signals else ending),
             late=int(now >= self.ends_at),
@@ -59,7 +59,7 @@ class Requests:
     def agree(self, number: int = 0) -> tuple[int, Asked]:
         """The sum of a number over all processes, and their requests; they all call it at once."""
         own = self.own()
-        total, stop, *rest = self.ranks.sums([number, *map(bool, own)])
+        total, stop, *rest = self.ranks.sum([number, *map(bool, own)])
         return total, Asked(own.stop or bool(stop) * signal.SIGTERM, *rest)  # by its own signal
 
     def update(self, asked: Asked) -> Asked:

@@ -16,7 +16,8 @@ from .data.open import Opened
 from .errors import UserError
 from .images.domain import Domain
 from .methods import Method
-from .runtime import Runtime, random_state, restore_random_state
+from .runtime.random_state import random_state, restore_random_state
+from .runtime.training import Runtime
 from .update import Optimizers
 
 State = dict[str, Any]
@@ -62,8 +63,8 @@ def state_of(
         "method": method.state_dict(),
         "optimizers": {name: _moments(optimizer) for name, optimizer in optimizers.items()},
         "random": random_state(), "log": log,
-        "runtime": {"format": runtime.memory_format, "scaler": runtime.scaler_state()},
-        "others": runtime.ranks.at_first(own)[1:],
+        "runtime": {"format": runtime.memory_format, "scaler": runtime.precision.state_dict()},
+        "others": runtime.ranks.gather(own)[1:],
         "monitor": monitor,
     }  # fmt: skip
 
@@ -91,8 +92,8 @@ def restore(state: State, method: Method, optimizers: Optimizers, runtime: Runti
             _lay_out_alike(optimizer)
         restore_random_state(own["random"])
         if not known:
-            runtime.ranks.vary_randomness()
-        runtime.restore_scaler(state["runtime"]["scaler"])
+            runtime.ranks.offset_seed()
+        runtime.precision.load_state_dict(state["runtime"]["scaler"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"the checkpoint is not one of such a run: {reason}") from None

@@ -13,7 +13,7 @@ from .build import TrainConfig
 from .health import Watch
 from .methods import Batch, Method
 from .requests import Asked, Requests
-from .runtime import Runtime
+from .runtime.training import Runtime
 from .update import Optimizers, step_players, update
 
 
@@ -35,7 +35,7 @@ class Steps:
         compile, but for what a gradient penalty differentiates `twice`."""
         each = -(-self.train.batch_size // self.runtime.ranks.count)
         network = next(iter(self.method.translators().values()))
-        chosen = self.runtime.settle_format(
+        chosen = self.runtime.choose_memory_format(
             self.method, network, lambda: self.stand_in()[0].repeat(each, 1, 1, 1), before
         )
         if chosen != "contiguous":

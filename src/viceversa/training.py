@@ -27,7 +27,10 @@ from .report import Report, say, silent
 from .requests import Asked, Requests
 from .resuming import going_on, refuse_other_run
 from .run_config import with_location
-from .runtime import Ranks, Runtime, asked_to_stop, join, seed_everything
+from .runtime.distributed import Ranks, join
+from .runtime.random_state import seed_everything
+from .runtime.signals import asked_to_stop
+from .runtime.training import Runtime
 from .saving import Place, restore, start_from, state_of
 from .steps import Steps
 from .update import make_optimizers, set_rates
@@ -47,7 +50,7 @@ class Run:
         train, speed = config.train, config.speed
         self.runtime = Runtime(train.device, train.precision, train.deterministic, speed, ranks)
         self.say = say if ranks.first else silent
-        with ranks.in_turn(), counter("checking the images") as progress:
+        with ranks.first_rank_first(), counter("checking the images") as progress:
             self.data = open_data(
                 config.data, config.paired, config.train.seed, self.folder, self.say, progress,
                 config.validate.pairs and not config.paired,
@@ -56,14 +59,14 @@ class Run:
         self.pictures = self.data.train
         batch_size, device = config.train.batch_size, self.runtime.device
         check_ranks(ranks, self.pictures, batch_size)
-        self.loader = Loader(self.pictures, batch_size, device, ranks.share)
+        self.loader = Loader(self.pictures, batch_size, device, ranks.own_part)
         self.method = make_method(config)
         check_sizes(self.method, self.pictures, -(-batch_size // ranks.count))
         if config.train.init and ranks.first and not self.checkpoints.files():
             self.say(start_from(self.method, config, Path(config.train.init)))
         networks = list(chain.from_iterable(self.method.players().values()))
-        self.runtime.place(self.method, networks)
-        ranks.vary_randomness()
+        self.runtime.prepare(self.method, networks)
+        ranks.offset_seed()
         self.optimizers = make_optimizers(self.method, config.train, self.runtime)
         self.watch = Watch(self.runtime.device)
         self.requests = Requests(config.train, ranks, lambda: self.monitor.enough())
@@ -88,7 +91,7 @@ class Run:
             self._go()
 
     def _go(self) -> None:
-        with self.ranks.in_turn():
+        with self.ranks.first_rank_first():
             if self.ranks.first:
                 self.checkpoints.clean()
         log = self._resume()
@@ -218,7 +221,7 @@ class Run:
         """End a run that is saved."""
         if self.requests.failure is None:
             self.monitor.picture(report, self.place)
-            self.ranks.leave()  # else torchrun could kill the first process while it saves
+            self.ranks.barrier()  # else torchrun could kill the first process while it saves
         raise self.requests.stopped(asked)
 
     def _save(self, report: Report, last: bool = False) -> None:
@@ -247,11 +250,12 @@ class Run:
         """Go on from the newest checkpoint that is whole; returns the log's state in it."""
         # The others are given what the first one reads: they may be on other machines.
         newest = self.checkpoints.latest(say) if self.ranks.first else None
-        found = self.ranks.as_first(newest and (*newest, f"written {age(newest[1])}"))
+        told: Any = newest and [newest[0], str(newest[1]), f"written {age(newest[1])}"]
+        found = self.ranks.broadcast(told)
         if found is None:
             self.steps.settle(None, self.config.penalised)
             return None
-        state, path, when = found
+        state, path, when = found[0], Path(found[1]), found[2]
         news = refuse_other_run(state, self.config, self.data, path)
         self.steps.settle(state["runtime"].get("format"), self.config.penalised)
         self.place = restore(state, self.method, self.optimizers, self.runtime)
@@ -284,7 +288,7 @@ def train(config: RunConfig) -> Path:
         with hold(run_folder(config)) if ranks.first else nullcontext():
             run = Run(config, ranks)
             run.go()
-            ranks.leave()
+            ranks.barrier()
     except RuntimeError as error:
-        raise ranks.explained(error) from None
+        raise ranks.explain(error) from None
     return run.folder

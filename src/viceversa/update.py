@@ -11,7 +11,7 @@ from .build import TrainConfig
 from .errors import UserError
 from .health import Watch
 from .methods import Batch, Method
-from .runtime import Runtime
+from .runtime.training import Runtime
 from .schedules import SCHEDULES
 
 Optimizers = dict[str, torch.optim.Optimizer]
@@ -38,7 +38,7 @@ def update(
     weights and its averages; `watch` remembers it.
     """
     seen: dict[str, Tensor] = {}
-    turns = method.step(runtime.laid_out(batch))
+    turns = method.step(runtime.format_batch(batch))
     players = method.players()
     while True:
         with runtime.autocast():
@@ -56,12 +56,12 @@ def update(
         # 1 where the loss is finite; else not a number, and so is then every gradient, even that of
         # an absolute difference, which would be 0 and hide it.
         seed = total.detach() * 0 + 1
-        runtime.scaled(total).backward(seed, inputs=weights)  # type: ignore[no-untyped-call]
+        runtime.precision.scale(total).backward(seed, inputs=weights)  # type: ignore[no-untyped-call]
         if last:
             _step(player, weights, optimizers[player], runtime, clip, watch)
     if last:
-        runtime.end_step()
-    runtime.ranks.add(list(seen.values()))
+        runtime.precision.update_scale()
+    runtime.ranks.all_reduce(list(seen.values()))
     return seen
 
 
@@ -73,7 +73,7 @@ def step_players(
     for player, networks in method.players().items():
         weights = list(chain.from_iterable(network.parameters() for network in networks))
         _step(player, weights, optimizers[player], runtime, clip, watch)
-    runtime.end_step()
+    runtime.precision.update_scale()
 
 
 def _step(
@@ -81,14 +81,14 @@ def _step(
     clip: float, watch: Watch | None,
 ) -> None:  # fmt: skip
     """One player's step, unless its gradient is not finite."""
-    runtime.gather(optimizer)
+    runtime.reduce_gradients(optimizer)
     norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
     if clip:
         nn.utils.clip_grads_with_norm_(weights, clip, norm)
     sound = norm.isfinite()
     runtime.step(optimizer, sound)
     if watch is not None:
-        watch.note(player, sound | runtime.overflowed(), torch.where(sound, norm, 0.0))
+        watch.note(player, sound | runtime.precision.may_overflow(), torch.where(sound, norm, 0.0))
 
 
 def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:

@@ -13,7 +13,7 @@ from torch import Tensor
 from watched_runs import METHODS, NEVER, data_set, lines, settings
 
 from viceversa import training
-from viceversa.runtime import Runtime
+from viceversa.runtime.training import Runtime
 
 
 @pytest.fixture(scope="module")

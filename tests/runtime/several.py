@@ -77,7 +77,7 @@ def main() -> None:
 
     from viceversa.build import resolve
     from viceversa.errors import Stopped
-    from viceversa.runtime import Ranks
+    from viceversa.runtime.distributed import Ranks
     from viceversa.training import train
 
     torch.set_num_threads(1)
@@ -86,7 +86,7 @@ def main() -> None:
     if test.get("float64"):
         torch.set_default_dtype(torch.float64)
     if test.get("alone"):  # the control: every process goes its own way
-        Ranks.add = lambda self, tensors: None  # type: ignore[method-assign]
+        Ranks.all_reduce = lambda self, tensors: None  # type: ignore[method-assign]
     code = 0
     try:
         train(resolve(settings))

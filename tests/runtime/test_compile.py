@@ -23,7 +23,7 @@ from whole_runs import state_of
 
 from viceversa import training
 from viceversa.networks import use_policy
-from viceversa.runtime import SpeedConfig
+from viceversa.runtime.config import SpeedConfig
 
 pytestmark = [
     pytest.mark.slow,
@@ -148,5 +148,5 @@ def test_a_machine_without_a_compiler_is_told_so(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     said = done.stderr.splitlines()[-1]
-    assert said.startswith("viceversa: speed.compile cannot be had here: ")
+    assert said.startswith("viceversa: speed.compile is not available here: ")
     assert "no-compiler" in said and "Traceback" not in done.stderr

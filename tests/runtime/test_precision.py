@@ -20,7 +20,8 @@ from viceversa.cli import main
 from viceversa.data.dataset import Pictures
 from viceversa.errors import UserError
 from viceversa.health import Watch
-from viceversa.runtime import Runtime, SpeedConfig
+from viceversa.runtime.config import SpeedConfig
+from viceversa.runtime.training import Runtime
 from viceversa.update import step_players, update
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -33,12 +34,14 @@ def data(tmp_path: Path) -> Path:
 
 def scaled_by(one: Made, scale: float) -> None:
     """Put fp16's scale somewhere; it starts at 65536."""
-    if one.runtime.precision == "fp16":
-        one.runtime.restore_scaler({**one.runtime.scaler_state(), "scale": scale})
+    if one.runtime.precision.name == "fp16":
+        one.runtime.precision.load_state_dict(
+            {**one.runtime.precision.state_dict(), "scale": scale}
+        )
 
 
 def scale(one: Made) -> float:
-    return float(one.runtime.scaler_state()["scale"])
+    return float(one.runtime.precision.state_dict()["scale"])
 
 
 def largest(losses: Losses) -> float:
@@ -154,8 +157,8 @@ def test_an_overflow_skips_the_step_and_halves_the_scale(name: str, speed: Speed
 
 def test_a_scale_that_has_held_grows() -> None:
     one = made("pix2pix", OFF, "fp16")
-    state = {**one.runtime.scaler_state(), "scale": 64.0, "growth_interval": 3}
-    one.runtime.restore_scaler(state)
+    state = {**one.runtime.precision.state_dict(), "scale": 64.0, "growth_interval": 3}
+    one.runtime.precision.load_state_dict(state)
     seen = []
     for step in range(7):
         update(one.method, batch(step), one.optimizers, one.runtime)
@@ -180,10 +183,12 @@ def test_the_scale_holds_over_a_group_of_batches() -> None:
 def test_other_precisions_have_no_scale(precision: str) -> None:
     one = made("pix2pix", OFF, precision)
     steps(one, 1)
-    assert one.runtime.scaler_state() == {} and one.runtime.overflowed() is False
+    assert (
+        one.runtime.precision.state_dict() == {} and one.runtime.precision.may_overflow() is False
+    )
     loss = torch.tensor(2.0)
-    assert one.runtime.scaled(loss) is loss
-    one.runtime.restore_scaler({"scale": 2.0})  # of a run that was in fp16 before
+    assert one.runtime.precision.scale(loss) is loss
+    one.runtime.precision.load_state_dict({"scale": 2.0})  # of a run that was in fp16 before
 
 
 # -- whole runs
@@ -266,7 +271,7 @@ def test_images_that_are_no_numbers_stop_the_run(
     if precision != "fp16":
         assert run.place.images <= 8
         return
-    assert run.runtime.scaler_state()["scale"] <= 1
+    assert run.runtime.precision.state_dict()["scale"] <= 1
     # An epoch; halvings, of which overflows have made some already; until a line is due.
     assert 6 + 10 <= run.place.images <= 6 + 16 + 4
 
@@ -283,7 +288,7 @@ def test_one_image_that_is_no_number_is_taken_for_an_overflow_in_fp16(
         training.train(half_run("pix2pix", data, tmp_path / "full", "fp32"))
 
 
-# -- what cannot be had
+# -- what is not available
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
@@ -301,8 +306,8 @@ def test_tf32_is_refused_where_there_is_no_such_gpu(
     words = ("train", "pix2pix", data, "--train.run", run, "--train.device", "cpu")
     said = refused(capsys, *words, "--train.precision", "tf32")
     assert said == (
-        "viceversa: train.precision tf32 cannot be had on cpu: it needs a CUDA device of compute "
-        "capability 8.0 or later\n"
+        "viceversa: train.precision tf32 is not available on cpu: it needs a CUDA device of "
+        "compute capability 8.0 or later\n"
     )
     assert not run.exists()
 

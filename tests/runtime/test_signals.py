@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from viceversa.runtime import asked_to_stop
+from viceversa.runtime.signals import asked_to_stop
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
 

@@ -23,7 +23,8 @@ from viceversa.config import SECTIONS
 from viceversa.errors import UserError
 from viceversa.networks import separately
 from viceversa.options import train_settings
-from viceversa.runtime import Runtime, SpeedConfig
+from viceversa.runtime.config import SpeedConfig
+from viceversa.runtime.training import Runtime
 from viceversa.update import update
 
 
@@ -212,7 +213,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["--speed.graph", "on"], ["--speed.graph", '"on"', "auto"]),
         (["--speed.fused", "maybe"], ["maybe"]),
         (["--speed.compile", "--speed.recompute", "blocks"],
-         ["speed.recompute blocks does not go with speed.compile"]),
+         ["speed.recompute blocks cannot be combined with speed.compile"]),
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.methods import Batch, Method
-from viceversa.runtime import Runtime, SpeedConfig
+from viceversa.runtime.config import SpeedConfig
+from viceversa.runtime.training import Runtime
 from viceversa.update import Optimizers, make_optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
@@ -63,8 +64,10 @@ def made(
     torch.manual_seed(0)
     method = make_method(config).train()
     runtime = Runtime(device, precision, speed=speed)
-    runtime.place(method, list(chain.from_iterable(method.players().values())))
-    runtime.settle_format(method, next(iter(method.translators().values())), lambda: batch(0)[0])
+    runtime.prepare(method, list(chain.from_iterable(method.players().values())))
+    runtime.choose_memory_format(
+        method, next(iter(method.translators().values())), lambda: batch(0)[0]
+    )
     return Made(config, method, runtime, make_optimizers(method, config.train, runtime))
 
 

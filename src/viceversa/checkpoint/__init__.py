@@ -17,13 +17,13 @@ from .state import (
     age,
     hold,
     load_state,
-    put_together,
     save_state,
-    taken_apart,
+    state_from_bytes,
+    state_to_bytes,
 )
 
 __all__ = [
-    "Checkpoints", "age", "fit_weights", "hold", "load_network", "load_state", "put_together",
-    "read_digest", "read_header", "read_weights", "save_network", "save_state", "taken_apart",
-    "trained_on_pairs",
+    "Checkpoints", "age", "fit_weights", "hold", "load_network", "load_state", "read_digest",
+    "read_header", "read_weights", "save_network", "save_state", "state_from_bytes",
+    "state_to_bytes", "trained_on_pairs",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -46,6 +47,19 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> N
                         f"{len(table)} bytes, are more than would be read again")  # fmt: skip
     needed = len(table) + sum(tensor.nbytes for tensor in plain.values())
     write_atomically(path, lambda temporary: _write(temporary, table, plain), needed)
+
+
+def to_bytes(tensors: Mapping[str, Tensor], header: dict[str, Any]) -> bytes:
+    """Return tensors and a header as bytes, for another process."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(plain, {HEADER: json.dumps(header)})
+
+
+def from_bytes(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what `to_bytes` was given."""
+    length = struct.unpack("<Q", data[:8])[0]
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    return safetensors.torch.load(data), json.loads(metadata[HEADER])
 
 
 class Damaged(UserError):

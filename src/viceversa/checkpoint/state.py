@@ -115,6 +115,18 @@ def load_state(path: Path) -> State:
     return state
 
 
+def state_to_bytes(state: Any) -> bytes:
+    """Return nested containers of tensors and JSON values as bytes; tensors may be on a GPU."""
+    plain, tensors = taken_apart(state)
+    return container.to_bytes(tensors, {"state": plain})
+
+
+def state_from_bytes(data: bytes) -> Any:
+    """Return what `state_to_bytes` was given, with the tensors on the CPU."""
+    tensors, header = container.from_bytes(data)
+    return put_together(header["state"], tensors)
+
+
 def taken_apart(state: Any) -> tuple[Any, dict[str, Tensor]]:
     """Nested tables and lists as plain values, and the tensors that were in them by name."""
     tensors: dict[str, Tensor] = {}

@@ -98,6 +98,6 @@ def _out_of_memory(error: Exception) -> bool:
         return "failed to map segment" in str(error)
     if "torch" not in sys.modules:
         return False
-    from ..runtime.memory import out_of_memory
+    from ..runtime.device import out_of_memory
 
     return out_of_memory(error)

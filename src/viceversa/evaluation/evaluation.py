@@ -68,7 +68,7 @@ def measure(options: Options, progress: Progress = lambda done, total: None) -> 
     model = open_model(options)
     paired = model.paired if options.pairs == "auto" else options.pairs == "yes"
     images = open_images(options, model, paired)
-    device = next(iter(model.translators.values())).runtime.device
+    device = next(iter(model.translators.values())).device
     result = Evaluation(options, model, images, paired, [], Features({}, {}))
     result.notes += images.notes
     result.features = _features(result, device)

@@ -19,7 +19,7 @@ from ..images.loading import load
 from ..images.tensors import encode, fill_nodata, planes
 from ..losses import GAN_LOSSES
 from ..networks import DISCRIMINATORS, patches, use_policy
-from ..runtime import Runtime
+from ..runtime.device import prepare_device
 from .verdict import Verdict
 
 UNKNOWN = Framing()
@@ -59,7 +59,7 @@ class Judge:
         network_class, config_class = DISCRIMINATORS[name]
         config = fill(config_class, settings, str(path))
         network = load_network(path, lambda: network_class(config, width))
-        Runtime(device).place(network)
+        network.to(prepare_device(device))
         return cls(network, domain, source, gan_loss, Framing.of(header))
 
     @torch.inference_mode()

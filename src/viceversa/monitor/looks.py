@@ -18,7 +18,7 @@ from ..images.tensors import shown
 from ..judging import Judge, Row, on_one_scale, verdict_sheet
 from ..methods import Method
 from ..networks import at_any_size, use_policy
-from ..runtime import random_state, restore_random_state
+from ..runtime.random_state import random_state, restore_random_state
 
 IMAGES = 4  # that are looked at, always the same ones
 

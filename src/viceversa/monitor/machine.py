@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..runtime import Runtime
+from ..runtime.training import Runtime
 
 
 def machine(runtime: Runtime, total_images: int, since: str | None = None) -> dict[str, Any]:

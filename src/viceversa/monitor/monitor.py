@@ -19,7 +19,8 @@ from ..methods import Method
 from ..networks import use_policy
 from ..pages import write_run_page
 from ..report import Report, finite
-from ..runtime import Runtime, out_of_memory
+from ..runtime.device import out_of_memory
+from ..runtime.training import Runtime
 from ..saving import Place, write_models
 from .averages import Averages
 from .best import Best, BestModels, in_words
@@ -55,10 +56,8 @@ class Monitor:
         self.config, self.folder, self.method, self.data = config, folder, method, data
         self.runtime, self.tell, self.interrupt = runtime, tell, interrupt
         self.first = runtime.ranks.first
-        self.best, self.best_models = (
-            Best(config.validate.chosen(config.paired)),
-            BestModels(folder),
-        )
+        self.best = Best(config.validate.chosen(config.paired))
+        self.best_models = BestModels(folder)
         self.schedule = Schedule(config)
         decay = config.train.ema if self.first else 0.0
         self.averages = Averages(method.translators(), decay) if decay else None

@@ -16,7 +16,8 @@ from ..data.transforms import crops
 from ..errors import UserError
 from ..images.domain import Domain
 from ..preflight import DiskRoom, disk_room
-from ..runtime import Runtime, free_memory
+from ..runtime.device import free_memory
+from ..runtime.training import Runtime
 from .costs import Costs, count
 from .pace import Pace, timed
 from .room import Choice, Room, counted

@@ -26,7 +26,7 @@ from ..losses import History
 from ..methods import Batch, Method
 from ..networks import parameters, use_policy
 from ..preflight import Disk, disk_needed
-from ..runtime import Runtime
+from ..runtime.training import Runtime
 from ..update import Optimizers, make_optimizers, update
 
 # Measured on CPUs, from 64 to 256 px, in fp32 and bf16: copies that oneDNN makes of maps in a
@@ -133,7 +133,7 @@ def count(config: RunConfig, size: tuple[int, int], device: torch.device, images
         batch = blank(config, size)
         alone = images % train.batch_size == 1  # the last batch of an epoch
         check_images(method, (batch[0][0], batch[1][0]), 1 if alone else train.batch_size)
-        runtime.prepare(chain.from_iterable(method.players().values()))
+        runtime.apply_speed_options(chain.from_iterable(method.players().values()))
         optimizers = make_optimizers(method, train, runtime)
         for _ in range(2):  # the second is like all later ones: Adam's averages are there
             ledger.begin()

@@ -11,8 +11,10 @@ from ..build import RunConfig, make_method
 from ..errors import UserError
 from ..health import Watch
 from ..requests import Requests
-from ..runtime import Runtime, now, out_of_memory, peak_memory, seed_everything
-from ..runtime.graphs import WARM_UP, Graphed
+from ..runtime.cuda_graph import WARM_UP, GraphedStep
+from ..runtime.device import out_of_memory, peak_memory, synchronized_time
+from ..runtime.random_state import seed_everything
+from ..runtime.training import Runtime
 from ..steps import Steps
 from ..update import make_optimizers
 from .costs import blank
@@ -60,7 +62,7 @@ def timed(
     try:
         method = make_method(config).train()
         networks = list(chain.from_iterable(method.players().values()))
-        runtime.place(method, networks)
+        runtime.prepare(method, networks)
         optimizers = make_optimizers(method, train, runtime)
         source, target = (side.uniform_(-1, 1).to(runtime.device) for side in blank(config, size))
         steps = Steps(
@@ -69,19 +71,19 @@ def timed(
         )  # fmt: skip
         steps.settle(None, config.penalised)
         requests = Requests(train, runtime.ranks, lambda: False)
-        more = WARM_UP + 1 if isinstance(steps.whole, Graphed) and train.accumulate == 1 else 0
+        more = WARM_UP + 1 if isinstance(steps.whole, GraphedStep) and train.accumulate == 1 else 0
         for _ in range(more + count):
-            began = now(runtime.device)
+            began = synchronized_time(runtime.device)
             for part in range(train.accumulate):
                 steps.take((source, target), part, train.accumulate, requests)
-            seconds.append(now(runtime.device) - began)
+            seconds.append(synchronized_time(runtime.device) - began)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             raise UserError(
                 "the memory was not enough for the timed steps, though it was predicted to be; "
                 "leave room, or only count: --steps 0"
             ) from None
-        raise runtime.explained(error) from None
+        raise runtime.explain(error) from None
     used = seconds[more + 1 :] or seconds[-1:]
     memory = max(0, peak_memory(runtime.device) - before)
     images = train.batch_size * train.accumulate

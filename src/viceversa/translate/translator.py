@@ -22,7 +22,7 @@ from ..images.loading import as_domain, pixels_of
 from ..images.nodata import value_for_dtype
 from ..images.tensors import decode, encode, fill_nodata, planes
 from ..networks import GENERATORS, at_any_size, seed_dropout, seeded, use_policy
-from ..runtime import Runtime, out_of_memory
+from ..runtime.device import out_of_memory, prepare_device
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # other formats blur a class into others
 Policy = Literal["image", "running", "paper"]
@@ -43,16 +43,16 @@ class Translator:
     method `spawn` or `forkserver`.
     """
 
-    def __init__(self, network: nn.Module, source: Domain, target: Domain, runtime: Runtime,
+    def __init__(self, network: nn.Module, source: Domain, target: Domain, device: str = "auto",
                  policy: Policy = "image", seed: int = 0, max_megapixels: int = 64,
                  framing: Framing = UNKNOWN, size: str = "own"):  # fmt: skip
         self.max_megapixels = max_megapixels
         self.framing, self.size = framing, size
         self.source, self.target, self.policy, self.seed = source, target, policy, seed
-        self.network, self.runtime = network, runtime
+        self.network, self.device = network, prepare_device(device)
         if policy == "paper":
             seed_dropout(network)
-        runtime.place(network)
+        network.to(self.device)
         use_policy(network, "running" if policy == "running" else "image", policy == "paper")
 
     @classmethod
@@ -94,7 +94,7 @@ class Translator:
         widths = source.config.width, target.config.width
         network_config = fill(config_class, settings, str(path))
         network = load_network(path, lambda: network_class(network_config, *widths))
-        return cls(network, source, target, Runtime(device), policy, seed, max_megapixels, framing,
+        return cls(network, source, target, device, policy, seed, max_megapixels, framing,
                    str(size))  # fmt: skip
 
     def __call__(self, image: Any, half: Part = None) -> Any:
@@ -198,7 +198,7 @@ class Translator:
         return made
 
     def _output(self, images: Tensor) -> Tensor:
-        images = images.to(self.runtime.device)
+        images = images.to(self.device)
         if self.policy == "paper":
             made = torch.cat([self._noisy(one) for one in torch.split(images, 1)])
         else:

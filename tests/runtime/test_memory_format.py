@@ -16,11 +16,14 @@ from tiny import METHODS, Made, batch, in_folder, made, only
 from torch import Tensor, nn
 from whole_runs import interrupted, newest, same, state_of
 
-from viceversa import saving, training
+from viceversa import saving
 from viceversa.checkpoint import load_state, save_state
 from viceversa.networks import UNet
-from viceversa.runtime import Runtime, SpeedConfig, device, formats
-from viceversa.runtime.formats import FORMATS, faster, laid_out
+from viceversa.runtime import memory_format, training
+from viceversa.runtime.config import SpeedConfig
+from viceversa.runtime.memory_format import FORMATS, faster_format, to_format
+from viceversa.runtime.training import Runtime
+from viceversa.training import Run, train
 from viceversa.update import update
 
 LAST = torch.channels_last
@@ -44,7 +47,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, answer: str) -> list[int]:
         asked.append(len(images))
         return answer
 
-    monkeypatch.setattr(device, "faster", measured)
+    monkeypatch.setattr(training, "faster_format", measured)
     return asked
 
 
@@ -52,7 +55,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, answer: str) -> list[int]:
 
 
 def test_a_measurement_chooses_one_of_them() -> None:
-    assert faster(network(), batch(0)[0], nullcontext) in FORMATS
+    assert faster_format(network(), batch(0)[0], nullcontext) in FORMATS
 
 
 @pytest.mark.parametrize(
@@ -72,8 +75,8 @@ def test_channels_last_has_to_be_clearly_faster(
         )
         return passes["channels_last" if last else "contiguous"].pop(0)
 
-    monkeypatch.setattr(formats, "_pass", timed)
-    assert faster(network(), batch(0)[0], nullcontext) == chosen
+    monkeypatch.setattr(memory_format, "_time_pass", timed)
+    assert faster_format(network(), batch(0)[0], nullcontext) == chosen
     assert passes == {"contiguous": [], "channels_last": []}
 
 
@@ -84,7 +87,7 @@ def test_measuring_leaves_no_trace(recompute: str) -> None:
     judged = one.method.translators()["ab"]
     before = copy.deepcopy(judged.state_dict())
     chance = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
-    faster(judged, batch(0)[0], one.runtime.autocast)
+    faster_format(judged, batch(0)[0], one.runtime.autocast)
     assert same(dict(judged.state_dict()), dict(before))
     assert all(weight.grad is None for weight in judged.parameters())
     assert all(w.is_contiguous() for w in judged.parameters())
@@ -120,20 +123,20 @@ def test_who_decides(
     runtime = Runtime("cpu", deterministic=deterministic, speed=only(memory_format=wanted))
     torch.use_deterministic_algorithms(False)
     one = network()
-    assert runtime.settle_format(one, one, lambda: batch(0, 3)[0], before) == chosen
+    assert runtime.choose_memory_format(one, one, lambda: batch(0, 3)[0], before) == chosen
     assert asked == ([3] if asks else [])
     assert runtime.memory_format == chosen
     kernels = [w for w in one.parameters() if w.ndim == 4]
     assert all(w.is_contiguous(memory_format=FORMATS[chosen]) for w in kernels)
-    a, b = runtime.laid_out(batch(0))
+    a, b = runtime.format_batch(batch(0))
     assert all(x.is_contiguous(memory_format=FORMATS[chosen]) for x in (a, b))
     assert torch.equal(a, batch(0)[0])
 
 
 def test_images_that_lie_right_are_not_copied() -> None:
     plain = batch(0)[0]
-    last = laid_out(plain, "channels_last")
-    assert laid_out(plain, "contiguous") is plain and laid_out(last, "channels_last") is last
+    last = to_format(plain, "channels_last")
+    assert to_format(plain, "contiguous") is plain and to_format(last, "channels_last") is last
     assert torch.equal(last, plain) and last.stride() != plain.stride()
 
 
@@ -155,11 +158,11 @@ def test_a_run_says_what_was_measured_and_keeps_it(
     assert state_of(tmp_path / "run")["runtime"]["format"] == "channels_last"
 
     asked = answering(monkeypatch, "contiguous")  # another day, another measurement
-    training.train(config("run"))
+    train(config("run"))
     assert asked == [] and told in capsys.readouterr().out
     assert state_of(tmp_path / "run")["runtime"]["format"] == "channels_last"
 
-    training.train(config("other"))  # a run of its own does ask
+    train(config("other"))  # a run of its own does ask
     assert asked == [2] and told not in capsys.readouterr().out
     assert state_of(tmp_path / "other")["runtime"]["format"] == "contiguous"
 
@@ -172,14 +175,14 @@ def test_going_on_in_channels_last_equals_never_having_stopped(
         return in_folder(name, data, tmp_path / run, speed={"memory_format": "channels_last"},
                          train={"epochs": 2, "save_every": 4})  # fmt: skip
 
-    training.train(config("whole"))
+    train(config("whole"))
     interrupted(monkeypatch, 5, config("cut"))
-    training.train(config("cut"))
+    train(config("cut"))
     assert same(state_of(tmp_path / "cut"), state_of(tmp_path / "whole"))
     # The control: averages that lie otherwise than their weights, in one kernel for all of them.
     interrupted(monkeypatch, 5, config("naive"))
     monkeypatch.setattr(saving, "_lay_out_alike", lambda optimizer: None)
-    training.train(config("naive"))
+    train(config("naive"))
     assert not same(state_of(tmp_path / "naive"), state_of(tmp_path / "whole"))
 
 
@@ -187,8 +190,8 @@ def resumed(data: Path, run: Path) -> Made:
     """A run in channels_last that has taken up its last checkpoint."""
     config = in_folder("pix2pix", data, run, speed={"memory_format": "channels_last"},
                        train={"epochs": 1})  # fmt: skip
-    training.train(config)
-    going_on = training.Run(config)
+    train(config)
+    going_on = Run(config)
     going_on._resume()
     return Made(config, going_on.method, going_on.runtime, going_on.optimizers)
 
@@ -216,7 +219,7 @@ def test_another_format_does_not_change_what_a_checkpoint_holds(
     interrupted(monkeypatch, 6, last)
     before = load_state(newest(run))
     assert all(value.is_contiguous() for value in before["method"].values())
-    going_on = training.Run(in_folder("pix2pix", data, run, **more))
+    going_on = Run(in_folder("pix2pix", data, run, **more))
     going_on._resume()
     assert same(dict(going_on.method.state_dict()), before["method"])
     assert all(weight.is_contiguous() for weight in going_on.method.parameters())
@@ -231,9 +234,9 @@ def test_a_format_that_there_is_not_is_measured_anew(
     config = in_folder("pix2pix", data, run, speed={"memory_format": "measure"},
                        train={"epochs": 1})  # fmt: skip
     asked = answering(monkeypatch, "channels_last")
-    training.train(config)
+    train(config)
     state = load_state(newest(run))
     state["runtime"]["format"] = ["channels_last"]
     save_state(newest(run), state)
-    training.train(config)
+    train(config)
     assert len(asked) == 2

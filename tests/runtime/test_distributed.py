@@ -25,8 +25,8 @@ from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.data.loader import Loader
 from viceversa.data.open import open_data
-from viceversa.runtime import Ranks
-from viceversa.runtime.siblings import Sibling, _state, end_stopped, this
+from viceversa.runtime.distributed import Ranks
+from viceversa.runtime.peers import Peer, _state, current_process, kill_stopped
 
 METHODS = ("pix2pix", "cyclegan")
 IMAGES = 10
@@ -151,7 +151,7 @@ def seen(data: Path, ranks: list[Ranks], epoch: int, start: int = 0) -> list[tor
     pictures = open_data(config.data, True, 0, Path("unused"), lambda text: None).train
     shares = [
         [None if batch is None else batch[0].clone() for batch in
-         Loader(pictures, 4, CPU, one.share).epoch(epoch, start)]
+         Loader(pictures, 4, CPU, one.own_part).epoch(epoch, start)]
         for one in ranks
     ]  # fmt: skip
     return [torch.cat([one for one in parts if one is not None])
@@ -172,7 +172,7 @@ def test_any_number_of_processes_sees_the_same_images_in_the_same_order(
 
 def test_shares_are_even_and_complete() -> None:
     for length in range(9):
-        parts = [Ranks(index, 4).share(range(length)) for index in range(4)]
+        parts = [Ranks(index, 4).own_part(range(length)) for index in range(4)]
         assert [i for part in parts for i in part] == list(range(length))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -247,7 +247,7 @@ def refused(count: int, made: Sections, folder: Path) -> str:
 def test_batch_norm_is_refused_on_a_processor(data: Path, tmp_path: Path) -> None:
     made = settings("pix2pix", data, tmp_path / "run", discriminator={"norm": "batch"})
     text = refused(2, made, tmp_path / "x")
-    assert "batch norm cannot be spread over 2 processes on cpu" in text
+    assert "batch norm does not work with 2 processes on cpu" in text
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
@@ -262,7 +262,7 @@ def test_what_the_first_process_refuses_ends_the_others_in_a_sentence(tmp_path: 
     made = settings("pix2pix", tmp_path / "nowhere", tmp_path / "run")
     text = refused(2, made, tmp_path / "x")
     assert "there is no data folder" in text
-    assert "viceversa, process 1: process 1 of 2 lost another one" in text
+    assert "viceversa, process 1: process 1 of 2 lost another process" in text
 
 
 # -- one that dies, and one that hangs
@@ -292,7 +292,7 @@ def test_the_others_end_when_one_dies_or_hangs(
         assert first.wait(30) == 2
         assert second.wait(5) == -signal.SIGKILL  # one that was stopped is not left behind
     text = (tmp_path / "said" / "0.txt").read_text()
-    assert "process 0 of 2 lost another one, which ended or hangs" in text
+    assert "process 0 of 2 lost another process, which ended or hangs" in text
     assert "Traceback" not in text
     assert load_state(max((run / "checkpoints").glob("*.safetensors")))["images"] > 0
 
@@ -374,7 +374,7 @@ def test_two_hosts_train_as_two_processes_of_one_and_end_when_their_link_is_cut(
         under_way(tmp_path, tmp_path / "cut")
         switch("down")
         ends = time.monotonic() + 33
-        while "lost another one" not in (text := (tmp_path / "log.txt").read_text()):
+        while "lost another process" not in (text := (tmp_path / "log.txt").read_text()):
             assert time.monotonic() < ends, text
             time.sleep(0.05)
     finally:
@@ -401,24 +401,24 @@ def alive(process: int) -> bool:
 def test_an_error_of_others_is_told_from_our_own() -> None:
     ranks = Ranks(1, 2)
     ours = RuntimeError("shape '[3]' is invalid for input of size 4")
-    assert ranks.explained(ours) is ours
-    theirs = ranks.explained(RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1"))
-    assert "process 1 of 2 lost another one" in str(theirs)
+    assert ranks.explain(ours) is ours
+    theirs = ranks.explain(RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:1"))
+    assert "process 1 of 2 lost another process" in str(theirs)
     alone = RuntimeError("Connection closed by peer")
-    assert Ranks().explained(alone) is alone
+    assert Ranks().explain(alone) is alone
 
 
 def test_a_stopped_process_is_ended_and_no_other() -> None:
     with started_sleepers(3) as (stopped, running, other):
-        siblings = [Sibling(platform.node(), one.pid, _state(one.pid)[1])
+        peers = [Peer(platform.node(), one.pid, _state(one.pid)[1])
                     for one in (stopped, running, other)]  # fmt: skip
         for one in (stopped, other):
             one.send_signal(signal.SIGSTOP)
         while _state(other.pid)[0] != "T" or _state(stopped.pid)[0] != "T":
             time.sleep(0.01)
-        later = siblings[2]._replace(began="0")  # another process that has its number now
-        far = siblings[2]._replace(machine="elsewhere")
-        assert end_stopped([this(), siblings[0], siblings[1], later, far]) == [stopped.pid]
+        later = peers[2]._replace(started="0")  # another process that has its number now
+        far = peers[2]._replace(machine="elsewhere")
+        assert kill_stopped([current_process(), peers[0], peers[1], later, far]) == [stopped.pid]
         assert stopped.wait(5) == -signal.SIGKILL
         assert running.poll() is None and other.poll() is None
 

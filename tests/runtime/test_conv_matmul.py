@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from viceversa.networks import UNet, check_size
-from viceversa.runtime import small_maps
-from viceversa.runtime.recompute import recompute_blocks
-from viceversa.runtime.small_maps import as_products, product_of, size_after, transposed_product
+from viceversa.runtime import conv_matmul
+from viceversa.runtime.activation_checkpointing import checkpoint_blocks
+from viceversa.runtime.conv_matmul import (
+    conv_by_matmul,
+    convolve_by_matmul,
+    output_size,
+    transposed_conv_by_matmul,
+)
 
 Layer = nn.Conv2d | nn.ConvTranspose2d
 
@@ -32,7 +37,7 @@ def farthest(one: list[Tensor], two: list[Tensor]) -> float:
 def agrees(layer: nn.Conv2d | nn.ConvTranspose2d, made: Tensor, x: Tensor) -> None:
     """A product is what the layer makes of x, and so are its gradients."""
     expected = layer(x)
-    assert size_after(layer, *x.shape[2:]) == tuple(expected.shape[2:])
+    assert output_size(layer, *x.shape[2:]) == tuple(expected.shape[2:])
     assert farthest([made], [expected]) < 1e-12
     assert farthest(gradients(layer, made, x), gradients(layer, expected, x)) < 1e-12
 
@@ -46,7 +51,7 @@ def test_a_convolution_is_a_product(kernel: int, stride: int, dilation: int) -> 
     for padding, bias, count, sides in product(paddings, (True, False), (1, 3), ((7, 9), (8, 7))):
         layer = nn.Conv2d(2, 3, kernel, stride, padding, dilation, bias=bias).double()
         x = torch.randn(count, 2, *sides, dtype=torch.float64, requires_grad=True)
-        agrees(layer, product_of(layer, x), x)
+        agrees(layer, conv_by_matmul(layer, x), x)
         tried += 1
     assert tried >= 8
 
@@ -63,10 +68,10 @@ def test_a_transposed_convolution_is_a_product(kernel: int, stride: int, dilatio
         layer = nn.ConvTranspose2d(
             2, 3, kernel, stride, padding, more, bias=bias, dilation=dilation
         ).double()
-        if min(size_after(layer, *sides)) < 1:
+        if min(output_size(layer, *sides)) < 1:
             continue
         x = torch.randn(count, 2, *sides, dtype=torch.float64, requires_grad=True)
-        agrees(layer, transposed_product(layer, x), x)
+        agrees(layer, transposed_conv_by_matmul(layer, x), x)
         tried += 1
     assert tried >= 8
 
@@ -77,7 +82,7 @@ def test_another_padding_is_noticed() -> None:
     x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
     expected = layer(x)
     layer.weight.data = layer.weight.data.transpose(2, 3).contiguous()
-    assert farthest([product_of(layer, x)], [expected]) > 1e-3
+    assert farthest([conv_by_matmul(layer, x)], [expected]) > 1e-3
 
 
 # -- where it takes over
@@ -87,20 +92,20 @@ def test_another_padding_is_noticed() -> None:
 def products(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Filled with the kind of each product that is made."""
     made: list[str] = []
-    for name in ("product_of", "transposed_product"):
-        real = getattr(small_maps, name)
+    for name in ("conv_by_matmul", "transposed_conv_by_matmul"):
+        real = getattr(conv_matmul, name)
 
         def noting(layer: Layer, x: Tensor, name: str = name, real: Any = real) -> Tensor:
             made.append(name)
             result: Tensor = real(layer, x)
             return result
 
-        monkeypatch.setattr(small_maps, name, noting)
+        monkeypatch.setattr(conv_matmul, name, noting)
     return made
 
 
 def placed(layer: nn.Module) -> nn.Module:
-    as_products(layer)
+    convolve_by_matmul(layer)
     return layer
 
 
@@ -135,7 +140,9 @@ def test_a_product_is_made_where_weights_outnumber_the_map(
         expected = layer(x)
         assert products == []
         made = placed(layer)(x)
-    kind = "transposed_product" if isinstance(layer, nn.ConvTranspose2d) else "product_of"
+    kind = (
+        "transposed_conv_by_matmul" if isinstance(layer, nn.ConvTranspose2d) else "conv_by_matmul"
+    )
     assert products == ([kind] if pays else [])
     assert made.dtype == expected.dtype == torch.bfloat16 and made.shape == expected.shape
     assert farthest([made.float()], [expected.float()]) < 2**-6 * float(expected.detach().max())
@@ -154,7 +161,7 @@ def test_other_precisions_are_left_alone(products: list[str]) -> None:
     assert products == []
     with torch.autocast("cpu", dtype=torch.bfloat16):  # the control
         assert not torch.equal(layer(x).float(), before)
-    assert products == ["product_of"]
+    assert products == ["conv_by_matmul"]
 
 
 def small_unet() -> UNet:
@@ -171,7 +178,7 @@ def test_a_network_keeps_its_names_and_its_numbers(products: list[str]) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = plain(x).float()
         made = other(x).float()
-    assert {"product_of", "transposed_product"} == set(products)
+    assert {"conv_by_matmul", "transposed_conv_by_matmul"} == set(products)
     assert farthest([made], [expected]) < 0.05
 
 
@@ -180,7 +187,7 @@ def naive_products(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             convolve = layer.forward
-            layer.forward = lambda x, one=layer, old=convolve: small_maps._either(one, old, x)  # type: ignore[method-assign]
+            layer.forward = lambda x, one=layer, old=convolve: conv_matmul._faster(one, old, x)  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("half", [True, False])
@@ -196,9 +203,9 @@ def test_a_copy_has_weights_of_its_own(half: bool, products: list[str]) -> None:
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
             return float(layer(x).abs().max()), float(copied(x).abs().max())
 
-    own, copied = blank_copy(as_products)
+    own, copied = blank_copy(convolve_by_matmul)
     assert own > 0 and copied == 0
-    assert products == (["product_of"] * 2 if half else [])
+    assert products == (["conv_by_matmul"] * 2 if half else [])
     _, naive = blank_copy(naive_products)
     assert naive > 0
 
@@ -206,7 +213,7 @@ def test_a_copy_has_weights_of_its_own(half: bool, products: list[str]) -> None:
 def test_sizes_are_checked_of_a_network_that_is_placed() -> None:
     """As it happens after a step that failed; on shapes alone, and no weight is touched."""
     one = small_unet()
-    as_products(one), recompute_blocks(one)
+    convolve_by_matmul(one), checkpoint_blocks(one)
     before = copy.deepcopy(one.state_dict())
     check_size(one, 3, 32, 64, 1)
     with pytest.raises(ValueError, match="multiples of 32"):

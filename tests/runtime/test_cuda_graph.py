@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from viceversa.build import TrainConfig
 from viceversa.health import Fault, Watch
 from viceversa.methods import Batch
-from viceversa.runtime import Ranks, Runtime, SpeedConfig, graphs
-from viceversa.runtime.graphs import Graphed
+from viceversa.runtime import cuda_graph
+from viceversa.runtime.config import SpeedConfig
+from viceversa.runtime.cuda_graph import GraphedStep
+from viceversa.runtime.distributed import Ranks
+from viceversa.runtime.training import Runtime
 from viceversa.update import set_rates, update
 
 GRAPH = only(graph="auto")
@@ -37,7 +40,7 @@ def test_a_graph_that_cannot_be_made_is_explained_once_and_steps_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without warm-up, since that needs a stream of CUDA already."""
-    monkeypatch.setattr(graphs, "WARM_UP", 0)
+    monkeypatch.setattr(cuda_graph, "WARM_UP", 0)
     said: list[str] = []
     plain, other = made("cyclegan"), made("cyclegan")
 
@@ -45,7 +48,7 @@ def test_a_graph_that_cannot_be_made_is_explained_once_and_steps_go_on(
         return update(other.method, shown, other.optimizers, other.runtime)
 
     forgotten: list[int] = []
-    graphed = Graphed(step, said.append, lambda: forgotten.append(1))
+    graphed = GraphedStep(step, said.append, lambda: forgotten.append(1))
     sizes = (2, 2, 1, 2)  # a smaller one among them
     torch.manual_seed(1)
     expected = [
@@ -56,18 +59,18 @@ def test_a_graph_that_cannot_be_made_is_explained_once_and_steps_go_on(
     found = [graphed(batch(number, size)) for number, size in enumerate(sizes)]
     assert apart(found, expected) == 0.0 and farthest(left(plain), left(other)) == 0.0
     assert len(said) == len(forgotten) == 1 and "\n" not in said[0]
-    assert "steps run one kernel at a time: no CUDA graph could be made (" in said[0]
+    assert "no CUDA graph is used: the capture failed (" in said[0]
 
 
 def test_an_error_of_the_step_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes again when the step is run as it is."""
-    monkeypatch.setattr(graphs, "WARM_UP", 0)
+    monkeypatch.setattr(cuda_graph, "WARM_UP", 0)
 
     def broken(_: Batch) -> dict[str, Tensor]:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        Graphed(broken, lambda text: None, lambda: None)(batch(0))
+        GraphedStep(broken, lambda text: None, lambda: None)(batch(0))
 
 
 class Break:
@@ -92,7 +95,7 @@ def test_a_step_that_broke_off_is_forgotten(precision: str, call: int) -> None:
     """
     one = made("pix2pix", OFF, precision)
     steps(one, 3)
-    before = one.runtime.scaler_state()
+    before = one.runtime.precision.state_dict()
     breaking = Break(one, call)
     with pytest.raises(RuntimeError, match="in the middle"):
         update(one.method, batch(3), one.optimizers, one.runtime)
@@ -100,8 +103,8 @@ def test_a_step_that_broke_off_is_forgotten(precision: str, call: int) -> None:
     if precision == "fp16" and call == 3:  # the control
         with pytest.raises(RuntimeError, match="unscale_"):
             update(one.method, batch(3), one.optimizers, one.runtime)
-    one.runtime.forget_step()
-    assert one.runtime.scaler_state() == before
+    one.runtime.precision.abandon_step()
+    assert one.runtime.precision.state_dict() == before
     losses = update(one.method, batch(3), one.optimizers, one.runtime)
     assert all(bool(loss.isfinite()) for loss in losses.values())
 
@@ -140,7 +143,7 @@ def trained(
         return update(one.method, shown, one.optimizers, one.runtime)
 
     run = one.runtime.graphed(step, said.append)
-    assert isinstance(run, Graphed) == graph
+    assert isinstance(run, GraphedStep) == graph
     losses: Losses = []
     for number, size in enumerate(sizes):
         if rates:
@@ -215,7 +218,7 @@ def test_a_capture_that_fails_leaves_steps_that_go_on(precision: str, call: int)
         a, b = batch(number)
         losses = run((a.cuda(), b.cuda()))
         assert all(bool(loss.isfinite()) for loss in losses.values())
-    assert len(said) == 1 and "no CUDA graph could be made" in said[0]
+    assert len(said) == 1 and "no CUDA graph is used" in said[0]
     assert torch.cuda.current_stream() == stream
     assert not all(torch.equal(value, before[name]) for name, value in left(one).items()
                    if name in before)  # fmt: skip
@@ -234,4 +237,4 @@ def test_what_does_not_go_with_a_graph_is_said() -> None:
     assert anew.graphed(step, said.append) is step
     several = Runtime("cuda:0", speed=GRAPH, ranks=Ranks(0, 2))
     assert several.graphed(step, said.append) is step
-    assert ["blocks recomputed" in said[0], "several processes" in said[1]] == [True, True]
+    assert ["speed.recompute blocks" in said[0], "several processes" in said[1]] == [True, True]

@@ -15,8 +15,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from viceversa.networks import PatchGAN, ResNet, UNet
-from viceversa.runtime import recompute
-from viceversa.runtime.recompute import blocks, recompute_blocks
+from viceversa.runtime import activation_checkpointing
+from viceversa.runtime.activation_checkpointing import blocks, checkpoint_blocks
 
 ANEW = only(recompute="blocks")
 BATCH_NORM = {"generator": {"norm": "batch"}, "discriminator": {"norm": "batch"}}
@@ -60,7 +60,7 @@ def test_a_gradient_penalty_goes_with_it() -> None:
 
 def test_statistics_gathered_twice_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: a second pass that gathers statistics as the first did."""
-    monkeypatch.setattr(recompute, "statistics_kept", lambda block: nullcontext())
+    monkeypatch.setattr(activation_checkpointing, "statistics_kept", lambda block: nullcontext())
     one, two = (made("pix2pix", speed, **BATCH_NORM) for speed in (OFF, ANEW))
     assert apart(steps(one, 2), steps(two, 2)) == 0.0  # training itself does not feel them
     state, other = left(one), left(two)
@@ -71,7 +71,7 @@ def test_statistics_gathered_twice_are_noticed(monkeypatch: pytest.MonkeyPatch) 
 def test_other_dropout_in_the_second_pass_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: random numbers that are not put back."""
     naive = partial(checkpoint, preserve_rng_state=False)
-    monkeypatch.setattr(recompute, "checkpoint", naive)
+    monkeypatch.setattr(activation_checkpointing, "checkpoint", naive)
     assert not equal(*(made("pix2pix", speed, **BATCH_NORM) for speed in (OFF, ANEW)))
 
 
@@ -100,7 +100,7 @@ def test_less_is_kept_for_the_backward_pass() -> None:
     torch.manual_seed(0)
     plain = ResNet(ResNet.Config(width=4, blocks=6), 3, 3)
     anew = copy.deepcopy(plain)
-    recompute_blocks(anew)
+    checkpoint_blocks(anew)
     assert 0 < kept(anew, x) < 0.7 * kept(plain, x)
     for one, other in zip(plain.parameters(), anew.parameters(), strict=True):
         assert one.grad is not None and other.grad is not None
@@ -110,7 +110,7 @@ def test_less_is_kept_for_the_backward_pass() -> None:
 def test_each_block_runs_twice_where_gradients_are_asked_for() -> None:
     torch.manual_seed(0)
     network = ResNet(ResNet.Config(width=4, blocks=2), 3, 3)
-    recompute_blocks(network)
+    checkpoint_blocks(network)
     runs: list[nn.Module] = []
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -142,7 +142,7 @@ def test_names_stay_and_a_copy_has_weights_of_its_own() -> None:
     network = UNet(UNet.Config(width=4, depth=3, norm="instance", dropout=0.0), 3, 3)
     names, x = list(network.state_dict()), torch.randn(1, 3, 16, 16)
     expected = network(x)
-    recompute_blocks(network)
+    checkpoint_blocks(network)
     assert list(network.state_dict()) == names and torch.equal(network(x), expected)
     copied = copy.deepcopy(network)
     for weight in copied.parameters():

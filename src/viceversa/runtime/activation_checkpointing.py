@@ -1,0 +1,42 @@
+"""Activation checkpointing: recompute blocks of a network in the backward pass instead of keeping
+their activations (Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from ..networks.norms import statistics_kept
+
+
+def checkpoint_blocks(network: nn.Module) -> None:
+    """Keep only the inputs and outputs of each block; losses and gradients do not change at all.
+
+    The second pass through a block uses the same dropout and updates no statistics.
+    """
+    for block in list(blocks(network)):
+        block.forward = partial(_checkpointed, block, block.forward)
+
+
+def blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """Yield the blocks of several layers: levels of a U-Net, residual blocks of a ResNet."""
+    for part in network.children():
+        if isinstance(part, nn.ModuleList | nn.Sequential):
+            yield from (layer for layer in part if len(list(layer.modules())) > 2)
+
+
+def _checkpointed(block: nn.Module, forward: Any, *inputs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*inputs)
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=partial(_contexts, block))
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Return the contexts of the first and of the second pass."""
+    return nullcontext(), statistics_kept(block)
