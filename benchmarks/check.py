@@ -81,8 +81,8 @@ def refusal(data: Path) -> float:
     code = (
         "import sys, time\n"
         "from viceversa.data import DataConfig\n"
-        "from viceversa.data.check import check\n"
-        "try: check(sys.argv[1], True, DataConfig(), names_first=True)\n"
+        "from viceversa.data.check import check_dataset\n"
+        "try: check_dataset(sys.argv[1], True, DataConfig(), names_first=True)\n"
         "except ValueError as error: print(error)\n"
     )
     began = time.perf_counter()

@@ -19,7 +19,7 @@ from PIL import Image
 from viceversa import UserError, read_recipe, resolve
 from viceversa.cli import boundary, main
 from viceversa.config import DEEPEST, LARGEST_RECIPE
-from viceversa.data.check import survey
+from viceversa.data.check import scan
 from viceversa.images import Source
 from viceversa.images.io import explained
 from viceversa.runtime.device import prepare_device
@@ -390,7 +390,7 @@ def test_an_image_that_does_not_fit_in_memory_is_not_damaged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = noise_pairs(tmp_path / "data", 3, 286)
-    decode = survey.decode
+    decode = scan.decode
 
     def limited(data: bytes, source: Source, *rest: Any, **more: Any) -> Any:
         with explained(source):
@@ -399,7 +399,7 @@ def test_an_image_that_does_not_fit_in_memory_is_not_damaged(
             return decode(data, source, *rest, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(survey, "decode", limited)
+        patched.setattr(scan, "decode", limited)
         with pytest.raises(SystemExit):
             main(["check", str(data)])
     said = capsys.readouterr().out

@@ -342,13 +342,13 @@ def test_an_archive_that_changed_ends_the_run_saved(
 
 def test_an_archive_that_changes_before_its_images_are_checked_is_not_mixed(tmp_path: Path) -> None:
     from viceversa.data import DataConfig, index_split
-    from viceversa.data.check.survey import survey
+    from viceversa.data.check.scan import scan_files
 
     data = make(tmp_path / "data")
     archive = archived(data, tmp_path / "data.tar")
     found = index_split(archive, "train", True, DataConfig())
     assert found is not None
-    survey(found.a, store=None)
+    scan_files(found.a, store=None)
     rewrite(archive, data)
     with pytest.raises(UserError, match="changed while it was in use"):
-        survey(found.a, store=None)
+        scan_files(found.a, store=None)

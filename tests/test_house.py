@@ -161,7 +161,7 @@ def test_long_files_are_found() -> None:
 
 def test_settings_and_the_command_load_without_torch() -> None:
     # ... and so does all that a check of a data set needs
-    modules = "viceversa.cli, viceversa.options, viceversa.data.check.checked, viceversa.report"
+    modules = "viceversa.cli, viceversa.options, viceversa.data.check.check, viceversa.report"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -97,7 +97,7 @@ def test_oblong_images_that_become_squares_are_warned_of(
 ) -> None:  # fmt: skip
     root = data(tmp_path / "data", width, height, beside)
     words = ["--data.preprocess", preprocess, "--data.load_size", "40", "--data.crop_size", "32"]
-    found = json.loads(said(capsys, "check", root, "--json", *words))["findings"]
+    found = json.loads(said(capsys, "check", root, "--json", *words))["issues"]
     texts = [one["text"] for one in found if "proportions" in one["text"]]
     side = 40 if preprocess == "resize_and_crop" else 32
     text = f"that lose their proportions: {width}x{height} becomes {side}x{side}"

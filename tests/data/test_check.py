@@ -16,10 +16,14 @@ from bad_files import bad_files, odd_things
 from PIL import Image
 
 from viceversa.data import DataConfig
-from viceversa.data.check import Checked, check, plain, usable
-from viceversa.data.check import text as as_text
+from viceversa.data.check import (
+    CheckResult,
+    as_dict,
+    as_text,
+    check_dataset,
+    usable_splits,
+)
 from viceversa.data.check.sheet import CELL, RED, contact_sheet
-from viceversa.data.check.words import headline
 from viceversa.errors import UserError
 from viceversa.images import Pixels, read
 from viceversa.images.domain import DomainConfig
@@ -49,8 +53,8 @@ def clean(root: Path, count: int = 5, splits: tuple[str, ...] = ("train", "test"
     return root
 
 
-def looked(root: Path, paired: bool | None = True, **data: Any) -> Checked:
-    return check(root, paired, DataConfig(path=str(root), **(SMALL | data)), store=None)
+def looked(root: Path, paired: bool | None = True, **data: Any) -> CheckResult:
+    return check_dataset(root, paired, DataConfig(path=str(root), **(SMALL | data)), store=None)
 
 
 def digest(root: Path) -> str:
@@ -62,25 +66,25 @@ def digest(root: Path) -> str:
     return total.hexdigest()
 
 
-def found(checked: Checked, level: str) -> list[str]:
-    return [finding.text for finding in checked.findings if finding.level == level]
+def found(checked: CheckResult, level: str) -> list[str]:
+    return [finding.text for finding in checked.issues if finding.severity == level]
 
 
 @pytest.mark.parametrize("paired", [True, False, None])
 def test_a_clean_set_is_silent_and_told(tmp_path: Path, paired: bool | None) -> None:
     checked = looked(clean(tmp_path / "set"), paired)
-    assert checked.findings == () and not checked.errors and not checked.bad
+    assert checked.issues == () and not checked.errors and not checked.invalid
     assert checked.paired is (paired is not False)
     text = as_text(checked)
     assert "train 5 of A, 5 of B" in text and "test  5 of A" in text
     assert "20x20" in text and "RGB; uint8" in text and "0 to 255" in text
     recipe = "cyclegan" if paired is False else "pix2pix"
-    assert text.splitlines()[-2].startswith("All is well")
+    assert text.splitlines()[-2].startswith("No problems detected")
     assert text.splitlines()[-1] == (
         f"  - train: viceversa train {recipe} {tmp_path}/set (with the same settings of data)"
     )
-    one = usable(checked, checked.config)
-    assert one == dict(checked.found) and list(one) == ["train", "test"]
+    one = usable_splits(checked)
+    assert one == dict(checked.splits) and list(one) == ["train", "test"]
 
 
 def side_by_side(root: Path, count: int = 4) -> Path:
@@ -91,8 +95,8 @@ def side_by_side(root: Path, count: int = 4) -> Path:
 
 def test_a_clean_set_side_by_side_is_silent(tmp_path: Path) -> None:
     checked = looked(side_by_side(tmp_path), None)
-    assert checked.findings == () and checked.paired
-    assert plain(checked)["domains"][0]["sizes"] == {"20x20": 4}
+    assert checked.issues == () and checked.paired
+    assert as_dict(checked)["domains"][0]["sizes"] == {"20x20": 4}
 
 
 Change = Callable[[Path], object]
@@ -108,7 +112,7 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "images of A in train without a partner", "A/1.png"),
     "bands": (
         lambda r: put(r / "train/A/1.png", noise(50, bands=4)), {"a": DomainConfig(channels=6)},
-        "error", "bands don't fit data.a.channels", "1.png has 4 channels"),
+        "error", "channels don't fit data.a.channels", "1.png has 4 channels"),
     "floats": (
         lambda r: [put(p.with_suffix(".tif"), noise(i) / np.float32(9)) and p.unlink()
                    for i, p in enumerate(sorted(r.rglob("A/*.png")))], {},
@@ -116,19 +120,19 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
     "mixed depths": (
         lambda r: put(r / "train/A/9.tif", noise(50).astype(np.uint16)) and
         put(r / "train/B/9.png", noise(51)), {},
-        "error", "of A of another depth than most", "9.tif is uint16, most are uint8"),
+        "error", "of A of another dtype than most", "9.tif is uint16, most are uint8"),
     "too small": (
         lambda r: put(r / "train/A/1.png", noise(50, 15, 20)) and
         put(r / "train/B/1.png", noise(51, 15, 20)), {"preprocess": "crop"},
         "error", "of A smaller than data.crop_size", "A/1.png is 20x15, smaller than 16"),
     "sizes no crop fits": (
         lambda r: put(r / "train/B/1.png", noise(50, 30, 20)), {"preprocess": "crop"},
-        "error", "not of their partner's size", "B/1.png is 20x30, its partner"),
+        "error", "differ in size from their partner", "B/1.png is 20x30, its partner"),
     "class numbers": (
         lambda r: [put(p, noise(50 + i, bands=1) % (7 if i == 3 else 5))
                    for i, p in enumerate(sorted(r.rglob("B/*.png")))],
         {"b": DomainConfig(kind="labels", ids=5)},
-        "error", "of B with numbers that are no class's", "holds the class 6; with ids 5"),
+        "error", "of B with values that are not a class", "contains the class 6; with ids 5"),
     "labels of 16 bits": (
         lambda r: put(r / "train/B/1.tif", noise(50).astype(np.uint16)) and
         (r / "train/B/1.png").unlink(), {"b": DomainConfig(kind="labels", classes=("#000000",))},
@@ -150,10 +154,10 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "warning", "one value everywhere", "A/1.png"),
     "dark": (
         lambda r: [put(p, noise(50 + i) // 16) for i, p in enumerate(sorted(r.rglob("B/*.png")))],
-        {}, "warning", "values of B go from 0 to 15 only; uint8 goes to 255", ""),
+        {}, "warning", "values of B are from 0 to 15 only; uint8 goes to 255", ""),
     "odd things": (
         lambda r: (r / "train/A/x.png").mkdir(), {},
-        "warning", "left alone", "train/A/x.png: a folder"),
+        "warning", "skipped files", "train/A/x.png: a folder"),
     "another ending": (
         lambda r: (r / "train/A/9.nii.gz").touch(), {},
         "warning", "files ending in .nii.gz, which are not read", "train/A/9.nii.gz"),
@@ -168,10 +172,10 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "note", "text and other files, which are not images", "notes.txt"),
     "grey": (
         lambda r: put(r / "train/A/1.png", GREY), {},
-        "note", "of A that will be turned from grey into RGB", "A/1.png"),
+        "note", "of A that will be converted from grey to RGB", "A/1.png"),
     "alpha": (
         lambda r: put(r / "train/A/1.png", noise(50, bands=4)), {},
-        "note", "will be laid over white", "A/1.png"),
+        "note", "will be blended over white", "A/1.png"),
     "enlarged": (
         lambda r: put(r / "train/A/1.png", noise(50, 9, 9)) and
         put(r / "train/B/1.png", noise(51, 9, 9)), {},
@@ -186,18 +190,18 @@ def test_what_is_wrong_is_found_and_named(tmp_path: Path, what: str) -> None:
     change(root)
     before = digest(root)
     checked = looked(root, **data)
-    (finding,) = [f for f in checked.findings if f.level == level and words in f.text]
+    (finding,) = [f for f in checked.issues if f.severity == level and words in f.text]
     assert any(names in file for file in finding.files) or not names
     assert digest(root) == before
     text = as_text(checked)
     assert finding.text in text and all(file in text for file in finding.files[:3])
     if level == "error":
-        assert finding.do in text.partition("What to do before training:")[2]
+        assert finding.advice in text.partition("What to do before training:")[2]
         with pytest.raises(UserError, match="viceversa check") as refusal:
-            usable(checked, checked.config)
+            usable_splits(checked)
         assert finding.text in str(refusal.value) and names in str(refusal.value)
     else:
-        assert not checked.errors and usable(checked, checked.config)
+        assert not checked.errors and usable_splits(checked)
         assert "train: viceversa train" in text.splitlines()[-1]
 
 
@@ -205,9 +209,9 @@ def test_a_text_beside_the_images_needs_nothing_done(tmp_path: Path) -> None:
     root = clean(tmp_path / "set")
     for name in ("notes.txt", "labels.csv", "train/A/1.json", "LICENSE", "._x.png"):
         (root / name).touch()
-    (finding,) = looked(root).findings
-    assert (finding.level, finding.total, finding.do) == ("note", 4, "")
-    assert "All is well." in as_text(looked(root))
+    (finding,) = looked(root).issues
+    assert (finding.severity, finding.total, finding.advice) == ("note", 4, "")
+    assert "No problems detected." in as_text(looked(root))
 
 
 def test_each_ending_is_counted_and_three_are_named(tmp_path: Path) -> None:
@@ -216,19 +220,19 @@ def test_each_ending_is_counted_and_three_are_named(tmp_path: Path) -> None:
         (root / f"train/B/{number}.dcm").touch()
         (root / f"test/A/{number}.heic").touch()
     checked = looked(root)
-    assert [(f.total, len(f.files)) for f in checked.findings] == [(7, 3), (7, 3)]
-    assert headline(checked.findings[0]) == (
+    assert [(f.total, len(f.files)) for f in checked.issues] == [(7, 7), (7, 7)]
+    assert str(checked.issues[0]) == (
         "files ending in .dcm, which are not read: 7 (train/B/0.dcm, train/B/1.dcm, train/B/2.dcm "
         "and 4 more)"
     )
     assert as_text(checked).count("convert the files that are not read") == 1
-    told = plain(checked)["findings"]
-    assert [(one["level"], one["total"]) for one in told] == [("warning", 7)] * 2
+    told = as_dict(checked)["issues"]
+    assert [(one["severity"], one["total"]) for one in told] == [("warning", 7)] * 2
 
 
 @pytest.mark.parametrize("preprocess", ["crop", "none", "scale_width_and_crop"])
 def test_a_clean_set_is_silent_however_it_is_cropped(tmp_path: Path, preprocess: str) -> None:
-    assert looked(clean(tmp_path), preprocess=preprocess).findings == ()
+    assert looked(clean(tmp_path), preprocess=preprocess).issues == ()
 
 
 def test_both_lists_without_a_partner_are_told_before_anything_is_decoded(tmp_path: Path) -> None:
@@ -238,13 +242,15 @@ def test_both_lists_without_a_partner_are_told_before_anything_is_decoded(tmp_pa
     (root / "train/A/14.png").write_bytes(b"bad, which names don't tell")
     config, told = DataConfig(**SMALL), list[tuple[int, int]]()
     with pytest.raises(UserError) as refusal:
-        check(root, True, config, names_first=True, store=None, progress=lambda *n: told.append(n))
+        check_dataset(
+            root, True, config, names_first=True, store=None, progress=lambda *n: told.append(n)
+        )
     assert not told
     for side, name in ("A", "x0.png"), ("B", "0.png"):
         words = f"images of {side} in train without a partner: 12 ({root}/train/{side}/{name}"
         assert words in str(refusal.value) and str(refusal.value).count("and 9 more") == 2
     skipping = DataConfig(**SMALL, on_bad="skip", max_bad=0.6)
-    left = usable(check(root, True, skipping, names_first=True, store=None), skipping)
+    left = usable_splits(check_dataset(root, True, skipping, names_first=True, store=None))
     assert len(left["train"].a) == 2
 
 
@@ -252,15 +258,15 @@ def test_the_store_is_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
     root = clean(tmp_path / "set")
     before = digest(root)
-    check(root, True, DataConfig(**SMALL))
+    check_dataset(root, True, DataConfig(**SMALL))
     assert len(list((tmp_path / "cache/viceversa/surveys").iterdir())) == 1
     assert digest(root) == before
 
 
 def test_odd_widths_of_pairs_side_by_side(tmp_path: Path) -> None:
     put(side_by_side(tmp_path) / "train" / "9.png", noise(9, 20, 41))
-    (finding,) = looked(tmp_path).findings
-    assert finding.level == "error" and "width is odd" in finding.text
+    (finding,) = looked(tmp_path).issues
+    assert finding.severity == "error" and "width is odd" in finding.text
     assert "9.png is 41 pixels wide" in finding.files[0]
 
 
@@ -269,7 +275,7 @@ def test_halves_have_their_own_ranges_and_sizes(tmp_path: Path) -> None:
         halves = noise(number) // 2 + 100, noise(number + 9, bands=1).repeat(3, axis=2) // 2
         put(tmp_path / "train" / f"{number}.png", np.concatenate(halves, axis=1))
     checked = looked(tmp_path)
-    a, b = plain(checked)["domains"]
+    a, b = as_dict(checked)["domains"]
     assert a["range"] == [[100, 227]] * 3 and b["range"] == [[0, 127]] * 3
     assert looked(tmp_path, preprocess="crop", crop_size=21).errors  # 40 wide, but each half is 20
 
@@ -278,15 +284,15 @@ def test_images_in_both_domains_of_an_unpaired_set(tmp_path: Path) -> None:
     root = clean(tmp_path)
     put(root / "train/B/4.png", noise(0))
     checked = looked(root, False)
-    assert found(checked, "warning") == ["images that stand in both A and B"]
-    assert not looked(root, True).findings  # A's 0 and B's 4 are no pair
+    assert found(checked, "warning") == ["images that are in both A and B"]
+    assert not looked(root, True).issues  # A's 0 and B's 4 are no pair
 
 
 def test_photos_are_both_domains_and_no_copies(tmp_path: Path) -> None:
     for number in range(3):
         put(tmp_path / f"{number}.png", noise(number))
     data = {"a": DomainConfig(kind="lab-l"), "b": DomainConfig(kind="lab-ab"), "layout": "photos"}
-    assert looked(tmp_path, True, **data).findings == ()
+    assert looked(tmp_path, True, **data).issues == ()
 
 
 @pytest.mark.parametrize(("names", "pairs"), [("01234", True), ("0567x", False)])
@@ -306,7 +312,7 @@ def test_numbers_as_range_allow_mixed_depths_and_floats(tmp_path: Path) -> None:
     put(root / "train/A/9.tif", noise(50) / np.float32(2))
     put(root / "train/B/9.png", noise(51))
     assert looked(root).errors
-    assert looked(root, a=DomainConfig(range="0,255")).findings == ()
+    assert looked(root, a=DomainConfig(range="0,255")).issues == ()
 
 
 def test_few_images_are_noted(tmp_path: Path) -> None:
@@ -324,7 +330,7 @@ def test_a_domain_without_a_readable_image_is_an_error_that_skip_keeps(tmp_path:
     checked = looked(root, on_bad="skip", max_bad=0.9)
     assert "train has no image of B that can be read" in found(checked, "error")
     with pytest.raises(UserError, match="no image of B"):
-        usable(checked, checked.config)
+        usable_splits(checked)
 
 
 def test_skip_leaves_out_whole_pairs_and_says_so(tmp_path: Path) -> None:
@@ -334,14 +340,14 @@ def test_skip_leaves_out_whole_pairs_and_says_so(tmp_path: Path) -> None:
     checked = looked(root, on_bad="skip", max_bad=0.05)
     assert not checked.errors
     notes: list[str] = []
-    left = usable(checked, checked.config, notes.append)
+    left = usable_splits(checked, notes.append)
     names = [source.name.name for source in left["train"].a]
     assert "3.png" not in names and "7.png" not in names and len(names) == 28
     assert [source.name.name for source in left["train"].b] == names
     assert not left["train"].unmatched and len(left["test"].a) == 30
     assert notes[0].startswith("left out: 2 files: ") and "A/3.png is not" in notes[0]
-    assert "A/7.png belongs to nothing" in notes[0]
-    alone = usable(looked(root, False, on_bad="skip", max_bad=0.05), checked.config)["train"]
+    assert "A/7.png has no partner" in notes[0]
+    alone = usable_splits(looked(root, False, on_bad="skip", max_bad=0.05))["train"]
     assert (len(alone.a), len(alone.b)) == (29, 29)  # unpaired, only the bad file itself
 
 
@@ -352,10 +358,10 @@ def test_more_bad_files_than_max_bad_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"1 of 20 files can't be used, more than data.max_bad 0\.0"
     ):
-        usable(checked, checked.config)
+        usable_splits(checked)
     assert "--data.on_bad skip --data.max_bad 0.05" in as_text(checked)
     allowed = looked(root, on_bad="skip", max_bad=0.05)
-    assert len(usable(allowed, allowed.config)["train"].a) == 4
+    assert len(usable_splits(allowed)["train"].a) == 4
 
 
 def test_forty_kinds_of_bad_file_are_all_named(tmp_path: Path) -> None:
@@ -366,32 +372,34 @@ def test_forty_kinds_of_bad_file_are_all_named(tmp_path: Path) -> None:
         put(root / "train" / "B" / Path(name).with_suffix(".png"), noise(500 + int(name[3:5])))
     before = digest(root)
     checked = looked(root)
-    bad = {source.name.name for source in checked.bad}
+    bad = {source.name.name for source in checked.invalid}
     assert [kind for name, kind in planted if name not in bad] == [] and len(planted) == 40
     assert bad == {name for name, _ in planted}
     assert digest(root) == before
-    told = json.dumps(plain(checked))
+    told = json.dumps(as_dict(checked))
     assert all(name in told for name in [*bad, *odd])
     with pytest.raises(UserError, match=r"files that can't be read: \d+ \(.* more\)"):
-        usable(checked, checked.config)
+        usable_splits(checked)
     skipping = looked(root, on_bad="skip", max_bad=0.5)
-    assert len(usable(skipping, skipping.config)["train"].a) == 10
+    assert len(usable_splits(skipping)["train"].a) == 10
 
 
 def test_plain_values_are_for_programs(tmp_path: Path) -> None:
     root = clean(tmp_path)
     (root / "train/A/3.png").write_bytes(b"x")
-    told = json.loads(json.dumps(plain(looked(root))))
-    assert told["trainable"] is False and list(told["bad"]) == [f"{root}/train/A/3.png"]
+    told = json.loads(json.dumps(as_dict(looked(root))))
+    assert told["trainable"] is False and list(told["invalid"]) == [f"{root}/train/A/3.png"]
     assert told["splits"]["train"]["a"] == 5 and told["domains"][1]["images"] == 10
-    assert told["findings"][0]["level"] == "error" and told["findings"][0]["total"] == 1
-    assert told["what_to_do"][0].startswith("repair or remove")
+    assert told["issues"][0]["severity"] == "error" and told["issues"][0]["total"] == 1
+    assert told["advice"][0].startswith("repair or remove")
 
 
 def test_progress_counts_over_both_ways_of_reading(tmp_path: Path) -> None:
     root, told = clean(tmp_path), list[tuple[int, int]]()
     config = DataConfig(b=DomainConfig(kind="labels", ids=256), **SMALL)
-    check(root, True, config, store=None, progress=lambda done, total: told.append((done, total)))
+    check_dataset(
+        root, True, config, store=None, progress=lambda done, total: told.append((done, total))
+    )
     assert told[-1] == (20, 20) and told == sorted(told)
 
 
@@ -451,10 +459,10 @@ def test_groups_are_counted_and_those_in_two_splits_are_warned_of(tmp_path: Path
     assert "train 2 of A, 2 of B: pairs by name in set/*/train/A and set/*/train/B, 2 groups" in (
         as_text(checked)
     )
-    assert [split["groups"] for split in plain(checked)["splits"].values()] == [2, 2]
-    (finding,) = [f for f in checked.findings if "groups" in f.text]
-    assert (finding.level, finding.files) == ("warning", ("p2 in train and test",))
-    assert not any("groups" in f.text for f in looked(clean(tmp_path / "clean")).findings)
+    assert [split["groups"] for split in as_dict(checked)["splits"].values()] == [2, 2]
+    (finding,) = [f for f in checked.issues if "groups" in f.text]
+    assert (finding.severity, finding.files) == ("warning", ("p2 in train and test",))
+    assert not any("groups" in f.text for f in looked(clean(tmp_path / "clean")).issues)
 
 
 def test_narrow_files_of_several_folders_are_not_cut_in_half(tmp_path: Path) -> None:
@@ -470,7 +478,7 @@ def test_narrow_files_of_several_folders_are_not_cut_in_half(tmp_path: Path) -> 
         checked = looked(root, True, layout=layout)
         errors = [text for text in found(checked, "error") if "too narrow" in text]
         assert bool(errors) == refused
-        assert all(f.do.endswith("--data.layout side-by-side") for f in checked.errors)
+        assert all(f.advice.endswith("--data.layout side-by-side") for f in checked.errors)
         if refused:
             with pytest.raises(UserError, match="each file is cut in the middle into A and B"):
-                usable(checked, checked.config)
+                usable_splits(checked)

@@ -13,10 +13,9 @@ import torch
 
 from viceversa.data import DataConfig, index_split
 from viceversa.data.augment import jitter, warp
-from viceversa.data.check import check
-from viceversa.data.check.telling import plain, text
+from viceversa.data.check import as_dict, as_text, check_dataset
 from viceversa.data.dataset import Pictures
-from viceversa.data.settle import settle
+from viceversa.data.fit import fit_domains
 from viceversa.data.transforms import Draw
 from viceversa.errors import UserError
 from viceversa.images.domain import Domain
@@ -57,13 +56,13 @@ def config(root: Path, a: dict[str, Any], **data: Any) -> DataConfig:
 
 
 def looked(root: Path, a: dict[str, Any], **data: Any) -> Any:
-    return check(root, True, config(root, a, **data), store=None)
+    return check_dataset(root, True, config(root, a, **data), store=None)
 
 
 def domains(root: Path, a: dict[str, Any], **data: Any) -> tuple[Domain, Domain]:
     checked = looked(root, a, **data)
     assert not checked.errors
-    return settle(checked.found["train"], checked.sides, checked.config)
+    return fit_domains(checked.splits["train"], checked.domains["train"], checked.config)
 
 
 def opened(root: Path, a: dict[str, Any], training: bool = False, **data: Any) -> Pictures:
@@ -104,37 +103,39 @@ def test_ranges_are_of_the_values_with_data(
 def test_without_a_declaration_the_value_is_one_like_others_and_suspected(tmp_path: Path) -> None:
     root = tiles(tmp_path, None)
     checked = looked(root, {})
-    (told,) = [one for one in checked.findings if "no data" in one.text]
-    assert told.level == "warning" and "images of A in which -9999 fills many pixels" in told.text
-    assert told.total == 4 and "--data.a.nodata -9999" in told.do
+    (told,) = [one for one in checked.issues if "no data" in one.text]
+    assert (
+        told.severity == "warning" and "images of A in which -9999 fills many pixels" in told.text
+    )
+    assert told.total == 4 and "--data.a.nodata -9999" in told.advice
     assert domains(root, {})[0].low == (-9999.0,)  # the control
     for nodata in ("-9999", "none"):
         quiet = looked(root, {"nodata": nodata})
-        assert not [one.text for one in quiet.findings if "no data" in one.text]
+        assert not [one.text for one in quiet.issues if "no data" in one.text]
 
 
 def test_nan_is_refused_with_what_to_do(tmp_path: Path) -> None:
     checked = looked(tiles(tmp_path, None, np.nan), {})
     told = checked.errors[0]
     assert told.text == "images of A with NaN" and told.total == 4
-    assert told.do.startswith("set --data.a.nodata nan if NaN means no data in A")
-    assert "repair or remove the files" not in text(checked)
+    assert told.advice.startswith("set --data.a.nodata nan if NaN means no data in A")
+    assert "repair or remove the files" not in as_text(checked)
     assert not looked(tmp_path, {"nodata": "nan"}).errors
 
 
 def test_what_a_check_tells_of_no_data(tmp_path: Path) -> None:
     root = tiles(tmp_path)
     checked = looked(root, {})
-    assert checked.findings == () and "no data -9999" in text(checked)
-    assert plain(checked)["domains"][0]["nodata"] == {"-9999": 4}
+    assert checked.issues == () and "no data -9999" in as_text(checked)
+    assert as_dict(checked)["domains"][0]["nodata"] == {"-9999": 4}
     put(root / "A/1.tif", tile(1, -32768), "-32768")
     put(root / "A/2.tif", tile(2, 0, 0))
     put(root / "A/3.tif", np.full((32, 32), -9999, "f4"), "-9999")
     checked = looked(root, {})
-    told = "; ".join(one.text for one in checked.findings)
+    told = "; ".join(one.text for one in checked.issues)
     assert "images of A declare different no-data values (-9999, -32768, none)" in told
     assert "images of A that have the no-data value everywhere" in told
-    assert plain(checked)["domains"][0]["range"] == [[-100.0, 100.0]]
+    assert as_dict(checked)["domains"][0]["range"] == [[-100.0, 100.0]]
     assert domains(root, {})[0] == Domain(checked.config.a, "float32", (-100.0,), (100.0,))
 
 
@@ -143,7 +144,7 @@ def test_a_domain_without_any_data_is_refused(tmp_path: Path) -> None:
     for number in range(4):
         put(root / f"A/{number}.tif", np.full((32, 32), -9999, "f4"), "-9999")
     for kind in ("minmax", "percentiles"):
-        with pytest.raises(UserError, match="domain A has no data in band 1") as caught:
+        with pytest.raises(UserError, match="domain A has no data in channel 1") as caught:
             domains(root, {"range": kind})
         assert caught.value.option == "data.a.nodata"
 
@@ -222,8 +223,8 @@ def test_label_maps_with_pixels_of_no_class(tmp_path: Path) -> None:
     assert looked(tmp_path, {}, b=ids).errors
     checked = looked(tmp_path, {}, b={**ids, "nodata": "255"})
     assert not checked.errors
-    a, b = settle(checked.found["train"], checked.sides, checked.config)
-    pictures = Pictures(checked.found["train"], checked.config, (a, b), True, 0, False)
+    a, b = fit_domains(checked.splits["train"], checked.domains["train"], checked.config)
+    pictures = Pictures(checked.splits["train"], checked.config, (a, b), True, 0, False)
     batch = pictures.batch([(1, 0)], CPU, fill=False)
     assert batch is not None and batch[1].shape[1] == 3
     assert batch[1][:, :, :4].isnan().all() and not batch[1][:, :, 4:].isnan().any()

@@ -263,10 +263,10 @@ def test_forty_kinds_of_bad_file_among_a_thousand(
 
 
 def _bad(root: Path, skip: dict[str, Any]) -> list[Any]:
-    from viceversa.data.check import check
+    from viceversa.data.check import check_dataset
 
     config = DataConfig(path=str(root), preprocess="crop", crop_size=16, **skip)
-    return list(check(root, True, config).bad)
+    return list(check_dataset(root, True, config).bad)
 
 
 def test_reading_what_was_written_is_exact(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ..images.sources import ArchiveChanged, Source
 from ..images.tensors import Room, encode, encode_all, fill_nodata, planes
 from .augment import jitter, warp, warps
 from .cache import Disk, Key, Memory, on_disk
-from .check.words import FIRST, some
+from .check.result import FIRST, some
 from .config import DataConfig
 from .contents import Contents, contents
 from .index import SplitIndex

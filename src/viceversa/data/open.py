@@ -1,4 +1,4 @@
-"""A data set made ready to train on: looked at, checked, its domains settled, its splits opened."""
+"""Open a dataset for training: check it, fit its domains, build the dataset of each split."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..images.sources import Source
-from .check import Checked, Progress, check, usable
-from .check.records import Record
-from .check.words import headline
+from .check import check_dataset, usable_splits
+from .check.scan import FileRecord, Progress
 from .config import DataConfig, whole
 from .dataset import Pictures
+from .fit import fit_domains
 from .index import SplitIndex, index_split
-from .settle import settle
 from .sizes import fitted
 
 MOST_RATIOS = 16  # of side-by-side files that a model file lists
 
 
 class Opened(NamedTuple):
-    """What training needs: its own split, and one to show samples of (val, else test, else it)."""
+    """The datasets of a run."""
 
     train: Pictures
     shown: Pictures
+    """The split of sample grids: val, else test, else train."""
     split: str
-    """Which split `shown` is."""
+    """Name of the split of `shown`."""
     held_out: Pictures | None
-    """The whole images of that split, to validate on; None where there are none but to train on."""
+    """Whole images of that split, for validation; None if there are only training images."""
     learnt: Pictures
-    """The whole images of the training split, as `held_out` has its own."""
+    """Whole images of the training split."""
     side_by_side: tuple[float, ...]
     """Aspect ratios (width / height) of the training files, if A and B are side by side in them."""
 
     def news(self, last: bool = True) -> Iterator[str]:
-        """Yield a line about the files that turned out bad since the last call, if one is due.
+        """Yield a line about the files that became invalid since the last call, if one is due.
 
         `last`: whether it is the last call of an epoch, which reports all that is left.
         """
-        for pictures in (self.train, self.shown, self.held_out, self.learnt):
-            if pictures is not None and (line := pictures.bad.report(last)):
+        for dataset in (self.train, self.shown, self.held_out, self.learnt):
+            if dataset is not None and (line := dataset.bad.report(last)):
                 yield line
 
 
@@ -55,56 +55,66 @@ def open_data(
     progress: Progress | None = None,
     validate_pairs: bool = False,
 ) -> Opened:
-    """Check a data set and open it. `folder` is the run's, for images kept on disk.
+    """Check a dataset and open it.
 
-    `validate_pairs`: the held-out images of unpaired data are pairs, by their names. Raises
-    UserError where it can't be trained on; `note` is told what is found and left out.
+    Args:
+        config: Settings of the data.
+        paired: Whether the method trains on pairs.
+        seed: Seed of order and augmentation.
+        folder: The run folder, for images cached on disk.
+        note: Gets sentences on what is found and left out.
+        progress: Gets the progress of the check.
+        validate_pairs: Whether held-out images of unpaired data are pairs, by their names.
+
+    Raises:
+        UserError: If the dataset cannot be trained on.
     """
-    checked = check(config.path, paired, config, progress=progress, names_first=True)
-    found = usable(checked, config, note)
-    domains = settle(found["train"], checked.sides, config)
-    digests = {source: record.sha256 for source, record in checked.records.items()}
+    check = check_dataset(config.path, paired, config, progress=progress, names_first=True)
+    splits, records = usable_splits(check, note), check.records
+    domains = fit_domains(splits["train"], check.domains["train"], config)
+    digests = {source: record.sha256 for source, record in records.items()}
 
-    def pictures(
-        one: SplitIndex, config: DataConfig, training: bool, as_pairs: bool = paired
+    def dataset(
+        index: SplitIndex, config: DataConfig, training: bool = False, paired: bool = paired
     ) -> Pictures:
-        return Pictures(one, config, domains, as_pairs, seed, training, digests)
+        return Pictures(index, config, domains, paired, seed, training, digests)
 
-    splits = {split: pictures(one, config, split == "train") for split, one in found.items()}
-    for finding in checked.findings:  # errors were refused
-        if finding.level != "error":
-            note(f"{finding.level}: {headline(finding)}")
-    for split, one in found.items():
-        note(f"{split}: {one.layout}, {len(one.a)} of A, {len(one.b)} of B")
-    train, split = splits["train"], next(s for s in ("val", "test", "train") if s in found)
-    pairs = _pairs(config, found, split, checked.records, note) if validate_pairs else found[split]
-    held_out, learnt = (
-        pictures(one, whole(config), training=False, as_pairs=as_pairs)
-        for one, as_pairs in ((pairs, paired or validate_pairs), (found["train"], paired))
-    )
-    # Samples of training images, where there are no others, are drawn as they are.
-    plain = pictures(found["train"], config, training=False)
+    for issue in check.issues:  # errors were refused
+        if issue.severity != "error":
+            note(f"{issue.severity}: {issue}")
+    for split, index in splits.items():
+        note(f"{split}: {index.layout}, {len(index.a)} of A, {len(index.b)} of B")
+    train = dataset(splits["train"], config, training=True)
+    split = next(split for split in ("val", "test", "train") if split in splits)
+    held_out = splits[split]
+    if validate_pairs:
+        held_out = _pairs(config, splits, split, records, note)
     if config.cache == "disk":
         train.keep_on_disk(folder / "cache", note)
-    shown = plain if split == "train" else splits[split]
-    ratios = _ratios(found["train"], checked)
-    return Opened(train, shown, split, None if split == "train" else held_out, learnt, ratios)
+    return Opened(
+        train,
+        dataset(splits[split], config),
+        split,
+        None
+        if split == "train"
+        else dataset(held_out, whole(config), paired=paired or validate_pairs),
+        dataset(splits["train"], whole(config)),
+        _ratios(splits["train"], records),
+    )
 
 
-def _ratios(found: SplitIndex, checked: Checked) -> tuple[float, ...]:
-    """The most frequent aspect ratios of side-by-side files."""
-    if not found.side_by_side:
-        return ()
-    records = [checked.records[source] for source in found.a]
-    counts = Counter(round(one.width / one.height, 4) for one in records)
+def _ratios(index: SplitIndex, records: Mapping[Source, FileRecord]) -> tuple[float, ...]:
+    """Return the most frequent aspect ratios of side-by-side files."""
+    files = [records[source] for source in index.a if index.side_by_side]
+    counts = Counter(round(record.width / record.height, 4) for record in files)
     return tuple(ratio for ratio, _ in counts.most_common(MOST_RATIOS))
 
 
 def _pairs(
     config: DataConfig,
-    found: Mapping[str, SplitIndex],
+    splits: Mapping[str, SplitIndex],
     split: str,
-    records: Mapping[Source, Record],
+    records: Mapping[Source, FileRecord],
     note: Callable[[str], None],
 ) -> SplitIndex:
     """Return the pairs among the held-out images of unpaired data.
@@ -121,23 +131,22 @@ def _pairs(
             option=option,
         )
     try:
-        every = index_split(config.path, split, True, config)
+        index = index_split(config.path, split, True, config)
     except UserError as error:
         raise UserError(f"{option} needs pairs in {split}: {error}", option=option) from None
-    assert every is not None
-    a, b = set(found[split].a), set(found[split].b)
-    known = [(x, y) for x, y in zip(every.a, every.b, strict=True) if x in a and y in b]
-    if not known:
+    assert index is not None
+    a, b = set(splits[split].a), set(splits[split].b)
+    keep = [one in a and other in b for one, other in zip(index.a, index.b, strict=True)]
+    pairs = replace(index.masked(keep, keep), unmatched={})
+    if not pairs.a:
         raise UserError(
             f"{option} needs pairs in {split}, and no image of it has a usable partner",
             option=option,
         )
-    for pair in known if not every.side_by_side else []:
-        sizes = [(records[one].height, records[one].width) for one in pair]
-        if (
-            len({fitted(*size, whole(config), one) for size, one in zip(sizes, pair, strict=True)})
-            > 1
-        ):
+    for pair in zip(pairs.a, pairs.b, strict=True) if not index.side_by_side else ():
+        sizes = [(records[source].height, records[source].width) for source in pair]
+        resized = {fitted(*size, whole(config), pair[0]) for size in sizes}
+        if len(resized) > 1:
             (h, w), (other_h, other_w) = sizes
             raise UserError(
                 f"{option} compares images of one size, but {pair[0]} is {w}x{h} and {pair[1]} "
@@ -145,8 +154,7 @@ def _pairs(
                 option=option,
                 path=pair[1].path,
             )
-    first, second = (tuple(side) for side in zip(*known, strict=True))
-    if alone := len(a - set(first)) + len(b - set(second)):
-        told = f"{len(known)} pairs of {split}; {alone} images without a partner are not used"
-        note(f"{option}: {told}")
-    return replace(every, a=first, b=second, unmatched={})
+    if unmatched := len(a - set(pairs.a)) + len(b - set(pairs.b)):
+        text = f"{len(pairs.a)} pairs of {split}; {unmatched} images without a partner are not used"
+        note(f"{option}: {text}")
+    return pairs

@@ -1,6 +1,7 @@
-"""What is wrong with a data set, and what to do. Every file is decoded once, and remembered."""
+"""Check of a dataset: scan every file once, find issues, render a report."""
 
-from .checked import Checked, Progress, check, usable
-from .telling import plain, text
+from .check import check_dataset
+from .render import as_dict, as_text
+from .result import CheckResult, Issue, usable_splits
 
-__all__ = ["Checked", "Progress", "check", "plain", "text", "usable"]
+__all__ = ["CheckResult", "Issue", "as_dict", "as_text", "check_dataset", "usable_splits"]

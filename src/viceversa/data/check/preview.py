@@ -1,4 +1,4 @@
-"""What the network will really see: the images of a data set as training makes them."""
+"""Preview: the images of a dataset as the networks get them in training."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import torch
 
 from ...images import write
 from ...images.tensors import grid, shown
-from ..config import DataConfig
 from ..dataset import Pictures
-from ..settle import settle
-from .checked import Checked, usable
+from ..fit import fit_domains
+from .result import CheckResult, usable_splits
 
 ROWS, EPOCHS = 6, 3
 
 
-def preview(checked: Checked, config: DataConfig, path: Path, paired: bool, seed: int = 0) -> None:
-    """Write a picture: a row an image, and in it (source, target) as each of three epochs has them.
+def write_preview(check: CheckResult, path: Path, seed: int = 0) -> None:
+    """Write a grid: a row for each image, with (source, target) of three epochs.
 
-    Raises UserError where the data set can't be trained on.
+    Raises:
+        UserError: If the dataset cannot be trained on.
     """
-    found = usable(checked, config)["train"]
-    domains = settle(found, checked.sides, config)
-    pictures = Pictures(found, config, domains, paired, seed, training=True)
-    here, there = (pictures.domains[side] for side in pictures.sides)
+    index = usable_splits(check)["train"]
+    domains = fit_domains(index, check.domains["train"], check.config)
+    dataset = Pictures(index, check.config, domains, check.paired, seed, training=True)
+    source, target = (dataset.domains[side] for side in dataset.sides)
     rows = []
-    for number in range(min(ROWS, len(pictures))):
+    for number in range(min(ROWS, len(dataset))):
         row = []
+        wanted = dataset.indices(1, number)[0]  # the same image in each epoch
         for epoch in range(1, EPOCHS + 1):
-            places = range(len(pictures))  # the same image in each epoch, wherever it stands
-            wanted = pictures.indices(1, number)[0]
-            position = next(p for p in places if pictures.indices(epoch, p)[0] == wanted)
-            batch = pictures.batch([(epoch, position)], torch.device("cpu"))
+            positions = range(len(dataset))
+            position = next(p for p in positions if dataset.indices(epoch, p)[0] == wanted)
+            batch = dataset.batch([(epoch, position)], torch.device("cpu"))
             if batch is not None:
-                row += [shown(batch[0], here)[0], shown(batch[1], there, batch[0])[0]]
+                row += [shown(batch[0], source)[0], shown(batch[1], target, batch[0])[0]]
         rows.append(row)
     write(path, grid(rows))

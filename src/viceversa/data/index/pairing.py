@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import product
+from itertools import compress, product
 
 from ...errors import UserError
 from ...images.sources import Source, printable
@@ -41,6 +41,12 @@ class SplitIndex:
     def files(self, domain: str) -> tuple[Source, ...]:
         """Return the files of a domain (`a`, `b`)."""
         return self.a if domain == "a" else self.b
+
+    def masked(self, keep_a: Iterable[bool], keep_b: Iterable[bool]) -> SplitIndex:
+        """Return the index of a part of the files."""
+        a, b = tuple(compress(self.a, keep_a)), tuple(compress(self.b, keep_b))
+        groups = {source: self.groups[source] for source in (*a, *b) if source in self.groups}
+        return replace(self, a=a, b=b, groups=groups)
 
     def name_of(self, source: Source) -> str:
         """Return the name of an image, which does not depend on where the dataset is stored."""

@@ -44,9 +44,9 @@ def hold_out(index: SplitIndex, fraction: float, paired: bool) -> tuple[SplitInd
     text = f"held out by data.hold_out {fraction:g}"
     in_train = [[not held for held in side] for side in in_val]
     left = f"{index.layout}, without {count} of {total} {unit} {text}"
-    train = _masked(index, left, *in_train)
-    val = _masked(index, f"{count} of the {total} {unit} of train, {text}", *in_val)
-    val = replace(val, unmatched={})
+    train = replace(index.masked(*in_train), layout=left)
+    rest = f"{count} of the {total} {unit} of train, {text}"
+    val = replace(index.masked(*in_val), layout=rest, unmatched={})
     for part, purpose in ((train, "train on"), (val, "validate on")):
         for domain in "ab":
             if not part.files(domain):
@@ -69,7 +69,7 @@ def subset(index: SplitIndex, count: int, paired: bool) -> SplitIndex:
     second = first if paired or same else _first(index.name_of, index.b, count)
     unit = "pairs" if paired else "images" if same else "images of each domain"
     text = f"{index.layout}, {count} {unit} of {before} by data.max_images"
-    return _masked(index, text, first, second)
+    return replace(index.masked(first, second), layout=text)
 
 
 def _hash(name: str) -> float:
@@ -92,12 +92,3 @@ def _first(name_of: Callable[[Source], str], side: tuple[Source, ...], count: in
 
     chosen = set(sorted(range(len(side)), key=key)[:count])
     return [i in chosen for i in range(len(side))]
-
-
-def _masked(index: SplitIndex, layout: str, keep_a: list[bool], keep_b: list[bool]) -> SplitIndex:
-    a, b = (
-        tuple(source for source, keep in zip(side, mask, strict=True) if keep)
-        for side, mask in ((index.a, keep_a), (index.b, keep_b))
-    )
-    groups = {source: index.groups[source] for source in (*a, *b) if source in index.groups}
-    return replace(index, layout=layout, a=a, b=b, groups=groups)

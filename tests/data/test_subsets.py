@@ -17,7 +17,7 @@ from viceversa.build import resolve
 from viceversa.cli import main
 from viceversa.config import read_recipe
 from viceversa.data import DataConfig, SplitIndex, index_split
-from viceversa.data.check import check
+from viceversa.data.check import check_dataset
 from viceversa.errors import UserError
 from viceversa.plan import look
 
@@ -208,8 +208,8 @@ def test_check_plan_and_train_take_the_same_images(
 ) -> None:
     data = noise_pairs(tmp_path / "data", 24, 16)
     config = DataConfig(path=str(data), hold_out=0.2, max_images=9, load_size=18, crop_size=16)
-    checked = check(data, True, config, store=None)
-    assert (len(checked.found["train"].a), len(checked.found["val"].a)) == (9, len(HELD))
+    checked = check_dataset(data, True, config, store=None)
+    assert (len(checked.splits["train"].a), len(checked.splits["val"].a)) == (9, len(HELD))
     options = [
         "--data.hold_out",
         "0.2",
@@ -239,7 +239,7 @@ HELD = [f"{number:02d}" for number in range(24) if below(f"{number:02d}", 0.2)]
 def test_check_advises_to_hold_out_where_there_is_enough(tmp_path: Path) -> None:
     def advice(data: Path, **config: Any) -> list[str]:
         small = DataConfig(path=str(data), load_size=18, crop_size=16, **config)
-        findings = check(data, True, small, store=None).findings
+        findings = check_dataset(data, True, small, store=None).issues
         return [one.text for one in findings if "hold_out" in one.text]
 
     (told,) = advice(noise_pairs(tmp_path / "many", 20, 16))
@@ -258,6 +258,6 @@ def test_a_bad_file_among_those_held_out_is_left_out_there(tmp_path: Path) -> No
     data = noise_pairs(tmp_path / "data", 24, 16)
     (data / "A" / f"{HELD[0]}.png").write_bytes(b"bad")
     config = DataConfig(path=str(data), hold_out=0.2, load_size=18, crop_size=16)
-    checked = check(data, True, config, store=None)
-    assert [source.name.stem for source in checked.bad] == [HELD[0]]
+    checked = check_dataset(data, True, config, store=None)
+    assert [source.name.stem for source in checked.invalid] == [HELD[0]]
     assert np.asarray(Image.open(data / "B" / f"{HELD[0]}.png")).shape == (16, 16, 3)

@@ -13,14 +13,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from viceversa.data.check.survey import survey
+from viceversa.data.check.scan import ReadOptions, scan_files
 from viceversa.images import Pixels, Source
 
 
 @pytest.fixture(autouse=True)
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The names of what is decoded, in the order of their names."""
-    from viceversa.data.check import survey as module
+    from viceversa.data.check import scan as module
 
     original = module.decode
     names: list[str] = []
@@ -60,9 +60,9 @@ def stored(store: Path) -> Path:
 def test_a_record_says_what_an_image_holds(tmp_path: Path) -> None:
     values = np.arange(2 * 6 * 2, dtype=np.uint16).reshape(2, 6, 2) + 300
     tifffile.imwrite(tmp_path / "x.tif", values, photometric="minisblack", planarconfig="contig")
-    (record,) = survey([Source(tmp_path / "x.tif")], store=None).values()
-    assert (record.height, record.width, record.bands, record.dtype) == (2, 6, 2, "uint16")
-    assert (record.low, record.high) == ((300, 301), (322, 323))
+    (record,) = scan_files([Source(tmp_path / "x.tif")], store=None).values()
+    assert (record.height, record.width, record.channels, record.dtype) == (2, 6, 2, "uint16")
+    assert record.range == ((300, 301), (322, 323))
     assert record.halves == (((300, 301), (316, 317)), ((306, 307), (322, 323)))
     assert not record.error and len(record.sha256) == 64
 
@@ -72,9 +72,9 @@ def test_a_record_says_what_an_image_holds(tmp_path: Path) -> None:
 def test_ranges_are_those_of_the_pixels(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
     values = np.random.default_rng(1).integers(0, 200, shape).astype(dtype)
     np.save(tmp_path / "x.npy", values)
-    (record,) = survey([Source(tmp_path / "x.npy")], store=None).values()
-    assert record.low == tuple(values.min(axis=(0, 1)))
-    assert record.high == tuple(values.max(axis=(0, 1)))
+    (record,) = scan_files([Source(tmp_path / "x.npy")], store=None).values()
+    assert record.range[0] == tuple(values.min(axis=(0, 1)))
+    assert record.range[1] == tuple(values.max(axis=(0, 1)))
     middle = shape[1] // 2
     for half, (low, high) in zip(
         (values[:, : middle or 1], values[:, middle:]), record.halves, strict=True
@@ -84,13 +84,13 @@ def test_ranges_are_those_of_the_pixels(tmp_path: Path, shape: tuple[int, ...], 
 
 def test_a_second_survey_decodes_nothing(tmp_path: Path, decoded: list[str]) -> None:
     sources, store = images(tmp_path / "set"), tmp_path / "store"
-    first = survey(sources, store=store)
+    first = scan_files(sources, store=store)
     assert sorted(decoded) == ["0.png", "1.png", "2.png"]
     (tmp_path / "set" / "bad.png").write_bytes(b"no image")
     sources.append(Source(tmp_path / "set" / "bad.png"))
-    survey(sources, store=store)
+    scan_files(sources, store=store)
     decoded.clear()
-    again = survey(sources, store=store)
+    again = scan_files(sources, store=store)
     assert decoded == [] and list(again) == sources
     assert {source: again[source] for source in first} == first
     assert "is not an image" in again[sources[-1]].error
@@ -98,21 +98,21 @@ def test_a_second_survey_decodes_nothing(tmp_path: Path, decoded: list[str]) -> 
 
 def test_a_source_given_twice_is_decoded_once(tmp_path: Path, decoded: list[str]) -> None:
     sources = images(tmp_path)
-    assert list(survey(sources + sources, store=None)) == sources
+    assert list(scan_files(sources + sources, store=None)) == sources
     assert len(decoded) == 3
 
 
 def test_only_what_changed_is_decoded(tmp_path: Path, decoded: list[str]) -> None:
     sources, store = images(tmp_path / "set"), tmp_path / "store"
-    survey(sources, store=store)
+    scan_files(sources, store=store)
     decoded.clear()
     Image.fromarray(noise(9)[:5]).save(sources[1].path)
     os.utime(sources[2].path, ns=(1, 1))  # another time, the same bytes
-    records = survey(sources, store=store)
+    records = scan_files(sources, store=store)
     assert decoded == ["1.png"] and records[sources[1]].height == 5
     assert records[sources[2]].mtime_ns == 1
     decoded.clear()
-    survey(sources, store=store)
+    scan_files(sources, store=store)
     assert decoded == []
 
 
@@ -120,18 +120,18 @@ def test_a_change_behind_size_and_time_is_seen_by_verify(
     tmp_path: Path, decoded: list[str]
 ) -> None:
     (source, *_), store = images(tmp_path / "set", 1), tmp_path / "store"
-    before = survey([source], store=store)[source]
+    before = scan_files([source], store=store)[source]
     data = source.path.read_bytes()
     replaced(source.path, b"x" * len(data))
     decoded.clear()
-    assert survey([source], store=store)[source] == before and decoded == []
-    seen = survey([source], store=store, verify=True)[source]
+    assert scan_files([source], store=store)[source] == before and decoded == []
+    seen = scan_files([source], store=store, verify=True)[source]
     assert seen.error and seen.sha256 != before.sha256
-    assert survey([source], store=store)[source] == seen
+    assert scan_files([source], store=store)[source] == seen
     replaced(source.path, data)
     decoded.clear()
-    assert survey([source], store=store, verify=True)[source] == before
-    survey([source], store=store, verify=True)
+    assert scan_files([source], store=store, verify=True)[source] == before
+    scan_files([source], store=store, verify=True)
     assert decoded == ["0.png"]  # the last time only its hash was made
 
 
@@ -142,31 +142,37 @@ def test_a_change_behind_size_and_time_is_seen_by_verify(
 )
 def test_a_damaged_store_is_made_anew(tmp_path: Path, decoded: list[str], damage: bytes) -> None:
     sources, store = images(tmp_path / "set"), tmp_path / "store"
-    first = survey(sources, store=store)
+    first = scan_files(sources, store=store)
     stored(store).write_bytes(damage)
     decoded.clear()
-    assert survey(sources, store=store) == first and len(decoded) == 3
+    assert scan_files(sources, store=store) == first and len(decoded) == 3
     decoded.clear()
-    assert survey(sources, store=store) == first and decoded == []
+    assert scan_files(sources, store=store) == first and decoded == []
 
 
 def test_a_store_cut_short_or_of_another_shape_is_no_error(tmp_path: Path) -> None:
     import hashlib
 
     sources, store = images(tmp_path / "set"), tmp_path / "store"
-    first = survey(sources, store=store)
+    first = scan_files(sources, store=store)
     path = stored(store)
     body = path.read_bytes().partition(b"\n")[2]
-    for strange in (b"[]", b"{}", b'"x"', body.replace(b'"kinds":[[', b'"kinds":[[[')):
+    for strange in (
+        b"[]",
+        b"{}",
+        b'"x"',
+        body.replace(b"[[[", b"[[", 1),
+        body.replace(b"],[", b"],[[", 1),
+    ):
         path.write_bytes(hashlib.sha256(strange).hexdigest().encode() + b"\n" + strange)
-        assert survey(sources, store=store) == first
+        assert scan_files(sources, store=store) == first
 
 
 def test_a_store_that_cannot_be_written_is_no_error(tmp_path: Path, decoded: list[str]) -> None:
     sources = images(tmp_path / "set")
     (tmp_path / "file").write_text("where the store should be")
     for _ in range(2):
-        assert len(survey(sources, store=tmp_path / "file")) == 3
+        assert len(scan_files(sources, store=tmp_path / "file")) == 3
     assert len(decoded) == 6
     assert (tmp_path / "file").read_text() == "where the store should be"
 
@@ -175,12 +181,12 @@ def test_other_ways_of_reading_are_kept_apart(tmp_path: Path) -> None:
     path, store = tmp_path / "set" / "x.png", tmp_path / "store"
     path.parent.mkdir()
     Image.fromarray(noise(0)).quantize(9).save(path)
-    colours = survey([Source(path)], store=store)[Source(path)]
-    numbers = survey([Source(path)], store=store, indices=True)[Source(path)]
-    assert colours.bands == 3 and numbers.bands == 1 and numbers.high[0] < 9
-    small = survey([Source(path)], store=store, most=10)[Source(path)]
+    colours = scan_files([Source(path)], store=store)[Source(path)]
+    numbers = scan_files([Source(path)], ReadOptions(indices=True), store=store)[Source(path)]
+    assert colours.channels == 3 and numbers.channels == 1 and numbers.range[1][0] < 9
+    small = scan_files([Source(path)], ReadOptions(max_pixels=10), store=store)[Source(path)]
     assert "more than" in small.error
-    assert survey([Source(path)], store=store)[Source(path)] == colours
+    assert scan_files([Source(path)], store=store)[Source(path)] == colours
 
 
 def test_an_archive_is_surveyed_in_place(tmp_path: Path, decoded: list[str]) -> None:
@@ -190,13 +196,13 @@ def test_an_archive_is_surveyed_in_place(tmp_path: Path, decoded: list[str]) -> 
         for number in range(3):
             file.write(tmp_path / "set" / f"{number}.png", f"in/{number}.png")
     sources = [Source(archive, f"in/{number}.png") for number in range(3)]
-    records = survey(sources, store=store, root=archive)
-    in_folder = survey(images(tmp_path / "set"), store=None)
+    records = scan_files(sources, store=store, root=archive)
+    in_folder = scan_files(images(tmp_path / "set"), store=None)
     assert [r.sha256 for r in records.values()] == [r.sha256 for r in in_folder.values()]
     decoded.clear()
-    assert survey(sources, store=store, root=archive) == records and decoded == []
+    assert scan_files(sources, store=store, root=archive) == records and decoded == []
     missing = Source(archive, "in/9.png")
-    assert "cannot be read" in survey([missing], store=store)[missing].error
+    assert "cannot be read" in scan_files([missing], store=store)[missing].error
 
 
 def test_names_of_every_kind_are_kept(tmp_path: Path, decoded: list[str]) -> None:
@@ -207,9 +213,9 @@ def test_names_of_every_kind_are_kept(tmp_path: Path, decoded: list[str]) -> Non
         path = Path(os.fsdecode(os.fsencode(source.path.parent) + b"/" + name))
         path.write_bytes(source.path.read_bytes())
         sources.append(Source(path))
-    first = survey(sources, store=tmp_path / "store")
+    first = scan_files(sources, store=tmp_path / "store")
     decoded.clear()
-    assert survey(sources, store=tmp_path / "store") == first and decoded == []
+    assert scan_files(sources, store=tmp_path / "store") == first and decoded == []
     assert len({record.sha256 for record in first.values()}) == 1
 
 
@@ -217,10 +223,10 @@ def test_a_store_serves_from_wherever_the_data_is_named(
     tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources, store = images(tmp_path / "set"), tmp_path / "store"
-    survey(sources, store=store, root=tmp_path / "set")
+    scan_files(sources, store=store, root=tmp_path / "set")
     decoded.clear()
     monkeypatch.chdir(tmp_path)
-    records = survey([Source(Path("set/1.png"))], store=store, root=Path("set"))
+    records = scan_files([Source(Path("set/1.png"))], store=store, root=Path("set"))
     assert decoded == [] and list(records) == [Source(Path("set/1.png"))]
 
 
@@ -228,22 +234,22 @@ def test_what_is_no_file_is_told_and_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.png")
     (tmp_path / "folder.png").mkdir()
     sources = [Source(tmp_path / name) for name in ("fifo.png", "folder.png", "gone.png")]
-    errors = [record.error for record in survey(sources, store=None).values()]
-    assert errors[:2] == ["is no plain file"] * 2 and "No such file" in errors[2]
+    errors = [record.error for record in scan_files(sources, store=None).values()]
+    assert errors[:2] == ["is not a regular file"] * 2 and "No such file" in errors[2]
 
 
 def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(10**12)
-    (record,) = survey([Source(tmp_path / "huge.png")], store=None).values()
-    assert record.error == "is a file of 1000 GB, too large to be an image"
+    (record,) = scan_files([Source(tmp_path / "huge.png")], store=None).values()
+    assert record.error == "is a file of 1000 GB, too large for an image"
 
 
 def test_progress_counts_every_file_and_ends_complete(tmp_path: Path) -> None:
     sources, store = images(tmp_path / "set", 20), tmp_path / "store"
     for _ in range(2):
         told: list[tuple[int, int]] = []
-        survey(sources, store=store, progress=lambda done, total: told.append((done, total)))  # noqa: B023
+        scan_files(sources, store=store, progress=lambda done, total: told.append((done, total)))  # noqa: B023
         assert told[-1] == (20, 20) and told == sorted(told)
 
 
@@ -256,13 +262,13 @@ def test_what_an_interrupted_survey_knows_is_kept(tmp_path: Path, decoded: list[
 
     blocks = Image.core.get_blocks_max()
     with pytest.raises(KeyboardInterrupt):
-        survey(sources, store=store, threads=1, progress=stop)
+        scan_files(sources, store=store, threads=1, progress=stop)
     assert threading.active_count() == 1
     assert Image.core.get_blocks_max() == blocks
     decoded.clear()
-    assert len(survey(sources, store=store)) == 40
+    assert len(scan_files(sources, store=store)) == 40
     assert len(decoded) == 20
 
 
 def test_an_empty_survey_is_empty(tmp_path: Path) -> None:
-    assert survey([], store=tmp_path) == {}
+    assert scan_files([], store=tmp_path) == {}

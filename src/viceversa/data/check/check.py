@@ -1,0 +1,110 @@
+"""Check a dataset: index its splits, scan all files, find issues."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import UserError
+from ...images import Source
+from ..config import DataConfig
+from ..index import FileTree, Manifest, SplitIndex, index_split, index_splits, list_images
+from .invalid import invalid_files
+from .issues import all_issues, unmatched_files
+from .result import CheckResult, DomainFiles
+from .scan import FileRecord, Progress, ReadOptions, Store, scan_files
+
+SEVERITIES = ("error", "warning", "note")
+
+
+def check_dataset(
+    path: Path | str,
+    paired: bool | None,
+    config: DataConfig,
+    *,
+    names_first: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
+    store: Store = "user",
+) -> CheckResult:
+    """Decode every file of a dataset once and find all issues.
+
+    Args:
+        path: The dataset.
+        paired: Whether A and B are pairs; None: if most names have a partner.
+        config: Settings of the data.
+        names_first: Refuse images without a partner before any file is decoded.
+        verify: See `scan_files`, also for `progress` and `store`.
+        progress: Gets the progress.
+        store: Where records are kept.
+
+    Raises:
+        UserError: If the dataset cannot be indexed.
+    """
+    data = list_images(path)
+    paired = _looks_paired(data, config) if paired is None else paired
+    splits = index_splits(data, paired, config)
+    unmatched = list(unmatched_files(splits.items(), paired))
+    if names_first and paired and unmatched and config.on_bad == "refuse":
+        raise UserError(f"{'; '.join(map(str, unmatched))}; {unmatched[0].advice}")
+    a, b = _scan_domains(splits, Path(path), config, verify, progress, store)
+    domains = {
+        split: (
+            DomainFiles(split, "a", config.a, index.side_by_side, {s: a[s] for s in index.a}),
+            DomainFiles(split, "b", config.b, index.side_by_side, {s: b[s] for s in index.b}),
+        )
+        for split, index in splits.items()
+    }
+    check = CheckResult(str(path), paired, config, data, splits, domains, {})
+    invalid, issues = invalid_files(check)
+    issues += all_issues(check)
+    issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))
+    return replace(check, invalid=invalid, issues=tuple(issues))
+
+
+def _looks_paired(data: FileTree | Manifest, config: DataConfig) -> bool:
+    """Return whether most names have a partner, or the data can only be read as pairs."""
+    try:
+        index = index_split(data, "train", True, config)
+    except UserError:
+        return False
+    return index is not None and len(index.unmatched) <= len(index.a) + len(index.b)
+
+
+def _scan_domains(
+    splits: Mapping[str, SplitIndex],
+    root: Path,
+    config: DataConfig,
+    verify: bool,
+    progress: Progress | None,
+    store: Store,
+) -> tuple[dict[Source, FileRecord], dict[Source, FileRecord]]:
+    """Return the records of the files of A and of B: one scan if both are read in the same way."""
+    options = [
+        ReadOptions(
+            domain.pages,
+            domain.indices,
+            config.max_megapixels * 10**6,
+            0 if domain.indices else domain.file_channels,
+            str(domain.nodata) if domain.has_nodata else "none",
+        )
+        for domain in (config.a, config.b)
+    ]
+    due: dict[ReadOptions, dict[Source, None]] = {}
+    for index in splits.values():
+        for how, files in zip(options, (index.a, index.b), strict=True):
+            due.setdefault(how, {}).update(dict.fromkeys(files))
+    total = sum(map(len, due.values()))
+    records: dict[ReadOptions, dict[Source, FileRecord]] = {}
+    for how, sources in due.items():
+        before = sum(map(len, records.values()))
+
+        def report(done: int, _: int, before: int = before) -> None:
+            if progress:
+                progress(before + done, total)
+
+        records[how] = scan_files(
+            sources, how, verify=verify, progress=report, store=store, root=root
+        )
+    return records[options[0]], records[options[1]]

@@ -1,0 +1,226 @@
+"""Find the files that cannot be decoded, or not be used as images of their domain."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import UserError
+from ...images import Source, fit_channels
+from ...images.pixels import NAN_HINT
+from ..config import DataConfig
+from ..sizes import fitted
+from .result import CheckResult, DomainFiles, Issue, issue_of
+from .scan import FileRecord
+
+
+class Group(NamedTuple):
+    """Files that cannot be used for one reason; a text follows the name of each."""
+
+    text: str
+    reasons: dict[Source, str]
+    advice: str
+
+
+def invalid_files(check: CheckResult) -> tuple[dict[Source, str], list[Issue]]:
+    """Return why each file cannot be used, and an issue for each group of them."""
+    invalid: dict[Source, str] = {}
+    issues: list[Issue] = []
+    for group in _groups(check):
+        new = {source: text for source, text in group.reasons.items() if source not in invalid}
+        texts = [f"{source} {text}" for source, text in new.items()]
+        issues += issue_of("error", group.text, texts, group.advice, skippable=True)
+        invalid |= new
+    return invalid, issues
+
+
+def _groups(check: CheckResult) -> Iterator[Group]:
+    config = check.config
+    parts = [part for pair in check.domains.values() for part in pair]
+    errors = {s: record.error for part in parts for s, record in part.records.items()}
+    unread = {s: text for s, text in errors.items() if text and not text.endswith(NAN_HINT)}
+    repair = "repair or remove the files that can't be read"
+    yield Group("files that can't be read", unread, repair)
+    halves = {
+        source: f"is {record.width} pixels wide, which cannot be halved"
+        for part in parts
+        for source, record in part.readable()
+        if part.side_by_side and record.width % 2
+    }
+    yield Group(
+        "files with A and B side by side whose width is odd",
+        halves,
+        "crop the files of odd width to an even one: A is the left half, B the right",
+    )
+    for domain in "ab":
+        yield from _of_domain(check.domain(domain), config)
+    if check.paired:
+        mismatched = dict(_mismatched(check))
+        yield Group(
+            "images of B that differ in size from their partner",
+            mismatched,
+            "save both images of a pair at one size, or set --data.preprocess resize_and_crop",
+        )
+
+
+def _of_domain(parts: Sequence[DomainFiles], config: DataConfig) -> Iterator[Group]:
+    domain, settings = parts[0].domain, parts[0].config
+    name, kind = domain.upper(), settings.kind
+
+    def where(reason: Callable[[DomainFiles, FileRecord], str]) -> dict[Source, str]:
+        return {s: text for part in parts for s, r in part.readable() if (text := reason(part, r))}
+
+    nan = {
+        source: record.error.removesuffix(NAN_HINT)
+        for part in parts
+        for source, record in part.records.items()
+        if record.error.endswith(NAN_HINT)
+    }
+    advice = (
+        f"set --data.{domain}.nodata nan if NaN means no data in {name}, or repair these images"
+    )
+    yield Group(f"images of {name} with NaN", nan, advice)
+    if kind != "image" and not settings.ids:
+        yield Group(
+            f"images of {name} that are not of 8 bits",
+            where(lambda _, record: _not_8_bits(record, kind)),
+            f"save all images of {name} with 8 bits, or choose another --data.{domain}.kind",
+        )
+    if kind == "image" and settings.given() is None:
+        usual = usual_dtype(parts)
+        yield Group(
+            f"images of {name} of another dtype than most",
+            where(lambda _, record: _other_dtype(record, usual)),
+            f"save all images of {name} in one dtype, or give --data.{domain}.range in numbers",
+        )
+    if not settings.ids:
+        wanted = settings.file_channels
+        channels = where(lambda _, r: _wrong_channels(r.channels, r.alpha, r.read_dtype, wanted))
+        advice = f"save the images of {name} with {wanted} channels"
+        counts = {
+            record.channels for part in parts for s, record in part.readable() if s in channels
+        }
+        every = sum(not record.error for part in parts for record in part.records.values())
+        if len(counts) == 1 and len(channels) == every and kind == "image":
+            advice = f"set --data.{domain}.channels {counts.pop()}"
+        text = f"images of {name} whose channels don't fit data.{domain}.channels"
+        yield Group(text, channels, advice)
+    small = where(lambda part, record: _too_small(part.size(record), config))
+    sizes = [
+        min(part.size(record)) for part in parts for s, record in part.readable() if s in small
+    ]
+    yield Group(
+        f"images of {name} smaller than data.crop_size",
+        small,
+        f"set --data.crop_size to {min(sizes, default=0)} or less, or --data.preprocess "
+        "resize_and_crop",
+    )
+    if kind == "labels":
+        count = settings.ids
+        strange = where(lambda part, record: _wrong_id(part, record, count)) if count else {}
+        strange |= {} if count else dict(_unknown_colours(parts, config))
+        highest = [
+            part.range(r)[1][0] for part in parts for s, r in part.readable() if s in strange
+        ]
+        top = max(highest, default=0)
+        yield Group(
+            f"label maps of {name} with values that are not a class",
+            strange,
+            f"set --data.{domain}.ids {int(top) + 1}, or correct these label maps",
+        )
+
+
+def usual_dtype(parts: Sequence[DomainFiles]) -> str:
+    """Return the dtype in which most images of a domain are read."""
+    counts = Counter(record.read_dtype for part in parts for _, record in part.readable())
+    return counts.most_common(1)[0][0] if counts else ""
+
+
+def _not_8_bits(record: FileRecord, kind: str) -> str:
+    wrong = record.read_dtype != "uint8"
+    return f"is {record.dtype}; {kind} takes images of 8 bits" if wrong else ""
+
+
+def _other_dtype(record: FileRecord, usual: str) -> str:
+    return f"is {record.dtype}, most are {usual}" if record.read_dtype != usual else ""
+
+
+@lru_cache(maxsize=1024)
+def _wrong_channels(channels: int, alpha: bool, dtype: str, wanted: int) -> str:
+    try:
+        fit_channels(np.zeros((1, 1, channels), dtype), alpha, wanted, "")
+    except UserError as error:
+        return str(error).strip().partition(";")[0]
+    return ""
+
+
+def _too_small(size: tuple[int, int], config: DataConfig) -> str:
+    try:
+        fitted(*size, config, "")
+    except UserError:
+        return f"is {size[1]}x{size[0]}, smaller than {config.crop_size}"
+    return ""
+
+
+def _wrong_id(part: DomainFiles, record: FileRecord, count: int) -> str:
+    (low, *_), (high, *_) = part.range(record)
+    if low >= 0 and high < count:
+        return ""
+    value = high if high >= count else low
+    return f"contains the class {value:g}; with ids {count} classes are 0 to {count - 1}"
+
+
+def _unknown_colours(
+    parts: Sequence[DomainFiles], config: DataConfig
+) -> Iterator[tuple[Source, str]]:
+    """Yield label maps with colours that are not a class: each is read again."""
+
+    def reason(part: DomainFiles, source: Source) -> str:
+        try:
+            part.load(source, config.max_megapixels * 10**6)
+        except UserError as error:
+            return str(error).removeprefix(f"{source} ")
+        return ""
+
+    files = [(part, source) for part in parts for source, _ in part.readable()]
+    with ThreadPoolExecutor() as pool:
+        texts = pool.map(lambda file: reason(*file), files)
+        yield from ((source, text) for (_, source), text in zip(files, texts, strict=True) if text)
+
+
+Pair = tuple[Source, FileRecord, Source, FileRecord]
+
+
+def different_sizes(check: CheckResult, split: str) -> Iterator[Pair]:
+    """Yield the pairs of a split whose images differ in size."""
+    index, (a, b) = check.splits[split], check.domains[split]
+    for source, target in zip(index.a, index.b, strict=True):
+        one, other = a.records[source], b.records[target]
+        sizes = (one.height, one.width), (other.height, other.width)
+        if not (one.error or other.error) and sizes[0] != sizes[1]:
+            yield source, one, target, other
+
+
+def _mismatched(check: CheckResult) -> Iterator[tuple[Source, str]]:
+    """Yield pairs that differ in size even after resizing: no crop fits both."""
+    for split, index in check.splits.items():
+        for source, one, target, other in (
+            different_sizes(check, split) if not index.side_by_side else ()
+        ):
+            try:
+                first, second = (fitted(r.height, r.width, check.config, "") for r in (one, other))
+            except UserError:
+                continue  # too small, which is reported
+            if first != second:
+                yield (
+                    target,
+                    (
+                        f"is {other.width}x{other.height}, its partner {source} "
+                        f"{one.width}x{one.height}"
+                    ),
+                )

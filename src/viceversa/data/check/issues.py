@@ -1,0 +1,284 @@
+"""Issues of a dataset: one function each, from the records of all files."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from ...images import Source
+from ...images.domain import full_range
+from ...images.endings import FORMATS, is_sidecar, unread
+from ...images.sources import printable
+from ..index import FileTree, SplitIndex
+from ..sizes import fitted
+from .invalid import different_sizes, usual_dtype
+from .result import LISTED, CheckResult, Issue, Severity, issue_of
+
+WIDE = 1.5  # width by height of a file that may have two images side by side
+ENOUGH = 20  # images of each domain, from which on a part of them may be held out
+NARROW = 8  # values that fill less than this part of their dtype's range look black or flat
+SQUASHED = 2  # aspect ratio of an image from which on a square loses its proportions
+SAME_SPLIT = "it would make results look better than they are"
+
+
+def unmatched_files(splits: Iterable[tuple[str, SplitIndex]], paired: bool) -> Iterator[Issue]:
+    """Yield the images without a partner, which names alone tell."""
+    severity: Severity = "error" if paired else "warning"
+    for split, index in splits:
+        for domain in dict.fromkeys(index.unmatched.values()):
+            names = [source for source, side in index.unmatched.items() if side == domain]
+            text = f"images of {split} that are in no domain"
+            if domain:
+                text = f"images of {domain.upper()} in {split} without a partner"
+            advice = "move the images that are in no domain elsewhere"
+            if paired:
+                advice = (
+                    "give an image of A and its B the same name, or move those without a partner "
+                    "elsewhere"
+                )
+            yield from issue_of(severity, text, names, advice, skippable=paired)
+
+
+def few_images(check: CheckResult) -> Iterator[Issue]:
+    """Yield the splits with no or a single image of a domain."""
+    for split, parts in check.domains.items():
+        for part in parts:
+            name = part.domain.upper()
+            if not any(True for _ in part.readable()):
+                advice = f"put images of {name} into {split}" if not part.records else ""
+                text = f"{split} has no image of {name} that can be read"
+                yield Issue("error", text, advice=advice)  # invalid files have their own advice
+            elif len(part.records) == 1:
+                advice = (
+                    "a translator needs hundreds of images, or thousands"
+                    if split == "train"
+                    else ""
+                )
+                yield Issue("note", f"{split} has a single image of {name}", advice=advice)
+
+
+def unusual_halves(check: CheckResult) -> Iterator[Issue]:
+    """Yield side-by-side files of `train` whose halves are not shaped like most photos."""
+    index, (part, _) = check.splits["train"], check.domains["train"]
+    sizes = [(record.height, record.width) for _, record in part.readable()]
+    if not (index.side_by_side and sizes):
+        return
+    height, whole = Counter(sizes).most_common(1)[0][0]
+    width = whole // 2
+    if 0.8 * height <= width <= 1.25 * height:
+        return
+    text = f"each file is cut in the middle into A and B, {width}x{height} each"
+    folders = len({source.name.parent for source in index.a})
+    if check.config.layout == "auto" and folders > 1 and whole < WIDE * height:
+        advice = "name the folders of the two domains A and B, or set --data.layout side-by-side"
+        text += f", and the files of {folders} folders are too narrow to be side by side; {advice}"
+        yield Issue("error", text, advice=advice)
+        return
+    text += "; if they are not pairs, make folders A/ and B/, or set data.layout photos"
+    yield Issue("note", text)
+
+
+def unequal_pairs(check: CheckResult) -> Iterator[Issue]:
+    """Yield pairs that differ in size, and pairs of one image."""
+    for split, index in check.splits.items():
+        if not check.paired or index.a == index.b:
+            continue
+        texts = [
+            f"{source} is {one.width}x{one.height}, {target} {other.width}x{other.height}"
+            for source, one, target, other in different_sizes(check, split)
+        ]
+        text = f"pairs of {split} whose A and B differ in size"
+        yield from issue_of("warning", text, texts, "save A and B of a pair at one size")
+        a, b = (part.records for part in check.domains[split])
+        pairs = zip(index.a, index.b, strict=True)
+        same = [one for one, two in pairs if a[one].sha256 and a[one].sha256 == b[two].sha256]
+        text = f"pairs of {split} whose A and B have the same content"
+        yield from issue_of("warning", text, same, "remove the pairs whose A and B are one file")
+
+
+def value_ranges(check: CheckResult, domain: str) -> Iterator[Issue]:
+    """Yield domains of floats without a range, and values that fill little of their dtype."""
+    parts, name = check.domain(domain), domain.upper()
+    settings, dtype = parts[0].config, usual_dtype(parts)
+    if settings.kind != "image" or not dtype or settings.range != "dtype":
+        return
+    usual = [(part, r) for part in parts for _, r in part.readable() if r.read_dtype == dtype]
+    ranges = [part.range(record) for part, record in usual]
+    low, high = min(min(low) for low, _ in ranges), max(max(high) for _, high in ranges)
+    values = f"(they are from {low:g} to {high:g})"
+    advice = f"set --data.{domain}.range minmax, or two numbers {values}"
+    if dtype == "float32":
+        text = f"the values of {name} are not of 8 or 16 bits: their dtype has no range"
+        yield Issue("error", text, advice=advice)
+        return
+    least, most = full_range(dtype)
+    if 0 < high - low < (most - least) / NARROW:
+        text = f"the values of {name} are from {low:g} to {high:g} only; {dtype} goes to {most:g}"
+        if dtype == "uint8":
+            advice += f"; or, if these are label maps, --data.{domain}.kind labels and its ids"
+        yield Issue("warning", text, advice=advice)
+
+
+def converted_images(check: CheckResult, domain: str) -> Iterator[Issue]:
+    """Yield images whose channels are converted."""
+    changes: dict[str, list[Source]] = {}
+    for part in check.domain(domain):
+        for source, record in part.readable() if not part.config.ids else ():
+            if text := _conversion(record.channels, record.alpha, part.config.file_channels):
+                changes.setdefault(text, []).append(source)
+    for text, files in changes.items():
+        yield from issue_of("note", f"images of {domain.upper()} that will be {text}", files)
+
+
+def _conversion(channels: int, alpha: bool, wanted: int) -> str:
+    if channels == wanted:
+        return ""
+    over = ["blended over white"] if alpha and wanted in (1, 3) else []
+    grey = {(1, 3): ["converted from grey to RGB"], (3, 1): ["converted from RGB to grey"]}
+    return " and ".join(over + grey.get((channels - alpha, wanted), []))
+
+
+def resized_images(check: CheckResult, domain: str) -> Iterator[Issue]:
+    """Yield oblong images that become square, and images that are enlarged."""
+    config, name = check.config, domain.upper()
+    if not config.preprocess.startswith("resize"):
+        return
+    sizes = {s: part.size(r) for part in check.domain(domain) for s, r in part.readable()}
+    oblong = [source for source, size in sizes.items() if max(size) >= SQUASHED * min(size)]
+    worst = max(sizes.values(), key=lambda size: max(size) / max(1, min(size)), default=(1, 1))
+    height, width = fitted(*worst, config, "")
+    text = f"images of {name} that lose their proportions: {worst[1]}x{worst[0]} becomes"
+    advice = (
+        "set --data.preprocess scale_width, scale_shortside or crop to keep the proportions of "
+        "oblong images"
+    )
+    yield from issue_of("warning", f"{text} {width}x{height}", oblong, advice)
+    small = [source for source, size in sizes.items() if min(size) < config.crop_size]
+    text = f"images of {name} smaller than data.crop_size, which will be enlarged"
+    yield from issue_of("note", text, small)
+
+
+def constant_images(check: CheckResult, domain: str) -> Iterator[Issue]:
+    """Yield images with one value everywhere, and images without data."""
+    ranges = {s: part.range(r) for part in check.domain(domain) for s, r in part.readable()}
+    name, settings = domain.upper(), check.domain(domain)[0].config
+    if settings.kind != "labels":
+        text = f"images of {name} with one value everywhere"
+        files = [source for source, (low, high) in ranges.items() if low == high]
+        advice = "look at the images of one value; remove empty ones"
+        yield from issue_of("warning", text, files, advice)
+    if settings.has_nodata:
+        text = f"images of {name} that have the no-data value everywhere"
+        empty = [source for source, (low, _) in ranges.items() if all(map(math.isinf, low))]
+        yield from issue_of("warning", text, empty, f"remove the images of {name} without data")
+
+
+def nodata_values(check: CheckResult, domain: str) -> Iterator[Issue]:
+    """Yield values that may mean no data, and different declared values."""
+    parts, name = check.domain(domain), domain.upper()
+    nodata = parts[0].config.nodata if parts[0].config.has_nodata else "none"
+    records = {source: record for part in parts for source, record in part.readable()}
+    suspected: dict[float, list[Source]] = {}
+    for source, record in records.items():
+        if record.suspected_nodata is not None and nodata != "none":
+            suspected.setdefault(record.suspected_nodata, []).append(source)
+    for value, files in suspected.items():
+        text = (
+            f"images of {name} in which {value:.9g} fills many pixels and is far from all other "
+            "values: it may mean no data"
+        )
+        advice = f"set --data.{domain}.nodata {value:.9g} if it means no data, else none"
+        yield from issue_of("warning", text, files, advice)
+    declared = list(dict.fromkeys(record.nodata for record in records.values()))
+    if nodata == "tag" and len(declared) > 1:
+        values = ", ".join(value or "none" for value in declared[:LISTED])
+        text = (
+            f"images of {name} declare different no-data values ({values}): each is read by its "
+            "own, and none is written into translations"
+        )
+        advice = f"set --data.{domain}.nodata to the value that all images of {name} have"
+        yield Issue("warning", text, advice=advice)
+
+
+def duplicate_images(check: CheckResult) -> Iterator[Issue]:
+    """Yield contents that are in several splits, several times in one, or in both domains."""
+    where: dict[str, dict[str, dict[Source, str]]] = {}  # content -> split -> file -> domain
+    for split, parts in check.domains.items():
+        for part in parts:
+            if part.config.kind != "labels":  # many label maps may be equal
+                for source, record in part.readable():
+                    files = where.setdefault(record.sha256, {}).setdefault(split, {})
+                    files.setdefault(source, part.domain)
+    twice, across, leaks = [], [], []
+    for splits in where.values():
+        for files in splits.values():
+            for domain in "ab":
+                if len(equal := [source for source, side in files.items() if side == domain]) > 1:
+                    twice.append(" = ".join(map(str, equal)))
+            if not check.paired and len(set(files.values())) > 1:
+                across.append(" = ".join(map(str, files)))
+        if len(splits) > 1:
+            leaks.append(" = ".join(str(next(iter(files))) for files in splits.values()))
+    advice = f"remove images of train from val and test: {SAME_SPLIT}"
+    yield from issue_of("warning", "images that are in more than one split", leaks, advice)
+    text = "images that are more than once in a split"
+    yield from issue_of("warning", text, twice, "remove the copies: they count several times")
+    text = "images that are in both A and B"
+    yield from issue_of(
+        "warning", text, across, "decide for one domain for images that are in both"
+    )
+
+
+def divided_groups(check: CheckResult) -> Iterator[Issue]:
+    """Yield groups (patients, slides, scenes) that are divided between splits."""
+    splits: dict[str, list[str]] = {}
+    for split, index in check.splits.items():
+        for group in sorted(set(index.groups.values())):
+            splits.setdefault(group, []).append(split)
+    divided = [
+        f"{printable(group)} in {' and '.join(names)}"
+        for group, names in splits.items()
+        if len(names) > 1
+    ]
+    advice = f"keep the similar images of a group in one split: {SAME_SPLIT}"
+    yield from issue_of("warning", "groups that are in more than one split", divided, advice)
+
+
+def no_validation_split(check: CheckResult) -> Iterator[Issue]:
+    """Advise a held-out split if there is none and there are enough images."""
+    train, config = check.splits["train"], check.config
+    if len(check.splits) > 1 or config.hold_out or min(len(train.a), len(train.b)) < ENOUGH:
+        return
+    groups = {train.group_of(source) for source in (*train.a, *train.b)} if train.groups else ()
+    if not train.groups or len(groups) > 1:
+        part = f"a tenth of the {'groups' if train.groups else 'images'}"
+        text = "there is no val or test split to validate on"
+        yield Issue("note", f"{text}; --data.hold_out 0.1 holds out {part}")
+
+
+def other_files(check: CheckResult) -> Iterator[Issue]:
+    """Yield what is stored among the images and is not an image file."""
+    if not isinstance(check.data, FileTree):
+        return
+    skipped = [f"{name}: {reason}" for name, reason in check.data.skipped]
+    advice = "see whether the skipped files should be images"
+    yield from issue_of("warning", "skipped files and folders", skipped, advice)
+    for group in unread(check.data.other):
+        text = f"files {group.kind}, which are not read"
+        advice = f"convert the files that are not read, or remove them; {FORMATS} are read"
+        yield from issue_of("warning", text, map(printable, group.names), advice)
+    others = [printable(name) for name in check.data.other if is_sidecar(name)]
+    yield from issue_of("note", "text and other files, which are not images", others)
+
+
+def all_issues(check: CheckResult) -> Iterator[Issue]:
+    """Yield every issue of the dataset; `invalid_files` yields those of single files."""
+    yield from unmatched_files(check.splits.items(), check.paired)
+    for find in (few_images, unusual_halves, unequal_pairs):
+        yield from find(check)
+    for find_in in (value_ranges, converted_images, resized_images, constant_images, nodata_values):
+        for domain in "ab":
+            yield from find_in(check, domain)
+    for find in (duplicate_images, divided_groups, no_validation_split, other_files):
+        yield from find(check)

@@ -1,0 +1,142 @@
+"""Report of a check: text for people, plain values for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ...images.sources import printable
+from ..config import DataConfig
+from .result import FIRST, CheckResult, DomainFiles, in_shell
+from .scan import Range
+
+COMMON = 3  # number of sizes, modes and dtypes that are listed
+CHANNELS = 8  # ranges are listed for each channel up to this number
+
+
+def as_text(check: CheckResult, train: str = "") -> str:
+    """Return the whole report as text; `train`: the arguments of `viceversa train`, if known."""
+    pairs = "pairs of A and B" if check.paired else "A and B without pairs"
+    lines = [f"{printable(check.path)}: {pairs}", ""]
+    lines += [f"  {index.describe(split)}" for split, index in check.splits.items()]
+    lines.append("")
+    for domain in "ab":
+        lines += _domain_lines(summary(check.domain(domain)))
+    for issue in check.issues:
+        count = f": {issue.total}" if issue.files else ""
+        lines += ["", f"{issue.severity}: {issue.text}{count}"]
+        listed = issue.files if issue.severity == "error" else issue.files[:FIRST]
+        lines += [f"    {name}" for name in listed]
+        if issue.total > len(listed):
+            lines.append(f"    and {issue.total - len(listed)} more")
+    steps = advice(check, train)
+    if check.errors:
+        head = "What to do before training:"
+    else:
+        head = "What to do, if you like:" if len(steps) > 1 else "No problems detected."
+    return "\n".join([*lines, "", head, *(f"  - {step}" for step in steps)])
+
+
+def advice(check: CheckResult, train: str = "") -> list[str]:
+    """Return what to do about the issues and, if there are no errors, how to train."""
+    of_errors, of_warnings = (
+        [one.advice for one in check.issues if one.advice and one.severity == severity]
+        for severity in ("error", "warning")
+    )
+    errors = check.errors
+    if not errors:
+        recipe = "pix2pix" if check.paired else "cyclegan"
+        default = dataclasses.replace(check.config, path="") == DataConfig()
+        settings = "" if default else " (with the same settings of data)"
+        line = f"train: viceversa train {train or f'{recipe} {in_shell(check.path)}{settings}'}"
+        return [*dict.fromkeys([*of_errors, *of_warnings]), line]
+    count, total = check.left_out()
+    skip = []
+    if all(issue.skippable for issue in errors) and count < total:
+        fraction = math.ceil(1000 * count / total) / 1000
+        more = f" --data.max_bad {fraction:g}" if fraction > check.config.max_bad else ""
+        skip = [f"or train without the {count} files of {total}: --data.on_bad skip{more}"]
+    return list(dict.fromkeys([*of_errors, *skip, *of_warnings]))
+
+
+def summary(parts: Sequence[DomainFiles]) -> dict[str, Any]:
+    """Return properties of the images of a domain, over all splits, as plain values."""
+    images = [(part, record) for part in parts for _, record in part.readable()]
+    sizes = Counter("{1}x{0}".format(*part.size(record)) for part, record in images)
+    nodata = Counter(record.nodata for _, record in images)
+    config = parts[0].config
+    if config.nodata not in ("tag", "none"):
+        nodata = Counter({str(config.nodata): len(images)})
+    elif config.nodata == "none" or not config.has_nodata:
+        nodata.clear()
+    ranges = [part.range(record) for part, record in images]
+    return {
+        "domain": parts[0].domain.upper(),
+        "images": len(images),
+        "sizes": dict(sizes.most_common()),
+        "modes": dict(Counter(record.mode for _, record in images).most_common()),
+        "dtypes": dict(Counter(record.dtype for _, record in images).most_common()),
+        "range": span([one for one in ranges if not any(map(math.isinf, one[0]))]),
+        "nodata": {value: count for value, count in nodata.items() if value},
+    }
+
+
+def span(ranges: Sequence[Range]) -> list[list[float]]:
+    """Return [least, greatest] of each channel; of all together if their number differs."""
+    if len({len(low) for low, _ in ranges}) > 1:
+        ranges = [((min(low),), (max(high),)) for low, high in ranges]
+    lows = map(min, zip(*(low for low, _ in ranges), strict=True))
+    highs = map(max, zip(*(high for _, high in ranges), strict=True))
+    return [[low, high] for low, high in zip(lows, highs, strict=True)]
+
+
+def _domain_lines(values: Mapping[str, Any]) -> list[str]:
+    name = values["domain"]
+    if not values["range"]:
+        return [f"  {name}  no image that can be read"]
+    ranges = [f"{low:g} to {high:g}" for low, high in values["range"]]
+    if len(ranges) > CHANNELS or len(set(ranges)) == 1:
+        lows, highs = zip(*values["range"], strict=True)
+        ranges = [f"{min(lows):g} to {max(highs):g}"]
+    lines = [
+        f"  {name}  {values['images']} images that can be read",
+        f"     sizes   {_most_common(values['sizes'])}",
+        f"     modes   {_most_common(values['modes'])}; {_most_common(values['dtypes'])}",
+        f"     values  {'; '.join(ranges)}",
+    ]
+    return [*lines, f"     no data {_most_common(values['nodata'])}"] if values["nodata"] else lines
+
+
+def _most_common(counts: Mapping[str, int]) -> str:
+    if len(counts) == 1:
+        return next(iter(counts))
+    listed: Iterable[str] = (f"{name} ({count})" for name, count in list(counts.items())[:COMMON])
+    rest = list(counts.values())[COMMON:]
+    return ", ".join([*listed, *([f"{len(rest)} others ({sum(rest)})"] if rest else [])])
+
+
+def as_dict(check: CheckResult, train: str = "") -> dict[str, Any]:
+    """Return the whole report as plain values, with every file that cannot be used."""
+    return {
+        "path": printable(check.path),
+        "paired": check.paired,
+        "splits": {
+            split: {
+                "layout": index.layout,
+                "a": len(index.a),
+                "b": len(index.b),
+                "groups": len(set(index.groups.values())),
+                "side_by_side": index.side_by_side,
+                "unmatched": [str(source) for source in index.unmatched],
+            }
+            for split, index in check.splits.items()
+        },
+        "domains": [summary(check.domain(domain)) for domain in "ab"],
+        "issues": [dataclasses.asdict(issue) for issue in check.issues],
+        "invalid": {str(source): reason for source, reason in check.invalid.items()},
+        "advice": advice(check, train),
+        "trainable": not check.errors,
+    }
