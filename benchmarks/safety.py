@@ -88,7 +88,8 @@ def main() -> None:
                 config,
                 pictures.domains,
                 method.translators(),
-                method.judges(),
+                method.discriminators(),
+                method.objective,
                 {"images_seen": number},
             )
             models.append(time.perf_counter() - began)

@@ -34,7 +34,7 @@ AWAKE = 0.1  # seconds
 PRESETS = {"pix2pix": "pix2pix-reference", "cyclegan": "cyclegan-reference"}
 SAME, BEST = "same precision", "ours at its best"
 OFF = {
-    "fused": False, "flush_denormals": False, "together": False, "small_maps": False,
+    "fused": False, "flush_denormals": False, "small_maps": False,
     "memory_format": "contiguous", "compile": False, "graph": "off", "recompute": "nothing",
 }  # fmt: skip
 

@@ -77,7 +77,7 @@ def measured(options: argparse.Namespace, job: str, folder: Path) -> dict[str, A
     data = noise(folder / "data", options.images, options.size)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         run = Run(settings(options, job, data, folder / "run"))
-        run.steps.settle(None, run.config.penalised)
+        run.steps.settle(None)
         run.method.train()
         report = Report(run.folder, TRAIN, 0, 10**9)
         monitor, validation = run.monitor, run.monitor.validation

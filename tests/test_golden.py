@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viceversa.methods import CycleGAN, Method, Pix2Pix
+from viceversa.methods import Batch, CycleGAN, Method, Pix2Pix
 from viceversa.networks import GDLUNet, PatchGAN, PixelGAN, ResNet, UNet, parameters, use_policy
 
 
@@ -106,6 +106,14 @@ def test_inputs_are_those_of_the_table() -> None:
     assert float(b[0, 1, 100, 36]) == pytest.approx(-0.1849474269, abs=1e-9)
 
 
+def output(network: nn.Module, a: Tensor, b: Tensor, pair: bool) -> Tensor:
+    """The image of a generator, or the one score map of a discriminator."""
+    out = network(torch.cat([a, b], 1) if pair else a)
+    if isinstance(out, list):
+        (out,) = out
+    return out
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_forward_pass(name: str) -> None:
     make, size, pair, count, mean, std, places, values = ROWS[name]
@@ -113,7 +121,7 @@ def test_forward_pass(name: str) -> None:
     assert parameters(network) == count
     a, b = inputs(size)
     with torch.no_grad():
-        agrees(network(torch.cat([a, b], 1) if pair else a), mean, std, places, values, 1e-8)
+        agrees(output(network, a, b, pair), mean, std, places, values, 1e-8)
 
 
 @pytest.mark.parametrize("name", ["unet_128 instance", "patchgan 6 batch"])
@@ -122,7 +130,7 @@ def test_forward_pass_in_float32(name: str) -> None:
     network = fill(make()).float()
     a, b = inputs(size)
     with torch.no_grad():
-        out = network((torch.cat([a, b], 1) if pair else a).float())
+        out = output(network, a.float(), b.float(), pair)
     agrees(out, mean, std, places, values, 1e-5)
 
 
@@ -138,7 +146,7 @@ def test_running_statistics_after_one_pass() -> None:
 
 
 def run_step(
-    method: Method, batch: tuple[Tensor, Tensor], optimizers: dict[str, torch.optim.Adam]
+    method: Method, batch: Batch, optimizers: dict[str, torch.optim.Adam]
 ) -> dict[str, float]:
     """What the trainer does at each turn, in its plainest form."""
     seen: dict[str, float] = {}
@@ -170,13 +178,13 @@ def test_pix2pix_losses() -> None:
     fill(method.g_ab, 0), fill(method.d_b, 200)
     a, b = inputs(256)
     optimizers = adams(method)
-    first = run_step(method, (a, b), optimizers)
+    first = run_step(method, Batch(a, b), optimizers)
     assert 2 * first["d_real"] == pytest.approx(0.6930550709, abs=1e-8)
     assert 2 * first["d_fake"] == pytest.approx(0.7824209925, abs=1e-8)
     assert first["d_real"] + first["d_fake"] == pytest.approx(0.7377380317, abs=1e-8)
     assert first["g_l1"] == pytest.approx(64.0768707925, abs=1e-8)
     assert first["g_gan"] == pytest.approx(0.6691368418, abs=1e-8)  # after D's step
-    second = run_step(method, (a, b), optimizers)
+    second = run_step(method, Batch(a, b), optimizers)
     found = [2 * second["d_real"], 2 * second["d_fake"], second["g_l1"]]
     assert found == pytest.approx([0.6640752265, 0.7542884204, 63.9953272670], abs=1e-8)
 
@@ -186,7 +194,7 @@ def test_pix2pix_gan_loss_before_any_step() -> None:
     g_ab, d_b = fill(unet(8, "batch")), fill(patchgan(6, "batch"), 200)
     a, _ = inputs(256)
     with torch.no_grad():
-        logits = d_b(torch.cat([a, g_ab(a)], 1))
+        (logits,) = d_b(torch.cat([a, g_ab(a)], 1))
     assert float(nn.functional.softplus(-logits).mean()) == pytest.approx(0.6849378077, abs=1e-8)
 
 
@@ -196,7 +204,7 @@ def test_cyclegan_losses() -> None:
     fill(method.g_ab, 0), fill(method.g_ba, 100), fill(method.d_b, 200), fill(method.d_a, 300)
     optimizers = adams(method)
     with torch.no_grad():
-        turns = dict(method.step(inputs(128)))  # no player steps: all before any update
+        turns = dict(method.step(Batch(*inputs(128))))  # no player steps: all before any update
     before = {name: float(v) for losses in turns.values() for name, v in losses.items()}
     expected = {
         "g_gan_ab": 1.1381737894, "g_gan_ba": 1.1035782484,
@@ -207,6 +215,6 @@ def test_cyclegan_losses() -> None:
     assert sum(before[name] for name in expected) == pytest.approx(22.9890828434, abs=1e-8)
     assert before["d_b_real"] + before["d_b_fake"] == pytest.approx(0.6662466944, abs=1e-8)
     assert before["d_a_real"] + before["d_a_fake"] == pytest.approx(0.7379199252, abs=1e-8)
-    run_step(method, inputs(128), optimizers)
-    second = run_step(method, inputs(128), optimizers)
+    run_step(method, Batch(*inputs(128)), optimizers)
+    second = run_step(method, Batch(*inputs(128)), optimizers)
     assert sum(second[name] for name in expected) == pytest.approx(21.9924625781, abs=1e-8)

@@ -9,8 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from viceversa.losses import GAN_LOSSES, History, gradient_penalty, l1
-from viceversa.methods import Pix2Pix
+from viceversa.losses import (
+    GAN_LOSSES,
+    ImagePool,
+    discriminator_losses,
+    gradient_penalty,
+    l1,
+)
+from viceversa.methods import Batch, Pix2Pix
 
 LOGITS = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
 
@@ -26,21 +32,40 @@ LOGITS = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
 )
 def test_values_by_hand(name: str, real: float, fake: float, fool: float) -> None:
     loss = GAN_LOSSES[name]
-    assert float(loss.real(LOGITS)) == pytest.approx(real, abs=1e-9)
-    assert float(loss.fake(LOGITS)) == pytest.approx(fake, abs=1e-9)
-    assert float(loss.fool(LOGITS)) == pytest.approx(fool, abs=1e-9)
+    assert float(loss.real([LOGITS])) == pytest.approx(real, abs=1e-9)
+    assert float(loss.fake([LOGITS])) == pytest.approx(fake, abs=1e-9)
+    assert float(loss.fool([LOGITS])) == pytest.approx(fool, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", GAN_LOSSES)
+def test_the_score_maps_of_several_scales_count_alike(name: str) -> None:
+    loss, large, small = GAN_LOSSES[name], torch.randn(2, 1, 8, 8), torch.randn(2, 1, 3, 3)
+    for one in (loss.real, loss.fake, loss.fool):
+        expected = (float(one([large])) + float(one([small]))) / 2
+        assert float(one([large, small])) == pytest.approx(expected, abs=1e-6)
+
+
+def test_discriminator_losses_by_hand() -> None:
+    judge, ones = Linear(0.5), torch.ones(2, 1, 2, 2)  # the score of an image of ones is 2
+    losses = discriminator_losses(judge, GAN_LOSSES["lsgan"], ones, 2 * ones, weight=0.5)
+    values = {name: float(loss.detach()) for name, loss in losses.items()}
+    assert values == {"real": 0.5, "fake": 8.0}
+    losses = discriminator_losses(judge, GAN_LOSSES["wgan-gp"], ones, ones, lambda_penalty=3)
+    assert float(losses["penalty"].detach()) == pytest.approx(0, abs=1e-6) and len(losses) == 3
+    losses = discriminator_losses(Linear(2.0), GAN_LOSSES["wgan-gp"], ones, ones, lambda_penalty=3)
+    assert float(losses["penalty"].detach()) == pytest.approx(27)
 
 
 def test_bce_at_zero_is_ln_2() -> None:
-    assert float(GAN_LOSSES["bce"].real(torch.zeros(3))) == pytest.approx(math.log(2), abs=1e-7)
+    assert float(GAN_LOSSES["bce"].real([torch.zeros(3)])) == pytest.approx(math.log(2), abs=1e-7)
 
 
 @pytest.mark.parametrize("name", GAN_LOSSES)
 def test_half_precision_is_averaged_in_full(name: str) -> None:
     logits = torch.full((100_000,), 0.3).bfloat16()
-    value = GAN_LOSSES[name].real(logits)
+    value = GAN_LOSSES[name].real([logits])
     assert value.dtype == torch.float32
-    assert float(value) == pytest.approx(float(GAN_LOSSES[name].real(logits.double())), rel=1e-4)
+    assert float(value) == pytest.approx(float(GAN_LOSSES[name].real([logits.double()])), rel=1e-4)
 
 
 def test_l1_by_hand() -> None:
@@ -52,8 +77,8 @@ class Linear(nn.Module):
         super().__init__()
         self.slope = nn.Parameter(torch.tensor(slope))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.slope * x).flatten(1).sum(1, keepdim=True)
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [(self.slope * x).flatten(1).sum(1, keepdim=True)]
 
 
 def test_gradient_penalty_of_a_known_slope() -> None:
@@ -73,7 +98,7 @@ def test_the_penalty_is_really_applied() -> None:
             Pix2Pix.Config(gan_loss=name), (1, 1),
             lambda i, o: nn.Conv2d(i, o, 1), lambda i: nn.Conv2d(i, 1, 1),
         )  # fmt: skip
-        player, losses = next(method.step((torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4))))
+        player, losses = next(method.step(Batch(*torch.randn(2, 2, 1, 4, 4))))
         assert player == "discriminator"
         if "d_penalty" in losses:
             (gradient,) = torch.autograd.grad(losses["d_penalty"], [method.d_b.weight])  # type: ignore[list-item]
@@ -90,7 +115,7 @@ def numbered(first: int, count: int) -> torch.Tensor:
 
 def test_pool_fills_then_exchanges() -> None:
     torch.manual_seed(0)
-    pool = History(50)
+    pool = ImagePool(50)
     assert torch.equal(pool(numbered(0, 30)), numbered(0, 30))
     assert torch.equal(pool(numbered(30, 20)), numbered(30, 20))
     assert torch.equal(pool.images, numbered(0, 50))
@@ -109,9 +134,9 @@ def test_pool_fills_then_exchanges() -> None:
 
 
 def test_pool_is_state() -> None:
-    pool = History(5)
+    pool = ImagePool(5)
     pool(numbered(0, 4))
-    fresh = History(5)
+    fresh = ImagePool(5)
     fresh.load_state_dict(pool.state_dict())
     torch.manual_seed(1)
     one = [float(pool(numbered(n, 1))) for n in range(10, 40)]
@@ -121,9 +146,9 @@ def test_pool_is_state() -> None:
 
 def test_pool_corners() -> None:
     fakes = numbered(0, 3).requires_grad_()
-    assert torch.equal(History(0)(fakes), fakes)
-    assert not History(0)(fakes).requires_grad
-    pool = History(2)
+    assert torch.equal(ImagePool(0)(fakes), fakes)
+    assert not ImagePool(0)(fakes).requires_grad
+    pool = ImagePool(2)
     assert not pool(fakes).requires_grad
     with pytest.raises(ValueError, match="one size"):
         pool(torch.zeros(1, 1, 2, 2))

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from viceversa import METHODS, CycleGAN, Pix2Pix, UserError, evaluate, train
 from viceversa.build import RunConfig, is_paired, resolve
-from viceversa.checkpoint import container, read_header, trained_on_pairs
+from viceversa.checkpoint import container, read_header
+from viceversa.compatibility import trained_on_pairs
 from viceversa.config import Sections, merge
-from viceversa.losses import GAN_LOSSES
-from viceversa.methods import Batch, Method, Turn
+from viceversa.losses import GAN_LOSSES, GANLoss
+from viceversa.methods import Batch, Discriminator, Method, Turn
 
 equal: list[bool] = []  # of each step, whether a and b had the same pixels
 
@@ -77,8 +78,12 @@ class OneWay(Method):
     def translators(self) -> dict[str, nn.Module]:
         return {"ab": self.g_ab}
 
-    def judges(self) -> dict[str, tuple[nn.Module, bool]]:
-        return {"b": (self.d_b, False)}
+    def discriminators(self) -> dict[str, Discriminator]:
+        return {"b": Discriminator(self.d_b, conditional=False)}
+
+    @property
+    def objective(self) -> GANLoss:
+        return self.gan
 
     def step(self, batch: Batch) -> Iterator[Turn]:
         note(batch)

@@ -11,7 +11,6 @@ from .checkpoint.models import LARGEST
 from .config import NAMED, Sections, did_you_mean, fill, plain
 from .data import DataConfig
 from .errors import UserError
-from .losses import GAN_LOSSES
 from .methods import METHODS, Method
 from .monitor.config import ValidateConfig
 from .networks import DISCRIMINATORS, GENERATORS
@@ -123,12 +122,6 @@ class RunConfig:
     def paired(self) -> bool:
         """Whether the method learns from pairs."""
         return is_paired(self.name("method"))
-
-    @property
-    def penalised(self) -> bool:
-        """Whether the discriminators' loss has a gradient penalty, which differentiates twice."""
-        loss = GAN_LOSSES.get(self.sections["method"].get("gan_loss", ""))
-        return loss is not None and loss.penalised
 
 
 def resolve(sections: Sections) -> RunConfig:

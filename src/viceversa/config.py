@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from .compatibility import without_removed
 from .errors import UserError
 from .files import is_utf16
 from .run_config import LOCATION, at_home, config_of
@@ -71,7 +72,7 @@ def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
         raise UserError(f"{source}: the recipe is based on itself", path=name)
     if len(above) > LONGEST_CHAIN:
         raise UserError(f"{source}: more than {LONGEST_CHAIN} recipes are based on each other")
-    table = _parsed(text, source)
+    table = without_removed(_parsed(text, source))
     base = table.pop("base", None)
     for section, values in table.items():
         if section == LOCATION and isinstance(itself, Path) and itself.suffix == ".json":

@@ -56,7 +56,7 @@ def _problem(
     for way, network in method.translators().items():
         if problem := size_problem(network, channels[way[0]], *size[way[0]], batch):
             return problem
-    for domain, (network, wants_pair) in method.judges().items():
+    for domain, (network, wants_pair) in method.discriminators().items():
         other = channels["b" if domain == "a" else "a"] if wants_pair else 0
         if problem := size_problem(network, channels[domain] + other, *size[domain], batch):
             return problem

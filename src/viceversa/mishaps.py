@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 
+from torch import Tensor
+
 from .build import TrainConfig
 from .data.dataset import Pictures
 from .errors import UserError
 from .health import Fault
 from .image_sizes import check_images
-from .methods import Batch, Method
+from .methods import Method
 from .runtime.device import out_of_memory
 from .runtime.training import Runtime
 from .saving import Place
@@ -46,7 +48,12 @@ class Recent:
 
 
 def explained(
-    error: Exception, batch: Batch, method: Method, train: TrainConfig, runtime: Runtime, where: str
+    error: Exception,
+    batch: tuple[Tensor, Tensor],
+    method: Method,
+    train: TrainConfig,
+    runtime: Runtime,
+    where: str,
 ) -> Exception:
     """A step's error as a UserError, where a setting or an image caused it; else as it is.
 

@@ -76,7 +76,8 @@ def _settings(
         parameters.append(_section(section, typed[section]))
 
     def collect(data_folder: str = "", **given: Any) -> tuple[Any, Sections]:
-        chosen = {name: plain(given[name]) for name in SECTIONS}
+        # A section without options is not passed.
+        chosen = {name: plain(given.get(name, typed[name])) for name in SECTIONS}
         for section in NAMED:
             name = given[f"{section}_name"]
             registered(section, name)

@@ -67,7 +67,7 @@ def disk_needed(method: Method, config: RunConfig) -> Disk:
     state = _bytes(method) + adam + generators + HEADER
     sets = 1 + bool(config.validate.every) + bool(config.train.ema)
     states = config.train.keep + 1  # the oldest goes when the newest is on the disk
-    each = len(method.translators()) + len(method.judges())
+    each = len(method.translators()) + len(method.discriminators())
     return Disk(state, models, state * states + models * sets, states + each * sets + OTHER_FILES)
 
 

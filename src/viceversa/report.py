@@ -60,7 +60,6 @@ class Report:
         self._log = folder / "log.jsonl"
         self._torn = False  # the last line of the log may be incomplete
         self._bar: TrainingBar | None = None
-        self._told: dict[str, float] = dict(state.get("told", {}))  # losses, by the last line
         self._board = Board(folder / "board", done, say) if board and speaks else None
         if speaks:
             self._forget_after(done, done if looked is None else looked)
@@ -90,11 +89,6 @@ class Report:
             self._sums[name] = value if before is None else before.to(value.device) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def means(self) -> dict[str, float]:
-        """Losses by name, as means since the last line, or as it told them where it is of this very
-        step; waits for the device."""
-        return self._means()[0] if self._sums else self._told
-
     def _means(self) -> tuple[dict[str, float], dict[str, float]]:
         """Losses, and norms of gradients."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
@@ -123,7 +117,7 @@ class Report:
 
     def state(self) -> dict[str, Any]:
         """The losses since the last line, for a run that goes on to write the same next one."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts), "told": dict(self._told)}
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
     def not_finite(self, more: dict[str, Tensor]) -> list[str]:
         """The losses that were not finite since the last line, or are not among `more`."""
@@ -151,7 +145,6 @@ class Report:
     def _tell(self, epoch: int, lr: float) -> None:
         now = time.perf_counter()
         means, gradients = self._means()
-        self._told = means
         speed = (self.done - self._from) / max(now - self._since, 1e-9)
         self.line({
             "images": self.done, "epoch": epoch, "lr": lr, "images_per_s": round(speed, 2),

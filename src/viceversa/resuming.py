@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .build import RunConfig
+from .compatibility import removed, without_removed
 from .config import SECTIONS, Sections, changes, fill, flat, plain
 from .data import contents
 from .data.contents import Contents
@@ -156,6 +157,8 @@ def going_on(
         f"going on from {file}: epoch {place.epoch}, batch {place.batch + 1}, {place.images} "
         "images seen"
     ]
+    told += [f"{option} no longer exists and is ignored" for option in removed(before)]
+    before = without_removed(before)
     known = dict(flat(before))  # not the options that the earlier version did not have
     told += [
         f"changed since then: {change}"

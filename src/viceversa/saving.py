@@ -15,7 +15,8 @@ from .config import changes, plain
 from .data.open import Opened
 from .errors import UserError
 from .images.domain import Domain
-from .methods import Method
+from .losses import GANLoss
+from .methods import Discriminator, Method
 from .runtime.random_state import random_state, restore_random_state
 from .runtime.training import Runtime
 from .update import Optimizers
@@ -115,7 +116,7 @@ def _moments(optimizer: Any) -> State:
 
 def write_models(
     folder: Path, config: RunConfig, domains: Domains, generators: dict[str, nn.Module],
-    judges: dict[str, tuple[nn.Module, bool]], about: dict[str, Any],
+    discriminators: dict[str, Discriminator], objective: GANLoss | None, about: dict[str, Any],
 ) -> None:  # fmt: skip
     """Write a file for each generator and each discriminator, named by the domains on disk.
 
@@ -131,10 +132,11 @@ def write_models(
             "source": described[way[0]], "target": described[way[1]], **about,
         }  # fmt: skip
         save_network(folder / f"{way}.safetensors", network.state_dict(), header)
-    for name, (network, wants_pair) in judges.items():
+    for name, (network, conditional) in discriminators.items():
         domain = on_disk(name, direction)
         header = {
-            "kind": "discriminator", "domain": domain, "pair": wants_pair,
+            "kind": "discriminator", "domain": domain, "pair": conditional,
+            "objective": objective.name if objective else None,
             "discriminator": sections["discriminator"], "target": described[domain],
             "source": described["b" if domain == "a" else "a"], **about,
         }  # fmt: skip

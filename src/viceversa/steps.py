@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .build import TrainConfig
 from .health import Watch
-from .methods import Batch, Method
+from .methods import Method
 from .requests import Asked, Requests
 from .runtime.training import Runtime
 from .update import Optimizers, step_players, update
@@ -30,9 +30,9 @@ class Steps:
         self.whole = runtime.graphed(self.part, note)
         self.good = 0  # batches of the group at hand that were not left out
 
-    def settle(self, before: str | None, twice: bool) -> None:
-        """How images lie in memory: as `before` in a run that goes on, else as it is measured; and
-        compile, but for what a gradient penalty differentiates `twice`."""
+    def settle(self, before: str | None) -> None:
+        """Choose the memory format (in a resumed run the one `before`), and compile the networks,
+        except discriminators that a gradient penalty differentiates twice."""
         each = -(-self.train.batch_size // self.runtime.ranks.count)
         network = next(iter(self.method.translators().values()))
         chosen = self.runtime.choose_memory_format(
@@ -40,12 +40,13 @@ class Steps:
         )
         if chosen != "contiguous":
             self.note(f"images lie in memory as {chosen}")
-        judges = [judge for judge, _ in self.method.judges().values()]
+        objective = self.method.objective
+        twice = self.method.discriminators().values() if objective and objective.penalized else ()
         networks = list(chain.from_iterable(self.method.players().values()))
-        self.runtime.compile(networks, judges if twice else [])
+        self.runtime.compile(networks, [discriminator.network for discriminator in twice])
 
     def take(
-        self, batch: Batch | None, part: int, parts: int, requests: Requests
+        self, batch: tuple[Tensor, Tensor] | None, part: int, parts: int, requests: Requests
     ) -> tuple[dict[str, Tensor] | None, Asked]:
         """A step, or the share of one that a batch has; None stands for a batch left out.
 
@@ -73,14 +74,12 @@ class Steps:
         self.watch.step()
         return losses, asked
 
-    def part(self, batch: Batch, **group: Any) -> dict[str, Tensor]:
+    def part(self, batch: tuple[Tensor, Tensor], **group: Any) -> dict[str, Tensor]:
         """A step, or what the images of this process have of one."""
-        return update(
-            self.method, batch, self.optimizers, self.runtime, self.train.clip, watch=self.watch,
-            **group,
-        )  # fmt: skip
+        method, clip = self.method, self.train.clip
+        return update(method, batch, self.optimizers, self.runtime, clip, watch=self.watch, **group)
 
-    def stand_in(self) -> Batch:
+    def stand_in(self) -> tuple[Tensor, Tensor]:
         """The first good image, for a process that has none of a batch: it goes through the same
         turns as the others, and counts for nothing."""
         source, target = (image[None].to(self.runtime.device) for image in self.first())

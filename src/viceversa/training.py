@@ -18,7 +18,6 @@ from .errors import UserError
 from .files import write_json
 from .health import Watch
 from .image_sizes import check_sizes
-from .methods import Batch
 from .mishaps import Recent, explained, not_finite
 from .monitor.monitor import Monitor
 from .preflight import check_disk, check_ranks, run_folder
@@ -173,7 +172,9 @@ class Run:
             if place.batch == 0 or self.enough:
                 return
 
-    def _step(self, batch: Batch | None, part: int, parts: int) -> tuple[dict[str, Tensor], Asked]:
+    def _step(
+        self, batch: tuple[Tensor, Tensor] | None, part: int, parts: int
+    ) -> tuple[dict[str, Tensor], Asked]:
         """The losses of a step on a batch, and what to do after it."""
         steps = self.steps
         self.recent.add(self.watch.steps, self.place)
@@ -253,11 +254,11 @@ class Run:
         told: Any = newest and [newest[0], str(newest[1]), f"written {age(newest[1])}"]
         found = self.ranks.broadcast(told)
         if found is None:
-            self.steps.settle(None, self.config.penalised)
+            self.steps.settle(None)
             return None
         state, path, when = found[0], Path(found[1]), found[2]
         news = refuse_other_run(state, self.config, self.data, path)
-        self.steps.settle(state["runtime"].get("format"), self.config.penalised)
+        self.steps.settle(state["runtime"].get("format"))
         self.place = restore(state, self.method, self.optimizers, self.runtime)
         self.monitor.restore(state["monitor"], self.place)
         self.watch.restore(self.monitor.norms)

@@ -19,7 +19,7 @@ Optimizers = dict[str, torch.optim.Optimizer]
 
 def update(
     method: Method,
-    batch: Batch,
+    batch: tuple[Tensor, Tensor],
     optimizers: Optimizers,
     runtime: Runtime,
     clip: float = 0.0,
@@ -38,7 +38,7 @@ def update(
     weights and its averages; `watch` remembers it.
     """
     seen: dict[str, Tensor] = {}
-    turns = method.step(runtime.format_batch(batch))
+    turns = method.step(Batch(*runtime.format_batch(batch)))
     players = method.players()
     while True:
         with runtime.autocast():

@@ -74,8 +74,8 @@ def test_a_run_that_goes_on_finds_the_same() -> None:
 def test_gradients_that_vanish_or_explode(norm: float, name: str) -> None:
     health = Health("bce", True)
     for images in range(50, 300, 50):
-        assert health.trained(images, {}, {"generator": 1.0}) == []
-    found = [one for i in range(300, 600, 50) for one in health.trained(i, {}, {"generator": norm})]
+        assert health.trained(images, {"generator": 1.0}) == []
+    found = [one for i in range(300, 600, 50) for one in health.trained(i, {"generator": norm})]
     assert [one.name for one in found] == [name] and "1" in found[0].saw
 
 

@@ -88,6 +88,10 @@ def healthy(recipe: str, seed: int) -> Trial:
     return Trial(f"{recipe}-{seed}", None, recipe, {"train": {"seed": seed}})
 
 
+def with_seed(trial: Trial, seed: int) -> Trial:
+    return trial._replace(more=merge(trial.more, {"train": {"seed": seed}}))
+
+
 def run(trial: Trial, root: Path) -> list[dict[str, Any]]:
     """Train in `root`, and return what was told of its health, in order."""
     data = images(trial, root / f"{trial.name}-images")
@@ -111,7 +115,7 @@ def told(settings: Sections) -> list[dict[str, Any]]:
 def images(trial: Trial, folder: Path) -> Path:
     """The images that a trial trains on: a part of the demo's, or what was made of it."""
     few, negative = trial.data == "few", trial.data == "negative"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     demos = Path(str(resources.files("viceversa") / "demos"))
     if trial.recipe == PAIRS:
         source = demos / "openmoji"

@@ -143,7 +143,7 @@ def by_hand(file: Path, *images: Tensor) -> Tensor:
     settings.pop("name")
     width = sum(image.shape[1] for image in images)
     network = load_network(file, lambda: PatchGAN(PatchGAN.Config(**settings), width))
-    scores: Tensor = network.train()(torch.cat(images, dim=1))  # statistics of this image alone
+    scores: Tensor = network.train()(torch.cat(images, dim=1))[0]  # statistics of this image alone
     return scores[0, 0]
 
 
@@ -413,7 +413,7 @@ def test_a_place_that_can_not_be_written_is_refused(
     ("lone", [], "there is no discriminator d_b.safetensors beside {tmp}/lone/ab.safetensors"),
     ("mixed", [], "{tmp}/mixed/d_b.safetensors judges other images than "
                   "{tmp}/mixed/ab.safetensors makes; they are not of one run"),
-    ("frozen", [], "d_b.safetensors has learnt nothing: its run had method.lambda_gan 0"),
+    ("frozen", [], "d_b.safetensors was not trained: its run had no adversarial loss"),
     ("deep/d_b.safetensors", ["--source", "{run}/config.json"], "config.json"),
     ("pairs", ["--half", "middle"], "--half"),
 ], ids=lambda value: value if isinstance(value, str) else " ".join(value))  # fmt: skip

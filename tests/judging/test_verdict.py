@@ -16,7 +16,7 @@ from viceversa.judging import Judge, Row, Verdict, heat, on_one_scale, probabili
 from viceversa.judging.heat import COLOURS, STOPS, colours, spread
 from viceversa.judging.verdict import MEANINGS
 from viceversa.losses import GAN_LOSSES
-from viceversa.networks import Patches, PatchGAN, patches
+from viceversa.networks import PatchGAN, PatchGrid
 
 GREY = Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,))
 
@@ -52,7 +52,7 @@ def test_every_objective_says_what_its_numbers_are() -> None:
 def verdict(scores: list[list[float]], gan_loss: str = "bce", side: int = 8) -> Verdict:
     """A map of a square image whose patches lie edge to edge."""
     stride = side // len(scores)
-    found = Patches(side, side, len(scores), len(scores[0]), stride, stride, 0, 0)
+    found = PatchGrid(side, side, len(scores), len(scores[0]), stride, stride, 0, 0)
     return Verdict(torch.tensor(scores), found, gan_loss)
 
 
@@ -95,7 +95,7 @@ def spotter(layers: int = 3, padding: Any = "one") -> PatchGAN:
 def test_the_hot_spot_lies_where_the_judge_saw_it(padding: Any, times: int) -> None:
     network = spotter(padding=padding)
     judge = Judge(network, GREY, None, "hinge")
-    found = patches(network, 128, 96)
+    found = network.patch_grid(128, 96)
     naive_misses = 0
     for i, j in ((1, 1), (1, found.columns - 3), (found.rows - 3, 2), (5, 6)):
         y, x = (round(at) for at in found.centre(i, j))
@@ -211,5 +211,5 @@ def test_an_image_is_judged_by_itself_and_the_judge_learns_nothing() -> None:
     assert torch.equal(one.scores, two.scores) and not one.scores.requires_grad
     assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
     with torch.no_grad():  # statistics of the image alone: those of training on a batch of one
-        naive = network.train()(image[None])[0, 0]
+        naive = network.train()(image[None])[0][0, 0]
     torch.testing.assert_close(one.scores, naive)

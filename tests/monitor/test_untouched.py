@@ -79,11 +79,11 @@ def test_the_naive_look_does_change_what_is_learnt(
 
     @contextmanager
     def naive(self: Monitor) -> Iterator[Players]:
-        generators, judges = self.method.translators(), self.method.judges()
+        networks = self.method.translators(), self.method.discriminators()
         if copied:
-            generators, judges = copy.deepcopy((generators, judges))
+            networks = copy.deepcopy(networks)
         with torch.random.fork_rng([], enabled=apart):
-            yield Players(generators, judges)
+            yield Players(*networks, objective="bce")
 
     monkeypatch.setattr(Monitor, "_aside", naive)
     found = learnt("pix2pix", data, tmp_path / "run", **BUSY)
@@ -95,7 +95,8 @@ def test_networks_go_on_training_after_a_look(name: str, data: Path, tmp_path: P
     run = training.Run(settings(name, data, tmp_path / "run"))
     run.method.train()
     with run.monitor._aside() as players:
-        copies = [*players.generators.values(), *(judge for judge, _ in players.judges.values())]
+        discriminators = [one.network for one in players.discriminators.values()]
+        copies = [*players.generators.values(), *discriminators]
     assert not any(layer.training for copy in copies for layer in copy.modules())
     assert all(layer.training for layer in run.method.modules())
     live = {id(weight) for weight in run.method.parameters()}

@@ -119,7 +119,8 @@ def test_dropout_stands_in_the_up_layers_it_was_asked_for(first: int) -> None:
 )  # fmt: skip
 def test_size_of_the_patch_map(size: int, layers: int, padding: Any, side: int) -> None:
     network = patchgan(1, "none", layers, width=2, padding=padding)
-    assert network(torch.zeros(1, 1, size, size)).shape == (1, 1, side, side)
+    (scores,) = network(torch.zeros(1, 1, size, size))
+    assert scores.shape == (1, 1, side, side)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_receptive_field_by_gradient(layers: int, field: int, padding: Any) -> N
     for parameter in network.parameters():
         parameter.data.fill_(0.1)
     image = torch.ones(1, 1, 3 * field, 3 * field, dtype=torch.float64, requires_grad=True)
-    out = network(image)
+    (out,) = network(image)
     out[0, 0, out.shape[2] // 2, out.shape[3] // 2].backward()
     assert image.grad is not None
     touched = image.grad[0, 0] != 0
@@ -142,8 +143,9 @@ def test_whole_image_discriminator_gives_one_number() -> None:
     one, many = patchgan(3, "none", width=4, whole_image=True), patchgan(3, "none", width=4)
     many.load_state_dict(one.state_dict())
     image = torch.randn(2, 3, 64, 64)
-    assert one(image).shape == (2, 1, 1, 1)
-    assert torch.allclose(one(image), many(image).mean((1, 2, 3), keepdim=True))
+    (score,), (scores,) = one(image), many(image)
+    assert score.shape == (2, 1, 1, 1)
+    assert torch.allclose(score, scores.mean((1, 2, 3), keepdim=True))
 
 
 SMALL: dict[str, dict[str, int]] = {
@@ -170,7 +172,7 @@ def test_every_generator_learns_with_every_norm(name: str, norm: str) -> None:
 def test_every_discriminator_learns_with_every_norm(name: str, norm: str) -> None:
     network_class, config_class = DISCRIMINATORS[name]
     network = network_class(config_class(norm=norm, width=4), 5)
-    out = network(torch.randn(2, 5, 48, 48))
+    (out,) = network(torch.randn(2, 5, 48, 48))
     assert out.shape[:2] == (2, 1)
     out.square().mean().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())

@@ -92,7 +92,7 @@ def test_a_judge_that_is_differentiated_twice_stays_as_it_is() -> None:
     more = {**SMALL["pix2pix"], "method": {"gan_loss": "wgan-gp"}}
     torch.set_default_dtype(torch.float64)
     plain, quick, naive = (made("pix2pix", s, **more) for s in (OFF, *[only(compile=True)] * 2))
-    judges = [judge for judge, _ in quick.method.judges().values()]
+    judges = [one.network for one in quick.method.discriminators().values()]
     compiled(quick, judges)
     assert [is_compiled(network) for network in quick.networks] == [True, False]
     assert apart(steps(quick, 3), steps(plain, 3)) < 1e-9

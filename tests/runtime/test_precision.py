@@ -83,8 +83,8 @@ def test_networks_compute_in_the_precision_that_was_asked_for(precision: str) ->
 
 def test_a_gradient_penalty_is_taken_in_full_precision() -> None:
     one = made("pix2pix", OFF, "bf16", method={"gan_loss": "wgan-gp"})
-    judge, types = one.method.judges()["b"][0], []
-    judge.register_forward_hook(lambda _, __, out: types.append(out.dtype))
+    judge, types = one.method.discriminators()["b"].network, []
+    judge.register_forward_hook(lambda _, __, out: types.append(out[0].dtype))
     steps(one, 1)
     assert sorted(map(str, types)) == ["torch.bfloat16"] * 3 + ["torch.float32"]
 

@@ -21,7 +21,7 @@ from viceversa.build import resolve
 from viceversa.cli import main
 from viceversa.config import SECTIONS
 from viceversa.errors import UserError
-from viceversa.networks import separately
+from viceversa.methods import Batch
 from viceversa.options import train_settings
 from viceversa.runtime.config import SpeedConfig
 from viceversa.runtime.training import Runtime
@@ -52,13 +52,12 @@ def plain_loop(one: Made, count: int) -> Losses:
     torch.manual_seed(1)
     for step in range(count):
         seen.append({})
-        with separately():  # `together` is what joins two calls, whoever trains
-            for player, losses in one.method.step(batch(step)):
-                assert player is not None
-                adams[player].zero_grad()
-                sum(losses.values()).backward()  # type: ignore[union-attr]
-                adams[player].step()
-                seen[-1] |= {name: loss.detach() for name, loss in losses.items()}
+        for player, losses in one.method.step(Batch(*batch(step))):
+            assert player is not None
+            adams[player].zero_grad()
+            sum(losses.values()).backward()  # type: ignore[union-attr]
+            adams[player].step()
+            seen[-1] |= {name: loss.detach() for name, loss in losses.items()}
     return seen
 
 
@@ -100,12 +99,11 @@ BATCHED = {
     [
         (only(fused=True), {}),
         (only(flush_denormals=True), {}),
-        (only(together=True), BATCHED),
         (only(small_maps=True), {}),
         (only(memory_format="channels_last"), BATCHED),  # which dropout hits depends on the order
         (SpeedConfig(memory_format="channels_last", recompute="blocks"), BATCHED),
     ],
-    ids=["fused", "flush_denormals", "together", "small_maps", "channels_last", "all"],
+    ids=["fused", "flush_denormals", "small_maps", "channels_last", "all"],
 )
 def test_an_option_changes_steps_by_rounding_at_most(
     name: str, speed: SpeedConfig, more: dict[str, Any]
@@ -121,32 +119,6 @@ def test_a_bound_that_rounding_keeps_is_broken_by_a_step_that_differs() -> None:
     without, other = made("pix2pix"), made("pix2pix", train={"betas": [0.5, 0.998]})
     steps(without), steps(other)
     assert farthest(left(without), left(other)) > 1e-6
-
-
-@pytest.mark.usefixtures("in_float64")
-def test_together_makes_fewer_calls_of_the_networks() -> None:
-    """CycleGAN's generators: 3 calls each, of which two in one; its judges: 3, of which two."""
-
-    def calls(speed: SpeedConfig, **more: Any) -> dict[str, int]:
-        one = made("cyclegan", speed, **more)
-        counts = dict.fromkeys(("g_ab", "g_ba", "d_a", "d_b"), 0)
-
-        def count(name: str) -> Any:
-            def hook(*_: Any) -> None:
-                counts[name] += 1
-
-            return hook
-
-        for name, network in one.method.named_children():
-            if name in counts:
-                network.register_forward_hook(count(name))
-        steps(one, 1)
-        return counts
-
-    assert set(calls(OFF, **BATCHED).values()) == {3}
-    assert set(calls(only(together=True), **BATCHED).values()) == {2}
-    dropped = {**BATCHED, "generator": {"norm": "instance", "dropout": 0.5}}
-    assert calls(only(together=True), **dropped) == {"g_ab": 3, "g_ba": 3, "d_a": 2, "d_b": 2}
 
 
 def test_options_reach_what_they_are_about() -> None:

@@ -19,7 +19,7 @@ from viceversa.update import Optimizers, make_optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
 OFF = SpeedConfig(
-    fused=False, flush_denormals=False, together=False, small_maps=False,
+    fused=False, flush_denormals=False, small_maps=False,
     memory_format="contiguous", compile=False, graph="off", recompute="nothing",
 )  # fmt: skip
 Losses = list[dict[str, Tensor]]

@@ -10,7 +10,6 @@ from .models import (
     read_header,
     read_weights,
     save_network,
-    trained_on_pairs,
 )
 from .state import (
     Checkpoints,
@@ -25,5 +24,5 @@ from .state import (
 __all__ = [
     "Checkpoints", "age", "fit_weights", "hold", "load_network", "load_state", "read_digest",
     "read_header", "read_weights", "save_network", "save_state", "state_from_bytes",
-    "state_to_bytes", "trained_on_pairs",
+    "state_to_bytes",
 ]  # fmt: skip

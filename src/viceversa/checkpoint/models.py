@@ -21,7 +21,6 @@ PARTS: dict[str, dict[str, type]] = {
     "discriminator": {"domain": str, "discriminator": dict},
     "features": {"name": str},
 }
-PAIRED_BY_NAME = {"pix2pix": True, "cyclegan": False}  # for headers without the field `paired`
 LARGEST = 2**13  # number in a network's settings: none of ours comes near
 
 
@@ -47,19 +46,6 @@ def read_header(path: Path) -> dict[str, Any]:
     if not isinstance(header.get("paired", True), bool):
         raise UserError(f"{path} has an invalid field `paired` in its header", path=path)
     return header
-
-
-def trained_on_pairs(header: Mapping[str, Any]) -> bool | None:
-    """Return whether the method of a model trained on pairs; None if that is not known.
-
-    Headers written before the field `paired` existed are read by the name of the method.
-    """
-    if isinstance(header.get("paired"), bool):
-        return bool(header["paired"])
-    trained = header.get("trained")
-    method = trained.get("method") if isinstance(trained, dict) else None
-    name = method.get("name") if isinstance(method, dict) else None
-    return PAIRED_BY_NAME.get(name) if isinstance(name, str) else None
 
 
 def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:

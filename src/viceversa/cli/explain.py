@@ -110,7 +110,7 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "image": row.name,
         "judge": row.judge or None,
-        "gan_loss": verdict.gan_loss,
+        "gan_loss": verdict.objective,
         "meaning": verdict.meaning,
         "whole": verdict.whole,
         "score": verdict.score,

@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..checkpoint import read_header, trained_on_pairs
+from ..checkpoint import read_header
+from ..compatibility import trained_on_pairs
 from ..config import fill
 from ..data import DataConfig, SplitIndex, index_split
 from ..data.config import whole

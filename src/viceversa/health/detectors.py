@@ -8,7 +8,9 @@ has not held for as many.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from statistics import median
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from . import rules
@@ -43,26 +45,33 @@ class Patience(NamedTuple):
 class Health:
     """Watches a run: told what is logged and seen, returns what begins or ends to be wrong.
 
-    `gan_loss` and `d_weight` are the method's; `batch` counts images a step. `state`: what `state`
-    gave when a run that goes on was saved.
+    Args:
+        objective: Name of the adversarial objective.
+        paired: Whether the method trains on pairs.
+        batch: Images in a step.
+        advice: Advice of the method by problem, added to the general one.
+        state: The `state` of the run that is resumed.
     """
 
     def __init__(
-        self, gan_loss: str, paired: bool, batch: int = 1, d_weight: float = 0.5,
+        self,
+        objective: str,
+        paired: bool,
+        batch: int = 1,
+        advice: Mapping[str, str] = MappingProxyType({}),
         state: dict[str, Any] | None = None,
-    ):  # fmt: skip
-        self.gan_loss, self.paired, self.d_weight = gan_loss, paired, d_weight
+    ):
+        self.objective, self.paired, self.advice = objective, paired, advice
         self.looks = Patience(LOOKS, STEPS * batch, AFTER * batch)
         self.means = Patience(LOOKS, AFTER * batch, AFTER * batch)
         self.validations = Patience(LOOKS, 0, AFTER * batch)
-        state = state or {"cases": {}, "norms": {}, "errors": {}, "judged": False}
+        state = state or {"cases": {}, "norms": {}, "errors": {}}
         self._cases: dict[str, dict[str, Any]] = {k: dict(v) for k, v in state["cases"].items()}
         self._norms: dict[str, list[float]] = {k: list(v) for k, v in state["norms"].items()}
         # metric -> (held-out error, training error) at each validation since the best held-out one
         self._errors: dict[str, list[list[float]]] = {
             k: [list(pair) for pair in v] for k, v in state["errors"].items()
         }
-        self._judged = bool(state["judged"])  # whether looks say how sure a discriminator is
 
     def state(self) -> dict[str, Any]:
         """Plain values (JSON) for a run that goes on to find the same."""
@@ -70,29 +79,22 @@ class Health:
             "cases": {k: dict(v) for k, v in self._cases.items()},
             "norms": {k: list(v) for k, v in self._norms.items()},
             "errors": {k: [list(pair) for pair in v] for k, v in self._errors.items()},
-            "judged": self._judged,
         }
 
     def look(self, images: int, way: str, signs: Signs) -> list[Finding]:
         """Take in the signs of one generator, `way` ab or ba, after so many images."""
-        self._judged = self._judged or "made_high" in signs
         told = [
-            self._case(rule.name, way, images, self.looks, rule.advice,
-                       rule.seen(signs, self.gan_loss, self.paired))
+            self._case(
+                rule.name, way, images, self.looks, rule.advice,
+                rule.seen(signs, self.objective, self.paired),
+            )
             for rule in RULES
         ]  # fmt: skip
         return [finding for finding in told if finding]
 
-    def trained(
-        self, images: int, losses: dict[str, float], gradients: dict[str, float]
-    ) -> list[Finding]:
-        """Take in losses, as means over the last steps, and the norm of each player's gradient."""
+    def trained(self, images: int, gradients: dict[str, float]) -> list[Finding]:
+        """Take in the gradient norm of each player."""
         told = []
-        if not self._judged:  # else the looks know better
-            for name in [x.removesuffix("_fake") for x in losses if x.endswith("_fake")]:
-                saw = self._sure(losses.get(f"{name}_fake"), losses.get(f"{name}_real"))
-                advice = RULES[0].advice
-                told.append(self._case(RULES[0].name, name, images, self.means, advice, saw))
         for player, norm in gradients.items():
             if not math.isfinite(norm):
                 continue  # such a step changed nothing, and others tell of it
@@ -150,18 +152,10 @@ class Health:
         if saw is not None:
             case["since"] = case["turned"]
             case["saw"] = saw
+            advice = "; ".join([advice, self.advice[name]] if name in self.advice else [advice])
             return Finding(name, of, "warning", case["since"], f"{of}: {saw}", advice)
         return Finding(name, of, "over", case["since"], f"{of}: not seen since {case['turned']} "
                        "images", "")  # fmt: skip
-
-    def _sure(self, fake: float | None, real: float | None) -> str | None:
-        """The discriminator's losses on both are next to nothing."""
-        if self.gan_loss not in rules.SURE or fake is None or real is None or not self.d_weight:
-            return None
-        loss = max(fake, real) / self.d_weight
-        if not loss < rules.SURE_LOSS:
-            return None
-        return f"the discriminator's loss is {loss:.4f} at most, on real images and on translations"
 
     def _gradient(self, player: str, norm: float) -> tuple[str | None, str | None]:
         """(what shows that it vanished, what shows that it exploded)."""

@@ -19,9 +19,8 @@ INVERTED = -0.5  # correlation of brightness
 EDGES = 0.3  # correlation of edges: what is inverted is still there
 LATTICE = 8.0  # times that of the targets
 DEPTH = 0.05  # deviation of a lattice that nobody overlooks: 6 of 255
-# What nine of ten patches are beyond; the mean loss is then about 0.01.
+# Scores beyond which nine of ten patches are saturated.
 SURE: dict[str, tuple[float, float]] = {"bce": (-3.5, 3.5), "lsgan": (0.2, 0.8), "hinge": (-1, 1)}
-SURE_LOSS = 0.01
 GONE, BURST = 1e-6, 1e4  # a gradient's norm, whatever came before
 FALLEN, RISEN = 1e-4, 1e3  # and against the median of the run's healthy looks
 WORSE, GAP = 1.02, 1.1  # held-out error, times its best and times training's ...
@@ -34,15 +33,15 @@ class Rule(NamedTuple):
     """A thing that goes wrong: its name, what shows it (None: it does not), what to try."""
 
     name: str
-    seen: Callable[[Signs, str, bool], str | None]  # signs, method.gan_loss, paired
+    seen: Callable[[Signs, str, bool], str | None]  # signs, objective, paired
     advice: str
 
 
-def saturated(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+def saturated(signs: Signs, objective: str, paired: bool) -> str | None:
     """The discriminator is sure of everything, and has nothing left to teach."""
-    if gan_loss not in SURE or not {"made_high", "real_low"} <= signs.keys():
+    if objective not in SURE or not {"made_high", "real_low"} <= signs.keys():
         return None  # a critic's scores have no end
-    low, high = SURE[gan_loss]
+    low, high = SURE[objective]
     made, real = signs["made_high"], signs["real_low"]
     if made > low or real < high:
         return None
@@ -52,7 +51,7 @@ def saturated(signs: Signs, gan_loss: str, paired: bool) -> str | None:
     )
 
 
-def collapsed(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+def collapsed(signs: Signs, objective: str, paired: bool) -> str | None:
     """Translations of different sources are the same."""
     if not {"spread_made", "spread_source", "spread_target"} <= signs.keys():
         return None
@@ -65,7 +64,7 @@ def collapsed(signs: Signs, gan_loss: str, paired: bool) -> str | None:
     )
 
 
-def unchanged(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+def unchanged(signs: Signs, objective: str, paired: bool) -> str | None:
     """Translations are their sources, and the discriminator is not fooled by them."""
     if not {"moved", "apart"} <= signs.keys() or signs["apart"] < LEAST_SPREAD:
         return None
@@ -79,7 +78,7 @@ def unchanged(signs: Signs, gan_loss: str, paired: bool) -> str | None:
     )
 
 
-def inverted(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+def inverted(signs: Signs, objective: str, paired: bool) -> str | None:
     """What is bright becomes dark, and the other way round."""
     against = "target" if paired else "source"
     tones = signs.get("tones_target" if paired else "tones", 0.0)
@@ -88,7 +87,7 @@ def inverted(signs: Signs, gan_loss: str, paired: bool) -> str | None:
     return f"brightness of translation and {against} correlates by {tones:.2f} (-1: a negative)"
 
 
-def gridded(signs: Signs, gan_loss: str, paired: bool) -> str | None:
+def gridded(signs: Signs, objective: str, paired: bool) -> str | None:
     """A pattern of every second or fourth pixel lies over the translations."""
     if not {"grid_made", "grid_target", "grid_depth"} <= signs.keys():
         return None
@@ -105,19 +104,14 @@ RULES = (
     Rule("saturated discriminator", saturated,
          "slow the discriminator down with train.player_lr.discriminator (a quarter of train.lr), "
          "give it less to tell images by with a smaller discriminator.width or "
-         "discriminator.layers, or show it more with data.jitter and data.zoom; "
-         "method.gan_loss lsgan or wgan-gp goes on teaching where bce is sure"),
+         "discriminator.layers, or show it more with data.jitter and data.zoom"),
     Rule("collapse", collapsed,
-         "another train.seed or a lower train.lr; method.gan_loss lsgan instead of bce; where it "
-         "began with the run, a higher method.lambda_l1 (pix2pix) or method.lambda_cycle "
-         "(CycleGAN), and generator.skip true in a unet"),
+         "another train.seed or a lower train.lr; generator.skip true in a unet"),
     Rule("identity", unchanged,
-         "a lower method.lambda_identity (CycleGAN; 0 leaves it out), or a higher "
-         "method.lambda_gan, so that looking real is worth more than staying as it is; where A and "
-         "B hold the same images, there is nothing else to learn: viceversa check says so"),
+         "a higher weight of the adversarial loss; if A and B contain the same images, no change "
+         "can be learned (viceversa check reports it)"),
     Rule("inversion", inverted,
-         "another train.seed is the usual way out; method.lambda_identity 5 keeps tones "
-         "(CycleGAN); where your domains are negatives of each other, all is well"),
+         "another train.seed; if the domains are negatives of each other, nothing is wrong"),
     Rule("checkerboard", gridded,
          "generator.upsample resize (unet and resnet) has no such pattern; a lower train.lr or "
          "more epochs often let it fade"),
@@ -126,10 +120,7 @@ OVER_FITTING = (
     "stop earlier, and take the weights of the best validation; more images; data.jitter, "
     "data.zoom, data.rotate and data.flip make more of those there are; a smaller generator.width"
 )
-VANISHING = (
-    "method.gan_loss lsgan or wgan-gp where a discriminator is saturated; another "
-    "generator.norm than none; generator.init normal; another train.seed"
-)
+VANISHING = "a generator.norm other than none; generator.init normal; another train.seed"
 EXPLODING = (
     "train.clip 1 (or ten times what the norm was before); a lower train.lr, or one for the player "
     "alone with train.player_lr; train.precision fp32"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..images import Pixels, resize
-from ..networks import Patches
+from ..networks import PatchGrid
 from .verdict import Verdict
 
 Numbers = NDArray[np.float64]
@@ -39,7 +39,7 @@ def heat(image: Pixels, verdict: Verdict, size: tuple[int, int] | None = None) -
     return np.rint(mixed).astype(np.uint8)
 
 
-def spread(numbers: Tensor, patches: Patches, height: int, width: int) -> Numbers:
+def spread(numbers: Tensor, patches: PatchGrid, height: int, width: int) -> Numbers:
     """A map's number at each pixel of a picture of the image, `height` x `width`.
 
     Linear between the patches' middles; beyond the outermost ones, as there.

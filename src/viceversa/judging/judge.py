@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import load_network, read_header
+from ..compatibility import objective_of
 from ..config import fill
 from ..errors import UserError
 from ..images import Source
@@ -17,8 +18,7 @@ from ..images.domain import Domain
 from ..images.framing import LARGE, Framing, Part
 from ..images.loading import load
 from ..images.tensors import encode, fill_nodata, planes
-from ..losses import GAN_LOSSES
-from ..networks import DISCRIMINATORS, patches, use_policy
+from ..networks import DISCRIMINATORS, patch_grid, use_policy
 from ..runtime.device import prepare_device
 from .verdict import Verdict
 
@@ -34,11 +34,11 @@ class Judge:
     """
 
     def __init__(
-        self, network: nn.Module, domain: Domain, source: Domain | None, gan_loss: str,
+        self, network: nn.Module, domain: Domain, source: Domain | None, objective: str,
         framing: Framing = UNKNOWN,
     ):  # fmt: skip
         self.network, self.domain, self.source = network, domain, source
-        self.gan_loss, self.framing = gan_loss, framing
+        self.objective, self.framing = objective, framing
         use_policy(network)
 
     @classmethod
@@ -52,7 +52,7 @@ class Judge:
         name = settings.pop("name", None)
         if name not in DISCRIMINATORS:
             raise UserError(f"{path} holds a discriminator {name!r} that this version doesn't know")
-        gan_loss = _trained(header, path)
+        objective = _objective(header, path)
         domain, other = (_domain(header, end, path) for end in ("target", "source"))
         source = other if header.get("pair") is True else None
         width = domain.config.width + (source.config.width if source else 0)
@@ -60,7 +60,7 @@ class Judge:
         config = fill(config_class, settings, str(path))
         network = load_network(path, lambda: network_class(config, width))
         network.to(prepare_device(device))
-        return cls(network, domain, source, gan_loss, Framing.of(header))
+        return cls(network, domain, source, objective, Framing.of(header))
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, source: Tensor | None = None) -> Verdict:
@@ -81,14 +81,17 @@ class Judge:
                     "has one size"
                 )
         try:
-            found = patches(self.network, *image.shape[1:])
+            grid = patch_grid(self.network, *image.shape[1:])
             weight = next(self.network.parameters())
-            scores = self.network(torch.cat(shown)[None].to(weight))
+            scores = self.network(torch.cat(shown)[None].to(weight))[0]
         except ValueError as error:
             raise UserError(
                 f"the image of {_size(image)} pixels can't be judged: {error}"
             ) from None
-        return Verdict(scores[0, 0].float().cpu(), found, self.gan_loss)
+        if grid is None:
+            kind = type(self.network).__name__
+            raise UserError(f"the discriminator {kind} has no patch grid, so there is no patch map")
+        return Verdict(scores[0, 0].float().cpu(), grid, self.objective)
 
 
 def look(
@@ -114,16 +117,12 @@ def look(
     return fill_nodata(values[0], domain).float()
 
 
-def _trained(header: dict[str, Any], path: Path) -> str:
-    """The objective it learnt by. Raises UserError where there is none, or it learnt nothing."""
-    method = header.get("trained")
-    method = method.get("method") if isinstance(method, dict) else None
-    gan_loss = method.get("gan_loss") if isinstance(method, dict) else None
-    if not isinstance(method, dict) or gan_loss not in list(GAN_LOSSES):
-        raise UserError(f"{path} does not say which of {', '.join(GAN_LOSSES)} it learnt by")
-    if not method.get("lambda_gan", 1.0):
-        raise UserError(f"{path} has learnt nothing: its run had method.lambda_gan 0")
-    return str(gan_loss)
+def _objective(header: dict[str, Any], path: Path) -> str:
+    """Name of the objective of training. Raises UserError if it was not trained."""
+    objective = objective_of(header)
+    if objective is None:
+        raise UserError(f"{path} was not trained: its run had no adversarial loss", path=path)
+    return objective
 
 
 def _domain(header: dict[str, Any], end: str, path: Path) -> Domain:

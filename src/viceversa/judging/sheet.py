@@ -12,7 +12,7 @@ from torch import Tensor
 from ..images import Pixels
 from ..images.domain import Domain
 from ..images.tensors import decode
-from ..networks import Patches
+from ..networks import PatchGrid
 from .heat import colours, heat, resized
 from .verdict import Place, Verdict
 
@@ -67,7 +67,7 @@ def verdict_sheet(rows: Sequence[Row], source: Tensor | None = None) -> Pixels:
     return np.asarray(sheet)
 
 
-def _mapped(rows: Sequence[Row], picture: Pixels) -> Patches | None:
+def _mapped(rows: Sequence[Row], picture: Pixels) -> PatchGrid | None:
     """The patches of a map of images of a picture's size, if any has one."""
     maps = (row.verdict.patches for row in rows if not row.verdict.one_number)
     return next((patches for patches in maps if patches[:2] == picture.shape[:2]), None)
@@ -167,7 +167,7 @@ def _crop(
     draw.rectangle((x, y, x + size[1] - 1, y + size[0] - 1), outline=colour, width=2)
 
 
-def _overlapping(picture: Pixels, patches: Patches, size: tuple[int, int]) -> Pixels:
+def _overlapping(picture: Pixels, patches: PatchGrid, size: tuple[int, int]) -> Pixels:
     """The image in a veil, with neighbouring patches of its middle outlined."""
     pale = 0.35 * resized(picture, *size).astype(np.float64) + 0.65 * 255
     canvas = Image.fromarray(np.rint(pale).astype(np.uint8))
@@ -187,7 +187,7 @@ def _outline(draw: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int]) 
     draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=2)
 
 
-def _scaled(box: Box, patches: Patches, size: tuple[int, int]) -> Box:
+def _scaled(box: Box, patches: PatchGrid, size: tuple[int, int]) -> Box:
     """(top, left, bottom, right) of the image -> (left, top, right, bottom) of a picture of it."""
     down, across = size[0] / patches.height, size[1] / patches.width
     top, left, bottom, right = box

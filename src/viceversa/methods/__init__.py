@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Batch, Losses, Method, Turn
+from .base import Batch, Discriminator, Losses, Method, Turn
 from .cyclegan import CycleGAN
 from .pix2pix import Pix2Pix
 
@@ -14,4 +14,13 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "cyclegan": (CycleGAN, CycleGAN.Config),
 }
 
-__all__ = ["METHODS", "Batch", "CycleGAN", "Losses", "Method", "Pix2Pix", "Turn"]
+__all__ = [
+    "METHODS",
+    "Batch",
+    "CycleGAN",
+    "Discriminator",
+    "Losses",
+    "Method",
+    "Pix2Pix",
+    "Turn",
+]

@@ -1,41 +1,63 @@
-"""The contract: a method yields losses, the trainer takes the steps."""
+"""The contract: a method yields losses, the trainer takes the optimizer steps."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-Batch = tuple[Tensor, Tensor]  # images of A and of B: (n, channels, h, w) in [-1, 1]
-Losses = dict[str, Tensor]  # name -> scalar; the trainer minimises their sum
-Turn = tuple[str | None, Losses]  # whose losses; None: to watch, not to minimise
+from ..losses import GANLoss
+
+Losses = dict[str, Tensor]  # name -> scalar; the trainer minimizes their sum
+Turn = tuple[str | None, Losses]  # player and its losses; None: to log, not to minimize
 MakeGenerator = Callable[[int, int], nn.Module]  # (channels in, channels out) -> network
 MakeDiscriminator = Callable[[int], nn.Module]  # (channels in) -> network
 
 
-class Method(ABC, nn.Module):
-    """Holds networks and says in which order which losses train whom.
+class Batch(NamedTuple):
+    """Images of both domains, (n, channels, h, w) in [-1, 1]; pairs if the method is paired."""
 
-    It never sees an optimizer, a gradient, a device, a file or another process.
+    a: Tensor
+    b: Tensor
+
+
+class Discriminator(NamedTuple):
+    """A discriminator, and whether its input is the pair (source, image) in the channels."""
+
+    network: nn.Module
+    conditional: bool
+
+
+class Method(ABC, nn.Module):
+    """Contains the networks, and defines which losses train which of them, in which order.
+
+    A method does not know optimizers, gradients, devices, files or other processes.
     """
 
     paired: ClassVar[bool]
     """Whether it trains on pairs (a, b); subclasses inherit it. Model files record it."""
+    advice: ClassVar[Mapping[str, str]] = {}
+    """Advice on training problems that names options of the method: problem -> sentence."""
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:
-        """Who is trained together: player -> its networks."""
+        """Networks that are optimized together: player -> networks."""
 
     @abstractmethod
     def step(self, batch: Batch) -> Iterator[Turn]:
-        """Yield (player, losses) in turn; the code after a yield sees that player's new weights."""
+        """Yield (player, losses) in turn; code after a yield uses that player's new weights."""
 
     @abstractmethod
     def translators(self) -> dict[str, nn.Module]:
-        """The generators worth keeping, by direction: `ab`, `ba`."""
+        """The generators that are saved, by direction: `ab`, `ba`."""
 
-    @abstractmethod
-    def judges(self) -> dict[str, tuple[nn.Module, bool]]:
-        """The discriminators by domain: `a`, `b` -> (network, whether it wants the pair)."""
+    def discriminators(self) -> dict[str, Discriminator]:
+        """The discriminators by domain of their images: `a`, `b`."""
+        return {}
+
+    @property
+    def objective(self) -> GANLoss | None:
+        """The objective that the discriminators are trained with; None if they are not trained."""
+        return None

@@ -9,28 +9,29 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..losses import GAN_LOSSES, GANLossName, gradient_penalty, l1
-from ..networks import together
-from .base import Batch, Losses, MakeDiscriminator, MakeGenerator, Method, Turn
+from ..losses import GAN_LOSSES, GANLoss, GANLossName, discriminator_losses, l1
+from .advice import PIX2PIX
+from .base import Batch, Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
 
 
 class Pix2Pix(Method):
-    """Paired images: `g_ab` paints B from A, `d_b` judges the pair (a, b) patch by patch."""
+    """Paired images: `g_ab` maps A to B, `d_b` discriminates pairs (a, b), patch by patch."""
 
     paired: ClassVar[bool] = True
+    advice = PIX2PIX
 
     @dataclass(frozen=True)
     class Config:
         gan_loss: GANLossName = "bce"
         """The adversarial objective."""
         lambda_gan: float = 1.0
-        """Weight of the adversarial loss; 0 leaves L1 alone."""
+        """Weight of the adversarial loss; 0 trains with L1 only."""
         lambda_l1: float = 100.0
         """Weight of the L1 loss (eq. 4)."""
         lambda_penalty: float = 10.0
         """Weight of the gradient penalty (`wgan-gp`)."""
         conditional: bool = True
-        """Show the discriminator the pair; false shows it b alone, the paper's ablation."""
+        """The discriminator's input is the pair; false: b alone, the paper's ablation."""
         d_weight: float = 0.5
         """Factor on the discriminator's loss (sec. 3.3: it learns half as fast)."""
 
@@ -54,33 +55,30 @@ class Pix2Pix(Method):
     def translators(self) -> dict[str, nn.Module]:
         return {"ab": self.g_ab}
 
-    def judges(self) -> dict[str, tuple[nn.Module, bool]]:
-        return {"b": (self.d_b, self.config.conditional)}
+    def discriminators(self) -> dict[str, Discriminator]:
+        return {"b": Discriminator(self.d_b, self.config.conditional)}
 
-    def shown(self, a: Tensor, b: Tensor) -> Tensor:
-        """What the discriminator looks at: the pair, one above the other in channels."""
-        return torch.cat([a, b], dim=1) if self.config.conditional else b
+    @property
+    def objective(self) -> GANLoss | None:
+        return self.gan if self.config.lambda_gan else None
 
     def step(self, batch: Batch) -> Iterator[Turn]:
-        a, b = batch
-        fake_b = self.g_ab(a)
+        config = self.config
+        fake_b = self.g_ab(batch.a)
 
-        if self.config.lambda_gan:
-            yield "discriminator", self.d_losses(self.shown(a, b), self.shown(a, fake_b.detach()))
+        if config.lambda_gan:
+            real, fake = self.d_input(batch.a, batch.b), self.d_input(batch.a, fake_b.detach())
+            losses = discriminator_losses(
+                self.d_b, self.gan, real, fake, config.d_weight, config.lambda_penalty
+            )
+            yield "discriminator", {f"d_{name}": loss for name, loss in losses.items()}
 
-        losses = {"g_l1": self.config.lambda_l1 * l1(fake_b, b)}
-        if self.config.lambda_gan:
-            fooled = self.gan.fool(self.d_b(self.shown(a, fake_b)))  # by the judge's new weights
-            losses["g_gan"] = self.config.lambda_gan * fooled
+        losses = {"g_l1": config.lambda_l1 * l1(fake_b, batch.b)}
+        if config.lambda_gan:  # with the discriminator's new weights
+            scores = self.d_b(self.d_input(batch.a, fake_b))
+            losses["g_gan"] = config.lambda_gan * self.gan.fool(scores)
         yield "generator", losses
 
-    def d_losses(self, real: Tensor, fake: Tensor) -> Losses:
-        real_scores, fake_scores = together(self.d_b, real, fake)
-        losses = {
-            "d_real": self.config.d_weight * self.gan.real(real_scores),
-            "d_fake": self.config.d_weight * self.gan.fake(fake_scores),
-        }
-        if self.gan.penalised:
-            penalty = gradient_penalty(self.d_b, real, fake)
-            losses["d_penalty"] = self.config.lambda_penalty * penalty
-        return losses
+    def d_input(self, a: Tensor, b: Tensor) -> Tensor:
+        """The pair in the channels, or b alone."""
+        return torch.cat([a, b], dim=1) if self.config.conditional else b

@@ -16,19 +16,22 @@ from ..health import Way
 from ..images import Pixels
 from ..images.tensors import shown
 from ..judging import Judge, Row, on_one_scale, verdict_sheet
-from ..methods import Method
-from ..networks import at_any_size, use_policy
+from ..methods import Discriminator, Method
+from ..networks import at_any_size, patch_grid, use_policy
 from ..runtime.random_state import random_state, restore_random_state
 
 IMAGES = 4  # that are looked at, always the same ones
 
 
 class Players(NamedTuple):
-    """Copies of a method's networks in use: generators by way, discriminators by domain."""
+    """Copies of a method's networks in eval mode."""
 
     generators: dict[str, nn.Module]
-    judges: dict[str, tuple[nn.Module, bool]]
-    """... and whether each wants the pair."""
+    """By direction."""
+    discriminators: dict[str, Discriminator]
+    """By domain of their images."""
+    objective: str | None
+    """Name of the adversarial objective; None if no discriminator is trained."""
 
 
 @contextmanager
@@ -36,11 +39,12 @@ def aside(method: Method, device: torch.device) -> Iterator[Players]:
     """Copies of the networks in eval mode; every random number generator is restored afterwards."""
     before = random_state()
     try:
-        judges = method.judges()
-        copies = in_use({domain: network for domain, (network, _) in judges.items()})
+        discriminators = method.discriminators()
+        copies = in_use({domain: one.network for domain, one in discriminators.items()})
         yield Players(
             in_use(method.translators()),
-            {domain: (copies[domain], wants_pair) for domain, (_, wants_pair) in judges.items()},
+            {d: one._replace(network=copies[d]) for d, one in discriminators.items()},
+            method.objective.name if method.objective else None,
         )
     finally:
         restore_random_state(before)
@@ -72,8 +76,9 @@ def ways(
         source, target = (a, b) if name == "ab" else (b, a)
         made = at_any_size(generator, source)
         says: list[Tensor | None] = [None, None]
-        if _judged(config) and name[1] in players.judges:
-            says = [_scores(*players.judges[name[1]], source, one) for one in (made, target)]
+        if players.objective and name[1] in players.discriminators:
+            discriminator = players.discriminators[name[1]]
+            says = [scores_of(discriminator, source, one) for one in (made, target)]
         found[on_disk(name, config.data.direction)] = Way(
             source, made, target, config.paired, says[0], says[1]
         )
@@ -86,15 +91,19 @@ def verdicts(
 ) -> Pixels | None:
     """What each discriminator says of the first translation, and of a real image beside it."""
     batch = pictures.batch([(1, 0)], device)
-    if batch is None or not _judged(config):
+    if batch is None or players.objective is None:
         return None
     rows = []
     for name, generator in players.generators.items():
-        judge, wants_pair = players.judges[name[1]]
+        discriminator = players.discriminators.get(name[1])
         sides = pictures.sides if name == "ab" else pictures.sides[::-1]
         here, there = (pictures.domains[side] for side in sides)
         source, target = batch if name == "ab" else batch[::-1]
-        ask = Judge(judge, there, here if wants_pair else None, _gan_loss(config))
+        size = target.shape[2], target.shape[3]
+        if discriminator is None or patch_grid(discriminator.network, *size) is None:
+            continue
+        conditional = here if discriminator.conditional else None
+        ask = Judge(discriminator.network, there, conditional, players.objective)
         images = {"made": at_any_size(generator, source), "real": target}
         says = on_one_scale(*(ask(image[0], source[0]) for image in images.values()))
         of = "" if config.paired else f" {sides[1].upper()}"
@@ -102,19 +111,13 @@ def verdicts(
             Row(what + of, shown(image, there, source)[0], said)
             for (what, image), said in zip(images.items(), says, strict=True)
         ]
+    if not rows:
+        return None
     first = pictures.domains[pictures.sides[0]]
     return verdict_sheet(rows, shown(batch[0], first)[0] if config.paired else None)
 
 
-def _scores(judge: nn.Module, wants_pair: bool, source: Tensor, image: Tensor) -> Tensor:
-    scores: Tensor = judge(torch.cat([source, image], dim=1) if wants_pair else image)
-    return scores
-
-
-def _judged(config: RunConfig) -> bool:
-    """Whether there is a discriminator that learns, and what its scores mean is known."""
-    return bool(_gan_loss(config)) and bool(config.sections["method"].get("lambda_gan", 1))
-
-
-def _gan_loss(config: RunConfig) -> str:
-    return str(config.sections["method"].get("gan_loss", ""))
+def scores_of(discriminator: Discriminator, source: Tensor, image: Tensor) -> Tensor:
+    """All scores of a discriminator on images (n, c, h, w), as a vector."""
+    pair = torch.cat([source, image], dim=1) if discriminator.conditional else image
+    return torch.cat([scores.flatten() for scores in discriminator.network(pair)])

@@ -69,10 +69,10 @@ class Monitor:
         self.norms: dict[str, Tensor] = {}  # of the latest step's gradients
 
     def _health(self, state: dict[str, Any] | None = None) -> Health:
-        config, method = self.config, self.config.sections["method"]
+        objective, config = self.method.objective, self.config
         return Health(
-            str(method.get("gan_loss", "")), config.paired, config.train.batch_size,
-            method.get("d_weight", 0.5), state,
+            objective.name if objective else "", config.paired, config.train.batch_size,
+            self.method.advice, state,
         )  # fmt: skip
 
     def begin(self, report: Report, images: int) -> None:
@@ -181,9 +181,9 @@ class Monitor:
         return aside(self.method, self.runtime.device)
 
     def examine(self, report: Report, players: Players, place: Place) -> None:
-        """Look at the health of a few translations, of the losses and of the gradients."""
-        losses, norms = report.means(), {name: float(norm) for name, norm in self.norms.items()}
-        self._found(report, place, self.health.trained(place.images, losses, norms))
+        """Look for problems in a few translations and in the gradients."""
+        norms = {name: float(norm) for name, norm in self.norms.items()}
+        self._found(report, place, self.health.trained(place.images, norms))
         looks = ways(players, self.data.shown, self.config, self.runtime.device)
         for name, way in looks.items():
             self._found(report, place, self.health.look(place.images, name, signs(way)))
@@ -247,9 +247,11 @@ class Monitor:
 
     def write(self, folder: Path, generators: Networks, about: dict[str, Any]) -> None:
         """Write these generators as models, with the discriminators as they are."""
-        domains, judges = self.data.train.domains, self.method.judges()
         about = {**about, "side_by_side": list(self.data.side_by_side)}
-        write_models(folder, self.config, domains, generators, judges, about)
+        write_models(
+            folder, self.config, self.data.train.domains, generators,
+            self.method.discriminators(), self.method.objective, about,
+        )  # fmt: skip
 
     def save(self, images: int) -> None:
         """Write the models of the run, and the averaged ones in a folder of their own."""

@@ -15,9 +15,10 @@ from ..data.open import Opened
 from ..errors import UserError
 from ..images.tensors import as_written, fill_nodata, has_data
 from ..measures import LEAST, Features, Measures, features_for
+from ..methods import Discriminator
 from ..metrics import KID_LEAST
 from ..networks import at_any_size
-from .looks import Players
+from .looks import Players, scores_of
 
 Errors = dict[str, float]
 CHEAP = {True: ("l1", "psnr", "ssim"), False: ("cycle", "content", "swd")}  # by: are there pairs
@@ -101,18 +102,22 @@ class Validation:
         if self.paired:
             return learnt, others, {}
         for way, generator in players.generators.items():
-            judge, _ = players.judges[way[1]]
+            if (discriminator := players.discriminators.get(way[1])) is None:
+                continue
             domain = f"d_{on_disk(way[1], self.direction)}"
-            of = [self._scores(judge, pictures, way) for pictures in (self.learnt, self.held_out)]
-            learnt[domain], others[domain] = of
-            made[domain] = self._scores(judge, self.learnt, way, generator)
+            learnt[domain], others[domain] = (
+                self._scores(discriminator, pictures, way)
+                for pictures in (self.learnt, self.held_out)
+            )
+            made[domain] = self._scores(discriminator, self.learnt, way, generator)
         return {k: learnt[k] for k in others}, others, made
 
     @torch.no_grad()
     def _scores(
-        self, judge: nn.Module, pictures: Pictures, way: str, generator: nn.Module | None = None
-    ) -> float:
-        """A discriminator's mean score on real images, or on what a generator makes."""
+        self, discriminator: Discriminator, pictures: Pictures, way: str,
+        generator: nn.Module | None = None,
+    ) -> float:  # fmt: skip
+        """A discriminator's mean score on real images, or on a generator's translations."""
         total, count = 0.0, 0
         for source, target in self._images(pictures, min(LEARNT, *pictures.lengths), way):
             here, there = (pictures.domains[side] for side in pictures.sides)
@@ -120,7 +125,8 @@ class Validation:
                 here, there = there, here
             source, target = fill_nodata(source, here), fill_nodata(target, there)
             image = target if generator is None else at_any_size(generator, source)
-            total, count = total + float(judge(image).mean()), count + 1
+            scores = scores_of(discriminator, source, image)
+            total, count = total + float(scores.mean()), count + 1
         return total / max(count, 1)
 
     @torch.no_grad()

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from .noise import seed_dropout, seeded
 from .norms import BatchNorm, Statistics
-from .patches import Patches, patches
+from .patch_grid import PatchGrid
 from .patchgan import PatchGAN, PixelGAN
 from .resnet import ResNet
-from .together import separately, together
 from .unet import GDLUNet, UNet
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Sizes of images that a generator accepts; others are padded by reflection and cropped."""
+
+    multiple: int
+    """Height and width must be multiples of this."""
+    smallest: int
+    """Smallest height and width."""
+
+
+@runtime_checkable
+class PatchScores(Protocol):
+    """A discriminator whose first score map is a grid of patches."""
+
+    def patch_grid(self, height: int, width: int) -> PatchGrid | None:
+        """The grid for an image of this size. Raises ValueError if the image is too small."""
+
 
 # name -> (class, its Config); a class takes (config, channels in, channels out)
 GENERATORS: dict[str, tuple[Any, Any]] = {
@@ -30,9 +48,9 @@ DISCRIMINATORS: dict[str, tuple[Any, Any]] = {
 }
 
 __all__ = [
-    "DISCRIMINATORS", "GENERATORS", "GDLUNet", "PatchGAN", "Patches", "PixelGAN", "ResNet", "UNet",
-    "at_any_size", "check_size", "multiple_of", "nearest_size", "parameters", "patches",
-    "seed_dropout", "seeded", "separately", "size_problem", "together", "use_policy",
+    "DISCRIMINATORS", "GENERATORS", "GDLUNet", "Generator", "PatchGAN", "PatchGrid", "PixelGAN",
+    "ResNet", "UNet", "at_any_size", "check_size", "multiple_of", "nearest_size", "parameters",
+    "patch_grid", "seed_dropout", "seeded", "size_problem", "use_policy",
 ]  # fmt: skip
 
 
@@ -101,17 +119,20 @@ def _why_not(network: nn.Module, channels: int, height: int, width: int, batch: 
 
 def multiple_of(network: nn.Module) -> int:
     """What a network's height and width must be multiples of; 1 where it takes any."""
-    generators = tuple(kind for kind, _ in GENERATORS.values())
-    return int(network.multiple) if isinstance(network, generators) else 1
+    return network.multiple if isinstance(network, Generator) else 1
 
 
 def at_any_size(network: nn.Module, images: Tensor) -> Tensor:
     """A generator on images (n, channels, h, w) of any size: mirrored outwards, and cut back."""
     height, width = images.shape[2:]
     for dim in (2, 3):
-        images = _reflected(images, dim, multiple_of(network), int(network.smallest))  # type: ignore[arg-type]
+        images = _reflected(images, dim, multiple_of(network), _smallest(network))
     made: Tensor = network(images)
     return made[:, :, :height, :width]
+
+
+def _smallest(network: nn.Module) -> int:
+    return network.smallest if isinstance(network, Generator) else 1
 
 
 def _reflected(images: Tensor, dim: int, multiple: int, smallest: int) -> Tensor:
@@ -135,6 +156,14 @@ def use_policy(network: nn.Module, statistics: Statistics = "image", dropout: bo
             layer.at_use = statistics
         elif isinstance(layer, nn.Dropout):
             layer.train(dropout)
+
+
+def patch_grid(network: nn.Module, height: int, width: int) -> PatchGrid | None:
+    """The patch grid of a discriminator; None if it has none, so that no patch map is drawn.
+
+    Raises ValueError if the image is too small.
+    """
+    return network.patch_grid(height, width) if isinstance(network, PatchScores) else None
 
 
 def parameters(network: nn.Module) -> int:

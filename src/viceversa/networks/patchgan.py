@@ -1,45 +1,24 @@
-"""The discriminators: PatchGAN judges overlapping patches, PixelGAN single pixels."""
+"""Discriminators: PatchGAN scores overlapping patches, PixelGAN single pixels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .init import InitName, init_weights
 from .limits import within
 from .norms import NormName, has_shift, make_norm
-
-
-class SameConv(nn.Module):
-    """A convolution padded as Keras's `same`: the output has ceil(side / stride) pixels a side.
-
-    Where the padding is odd in number, the extra row and column come after the image.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1,
-                 bias: bool = True):  # fmt: skip
-        super().__init__()
-        self.convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, bias=bias)
-        self.kernel, self.stride = kernel, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.convolution(F.pad(x, [*self.pads(x.shape[3]), *self.pads(x.shape[2])]))
-        return out
-
-    def pads(self, side: int) -> tuple[int, int]:
-        """How many pixels go before and after a side of the image."""
-        total = max((-(-side // self.stride) - 1) * self.stride + self.kernel - side, 0)
-        return total // 2, total - total // 2
+from .patch_grid import PatchGrid, patch_grid
+from .same import SameConv
 
 
 class PatchGAN(nn.Module):
-    """A map of logits: each rests on one patch and says how real it looks (pix2pix, sec. 3.2.2).
+    """Score map in which each logit says how real one patch looks (pix2pix, sec. 3.2.2).
 
-    (n, in, h, w) -> (n, 1, h', w'). `layers` 3 sees patches of 70x70 (1 to 6: 16, 34, 70, 142,
-    286, 574), and makes a 30x30 map of 256x256, or with padding `same` 16x16 of 128x128.
+    (n, in, h, w) -> [(n, 1, h', w')]. With `layers` 3 the patches are 70x70 (1 to 6: 16, 34, 70,
+    142, 286, 574), and 256x256 gives a 30x30 map; with padding `same` 128x128 gives 16x16.
     """
 
     @dataclass(frozen=True)
@@ -88,15 +67,25 @@ class PatchGAN(nn.Module):
         self.layers = nn.Sequential(*layers, convolution(before, 1, 1))
         init_weights(self, config.init)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x)
-        return out.mean(dim=(1, 2, 3), keepdim=True) if self.whole_image else out
+    def forward(self, x: Tensor) -> list[Tensor]:
+        scores: Tensor = self.layers(x)
+        return [scores.mean(dim=(1, 2, 3), keepdim=True) if self.whole_image else scores]
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Activations of all layers but the last, for feature matching."""
+        return _activations(self.layers, x)
+
+    def patch_grid(self, height: int, width: int) -> PatchGrid:
+        """The patch of each score. Raises ValueError if an image of this size is too small."""
+        grid = patch_grid(self.layers, height, width)
+        side = max(height, width)
+        return PatchGrid(height, width, 1, 1, side, side, 0, 0) if self.whole_image else grid
 
 
 class PixelGAN(nn.Module):
-    """1x1 convolutions: judges each pixel's colour by itself (pix2pix, sec. 6.1.2).
+    """1x1 convolutions that score the colour of each pixel (pix2pix, sec. 6.1.2).
 
-    (n, in, h, w) -> (n, 1, h, w) logits.
+    (n, in, h, w) -> [(n, 1, h, w)] logits.
     """
 
     @dataclass(frozen=True)
@@ -128,6 +117,23 @@ class PixelGAN(nn.Module):
         )
         init_weights(self, config.init)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x)
-        return out
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.layers(x)]
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Activations of all layers but the last, for feature matching."""
+        return _activations(self.layers, x)
+
+    def patch_grid(self, height: int, width: int) -> PatchGrid:
+        """The patch of each score: one pixel."""
+        return patch_grid(self.layers, height, width)
+
+
+def _activations(layers: nn.Sequential, x: Tensor) -> list[Tensor]:
+    """The outputs of the nonlinearities, in order."""
+    found = []
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, nn.LeakyReLU):
+            found.append(x)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,7 +45,7 @@ class ResNet(nn.Module):
 
     def __init__(self, config: Config, channels_in: int, channels_out: int):
         super().__init__()
-        self.multiple, self.smallest = 4, 8
+        self.multiple, self.smallest, self.channels_in = 4, 8, channels_in
         bias = not has_shift(config.norm)
         width = config.width
 
@@ -64,6 +65,24 @@ class ResNet(nn.Module):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         init_weights(self, config.init)
+
+    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Outputs of the modules `layers` of the stack, counted from 0 (CUT, sec. 3)."""
+        outputs = []
+        for module in list(self.layers)[: max(layers) + 1]:
+            x = module(x)
+            outputs.append(x)
+        return [outputs[number] for number in layers]
+
+    def feature_channels(self, layers: Sequence[int]) -> list[int]:
+        """Channels of the `features` of these modules."""
+        channels = [self.channels_in]
+        for module in self.layers:
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                channels.append(module.out_channels)
+            else:
+                channels.append(channels[-1])
+        return [channels[number + 1] for number in layers]
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layers(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from .init import InitName, init_weights
 from .limits import within
 from .norms import NormName, has_shift, make_norm
-from .patchgan import SameConv
+from .same import SameConv
 
 
 def _doublings(depth: int) -> list[int]:
@@ -62,7 +63,7 @@ class UNet(nn.Module):
         super().__init__()
         self.multiple = self.smallest = 2**config.depth
         self.skip = config.skip
-        widths = [config.width * d for d in _doublings(config.depth)]
+        self.widths = widths = [config.width * d for d in _doublings(config.depth)]
         # One rule for the whole network, as in the reference, whose weights must fit: so under a
         # norm with a shift the first and the innermost convolution have neither norm nor bias.
         bias = not has_shift(config.norm)
@@ -93,15 +94,30 @@ class UNet(nn.Module):
         )
         init_weights(self, config.init)
 
+    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Outputs of the encoder levels `layers`, counted from 0 (CUT, sec. 3)."""
+        outputs = _encode(self.downs[: max(layers) + 1], x)
+        return [outputs[level] for level in layers]
+
+    def feature_channels(self, layers: Sequence[int]) -> list[int]:
+        """Channels of the `features` of these levels."""
+        return [self.widths[level] for level in layers]
+
     def forward(self, x: Tensor) -> Tensor:
-        skips = []
-        for down in self.downs:
-            x = down(x)
-            skips.append(x)
+        skips = _encode(self.downs, x)
         x = self.ups[0](skips.pop())
         for up in self.ups[1:]:
             x = up(torch.cat([skips.pop(), x], dim=1) if self.skip else x)
         return x
+
+
+def _encode(downs: nn.ModuleList, x: Tensor) -> list[Tensor]:
+    """The output of each level on the way down."""
+    outputs = []
+    for down in downs:
+        x = down(x)
+        outputs.append(x)
+    return outputs
 
 
 def _double(channels_in: int, channels_out: int, bias: bool, upsample: str) -> list[nn.Module]:
@@ -145,7 +161,7 @@ class GDLUNet(nn.Module):
         self.multiple = 2**config.depth
         self.smallest = 2 * self.multiple  # a norm over a 1x1 bottleneck would erase it
         bias = not has_shift(config.norm)
-        widths = [config.width * 2**level for level in range(config.depth)]
+        self.widths = widths = [config.width * 2**level for level in range(config.depth)]
 
         self.downs = nn.ModuleList()
         for before, after in zip([channels_in, *widths], widths, strict=False):
@@ -168,11 +184,17 @@ class GDLUNet(nn.Module):
         )
         init_weights(self, config.init)
 
+    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Outputs of the encoder levels `layers`, counted from 0 (CUT, sec. 3)."""
+        outputs = _encode(self.downs[: max(layers) + 1], x)
+        return [outputs[level] for level in layers]
+
+    def feature_channels(self, layers: Sequence[int]) -> list[int]:
+        """Channels of the `features` of these levels."""
+        return [self.widths[level] for level in layers]
+
     def forward(self, x: Tensor) -> Tensor:
-        skips = []
-        for down in self.downs:
-            x = down(x)
-            skips.append(x)
+        skips = _encode(self.downs, x)
         x = skips.pop()
         for up in self.ups:
             x = torch.cat([up(x), skips.pop()], dim=1)

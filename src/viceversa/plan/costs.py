@@ -22,8 +22,8 @@ from torch.utils.flop_counter import flop_registry
 
 from ..build import RunConfig, make_method, on_disk
 from ..image_sizes import check_images
-from ..losses import History
-from ..methods import Batch, Method
+from ..losses import ImagePool
+from ..methods import Method
 from ..networks import parameters, use_policy
 from ..preflight import Disk, disk_needed
 from ..runtime.training import Runtime
@@ -153,7 +153,7 @@ def count(config: RunConfig, size: tuple[int, int], device: torch.device, images
         )  # fmt: skip
 
 
-def blank(config: RunConfig, size: tuple[int, int]) -> Batch:
+def blank(config: RunConfig, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """A batch of no particular content, as the networks get it; on the CPU."""
     sides = (config.data.a, config.data.b)[:: 1 if config.data.direction == "ab" else -1]
     source, target = (
@@ -163,8 +163,8 @@ def blank(config: RunConfig, size: tuple[int, int]) -> Batch:
 
 
 def _step(
-    method: Method, batch: Batch, optimizers: Optimizers, runtime: Runtime, config: RunConfig,
-    ledger: Ledger,
+    method: Method, batch: tuple[Tensor, Tensor], optimizers: Optimizers, runtime: Runtime,
+    config: RunConfig, ledger: Ledger,
 ) -> int:  # fmt: skip
     """Take a step; its arithmetic. Of many batches two tell what all need."""
     every = config.train.accumulate
@@ -177,8 +177,10 @@ def _step(
     return ledger.macs * every // parts
 
 
-def _parts(method: Method, batch: Batch, optimizers: Optimizers, peak: int) -> Parts:
-    pools = (module for module in method.modules() if isinstance(module, History))
+def _parts(
+    method: Method, batch: tuple[Tensor, Tensor], optimizers: Optimizers, peak: int
+) -> Parts:
+    pools = (module for module in method.modules() if isinstance(module, ImagePool))
     pool = _bytes(chain.from_iterable(module.buffers() for module in pools))
     weights = _bytes([*method.parameters(), *method.buffers()]) - pool
     gradients = _bytes(w.grad for w in method.parameters() if w.grad is not None)
@@ -191,7 +193,7 @@ def _parts(method: Method, batch: Batch, optimizers: Optimizers, peak: int) -> P
 
 
 def _translations(
-    method: Method, batch: Batch, direction: str, ledger: Ledger
+    method: Method, batch: tuple[Tensor, Tensor], direction: str, ledger: Ledger
 ) -> dict[str, int]:  # fmt: skip
     counted = {}
     for name, network in method.translators().items():
@@ -206,7 +208,7 @@ def _translations(
 def _copies(method: Method, config: RunConfig) -> int:
     """Bytes of the copies of networks that are there at once when a run is looked at."""
     generators = _weights(method.translators().values())
-    judges = _weights(judge for judge, _ in method.judges().values())
+    judges = _weights(one.network for one in method.discriminators().values())
     twice = config.train.ema and config.validate.every  # raw and averaged weights are measured
     return generators * (2 if twice else 1) + judges
 

@@ -69,7 +69,7 @@ def timed(
             method, optimizers, runtime, train, Watch(runtime.device),
             lambda: (source[0], target[0]), note,
         )  # fmt: skip
-        steps.settle(None, config.penalised)
+        steps.settle(None)
         requests = Requests(train, runtime.ranks, lambda: False)
         more = WARM_UP + 1 if isinstance(steps.whole, GraphedStep) and train.accumulate == 1 else 0
         for _ in range(more + count):

@@ -15,8 +15,6 @@ class SpeedConfig:
     """Fused Adam: one kernel for all weights."""
     flush_denormals: bool = True
     """Round denormal numbers to 0; they slow a CPU down."""
-    together: bool = True
-    """Run a network once on two batches if no layer mixes samples and there is no dropout."""
     small_maps: bool = True
     """On a CPU in bf16: compute convolutions with many weights on small maps as matrix products."""
     memory_format: MemoryFormatName = "auto"

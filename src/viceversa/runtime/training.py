@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..networks import separately
 from .activation_checkpointing import checkpoint_blocks
 from .config import PrecisionName, SpeedConfig
 from .conv_matmul import convolve_by_matmul
@@ -57,7 +56,7 @@ class Runtime:
     @contextmanager
     def autocast(self) -> Iterator[None]:
         """Autocast for one advance of a method's step; never held open across several."""
-        with self.precision.autocast(), separately(not self.speed.together):
+        with self.precision.autocast():
             yield
 
     def prepare(self, method: nn.Module, networks: Iterable[nn.Module]) -> None:

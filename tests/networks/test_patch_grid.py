@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viceversa.networks import DISCRIMINATORS, PatchGAN, PixelGAN, patches
-from viceversa.networks.patches import Patches, smallest
+from viceversa.networks import DISCRIMINATORS, PatchGAN, PatchGrid, PixelGAN, patch_grid
 
 FIELDS = [(1, 16), (2, 34), (3, 70), (4, 142), (5, 286), (6, 574)]
 
@@ -19,17 +18,23 @@ def patchgan(layers: int = 3, norm: Any = "none", **more: Any) -> PatchGAN:
     return PatchGAN(PatchGAN.Config(width=2, layers=layers, norm=norm, **more), 1).double()
 
 
+def grid(network: nn.Module, height: int, width: int) -> PatchGrid:
+    found = patch_grid(network, height, width)
+    assert found is not None
+    return found
+
+
 def felt(network: nn.Module, height: int, width: int, i: int, j: int) -> tuple[int, int, int, int]:
     """(top, left, bottom, right) of the pixels whose change an element of the map feels."""
     image = torch.randn(1, 1, height, width, dtype=torch.float64, requires_grad=True)
-    scores: Tensor = network(image)
+    scores: Tensor = network(image)[0]
     scores[0, 0, i, j].backward()
     assert image.grad is not None
     rows, columns = (image.grad[0, 0].abs().sum(axis).nonzero()[:, 0] for axis in (1, 0))
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
-def places(found: Patches) -> list[tuple[int, int]]:
+def places(found: PatchGrid) -> list[tuple[int, int]]:
     """Corners and the middle of a map."""
     rows, columns = found.rows - 1, found.columns - 1
     return [(0, 0), (0, columns), (rows, 0), (rows, columns), (rows // 2, columns // 2)]
@@ -43,7 +48,7 @@ def test_an_element_feels_its_patch_and_no_more(
 ) -> None:
     network = patchgan(layers, padding=padding)
     height, width = max(96, field) + more[0], max(96, field) + more[1]
-    found = patches(network, height, width)
+    found = grid(network, height, width)
     assert (found.size, found.stride) == (field, 2**layers)
     for place in places(found):
         assert felt(network, height, width, *place) == found.box(*place)
@@ -51,8 +56,8 @@ def test_an_element_feels_its_patch_and_no_more(
 
 def test_pixelgan_looks_at_one_pixel() -> None:
     network = PixelGAN(PixelGAN.Config(width=2, norm="none"), 1).double()
-    found = patches(network, 5, 7)
-    assert found == Patches(5, 7, 5, 7, 1, 1, 0, 0)
+    found = grid(network, 5, 7)
+    assert found == PatchGrid(5, 7, 5, 7, 1, 1, 0, 0)
     assert felt(network, 5, 7, 3, 4) == found.box(3, 4) == (3, 4, 4, 5)
 
 
@@ -60,8 +65,8 @@ def test_pixelgan_looks_at_one_pixel() -> None:
 def test_statistics_of_an_image_are_felt_everywhere(norm: Any) -> None:
     """What the docstring says: by its mean and variance an element feels beyond its patch."""
     network = patchgan(2, norm).eval()
-    found = patches(network, 96, 96)
-    assert found.box(0, 0) == patches(patchgan(2), 96, 96).box(0, 0)
+    found = grid(network, 96, 96)
+    assert found.box(0, 0) == grid(patchgan(2), 96, 96).box(0, 0)
     assert felt(network, 96, 96, 0, 0) == (0, 0, 96, 96) != found.box(0, 0)
 
 
@@ -73,15 +78,15 @@ def test_the_map_has_the_size_that_is_told(name: str, padding: str) -> None:
     network = made(config(width=2, norm="none", **settings), 1)
     for height in (24, 31, 64, 101):
         for width in (25, 40):
-            found = patches(network, height, width)
-            assert network(torch.zeros(1, 1, height, width)).shape[2:] == found[2:4]
+            found = grid(network, height, width)
+            assert network(torch.zeros(1, 1, height, width))[0].shape[2:] == found[2:4]
 
 
 def test_the_maps_of_the_papers_and_of_the_book() -> None:
-    assert patches(patchgan(), 256, 256) == Patches(256, 256, 30, 30, 70, 8, -23, -23)
+    assert grid(patchgan(), 256, 256) == PatchGrid(256, 256, 30, 30, 70, 8, -23, -23)
     # Nineteen rows of padding before 128 pixels, by hand: 1 + 2 + 4, and 1 each of 8.
-    same = patches(patchgan(padding="same"), 128, 128)
-    assert same == Patches(128, 128, 16, 16, 70, 8, -23, -23)
+    same = grid(patchgan(padding="same"), 128, 128)
+    assert same == PatchGrid(128, 128, 16, 16, 70, 8, -23, -23)
     assert same.box(0, 15) == (0, 97, 47, 128)
     assert same.centre(0, 15) == (11.5, 131.5)  # padding lies more after the image than before it
 
@@ -89,7 +94,7 @@ def test_the_maps_of_the_papers_and_of_the_book() -> None:
 def test_middles_lie_evenly_about_the_image_s_own() -> None:
     for layers, field in FIELDS:
         side = field + 10 * 2**layers - field % 2**layers
-        found = patches(patchgan(layers), side, side)
+        found = grid(patchgan(layers), side, side)
         last = found.rows - 1
         assert sum(found.centre(0, 0) + found.centre(last, last)) == pytest.approx(2 * (side - 1))
 
@@ -97,25 +102,23 @@ def test_middles_lie_evenly_about_the_image_s_own() -> None:
 @pytest.mark.parametrize(("layers", "least"), [(1, 6), (2, 12), (3, 24), (6, 192)])
 def test_what_is_too_small_is_refused_with_what_would_fit(layers: int, least: int) -> None:
     network = patchgan(layers)
-    assert smallest(network) == least
-    assert patches(network, least, least + 1).rows == 1
+    assert grid(network, least, least + 1).rows == 1
     with pytest.raises(ValueError, match=rf"{least}x{least - 1} is too small.*at least {least}x"):
-        patches(network, least - 1, least)
+        grid(network, least - 1, least)
     with pytest.raises(RuntimeError):  # the control: it cannot be done
         network(torch.zeros(1, 1, least - 1, least, dtype=torch.float64))
 
 
 def test_one_number_rests_on_the_whole_image() -> None:
-    found = patches(patchgan(whole_image=True), 40, 56)
+    found = grid(patchgan(whole_image=True), 40, 56)
     assert (found.rows, found.columns) == (1, 1) and found.box(0, 0) == (0, 0, 40, 56)
     with pytest.raises(ValueError, match="too small"):
-        patches(patchgan(whole_image=True), 20, 56)
+        grid(patchgan(whole_image=True), 20, 56)
 
 
 def test_layers_that_are_not_known_are_no_guess() -> None:
     network = patchgan()
     network.layers.append(nn.AvgPool2d(2))
     with pytest.raises(TypeError, match="AvgPool2d"):
-        patches(network, 64, 64)
-    with pytest.raises(TypeError, match="Conv2d is no discriminator"):
-        patches(nn.Conv2d(1, 1, 3), 64, 64)
+        grid(network, 64, 64)
+    assert patch_grid(nn.Conv2d(1, 1, 3), 64, 64) is None  # a discriminator without a patch grid

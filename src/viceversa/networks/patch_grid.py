@@ -1,4 +1,4 @@
-"""Where in an image each number of a discriminator's map comes from."""
+"""Patch grid: the pixels of an image that each element of a score map depends on."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import NamedTuple
 from torch import nn
 
 from .norms import BatchNorm, GroupNorm, InstanceNorm
-from .patchgan import PatchGAN, PixelGAN, SameConv
+from .same import SameConv
 
 LARGEST = 2**12  # a side that is enough for any discriminator of ours
 POINTWISE = (nn.LeakyReLU, nn.Identity, BatchNorm, InstanceNorm, GroupNorm)
 
 
-class Patches(NamedTuple):
-    """Element (i, j) of a map rests on the `size` rows from start_y + i * stride, and on as many
-    columns from start_x + j * stride. What lies outside the image is padding.
+class PatchGrid(NamedTuple):
+    """Element (i, j) of a score map depends on the `size` rows from start_y + i * stride, and on as
+    many columns from start_x + j * stride. Pixels outside the image are padding.
 
-    That is what convolutions see. A norm by the statistics of an image (batch at use, instance,
-    group) also lets every element feel the mean and the variance of all of it.
+    This is the receptive field of the convolutions. With a norm that uses the statistics of an
+    image, every element also depends on the mean and the variance of the whole image.
     """
 
     height: int
@@ -64,30 +64,19 @@ class _Axis(NamedTuple):
         )
 
 
-def patches(network: nn.Module, height: int, width: int) -> Patches:
-    """The patches of a discriminator's map of an image, from the network's own layers.
+def patch_grid(layers: nn.Sequential, height: int, width: int) -> PatchGrid:
+    """The patch grid of a stack of convolutions for an image of a size.
 
-    One that averages its map to a single number rests on the whole image. Raises ValueError where
-    the image is too small to give a map.
+    Raises ValueError if the image is too small for a score map.
     """
-    if not isinstance(network, PatchGAN | PixelGAN):
-        raise TypeError(f"{type(network).__name__} is no discriminator whose layers are known")
-    y, x = _walk(network.layers, height), _walk(network.layers, width)
+    y, x = _walk(layers, height), _walk(layers, width)
     if not (y.length and x.length):
-        least = smallest(network)
+        least = next(side for side in range(1, LARGEST) if _walk(layers, side).length)
         raise ValueError(
             f"an image of {width}x{height} is too small to have patches; the discriminator needs "
             f"at least {least}x{least}"
         )
-    if isinstance(network, PatchGAN) and network.whole_image:
-        side = max(height, width)
-        return Patches(height, width, 1, 1, side, side, 0, 0)
-    return Patches(height, width, y.length, x.length, y.size, y.stride, y.start, x.start)
-
-
-def smallest(network: PatchGAN | PixelGAN) -> int:
-    """The least side of an image of which a discriminator makes a map."""
-    return next(side for side in range(1, LARGEST) if _walk(network.layers, side).length)
+    return PatchGrid(height, width, y.length, x.length, y.size, y.stride, y.start, x.start)
 
 
 def _walk(layers: nn.Sequential, side: int) -> _Axis:
@@ -99,5 +88,5 @@ def _walk(layers: nn.Sequential, side: int) -> _Axis:
             kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
             axis = axis.behind(kernel, stride, padding, padding)
         elif not isinstance(layer, POINTWISE):
-            raise TypeError(f"what {type(layer).__name__} does to patches is not known")
+            raise TypeError(f"the receptive field of {type(layer).__name__} is not known")
     return axis
