@@ -59,7 +59,7 @@ class Monitor:
         self.best = Best(config.validate.chosen(config.paired))
         self.best_models = BestModels(folder)
         self.schedule = Schedule(config)
-        decay = config.train.ema if self.first else 0.0
+        decay = config.train.ema * self.first
         self.averages = Averages(method.translators(), decay) if decay else None
         self.validation: Validation | None = None
         if self.first and config.validate.every and data.held_out is not None:
@@ -69,11 +69,9 @@ class Monitor:
         self.norms: dict[str, Tensor] = {}  # of the latest step's gradients
 
     def _health(self, state: dict[str, Any] | None = None) -> Health:
-        objective, config = self.method.objective, self.config
-        return Health(
-            objective.name if objective else "", config.paired, config.train.batch_size,
-            self.method.advice, state,
-        )  # fmt: skip
+        name = self.method.objective.name if self.method.objective else ""
+        batch, paired = self.config.train.batch_size, self.config.paired
+        return Health(name, paired, batch, self.method.advice, state)
 
     def begin(self, report: Report, images: int) -> None:
         """Say what will be looked at, and draw the networks as they start."""
