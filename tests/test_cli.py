@@ -152,7 +152,7 @@ def test_a_file_of_toml_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["train", "pix2pix", "x", "--train.epochs", "0"], ["train.epochs", "at least 1"]),
         (["train", "pix2pix", "x", "--generator.norm", "bacth"], ["--generator.norm", "bacth"]),
         (["train", "pix2pix", "x", "--generator.name", "unte"], ["generator.name", "unte"]),
-        (["train", "pix2pix", "x", "--data.a.channels", "0"], ["channels start at 1"]),
+        (["train", "pix2pix", "x", "--data.a.channels", "0"], ["channels must be at least 1"]),
         (["train", "pix2pix", "x", "--data.b.range", "minmux"], ["minmux"]),
         (["check", "nowhere", "--data.b.range", "0,5,9"], ["0,5,9"]),
         (["train", "pix2pix", "x", "--data.b.range", "-1000"], ["'-1000'"]),

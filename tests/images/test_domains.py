@@ -146,7 +146,7 @@ LABELS: dict[str, Any] = {"kind": "labels", "classes": ["#3a403d", "#404040", "#
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"channels": 0}, "channels start at 1"),
+        ({"channels": 0}, "channels must be at least 1"),
         ({"kind": "labels"}, "either classes"),
         ({"kind": "labels", "ids": 2, "classes": ["#000000"]}, "either classes"),
         ({"ids": 3}, "belong to kind labels"),
@@ -161,9 +161,9 @@ LABELS: dict[str, Any] = {"kind": "labels", "classes": ["#3a403d", "#404040", "#
         # 0x40 - 0x3a = 6 is the largest difference of a channel: 3 from both is in the middle
         ({**LABELS, "tolerance": 3}, "#3a403d and #404040.*set it to 2 or less"),
         ({"range": "mimax"}, "not 'mimax'"),
-        ({"range": [5, 5]}, "goes up"),
+        ({"range": [5, 5]}, "must increase"),
         ({"range": "0,1,2"}, "two numbers"),
-        ({"percentiles": [90, 10]}, "percentiles go up"),
+        ({"percentiles": [90, 10]}, "percentiles must increase"),
         ({"pages": "all"}, "pages is refuse"),
         ({"kind": "image", "resize": "cubic"}, "resize takes one of"),
     ],

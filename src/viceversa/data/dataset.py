@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..images.domain import Domain
 from ..images.loading import half_of, in_range, load, resize_for
 from ..images.sources import ArchiveChanged, Source
-from ..images.tensors import Room, encode, encode_all, fill_nodata, planes
+from ..images.tensors import Allocate, encode, encode_all, fill_nodata, planes
 from .augment import jitter, warp, warps
 from .cache import Disk, Key, Memory, on_disk
 from .check.result import FIRST, some
@@ -31,7 +31,7 @@ from .transforms import CENTRE, Draw, cut, draw
 
 Place = tuple[int, int]  # epoch, position within it
 PATIENCE = 30.0  # seconds that an image may take to load
-FRESH: tuple[Room, Room] = torch.empty, torch.empty
+FRESH: tuple[Allocate, Allocate] = torch.empty, torch.empty
 ORDER, CROP = 0, 1  # what a random number is for: keeps the streams apart
 
 
@@ -197,9 +197,12 @@ class Pictures:
         return source, target, draws
 
     def batch(
-        self, places: Sequence[Place], device: torch.device, rooms: tuple[Room, Room] = FRESH,
+        self,
+        places: Sequence[Place],
+        device: torch.device,
+        rooms: tuple[Allocate, Allocate] = FRESH,
         fill: bool = True,
-    ) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    ) -> tuple[Tensor, Tensor] | None:
         """(sources, targets) at some places, on the device, augmented: (n, channels, h, w) in
         [-1, 1]; without images that turn out bad, and None where none is left.
 
@@ -240,7 +243,7 @@ class Pictures:
 
     def _made(
         self, images: Sequence[Tensor], domain: Domain, draws: Sequence[Draw],
-        device: torch.device, room: Room,
+        device: torch.device, room: Allocate,
     ) -> Tensor:  # fmt: skip
         """Images as files hold them, on the device, warped, as values in [-1, 1]."""
         _check_alike(images)

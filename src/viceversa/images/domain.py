@@ -1,12 +1,14 @@
-"""What the pictures of a domain are, and how their numbers become values from -1 to 1."""
+"""Settings of a domain: what its files contain, and which values become -1 and 1."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,59 +17,64 @@ import numpy as np
 from ..errors import UserError
 from .header import LARGEST_PROFILE
 from .nodata import NoData, parse_nodata, parse_value
+from .sources import path_of
 
 WHOLE = ("uint8", "uint16", "int16")
-# the type of a file's numbers -> the type they are read as; all others become float32
+DTYPES = (*WHOLE, "float32")
+# dtype of a file -> dtype it is read as; all others become float32
 READ_AS = {"bool": "uint8", "uint8": "uint8", "uint16": "uint16", "int16": "int16"}
 Kind = Literal["image", "labels", "lab-l", "lab-ab"]
 
 
 @dataclass(frozen=True)
 class DomainConfig:
+    """Options of a domain (`data.a`, `data.b`)."""
+
     kind: Kind = "image"
     """Images, maps of classes, or the lightness (lab-l) or the colours (lab-ab) of photos."""
     channels: int = 3
-    """Bands of an image: 1 grey, 3 RGB, 4 with alpha, or as many as its files have."""
+    """Channels of an image: 1 grey, 3 RGB, 4 with alpha, or as many as its files have."""
     range: str | tuple[float, ...] = "dtype"
     """Values that become -1 and 1: dtype, minmax, percentiles, or two numbers: 0,65535."""
     percentiles: tuple[float, float] = (0.1, 99.9)
-    """Which percentiles of the training images `percentiles` takes, band by band."""
+    """Percentiles of the training images that `range percentiles` takes, per channel."""
     classes: tuple[str, ...] = ()
-    """Colours of a label map, one a class: #rrggbb,#rrggbb,..."""
+    """Colours of a label map, one per class: #rrggbb,#rrggbb,..."""
     ids: int = 0
-    """Classes of a label map whose pixels are numbers from 0."""
+    """Number of classes of a label map whose pixels are class numbers from 0."""
     tolerance: int = 0
-    """How far each channel of a pixel may lie from its class's colour."""
+    """Largest difference of a channel between a pixel and the colour of its class."""
     resize: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
-    """Filter of resizing; label maps always take the nearest pixel."""
+    """Filter for resizing; label maps always use nearest."""
     nodata: str | float = "tag"
     """No-data value: a number, nan, tag (GDAL tag 42113 of each file, if it has one) or none."""
     nodata_fill: float = -1.0
-    """Value in [-1, 1] that the networks get where there is no data."""
+    """Value in [-1, 1] of pixels without data in the input of the networks."""
     pages: str = "refuse"
-    """Files of several pages or frames: refuse, the number of one (from 0), or bands."""
+    """Files of several pages or frames: refuse, the number of one (from 0), or bands (all as
+    channels)."""
 
     def __post_init__(self) -> None:
         if self.channels < 1:
-            raise UserError(f"a domain's channels start at 1, not {self.channels}")
+            raise UserError(f"channels must be at least 1, not {self.channels}")
         if self.kind == "labels" and bool(self.classes) == bool(self.ids):
             raise UserError("kind labels needs either classes (colours) or ids (their number)")
         if self.kind != "labels" and (self.classes or self.ids):
             raise UserError(f"classes and ids belong to kind labels, not to {self.kind}")
         if self.pages not in ("refuse", "bands") and not self.pages.isdecimal():
             raise UserError(f"pages is refuse, bands or a number from 0, not {self.pages!r}")
-        colours = [text for text in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", text)]
-        if colours:
-            raise UserError(f"a class's colour is #rrggbb, not {colours[0]!r}")
+        invalid = [text for text in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", text)]
+        if invalid:
+            raise UserError(f"the colour of a class is #rrggbb, not {invalid[0]!r}")
         self._check_classes()
         self._check_nodata()
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
-            raise UserError(f"percentiles go up, from 0 to 100, not {low} and {high}")
+            raise UserError(f"percentiles must increase, from 0 to 100, not {low} and {high}")
         self.given()
 
     def _check_classes(self) -> None:
-        """Raises UserError where a pixel could belong to two classes, or to none."""
+        """Raise UserError if a pixel could belong to two classes."""
         if not 0 <= self.ids <= 2**16:
             raise UserError(f"ids is a number of classes, from 1 to 65536, not {self.ids}")
         if self.tolerance < 0:
@@ -76,12 +83,12 @@ class DomainConfig:
             raise UserError("tolerance belongs to classes (colours); remove it")
         near = nearest_colours(self.colours)
         if near and near[2] <= 2 * self.tolerance:
-            one, two, apart = near
+            one, two, distance = near
+            if not distance:
+                raise UserError(f"classes has the colour {one} twice; give each class its own")
             raise UserError(
-                f"classes has the colour {one} twice; give each class its own colour"
-                if not apart
-                else f"tolerance {self.tolerance} is too large for the classes {one} and {two}: a "
-                f"pixel could belong to both; set it to {(apart - 1) // 2} or less"
+                f"tolerance {self.tolerance} is too large for the classes {one} and {two}: a pixel "
+                f"could belong to both; set it to {(distance - 1) // 2} or less"
             )
 
     def _check_nodata(self) -> None:
@@ -99,7 +106,7 @@ class DomainConfig:
 
     @property
     def has_nodata(self) -> bool:
-        """Whether a number of its files can mean no data: colours of classes and photos cannot."""
+        """Whether a value of its files can mean no data: colours of classes and photos cannot."""
         return self.kind == "image" or self.indices
 
     @property
@@ -108,7 +115,7 @@ class DomainConfig:
         return parse_nodata(self.nodata) if self.has_nodata else NoData()
 
     def given(self) -> tuple[float, float] | None:
-        """The range where it is given in numbers. Raises UserError where it is neither."""
+        """Return the range if it is given as numbers. Raises UserError if it is invalid."""
         if self.range in ("dtype", "minmax", "percentiles"):
             return None
         words = self.range.strip("[] ").split(",") if isinstance(self.range, str) else self.range
@@ -120,12 +127,12 @@ class DomainConfig:
                 f"{self.range!r}"
             ) from None
         if not low < high or not math.isfinite(high - low):
-            raise UserError(f"a range goes up, and ends, not from {low} to {high}")
+            raise UserError(f"a range must increase and be finite, not from {low} to {high}")
         return low, high
 
     @property
     def colours(self) -> list[str]:
-        """The classes' colours; several may stand in one text, with commas."""
+        """Colours of the classes; one text may list several, separated by commas."""
         return [word.strip() for text in self.classes for word in text.split(",")]
 
     @property
@@ -147,7 +154,7 @@ class DomainConfig:
 
     @property
     def width(self) -> int:
-        """Channels the networks see."""
+        """Channels of the networks."""
         if self.kind == "labels":
             return len(self.colours) or self.ids
         return {"image": self.channels, "lab-l": 1, "lab-ab": 2}[self.kind]
@@ -155,9 +162,9 @@ class DomainConfig:
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain's settings with what its training images settled; kept in every model's header.
+    """A domain with the dtype and range of its training images, as stored in model files.
 
-    `low` and `high` are, per band, the values that become -1 and 1.
+    `low` and `high` are, per channel, the values that become -1 and 1.
     """
 
     config: DomainConfig = field(default_factory=DomainConfig)
@@ -165,9 +172,9 @@ class Domain:
     low: tuple[float, ...] = (0.0, 0.0, 0.0)
     high: tuple[float, ...] = (255.0, 255.0, 255.0)
     nodata: str = ""
-    """The no-data value that `config` sets or all training files declare, as GDAL writes it."""
+    """No-data value that `config` sets or all training files declare, as GDAL writes it."""
     icc: str = ""
-    """The ICC profile that all training files have, in Base64."""
+    """ICC profile that all training files have, in Base64."""
     metadata: str = ""
     """TIFF tag 42112 (GDAL_METADATA) that all training files have."""
 
@@ -179,66 +186,62 @@ class Domain:
 
     @property
     def profile(self) -> bytes:
-        """The ICC profile."""
+        """ICC profile."""
         return base64.b64decode(self.icc)
 
-    def refuse_nonsense(self, where: object) -> None:
-        """Raises UserError, naming the file, where a domain that was read means nothing."""
-        known = self.dtype in (*WHOLE, "float32")
+    def check_stored(self, where: object) -> None:
+        """Raise UserError that names the file if a domain read from it is invalid."""
         bounds = list(zip(self.low, self.high, strict=False))
-        sound = all(low < high and math.isfinite(high - low) for low, high in bounds)
         count = self.config.channels if self.config.kind == "image" else len(self.low)
-        if not (known and sound and len(self.low) == len(self.high) == count):
+        valid = self.dtype in DTYPES and len(self.low) == len(self.high) == count
+        if not valid or not all(low < high and math.isfinite(high - low) for low, high in bounds):
             raise UserError(
-                f"{where} describes images of {self.dtype} from {list(self.low)} to "
-                f"{list(self.high)} in {count} bands, which are none"
+                f"{where} has an invalid value range: {self.dtype} from {list(self.low)} to "
+                f"{list(self.high)} in {count} channels",
+                path=path_of(where),
             )
-        try:
-            sound = len(self.icc) <= 2 * LARGEST_PROFILE and bool(self.profile) == bool(self.icc)
-            sound = sound and (not self.nodata or parse_value(self.nodata) is not None)
-        except ValueError:
-            sound = False
-        if not sound:
-            raise UserError(
-                f"{where} describes images with an invalid no-data value or ICC profile"
-            )
+        with suppress(ValueError):  # of Base64 or a number
+            valid = len(self.icc) <= 2 * LARGEST_PROFILE and bool(self.profile) == bool(self.icc)
+            if valid and (not self.nodata or parse_value(self.nodata) is not None):
+                return
+        raise UserError(f"{where} has an invalid no-data value or ICC profile", path=path_of(where))
 
     def other_dtype(self, dtype: str) -> str:
-        """A sentence about images of another dtype than those of training; else nothing."""
+        """Return a note on images of another dtype than in training; else ""."""
         if self.config.kind != "image" or dtype == self.dtype:
             return ""
-        told = f"{dtype} images, and the model was trained on {self.dtype}: "
+        note = f"{dtype} images, and the model was trained on {self.dtype}: "
         if self.config.range != "dtype" or dtype not in WHOLE:
-            return told + "their values are used as they are"
+            return note + "their values are used as they are"
         (low, high), (first, last) = full_range(dtype), full_range(self.dtype)
-        return told + f"{low:g} to {high:g} are scaled as {first:g} to {last:g} were in training"
+        return note + f"{low:g} to {high:g} are scaled as {first:g} to {last:g} were in training"
 
     def of_dtype(self, dtype: str) -> Domain:
-        """The domain for an image of another depth: its own full range, where that is the rule."""
+        """Return the domain for images of another dtype: with the range of that dtype, if the
+        setting `range` is dtype."""
         if self.config.kind != "image" or self.config.range != "dtype" or dtype == self.dtype:
             return self
         low, high = full_range(dtype)
-        bands = self.config.channels
-        return dataclasses.replace(self, dtype=dtype, low=(low,) * bands, high=(high,) * bands)
+        channels = self.config.channels
+        return dataclasses.replace(
+            self, dtype=dtype, low=(low,) * channels, high=(high,) * channels
+        )
 
 
 def nearest_colours(colours: Sequence[str]) -> tuple[str, str, int] | None:
-    """The two colours #rrggbb closest to each other, and the largest difference of a channel."""
-    values = [tuple(bytes.fromhex(text[1:])) for text in colours]
-    apart = [
-        (max(abs(x - y) for x, y in zip(values[i], values[j], strict=True)), i, j)
-        for j in range(len(values))
-        for i in range(j)
-    ]
-    if not apart:
-        return None
-    distance, i, j = min(apart)
-    return colours[i], colours[j], distance
+    """Return the two most similar colours #rrggbb, and their largest difference of a channel."""
+
+    def distance(pair: tuple[str, str]) -> int:
+        one, two = (bytes.fromhex(text[1:]) for text in pair)
+        return max(abs(x - y) for x, y in zip(one, two, strict=True))
+
+    nearest = min(itertools.combinations(colours, 2), key=distance, default=None)
+    return None if nearest is None else (*nearest, distance(nearest))
 
 
 def full_range(dtype: str) -> tuple[float, float]:
-    """The least and the greatest value of a whole-number type. Raises UserError for another."""
+    """Return the smallest and largest value of an integer dtype. Raises UserError for floats."""
     if dtype not in WHOLE:
-        raise UserError(f"{dtype} values have no range of their own; give it in numbers")
+        raise UserError(f"{dtype} values have no range of their own; give it as numbers")
     limits = np.iinfo(dtype)
     return float(limits.min), float(limits.max)

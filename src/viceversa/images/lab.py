@@ -1,4 +1,4 @@
-"""sRGB <-> CIE Lab under daylight (D65), as tensors: lightness apart from colour.
+"""sRGB <-> CIE Lab under daylight (D65), as tensors: lightness separate from colour.
 
 Source: IEC 61966-2-1 (sRGB); CIE 15, the 1976 L*a*b* space.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Linear sRGB -> XYZ, and the white that all three channels at 1 make.
+# Linear sRGB -> XYZ; the sum of a row is white.
 TO_XYZ = (
     (0.4124564, 0.3575761, 0.1804375),
     (0.2126729, 0.7151522, 0.0721750),
@@ -18,7 +18,7 @@ EPSILON, KAPPA = 216 / 24389, 24389 / 27  # where CIE's cube root becomes a line
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
-    """(n, 3, h, w) in [0, 1] -> (n, 3, h, w): L from 0 to 100, a and b within 110 of 0."""
+    """Convert sRGB (n, 3, h, w) in [0, 1] to Lab: L from 0 to 100, a and b from -110 to 110."""
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     matrix = rgb.new_tensor(TO_XYZ)
     xyz = torch.einsum("ij,njhw->nihw", matrix / matrix.sum(1, keepdim=True), linear)
@@ -28,7 +28,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """(n, 3, h, w) Lab -> (n, 3, h, w) sRGB; what no screen can show is clipped to [0, 1]."""
+    """Convert Lab (n, 3, h, w) to sRGB, clipped to [0, 1]."""
     lightness, a, b = lab.unbind(1)
     y = (lightness + 16) / 116
     f = torch.stack([y + a / 500, y, y - b / 200], dim=1)

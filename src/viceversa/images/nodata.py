@@ -1,4 +1,4 @@
-"""No-data values: NumPy masked arrays leave out the numbers of a file that mean no data."""
+"""No-data values: masked arrays exclude the values of a file that mean no data."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def parse_nodata(text: str | float) -> NoData:
 def suspected_nodata(pixels: Pixels) -> float | None:
     """Return an undeclared value that may mean no data, or None.
 
-    It is the least or the greatest value of an image, of many pixels, and far from all others; but
-    neither 0, nor a value of an 8-bit image, where the extremes are black and white.
+    It is the smallest or the largest value of an image, of many pixels, and far from all others;
+    but neither 0, nor a value of an 8-bit image, where the extremes are black and white.
     """
     if pixels.dtype == np.uint8:
         return None

@@ -236,43 +236,40 @@ def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -
         raise UserError(f"images are resized by {', '.join(FILTERS)}, not {resample!r}")
     if pixels.shape[:2] == (height, width):
         return pixels
-    size, kind = (width, height), FILTERS[resample]
-    if (mask := mask_of(pixels)) is not None:
-        return _resize_masked(np.ma.getdata(pixels), mask, size, kind)
-    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+    size, kind, mask = (width, height), FILTERS[resample], mask_of(pixels)
+    pixels = np.ma.getdata(pixels)
+    if mask is None and pixels.dtype == np.uint8 and pixels.shape[2] == 3:
         return np.asarray(Image.fromarray(pixels).resize(size, kind))
-    # Channel by channel: Pillow would take the second or fourth of them for alpha.
     result = np.empty((height, width, pixels.shape[2]), dtype=pixels.dtype)
+    missing = np.zeros(result.shape, bool)
+    # Channel by channel: Pillow would take the second or fourth of them for alpha.
     for channel in range(pixels.shape[2]):
         plane = np.ascontiguousarray(pixels[:, :, channel])
-        if pixels.dtype != np.uint8:
+        if pixels.dtype != np.uint8 or mask is not None:
             plane = plane.astype(np.float32)
-        scaled = np.asarray(Image.fromarray(plane).resize(size, kind))
+        if mask is None:
+            scaled = np.asarray(Image.fromarray(plane).resize(size, kind))
+        else:
+            scaled, missing[:, :, channel] = _resize_masked(plane, mask[:, :, channel], size, kind)
         if pixels.dtype.kind in "iu" and scaled.dtype.kind == "f":
             limits = np.iinfo(pixels.dtype)
             scaled = np.rint(scaled).clip(limits.min, limits.max)
         result[:, :, channel] = scaled
-    return result
+    return masked(result, missing)
 
 
 def _resize_masked(
-    pixels: Pixels, mask: Mask, size: tuple[int, int], kind: Image.Resampling
-) -> Pixels:
+    plane: NDArray[Any], mask: Mask, size: tuple[int, int], kind: Image.Resampling
+) -> tuple[NDArray[Any], Mask]:
     """Normalised convolution (Knutsson 1993): the filtered values over the filtered weights."""
-    shape = (size[1], size[0], pixels.shape[2])
-    result, missing = np.empty(shape, pixels.dtype), np.empty(shape, bool)
-    for channel in range(pixels.shape[2]):
-        plane, valid = pixels[:, :, channel].astype(np.float32), ~mask[:, :, channel]
-        low, high = plane.min(initial=np.inf, where=valid), plane.max(initial=-np.inf, where=valid)
-        values, weights = (
-            np.asarray(Image.fromarray(one).resize(size, kind))
-            for one in (np.where(valid, plane, 0), valid.astype(np.float32))
-        )
-        kept = weights >= LEAST_WEIGHT
-        values = np.divide(values, weights, out=np.zeros_like(values), where=kept)
-        # Between data and no data, a bicubic filter overshoots more than elsewhere.
-        values[kept] = values[kept].clip(low, high)
-        if pixels.dtype.kind in "iu":
-            values = np.rint(values)
-        result[:, :, channel], missing[:, :, channel] = values, ~kept
-    return masked(result, missing)
+    valid = ~mask
+    low, high = plane.min(initial=np.inf, where=valid), plane.max(initial=-np.inf, where=valid)
+    values, weights = (
+        np.asarray(Image.fromarray(one).resize(size, kind))
+        for one in (np.where(valid, plane, 0), valid.astype(np.float32))
+    )
+    kept = weights >= LEAST_WEIGHT
+    values = np.divide(values, weights, out=np.zeros_like(values), where=kept)
+    # Between data and no data, a bicubic filter overshoots more than elsewhere.
+    values[kept] = values[kept].clip(low, high)
+    return values, ~kept

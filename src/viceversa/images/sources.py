@@ -1,4 +1,4 @@
-"""Where an image's bytes lie: in a file, or inside an archive that is read in place."""
+"""Sources of image files: paths, and members of archives that are read in place."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..errors import UserError
 
 
 class ArchiveChanged(UserError):
-    """An archive that is not the one any more whose members were listed."""
+    """An archive that changed since its members were listed."""
 
 
 @dataclass(frozen=True, order=True)
 class Source:
     """One image: the file `path`, or the file `member` inside the archive `path`.
 
-    A member of a tar archive carries where its bytes lie in it (`start`, `length`). `archive`: the
-    size, modification time and inode of the archive when its members were listed.
+    `start` and `length` are the position of a member in a tar archive; `archive` is the size,
+    modification time and inode of the archive when its members were listed.
     """
 
     path: Path
@@ -31,11 +31,11 @@ class Source:
 
     @property
     def name(self) -> PurePosixPath:
-        """The name of the image itself, in its archive where it lies in one."""
+        """Name of the image itself, without the archive."""
         return PurePosixPath(self.member or self.path.as_posix())
 
     def read(self) -> bytes:
-        """All its bytes.
+        """Read the whole file.
 
         Raises OSError, zipfile.BadZipFile for a damaged archive, and ArchiveChanged.
         """
@@ -52,25 +52,24 @@ class Source:
     def _refuse_changed(self, status: os.stat_result) -> None:
         if self.archive not in (None, identity(status)):
             raise ArchiveChanged(
-                f"{printable(str(self.path))} changed while it was in use (its size, modification "
-                "time or inode is another than at the start); run the command again to use what is "
-                "in it now",
+                f"{printable(str(self.path))} changed while it was in use (size, modification "
+                "time or inode); run the command again to use its present contents",
                 path=self.path,
             )
 
     def stamp(self) -> tuple[int, int]:
-        """(size, modification time in ns) of the file, or of the archive that holds it."""
+        """Return (size, modification time in ns) of the file, or of its archive."""
         status = self.path.stat()
         return status.st_size, status.st_mtime_ns
 
     def __str__(self) -> str:
-        """The path as text that any terminal and file can hold."""
+        """Return the path as printable text."""
         text = f"{self.path}/{self.member}" if self.member else str(self.path)
         return printable(text)
 
 
 def identity(status: os.stat_result) -> tuple[int, int, int]:
-    """What tells a file from another that takes its place: size, modification time, inode."""
+    """Return size, modification time and inode, which identify a version of a file."""
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
@@ -90,5 +89,5 @@ def path_of(name: object) -> Path | None:
 
 @lru_cache(maxsize=16)
 def _zip(path: Path, stamp: tuple[int, int]) -> zipfile.ZipFile:
-    """An open archive, for as long as it is the same; it may be read from many threads at once."""
+    """Open an archive once per version; many threads may read it at once."""
     return zipfile.ZipFile(path)

@@ -1,4 +1,4 @@
-"""Numbers of files <-> values in [-1, 1], as a domain says, and sheets of many images."""
+"""Pixels <-> tensors of values in [-1, 1], by the range of a domain; grids of images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .lab import lab_to_rgb, rgb_to_lab
 from .labels import from_classes, palette
 from .nodata import mask_of
 
-Room = Callable[[tuple[int, ...]], Tensor]
-AB = 110.0  # no colour of sRGB has an a or b further from 0
+Allocate = Callable[[tuple[int, ...]], Tensor]
+AB = 110.0  # largest |a| and |b| of the colours of sRGB
 
 
 def planes(pixels: Pixels) -> Tensor:
-    """(h, w, bands) -> (bands, h, w), a copy; of a masked array as floats, NaN where masked."""
+    """Copy (h, w, channels) to a tensor (channels, h, w); a masked array as floats with NaN."""
     mask, pixels = mask_of(pixels), np.ma.getdata(pixels)
     if mask is not None:
         pixels = np.where(mask, np.float32(np.nan), pixels.astype(np.float32))
@@ -29,11 +29,18 @@ def planes(pixels: Pixels) -> Tensor:
 
 
 def encode(numbers: Tensor, domain: Domain) -> Tensor:
-    """(n, bands, h, w) as `pictures.load` gives them -> (n, channels, h, w) in [-1, 1].
+    """Return pixels as values in [-1, 1].
 
-    Images: low -> -1, high -> 1, and what lies beyond is cut off. Labels: 1 in the channel of the
-    pixel's class, -1 in the others. Lab: L from 0 to 100, a and b from -110 to 110. NaN, which
-    stands for no data, stays NaN: see `fill_nodata`.
+    Images: `low` becomes -1, `high` 1, values beyond are clipped. Labels: 1 in the channel of the
+    class, -1 in the others. Lab: L from 0 to 100, a and b from -110 to 110. NaN, which means no
+    data, stays NaN: see `fill_nodata`.
+
+    Args:
+        numbers: (n, channels of the files, h, w), as `loading.load` returns them.
+        domain: The domain of the images.
+
+    Returns:
+        (n, channels of the networks, h, w) in [-1, 1].
     """
     kind, dtype = domain.config.kind, torch.get_default_dtype()
     if kind == "labels":
@@ -47,66 +54,75 @@ def encode(numbers: Tensor, domain: Domain) -> Tensor:
 
 
 def encode_all(
-    images: Sequence[Tensor], domain: Domain, device: torch.device, room: Room = torch.empty
+    images: Sequence[Tensor],
+    domain: Domain,
+    device: torch.device,
+    allocate: Allocate = torch.empty,
 ) -> Tensor:
-    """`encode` of images (bands, h, w) of one size and type, on the device.
+    """Return `encode` of images (channels, h, w) of one size and dtype, on the device.
 
-    `room` gives the memory for the result of a shape; memory that was used before is much faster.
+    `allocate` returns a tensor of a shape for the result; reused memory is much faster.
     """
     if device.type != "cpu" or domain.config.kind != "image":
         return encode(torch.stack(list(images)).to(device, non_blocking=True), domain)
     # One image at a time stays in the processor's cache; a whole batch would not.
-    values = room((len(images), *images[0].shape))
+    values = allocate((len(images), *images[0].shape))
     scale = _scale(domain, device)
-    for image, place in zip(images, values, strict=True):
-        scale(place.copy_(image))
+    for image, result in zip(images, values, strict=True):
+        scale(result.copy_(image))
     return values
 
 
 def fill_nodata(values: Tensor, domain: Domain) -> Tensor:
-    """Values in [-1, 1] as the networks get them: NaN, which stands for no data, is filled."""
+    """Replace NaN, which means no data, by the value that the networks get."""
     return values.masked_fill(values.isnan(), domain.config.nodata_fill)
 
 
 def has_data(source: Tensor, target: Tensor) -> Tensor:
-    """Which images (n,) have pixels with data in both, NaN standing for none."""
+    """Return which images (n,) have pixels with data in both; NaN means no data."""
     return with_data(source, target).flatten(1).any(dim=1)
 
 
 def with_data(source: Tensor, target: Tensor | None = None) -> Tensor:
-    """Where values can be compared, (n, 1 or channels, h, w): the target has data there, and at
-    least one channel of the source has."""
+    """Return where values can be compared, (n, 1 or channels, h, w): where the target and at least
+    one channel of the source have data."""
     some = ~source.isnan().all(dim=1, keepdim=True)
     return some if target is None else some & ~target.isnan()
 
 
 def _scale(domain: Domain, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Brings values (..., bands, h, w) from low and high to -1 and 1, in place."""
+    """Return a function that scales (..., channels, h, w) to [-1, 1], in place."""
     spans = [max(high - low, 1e-30) for low, high in zip(domain.low, domain.high, strict=True)]
     factors = [2 / span for span in spans]
     summands = [-1 - low * f for low, f in zip(domain.low, factors, strict=True)]
-    cut = domain.config.range != "dtype"  # a type's full range has nothing beyond it
+    clip = domain.config.range != "dtype"  # no value is beyond the full range of a dtype
     if len(set(factors)) == len(set(summands)) == 1:  # one pass instead of two
         summand, factor = torch.tensor(summands[0], device=device), factors[0]
 
         def scale(values: Tensor) -> Tensor:
             torch.add(summand.to(values.dtype), values, alpha=factor, out=values)
-            return values.clamp_(-1, 1) if cut else values
+            return values.clamp_(-1, 1) if clip else values
 
         return scale
-    bands = [torch.tensor(v, device=device)[:, None, None] for v in (factors, summands)]
+    multiply, add = (torch.tensor(v, device=device)[:, None, None] for v in (factors, summands))
 
     def scale_each(values: Tensor) -> Tensor:
-        values.mul_(bands[0]).add_(bands[1])
-        return values.clamp_(-1, 1) if cut else values
+        values.mul_(multiply).add_(add)
+        return values.clamp_(-1, 1) if clip else values
 
     return scale_each
 
 
 def decode(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> list[Pixels]:
-    """(n, channels, h, w) in [-1, 1] -> n images (h, w, bands) as the domain's files hold them.
+    """Return values in [-1, 1] as pixels of a file of the domain.
 
-    `lightness`: the source of a translation, (n, 1, h, w), that colours of Lab are joined to.
+    Args:
+        values: (n, channels of the networks, h, w) in [-1, 1].
+        domain: The domain of the images.
+        lightness: (n, 1, h, w), the source of a translation, which Lab colours are combined with.
+
+    Returns:
+        n images (h, w, channels of the files).
     """
     kind = domain.config.kind
     values = values.detach().float().cpu()
@@ -117,17 +133,17 @@ def decode(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> l
         rgb = (_rgb_of_lab(values, kind, lightness) * 255).round()
         return list(rgb.to(torch.uint8).movedim(1, -1).contiguous().numpy())
     low, high = (np.asarray(v, dtype=np.float64) for v in (domain.low, domain.high))
-    share = (values.clamp(-1, 1).movedim(1, -1).numpy().astype(np.float64) + 1) / 2
-    numbers = share * (high - low) + low
+    fraction = (values.clamp(-1, 1).movedim(1, -1).numpy().astype(np.float64) + 1) / 2
+    numbers = fraction * (high - low) + low
     if domain.dtype != "float32":
         numbers = numbers.round()
     return list(numbers.astype(domain.dtype))
 
 
 def as_written(values: Tensor, domain: Domain) -> Tensor:
-    """(n, channels, h, w) in [-1, 1] as they would be read back from a file of the domain.
+    """Return values (n, channels, h, w) in [-1, 1] as if written to a file and read again.
 
-    Rounded to what whole numbers can hold; of labels, 1 in the most likely class and -1 elsewhere.
+    Rounded if the files have integers; of labels, 1 in the most likely class and -1 elsewhere.
     """
     values = values.detach().clamp(-1, 1)
     if domain.config.kind == "labels":
@@ -144,9 +160,9 @@ def as_written(values: Tensor, domain: Domain) -> Tensor:
 
 
 def shown(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> Tensor:
-    """(n, channels, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1], for the eye.
+    """Return values (n, channels, h, w) as RGB (n, 3, h, w) in [-1, 1], for display.
 
-    Of many bands the first three; of two the first; classes in their colours.
+    Of many channels the first three; of two the first; classes in their colours.
     """
     kind = domain.config.kind
     values = values.detach().float().cpu()
@@ -159,7 +175,7 @@ def shown(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> Te
 
 
 def _colours(domain: Domain) -> Pixels:
-    """A colour for each class: its own, or well-spread ones where classes are numbers."""
+    """Return a colour for each class: its own, or distinct ones if classes are numbers."""
     if domain.config.classes:
         return palette(domain.config)
     numbers: Pixels = np.arange(domain.config.ids)[:, None] * np.array([[97, 57, 157]]) % 256
@@ -167,7 +183,7 @@ def _colours(domain: Domain) -> Pixels:
 
 
 def _rgb_of_lab(values: Tensor, kind: str, lightness: Tensor | None) -> Tensor:
-    """(n, 3, h, w) in [0, 1]."""
+    """Return (n, 3, h, w) in [0, 1]."""
     if kind == "lab-l":
         lab = torch.cat([(values + 1) * 50, torch.zeros_like(values).repeat(1, 2, 1, 1)], dim=1)
         return lab_to_rgb(lab)
@@ -177,17 +193,17 @@ def _rgb_of_lab(values: Tensor, kind: str, lightness: Tensor | None) -> Tensor:
 
 
 def grid(rows: list[list[Tensor]], gap: int = 2) -> Pixels:
-    """Rows of (3, h, w) images in [-1, 1] as one RGB sheet on white, each in a cell."""
+    """Arrange rows of images (3, h, w) in [-1, 1] as one RGB image with white gaps."""
     cells = [[_eight_bit(image) for image in row] for row in rows]
     height = max(cell.shape[0] for row in cells for cell in row) + gap
     width = max(cell.shape[1] for row in cells for cell in row) + gap
     shape = (height * len(rows) + gap, width * max(map(len, rows)) + gap, 3)
-    sheet = np.full(shape, 255, dtype=np.uint8)
+    result = np.full(shape, 255, dtype=np.uint8)
     for y, row in enumerate(cells):
         for x, cell in enumerate(row):
             top, left = y * height + gap, x * width + gap
-            sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
-    return sheet
+            result[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    return result
 
 
 def _eight_bit(image: Tensor) -> Pixels:

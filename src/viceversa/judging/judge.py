@@ -132,7 +132,7 @@ def _domain(header: dict[str, Any], end: str, path: Path) -> Domain:
             "with its run, or train anew, to have it written as this version does"
         )
     domain = fill(Domain, header[end], str(path))
-    domain.refuse_nonsense(path)
+    domain.check_stored(path)
     return domain
 
 

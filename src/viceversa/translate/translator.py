@@ -88,7 +88,7 @@ class Translator:
         network_class, config_class = GENERATORS[name]
         source, target = (fill(Domain, header[end], str(path)) for end in ("source", "target"))
         for end in (source, target):
-            end.refuse_nonsense(path)
+            end.check_stored(path)
         framing = Framing.of(header)
         framing.check(str(size), path, max_megapixels * 10**6)
         widths = source.config.width, target.config.width
