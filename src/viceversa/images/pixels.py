@@ -15,6 +15,15 @@ from .sources import path_of, printable
 
 NAN_HINT = "; if NaN means no data, set the domain's nodata to nan"
 DTYPES = ("uint8", "uint16", "int16", "float32")
+# Pillow's mode -> the mode whose values are read; those of 1 bit become 0 and 255
+CONVERTED = {
+    **{mode: mode for mode in ("L", "LA", "RGB", "RGBA", "I", "F")},
+    **{mode: mode for mode in ("I;16", "I;16L", "I;16B", "I;16N")},
+    **dict.fromkeys(("P", "CMYK", "YCbCr", "RGBX"), "RGB"),
+    **dict.fromkeys(("PA", "RGBa"), "RGBA"),
+    "La": "LA",
+    "1": "L",
+}
 FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -176,17 +185,11 @@ def unpremultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
 def from_pillow(image: Image.Image, nodata: float | None = None) -> tuple[Pixels, bool]:
     """Return the pixels of a Pillow image, masked at `nodata`, and whether the last channel is
     alpha."""
-    mode, clear = image.mode, "transparency" in image.info
-    if mode in ("LA", "La") or (clear and mode in ("L", "1")):
-        mode = "LA"
-    elif mode in ("PA", "RGBa") or (clear and mode in ("P", "RGB")):
-        mode = "RGBA"
-    elif mode in ("P", "CMYK", "YCbCr", "RGBX"):
-        mode = "RGB"
-    elif mode == "1":
-        mode = "L"
-    elif mode not in ("L", "RGB", "RGBA", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"):
-        raise Refused(f"is of Pillow's mode {mode}; convert it to RGB first")
+    mode = CONVERTED.get(image.mode)
+    if mode is None:
+        raise Refused(f"is of Pillow's mode {image.mode}; convert it to RGB first")
+    if "transparency" in image.info:
+        mode = {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
     values = np.asarray(image if mode == image.mode else image.convert(mode))
     return convert_masked(values, nodata), mode in ("LA", "RGBA")
 

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import re
+from contextlib import suppress
 from enum import IntEnum
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -50,7 +51,8 @@ def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> Opened:
     size = file.seek(0, 2)
     file.seek(0)
     tiff = TiffFile(file, name="image.tif", _multifile=False, **NO_DIALECT)
-    if _has_page(tiff, MOST_PAGES):
+    with suppress(IndexError):
+        tiff.pages[MOST_PAGES]
         raise Refused(f"holds more than {MOST_PAGES} pages")
     every = [page for page in tiff.pages if isinstance(page, TiffPage)]
     kept = [page for page in every if not (page.is_reduced or page.is_mask)]
@@ -60,22 +62,10 @@ def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> Opened:
     def pixels(page: int, indices: bool) -> NDArray[Any]:
         return _pixels(kept[page], indices, file, size)
 
-    opened = Opened(
-        lambda page: _header(kept[page], len(kept)),
-        pixels,
-        lambda page: _tags(kept[page]),
-        len(kept),
-    )
+    count = len(kept)
+    opened = Opened(lambda n: _header(kept[n], count), pixels, lambda n: _tags(kept[n]), count)
     shape, axes = _array_shape(kept)
     return _channels_last(opened, shape) if _is_image(shape, axes, channels, pages) else opened
-
-
-def _has_page(tiff: TiffFile, number: int) -> bool:
-    try:
-        tiff.pages[number]
-    except IndexError:
-        return False
-    return True
 
 
 def _array_shape(pages: list[TiffPage]) -> tuple[tuple[int, ...], str]:
