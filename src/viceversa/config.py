@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from .compatibility import without_removed
 from .errors import UserError
+from .extensions import KEY, require
 from .files import is_utf16
 from .run_config import LOCATION, at_home, config_of
 
@@ -73,6 +74,8 @@ def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
     if len(above) > LONGEST_CHAIN:
         raise UserError(f"{source}: more than {LONGEST_CHAIN} recipes are based on each other")
     table = without_removed(_parsed(text, source))
+    require(table, source)
+    table.pop(KEY, None)
     base = table.pop("base", None)
     for section, values in table.items():
         if section == LOCATION and isinstance(itself, Path) and itself.suffix == ".json":

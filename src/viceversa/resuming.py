@@ -45,10 +45,8 @@ def refuse_other_run(state: State, config: RunConfig, data: Opened, path: Path) 
     ):
         raise UserError(f"{path} is not a checkpoint that a run wrote")
     for section in ("method", "generator", "discriminator"):
-        if state["sections"][section] != config.sections[section]:
-            differ = changes(
-                {section: state["sections"][section]}, {section: config.sections[section]}
-            )
+        differ = changes({section: state["sections"][section]}, {section: config.sections[section]})
+        if differ:
             raise UserError(
                 f"{folder} holds a run with another {section} ({', '.join(differ[:5])}); choose "
                 "another train.run, or the settings of that run: viceversa train "

@@ -14,6 +14,7 @@ from .checkpoint import fit_weights, read_header, save_network
 from .config import changes, plain
 from .data.open import Opened
 from .errors import UserError
+from .extensions import named
 from .images.domain import Domain
 from .losses import GANLoss
 from .methods import Discriminator, Method
@@ -123,7 +124,7 @@ def write_models(
     `about`: what the headers say besides: images seen, and whether weights are raw or averaged.
     """
     direction, sections = config.data.direction, config.sections
-    about = {**about, "paired": config.paired, "trained": sections}
+    about = {**about, "paired": config.paired, "trained": sections, **named()}
     described = {name: plain(domain) for name, domain in domains.items()}
     for name, network in generators.items():
         way = on_disk(name, direction)

@@ -15,6 +15,7 @@ from .checkpoint import Checkpoints, age, hold
 from .data.loader import Loader
 from .data.open import open_data
 from .errors import UserError
+from .extensions import named
 from .files import write_json
 from .health import Watch
 from .image_sizes import check_sizes
@@ -96,7 +97,7 @@ class Run:
         log = self._resume()
         if self.ranks.first:
             say(check_disk(self.method, self.folder, self.config))
-            sections = with_location(self.config.sections, self.folder)
+            sections = with_location(self.config.sections, self.folder) | named()
             write_json(self.folder / "config.json", sections)
         left = self.place.left(len(self.pictures), self.train.batch_size, self.train.epochs)
         total = self.place.images + left

@@ -11,6 +11,7 @@ from cyclopts import CycloptsError
 
 from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
 from ..errors import Stopped, UserError
+from ..extensions import take_imports
 from ..output import guarded, occupy_descriptors
 from . import boundary, evaluate, explain, report, use
 from .app import app
@@ -52,6 +53,7 @@ def _run(words: list[str]) -> int:
     """Run a command; returns its exit code."""
     try:
         _refuse_empty(words)
+        words = take_imports(words)
         if words[:1] in (["train"], ["plan"]) and len(words) > 1 and not words[1].startswith("-"):
             command = train if words[0] == "train" else plan
             command(words[1], *words[2:])  # its options, and its --help, depend on the recipe

@@ -12,6 +12,7 @@ from ..checkpoint import load_network, read_header
 from ..compatibility import objective_of
 from ..config import fill
 from ..errors import UserError
+from ..extensions import require
 from ..images import Source
 from ..images import read_header as image_header
 from ..images.domain import Domain
@@ -51,6 +52,7 @@ class Judge:
         settings = dict(header["discriminator"])
         name = settings.pop("name", None)
         if name not in DISCRIMINATORS:
+            require(header, path)
             raise UserError(f"{path} holds a discriminator {name!r} that this version doesn't know")
         objective = _objective(header, path)
         domain, other = (_domain(header, end, path) for end in ("target", "source"))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..checkpoint import load_network, read_header
 from ..config import fill
 from ..errors import UserError
+from ..extensions import require
 from ..images import Pixels, Tags, suffix_for, to_pil
 from ..images.domain import Domain
 from ..images.framing import Framing, Part
@@ -84,6 +85,7 @@ class Translator:
         settings = dict(header["generator"])
         name = settings.pop("name", None)
         if name not in GENERATORS:
+            require(header, path)
             raise UserError(f"{path} holds a generator {name!r} that this version does not know")
         network_class, config_class = GENERATORS[name]
         source, target = (fill(Domain, header[end], str(path)) for end in ("source", "target"))
