@@ -405,4 +405,4 @@ def test_an_image_that_does_not_fit_in_memory_is_not_damaged(
     said = capsys.readouterr().out
     assert "does not fit in the memory" in said and "damaged" not in said
     main(["check", str(data)])  # the record of a full memory was not kept
-    assert "All is well" in capsys.readouterr().out
+    assert "No problems detected" in capsys.readouterr().out

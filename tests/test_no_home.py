@@ -58,7 +58,7 @@ def test_without_a_home_nothing_is_cached(
     noise_pairs(tmp_path / "data", 2, 286)
     assert user_cache() is None and features.user_folder() is None
     main(["check", "data"])
-    assert "All is well" in capsys.readouterr().out
+    assert "No problems detected" in capsys.readouterr().out
     main(["features"])
     assert "missing: alexnet.safetensors" in capsys.readouterr().out
     assert features.find("alexnet") is None

@@ -202,7 +202,7 @@ def test_check_sees_the_colours_that_train_refuses(
         main(["check", str(data), *labels, "#000000,#ffffff"])
     assert caught.value.code == 1
     told = capsys.readouterr().out
-    assert "holds the colour #00ff80" in told and "All is well" not in told
+    assert "holds the colour #00ff80" in told and "No problems detected" not in told
     assert "#00ff80" in refused(capsys, *train(data, tmp_path / "run", *labels, "#000000,#ffffff"))
     assert "#00ff80" not in said(capsys, "check", data, *labels, "#000000, #00ff80")
 
@@ -216,7 +216,7 @@ def test_check_ends_with_the_line_that_trains(
     given = f"facades {data} --data.crop_size 32 --data.flip=false"
     assert line.endswith(f"viceversa train {given}")
     told = json.loads(said(capsys, *words, "--json"))
-    assert told["what_to_do"][-1].endswith(given)
+    assert told["advice"][-1].endswith(given)
 
 
 def test_training_tells_the_warnings_of_the_check(
@@ -224,7 +224,7 @@ def test_training_tells_the_warnings_of_the_check(
 ) -> None:
     shutil.copy(data / "A" / "0.png", data / "A" / "1.png")
     told = said(capsys, *train(data, tmp_path / "run"))
-    assert "warning: images that stand more than once" in told
+    assert "warning: images that are more than once" in told
 
 
 @pytest.mark.parametrize("half", ["left", "right"])

@@ -1,10 +1,9 @@
-"""Decoded and resized images, kept so that a file is read once: in memory, or in one file."""
+"""Cache of decoded and resized images, in memory or in one file."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,42 +13,44 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import read_with_digest, write_atomically, write_with_digest
+from ..files import read_with_digest, sha256, write_atomically, write_with_digest
 
-Key = tuple[str, int]  # domain, index in it
+Key = tuple[str, int]
+"""Domain, and index of the image in it."""
+AT_ONCE = 64  # images that are decoded before they are written: not all need to fit in memory
 
 
-class Memory:
-    """Images in memory, while there is room; what does not fit is not kept."""
+class MemoryCache:
+    """Images in memory, up to a size limit."""
 
     def __init__(self, megabytes: int):
-        self._room = megabytes * 2**20
-        self._kept: dict[Key, Tensor] = {}
+        self._left = megabytes * 2**20
+        self._images: dict[Key, Tensor] = {}
 
     def get(self, key: Key) -> Tensor | None:
-        """The image, where it is kept."""
-        return self._kept.get(key)
+        """Return an image if it is cached."""
+        return self._images.get(key)
 
     def put(self, key: Key, image: Tensor) -> None:
-        """Keep an image where there is room."""
-        if key not in self._kept and image.nbytes <= self._room:
-            self._room -= image.nbytes
-            self._kept[key] = image
+        """Cache an image if it fits."""
+        if key not in self._images and image.nbytes <= self._left:
+            self._left -= image.nbytes
+            self._images[key] = image
 
 
-class Disk:
-    """Images in one file, mapped into memory: written whole before training, never changed.
+class DiskCache:
+    """Images in one memory-mapped file, which is complete before training and never changes.
 
-    An index beside it says where each image is stored and from which file it was made.
+    `entries`: [domain, index, first byte, dtype, shape] of each image.
     """
 
-    def __init__(self, data: Path, entries: dict[Key, tuple[int, str, tuple[int, ...]]]):
-        # Copy on write: torch takes no array that can't be written, and the file stays as it is.
-        self._bytes = np.memmap(data, dtype=np.uint8, mode="c") if data.stat().st_size else None
-        self._entries = entries
+    def __init__(self, path: Path, entries: list[list[Any]]):
+        # Copy on write: torch takes no read-only array, and the file does not change.
+        self._bytes = np.memmap(path, dtype=np.uint8, mode="c") if path.stat().st_size else None
+        self._entries = {(domain, index): entry for domain, index, *entry in entries}
 
     def get(self, key: Key) -> Tensor | None:
-        """The image, where it was kept."""
+        """Return an image if it is cached."""
         if key not in self._entries or self._bytes is None:
             return None
         start, dtype, shape = self._entries[key]
@@ -57,104 +58,81 @@ class Disk:
         return torch.from_numpy(self._bytes[start : start + length].view(dtype).reshape(shape))
 
     def put(self, key: Key, image: Tensor) -> None:
-        """Nothing: the file is complete."""
+        """Do nothing: the file is complete."""
 
 
-def on_disk(
+def open_disk_cache(
     folder: Path,
     images: dict[Key, str],
     settings: Any,
-    make: Callable[[Key], Tensor],
+    decode: Callable[[Key], Tensor],
     threads: int,
     note: Callable[[str], None],
-) -> Disk:
+) -> DiskCache:
     """Open the cache in `folder`; build it if there is none, or if it is damaged or outdated.
 
     Args:
-        folder: Holds `images.bin` and its index `images.json`, each of them with a digest.
-        images: The SHA-256 of the file of each image. Neither its path nor its time counts.
-        settings: What else the images depend on.
-        make: Decodes and resizes an image.
-        threads: How many images are made at once.
+        folder: Contains `images.bin` and its index `images.json`, each of them with a digest.
+        images: SHA-256 of the file of each image. Neither its path nor its time counts.
+        settings: Settings that change the images.
+        decode: Decodes and resizes an image.
+        threads: Number of images that are decoded at once.
         note: Gets a sentence on what is read or written, and why.
 
     Raises:
         UserError: The cache cannot be written.
     """
-    data, index = folder / "images.bin", folder / "images.json"
-    listed = [[domain, number, digest] for (domain, number), digest in images.items()]
+    path, index = folder / "images.bin", folder / "images.json"
+    listed = [[*key, digest] for key, digest in images.items()]
     wanted = json.loads(json.dumps({"settings": settings, "images": listed}))
     if index.exists():
-        held = _read(index)
-        why = _outdated(held, wanted, data)
-        if held is not None and why is None:
+        content = read_with_digest(index)
+        old = None if content is None else json.loads(content)
+        problem = _problem(old, wanted, path)
+        if old and not problem:
             note(f"images cached in {folder}")
-            return Disk(data, _entries(held["entries"]))
-        note(f"the images cached in {folder} are made again: {why}")
+            return DiskCache(path, old["entries"])
+        note(f"building the image cache in {folder} again: {problem}")
     note(f"caching {len(images)} images in {folder}")
-    written: dict[str, Any] = {}
-    write_atomically(data, lambda path: written.update(_write(path, images, make, threads)))
-    write_with_digest(index, json.dumps(wanted | written).encode())
-    return Disk(data, _entries(written["entries"]))
+    entries: list[list[Any]] = []
+    write_atomically(path, lambda file: entries.extend(_write(file, list(images), decode, threads)))
+    table = wanted | {"entries": entries, "sha256": sha256(path)}
+    write_with_digest(index, json.dumps(table).encode())
+    return DiskCache(path, entries)
 
 
 def _write(
-    path: Path, images: Iterable[Key], make: Callable[[Key], Tensor], threads: int
-) -> dict[str, Any]:
-    """Write the images one after another; where each one is, and the digest of all."""
-    entries: list[list[Any]] = []
-    start, digest = 0, hashlib.sha256()
-    with path.open("wb") as file, ThreadPoolExecutor(max(1, threads)) as pool:
-        keys = list(images)
-        for first in range(0, len(keys), 64):  # a few at a time: they need not all fit in memory
-            part = keys[first : first + 64]
-            for (domain, number), image in zip(part, pool.map(_or_none(make), part), strict=True):
-                if image is None:
-                    continue
-                content = image.numpy().tobytes() + bytes(-image.nbytes % 8)
-                file.write(content)
-                digest.update(content)
-                entries.append([domain, number, start, str(image.numpy().dtype), list(image.shape)])
-                start += len(content)
-    return {"entries": entries, "sha256": digest.hexdigest()}
-
-
-def _or_none(make: Callable[[Key], Tensor]) -> Callable[[Key], Tensor | None]:
-    """A bad file is left to the run, which reports it when its turn comes."""
+    path: Path, keys: list[Key], decode: Callable[[Key], Tensor], threads: int
+) -> list[list[Any]]:
+    """Write the images one after another and return their entries."""
 
     def attempt(key: Key) -> Tensor | None:
         try:
-            return make(key)
-        except UserError:
+            return decode(key)
+        except UserError:  # reported when training reads it
             return None
 
-    return attempt
+    entries: list[list[Any]] = []
+    start = 0
+    with path.open("wb") as file, ThreadPoolExecutor(max(1, threads)) as pool:
+        for first in range(0, len(keys), AT_ONCE):
+            part = keys[first : first + AT_ONCE]
+            for key, image in zip(part, pool.map(attempt, part), strict=True):
+                if image is not None:
+                    values = image.numpy()
+                    entries.append([*key, start, str(values.dtype), list(values.shape)])
+                    start += file.write(values.tobytes() + bytes(-values.nbytes % 8))
+    return entries
 
 
-def _read(index: Path) -> dict[str, Any] | None:
-    """An index as it was written, or None."""
-    content = read_with_digest(index)
-    return None if content is None else json.loads(content)
-
-
-def _outdated(held: dict[str, Any] | None, wanted: dict[str, Any], data: Path) -> str | None:
-    """Why a cache can't be used; None if it can."""
-    if held is None:
-        return "their index is damaged or of another version"
-    if held["settings"] != wanted["settings"]:
-        return "the settings of the data changed"
-    if held["images"] != wanted["images"]:
-        return "the images changed"
+def _problem(old: dict[str, Any] | None, wanted: dict[str, Any], path: Path) -> str:
+    """Return why a cache cannot be used, or an empty text."""
+    if old is None:
+        return "its index is damaged or of another version"
+    for key, text in (("settings", "the settings of the data"), ("images", "the images")):
+        if old[key] != wanted[key]:
+            return f"{text} changed"
     try:
-        with data.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return f"{data.name} cannot be read ({error.strerror})"
-    return None if found == held["sha256"] else f"{data.name} is damaged"
-
-
-def _entries(listed: Sequence[Sequence[Any]]) -> dict[Key, tuple[int, str, tuple[int, ...]]]:
-    return {
-        (domain, number): (start, dtype, tuple(shape))
-        for domain, number, start, dtype, shape in listed
-    }
+        return "" if sha256(path) == old["sha256"] else f"{path.name} is damaged"
+    except UserError as error:
+        return str(error)

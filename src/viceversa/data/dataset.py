@@ -20,7 +20,7 @@ from ..images.loading import half_of, in_range, load, resize_for
 from ..images.sources import ArchiveChanged, Source
 from ..images.tensors import Allocate, encode, encode_all, fill_nodata, planes
 from .augment import jitter, warp, warps
-from .cache import Disk, Key, Memory, on_disk
+from .cache import DiskCache, Key, MemoryCache, open_disk_cache
 from .check.result import FIRST, some
 from .config import DataConfig
 from .contents import Contents, contents
@@ -78,7 +78,7 @@ class Pictures:
         self.lengths = tuple(len(self.sources(side)) for side in self.sides)
         self.bad = Bad()
         self.other_dtypes: dict[str, None] = {}  # sentences about images unlike those of training
-        self._cache: Memory | Disk = Memory(
+        self._cache: MemoryCache | DiskCache = MemoryCache(
             config.cache_megabytes if config.cache == "memory" else 0
         )
         self._ahead: dict[Key, Future[Tensor]] = {}
@@ -105,7 +105,7 @@ class Pictures:
             *(repr(self.domains[domain].config) for domain in "ab"),
         ]  # fmt: skip
         threads = max(1, config.workers)
-        self._cache = on_disk(folder, images, settings, self._decoded, threads, note)
+        self._cache = open_disk_cache(folder, images, settings, self._decoded, threads, note)
 
     def indices(self, epoch: int, position: int) -> tuple[int, int]:
         """Which source and which target stand at a position of an epoch."""
