@@ -11,22 +11,20 @@ from .sources import printable
 
 FORMATS = "PNG, JPEG, JPEG 2000, WebP, BMP, GIF, TIFF, PBM, PGM, PPM or NPY"
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")
-SUFFIXES = frozenset({
-    ".png", ".apng", *JPEG_SUFFIXES, ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".btf",
-    ".npy", ".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc",
-})  # fmt: skip
-COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zst", ".z", ".lz4", ".lzma"})
-SIDECARS = frozenset({
-    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".geojson", ".xml", ".md", ".rst", ".html", ".htm",
-    ".css", ".js", ".py", ".pyc", ".ipynb", ".m", ".r", ".sh", ".bat", ".ps1", ".yaml", ".yml",
-    ".toml", ".ini", ".cfg", ".conf", ".log", ".doc", ".docx", ".rtf", ".odt", ".xls", ".xlsx",
-    ".ods", ".db", ".sqlite", ".url", ".lnk", ".md5", ".sha1", ".sha256", ".sig", ".asc", ".bib",
-    ".tex", ".cls", ".tfw", ".pgw", ".jgw", ".wld", ".prj", ".xmp", ".aae",
-})  # fmt: skip
-DOCUMENTS = frozenset({
-    "readme", "changelog", "changes", "license", "licence", "copying", "notice", "authors",
-    "attribution", "makefile", "dockerfile", "md5sums", "sha1sums", "sha256sums", "sha512sums",
-})  # fmt: skip
+SUFFIXES = frozenset(
+    (*JPEG_SUFFIXES, ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".btf")
+) | frozenset((".npy", ".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc"))
+COMPRESSED = frozenset((".gz", ".bz2", ".xz", ".zst", ".z", ".lz4", ".lzma"))
+SIDECARS = """
+    .txt .csv .tsv .json .jsonl .geojson .xml .md .rst .html .htm .css .js .py .pyc .ipynb .m .r
+    .sh .bat .ps1 .yaml .yml .toml .ini .cfg .conf .log .doc .docx .rtf .odt .xls .xlsx .ods .db
+    .sqlite .url .lnk .md5 .sha1 .sha256 .sig .asc .bib .tex .cls .tfw .pgw .jgw .wld .prj .xmp .aae
+"""
+DOCUMENTS = """
+    readme changelog changes license licence copying notice authors attribution makefile dockerfile
+    md5sums sha1sums sha256sums sha512sums
+"""
+SIDECAR_SUFFIXES, SIDECAR_NAMES = frozenset(SIDECARS.split()), frozenset(DOCUMENTS.split())
 
 
 def is_image_name(name: str) -> bool:
@@ -42,13 +40,13 @@ def is_hidden(name: str) -> bool:
 def is_sidecar(name: str) -> bool:
     """Return whether a file is clearly not an image: text, a table, a script, a checksum."""
     stem, suffix = os.path.splitext(name.rpartition("/")[2].lower())
-    return suffix in SIDECARS or (not suffix and stem in DOCUMENTS)
+    return suffix in SIDECAR_SUFFIXES or (not suffix and stem in SIDECAR_NAMES)
 
 
 def ending(name: str) -> str:
     """Return the whole ending of a name in lower case, such as ".nii.gz"; "" where it has none."""
     stem, last = os.path.splitext(name.rpartition("/")[2].lower())
-    if not re.fullmatch(r"\.\w*[^\W\d]\w*", last):  # the number in IM.0001 is none
+    if not re.fullmatch(r"\.\w*[^\W\d]\w*", last):  # "IM.0001" has none
         return ""
     inner = os.path.splitext(stem)[1]
     double = last in COMPRESSED or inner == ".ome"
@@ -80,5 +78,5 @@ def unread(names: Iterable[str]) -> list[Unread]:
     for name in names:
         if not is_sidecar(name):
             groups.setdefault(ending(name), []).append(name)
-    made = [Unread(end, tuple(sorted(members))) for end, members in groups.items()]
-    return sorted(made, key=lambda one: (-len(one.names), one.ending))
+    unread = [Unread(end, tuple(sorted(members))) for end, members in groups.items()]
+    return sorted(unread, key=lambda one: (-len(one.names), one.ending))

@@ -72,7 +72,6 @@ def open_gif(file: BinaryIO) -> Opened:
     base = "grey" if grey else "palette"
     channels, name = (1 if grey else 3) + alpha, f"{base} + alpha" if alpha else base
     header = Header(image.height, image.width, channels, "uint8", name, alpha)
-
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
 
     def pixels(page: int, indices: bool) -> NDArray[Any]:

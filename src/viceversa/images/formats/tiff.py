@@ -74,10 +74,10 @@ def _array_shape(pages: list[TiffPage]) -> tuple[tuple[int, ...], str]:
     try:
         described = json.loads(page.shaped_description or "{}")
         shape, axes = tuple(described.get("shape", ())), str(described.get("axes", ""))
-        fits = shape[-2:] == page.shape and math.prod(shape[:-2]) == len(pages) > 1
+        fits = shape[-2:] == page.shape and math.prod(shape[:-2]) == len(pages) and min(shape) > 0
     except (ValueError, TypeError, AttributeError):  # the text of another program
         return (), ""
-    return (shape, axes) if fits and len(shape) > 2 and page.samplesperpixel == 1 else ((), "")
+    return (shape, axes) if fits and len(pages) > 1 and page.samplesperpixel == 1 else ((), "")
 
 
 def _is_image(shape: tuple[int, ...], axes: str, channels: int | None, pages: str) -> bool:
