@@ -324,6 +324,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "half a WebP": (WEBP[: len(WEBP) // 2], "is damaged or cannot be read"),
     "half a TIFF": (tif(DEEP[:, :, :3], photometric="rgb")[:-100], "is damaged or cannot be read"),
     "PNG without its end": (png(RGB, 8, 2)[:-12], "ends too early"),
+    "TIFF without its second page": (
+        ifds([{256: ("I", 1), 257: ("I", 1)}] * 2, b"", "<", False)[:-9],
+        "chain of pages is broken"),
+    "TIFF with its next page nowhere": (
+        tiff(GREY, 1)[:-4] + b"\xff\xff\0\0", "chain of pages is broken"),
     "TIFF without a strip": (tiff(GREY, 1, t273=("I", 0)), "missing"),
 }  # fmt: skip
 

@@ -54,6 +54,9 @@ def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> Opened:
     with suppress(IndexError):
         tiff.pages[MOST_PAGES]
         raise Refused(f"holds more than {MOST_PAGES} pages")
+    file.seek(tiff.pages.next_page_offset or 0)  # where tifffile stopped: 0 unless it gave up
+    if file.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):
+        raise Refused(f"{DAMAGED}: its chain of pages is broken")
     every = [page for page in tiff.pages if isinstance(page, TiffPage)]
     kept = [page for page in every if not (page.is_reduced or page.is_mask)]
     if not kept:
