@@ -14,7 +14,7 @@ import pytest
 from viceversa.errors import UserError
 from viceversa.files import in_words, write_atomically, write_bytes, write_json
 from viceversa.images import write
-from viceversa.pages.html import write_page
+from viceversa.reports.page import write_page
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "x.bin": lambda path: write_bytes(path, b"new"),

@@ -141,7 +141,7 @@ PLACES = {
     "loading a model": ("viceversa.translate.translator.load_network", ["translate"]),
     "images of evaluate": ("viceversa.evaluation.evaluation.open_images", ["evaluate"]),
     "loading a discriminator": ("viceversa.judging.judge.load_network", ["explain"]),
-    "a page": ("viceversa.pages.write_run_page", ["report"]),
+    "a page": ("viceversa.reports.write_run_page", ["report"]),
 }
 WORDS = {
     "train": ["train", "pix2pix", "data", *SMALL, "--train.run", "memory"],
@@ -198,7 +198,7 @@ def test_errors_of_the_program_keep_their_traceback(
         raise error
 
     assert boundary.sentence(error, "report") is None
-    monkeypatch.setattr("viceversa.pages.refuse_other_folder", fail)
+    monkeypatch.setattr("viceversa.reports.refuse_other_folder", fail)
     with pytest.raises(type(error)):
         main(["report", "x"])
 
@@ -217,7 +217,7 @@ def test_errors_of_files_name_the_file(
     def fail(run: Path) -> None:
         raise OSError(number, os.strerror(number), "some/file.png")
 
-    monkeypatch.setattr("viceversa.pages.refuse_other_folder", fail)
+    monkeypatch.setattr("viceversa.reports.refuse_other_folder", fail)
     said = refused(capsys, "report", "x")
     assert said.startswith("viceversa: some/file.png: ") and words in said
 

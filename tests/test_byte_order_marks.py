@@ -11,7 +11,7 @@ from test_image_sizes import data
 from viceversa.config import read_recipe
 from viceversa.data.index.manifest import read_manifest
 from viceversa.errors import UserError
-from viceversa.pages.folder import read_folder
+from viceversa.reports.run_folder import RunFolder
 
 RECIPES = {
     "mine.toml": 'base = "pix2pix"\r\n[train]\r\nepochs = 7\r\n',
@@ -50,4 +50,4 @@ def test_settings_of_a_run_with_a_mark(tmp_path: Path) -> None:
     settings = {"train": {"epochs": 7}, "method": {"name": "pix2pix"}}
     for encoding in ("utf-8", "utf-8-sig"):
         (tmp_path / "config.json").write_bytes(json.dumps(settings).encode(encoding))
-        assert read_folder(tmp_path).settings == settings
+        assert RunFolder(tmp_path).settings == settings

@@ -112,11 +112,11 @@ RULES: dict[str, Rule] = {
     "cli alone ends the process": (
         outside("cli"), never("sys.exit", "SystemExit", "exit", "quit", "os._exit"), "report",
         "import sys\nsys.exit(1)"),
-    "pages know what lies in a run's folder, and no torch": (
-        inside("pages"),
+    "reports know what a run folder contains, and no torch": (
+        inside("reports"),
         lambda used: within(used, "torch")
-        or only("pages", "errors", "files", "metric_names")(used),
-        "pages.x", "from ..images import write"),
+        or only("reports", "errors", "files", "metric_names")(used),
+        "reports.x", "from ..images import write"),
     "names of metrics are for all, torch or not": (
         inside("metric_names"), lambda used: within(used, "torch") or only()(used),
         "metric_names", "from .measures import Measures"),

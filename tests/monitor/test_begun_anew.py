@@ -12,7 +12,7 @@ from watched_runs import data_set, lines, settings
 
 from viceversa import training
 from viceversa.cli import main
-from viceversa.pages.folder import finished, read_folder
+from viceversa.reports.run_folder import RunFolder
 
 EACH = {"log_every": 6, "sample_every": 6, "epochs": 2}  # of 6 images an epoch
 
@@ -40,7 +40,7 @@ def test_sheets_of_a_run_before_are_forgotten(data: Path, tmp_path: Path) -> Non
     ran(data, run, epochs=1)
     assert sheets(run, "verdicts") == [0, 6]
     assert (run / "samples" / "mine.png").read_bytes() == b"kept"
-    assert read_folder(run).images == 6
+    assert RunFolder(run).images == 6
 
 
 def test_a_log_with_bytes_that_are_no_text_is_gone_on_with(data: Path, tmp_path: Path) -> None:
@@ -78,13 +78,13 @@ def test_a_page_that_cannot_be_written_ends_no_training(
 
 def test_a_run_out_of_patience_is_finished(data: Path, tmp_path: Path) -> None:
     run = ran(data, tmp_path / "run", {"every": 6, "patience": 2}, epochs=9, lr=0.0)
-    assert lines(run, "losses")[-1]["images"] == 18 and finished(read_folder(run))
+    assert lines(run, "losses")[-1]["images"] == 18 and RunFolder(run).finished
     other = ran(data, tmp_path / "other", {"every": 6, "patience": 9}, epochs=3, lr=0.0)
     config = json.loads((other / "config.json").read_text())
     config["train"]["epochs"] = 9  # as if it had only come so far
     (other / "config.json").write_text(json.dumps(config))
     (other / "machine.json").unlink()
-    assert not finished(read_folder(other))
+    assert not RunFolder(other).finished
 
 
 def test_compare_writes_over_no_file_but_a_page(

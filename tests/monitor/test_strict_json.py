@@ -15,8 +15,8 @@ from watched_runs import data_set, settings
 from viceversa import training
 from viceversa.checkpoint import read_header
 from viceversa.cli import main
-from viceversa.pages.folder import read_folder
 from viceversa.report import Report, finite
+from viceversa.reports.run_folder import RunFolder
 
 
 def strict(text: str) -> Any:
@@ -65,7 +65,7 @@ def test_an_infinite_psnr_of_a_validation(run: Path) -> None:
 
 
 def test_the_page_has_a_gap_there(run: Path) -> None:
-    folder = read_folder(run)
+    folder = RunFolder(run)
     assert [one.raw["psnr"] for one in folder.validations] == [None, None, None]
     assert [one.raw["l1"] for one in folder.validations] == [0.0, 0.0, 0.0]
     main(["report", str(run)])

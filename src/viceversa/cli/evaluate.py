@@ -37,7 +37,7 @@ def evaluate(
 ) -> None:
     """Measure a translator on images: numbers with their protocol, and the cases to look at.
 
-    Writes metrics.json, and index.html with the best, the middle and the worst cases.
+    Writes metrics.json, and index.html with the best, the median and the worst cases.
 
     Parameters
     ----------

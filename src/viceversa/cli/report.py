@@ -25,7 +25,7 @@ def report(run: Path) -> None:
     run
         The folder of a run, also of one that is training: runs/NAME.
     """
-    from ..pages import refuse_other_folder, write_run_page
+    from ..reports import refuse_other_folder, write_run_page
 
     refuse_other_folder(run)
     print(f"the page: {write_run_page(run)}")
@@ -47,7 +47,7 @@ def compare(
     if out is not None and out.suffix.lower() not in PAGES:
         raise UserError(f"-o {out} is no page; its name ends in {' or '.join(PAGES)}")
     from ..data.readonly import refuse_inside
-    from ..pages import compare_table, write_compare_page
+    from ..reports import compare_table, write_compare_page
 
     if out is not None:
         for run in runs:

@@ -11,9 +11,9 @@ from ..data.config import Layout
 from ..data.readonly import refuse_inside, training_data
 from ..errors import UserError
 from ..files import write_json
+from .cases import write_page
 from .evaluation import Evaluation, Progress, measure
 from .options import Options, Pairs, Policy, Split
-from .page import write_evaluation_page
 from .sources import model_files
 from .words import values
 
@@ -87,4 +87,4 @@ def write_evaluation(result: Evaluation, folder: Path) -> Path:
     except OSError as error:
         raise UserError(f"the folder {folder} can't be made: {error.strerror}") from None
     write_json(folder / "metrics.json", values(result))
-    return write_evaluation_page(result, folder)
+    return write_page(result, folder)

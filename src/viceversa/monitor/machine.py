@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from .. import __version__
 from ..runtime.training import Runtime
 
 
-def machine(runtime: Runtime, total_images: int, since: str | None = None) -> dict[str, Any]:
-    """Versions, processor and device, when this began (`since`, or now), and how many images it
-    will see."""
+def machine(
+    runtime: Runtime, total_images: int, columns: Sequence[str] = (), since: str | None = None
+) -> dict[str, Any]:
+    """Return versions, processor and device, when the run began (`since`, or now), and what its
+    page needs: how many images it will process, and the columns of its sample grids."""
     device = runtime.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
@@ -26,7 +29,7 @@ def machine(runtime: Runtime, total_images: int, since: str | None = None) -> di
         "processor": platform.machine(), "cores": os.cpu_count(),
         "threads": torch.get_num_threads(), "device": name, "processes": runtime.ranks.count,
         "began": since or datetime.now(UTC).isoformat(timespec="seconds"),
-        "total_images": total_images,
+        "total_images": total_images, "sample_columns": list(columns),
     }  # fmt: skip
 
 

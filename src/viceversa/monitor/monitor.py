@@ -17,8 +17,8 @@ from ..files import write_json
 from ..health import Finding, Health, signs
 from ..methods import Method
 from ..networks import use_policy
-from ..pages import write_run_page
 from ..report import Report, finite
+from ..reports import write_run_page
 from ..runtime.device import out_of_memory
 from ..runtime.training import Runtime
 from ..saving import Place, write_models
@@ -26,7 +26,7 @@ from .averages import Averages
 from .best import Best, BestModels, in_words
 from .looks import Players, aside, verdicts, ways
 from .machine import began, machine
-from .samples import sample_sheet
+from .samples import sample_columns, sample_sheet
 from .schedule import Due, Schedule
 from .validation import Validation
 
@@ -86,7 +86,8 @@ class Monitor:
             self._apart(images, lambda players: self.draw(report, players))
         path = self.folder / "machine.json"
         since = began(path) if images else None
-        write_json(path, machine(self.runtime, report.total, since))
+        columns = sample_columns(self.method.translators(), self.data.shown)
+        write_json(path, machine(self.runtime, report.total, columns, since))
         self.page()
 
     def step(self, norms: dict[str, Tensor]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -11,13 +13,22 @@ from ..images.tensors import grid, shown
 from ..networks import at_any_size
 
 
+def sample_columns(generators: Mapping[str, nn.Module], pictures: Pictures) -> list[str]:
+    """Return the titles of the columns of a sample grid, by the domains as they are on disk."""
+    if pictures.paired:
+        return ["source", "translation", "target"]
+    a, b = (side.upper() for side in pictures.sides)
+    both = [f"to {b}", "and back", b, f"to {a}", "and back"]
+    return [a, *(both if "ba" in generators else both[:1])]
+
+
 @torch.no_grad()
 def sample_sheet(
     generators: dict[str, nn.Module], pictures: Pictures, count: int, device: torch.device
 ) -> Pixels | None:
     """One picture: a row for each of the first `count` images; None where there is none.
 
-    Paired: source, translation, target. Unpaired: a, there, back again, and the same from b.
+    Its columns are those that `sample_columns` names.
     """
     here, there = (pictures.domains[side] for side in pictures.sides)
     rows = []

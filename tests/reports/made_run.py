@@ -20,6 +20,7 @@ SETTINGS = {
 MACHINE = {
     "viceversa": "0.1.0", "python": "3.11.2", "torch": "2.13.0", "system": "Linux",
     "cores": 2, "memory_bytes": 8 * 2**30, "device": "cpu", "began": "2026-11-25T02:00:00+00:00",
+    "total_images": 8000, "sample_columns": ["source", "translation", "target"],
 }  # fmt: skip
 EVERY, EPOCH = 200, 400  # images between two lines, and in an epoch
 WARNING = {

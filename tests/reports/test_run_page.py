@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import made_run
 import pytest
@@ -18,9 +19,10 @@ from PIL import Image
 
 from viceversa.cli import main
 from viceversa.errors import UserError
-from viceversa.pages import html, run_page, write_run_page
-from viceversa.pages.folder import finished, read_folder, standing, total_images
-from viceversa.pages.player import MOST_SHEETS, chosen
+from viceversa.monitor.samples import sample_columns
+from viceversa.reports import page, run_page, write_run_page
+from viceversa.reports.run import MAX_GRIDS, selected
+from viceversa.reports.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,8 @@ def words(text: str) -> str:
 def test_the_page_tells_where_the_run_stands(run: Path) -> None:
     said = words(run_page(run))
     for told in (
-        "method pix2pix", "images seen 8,000 of 8,000", "epoch 20 of 20", "state finished",
-        "best L1 0.274 after 8,000 images, averaged weights", "memory 8.0 GiB",
+        "method pix2pix", "images processed 8,000 of 8,000", "epoch 20 of 20", "state finished",
+        "best L1 0.274 after 8,000 images, EMA weights", "memory 8.0 GiB",
         "Measured on 100 images of the split val.", "lower is better",
     ):  # fmt: skip
         assert told in said, told
@@ -63,21 +65,21 @@ def test_curves_have_the_values_of_the_log(run: Path) -> None:
         wanted = [line["losses"][name] for line in lines]
         assert json.loads(found[2]) == pytest.approx(wanted, rel=1e-4)
     titles = re.findall(r'<figure class="chart" data-title="([^"]*)"', text)
-    assert titles == ["Generator", "Discriminator", "L1", "PSNR", "Norm of the gradients",
+    assert titles == ["Generator", "Discriminator", "L1", "PSNR", "Gradient norm",
                       "Learning rate", "Speed"]  # fmt: skip
 
 
 def test_health_tells_what_is_and_what_was(run: Path) -> None:
     said = words(run_page(run))
-    assert "saturated discriminator The discriminator's loss stayed" in said.replace("&#x27;", "'")
+    assert "saturated discriminator The discriminator's loss stayed" in said.replace("&#39;", "'")
     assert "Since 6,000 images." in said and "player_lr.discriminator 1e-4" in said
-    assert "What is over (1)" in said and "checkerboard" in said
-    assert "since 800 images, over after" in said
+    assert "Resolved (1)" in said and "checkerboard" in said
+    assert "from 800 to 2,400 images" in said
 
 
 def test_a_quiet_run_is_told_to_be_well(tmp_path: Path) -> None:
     said = words(run_page(made_run.make_run(tmp_path / "quiet", warned=False)))
-    assert "Nothing was seen that would need attention." in said and "What to try" not in said
+    assert "No problems detected." in said and "What to try" not in said
 
 
 @pytest.mark.parametrize(("states", "stands"), [
@@ -88,23 +90,23 @@ def test_a_warning_stands_until_it_is_over(states: list[str], stands: bool, tmp_
         {"images": 100 * i, "epoch": 1, "health": {**made_run.WARNING, "state": state}}
         for i, state in enumerate(states)
     ])  # fmt: skip
-    assert bool(standing(read_folder(tmp_path))) is stands
+    assert bool(RunFolder(tmp_path).active_problems()) is stands
 
 
 def test_a_run_under_way_is_not_finished(tmp_path: Path) -> None:
     run = made_run.make_run(tmp_path / "run", last=7000)
-    found = read_folder(run)
-    assert not finished(found) and total_images(found) == (8000, False)
-    assert "images seen 7,000 of about 8,000" in words(run_page(run))
-    (run / "machine.json").write_text(json.dumps({"total_images": 8123}))
-    assert "images seen 7,000 of 8,123" in words(run_page(run))
+    found = RunFolder(run)
+    assert not found.finished and found.total_images == 8000
+    assert "images processed 7,000 of 8,000" in words(run_page(run))
+    (run / "machine.json").unlink()
+    assert "images processed 7,000 epoch 18 of 20" in words(run_page(run))
 
 
 def test_lines_after_a_place_to_go_on_from_no_longer_count(tmp_path: Path) -> None:
     lines = made_run.training_lines(2000)
     again = made_run.training_lines(1200, seed=5)[4:]
     made_run.write_log(tmp_path, [*lines, *again])
-    found = read_folder(tmp_path).lines
+    found = RunFolder(tmp_path).losses
     assert [line.images for line in found] == list(range(200, 1201, 200))
     assert found[-1].losses["g_l1"] == again[-1]["losses"]["g_l1"]
 
@@ -114,7 +116,7 @@ def test_any_part_may_be_missing(run: Path) -> None:
         path = run / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         assert run_page(run).endswith("</html>\n")
-    assert "no line of the log yet" in run_page(run)
+    assert "no log entry yet" in run_page(run)
     assert run_page(run / "nowhere").endswith("</html>\n")
 
 
@@ -126,8 +128,8 @@ def test_a_log_cut_off_anywhere_is_read_up_to_there(run: Path) -> None:
         whole_lines = [
             line for line in text[:end].split(b"\n") if line.endswith(b"}") and b'"losses"' in line
         ]
-        found = read_folder(run)
-        assert len(found.lines) in (len(whole_lines), len(whole_lines) - 1)
+        found = RunFolder(run)
+        assert len(found.losses) in (len(whole_lines), len(whole_lines) - 1)
         assert run_page(run).endswith("</html>\n")
 
 
@@ -191,7 +193,7 @@ def test_a_sheet_that_is_no_whole_picture_is_left_out(
     fault(run / "samples" / "00004000.png")
     text = run_page(run)
     assert re.findall(r'data-images="(\d+)"', text) == ["0", "2000", "6000", "8000"]
-    assert "4 of 5 sheets are shown" in text
+    assert "4 of 5 sample grids are shown" in text
 
 
 def test_names_and_contents_are_text(run: Path) -> None:
@@ -212,7 +214,8 @@ def test_names_and_contents_are_text(run: Path) -> None:
 
 
 def test_a_name_that_is_no_text_is_shown_escaped() -> None:
-    assert html.escape("a\udcff\x00\u202eb") == "a\\udcff\\x00\\u202eb"
+    text = run_page(Path("a\udcff\x01\u202eb"))
+    assert "<h1>a\\udcff\\x01\\u202eb</h1>" in text and text.encode()
 
 
 def test_the_page_lets_nothing_in(run: Path) -> None:
@@ -224,15 +227,15 @@ def test_the_page_lets_nothing_in(run: Path) -> None:
     assert "http" not in re.sub(r"data:[^\"]*", "", text).replace("http-equiv", "")
 
 
-def test_sheets_are_chosen_evenly_and_stay_chosen() -> None:
+def test_sheets_are_chosen_evenly_and_stay_selected() -> None:
     for count in range(1, 400):
         moments = list(range(0, 100 * count, 100))
-        found = chosen(moments)
+        found = selected(moments)
         assert found[0] == moments[0] and found[-1] == moments[-1]
-        assert min(count, MOST_SHEETS // 2) <= len(found) <= MOST_SHEETS
+        assert min(count, MAX_GRIDS[0] // 2) <= len(found) <= MAX_GRIDS[0]
         steps = {b - a for a, b in pairwise(found[:-1])}
         assert len(steps) <= 1
-        before = chosen(moments[:-1])
+        before = selected(moments[:-1])
         if count > 2 and len(found) > len(before):
             assert set(before[:-1]) <= set(found)
 
@@ -241,12 +244,12 @@ def test_a_page_has_room_for_what_fits(tmp_path: Path, monkeypatch: pytest.Monke
     run = made_run.make_run(tmp_path / "run", sheets=30)
     text = run_page(run)
     shown = text.count('class="moment"')
-    assert shown == 16 and "16 of 30 sheets are shown" in text
-    monkeypatch.setattr("viceversa.pages.player.ROOM", len(text) // 4)
+    assert shown == 16 and "16 of 30 sample grids are shown" in text
+    monkeypatch.setattr("viceversa.reports.run.MAX_CHARACTERS", len(text) // 4)
     smaller = run_page(run)
     fewer = smaller.count('class="moment"')
     assert 2 <= fewer < shown and len(smaller) < len(text) / 2
-    assert f"{fewer} of 30 sheets are shown" in smaller
+    assert f"{fewer} of 30 sample grids are shown" in smaller
 
 
 def test_large_sheets_make_no_page_beyond_10_mb(tmp_path: Path) -> None:
@@ -260,15 +263,15 @@ def test_large_sheets_make_no_page_beyond_10_mb(tmp_path: Path) -> None:
 
 def test_files_that_did_not_change_are_not_encoded_again(run: Path) -> None:
     run_page(run)
-    before = html._encoded.cache_info()
+    before = page._encoded.cache_info()
     run_page(run)
-    after = html._encoded.cache_info()
+    after = page._encoded.cache_info()
     assert after.misses == before.misses and after.hits > before.hits
     path = run / "samples" / "00002000.png"
     made_run.sheet(path, 7)
     os.utime(path, ns=(10**18, 10**18))
     run_page(run)
-    assert html._encoded.cache_info().misses == before.misses + 1
+    assert page._encoded.cache_info().misses == before.misses + 1
 
 
 def test_small_pictures_are_exact(tmp_path: Path) -> None:
@@ -276,9 +279,9 @@ def test_small_pictures_are_exact(tmp_path: Path) -> None:
     import io
 
     made_run.sheet(tmp_path / "s.png", 100)
-    found = html.picture(tmp_path / "s.png")
+    found = page.thumbnail(tmp_path / "s.png")
     assert found is not None
-    held = Image.open(io.BytesIO(base64.b64decode(found.address.partition(",")[2])))
+    held = Image.open(io.BytesIO(base64.b64decode(found.url.partition(",")[2])))
     assert held.convert("RGB").tobytes() == Image.open(tmp_path / "s.png").tobytes()
 
 
@@ -345,10 +348,10 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
         }
         for name in ("averaged", "raw", "alone")
     }  # fmt: skip
-    ways = ["both ways", "A to B", "B to A"]
+    ways = ["both directions", "A to B", "B to A"]
     assert charts["raw"] == {"Cycle error": ways, "Sliced Wasserstein distance": ways}
     assert charts["averaged"]["Cycle error"] == [
-        one for way in ways for one in (way, f"{way}, averaged weights")
+        one for way in ways for one in (way, f"{way}, EMA weights")
     ]
     assert charts["alone"] == {
         "Sliced Wasserstein distance (A to B)": ["weights"],
@@ -356,7 +359,7 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
     }
     said = words(run_page(tmp_path / "raw"))
     assert said.count("best: 0.3 after 100 images") == 1 and said.count("lower is better") == 2
-    assert "best Sliced Wasserstein distance 0.3 after 100 images Last line" in said
+    assert "best Sliced Wasserstein distance 0.3 after 100 images Last log entry" in said
 
 
 @pytest.mark.parametrize(("direction", "heads"), [
@@ -366,6 +369,7 @@ def test_columns_of_both_ways_are_named_by_the_domains_on_disk(
     direction: str, heads: str, tmp_path: Path
 ) -> None:
     made_run.sheet(tmp_path / "samples/00000100.png", 100, columns=6)
-    settings = {"method": {"name": "cyclegan"}, "data": {"direction": direction}}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
+    sides = SimpleNamespace(paired=False, sides=direction)
+    columns = sample_columns(dict.fromkeys(("ab", "ba")), sides)  # type: ignore[arg-type]
+    (tmp_path / "machine.json").write_text(json.dumps({"sample_columns": columns}))
     assert heads in words(run_page(tmp_path))

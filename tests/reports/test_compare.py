@@ -10,7 +10,7 @@ import pytest
 
 from viceversa.cli import main
 from viceversa.errors import UserError
-from viceversa.pages import compare_page, compare_table, run_page
+from viceversa.reports import compare_page, compare_table, run_page
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,12 @@ def test_the_table_tells_what_differs_and_what_came_of_it(two: list[Path]) -> No
     assert [name for name in rows if "." in name and " " not in name] == ["train.lr"]
     assert rows["train.lr"] == ["0.0002", "0.001"]
     assert rows["state"] == ["finished", "not finished"]
-    assert rows["images seen"] == ["8,000", "5,000"]
+    assert rows["images processed"] == ["8,000", "5,000"]
     last = [made_run.training_lines(8000), made_run.training_lines(5000, seed=1)]
     assert rows["loss g_l1"] == [f"{lines[-1]['losses']['g_l1']:.4g}" for lines in last]
     found = made_run.validation_line(5000)["validation"]["averaged"]
     assert rows["L1, last (after images)"][1] == f"{found['l1']:.4g} (5,000)"
-    assert rows["warnings"] == ["saturated discriminator", "none"]
+    assert rows["problems"] == ["saturated discriminator", "none"]
 
 
 def test_best_is_the_least_or_the_greatest_as_the_metric_has_it(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_page_has_every_run_s_line_in_each_chart(two: list[Path]) -> None:
     ]  # fmt: skip
     lines = {title: re.findall('data-name="([^"]*)"', body) for title, body in charts}
     assert lines["g_l1"] == ["one", "two"]
-    assert lines["L1"] == ["one", "one, averaged", "two", "two, averaged"]
+    assert lines["L1"] == ["one", "one, EMA", "two", "two, EMA"]
     assert re.findall(r'alt="(Samples of \w+ after [\d,]+)', text) == [
         "Samples of one after 8,000", "Samples of two after 5,000",
     ]  # fmt: skip
@@ -97,9 +97,9 @@ def test_a_half_written_sheet_gives_way_to_the_one_before(tmp_path: Path) -> Non
 
 def test_what_cannot_be_compared_is_refused(two: list[Path], tmp_path: Path) -> None:
     for few in ([], two[:1]):
-        with pytest.raises(UserError, match="name two runs or more"):
+        with pytest.raises(UserError, match="name two or more runs"):
             compare_table(few)
-    with pytest.raises(UserError, match=f"not the folder of a run: {tmp_path}"):
+    with pytest.raises(UserError, match=f"{tmp_path} is not a run folder"):
         compare_page([two[0], tmp_path])
 
 
@@ -148,7 +148,7 @@ def test_sample_grids_of_unequal_steps_are_told(
 ) -> None:  # fmt: skip
     runs = [made(tmp_path / "a", one, {}, 1), made(tmp_path / "b", two, {}, 1)]
     rows = {name: cells for name, *cells in compare_table(runs)}
-    heading = f"last samples (images){', unequal steps' if unequal else ''}"
+    heading = f"last sample grid (images){', unequal steps' if unequal else ''}"
     assert rows[heading] == [f"{max(s):,}" if s else "–" for s in (one, two)]
     assert ("unequal steps" in compare_page(runs)) is unequal
     main(["compare", *map(str, runs)])

@@ -14,7 +14,7 @@ from noise import noise_pairs
 from watched_pages import ARGUMENTS, CHROMIUM, beyond, contrasts, painted, watched
 
 from viceversa.cli import main
-from viceversa.pages import write_run_page
+from viceversa.reports import write_run_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -174,7 +174,7 @@ def test_arrow_keys_go_from_point_to_point(browser: Browser, pages: dict[str, Pa
             page.keyboard.press(key)
             assert told(plot.locator(".tip").inner_text()) == {
                 f"after {line['images']:,} images": None,
-                "rate": pytest.approx(line["lr"], rel=1e-3),
+                "lr": pytest.approx(line["lr"], rel=1e-3),
             }
         assert page.locator(".moment:visible").get_attribute("data-images") == "8000"
         page.keyboard.press("Tab")

@@ -1,0 +1,14 @@
+"""HTML pages of runs, comparisons and evaluations. Needs no torch."""
+
+from .compare import compare_page, compare_table, write_compare_page
+from .run import run_page, write_run_page
+from .run_folder import refuse_other_folder
+
+__all__ = [
+    "compare_page",
+    "compare_table",
+    "refuse_other_folder",
+    "run_page",
+    "write_compare_page",
+    "write_run_page",
+]

@@ -1,0 +1,193 @@
+"""Compare runs: the settings that differ, figures, curves and the last sample grids."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..metric_names import better, few_images, label
+from .charts import Series, chart
+from .page import flatten, render, thumbnail, write_page
+from .run import logged, state
+from .run_folder import Curve, Numbers, RunFolder, ValidationEntry, names, refuse_other_folder
+from .text import ABSENT, number
+
+Row = list[str]
+Runs = dict[str, RunFolder]  # by the names in the table
+ALWAYS_DIFFERENT = "train.run"
+
+
+def compare_table(folders: Sequence[Path]) -> list[Row]:
+    """Return a table with a column for each run: the settings that differ, then figures.
+
+    Args:
+        folders: Two or more run folders.
+
+    Returns:
+        Rows of a title and a cell for each run; the first row contains the names of the runs.
+
+    Raises:
+        UserError: There are fewer than two folders, or one is not a run folder.
+    """
+    runs = _read(folders)
+    return [["", *runs], *_differing_settings(runs), *_figures(runs)]
+
+
+def compare_page(folders: Sequence[Path]) -> str:
+    """Return the page that compares runs; arguments and errors are those of `compare_table`."""
+    runs = _read(folders)
+    return render(
+        "compare.html",
+        called=list(runs),
+        settings=_differing_settings(runs),
+        figures=_figures(runs),
+        validations=[_metric_chart(runs, name) for name in _metrics(runs)],
+        samples=list(_last_samples(runs)),
+        unequal=_unequal_steps(runs),
+        losses=[_loss_chart(runs, name) for name in _loss_names(runs)],
+        speed=_chart(runs, "Images per second", RunFolder.speed),
+    )
+
+
+def write_compare_page(folders: Sequence[Path], path: Path) -> None:
+    """Write the page that compares runs. Raises UserError as `compare_table` and `write_page`."""
+    write_page(path, compare_page(folders))
+
+
+def _read(folders: Sequence[Path]) -> Runs:
+    """Read run folders, named by the shortest ends of their paths that differ."""
+    if len(folders) < 2:
+        raise UserError("name two or more runs to compare, such as runs/one runs/two")
+    for folder in folders:
+        refuse_other_folder(folder)
+    runs = [RunFolder(folder) for folder in folders]
+    parts = [run.path.absolute().parts for run in runs]
+    for depth in range(1, max(map(len, parts)) + 1):
+        called = ["/".join(one[-depth:]) for one in parts]
+        if len(set(called)) == len(called):
+            return dict(zip(called, runs, strict=True))
+    return {f"{run.name} ({i})": run for i, run in enumerate(runs, start=1)}  # one is named twice
+
+
+def _differing_settings(runs: Runs) -> list[Row]:
+    settings = [
+        dict(flatten({k: v for k, v in run.settings.items() if v})) for run in runs.values()
+    ]
+    keys = dict.fromkeys(key for one in settings for key in one)
+    rows = [[key, *(one.get(key, ABSENT) for one in settings)] for key in keys]
+    return [row for row in rows if len(set(row[1:])) > 1 and row[0] != ALWAYS_DIFFERENT]
+
+
+def _figures(runs: Runs) -> list[Row]:
+    def add(title: str, cell: Callable[[RunFolder], str]) -> None:
+        rows.append([title, *map(cell, runs.values())])
+
+    rows: list[Row] = []
+    add("state", state)
+    add("images processed", lambda run: f"{run.images:,}")
+    add("last log entry", logged)
+    unequal = ", unequal steps" if _unequal_steps(runs) else ""
+    step = f"last sample grid (images){unequal}"
+    add(step, lambda run: f"{max(run.samples):,}" if run.samples else ABSENT)
+    for name in _metrics(runs):
+        add(f"{label(name)}, last (after images)", partial(_last, name))
+        if better(name):
+            add(f"{label(name)}, best (after images)", partial(_best, name))
+    for name in _loss_names(runs):
+        add(f"loss {name}", partial(_last_loss, name))
+    add("images per second, median", _median_speed)
+    add("problems", lambda run: ", ".join(p.name for p in run.active_problems()) or "none")
+    return rows
+
+
+def _metrics(runs: Runs) -> list[str]:
+    return names(_kept(one) for run in runs.values() for one in run.validations)
+
+
+def _loss_names(runs: Runs) -> list[str]:
+    return names(entry.losses for run in runs.values() for entry in run.losses)
+
+
+def _kept(one: ValidationEntry) -> Numbers:
+    """Return the metrics of the weights that are kept: those of the EMA, if there is one."""
+    return one.averaged or one.raw
+
+
+def _last(name: str, run: RunFolder) -> str:
+    found = ((_kept(one).get(name), one) for one in reversed(run.validations))
+    return next((_cell(name, v, one) for v, one in found if v is not None), ABSENT)
+
+
+def _best(name: str, run: RunFolder) -> str:
+    sign = 1 if better(name).startswith("lower") else -1
+    found = [
+        (value, one)
+        for one in run.validations
+        for value in (one.raw.get(name), one.averaged.get(name))
+        if value is not None
+    ]
+    if not found:
+        return ABSENT
+    return _cell(name, *min(found, key=lambda pair: (sign * pair[0], pair[1].images)))
+
+
+def _cell(name: str, value: float, one: ValidationEntry) -> str:
+    few = few_images(name, one.n)
+    return f"{number(value)} ({one.images:,}){few and f', {few}'}"
+
+
+def _last_loss(name: str, run: RunFolder) -> str:
+    found = (one.losses[name] for one in reversed(run.losses) if name in one.losses)
+    return number(next(found, None))
+
+
+def _median_speed(run: RunFolder) -> str:
+    speeds = [one.images_per_s for one in run.losses if one.images_per_s is not None]
+    return number(statistics.median(speeds) if speeds else None)
+
+
+def _metric_chart(runs: Runs, name: str) -> str:
+    return _chart(
+        runs,
+        label(name),
+        lambda run: run.metric(name),
+        lambda run: run.ema_metric(name),
+        note=better(name),
+    )
+
+
+def _loss_chart(runs: Runs, name: str) -> str:
+    return _chart(runs, name, lambda run: run.loss(name))
+
+
+def _chart(runs: Runs, title: str, *curves: Callable[[RunFolder], Curve], note: str = "") -> str:
+    """Return a chart with a colour for each run; a second curve, of EMA weights, is dashed."""
+    series = [
+        Series(who + (", EMA" if ema else ""), curve(run), i, dashed=ema)
+        for i, (who, run) in enumerate(runs.items())
+        for ema, curve in zip((False, True), curves, strict=False)
+    ]
+    return chart(title, series, note)
+
+
+def _unequal_steps(runs: Runs) -> str:
+    """Return a sentence if the last sample grids are of unequal steps."""
+    steps = [max(run.samples) for run in runs.values() if run.samples]
+    if len(set(steps)) < 2:
+        return ""
+    of = ", ".join(f"{step:,}" for step in steps)
+    return f"They are of unequal steps ({of} images processed): compare them with care."
+
+
+def _last_samples(runs: Runs) -> Iterator[dict[str, Any]]:
+    """Yield the last sample grid of each run that is not damaged or half written."""
+    for who, run in runs.items():
+        for step in reversed(run.samples):
+            if grid := thumbnail(run.samples[step]):
+                when = f"after {step:,} images"
+                yield {"name": who, "when": when, "grid": grid, "columns": run.columns}
+                break

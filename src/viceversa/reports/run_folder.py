@@ -1,0 +1,217 @@
+"""Read a run folder. What is missing, damaged or of an unexpected type is left out."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+from ..errors import UserError
+
+Numbers = dict[str, float | None]  # None: NaN or infinite
+Curve = list[tuple[float, float | None]]  # (images processed, value); None is a gap
+IMAGE_NAME = re.compile(r"\d{1,15}")  # images processed
+
+
+class LossEntry(NamedTuple):
+    """A log line about training: means since the line before."""
+
+    images: int
+    epoch: int
+    lr: float | None
+    images_per_s: float | None
+    losses: Numbers
+    gradients: Numbers
+
+
+class BestEntry(NamedTuple):
+    """The best value so far of the metric that selects the best model; None before the first."""
+
+    value: float | None
+    images: int
+    weights: str
+
+
+class ValidationEntry(NamedTuple):
+    """A log line about a validation: metrics of the weights and of their EMA."""
+
+    images: int
+    split: str
+    n: int
+    raw: Numbers
+    averaged: Numbers
+    chosen_by: str
+    best: BestEntry
+
+
+class HealthEntry(NamedTuple):
+    """A log line about a problem that began or is over; `of`: where, such as a direction."""
+
+    images: int
+    name: str
+    state: str
+    since: int
+    saw: str
+    advice: str
+    of: str
+
+
+ENTRIES = {"validation": ValidationEntry, "health": HealthEntry, "losses": LossEntry}
+
+
+class RunFolder:
+    """Everything that pages show of a run. Reading a folder never fails."""
+
+    def __init__(self, path: Path):
+        self.path, self.name = path, path.absolute().name
+        config = table(_json(_text(path / "config.json")))
+        self.settings = {k: table(v) for k, v in config.items() if k != "data_location"}
+        self.machine = table(_json(_text(path / "machine.json")))
+        columns = self.machine.pop("sample_columns", None)
+        self.columns = [str(one) for one in columns] if isinstance(columns, list) else []
+        self.samples, self.patch_maps = _images(path / "samples"), _images(path / "verdicts")
+        log = path / "log.jsonl"
+        self.logged_at = log.stat().st_mtime if log.is_file() else None
+        entries = _log(_text(log).splitlines())
+        self.losses = [one for one in entries if isinstance(one, LossEntry)]
+        self.validations = [one for one in entries if isinstance(one, ValidationEntry)]
+        self.health = [one for one in entries if isinstance(one, HealthEntry)]
+        self.images = max([*(one.images for one in entries[-1:]), *self.samples], default=0)
+        self.total_images = integer(self.machine.get("total_images"))  # 0: unknown
+
+    @property
+    def best(self) -> ValidationEntry | None:
+        """The latest validation that records a best value."""
+        return next((v for v in reversed(self.validations) if v.best.value is not None), None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last image is processed, or early stopping ended the run."""
+        patience = integer(table(self.settings.get("validate")).get("patience"))
+        last_best = self.best.best.images if self.best else math.inf
+        if 0 < patience <= sum(one.images > last_best for one in self.validations):
+            return True
+        last = self.losses[-1].images if self.losses else 0
+        sampled = not self.samples or last in self.samples  # a run ends with a sample grid
+        return 0 < self.total_images <= last and sampled
+
+    def active_problems(self) -> list[HealthEntry]:
+        """Problems that are not over, in the order in which they began."""
+        latest = {(one.name, one.of): one for one in self.health}
+        active = (one for one in latest.values() if one.state != "over")
+        return sorted(active, key=lambda one: one.since)
+
+    def loss(self, name: str) -> Curve:
+        """Return the curve of a loss."""
+        return [(entry.images, entry.losses.get(name)) for entry in self.losses]
+
+    def gradient(self, group: str) -> Curve:
+        """Return the curve of the gradient norm of a network group."""
+        return [(entry.images, entry.gradients.get(group)) for entry in self.losses]
+
+    def speed(self) -> Curve:
+        """Return the curve of the images processed per second."""
+        return [(entry.images, entry.images_per_s) for entry in self.losses]
+
+    def metric(self, name: str) -> Curve:
+        """Return the curve of a validation metric."""
+        return [(entry.images, entry.raw.get(name)) for entry in self.validations]
+
+    def ema_metric(self, name: str) -> Curve:
+        """Return the curve of a validation metric of the EMA weights."""
+        return [(entry.images, entry.averaged.get(name)) for entry in self.validations]
+
+
+def refuse_other_folder(path: Path) -> None:
+    """Raise UserError if a folder is not a run folder."""
+    if not any((path / name).is_file() for name in ("config.json", "log.jsonl")):
+        problem = "is not a run folder" if path.exists() else "does not exist"
+        text = f"{path} {problem}; name a folder that contains config.json and log.jsonl"
+        raise UserError(text, path=path)
+
+
+def _log(lines: Iterable[str]) -> list[Any]:
+    """Return the entries of a log, without those that a resumed run has written again."""
+    entries: dict[Any, Any] = {}  # from the last to the first
+    first = math.inf
+    for line in reversed(list(lines)):
+        values = table(_json(line))
+        images = number_or_none(values.get("images"))
+        kind = next((key for key in ENTRIES if key in values), "")
+        if kind and images is not None and 0 <= images <= first:
+            first = images
+            entry = _entry(ENTRIES[kind], {**table(values[kind]), **values})
+            # Several problems may begin at once.
+            entries.setdefault(entry if kind == "health" else (images, kind), entry)
+    return list(entries.values())[::-1]
+
+
+def _entry(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    """Return a record with each field converted to its type."""
+    return kind(*(convert(values.get(name)) for name, convert in _converters(kind)))
+
+
+@lru_cache
+def _converters(kind: Callable[..., Any]) -> list[tuple[str, Callable[[Any], Any]]]:
+    by_type: dict[Any, Callable[[Any], Any]] = {
+        int: integer,
+        str: lambda value: value if isinstance(value, str) else "",
+        float | None: number_or_none,
+        Numbers: numbers,
+        BestEntry: lambda value: _entry(BestEntry, table(value)),
+    }
+    return [(name, by_type[hint]) for name, hint in get_type_hints(kind).items()]
+
+
+def table(value: Any) -> dict[str, Any]:
+    """Return a table, or an empty one in place of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def number_or_none(value: Any) -> float | None:
+    """Return a finite number, or None in place of anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def integer(value: Any) -> int:
+    """Return a finite number as an integer, or 0 in place of anything else."""
+    return int(number_or_none(value) or 0)
+
+
+def numbers(value: Any) -> Numbers:
+    """Return a table of numbers; those that are not finite, or no numbers, are None."""
+    return {key: number_or_none(one) for key, one in table(value).items()}
+
+
+def names(rows: Iterable[Numbers]) -> list[str]:
+    """Return the names of all values, in the order in which they first occur."""
+    return list(dict.fromkeys(name for values in rows for name in values))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace") if path.is_file() else ""
+    except OSError:
+        return ""
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # cut off, or written by something else
+        return None
+
+
+def _images(folder: Path) -> dict[int, Path]:
+    """Return the PNG files of a folder that are named by images processed, in that order."""
+    paths = [path for path in folder.glob("*.png") if IMAGE_NAME.fullmatch(path.stem)]
+    return {int(path.stem): path for path in sorted(paths, key=lambda path: int(path.stem))}
