@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .board import Board
 from .images import Pixels, write
 from .output import Output
 from .progress import TrainingBar, duration
+from .tensorboard_log import TensorBoardLog
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ class Report:
         self._log = folder / "log.jsonl"
         self._torn = False  # the last line of the log may be incomplete
         self._bar: TrainingBar | None = None
-        self._board = Board(folder / "board", done, say) if board and speaks else None
+        self._board = TensorBoardLog(folder / "board", done, say) if board and speaks else None
         if speaks:
             self._forget_after(done, done if looked is None else looked)
         if speaks and Output(sys.stdout).isatty():
@@ -132,7 +132,7 @@ class Report:
     def picture(self, kind: str, sheet: Pixels) -> None:
         """Write a sheet of `samples` or `verdicts`, named by the images seen."""
         if self._board is not None:
-            self._board.picture(kind, self.done, sheet)
+            self._board.image(kind, self.done, sheet)
         write(self.folder / kind / f"{self.done:08d}.png", sheet)
 
     def close(self) -> None:

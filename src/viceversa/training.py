@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from .board import tensorboard
 from .build import RunConfig, make_method
 from .checkpoint import Checkpoints, age, hold
 from .data.loader import Loader
@@ -33,6 +32,7 @@ from .runtime.signals import asked_to_stop
 from .runtime.training import Runtime
 from .saving import Place, restore, start_from, state_of
 from .steps import Steps
+from .tensorboard_log import summary_writer
 from .update import make_optimizers, set_rates
 
 
@@ -43,7 +43,7 @@ class Run:
         self.config, self.train = config, config.train
         self.ranks = ranks = ranks or Ranks()
         if config.train.board and ranks.first:
-            tensorboard()  # refused now where it is not there, and not after a look at the data
+            summary_writer()  # refused before the data is read if it is not installed
         self.folder = run_folder(config)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
         seed_everything(config.train.seed)

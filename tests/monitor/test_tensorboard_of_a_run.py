@@ -146,7 +146,7 @@ def test_a_file_in_the_way_costs_tensorboard_alone(
     (tmp_path / "run" / "board").write_text("not a folder")
     run = training.train(watched("pix2pix", data, tmp_path / "run"))
     told = [line for line in capsys.readouterr().out.splitlines() if "TensorBoard" in line]
-    assert len(told) == 1 and told[0].endswith("training goes on without it")
+    assert len(told) == 1 and told[0].endswith("training continues without it")
     assert len(lines(run, "losses")) == 3 and (run / "ab.safetensors").is_file()
 
 
@@ -187,9 +187,9 @@ def test_without_the_package_a_run_does_not_begin(board: bool, tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 2 and done.stdout == "" and list(tmp_path.iterdir()) == []
     assert done.stderr == (
-        "viceversa: train.board: TensorBoard's files need the package tensorboard; pip install "
-        "'viceversa[board]'\n"
-        if board else "viceversa: there is no data folder nowhere, nor a file of that name\n"
+        "viceversa: train.board needs the package tensorboard; install it with "
+        "pip install 'viceversa[tensorboard]'\n"
+        if board else "viceversa: there is no data folder or file nowhere\n"
     )  # fmt: skip
 
 
