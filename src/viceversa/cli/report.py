@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,18 +11,18 @@ from ..errors import UserError
 from ..images.sources import printable
 from .app import app
 
-WIDEST = 40  # characters of a cell
+MAX_WIDTH = 40  # characters of a cell
 PAGES = (".html", ".htm")
 
 
 @app.command
 def report(run: Path) -> None:
-    """Write a run's page anew: curves, samples, health and settings in one file, report.html.
+    """Write the page of a run again: curves, samples, diagnostics and settings in report.html.
 
     Parameters
     ----------
     run
-        The folder of a run, also of one that is training: runs/NAME.
+        A run folder, such as runs/NAME; the run may still be training.
     """
     from ..reports import refuse_other_folder, write_run_page
 
@@ -35,24 +34,27 @@ def report(run: Path) -> None:
 def compare(
     *runs: Path, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
 ) -> None:
-    """Show runs beside each other: the settings that differ, figures, and with -o a page.
+    """Compare runs: the settings that differ, figures, and with -o a page.
 
     Parameters
     ----------
     runs
-        Folders of runs, two or more.
+        Two or more run folders.
     out
-        Write a page with curves and samples there: compare.html.
+        File for a page with curves and samples, such as compare.html.
     """
     if out is not None and out.suffix.lower() not in PAGES:
-        raise UserError(f"-o {out} is no page; its name ends in {' or '.join(PAGES)}")
+        raise UserError(f"-o {out} is not a page; its name must end in {' or '.join(PAGES)}")
     from ..data.readonly import refuse_inside
     from ..reports import compare_table, write_compare_page
+    from ..reports.text import aligned
 
     if out is not None:
         for run in runs:
             refuse_inside(out, _data_of(run), "-o")
-    print(_aligned(compare_table(runs)))
+    # What a file contains must not control the terminal.
+    rows = ([_short(printable(cell)) for cell in row] for row in compare_table(runs))
+    print(aligned(rows))
     if out is not None:
         write_compare_page(runs, out)
         print(f"\nthe page: {out}")
@@ -69,15 +71,5 @@ def _data_of(run: Path) -> Path | None:
         return None
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as columns of text; what a file says cannot steer the terminal."""
-    cells = [[_short(printable(cell)) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
-
-
 def _short(cell: str) -> str:
-    return cell if len(cell) <= WIDEST else f"{cell[: WIDEST - 1]}…"
+    return cell if len(cell) <= MAX_WIDTH else f"{cell[: MAX_WIDTH - 1]}…"

@@ -15,24 +15,26 @@ from ..images.domain import Domain
 from ..measures import SUBSET
 from ..metric_names import HIGHER, few_images, of_few_images
 from ..report import finite
+from ..reports.text import aligned, number
 from .evaluation import Evaluation, Way
 
 
 def table(result: Evaluation) -> str:
-    """The numbers, a line each, and what to know of them."""
+    """Return the metrics of each direction as lines of text, followed by the notes."""
     lines = [f"{result.images.split}: {result.images.pictures.found.layout}"]
     for way in result.ways:
         kind = "pairs" if result.paired else f"translations, {way.real} real images"
         lines.append(f"{way.way}: {way.made} {kind} of {result.images.split}")
-        for name, (mean, low, high) in way.intervals.items():
-            lines.append(f"  {name:16} {mean:10.4f}   95 % of such sets: {low:.4f} to {high:.4f}")
+        rows = [
+            (name, number(mean), f"95 % interval: {number(low)} to {number(high)}")
+            for name, (mean, low, high) in way.intervals.items()
+        ]
+        deviation = f"deviation between subsets: {number(way.sets.get('kid_deviation'))}"
         for name, value in way.sets.items():
-            if name == "kid_deviation":
-                continue
-            deviation = way.sets.get("kid_deviation", 0.0)
-            after = [f"deviation of a subset: {deviation:.4f}"] if name == "kid" else []
-            after.append(few_images(name, way.fewest))
-            lines.append(f"  {name:16} {value:10.4f}   {', '.join(filter(None, after))}".rstrip())
+            notes = [deviation * (name == "kid"), few_images(name, way.fewest)]
+            if name != "kid_deviation":
+                rows.append((name, number(value), ", ".join(filter(None, notes))))
+        lines.append(aligned(rows, indent="  "))
     return "\n".join([*lines, *(f"note: {note}" for note in result.notes)])
 
 
