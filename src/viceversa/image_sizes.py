@@ -130,4 +130,4 @@ def _file_size(pictures: Pictures, end: int) -> Size:
     config = pictures.domains[side].config
     most = pictures.config.max_megapixels * 10**6
     header = read_header(pictures.sources(side)[index], config.pages, most)
-    return header.height, header.width // 2 if pictures.found.side_by_side else header.width
+    return header.height, header.width // 2 if pictures.index.side_by_side else header.width

@@ -1,6 +1,6 @@
-"""Data sets: what lies in a folder, in which order it is seen, and what becomes of an image.
+"""Datasets: index of image files, check, order and augmentation.
 
-What is named here knows no torch; `dataset` makes the batches.
+Names exported here need no torch; `dataset` builds the batches.
 """
 
 from .config import DataConfig

@@ -17,7 +17,7 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def warps(config: DataConfig) -> bool:
-    """Whether images are zoomed, turned, moved or slanted at all."""
+    """Return whether images are zoomed, rotated, shifted or sheared."""
     return any((config.zoom, config.rotate, config.shift, config.shear))
 
 
@@ -28,7 +28,7 @@ def warp(
     nearest: bool,
     missing: bool = False,
 ) -> Tensor:
-    """Zoom, turn, move and slant each image of (n, bands, h, w), mirrored at its edges.
+    """Zoom, rotate, shift and shear each image of (n, channels, h, w), mirrored at its edges.
 
     Bilinear, as floats; with `nearest` (numbers of classes) values stay what they were. With
     `missing`, NaN stands for no data and does not contribute: the filter's weights are
@@ -53,13 +53,13 @@ def warp(
 
 
 def _matrix(draw: Draw, config: DataConfig, height: int, width: int) -> list[list[float]]:
-    """Where each place of the result, from -1 to 1 a side, comes from in the image."""
+    """Return the affine matrix from output to input coordinates, from -1 to 1 each."""
     zoom, across, down, rotate, shear = draw.warp
     part = 1 - config.zoom * zoom
     room = (1 - part) + 2 * config.shift  # the side is 2 long
     angle, slant = math.radians(config.rotate * rotate), math.radians(config.shear * shear)
     cos, sin, tan = math.cos(angle), math.sin(angle), math.tan(slant)
-    aspect = width / height  # so that a turn is one of pixels, not of shares
+    aspect = width / height  # so that a rotation is one of pixels
     return [
         [part * cos, part * (cos * tan - sin) / aspect, room * across],
         [part * sin * aspect, part * (sin * tan + cos), room * down],
@@ -67,7 +67,7 @@ def _matrix(draw: Draw, config: DataConfig, height: int, width: int) -> list[lis
 
 
 def jitter(values: Tensor, draws: Sequence[Draw], strength: float, missing: bool = False) -> Tensor:
-    """Brightness, contrast and (of three bands) saturation of each image in [-1, 1] changed.
+    """Change brightness, contrast and (of RGB) saturation of each image in [-1, 1].
 
     `missing`: some values are NaN, which stands for no data; they stay so, and do not contribute.
     """

@@ -1,4 +1,4 @@
-"""Which images a split consists of, by their SHA-256, so that a resumed run notices changes."""
+"""Names and SHA-256 of the images of a split, so that a resumed run detects changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Contents:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all contents in their order. Names do not count."""
+        """Hash of all contents in their order, without names."""
         total = hashlib.sha256()
         for side in (self.a, self.b):
             total.update(b"side" + b"".join(digest for _, digest in side))
@@ -48,7 +48,7 @@ class Contents:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> Contents:
-        """What `state` gave. Raises ValueError, KeyError or TypeError for anything else."""
+        """Restore from `state`. Raises ValueError, KeyError or TypeError for anything else."""
         sides = {name: tuple(_side(**state[name])) for name in state}
         return cls(sides["a"], sides.get("b", sides["a"]))
 
@@ -70,7 +70,7 @@ def _side(names: Tensor, digests: Tensor) -> Iterator[tuple[str, bytes]]:
 def contents(
     sides: Sequence[Sequence[Source]], digests: Mapping[Source, str], root: Path
 ) -> Contents:
-    """The contents of A's and B's files; their names are those below the data's folder."""
+    """Return the contents of the files of A and B, with names relative to the dataset."""
     start = os.path.join(root if root.is_dir() else root.parent, "")
 
     def name(source: Source) -> str:
@@ -85,7 +85,7 @@ def contents(
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs between the contents of a split before and now."""
+    """Differences between the contents of a split before and now."""
 
     words: str
     """Such as `2 images of A added (4.png, 5.png)`; empty if nothing does."""
@@ -118,7 +118,7 @@ def changes(before: Contents, now: Contents) -> Changes:
 def _of_side(
     side: str, before: Sequence[tuple[str, bytes]], now: Sequence[tuple[str, bytes]]
 ) -> Iterator[str]:
-    """What happened to the images of a domain, as `2 images of A added (4.png, 5.png)`."""
+    """Yield changes of a domain, such as `2 images of A added (4.png, 5.png)`."""
     old, new = dict(before), dict(now)
     gone = {name: digest for name, digest in old.items() if name not in new}
     added = {name: digest for name, digest in new.items() if name not in old}

@@ -1,4 +1,4 @@
-"""Images of two domains, by (epoch, position): the same whoever asks, and in whatever order."""
+"""Deterministic dataset: a sample depends only on (seed, epoch, position)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from .patience import TooLate, patient
 from .sizes import fitted
 from .transforms import CENTRE, Draw, cut, draw
 
-Place = tuple[int, int]  # epoch, position within it
+Position = tuple[int, int]  # epoch, position in it
 PATIENCE = 30.0  # seconds that an image may take to load
 FRESH: tuple[Allocate, Allocate] = torch.empty, torch.empty
-ORDER, CROP = 0, 1  # what a random number is for: keeps the streams apart
+ORDER, CROP = 0, 1  # separate streams of random numbers
 
 
 @dataclass
@@ -57,21 +57,21 @@ class Bad:
 
 
 class Pictures:
-    """One split of a data set; what it gives depends on (seed, epoch, position) alone.
+    """Dataset of one split; a sample depends only on (seed, epoch, position).
 
-    Source and target come in that order: the one place where `direction` is applied. Paired: one
+    Source and target come in that order: the only code in which `direction` is applied. Paired: one
     crop, flip and warp for both. Unpaired: an epoch is as long as the larger domain; the source
-    goes through in a random order, the target is drawn at random (CycleGAN's own loader), and each
-    has its own. `domains` are those of A and B, as they lie on disk.
+    is processed in a random order, the target is drawn at random (CycleGAN's own loader), and each
+    has its own. `domains` are those of A and B, before any direction is applied.
     """
 
     def __init__(
-        self, found: SplitIndex, config: DataConfig, domains: tuple[Domain, Domain],
+        self, index: SplitIndex, config: DataConfig, domains: tuple[Domain, Domain],
         paired: bool, seed: int, training: bool, digests: Mapping[Source, str] | None = None,
     ):  # fmt: skip
         """`digests`: the SHA-256 of each file, where it is known."""
         self.digests = digests or {}
-        self.found, self.config, self.paired = found, config, paired
+        self.index, self.config, self.paired = index, config, paired
         self.seed, self.training = seed, training
         self.domains = dict(zip("ab", domains, strict=True))
         self.sides = "ab" if config.direction == "ab" else "ba"
@@ -85,15 +85,15 @@ class Pictures:
         self._orders: dict[int, NDArray[np.int64]] = {}  # the latest epoch's alone
 
     def __len__(self) -> int:
-        """Images (or pairs) in an epoch."""
+        """Return the number of images (or pairs) in an epoch."""
         return self.lengths[0] if self.paired else max(self.lengths)
 
     def sources(self, domain: str) -> tuple[Source, ...]:
-        """The files of a domain."""
-        return self.found.a if domain == "a" else self.found.b
+        """Return the files of a domain."""
+        return self.index.a if domain == "a" else self.index.b
 
     def keep_on_disk(self, folder: Path, note: Callable[[str], None]) -> None:
-        """Decode and resize every image into a file in `folder`, and read from there."""
+        """Cache every decoded and resized image in a file in `folder`."""
         config = self.config
         images = {
             (domain, number): self.digests[source]
@@ -101,14 +101,14 @@ class Pictures:
             for number, source in enumerate(self.sources(domain))
         }
         settings = [
-            config.preprocess, config.load_size, config.crop_size, self.found.side_by_side,
+            config.preprocess, config.load_size, config.crop_size, self.index.side_by_side,
             *(repr(self.domains[domain].config) for domain in "ab"),
         ]  # fmt: skip
         threads = max(1, config.workers)
         self._cache = open_disk_cache(folder, images, settings, self._decoded, threads, note)
 
     def indices(self, epoch: int, position: int) -> tuple[int, int]:
-        """Which source and which target stand at a position of an epoch."""
+        """Return the index of the source and of the target at a position of an epoch."""
         if not self.training:
             return position % self.lengths[0], position % self.lengths[1]
         source = int(self._order(epoch)[position])
@@ -118,7 +118,7 @@ class Pictures:
         return source % self.lengths[0], int(rng.integers(self.lengths[1]))
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """A permutation of the source; where the target is larger, it goes round again."""
+        """Return a permutation of the source, repeated if the target is larger."""
         order = self._orders.get(epoch)
         if order is None:
             rng = np.random.default_rng((self.seed, ORDER, epoch))
@@ -129,24 +129,24 @@ class Pictures:
 
     @cached_property
     def contents(self) -> Contents:
-        """The digests of all images, in their order."""
+        """Digests of all images, in their order."""
         sides = self.sources("a"), self.sources("b")
         return contents(sides, self.digests, Path(self.config.path))
 
     def names_hash(self) -> str:
-        """Hash of the names of all files: what checkpoints without digests know of the images."""
+        """Return a hash of all file names, which checkpoints without digests contain."""
         names = [source.name.name for side in "ab" for source in self.sources(side)]
         return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
     def names(self, epoch: int, position: int) -> list[str]:
-        """The files at a place, source and target; one where they are the same."""
+        """Return the names of the source and target files at a position, each once."""
         where = zip(self.sides, self.indices(epoch, position), strict=True)
         return list(dict.fromkeys(str(self.sources(side)[index]) for side, index in where))
 
     def picture(self, domain: str, index: int) -> Tensor:
-        """(bands, h, w): an image decoded and resized; kept where there is room.
+        """Return an image (channels, h, w), decoded and resized; cached if it fits.
 
-        One with no-data pixels is of floats, NaN where it has no data.
+        An image with no-data pixels is of floats, with NaN where it has no data.
         """
         key = (domain, index)
         kept = self._cache.get(key)
@@ -162,21 +162,21 @@ class Pictures:
             self._cache.put(key, kept)
         return kept
 
-    def decode_ahead(self, places: Sequence[Place], pool: Executor) -> None:
-        """Begin to decode, in a pool of threads, what is not kept of the images at some places."""
-        for place in places:
-            for key in zip(self.sides, self.indices(*place), strict=True):
+    def decode_ahead(self, positions: Sequence[Position], pool: Executor) -> None:
+        """Start to decode the images at some positions in a pool of threads, unless cached."""
+        for position in positions:
+            for key in zip(self.sides, self.indices(*position), strict=True):
                 if key not in self._ahead and self._cache.get(key) is None:
                     self._ahead[key] = pool.submit(self._decoded, key)
 
     def forget_ahead(self) -> None:
-        """Leave what was begun and not asked for."""
+        """Forget images that were started and not requested."""
         self._ahead.clear()
 
     def _decoded(self, key: Key) -> Tensor:
         domain, index = key
         source, config = self.sources(domain)[index], self.domains[domain].config
-        half = half_of(domain) if self.found.side_by_side else None
+        half = half_of(domain) if self.index.side_by_side else None
         most = self.config.max_megapixels * 10**6
         pixels = load(source, config, half, most, self.domains[domain].nodata_value)
         size = fitted(pixels.shape[0], pixels.shape[1], self.config, source)
@@ -186,7 +186,7 @@ class Pictures:
         return planes(pixels)
 
     def item(self, epoch: int, position: int) -> tuple[Tensor, Tensor, tuple[Draw, Draw]]:
-        """(source, target, what was drawn for each): (bands, h, w) each, cropped and mirrored."""
+        """Return source, target (channels, h, w), cropped and flipped, and the draws of each."""
         draws = CENTRE, CENTRE
         if self.training:
             stream = (self.seed, CROP, epoch, position)
@@ -198,19 +198,22 @@ class Pictures:
 
     def batch(
         self,
-        places: Sequence[Place],
+        positions: Sequence[Position],
         device: torch.device,
         rooms: tuple[Allocate, Allocate] = FRESH,
         fill: bool = True,
     ) -> tuple[Tensor, Tensor] | None:
-        """(sources, targets) at some places, on the device, augmented: (n, channels, h, w) in
-        [-1, 1]; without images that turn out bad, and None where none is left.
+        """Return augmented sources and targets at some positions: (n, channels, h, w) in [-1, 1].
+
+        Invalid images are left out; the result is None if no image is left.
 
         `rooms` give the memory of each. Pixels without data have the domain's `nodata_fill`, or,
         without `fill`, stay NaN. Raises UserError where images differ in size, and where
         more files than `max_bad` are bad.
         """
-        items = [item for place in places if (item := self._item_or_none(place)) is not None]
+        items = [
+            item for position in positions if (item := self._item_or_none(position)) is not None
+        ]
         if not items:
             return None
         sources, targets, draws = zip(*items, strict=True)
@@ -230,13 +233,13 @@ class Pictures:
         return source, target
 
     def alone(self, domain: str, index: int, device: torch.device) -> Tensor:
-        """(1, channels, h, w) in [-1, 1]: an image of a domain (`a`, `b`) as it is, whatever its
-        partner; NaN where it has no data. Raises UserError where it can't be used."""
+        """Return an image of a domain (`a`, `b`) without augmentation, (1, channels, h, w) in
+        [-1, 1], NaN where it has no data. Raises UserError if it cannot be used."""
         image = cut(self.picture(domain, index), self.config, CENTRE)
         return encode_all([image], self.domains[domain], device)
 
     def first(self) -> tuple[Tensor, Tensor]:
-        """The first (source, target) of the first epoch that is good, as `batch` makes them."""
+        """Return the first valid (source, target) of the first epoch."""
         every = (self.batch([(1, position)], torch.device("cpu")) for position in range(len(self)))
         source, target = next(batch for batch in every if batch is not None)
         return source[0], target[0]
@@ -245,7 +248,7 @@ class Pictures:
         self, images: Sequence[Tensor], domain: Domain, draws: Sequence[Draw],
         device: torch.device, room: Allocate,
     ) -> Tensor:  # fmt: skip
-        """Images as files hold them, on the device, warped, as values in [-1, 1]."""
+        """Return images on the device, warped, as values in [-1, 1]."""
         _check_alike(images)
         if not (self.training and warps(self.config)):
             return encode_all(images, domain, device, room)
@@ -253,9 +256,9 @@ class Pictures:
         labels = domain.config.kind == "labels"
         return encode(warp(moved, draws, self.config, labels, _any_missing(images)), domain)
 
-    def _item_or_none(self, place: Place) -> tuple[Tensor, Tensor, tuple[Draw, Draw]] | None:
+    def _item_or_none(self, position: Position) -> tuple[Tensor, Tensor, tuple[Draw, Draw]] | None:
         try:
-            return self.item(*place)
+            return self.item(*position)
         except ArchiveChanged:  # no single file is bad
             raise
         except UserError as error:
@@ -263,18 +266,18 @@ class Pictures:
             return None
 
     def _leave_out(self, error: UserError) -> None:
-        """Count a bad file; nothing takes its place, and too many end the run."""
+        """Count an invalid file; no other image takes its place. Too many stop the run."""
         text = str(error)
         if text not in self.bad.files:
             self.bad.files.append(text)
             self.bad.news.append(text)
-        total = len(set(self.found.a) | set(self.found.b))
+        total = len(set(self.index.a) | set(self.index.b))
         if self.training and len(self.bad.files) > self.config.max_bad * total:
             raise error
 
 
 def _any_missing(images: Sequence[Tensor]) -> bool:
-    """Whether images that `Pictures.item` gave have pixels without data."""
+    """Return whether images of `Pictures.item` have pixels without data."""
     return any(image.is_floating_point() and bool(image.isnan().any()) for image in images)
 
 

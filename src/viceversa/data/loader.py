@@ -1,4 +1,4 @@
-"""The batches of an epoch: files decoded ahead in threads, the rest when a batch is asked for."""
+"""Batches of an epoch: threads decode files ahead, the rest is done on request."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from .dataset import Pictures, Place
+from .dataset import Pictures, Position
 
 Batch = tuple[Tensor, Tensor]
-Share = Callable[[list[Place]], Sequence[Place]]
+Share = Callable[[list[Position]], Sequence[Position]]
 AHEAD = 4  # batches whose files are decoded before they are asked for
 
 
 class Kept:
-    """Memory for one side of a batch, used again: fresh pages cost more than filling them."""
+    """Reusable memory for one side of a batch: new pages cost more than filling them."""
 
     def __init__(self) -> None:
         self._values = torch.empty(0)
@@ -39,7 +39,7 @@ class Loader:
     """
 
     def __init__(
-        self, pictures: Pictures, size: int, device: torch.device, share: Share = list[Place]
+        self, pictures: Pictures, size: int, device: torch.device, share: Share = list[Position]
     ):
         self.pictures, self.size, self.device, self.share = pictures, size, device, share
         self._rooms = [(Kept(), Kept()), (Kept(), Kept())]
@@ -51,8 +51,8 @@ class Loader:
         None where every image of a batch is bad, or the share of it is none. Raises UserError where
         too many are, and where images of a batch differ in size.
         """
-        places = [(epoch, position) for position in range(len(self.pictures))]
-        batches = [places[i : i + self.size] for i in range(0, len(places), self.size)]
+        positions = [(epoch, position) for position in range(len(self.pictures))]
+        batches = [positions[i : i + self.size] for i in range(0, len(positions), self.size)]
         groups = [self.share(batch) for batch in batches[start:]]
         workers = self.pictures.config.workers
         if not workers:
@@ -70,6 +70,6 @@ class Loader:
             pool.shutdown(wait=False, cancel_futures=True)
             self.pictures.forget_ahead()
 
-    def _batch(self, places: Sequence[Place]) -> Batch | None:
+    def _batch(self, positions: Sequence[Position]) -> Batch | None:
         self._made += 1
-        return self.pictures.batch(places, self.device, self._rooms[self._made % 2])
+        return self.pictures.batch(positions, self.device, self._rooms[self._made % 2])

@@ -1,4 +1,4 @@
-"""The size that an image gets before any crop. Knows no torch: a check asks it too."""
+"""Size of an image before any crop. Needs no torch, as the check uses it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .config import DataConfig
 
 
 def fitted(height: int, width: int, config: DataConfig, name: object) -> tuple[int, int]:
-    """The (height, width) that the preprocessing resizes an image to, before any crop."""
+    """Return the (height, width) to which the preprocessing resizes an image."""
     crop = config.crop_size
     size = preprocessed(height, width, config.preprocess, config.load_size, crop)
     if config.preprocess in ("crop", "scale_width_and_crop") and min(size) < crop:

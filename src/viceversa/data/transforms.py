@@ -1,4 +1,4 @@
-"""From a picture to what the network sees. All drawn beforehand, from numbers alone."""
+"""Random choices of augmentation, crop and flip of one image."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .config import DataConfig
 class Draw:
     """The random choices for one image.
 
-    `x`, `y`: where to crop, as shares of the room there is. `turns`: quarter turns. `warp`: from
-    -1 to 1 each, how far to go in zoom, two shifts, rotation and shear; `zoom` from 0 to 1.
-    `jitter`: from -1 to 1, how far to go in brightness, contrast and saturation.
+    `x`, `y`: where to crop, as fractions of the free space. `turns`: quarter turns. `warp`: from
+    -1 to 1 each, the amount of zoom, two shifts, rotation and shear; `zoom` from 0 to 1.
+    `jitter`: from -1 to 1, the amount of brightness, contrast and saturation.
     """
 
     x: float = 0.5
@@ -33,7 +33,7 @@ CENTRE = Draw()
 
 
 def draw(config: DataConfig, seed: tuple[int, ...]) -> Draw:
-    """The random choices for one image, from (seed, epoch, index, domain) alone."""
+    """Return the random choices for one image, which depend on `seed` only."""
     x, y, flip, vertical, turns, zoom, *rest = np.random.default_rng(seed).random(13).tolist()
     across, down, rotate, shear, *jitter = (2 * share - 1 for share in rest[:7])
     return Draw(
@@ -48,12 +48,12 @@ def draw(config: DataConfig, seed: tuple[int, ...]) -> Draw:
 
 
 def crops(config: DataConfig) -> bool:
-    """Whether this preprocessing ends with a crop of `crop_size`."""
+    """Return whether this preprocessing ends with a crop of `crop_size`."""
     return config.preprocess in ("resize_and_crop", "crop", "scale_width_and_crop")
 
 
 def cut(planes: Tensor, config: DataConfig, chosen: Draw) -> Tensor:
-    """Crop, mirror and quarter-turn (bands, height, width), already resized; values stay exact."""
+    """Crop, flip and rotate a resized image (channels, height, width); values stay exact."""
     if crops(config):
         size = config.crop_size
         top = min(int(chosen.y * (planes.shape[1] - size + 1)), planes.shape[1] - size)

@@ -21,7 +21,7 @@ from .evaluation import Evaluation, Way
 
 def table(result: Evaluation) -> str:
     """Return the metrics of each direction as lines of text, followed by the notes."""
-    lines = [f"{result.images.split}: {result.images.pictures.found.layout}"]
+    lines = [f"{result.images.split}: {result.images.pictures.index.layout}"]
     for way in result.ways:
         kind = "pairs" if result.paired else f"translations, {way.real} real images"
         lines.append(f"{way.way}: {way.made} {kind} of {result.images.split}")
@@ -81,7 +81,7 @@ def protocol(result: Evaluation) -> dict[str, Any]:
                          "weights": model.headers[way].get("weights")}
                    for way, file in model.files.items()},
         "data": config.path, "split": result.images.split, "pairs": result.paired,
-        "layout": pictures.found.layout,
+        "layout": pictures.index.layout,
         "hold_out": config.hold_out,
         "size": sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}"),
         "resize_filter": {side: pictures.domains[side].config.resize for side in "ab"},

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..config import DataConfig
 from .files import FileTree
 from .one_folder import patterns_of
-from .roles import SPLITS, Entry, Folder, resembles, role_of
+from .roles import SPLITS, Entry, FolderRole, resembles, role_of
 
 
 def partial_split(tree: FileTree, entries: Sequence[Entry], layout: str) -> str:
@@ -80,7 +80,7 @@ def _instead(layout: str) -> str:
 
 
 def _two_spellings(
-    tree: FileTree, folders: Sequence[Folder], others: Sequence[Folder], layout: str
+    tree: FileTree, folders: Sequence[FolderRole], others: Sequence[FolderRole], layout: str
 ) -> Iterator[str]:
     """Find `val/` beside `valid/`, and `train/A/` beside `trainA/` or `A/train/`."""
     spellings: dict[tuple[str, ...], dict[str, str]] = {}
@@ -104,7 +104,7 @@ def _two_spellings(
             )
 
 
-def _near_splits(tree: FileTree, folders: Sequence[Folder], layout: str) -> Iterator[str]:
+def _near_splits(tree: FileTree, folders: Sequence[FolderRole], layout: str) -> Iterator[str]:
     """Find `train2017/` beside `val2017/`, which would all be trained on."""
     beside: dict[str, set[str]] = {}
     for folder in folders:
@@ -122,7 +122,9 @@ def _near_splits(tree: FileTree, folders: Sequence[Folder], layout: str) -> Iter
             )
 
 
-def _unlike(tree: FileTree, folders: Sequence[Folder], others: Sequence[Folder]) -> Iterator[str]:
+def _unlike(
+    tree: FileTree, folders: Sequence[FolderRole], others: Sequence[FolderRole]
+) -> Iterator[str]:
     """Find a split without A/ and B/ where others have them, and groups beside an A/ and B/."""
     splits = {folder.split for folder in folders}
     for other in others:

@@ -23,7 +23,7 @@ Fields = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Row:
+class ManifestRow:
     """One line; one of `a` and `b` may be missing."""
 
     split: str
@@ -39,7 +39,7 @@ class Manifest:
     """The lines of a manifest, in their order. Every file that they name exists."""
 
     root: Path
-    rows: tuple[Row, ...]
+    rows: tuple[ManifestRow, ...]
 
 
 def is_manifest(path: Path) -> bool:
@@ -54,7 +54,7 @@ def read_manifest(path: Path) -> Manifest:
         UserError: If it has an error, with the line number.
     """
     label = printable(str(path))
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     problems: list[str] = []
     words: dict[str, str] = {}
     try:
@@ -78,7 +78,9 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(path, tuple(rows))
 
 
-def _row(line: int, fields: Fields, folder: Path, words: Fields, problems: list[str]) -> Row:
+def _row(
+    line: int, fields: Fields, folder: Path, words: Fields, problems: list[str]
+) -> ManifestRow:
     """Check the fields of a line; `words`: the spelling of each split in the lines before it."""
     word = fields.get("split", "train")
     split = split_of(word)
@@ -95,7 +97,7 @@ def _row(line: int, fields: Fields, folder: Path, words: Fields, problems: list[
         if problem := _problem(folder / name):
             problems.append(f"line {line}: {printable(name)} {problem}")
     a, b = (Source(folder / fields[side]) if fields[side] else None for side in "ab")
-    return Row(split, a, b, fields["a"] or fields["b"], fields.get("group", ""))
+    return ManifestRow(split, a, b, fields["a"] or fields["b"], fields.get("group", ""))
 
 
 def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) -> SplitIndex | None:
@@ -140,7 +142,7 @@ def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) ->
     return SplitIndex(text, a, b, unmatched=unmatched, groups=groups, names=names)
 
 
-def _names(rows: Iterable[Row]) -> dict[Source, str]:
+def _names(rows: Iterable[ManifestRow]) -> dict[Source, str]:
     """Return the name of each image's line; lines that are linked by images share one name.
 
     Images held out by name then have no image in common with the rest.

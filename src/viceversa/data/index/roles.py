@@ -57,7 +57,7 @@ def partner(folder: str) -> str:
     return folder[:-1] + other if at else other + folder[1:]
 
 
-class Folder(NamedTuple):
+class FolderRole(NamedTuple):
     """Meaning of a folder's path, which may name a split and a domain at any depth."""
 
     split: str
@@ -78,7 +78,7 @@ class Folder(NamedTuple):
 
 
 @lru_cache(maxsize=65536)
-def read_folder(path: str, domains: bool, splits: bool) -> Folder:
+def read_folder(path: str, domains: bool, splits: bool) -> FolderRole:
     """Read a folder's path; `domains` and `splits`: whether such names have a meaning."""
     parts = path.split("/") if path else []
     split = domain = group = conflict = ""
@@ -100,7 +100,7 @@ def read_folder(path: str, domains: bool, splits: bool) -> Folder:
             continue
         rest.append(part)
     named = "/".join(parts[:end])
-    return Folder(
+    return FolderRole(
         split, domain, group, "/".join(rest), "/".join(pattern), named, nested, path, conflict
     )
 
@@ -111,7 +111,7 @@ class Entry(NamedTuple):
     name: str
     """Path without the folders of the split and the domain: images of a pair share it."""
     source: Source
-    folder: Folder
+    folder: FolderRole
 
 
 def common_folder(entries: Sequence[Entry]) -> str:
