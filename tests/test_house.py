@@ -115,7 +115,7 @@ RULES: dict[str, Rule] = {
     "reports know what a run folder contains, and no torch": (
         inside("reports"),
         lambda used: within(used, "torch")
-        or only("reports", "errors", "files", "metric_names")(used),
+        or only("reports", "compatibility", "errors", "files", "metric_names")(used),
         "reports.x", "from ..images import write"),
     "names of metrics are for all, torch or not": (
         inside("metric_names"), lambda used: within(used, "torch") or only()(used),

@@ -46,6 +46,17 @@ def objective_of(header: Mapping[str, Any]) -> str | None:
     return objective if isinstance(objective, str) else None
 
 
+def sample_columns(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the column titles of the sample grids of a run whose machine.json lacks them."""
+    name = settings.get("method", {}).get("name")
+    if not isinstance(name, str) or name not in PAIRED_BY_NAME:
+        return []
+    if PAIRED_BY_NAME[name]:
+        return ["source", "translation", "target"]
+    a, b = "BA" if settings.get("data", {}).get("direction") == "ba" else "AB"
+    return [a, f"to {b}", "and back", b, f"to {a}", "and back"]
+
+
 def _method(header: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings of the method in the header of a model."""
     trained = header.get("trained")

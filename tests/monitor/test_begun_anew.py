@@ -95,4 +95,4 @@ def test_compare_writes_over_no_file_but_a_page(
     with pytest.raises(SystemExit) as ended:
         main(["compare", str(run), str(run), "-o", str(run / "config.json")])
     assert ended.value.code == 2 and (run / "config.json").read_bytes() == before
-    assert "config.json is no page; its name ends in .html or .htm" in capsys.readouterr().err
+    assert "config.json is not a page; its name must end in .html" in capsys.readouterr().err

@@ -371,5 +371,11 @@ def test_columns_of_both_ways_are_named_by_the_domains_on_disk(
     made_run.sheet(tmp_path / "samples/00000100.png", 100, columns=6)
     sides = SimpleNamespace(paired=False, sides=direction)
     columns = sample_columns(dict.fromkeys(("ab", "ba")), sides)  # type: ignore[arg-type]
-    (tmp_path / "machine.json").write_text(json.dumps({"sample_columns": columns}))
+    machine = tmp_path / "machine.json"
+    machine.write_text(json.dumps({"sample_columns": columns}))
+    assert heads in words(run_page(tmp_path))
+    machine.unlink()  # as in runs of version 0.1
+    assert heads not in words(run_page(tmp_path))
+    settings = {"method": {"name": "cyclegan"}, "data": {"direction": direction}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
     assert heads in words(run_page(tmp_path))

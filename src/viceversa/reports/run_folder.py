@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+from ..compatibility import sample_columns
 from ..errors import UserError
 
 Numbers = dict[str, float | None]  # None: NaN or infinite
@@ -72,7 +73,8 @@ class RunFolder:
         self.settings = {k: table(v) for k, v in config.items() if k != "data_location"}
         self.machine = table(_json(_text(path / "machine.json")))
         columns = self.machine.pop("sample_columns", None)
-        self.columns = [str(one) for one in columns] if isinstance(columns, list) else []
+        known = isinstance(columns, list)
+        self.columns = [*map(str, columns)] if known else sample_columns(self.settings)
         self.samples, self.patch_maps = _images(path / "samples"), _images(path / "verdicts")
         log = path / "log.jsonl"
         self.logged_at = log.stat().st_mtime if log.is_file() else None
