@@ -1,4 +1,4 @@
-"""What a run is said to cost, before it, against numbers known beforehand and real steps."""
+"""Estimated costs of a run against known numbers and real steps."""
 
 from __future__ import annotations
 
@@ -20,12 +20,10 @@ from viceversa import plan as planning
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.cli import main
 from viceversa.config import merge, read_recipe
+from viceversa.costs import Costs, StepMeter, estimate
 from viceversa.files import in_words
-from viceversa.plan import look, make_plan
-from viceversa.plan.costs import Costs, Ledger, count
-from viceversa.plan.pace import Pace
-from viceversa.plan.room import BATCHES, Room, largest
-from viceversa.plan.words import lasting, text, values
+from viceversa.plan import BATCHES, Images, choices, inspect_images, largest, make_plan, step_times
+from viceversa.plan_text import duration_text, plan_text
 from viceversa.preflight import check_disk, disk_needed
 from viceversa.runtime.training import Runtime
 from viceversa.training import Run
@@ -55,7 +53,7 @@ def small(recipe: str, /, **sections: dict[str, Any]) -> RunConfig:
 
 
 def costs(recipe: str, side: int = 32, /, **sections: dict[str, Any]) -> Costs:
-    return count(small(recipe, **sections), (side, side), CPU)
+    return estimate(small(recipe, **sections), (side, side), CPU)
 
 
 @pytest.fixture
@@ -92,7 +90,7 @@ def test_counts_are_those_known_of_the_networks(
     recipe: str, sections: dict[str, dict[str, Any]], side: int, step: str | None,
     translation: str | None, parameters: dict[str, int],
 ) -> None:  # fmt: skip
-    found = count(settings(recipe, **sections), (side, side), CPU)
+    found = estimate(settings(recipe, **sections), (side, side), CPU)
     assert step is None or f"{found.step_macs / 1e9:.1f}" == step
     if translation is not None:
         digits = len(translation.partition(".")[2])
@@ -134,28 +132,35 @@ def test_a_direction_turns_the_names_round() -> None:
 def test_what_is_alive_is_what_would_be_in_a_real_step(recipe: str, recompute: str) -> None:
     config = small(recipe, speed={"recompute": recompute}, train={"batch_size": 2})
     runtime = Runtime("cpu", speed=config.speed)
-    with Ledger() as ledger:
+    with StepMeter() as meter:
         method = make_method(config).train()
         batch = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
         runtime.apply_speed_options(chain.from_iterable(method.players().values()))
         optimizers = make_optimizers(method, config.train, runtime)
         for _ in range(3):
-            ledger.begin()
+            meter.restart()
             update(method, batch, optimizers, runtime)
-        real = ledger.peak
-    assert sum(count(config, (32, 32), CPU).parts) == real
+        real = meter.peak
+    assert sum(estimate(config, (32, 32), CPU).parts.values()) == real
 
 
 def test_parts_are_what_they_are_called() -> None:
     found = costs("cyclegan", method={"pool": 7}, train={"batch_size": 2})
     learnt = 4 * sum(found.parameters.values())
-    assert found.parts.weights == found.parts.gradients == learnt  # instance norm has no buffers
-    assert 0 <= found.parts.averages - 2 * learnt < 4 * 1000  # and a counter for each weight
-    assert found.parts.pool == 2 * (7 * 3 * 32 * 32 * 4 + 8)  # and how full it is
-    assert found.parts.batch == 2 * 2 * 3 * 32 * 32 * 4
+    assert (
+        found.parts["weights"] == found.parts["gradients"] == learnt
+    )  # instance norm has no buffers
+    assert 0 <= found.parts["averages"] - 2 * learnt < 4 * 1000  # and a counter for each weight
+    assert found.parts["pool"] == 2 * (7 * 3 * 32 * 32 * 4 + 8)  # and how full it is
+    assert found.parts["batch"] == 2 * 2 * 3 * 32 * 32 * 4
     assert found.copies == learnt and found.averaged == 0  # all networks are looked at
-    assert costs("cyclegan", method={"pool": 0}).parts.pool == 2 * 8
-    assert found.run == found.steps + round(1.4 * found.copies) > found.steps > sum(found.parts)
+    assert costs("cyclegan", method={"pool": 0}).parts["pool"] == 2 * 8
+    assert (
+        found.run
+        == found.steps + round(1.4 * found.copies)
+        > found.steps
+        > sum(found.parts.values())
+    )
 
 
 def test_averaged_weights_are_kept_and_looked_at() -> None:
@@ -187,7 +192,7 @@ def test_what_is_counted_is_what_a_look_holds(recipe: str, ema: float, data: Pat
         if monitor.averages:
             copies += monitor.averages.networks().values()
         weights = list(chain.from_iterable(network.parameters() for network in copies))
-        found = count(config, (32, 32), CPU)
+        found = estimate(config, (32, 32), CPU)
         assert found.copies == sum(weight.nbytes for weight in weights)
         assert found.averaged == sum(weight.nbytes for weight in kept)
         assert len({weight.data_ptr() for weight in weights}) == len(weights)
@@ -200,14 +205,14 @@ def test_memory_rises_with_batch_and_crop_and_falls_by_the_options() -> None:
     assert batches == sorted(set(batches)) and crops == sorted(set(crops))
 
     def maps(**sections: dict[str, Any]) -> int:
-        return costs("cyclegan", 128, **merge(wide, sections)).parts.maps
+        return costs("cyclegan", 128, **merge(wide, sections)).parts["maps"]
 
     full = maps()
     assert maps(speed={"recompute": "blocks"}) < 0.9 * full
     assert maps(train={"precision": "bf16"}) < 0.8 * full
     assert maps(train={"precision": "fp16"}) < 0.8 * full
     held = costs("pix2pix", train={"accumulate": 4}).parts
-    assert held.gradients == costs("pix2pix").parts.gradients
+    assert held["gradients"] == costs("pix2pix").parts["gradients"]
 
 
 @pytest.mark.parametrize(
@@ -246,31 +251,32 @@ def test_the_largest_that_fits_is_found_with_few_questions() -> None:
 
         sides = range(32, 4097, 32)
         first = bisect_right(sides, free, key=needed) - 1
-        expected = (sides[first], needed(sides[first])) if first >= 0 else None
+        expected = {"value": sides[first], "needed": needed(sides[first])} if first >= 0 else None
         asked.clear()
         found = largest(sides, needed, lambda side: side**2, free)
-        assert found == (expected if expected and expected[1] else None)
+        assert found == (expected if expected and expected["needed"] else None)
         assert len(asked) <= 12
 
 
-def test_room_names_settings_that_need_what_it_says() -> None:
+def test_choices_need_what_they_say() -> None:
     config = small("cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulate": 2})
-    own = count(config, (32, 32), CPU).run
-    room = Room(config, (32, 32), CPU, own - 1, besides=5)
-    batch = room.batch()
-    assert batch is not None and batch.value == 4 and batch.words == "--train.batch_size 4"
+    images, own = Images((32, 32)), estimate(config, (32, 32), CPU).run
+    batch, _, instead = choices(config, images, CPU, own - 1, 5, False)
+    assert batch is not None and batch["value"] == 4
     four = replace(config, train=replace(config.train, batch_size=4))
-    assert batch.needed == count(four, (32, 32), CPU).run + 5 <= own - 1
-    choices = {choice.words: choice.needed for choice in room.instead(None, batch)}
-    assert set(choices) == {
+    assert batch["needed"] == estimate(four, (32, 32), CPU).run + 5 <= own - 1
+    assert {one["options"] for one in instead} >= {
         "--train.batch_size 4 --train.accumulate 4", "--speed.recompute blocks",
         "--train.precision bf16",
     }  # fmt: skip
-    plenty = Room(small("pix2pix"), (32, 32), CPU, 10**15)
-    assert (found := plenty.batch()) is not None and found.value == BATCHES[-1]
-    few = Room(small("pix2pix"), (32, 32), CPU, 10**15, images=7)
-    assert (found := few.batch()) is not None and found.value == 4
-    assert Room(config, (32, 32), CPU, 1000).batch() is None
+    assert all(one["fits"] == (one["needed"] <= own - 1) for one in instead)
+    assert choices(config, images, CPU, 1000, 0, False)[0] is None
+
+
+def test_no_batch_is_larger_than_an_epoch() -> None:
+    for count, expected in ((0, BATCHES[-1]), (7, 4)):
+        batch, _, instead = choices(small("pix2pix"), Images((32, 32), count), CPU, 10**15, 0, True)
+        assert batch is not None and batch["value"] == expected and instead == []
 
 
 def sized(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
@@ -282,15 +288,16 @@ def test_what_does_not_fit_is_said_first_and_not_tried(monkeypatch: pytest.Monke
     config = small("cyclegan", train={"batch_size": 64}, **few)
     sized(monkeypatch, 400_000_000)
     plan = make_plan(config, 4, lambda said: None)
-    lines = text(plan).splitlines()
-    assert not plan.fits and plan.pace is None
-    assert lines[0].startswith("This does not fit: it needs ") and "400 MB are free" in lines[0]
-    assert lines[1] == "This does:"
+    lines = plan_text(plan).splitlines()
+    assert not plan["memory"]["fits"] and plan["time"] is None
+    assert lines[0].startswith("The run does not fit: it needs ") and "400 MB are free" in lines[0]
+    assert lines[1] == "This fits:"
     assert lines[2].startswith("  --train.batch_size 32 --train.accumulate 2 ") and not lines[3]
-    assert plan.instead[0].needed <= 400_000_000 < plan.instead[1].needed
+    first, second = plan["instead"][:2]
+    assert first["needed"] <= 400_000_000 < second["needed"]
     sized(monkeypatch, 500_000_000)
-    lines = text(make_plan(config, 4, lambda said: None)).splitlines()
-    assert lines[1] == "Any of these does:"
+    lines = plan_text(make_plan(config, 4, lambda said: None)).splitlines()
+    assert lines[1] == "Any of these fits:"
     assert [line.split()[0] for line in lines[2:5]] == [
         "--train.batch_size", "--speed.recompute", "--train.precision"
     ]  # fmt: skip
@@ -300,34 +307,34 @@ def test_what_does_not_fit_is_said_first_and_not_tried(monkeypatch: pytest.Monke
 def test_where_nothing_fits_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     sized(monkeypatch, 1_000_000)
     plan = make_plan(small("pix2pix"), 4, lambda said: None)
-    assert plan.batch is None and plan.crop is None and not plan.fits
-    assert text(plan).splitlines()[1] == "None of these alone does:"
+    assert plan["largest"] == {"batch": None, "crop": None} and not plan["memory"]["fits"]
+    assert plan_text(plan).splitlines()[1] == "None of these is enough alone:"
     half = small("pix2pix", train={"precision": "bf16"}, speed={"recompute": "blocks"})
-    said = text(make_plan(half, 4, lambda said: None)).splitlines()
-    assert said[1].startswith("Nothing but smaller networks does")
+    said = plan_text(make_plan(half, 4, lambda said: None)).splitlines()
+    assert said[1].startswith("Only smaller networks fit")
 
 
 def test_an_unknown_amount_of_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     sized(monkeypatch, None)
     plan = make_plan(small("pix2pix"), 0, lambda said: None)
-    assert plan.fits and plan.batch is None
-    assert "the system does not say" in text(plan)
+    assert plan["memory"]["fits"] and plan["largest"]["batch"] is None
+    assert "The free memory of cpu is not known." in plan_text(plan)
 
 
 # -- the images
 
 
 def test_images_are_counted_by_name_and_one_is_looked_at(data: Path) -> None:
-    seen = look(small("pix2pix", data={"path": str(data)}))
-    assert seen.images == 6 and seen.size == (32, 32) and seen.sure
+    seen = inspect_images(small("pix2pix", data={"path": str(data)}))
+    assert seen.count == 6 and seen.size == (32, 32) and seen.one_size
     assert seen.decoded == 2 * 6 * 3 * 36 * 36
-    whole = look(small("pix2pix", data={"path": str(data), "preprocess": "none"}))
-    assert whole.size == (40, 40) and not whole.sure
-    assert look(small("pix2pix")).images == 0
+    whole = inspect_images(small("pix2pix", data={"path": str(data), "preprocess": "none"}))
+    assert whole.size == (40, 40) and not whole.one_size
+    assert inspect_images(small("pix2pix")).count == 0
     (data / "A" / "05.png").unlink()
-    assert look(small("cyclegan", data={"path": str(data)})).images == 6
-    left = look(small("pix2pix", data={"path": str(data)}))
-    assert left.images == 5 and left.alone == 1
+    assert inspect_images(small("cyclegan", data={"path": str(data)})).count == 6
+    left = inspect_images(small("pix2pix", data={"path": str(data)}))
+    assert left.count == 5 and left.unpaired == 1
 
 
 def test_a_bad_image_is_passed_over_where_it_would_be(data: Path) -> None:
@@ -335,9 +342,9 @@ def test_a_bad_image_is_passed_over_where_it_would_be(data: Path) -> None:
         if path.name != "03.png":
             path.write_bytes(b"no image")
     skip = {"path": str(data), "on_bad": "skip", "max_bad": 0.99}
-    assert look(small("pix2pix", data=skip)).size == (32, 32)
+    assert inspect_images(small("pix2pix", data=skip)).size == (32, 32)
     with pytest.raises(ValueError, match=r"0\d\.png"):
-        look(small("pix2pix", data={"path": str(data)}))
+        inspect_images(small("pix2pix", data={"path": str(data)}))
 
 
 def test_kept_images_count_up_to_the_room_they_get(
@@ -347,20 +354,23 @@ def test_kept_images_count_up_to_the_room_they_get(
 
     def kept(**more: Any) -> int:
         config = small("pix2pix", data={"path": str(data), **more})
-        return make_plan(config, 0, lambda said: None).kept - planning.READERS
+        plan = make_plan(config, 0, lambda said: None)
+        return int(plan["memory"]["images"]) - planning.IMAGE_LIBRARIES
 
     assert kept() == 2 * 6 * 3 * 36 * 36
     assert kept(cache="off") == kept(cache_megabytes=0) == kept(cache="disk") == 0
     config = small("pix2pix", data={"path": str(data), "cache": "disk"})
     on_disk = make_plan(config, 0, lambda said: None)
-    assert on_disk.disk == on_disk.costs.disk.needed + 2 * 6 * 3 * 36 * 36
+    without = make_plan(small("pix2pix", data={"path": str(data)}), 0, lambda said: None)
+    assert on_disk["disk"]["images"] == 2 * 6 * 3 * 36 * 36
+    assert on_disk["disk"]["needed"] == without["disk"]["needed"] + 2 * 6 * 3 * 36 * 36
 
 
 def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
     config = small("pix2pix")
     disk = disk_needed(make_method(config), config)
     assert costs("pix2pix").disk == disk
-    assert disk.models == costs("pix2pix").parts.weights
+    assert disk.models == costs("pix2pix").parts["weights"]
     assert disk.needed == 4 * disk.state + 2 * disk.models  # those of the run, and the best
     said = check_disk(make_method(config), tmp_path, config)
     assert f"3 checkpoints of {in_words(disk.state)}" in said
@@ -374,9 +384,11 @@ def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
 
 
 def test_times_follow_from_the_steps_by_hand() -> None:
-    pace = Pace(images=8, every=(2.0, 9.0, 4.0), memory=0)
-    assert pace.seconds == 4.0 and pace.rate == 2.0
-    assert pace.lasts(400) == 200.0 and pace.lasts(400, 3) == 600.0
+    config = small("pix2pix", train={"batch_size": 4, "accumulate": 2, "epochs": 3})
+    time = step_times([2.0, 9.0, 4.0], config, 400, 10**9)
+    assert time["step"] == 4.0 and time["images_per_s"] == 2.0 and time["macs_per_s"] == 0.25e9
+    assert time["epoch"] == 200.0 and time["all"] == 600.0 and time["thousand_images"] == 500.0
+    assert step_times([1.0], config, 0, 1)["epoch"] is None
 
 
 @pytest.mark.parametrize(
@@ -385,7 +397,7 @@ def test_times_follow_from_the_steps_by_hand() -> None:
      (86400.0, "24.0 h"), (216000.0, "2.5 days")],
 )  # fmt: skip
 def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
-    assert lasting(seconds) == said
+    assert duration_text(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -400,13 +412,13 @@ def test_a_few_real_steps_are_timed(
     sized(monkeypatch, None)
     config = small(recipe, **merge({"data": {"path": str(data)}}, sections))
     plan = make_plan(config, 3, lambda said: None)
-    assert plan.pace is not None
-    assert len(plan.pace.every) == 2 and min(plan.pace.every) > 0
-    assert plan.pace.images == config.train.batch_size * config.train.accumulate
-    time = values(plan)["time"]
+    time = plan["time"]
+    assert len(time["every"]) == 2 and min(time["every"]) > 0
+    images = config.train.batch_size * config.train.accumulate
+    assert time["images_per_s"] == pytest.approx(images / time["step"])
     assert time["all"] == pytest.approx(3 * time["epoch"])
     assert time["epoch"] == pytest.approx(6 * time["thousand_images"] / 1000)
-    assert time["macs_per_s"] == pytest.approx(plan.costs.step_macs / time["step"])
+    assert time["macs_per_s"] == pytest.approx(plan["macs"]["step"] / time["step"])
 
 
 # -- the command
@@ -434,7 +446,7 @@ def test_the_table_without_data_and_without_steps(
 ) -> None:
     sized(monkeypatch, None)
     said = shown(capsys, "plan", "pix2pix", *QUICK, "--steps", "0")
-    assert "not timed (--steps 0)" in said and "With DATA" in said
+    assert "not measured (--steps 0)" in said and "Name the data" in said
     said = shown(capsys, "plan", "pix2pix", *QUICK, "--steps", "1")
     assert "1000 images" in said and "median of 1" in said
 
@@ -450,8 +462,8 @@ def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -
         "weights", "gradients", "averages", "pool", "batch", "maps", "margin", "averaged",
         "copies", "images", "steps", "needed", "free", "fits", "measured",
     }  # fmt: skip
-    assert set(found["macs"]) == {"step", "translation", "step_without_identity"}
-    assert set(found["disk"]) == {"checkpoint", "models", "needed", "free"}
+    assert set(found["macs"]) == {"step", "translation"}
+    assert set(found["disk"]) == {"checkpoint", "models", "images", "needed", "free"}
     assert set(found["largest"]) == {"batch", "crop"}
     assert set(found["time"]) == {
         "step", "every", "images_per_s", "macs_per_s", "thousand_images", "epoch", "all",
@@ -465,16 +477,6 @@ def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -
     assert resolve(found["settings"]).train.epochs == 3
     counted = json.loads(shown(capsys, "plan", "pix2pix", *QUICK, "--json", "--steps", "0"))
     assert counted["time"] is None and counted["images"] is None
-
-
-def test_the_identity_loss_is_named_where_there_is_one(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sized(monkeypatch, None)
-    words = ["plan", "cyclegan", "--generator.width", "4", "--generator.blocks", "1",
-             "--data.crop_size", "64", "--train.device", "cpu", "--steps", "0"]  # fmt: skip
-    assert "--method.lambda_identity 0" in shown(capsys, *words)
-    assert "identity" not in shown(capsys, *words, "--method.lambda_identity", "0")
 
 
 def test_help_follows_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:

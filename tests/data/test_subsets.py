@@ -19,7 +19,7 @@ from viceversa.config import read_recipe
 from viceversa.data import DataConfig, SplitIndex, index_split
 from viceversa.data.check import check_dataset
 from viceversa.errors import UserError
-from viceversa.plan import look
+from viceversa.plan import inspect_images
 
 NAMES = [f"{number}.png" for number in range(100)]
 
@@ -222,7 +222,7 @@ def test_check_plan_and_train_take_the_same_images(
     ]
     sections = read_recipe("pix2pix")
     sections["data"] |= {"path": str(data), "hold_out": 0.2, "max_images": 9}
-    assert look(resolve(sections)).images == 9
+    assert inspect_images(resolve(sections)).count == 9
     main(["check", str(data), *options])
     told = capsys.readouterr().out
     assert (

@@ -41,21 +41,22 @@ def plan(
     recipe: Annotated[str, Parameter(show_default=False)],
     *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
 ) -> None:
-    """Say what a run costs, before it: viceversa plan RECIPE [DATA] [--section.key value ...].
+    """Estimate what a run costs: viceversa plan RECIPE [DATA] [--section.key value ...].
 
-    Parameters, arithmetic, memory, disk and time, from a few timed steps (--steps), and which batch
-    and crop fit. Takes what `viceversa train` takes, and writes nothing; --json is for programs.
+    Prints parameters, arithmetic, memory, disk space, the largest batch and crop that fit, and the
+    time, from a few timed steps (--steps). Takes the options of `viceversa train` and writes no
+    file; --json prints all values for programs.
     """
     settings = plan_settings(recipe, words)
     if settings is None:
         return
     options, config = settings
     from ..plan import make_plan
-    from ..plan.words import text, values
+    from ..plan_text import plan_text
     from ..report import say, silent
 
     found = make_plan(config, options.steps, silent if options.json else say)
-    say(json.dumps(values(found), indent=2) if options.json else text(found))
+    say(json.dumps(found, indent=2) if options.json else plan_text(found))
 
 
 @app.command

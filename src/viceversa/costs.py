@@ -1,0 +1,254 @@
+"""Costs of training steps: estimated on fake tensors, which have no data, or measured."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from .build import RunConfig, make_method, on_disk
+from .errors import UserError
+from .health import Watch
+from .image_sizes import check_images
+from .losses import ImagePool
+from .methods import Method
+from .networks import parameters, use_policy
+from .preflight import Disk, disk_needed
+from .requests import Requests
+from .runtime.cuda_graph import WARM_UP, GraphedStep
+from .runtime.device import out_of_memory, peak_memory, synchronized_time
+from .runtime.random_state import seed_everything
+from .runtime.training import Runtime
+from .steps import Steps
+from .update import Optimizers, make_optimizers, update
+
+# Measured on CPUs from 64 to 256 px, in fp32 and bf16: oneDNN's copies of activations in its own
+# layout and gaps in the heap, as a fraction of the activations; and code that is loaded late.
+MARGIN, LIBRARIES = 0.4, 35_000_000
+Images = tuple[Tensor, Tensor]  # source and target
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of a run: arithmetic in multiply-accumulates, memory and disk in bytes."""
+
+    parameters: dict[str, int]
+    step_macs: int
+    """Forward and backward pass of a step, with all batches of an accumulated one."""
+    translation_macs: dict[str, int]
+    """One image through a generator, by direction."""
+    parts: dict[str, int]
+    """Memory at the peak of a step, by use: weights, gradients, averages, pool, batch, maps."""
+    averaged: int
+    """EMA weights (train.ema)."""
+    copies: int
+    """Copies of the networks for samples, validation and diagnostics."""
+    disk: Disk
+
+    @property
+    def margin(self) -> int:
+        """Memory that libraries use in addition to tensors."""
+        return round(MARGIN * self.parts["maps"]) + LIBRARIES
+
+    @property
+    def steps(self) -> int:
+        """Memory of training steps."""
+        return sum(self.parts.values()) + self.margin
+
+    @property
+    def run(self) -> int:
+        """Memory of a run. The heap can rarely reuse the memory of copies for activations."""
+        return self.steps + self.averaged + round((1 + MARGIN) * self.copies)
+
+
+class StepMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the multiply-accumulates of all operations and the peak memory of their results.
+
+    torch's FlopCounterMode uses the same formulas, but cannot count a gradient penalty: its module
+    hooks fail in torch.autograd.grad.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = self.used = self.peak = 0
+        self._storages: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func.overloadpacket):
+            # torch counts a multiplication and an addition as two operations.
+            self.macs += count(*args, **(kwargs or {}), out_val=output) // 2
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, Tensor):
+                self._add(tensor.untyped_storage())
+        return output
+
+    def restart(self) -> None:
+        """Count from here on; what is in use stays so."""
+        self.macs, self.peak = 0, self.used
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        address, size = storage._cdata, storage.nbytes()
+        if address not in self._storages:
+            self._storages.add(address)
+            self.used += size
+            self.peak = max(self.peak, self.used)
+            weakref.finalize(storage, self._remove, address, size)
+
+    def _remove(self, address: int, size: int) -> None:
+        self._storages.discard(address)
+        self.used -= size
+
+
+def estimate(
+    config: RunConfig, size: tuple[int, int], device: torch.device, images: int = 0
+) -> Costs:
+    """Estimate the costs of a run.
+
+    Args:
+        config: The settings of the run.
+        size: Height and width of the networks' input.
+        device: The device of the run; nothing is allocated there.
+        images: Images per epoch, if known.
+
+    Raises:
+        UserError: The networks cannot train on that size.
+    """
+    train, speed = config.train, config.speed
+    precision = "fp32" if train.precision == "tf32" else train.precision  # needs the same memory
+    speed = replace(speed, small_maps=speed.small_maps and device.type == "cpu")
+    runtime = Runtime("cpu", precision, speed=speed)
+    with FakeTensorMode(), StepMeter() as meter:
+        method = make_method(config).train()
+        batch = empty_batch(config, size)
+        alone = images % train.batch_size == 1  # the last batch of an epoch
+        check_images(method, (batch[0][0], batch[1][0]), 1 if alone else train.batch_size)
+        runtime.apply_speed_options(chain.from_iterable(method.players().values()))
+        optimizers = make_optimizers(method, train, runtime)
+        every = train.accumulate
+        micro_batches = min(every, 2)  # two show the memory of any larger number
+
+        def step() -> None:
+            for part in range(micro_batches):
+                first, last = part == 0, part == micro_batches - 1
+                update(method, batch, optimizers, runtime, train.clip, first, last, 1 / every)
+
+        step()
+        meter.restart()
+        step()  # unlike the first, with the state of the optimizers
+        step_macs = meter.macs * every // micro_batches
+        parts = _parts(method, batch, optimizers, meter.peak)
+        translators, direction = method.translators(), config.data.direction
+        discriminators = [one.network for one in method.discriminators().values()]
+        copies = 2 if train.ema and config.validate.every else 1  # raw and EMA weights
+        return Costs(
+            parameters={
+                on_disk(name, direction): parameters(network)
+                for name, network in method.named_children()
+                if parameters(network)
+            },
+            step_macs=step_macs,
+            translation_macs={
+                on_disk(name, direction): _translation_macs(network, batch[name == "ba"], meter)
+                for name, network in translators.items()
+            },
+            parts=parts,
+            averaged=_weights(translators.values()) if train.ema else 0,
+            copies=copies * _weights(translators.values()) + _weights(discriminators),
+            disk=disk_needed(method, config),
+        )
+
+
+def empty_batch(config: RunConfig, size: tuple[int, int]) -> Images:
+    """Return an uninitialised batch of the networks' input, on the CPU."""
+    domains = (config.data.a, config.data.b)[:: 1 if config.data.direction == "ab" else -1]
+    source, target = (
+        torch.empty(config.train.batch_size, domain.width, *size) for domain in domains
+    )
+    return source, target
+
+
+def _parts(method: Method, batch: Images, optimizers: Optimizers, peak: int) -> dict[str, int]:
+    pools = [module for module in method.modules() if isinstance(module, ImagePool)]
+    states = chain.from_iterable(optimizer.state.values() for optimizer in optimizers.values())
+    pool = _bytes(chain.from_iterable(module.buffers() for module in pools))
+    parts = {
+        "weights": _bytes([*method.parameters(), *method.buffers()]) - pool,
+        "gradients": _bytes(weight.grad for weight in method.parameters()),
+        "averages": _bytes(chain.from_iterable(state.values() for state in states)),
+        "pool": pool,
+        "batch": _bytes(batch),
+    }
+    return parts | {"maps": peak - sum(parts.values())}
+
+
+def _translation_macs(network: nn.Module, images: Tensor, meter: StepMeter) -> int:
+    use_policy(network)
+    meter.restart()
+    with torch.no_grad():
+        network(images[:1])
+    return meter.macs
+
+
+def _weights(networks: Iterable[nn.Module]) -> int:
+    return _bytes(chain.from_iterable(network.parameters() for network in networks))
+
+
+def _bytes(values: Iterable[Any]) -> int:
+    return sum(value.nbytes for value in values if isinstance(value, Tensor))
+
+
+def time_steps(
+    config: RunConfig, size: tuple[int, int], count: int, note: Callable[[str], None]
+) -> tuple[list[float], int]:
+    """Time training steps on noise, after one step of warm-up or as many as a CUDA graph needs.
+
+    Returns:
+        Seconds of each step, and the bytes by which the peak memory of the process grew.
+
+    Raises:
+        UserError: The memory is not enough, or an option does not work on this machine.
+    """
+    train = config.train
+    seed_everything(train.seed)
+    runtime = Runtime(train.device, train.precision, train.deterministic, config.speed)
+    before = peak_memory(runtime.device)
+    seconds = []
+    try:
+        method = make_method(config).train()
+        runtime.prepare(method, list(chain.from_iterable(method.players().values())))
+        optimizers = make_optimizers(method, train, runtime)
+        source, target = (
+            images.uniform_(-1, 1).to(runtime.device) for images in empty_batch(config, size)
+        )
+        watch = Watch(runtime.device)
+        first = source[0], target[0]
+        steps = Steps(method, optimizers, runtime, train, watch, lambda: first, note)
+        steps.settle(None)
+        requests = Requests(train, runtime.ranks, lambda: False)
+        graphed = isinstance(steps.whole, GraphedStep) and train.accumulate == 1
+        warm_up = WARM_UP + 1 if graphed else 0
+        for _ in range(warm_up + count):
+            start = synchronized_time(runtime.device)
+            for part in range(train.accumulate):
+                steps.take((source, target), part, train.accumulate, requests)
+            seconds.append(synchronized_time(runtime.device) - start)
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise UserError(
+                "the timed steps ran out of memory, although they were predicted to fit; free some "
+                "memory, or skip the timing (--steps 0)",
+                option="--steps",
+            ) from None
+        raise runtime.explain(error) from None
+    memory = max(0, peak_memory(runtime.device) - before)
+    return seconds[warm_up + 1 :] or seconds[-1:], memory
