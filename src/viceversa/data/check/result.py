@@ -52,9 +52,10 @@ def issue_of(
     skippable: bool = False,
 ) -> Iterator[Issue]:
     """Yield an issue of files if there are any."""
-    names = [str(file) for file in files]
-    if names:
-        yield Issue(severity, text, tuple(names[:LISTED]), len(names), advice, skippable)
+    every = list(files)
+    if every:
+        names = tuple(map(str, every[:LISTED]))
+        yield Issue(severity, text, names, len(every), advice, skippable)
 
 
 def some(texts: Sequence[str], total: int | None = None) -> str:
