@@ -38,7 +38,7 @@ from viceversa.update import Optimizers, make_optimizers, set_rates, update
 def unchecked(method: Method, batch: Batch, optimizers: Optimizers) -> None:
     """The step of `update` without any check."""
     players = method.players()
-    for player, losses in method.step(batch):
+    for player, losses in method.step(Batch(*batch)):
         assert player is not None
         weights = list(chain.from_iterable(n.parameters() for n in players[player]))
         optimizers[player].zero_grad(set_to_none=True)

@@ -101,7 +101,7 @@ def count(job: Job) -> tuple[int, int]:
         batch = tuple(torch.empty(job.batch, 3, job.size, job.size) for _ in range(2))
         players = method.players()
         with FlopCounterMode(display=False) as counter:
-            for player, losses in method.step(batch):  # type: ignore[arg-type]
+            for player, losses in method.step(Batch(*batch)):
                 assert player is not None
                 weights = list(chain.from_iterable(n.parameters() for n in players[player]))
                 torch.stack(list(losses.values())).sum().backward(inputs=weights)

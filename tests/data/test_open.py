@@ -266,7 +266,7 @@ def _bad(root: Path, skip: dict[str, Any]) -> list[Any]:
     from viceversa.data.check import check_dataset
 
     config = DataConfig(path=str(root), preprocess="crop", crop_size=16, **skip)
-    return list(check_dataset(root, True, config).bad)
+    return list(check_dataset(root, True, config).invalid)
 
 
 def test_reading_what_was_written_is_exact(tmp_path: Path) -> None:
