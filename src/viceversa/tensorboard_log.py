@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ class TensorBoardLog:
         writer = summary_writer()
         self.folder, self._say = folder, say
         self._writer: Any = None
+        self._print_error = threading.excepthook
+        threading.excepthook = self._hook = self._print_other_errors
         with self._errors_reported():
             # A run that starts again draws the sample grid before its first step again.
             self._writer = writer(str(folder), purge_step=done + 1 if done else 0)
@@ -66,6 +69,13 @@ class TensorBoardLog:
             writer, self._writer = self._writer, None
             if writer:
                 writer.close()
+        if threading.excepthook is self._hook:
+            threading.excepthook = self._print_error
+
+    def _print_other_errors(self, error: threading.ExceptHookArgs) -> None:
+        """Print no traceback for the thread of the writer: `flush` raises its error again."""
+        if type(error.thread).__name__ != "_AsyncWriterThread":
+            self._print_error(error)
 
     def _flush(self) -> None:
         """Write everything now: TensorBoard shows it at once, and errors are reported here."""
