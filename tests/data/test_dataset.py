@@ -403,6 +403,23 @@ def test_a_damaged_or_foreign_cache_is_made_again(
     assert {path.name: path.read_bytes() for path in cached.folder.iterdir()} == whole
 
 
+def test_damage_while_the_cache_is_written_is_noticed(
+    cached: Cached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cached.root / "A" / "0.png", noise(99))
+    replace = Path.replace
+
+    def damaging(self: Path, target: Path) -> Path:
+        if Path(target).name == "images.bin":
+            self.write_bytes(bytes([self.read_bytes()[0] ^ 1]) + self.read_bytes()[1:])
+        return replace(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", damaging)
+        cached()
+    assert np.array_equal(cached(), noise(99)) and "images.bin is damaged" in cached.told[0]
+
+
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
 @pytest.mark.parametrize("at", [1, 2])
 def test_a_cache_that_is_not_finished_is_not_used(

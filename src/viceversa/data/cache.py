@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -94,17 +95,19 @@ def open_disk_cache(
             return DiskCache(path, old["entries"])
         note(f"building the image cache in {folder} again: {problem}")
     note(f"caching {len(images)} images in {folder}")
-    entries: list[list[Any]] = []
-    write_atomically(path, lambda file: entries.extend(_write(file, list(images), decode, threads)))
-    table = wanted | {"entries": entries, "sha256": sha256(path)}
-    write_with_digest(index, json.dumps(table).encode())
-    return DiskCache(path, entries)
+    written: dict[str, Any] = {}
+    write_atomically(path, lambda file: written.update(_write(file, list(images), decode, threads)))
+    write_with_digest(index, json.dumps(wanted | written).encode())
+    return DiskCache(path, written["entries"])
 
 
 def _write(
     path: Path, keys: list[Key], decode: Callable[[Key], Tensor], threads: int
-) -> list[list[Any]]:
-    """Write the images one after another and return their entries."""
+) -> dict[str, Any]:
+    """Write the images one after another and return their entries and the digest of all.
+
+    The digest is that of the images, so that it does not fit if the file is damaged on the way.
+    """
 
     def attempt(key: Key) -> Tensor | None:
         try:
@@ -113,7 +116,7 @@ def _write(
             return None
 
     entries: list[list[Any]] = []
-    start = 0
+    start, digest = 0, hashlib.sha256()
     with path.open("wb") as file, ThreadPoolExecutor(max(1, threads)) as pool:
         for first in range(0, len(keys), AT_ONCE):
             part = keys[first : first + AT_ONCE]
@@ -121,8 +124,10 @@ def _write(
                 if image is not None:
                     values = image.numpy()
                     entries.append([*key, start, str(values.dtype), list(values.shape)])
-                    start += file.write(values.tobytes() + bytes(-values.nbytes % 8))
-    return entries
+                    content = values.tobytes() + bytes(-values.nbytes % 8)
+                    digest.update(content)
+                    start += file.write(content)
+    return {"entries": entries, "sha256": digest.hexdigest()}
 
 
 def _problem(old: dict[str, Any] | None, wanted: dict[str, Any], path: Path) -> str:

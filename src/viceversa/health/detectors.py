@@ -20,7 +20,6 @@ LOOKS = 3  # in a row
 STEPS = 200  # that they are apart, first and last
 AFTER = 50  # steps that a network may begin with as it likes
 KEPT = 30  # looks whose gradients are remembered
-GRADIENTS = ("vanishing gradients", rules.VANISHING), ("exploding gradients", rules.EXPLODING)
 
 
 class Finding(NamedTuple):
