@@ -25,7 +25,7 @@ from viceversa.checkpoint import Checkpoints, load_state
 from viceversa.config import read_recipe
 from viceversa.data import SplitIndex
 from viceversa.data.dataset import Pictures
-from viceversa.data.open import Opened
+from viceversa.data.open import Datasets
 from viceversa.files import write_json
 from viceversa.health import Watch
 from viceversa.images.domain import Domain
@@ -74,7 +74,7 @@ def main() -> None:
     saves, loads, models = [], [], []
     nothing = SplitIndex("nothing", (), ())
     pictures = Pictures(nothing, config.data, (Domain(), Domain()), True, 0, training=True)
-    data = Opened(pictures, pictures, "train", None, pictures)
+    data = Datasets(pictures, pictures, "train", None, pictures, ())
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder) / "checkpoints", 2)
         for number in range(options.saves):

@@ -35,7 +35,6 @@ from viceversa.monitor.validation import LEARNT
 from viceversa.report import Report
 from viceversa.runtime.device import synchronized_time
 from viceversa.saving import Place
-from viceversa.steps import Asked
 from viceversa.training import Run
 
 JOBS = {
@@ -91,7 +90,7 @@ def measured(options: argparse.Namespace, job: str, folder: Path) -> dict[str, A
             return clock(device) - began
 
         each = [
-            timed(lambda n=n: run.steps.take(batches[n % TRAIN], 0, 1, Asked()))  # type: ignore[misc]
+            timed(lambda n=n: run.steps.take(batches[n % TRAIN], 0, 1, run.requests))  # type: ignore[misc]
             for n in range(options.steps + 2)
         ]
         step = statistics.median(each[2:])

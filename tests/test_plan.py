@@ -22,7 +22,15 @@ from viceversa.cli import main
 from viceversa.config import merge, read_recipe
 from viceversa.costs import Costs, StepMeter, estimate
 from viceversa.files import in_words
-from viceversa.plan import BATCHES, Images, choices, inspect_images, largest, make_plan, step_times
+from viceversa.plan import (
+    BATCHES,
+    ImageStats,
+    choices,
+    inspect_images,
+    largest,
+    make_plan,
+    step_times,
+)
 from viceversa.plan_text import duration_text, plan_text
 from viceversa.preflight import check_disk, disk_needed
 from viceversa.runtime.training import Runtime
@@ -260,7 +268,7 @@ def test_the_largest_that_fits_is_found_with_few_questions() -> None:
 
 def test_choices_need_what_they_say() -> None:
     config = small("cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulate": 2})
-    images, own = Images((32, 32)), estimate(config, (32, 32), CPU).run
+    images, own = ImageStats((32, 32)), estimate(config, (32, 32), CPU).run
     batch, _, instead = choices(config, images, CPU, own - 1, 5, False)
     assert batch is not None and batch["value"] == 4
     four = replace(config, train=replace(config.train, batch_size=4))
@@ -275,7 +283,9 @@ def test_choices_need_what_they_say() -> None:
 
 def test_no_batch_is_larger_than_an_epoch() -> None:
     for count, expected in ((0, BATCHES[-1]), (7, 4)):
-        batch, _, instead = choices(small("pix2pix"), Images((32, 32), count), CPU, 10**15, 0, True)
+        batch, _, instead = choices(
+            small("pix2pix"), ImageStats((32, 32), count), CPU, 10**15, 0, True
+        )
         assert batch is not None and batch["value"] == expected and instead == []
 
 

@@ -22,7 +22,7 @@ from viceversa.build import RunConfig, resolve
 from viceversa.cli import main
 from viceversa.errors import Stopped, UserError
 from viceversa.evaluation import evaluate
-from viceversa.judging import Asked, explain
+from viceversa.judging import ExplainOptions, explain
 from viceversa.losses import GAN_LOSSES, GANLoss
 from viceversa.methods import Batch, Discriminator, Method, Turn
 from viceversa.networks import DISCRIMINATORS, GENERATORS, PatchGAN, PatchGrid
@@ -254,7 +254,7 @@ def _resumes(
 
 
 def _explains(run: Path, image: Path, judged: bool, drawn: bool) -> None:
-    asked = Asked(run / "ab.safetensors", image, device="cpu")
+    asked = ExplainOptions(run / "ab.safetensors", image, device="cpu")
     if drawn:
         (row,) = explain(asked).rows
         assert row.verdict.map.shape == row.verdict.patches[2:4]

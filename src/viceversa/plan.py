@@ -33,7 +33,7 @@ Choice = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageStats:
     """The images of a run. Without data, `count` is 0."""
 
     size: tuple[int, int]
@@ -144,7 +144,7 @@ def step_times(
     }
 
 
-def _advice(plan: dict[str, Any], images: Images, disk_enough: bool) -> list[str]:
+def _advice(plan: dict[str, Any], images: ImageStats, disk_enough: bool) -> list[str]:
     """Return at most four sentences on what the numbers mean."""
     memory, lines = plan["memory"], []
     if memory["free"] is None:
@@ -167,7 +167,7 @@ def _advice(plan: dict[str, Any], images: Images, disk_enough: bool) -> list[str
     return lines[:4]
 
 
-def inspect_images(config: RunConfig) -> Images:
+def inspect_images(config: RunConfig) -> ImageStats:
     """Count the images of a run by their names and read the size of the first valid one.
 
     Without data, the size is that of the settings.
@@ -176,7 +176,7 @@ def inspect_images(config: RunConfig) -> Images:
     one_size = crops(data) or data.preprocess == "resize"
     if not data.path:
         side = data.crop_size if one_size or data.preprocess == "none" else data.load_size
-        return Images((side, side), one_size=one_size)
+        return ImageStats((side, side), one_size=one_size)
     splits = index_splits(data.path, config.paired, data)
     found = splits["train"]  # index_splits raises without it
     domains = Domain(data.a), Domain(data.b)
@@ -194,11 +194,16 @@ def inspect_images(config: RunConfig) -> Images:
         for side, index, length in zip(pictures.sides, chosen, pictures.lengths, strict=True)
     )
     size = source.shape[1], source.shape[2]
-    return Images(size, len(pictures), decoded, len(found.unmatched), one_size, splits)
+    return ImageStats(size, len(pictures), decoded, len(found.unmatched), one_size, splits)
 
 
 def choices(
-    config: RunConfig, images: Images, device: torch.device, free: int, cached: int, fits: bool
+    config: RunConfig,
+    images: ImageStats,
+    device: torch.device,
+    free: int,
+    cached: int,
+    fits: bool,
 ) -> tuple[Choice | None, Choice | None, list[Choice]]:
     """Find other settings and the memory that they need.
 

@@ -13,7 +13,7 @@ from .runtime.distributed import Ranks
 from .saving import Place
 
 
-class Asked(NamedTuple):
+class RequestFlags(NamedTuple):
     """The requests of all processes after a step; 0 is none."""
 
     stop: int = 0
@@ -44,29 +44,31 @@ class Requests:
         """
         return bool(self.signals) and self.ranks.count == 1
 
-    def own(self) -> Asked:
+    def own(self) -> RequestFlags:
         """The requests of this process."""
         every, now = self.train.save_minutes, time.monotonic()
         # A process whose torchrun has died ends itself, since no other process would end it.
         ending = signal.SIGTERM if self.failure or self.ranks.launcher_exited() else 0
-        return Asked(
+        return RequestFlags(
             stop=int(self.signals[0] if self.signals else ending),
             late=int(now >= self.ends_at),
             save=int(bool(every and (now - self.saved_at) / 60 >= every)),
             enough=int(self.enough()),
         )
 
-    def agree(self, number: int = 0) -> tuple[int, Asked]:
+    def agree(self, number: int = 0) -> tuple[int, RequestFlags]:
         """The sum of a number over all processes, and their requests; they all call it at once."""
         own = self.own()
         total, stop, *rest = self.ranks.sum([number, *map(bool, own)])
-        return total, Asked(own.stop or bool(stop) * signal.SIGTERM, *rest)  # by its own signal
+        return total, RequestFlags(
+            own.stop or bool(stop) * signal.SIGTERM, *rest
+        )  # by its own signal
 
-    def update(self, asked: Asked) -> Asked:
+    def update(self, asked: RequestFlags) -> RequestFlags:
         """The requests after a step that began with `asked`: of one process alone, the latest."""
         return self.own() if self.ranks.count == 1 else asked
 
-    def save_due(self, asked: Asked, place: Place) -> bool:
+    def save_due(self, asked: RequestFlags, place: Place) -> bool:
         """Whether a checkpoint is due by images, time or epochs."""
         train = self.train
         return bool(
@@ -79,7 +81,7 @@ class Requests:
         """A checkpoint is being written."""
         self.saved, self.saved_at = place.images, time.monotonic()
 
-    def stopped(self, asked: Asked) -> Exception:
+    def stopped(self, asked: RequestFlags) -> Exception:
         """The end of a run that was asked to end."""
         if self.failure is not None:
             return self.failure

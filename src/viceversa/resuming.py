@@ -10,7 +10,7 @@ from .compatibility import removed, without_removed
 from .config import SECTIONS, Sections, changes, fill, flat, plain
 from .data import contents
 from .data.contents import Contents
-from .data.open import Opened
+from .data.open import Datasets
 from .errors import UserError
 from .images.domain import Domain
 from .saving import Place, State
@@ -29,7 +29,7 @@ class News(NamedTuple):
     """Whether the epoch must restart: it had begun, and its images are others."""
 
 
-def refuse_other_run(state: State, config: RunConfig, data: Opened, path: Path) -> News:
+def refuse_other_run(state: State, config: RunConfig, data: Datasets, path: Path) -> News:
     """Raises UserError where a checkpoint is of another architecture, method, data or values."""
     folder = config.train.run or path.parent.parent
     if missing := sorted(FIELDS - state.keys()):
@@ -83,7 +83,7 @@ def refuse_other_run(state: State, config: RunConfig, data: Opened, path: Path) 
     return news
 
 
-def compare_data(state: State, config: RunConfig, data: Opened, folder: Path | str) -> News:
+def compare_data(state: State, config: RunConfig, data: Datasets, folder: Path | str) -> News:
     """Compare the images with those that a checkpoint lists.
 
     Raises UserError where A and B are swapped, or the images are those of another data set.
@@ -126,7 +126,7 @@ def _restarting(state: State) -> str:
     return f"; restarting epoch {state['epoch']}" if state["batch"] else ""
 
 
-def _compare_names(state: State, config: RunConfig, data: Opened, folder: Path | str) -> News:
+def _compare_names(state: State, config: RunConfig, data: Datasets, folder: Path | str) -> News:
     """The same for a checkpoint of an earlier version, which has only a hash of all names."""
     before, path = state["sections"]["data"]["path"], config.data.path
     if state["data"] == data.train.names_hash():

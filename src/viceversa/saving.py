@@ -12,7 +12,7 @@ from torch import nn
 from .build import RunConfig, model_files, on_disk
 from .checkpoint import fit_weights, read_header, save_network
 from .config import changes, plain
-from .data.open import Opened
+from .data.open import Datasets
 from .errors import UserError
 from .extensions import named
 from .images.domain import Domain
@@ -45,7 +45,7 @@ class Place:
 
 
 def state_of(
-    config: RunConfig, data: Opened, method: Method, optimizers: Optimizers, place: Place,
+    config: RunConfig, data: Datasets, method: Method, optimizers: Optimizers, place: Place,
     log: State, runtime: Runtime, monitor: State,
 ) -> State:  # fmt: skip
     """All that going on needs, and nothing that can be derived: the order of images, what is drawn

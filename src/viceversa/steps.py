@@ -12,7 +12,7 @@ from torch import Tensor
 from .build import TrainConfig
 from .health import Watch
 from .methods import Method
-from .requests import Asked, Requests
+from .requests import RequestFlags, Requests
 from .runtime.training import Runtime
 from .update import Optimizers, step_players, update
 
@@ -47,7 +47,7 @@ class Steps:
 
     def take(
         self, batch: tuple[Tensor, Tensor] | None, part: int, parts: int, requests: Requests
-    ) -> tuple[dict[str, Tensor] | None, Asked]:
+    ) -> tuple[dict[str, Tensor] | None, RequestFlags]:
         """A step, or the share of one that a batch has; None stands for a batch left out.
 
         Returns its losses, None where no process has an image, and what they together ask for.

@@ -23,7 +23,7 @@ from .monitor.monitor import Monitor
 from .preflight import check_disk, check_ranks, run_folder
 from .progress import counter
 from .report import Report, say, silent
-from .requests import Asked, Requests
+from .requests import RequestFlags, Requests
 from .resuming import going_on, refuse_other_run
 from .run_config import with_location
 from .runtime.distributed import Ranks, join
@@ -175,7 +175,7 @@ class Run:
 
     def _step(
         self, batch: tuple[Tensor, Tensor] | None, part: int, parts: int
-    ) -> tuple[dict[str, Tensor], Asked]:
+    ) -> tuple[dict[str, Tensor], RequestFlags]:
         """The losses of a step on a batch, and what to do after it."""
         steps = self.steps
         self.recent.add(self.watch.steps, self.place)
@@ -208,7 +208,7 @@ class Run:
         files = self.recent.files(self.place, fault.step)
         raise not_finite(fault, self.method, names, files)
 
-    def _save_or_stop(self, report: Report, asked: Asked) -> None:
+    def _save_or_stop(self, report: Report, asked: RequestFlags) -> None:
         """Save where it is due; end where a signal or the time asked for it."""
         asked = self.requests.update(asked)
         due, ending = self.requests.save_due(asked, self.place), bool(asked.late or asked.stop)
@@ -219,7 +219,7 @@ class Run:
         if asked.stop or asked.late:
             self._stop(report, asked)
 
-    def _stop(self, report: Report, asked: Asked) -> None:
+    def _stop(self, report: Report, asked: RequestFlags) -> None:
         """End a run that is saved."""
         if self.requests.failure is None:
             self.monitor.picture(report, self.place)

@@ -18,7 +18,7 @@ from viceversa.build import RunConfig, resolve
 from viceversa.checkpoint import read_header
 from viceversa.config import merge, read_recipe
 from viceversa.data import DataConfig
-from viceversa.data.open import Opened, open_data
+from viceversa.data.open import Datasets, open_data
 from viceversa.errors import UserError
 from viceversa.images import Pixels, read, write
 from viceversa.images.domain import DomainConfig
@@ -37,7 +37,7 @@ def pairs(root: Path, a: list[Pixels], b: list[Pixels], suffix: str = ".tif") ->
     return root
 
 
-def opened(root: Path, notes: list[str] | None = None, **data: Any) -> Opened:
+def opened(root: Path, notes: list[str] | None = None, **data: Any) -> Datasets:
     config = DataConfig(path=str(root), **{"preprocess": "none", "flip": False, **data})
     told = notes.append if notes is not None else (lambda text: None)
     return open_data(config, True, 0, root.parent / "run", told)

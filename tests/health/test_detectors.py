@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from viceversa.health import Finding, Health, Way, signs
+from viceversa.health import Finding, Health, Translations, signs
 from viceversa.health.rules import RULES
 
 WELL = {
@@ -128,27 +128,31 @@ def test_a_discriminator_that_knows_its_images_by_heart(
 def test_signs_of_pictures_by_hand() -> None:
     draw = torch.Generator().manual_seed(0)
     source = torch.rand(4, 3, 64, 64, generator=draw) - 0.5
-    way = Way(source, -source, -source, True)
+    way = Translations(source, -source, -source, True)
     found = signs(way)
     assert found["tones"] == pytest.approx(-1, abs=1e-4)
     assert found["tones_target"] == pytest.approx(1, abs=1e-4)
     assert found["edges"] == pytest.approx(1, abs=1e-4)
-    same = signs(Way(source, source, -source, False))
+    same = signs(Translations(source, source, -source, False))
     assert same["moved"] == 0 and same["apart"] > 0.2
     one = source[:1].repeat(4, 1, 1, 1)
-    assert signs(Way(source, one, source, True))["spread_made"] == pytest.approx(0, abs=1e-6)
+    assert signs(Translations(source, one, source, True))["spread_made"] == pytest.approx(
+        0, abs=1e-6
+    )
     checks = torch.zeros(1, 1, 64, 64)
     checks[:, :, ::2, ::2] = 1
     smooth = torch.linspace(-1, 1, 64).expand(4, 3, 64, 64)
-    gridded = signs(Way(smooth, smooth * 0.5 + 0.3 * checks, smooth, True))
+    gridded = signs(Translations(smooth, smooth * 0.5 + 0.3 * checks, smooth, True))
     assert (
         gridded["grid_made"] > 8 * max(gridded["grid_target"], 1) and gridded["grid_depth"] > 0.05
     )
-    judged = signs(Way(source, source, source, True, torch.full((9,), -3.0), torch.full((9,), 3.0)))
+    judged = signs(
+        Translations(source, source, source, True, torch.full((9,), -3.0), torch.full((9,), 3.0))
+    )
     assert judged["told"] == 1 and judged["made_high"] == -3 and judged["real_low"] == 3
-    alike = signs(Way(source, source, source, True, torch.ones(9), torch.ones(7)))
+    alike = signs(Translations(source, source, source, True, torch.ones(9), torch.ones(7)))
     assert alike["told"] == 0.5  # nothing is told apart by equal logits
     made, real = torch.arange(20.0), torch.arange(10.0) + 10.5
-    scored = signs(Way(source, source, source, True, made, real))
+    scored = signs(Translations(source, source, source, True, made, real))
     assert scored["made_high"] == 17 and scored["real_low"] == 11.5
     assert scored["told"] == pytest.approx((11 + 12 + 13 + 14 + 15 + 16 + 17 + 18 + 19 + 20) / 200)

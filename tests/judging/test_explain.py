@@ -19,7 +19,7 @@ from viceversa.checkpoint import load_network, read_header, save_network
 from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.images import write
-from viceversa.judging import Asked, explain
+from viceversa.judging import ExplainOptions, explain
 from viceversa.networks import PatchGAN
 from viceversa.translate import Translator
 
@@ -153,7 +153,7 @@ def made_by_hand(run: Path, source: Tensor) -> Tensor:
 
 def refuse_others(said: dict[str, Any], scores: Tensor) -> None:
     """Numbers for programs are those of a map, and lie where its patches of 16x16 pixels do."""
-    assert said["gan_loss"] == "bce" and said["map"] == list(scores.shape) == [14, 14]
+    assert said["objective"] == "bce" and said["map"] == list(scores.shape) == [14, 14]
     assert said["patch"] == {"size": 16, "stride": 2}
     assert said["score"] == pytest.approx(float(scores.mean()), abs=1e-5)
     assert said["whole"] == pytest.approx(float(scores.mean().sigmoid()), abs=1e-5)
@@ -170,7 +170,7 @@ def test_what_is_made_is_judged_as_by_hand(
 ) -> None:
     source, run = values(one), runs["pairs"]
     scores = by_hand(run / "d_b.safetensors", source, made_by_hand(run, source))
-    (row,) = explain(Asked(run, one, device="cpu")).rows
+    (row,) = explain(ExplainOptions(run, one, device="cpu")).rows
     torch.testing.assert_close(row.verdict.scores, scores, rtol=0, atol=1e-5)
     torch.testing.assert_close(row.image, made_by_hand(run, source)[0], rtol=0, atol=1e-5)
     for model in (run, run / "ab.safetensors"):
@@ -252,7 +252,7 @@ def test_a_cycle_s_judges_see_an_image_by_itself(
         found = asked(capsys, tmp_path / f"{number}.png", model, one)
         (said,) = found["judged"]
         scores = by_hand(judge, image)
-        assert found["judge"] == str(judge) and said["gan_loss"] == "lsgan"
+        assert found["judge"] == str(judge) and said["objective"] == "lsgan"
         assert said["score"] == pytest.approx(float(scores.mean()), abs=1e-5)
         least = float(scores.min().clamp(0, 1))
         assert said["least"]["value"] == pytest.approx(least, abs=1e-5)
@@ -326,7 +326,7 @@ def test_colours_are_seen_with_their_lightness(
 ) -> None:
     found = asked(capsys, tmp_path / "v.png", runs["lab"], one, "--real", one)
     assert [said["map"] for said in found["judged"]] == [[14, 14], [14, 14]]
-    made, true = explain(Asked(runs["lab"], one, real=one, device="cpu")).rows
+    made, true = explain(ExplainOptions(runs["lab"], one, real=one, device="cpu")).rows
     back = true.image[None]  # lightness and colours of one photo are the photo again
     torch.testing.assert_close(back, values(one), rtol=0, atol=0.02)
     assert made.image.shape == true.image.shape

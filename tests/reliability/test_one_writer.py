@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from viceversa import training
 from viceversa.checkpoint import hold
 from viceversa.cli import main
-from viceversa.data.open import Opened
+from viceversa.data.open import Datasets
 from viceversa.errors import UserError
 
 
@@ -73,7 +73,7 @@ def test_of_two_commands_for_a_new_folder_the_second_is_refused_while_the_first_
     main(arguments(data, alone, epochs=1) + cached)
     reads = training.open_data
 
-    def read_slowly(*given: Any) -> Opened:
+    def read_slowly(*given: Any) -> Datasets:
         os.write(given[-1], b"reading")
         time.sleep(1.5)
         return reads(*given[:-1])

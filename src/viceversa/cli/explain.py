@@ -69,13 +69,15 @@ def explain(
     from ..checkpoint import read_header
     from ..data.readonly import refuse_inside, training_data
     from ..images import write
-    from ..judging import Asked, named_model, verdict_sheet
+    from ..judging import ExplainOptions, named_model, verdict_sheet
     from ..judging import explain as ask
 
     if model.exists():
         file = named_model(model)
         refuse_inside(out, training_data(read_header(file), file), "-o")
-    answer = ask(Asked(model, image, real, source, half, beside, device, max_megapixels, size))
+    answer = ask(
+        ExplainOptions(model, image, real, source, half, beside, device, max_megapixels, size)
+    )
     write(out, verdict_sheet(answer.rows, answer.source))
     print(json.dumps(_values(answer, out), indent=2) if as_json else _text(answer, out))
 
@@ -110,7 +112,7 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "image": row.name,
         "judge": row.judge or None,
-        "gan_loss": verdict.objective,
+        "objective": verdict.objective,
         "meaning": verdict.meaning,
         "whole": verdict.whole,
         "score": verdict.score,

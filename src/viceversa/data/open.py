@@ -21,7 +21,7 @@ from .sizes import fitted
 MOST_RATIOS = 16  # of side-by-side files that a model file lists
 
 
-class Opened(NamedTuple):
+class Datasets(NamedTuple):
     """The datasets of a run."""
 
     train: Pictures
@@ -54,7 +54,7 @@ def open_data(
     note: Callable[[str], None],
     progress: Progress | None = None,
     validate_pairs: bool = False,
-) -> Opened:
+) -> Datasets:
     """Check a dataset and open it.
 
     Args:
@@ -91,7 +91,7 @@ def open_data(
         held_out = _pairs(config, splits, split, records, note)
     if config.cache == "disk":
         train.keep_on_disk(folder / "cache", note)
-    return Opened(
+    return Datasets(
         train,
         dataset(splits[split], config),
         split,

@@ -1,11 +1,18 @@
 """A finished translator against a data set: numbers with their protocol, and the cases to see."""
 
-from .evaluation import Evaluation, Way, measure
+from .evaluation import DirectionMetrics, Evaluation, measure
 from .options import Options
 from .words import table, values
 from .written import evaluate, refuse_place, write_evaluation
 
 __all__ = [
-    "Evaluation", "Options", "Way", "evaluate", "measure", "refuse_place", "table", "values",
+    "DirectionMetrics",
+    "Evaluation",
+    "Options",
+    "evaluate",
+    "measure",
+    "refuse_place",
+    "table",
+    "values",
     "write_evaluation",
 ]  # fmt: skip

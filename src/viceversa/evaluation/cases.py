@@ -16,7 +16,7 @@ from ..metric_names import WAYS, few_images, label
 from ..metric_names import better as which
 from ..reports.evaluation import Case, DirectionResult, write_evaluation_page
 from ..reports.text import number
-from .evaluation import Evaluation, Way
+from .evaluation import DirectionMetrics, Evaluation
 from .words import better, protocol
 
 CASES = 3  # of each kind
@@ -32,7 +32,7 @@ def write_page(result: Evaluation, folder: Path) -> Path:
     return path
 
 
-def _direction(result: Evaluation, way: Way, folder: Path) -> DirectionResult:
+def _direction(result: Evaluation, way: DirectionMetrics, folder: Path) -> DirectionResult:
     judge = _discriminator(result, way)
     columns = ["source", "translation", *(["target"] if result.paired else [])]
     if judge is not None:
@@ -48,7 +48,7 @@ def _direction(result: Evaluation, way: Way, folder: Path) -> DirectionResult:
     )
 
 
-def _numbers(way: Way) -> list[tuple[str, str, str]]:
+def _numbers(way: DirectionMetrics) -> list[tuple[str, str, str]]:
     rows = [
         (_title(name), number(mean), f"{number(low)} to {number(high)}")
         for name, (mean, low, high) in way.intervals.items()
@@ -64,7 +64,7 @@ def _title(name: str) -> str:
 
 
 def _cases(
-    result: Evaluation, way: Way, by: str, judge: Judge | None, folder: Path
+    result: Evaluation, way: DirectionMetrics, by: str, judge: Judge | None, folder: Path
 ) -> dict[str, list[Case]]:
     """Draw the cases as files, ranked by the metric `by`."""
     values = way.each[by]
@@ -85,7 +85,7 @@ def _cases(
     return cases
 
 
-def _discriminator(result: Evaluation, way: Way) -> Judge | None:
+def _discriminator(result: Evaluation, way: DirectionMetrics) -> Judge | None:
     """Return the discriminator beside the model, if there is one for the same domains."""
     path = result.model.files[way.way].with_name(f"d_{way.way[1]}.safetensors")
     translator = result.model.translators[way.way]
@@ -98,7 +98,9 @@ def _discriminator(result: Evaluation, way: Way) -> Judge | None:
     return judge if judge.source in (None, translator.source) else None
 
 
-def _drawing(result: Evaluation, way: Way, position: int, judge: Judge | None) -> Pixels:
+def _drawing(
+    result: Evaluation, way: DirectionMetrics, position: int, judge: Judge | None
+) -> Pixels:
     """Return source, translation, target and patch maps beside each other."""
     pictures, cpu = result.images.pictures, torch.device("cpu")
     translator = result.model.translators[way.way]

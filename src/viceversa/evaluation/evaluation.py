@@ -20,13 +20,13 @@ from ..metric_names import FEW_IMAGES, WAYS, label, of_few_images
 from ..metrics import bootstrap, confusion, iou, mean_iou, pixel_accuracy
 from ..translate import Translator
 from .options import Options
-from .sources import Images, Model, open_images, open_model
+from .sources import EvaluationImages, Model, open_images, open_model
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Way:
+class DirectionMetrics:
     """The numbers of one way."""
 
     way: str
@@ -56,9 +56,9 @@ class Evaluation:
 
     options: Options
     model: Model
-    images: Images
+    images: EvaluationImages
     paired: bool
-    ways: list[Way]
+    ways: list[DirectionMetrics]
     features: Features
     notes: list[str] = field(default_factory=list)
 
@@ -179,7 +179,7 @@ class _Taken:
         found = confusion(ours, true, classes)
         self.confusion = found if self.confusion is None else self.confusion + found
 
-    def result(self) -> Way:
+    def result(self) -> DirectionMetrics:
         """All numbers, now that every image was taken."""
         pictures, there = self.outcome.images.pictures, self.way[1]
         real = len(pictures.sources(there))
@@ -207,7 +207,9 @@ class _Taken:
         self.outcome.notes += notes
         each = self.measures.each
         intervals = {name: _interval(each[name]) for name in self.measures.names if name in each}
-        return Way(self.way, self.names, each, intervals, sets, classes, len(self.names), real)
+        return DirectionMetrics(
+            self.way, self.names, each, intervals, sets, classes, len(self.names), real
+        )
 
 
 def _interval(values: list[float]) -> tuple[float, float, float]:

@@ -75,7 +75,7 @@ def open_model(options: Options) -> Model:
     return found
 
 
-class Images(NamedTuple):
+class EvaluationImages(NamedTuple):
     """The images of a split, as a finished translator is shown them."""
 
     pictures: Pictures
@@ -85,7 +85,7 @@ class Images(NamedTuple):
     config: DataConfig
 
 
-def open_images(options: Options, model: Model, paired: bool) -> Images:
+def open_images(options: Options, model: Model, paired: bool) -> EvaluationImages:
     """The data set's images of a split. Raises UserError where there are none, or not in pairs."""
     trained = model.trained.get("data", {})
     try:
@@ -131,7 +131,7 @@ def open_images(options: Options, model: Model, paired: bool) -> Images:
     pictures = Pictures(found, config, domains, paired, 0, training=False)
     others = unread(data.other) if isinstance(data, FileTree) else []
     notes = (*([note] if note else []), *(f"not read: {group}" for group in others))
-    return Images(pictures, split, notes, config)
+    return EvaluationImages(pictures, split, notes, config)
 
 
 def _split(

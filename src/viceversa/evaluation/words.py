@@ -16,7 +16,7 @@ from ..measures import SUBSET
 from ..metric_names import HIGHER, few_images, of_few_images
 from ..report import finite
 from ..reports.text import aligned, number
-from .evaluation import Evaluation, Way
+from .evaluation import DirectionMetrics, Evaluation
 
 
 def table(result: Evaluation) -> str:
@@ -47,7 +47,7 @@ def values(result: Evaluation) -> dict[str, Any]:
     return numbers
 
 
-def _way(way: Way) -> dict[str, Any]:
+def _way(way: DirectionMetrics) -> dict[str, Any]:
     means = {
         name: {"mean": mean, "low": low, "high": high}
         for name, (mean, low, high) in way.intervals.items()

@@ -14,7 +14,7 @@ BLOCK = 32  # pixels a side, of which a spectrum is taken
 FLAT = 1e-4  # a deviation below which an image has no tones to compare
 
 
-class Way(NamedTuple):
+class Translations(NamedTuple):
     """A look at one generator: a few images, always the same ones, each (n, c, h, w) in [-1, 1].
 
     Unpaired, `target` holds any images of the domain that is translated to. `judged_*` are the
@@ -30,7 +30,7 @@ class Way(NamedTuple):
 
 
 @torch.no_grad()
-def signs(way: Way) -> dict[str, float]:
+def signs(way: Translations) -> dict[str, float]:
     """Numbers by name; one that the images are too few, too small or too flat for is left out.
 
     `spread_source`, `spread_made`, `spread_target`: mean difference of two of the images, in

@@ -19,7 +19,7 @@ from .sheet import Row
 from .verdict import on_one_scale
 
 
-class Asked(NamedTuple):
+class ExplainOptions(NamedTuple):
     """A model, an image, and what may belong to them."""
 
     model: Path
@@ -88,7 +88,7 @@ class _Case(NamedTuple):
         return shown(self.source[None], self.of)[0]
 
 
-def explain(asked: Asked) -> Answer:
+def explain(asked: ExplainOptions) -> Answer:
     """Translate if there is a translator, and judge. Raises UserError for what does not fit."""
     file = named_model(asked.model)
     kind = read_header(file).get("kind")
@@ -118,7 +118,7 @@ def named_model(path: Path) -> Path:
     return files[0]
 
 
-def _translated(asked: Asked, file: Path) -> _Case:
+def _translated(asked: ExplainOptions, file: Path) -> _Case:
     """A translator makes the image; the discriminator beside it judges."""
     if asked.source:
         raise UserError("the image is the source of what is made of it; --source is for a "
@@ -146,7 +146,7 @@ def _translated(asked: Asked, file: Path) -> _Case:
     return _Case(path, judge, images, source, translator.source, notes)
 
 
-def _as_it_is(asked: Asked, path: Path) -> _Case:
+def _as_it_is(asked: ExplainOptions, path: Path) -> _Case:
     """A discriminator judges the image itself, as what was made of the source."""
     judge = Judge.load(path, asked.device)
     judge.framing.check(asked.size, path, asked.max_megapixels * 10**6)
@@ -166,7 +166,7 @@ def _as_it_is(asked: Asked, path: Path) -> _Case:
     return _Case(path, judge, images, source, judge.source, notes)
 
 
-def _others(asked: Asked, case: _Case) -> Iterator[tuple[str, Judge]]:
+def _others(asked: ExplainOptions, case: _Case) -> Iterator[tuple[str, Judge]]:
     """The discriminator to compare with, under the names of its folder and itself."""
     if asked.beside is None:
         return

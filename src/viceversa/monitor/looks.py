@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..build import RunConfig, on_disk
 from ..data.dataset import Pictures
-from ..health import Way
+from ..health import Translations
 from ..images import Pixels
 from ..images.tensors import shown
 from ..judging import Judge, Row, on_one_scale, verdict_sheet
@@ -62,7 +62,7 @@ def in_use(networks: dict[str, nn.Module]) -> dict[str, nn.Module]:
 @torch.no_grad()
 def ways(
     players: Players, pictures: Pictures, config: RunConfig, device: torch.device
-) -> dict[str, Way]:
+) -> dict[str, Translations]:
     """A look at each generator, by the domains as they lie on disk; none where images are bad."""
     batches = [pictures.batch([(1, p)], device) for p in range(min(IMAGES, len(pictures)))]
     good = [batch for batch in batches if batch is not None]
@@ -79,7 +79,7 @@ def ways(
         if players.objective and name[1] in players.discriminators:
             discriminator = players.discriminators[name[1]]
             says = [scores_of(discriminator, source, one) for one in (made, target)]
-        found[on_disk(name, config.data.direction)] = Way(
+        found[on_disk(name, config.data.direction)] = Translations(
             source, made, target, config.paired, says[0], says[1]
         )
     return found

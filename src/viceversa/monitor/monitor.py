@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..build import RunConfig
-from ..data.open import Opened
+from ..data.open import Datasets
 from ..errors import UserError
 from ..files import write_json
 from ..health import Finding, Health, signs
@@ -49,7 +49,7 @@ class Monitor:
     """
 
     def __init__(
-        self, config: RunConfig, folder: Path, method: Method, data: Opened, runtime: Runtime,
+        self, config: RunConfig, folder: Path, method: Method, data: Datasets, runtime: Runtime,
         tell: Callable[[str], None], interrupt: Callable[[], bool] = lambda: False,
     ):  # fmt: skip
         """`interrupt` returns whether a stop signal interrupts a look."""

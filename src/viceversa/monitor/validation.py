@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..build import RunConfig, on_disk
 from ..data.dataset import Pictures
-from ..data.open import Opened
+from ..data.open import Datasets
 from ..errors import UserError
 from ..images.tensors import as_written, fill_nodata, has_data
 from ..measures import LEAST, Features, Measures, features_for
@@ -34,7 +34,7 @@ class Validation:
     """
 
     def __init__(
-        self, config: RunConfig, data: Opened, device: torch.device,
+        self, config: RunConfig, data: Datasets, device: torch.device,
         check: Callable[[], None] = lambda: None,
     ):  # fmt: skip
         """`check` is called before each image; it may raise to interrupt a validation."""
