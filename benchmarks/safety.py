@@ -14,21 +14,20 @@ import platform
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from datetime import date
 from itertools import chain
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from viceversa.build import make_method, resolve
 from viceversa.checkpoint import Checkpoints, load_state
 from viceversa.config import read_recipe
-from viceversa.data import SplitIndex
-from viceversa.data.dataset import Pictures
-from viceversa.data.open import Datasets
+from viceversa.data.open import open_data
 from viceversa.files import write_json
 from viceversa.health import Watch
-from viceversa.images.domain import Domain
 from viceversa.methods import Batch, Method
 from viceversa.runtime.training import Runtime
 from viceversa.saving import Place, state_of, write_models
@@ -72,10 +71,12 @@ def main() -> None:
             seconds["unchecked"].append(ended - between)
     ratios = [c / u for c, u in zip(seconds["checked"], seconds["unchecked"], strict=True)]
     saves, loads, models = [], [], []
-    nothing = SplitIndex("nothing", (), ())
-    pictures = Pictures(nothing, config.data, (Domain(), Domain()), True, 0, training=True)
-    data = Datasets(pictures, pictures, "train", None, pictures, ())
     with tempfile.TemporaryDirectory() as folder:
+        for domain in "AB":
+            Path(folder, "data", domain).mkdir(parents=True)
+            Image.new("RGB", (300, 300), "red").save(Path(folder, "data", domain, "0.png"))
+        settings = replace(config.data, path=str(Path(folder, "data")))
+        data = open_data(settings, True, 0, Path(folder), lambda text: None)
         checkpoints = Checkpoints(Path(folder) / "checkpoints", 2)
         for number in range(options.saves):
             began = time.perf_counter()
@@ -86,7 +87,7 @@ def main() -> None:
             write_models(
                 Path(folder),
                 config,
-                pictures.domains,
+                data.train.domains,
                 method.translators(),
                 method.discriminators(),
                 method.objective,
