@@ -88,7 +88,7 @@ def _is_path(name: str) -> bool:
 
 
 def _same(name: str, other: str) -> bool:
-    """Whether two names mean the same module: files are told apart by their names alone."""
+    """Whether two names mean the same module; of a file only its name counts, not its folder."""
     return (Path(name).stem if _is_path(name) else name) == (
         Path(other).stem if _is_path(other) else other
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -53,11 +53,9 @@ class Runtime:
         self.deterministic = deterministic
         self.memory_format = "contiguous"
 
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
+    def autocast(self) -> AbstractContextManager[Any]:
         """Autocast for one advance of a method's step; never held open across several."""
-        with self.precision.autocast():
-            yield
+        return self.precision.autocast()
 
     def prepare(self, method: nn.Module, networks: Iterable[nn.Module]) -> None:
         """Prepare a method for training: device, weights of rank 0, batch norm, speed options.

@@ -175,5 +175,5 @@ def _valid(index: SplitIndex, check: CheckResult) -> SplitIndex:
         a = b = [first and second for first, second in zip(a, b, strict=True)]
     left = index.masked(a, b)
     if not (left.a and left.b):
-        raise UserError(f"{index.layout}: no files are left without those that can't be used")
+        raise UserError(f"{index.layout}: every file is invalid")
     return replace(left, unmatched={})

@@ -25,8 +25,7 @@ def contact_sheet(check: CheckResult, path: Path, count: int = ROWS) -> None:
     """Write `count` images of A and B, evenly spaced over the dataset, then invalid ones.
 
     Values of any dtype are stretched between the domain's least and greatest value; of many
-    channels the first three are used. Files that cannot be used have a red frame; those that
-    cannot be read are grey.
+    channels the first three are used. Invalid files have a red frame; unreadable ones are grey.
     """
     split, index = next(iter(check.splits.items()))
     parts = check.domains[split]
