@@ -247,10 +247,9 @@ class Monitor:
     def write(self, folder: Path, generators: Networks, about: dict[str, Any]) -> None:
         """Write these generators as models, with the discriminators as they are."""
         about = {**about, "side_by_side": list(self.data.side_by_side)}
-        write_models(
-            folder, self.config, self.data.train.domains, generators,
-            self.method.discriminators(), self.method.objective, about,
-        )  # fmt: skip
+        domains, method = self.data.train.domains, self.method
+        discriminators, objective = method.discriminators(), method.objective
+        write_models(folder, self.config, domains, generators, discriminators, objective, about)
 
     def save(self, images: int) -> None:
         """Write the models of the run, and the averaged ones in a folder of their own."""

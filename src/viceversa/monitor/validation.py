@@ -114,9 +114,12 @@ class Validation:
 
     @torch.no_grad()
     def _scores(
-        self, discriminator: Discriminator, pictures: Pictures, way: str,
+        self,
+        discriminator: Discriminator,
+        pictures: Pictures,
+        way: str,
         generator: nn.Module | None = None,
-    ) -> float:  # fmt: skip
+    ) -> float:
         """A discriminator's mean score on real images, or on a generator's translations."""
         total, count = 0.0, 0
         for source, target in self._images(pictures, min(LEARNT, *pictures.lengths), way):

@@ -12,8 +12,9 @@ class SameConv(nn.Module):
     Where the padding is odd in number, the extra row and column come after the image.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1,
-                 bias: bool = True):  # fmt: skip
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, bias: bool = True
+    ):
         super().__init__()
         self.convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, bias=bias)
         self.kernel, self.stride = kernel, stride
