@@ -53,7 +53,7 @@ def images(root: Path) -> Path:
 def recipe(data: Path, run: Path, epochs: int, timeout: float) -> Path:
     path = run.with_suffix(".json")
     path.write_text(json.dumps({
-        "method": {"name": "cyclegan", "pool": 3},
+        "method": {"name": "cyclegan", "pool_size": 3},
         "generator": {"name": "unet", "width": 4, "depth": 2, "norm": "instance", "dropout": 0.5},
         "discriminator": {"name": "patchgan", "width": 4, "layers": 1, "norm": "instance"},
         "data": {"path": str(data), "preprocess": "none", "workers": 0},

@@ -34,8 +34,8 @@ AWAKE = 0.1  # seconds
 PRESETS = {"pix2pix": "pix2pix-reference", "cyclegan": "cyclegan-reference"}
 SAME, BEST = "same precision", "ours at its best"
 OFF = {
-    "fused": False, "flush_denormals": False, "small_maps": False,
-    "memory_format": "contiguous", "compile": False, "graph": "off", "recompute": "nothing",
+    "fused": False, "flush_denormals": False, "conv_as_matmul": False,
+    "memory_format": "contiguous", "compile": False, "cuda_graph": "off", "activation_checkpointing": "off",
 }  # fmt: skip
 
 
@@ -56,9 +56,9 @@ WAYS = {
     "plain": Way((SAME,), "fp32", OFF),
     "fp32": Way((SAME,), "fp32"),
     "tf32": Way((SAME, BEST), "tf32", on_gpu=True),
-    "tf32-eager": Way((BEST,), "tf32", {"graph": "off"}, on_gpu=True),
+    "tf32-eager": Way((BEST,), "tf32", {"cuda_graph": "off"}, on_gpu=True),
     "bf16": Way((BEST,), "bf16"),
-    "bf16-eager": Way((BEST,), "bf16", {"graph": "off"}, on_gpu=True),
+    "bf16-eager": Way((BEST,), "bf16", {"cuda_graph": "off"}, on_gpu=True),
     "bf16-compiled": Way(
         (BEST,), "bf16", {"compile": True, "memory_format": "channels_last"}
     ),
@@ -130,10 +130,12 @@ def ours(job: Job) -> Work:
     batch = images(job)
     layout = runtime.choose_memory_format(method, networks[0], lambda: batch[0])
     runtime.compile(networks, [])
-    graphed = config.speed.graph == "auto" and runtime.device.type == "cuda"
+    graphed = config.speed.cuda_graph == "auto" and runtime.device.type == "cuda"
     notes: list[str] = []  # that no graph could be made, say
     step = runtime.graphed(
-        lambda batch: update(method, batch, optimizers, runtime, config.train.clip, watch=watch),
+        lambda batch: update(
+            method, batch, optimizers, runtime, config.train.grad_clip, watch=watch
+        ),
         notes.append,
     )
     warm_up = (3 if config.speed.compile else 2) + (WARM_UP if graphed else 0)

@@ -319,7 +319,7 @@ def test_an_archive_that_changed_ends_the_run_saved(
     resumed = Resumed.__new__(Resumed)
     resumed.folder, resumed.method, resumed.run = tmp_path, "pix2pix", tmp_path / "run"
     resumed.data = archive
-    resumed.more = {"data.cache": "off", "validate.every": "0", "data.max_bad": "0.9"}
+    resumed.more = {"data.cache": "off", "validate.every": "0", "data.max_invalid": "0.9"}
     step = Report.step
 
     def stepping(self: Report, *arguments: Any) -> None:

@@ -72,8 +72,8 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("recipe", "own", "other"), [
-    ("pix2pix", ("generator.depth", "method.lambda_l1"), "method.pool"),
-    ("cyclegan", ("generator.blocks", "method.pool"), "method.lambda_l1"),
+    ("pix2pix", ("generator.depth", "method.lambda_l1"), "method.pool_size"),
+    ("cyclegan", ("generator.blocks", "method.pool_size"), "method.lambda_l1"),
 ])  # fmt: skip
 def test_train_s_help_follows_the_recipe(
     recipe: str, own: tuple[str, str], other: str, capsys: pytest.CaptureFixture[str]
@@ -179,7 +179,7 @@ def test_a_file_of_toml_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["plan", "pix2pix", "--data.crop_size", "250"], ["250x250", "256x256 would fit"]),
         (["plan", "pix2pix", "--train.device", "abacus"], ["abacus"]),
         (["plan", "pix2pix", "--train.precision", "tf32", "--train.device", "cpu"], ["tf32"]),
-        (["plan", "pix2pix", "--train.player_lr.judge", "1"], ["judge", "discriminator"]),
+        (["plan", "pix2pix", "--train.lr_per_network.judge", "1"], ["judge", "discriminator"]),
     ],
     ids=" ".join,
 )

@@ -46,7 +46,7 @@ def settings(name: str, data: Path, run: Path, /, **more: Any) -> RunConfig:
         "validate": {"every": 6, "health": 4},
     }  # fmt: skip
     if name == "cyclegan":
-        tiny["method"] = {"pool": 3}
+        tiny["method"] = {"pool_size": 3}
     return resolve(merge(merge(read_recipe(name), tiny), more))
 
 
@@ -123,7 +123,7 @@ def test_training_on_cuda_follows_training_on_the_cpu(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
 @pytest.mark.parametrize("speed", [{"compile": True}, {"memory_format": "channels_last"},
-                                   {"recompute": "blocks"}, {"graph": "off"},
+                                   {"activation_checkpointing": "blocks"}, {"cuda_graph": "off"},
                                    {"fused": False}])  # fmt: skip
 def test_each_option_for_speed_trains_on_cuda(
     data: Path, tmp_path: Path, speed: dict[str, Any], capsys: pytest.CaptureFixture[str]

@@ -113,7 +113,7 @@ def ten_steps(preset: str) -> list[dict[str, float]]:
         "train": {"epochs": 10, "device": "cpu"},
     }
     if sections["method"]["name"] == "cyclegan":
-        tiny["method"] = {"pool": 3}  # full, and exchanging, within ten steps
+        tiny["method"] = {"pool_size": 3}  # full, and exchanging, within ten steps
     config = resolve(merge(sections, tiny))
     torch.manual_seed(0)
     method = make_method(config).train()

@@ -37,7 +37,7 @@ def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
                   "save_every": 3, **train},
     }  # fmt: skip
     if name == "cyclegan":
-        tiny["method"] = {"pool": 2}
+        tiny["method"] = {"pool_size": 2}
     return resolve(merge(read_recipe(name), tiny))
 
 
@@ -226,7 +226,7 @@ def test_out_of_memory_is_told_from_other_errors(error: Exception, is_it: bool) 
 @pytest.mark.parametrize(
     ("more", "advice"),
     [
-        ({"batch_size": 4}, "--train.batch_size 2 --train.accumulate 2"),
+        ({"batch_size": 4}, "--train.batch_size 2 --train.accumulation_steps 2"),
         ({"batch_size": 1}, "--data.crop_size 8"),
     ],
 )

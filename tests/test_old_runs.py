@@ -68,7 +68,7 @@ def test_old_models_and_logs_are_read(here: Path, method: str) -> None:
     run, data = f"runs/{method}", DATA[method]
     models = [path for path in Path(run).rglob("*.safetensors") if path.stem in ("ab", "ba")]
     picture = next(Path(data).rglob("*.png"))
-    assert {model.parent.name for model in models} == {method, "best", "averaged"}
+    assert {model.parent.name for model in models} == {method, "best", "ema"}
     for model in models:
         with Image.open(picture) as image:
             assert Translator.load(model)(image).size == image.size

@@ -58,7 +58,7 @@ def test_lists_of_a_fixed_length_in_every_form() -> None:
         (["--data.load_size", "-5"], "-5"),
         (["--data.rotate", "-5"], "rotate must be at least 0"),
         (["--data.b.range", "2000,-1000"], "not from 2000.0 to -1000.0"),
-        (["--train.player_lr.generator", "-1e-4"], "at least 0"),
+        (["--train.lr_per_network.generator", "-1e-4"], "at least 0"),
     ],
     ids=" ".join,
 )

@@ -111,7 +111,7 @@ def test_counts_are_those_known_of_the_networks(
 def test_arithmetic_grows_with_images_and_batches() -> None:
     one = costs("cyclegan")
     assert costs("cyclegan", train={"batch_size": 3}).step_macs == 3 * one.step_macs
-    assert costs("cyclegan", train={"accumulate": 5}).step_macs == 5 * one.step_macs
+    assert costs("cyclegan", train={"accumulation_steps": 5}).step_macs == 5 * one.step_macs
     assert costs("cyclegan", 64).translation_macs == {
         name: 4 * macs for name, macs in one.translation_macs.items()
     }
@@ -121,8 +121,8 @@ def test_what_makes_steps_fast_leaves_the_arithmetic_alone() -> None:
     def macs(**speed: Any) -> int:
         return costs("pix2pix", train={"precision": "bf16"}, speed=speed).step_macs
 
-    assert macs() == macs(small_maps=False) == costs("pix2pix").step_macs
-    assert macs(recompute="blocks") > macs()
+    assert macs() == macs(conv_as_matmul=False) == costs("pix2pix").step_macs
+    assert macs(activation_checkpointing="blocks") > macs()
     penalised = costs("cyclegan", method={"gan_loss": "wgan-gp"})
     assert penalised.step_macs > costs("cyclegan").step_macs
 
@@ -136,9 +136,15 @@ def test_a_direction_turns_the_names_round() -> None:
 
 
 @pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
-@pytest.mark.parametrize("recompute", ["nothing", "blocks"])
-def test_what_is_alive_is_what_would_be_in_a_real_step(recipe: str, recompute: str) -> None:
-    config = small(recipe, speed={"recompute": recompute}, train={"batch_size": 2})
+@pytest.mark.parametrize("activation_checkpointing", ["off", "blocks"])
+def test_what_is_alive_is_what_would_be_in_a_real_step(
+    recipe: str, activation_checkpointing: str
+) -> None:
+    config = small(
+        recipe,
+        speed={"activation_checkpointing": activation_checkpointing},
+        train={"batch_size": 2},
+    )
     runtime = Runtime("cpu", speed=config.speed)
     with StepMeter() as meter:
         method = make_method(config).train()
@@ -153,7 +159,7 @@ def test_what_is_alive_is_what_would_be_in_a_real_step(recipe: str, recompute: s
 
 
 def test_parts_are_what_they_are_called() -> None:
-    found = costs("cyclegan", method={"pool": 7}, train={"batch_size": 2})
+    found = costs("cyclegan", method={"pool_size": 7}, train={"batch_size": 2})
     learnt = 4 * sum(found.parameters.values())
     assert (
         found.parts["weights"] == found.parts["gradients"] == learnt
@@ -162,7 +168,7 @@ def test_parts_are_what_they_are_called() -> None:
     assert found.parts["pool"] == 2 * (7 * 3 * 32 * 32 * 4 + 8)  # and how full it is
     assert found.parts["batch"] == 2 * 2 * 3 * 32 * 32 * 4
     assert found.copies == learnt and found.averaged == 0  # all networks are looked at
-    assert costs("cyclegan", method={"pool": 0}).parts["pool"] == 2 * 8
+    assert costs("cyclegan", method={"pool_size": 0}).parts["pool"] == 2 * 8
     assert (
         found.run
         == found.steps + round(1.4 * found.copies)
@@ -216,10 +222,10 @@ def test_memory_rises_with_batch_and_crop_and_falls_by_the_options() -> None:
         return costs("cyclegan", 128, **merge(wide, sections)).parts["maps"]
 
     full = maps()
-    assert maps(speed={"recompute": "blocks"}) < 0.9 * full
+    assert maps(speed={"activation_checkpointing": "blocks"}) < 0.9 * full
     assert maps(train={"precision": "bf16"}) < 0.8 * full
     assert maps(train={"precision": "fp16"}) < 0.8 * full
-    held = costs("pix2pix", train={"accumulate": 4}).parts
+    held = costs("pix2pix", train={"accumulation_steps": 4}).parts
     assert held["gradients"] == costs("pix2pix").parts["gradients"]
 
 
@@ -267,14 +273,16 @@ def test_the_largest_that_fits_is_found_with_few_questions() -> None:
 
 
 def test_choices_need_what_they_say() -> None:
-    config = small("cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulate": 2})
+    config = small(
+        "cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulation_steps": 2}
+    )
     images, own = ImageStats((32, 32)), estimate(config, (32, 32), CPU).run
     batch, _, instead = choices(config, images, CPU, own - 1, 5, False)
     assert batch is not None and batch["value"] == 4
     four = replace(config, train=replace(config.train, batch_size=4))
     assert batch["needed"] == estimate(four, (32, 32), CPU).run + 5 <= own - 1
     assert {one["options"] for one in instead} >= {
-        "--train.batch_size 4 --train.accumulate 4", "--speed.recompute blocks",
+        "--train.batch_size 4 --train.accumulation_steps 4", "--speed.activation_checkpointing blocks",
         "--train.precision bf16",
     }  # fmt: skip
     assert all(one["fits"] == (one["needed"] <= own - 1) for one in instead)
@@ -294,7 +302,7 @@ def sized(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
 
 
 def test_what_does_not_fit_is_said_first_and_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {"method": {"pool": 0}, "generator": {"width": 16}}
+    few = {"method": {"pool_size": 0}, "generator": {"width": 16}}
     config = small("cyclegan", train={"batch_size": 64}, **few)
     sized(monkeypatch, 400_000_000)
     plan = make_plan(config, 4, lambda said: None)
@@ -302,14 +310,17 @@ def test_what_does_not_fit_is_said_first_and_not_tried(monkeypatch: pytest.Monke
     assert not plan["memory"]["fits"] and plan["time"] is None
     assert lines[0].startswith("The run does not fit: it needs ") and "400 MB are free" in lines[0]
     assert lines[1] == "This fits:"
-    assert lines[2].startswith("  --train.batch_size 32 --train.accumulate 2 ") and not lines[3]
+    assert (
+        lines[2].startswith("  --train.batch_size 32 --train.accumulation_steps 2 ")
+        and not lines[3]
+    )
     first, second = plan["instead"][:2]
     assert first["needed"] <= 400_000_000 < second["needed"]
     sized(monkeypatch, 500_000_000)
     lines = plan_text(make_plan(config, 4, lambda said: None)).splitlines()
     assert lines[1] == "Any of these fits:"
     assert [line.split()[0] for line in lines[2:5]] == [
-        "--train.batch_size", "--speed.recompute", "--train.precision"
+        "--train.batch_size", "--speed.activation_checkpointing", "--train.precision"
     ]  # fmt: skip
     assert "does not fit" in next(line for line in lines if line.startswith("time"))
 
@@ -319,7 +330,9 @@ def test_where_nothing_fits_that_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     plan = make_plan(small("pix2pix"), 4, lambda said: None)
     assert plan["largest"] == {"batch": None, "crop": None} and not plan["memory"]["fits"]
     assert plan_text(plan).splitlines()[1] == "None of these is enough alone:"
-    half = small("pix2pix", train={"precision": "bf16"}, speed={"recompute": "blocks"})
+    half = small(
+        "pix2pix", train={"precision": "bf16"}, speed={"activation_checkpointing": "blocks"}
+    )
     said = plan_text(make_plan(half, 4, lambda said: None)).splitlines()
     assert said[1].startswith("Only smaller networks fit")
 
@@ -351,7 +364,7 @@ def test_a_bad_image_is_passed_over_where_it_would_be(data: Path) -> None:
     for path in (data / "A").iterdir():
         if path.name != "03.png":
             path.write_bytes(b"no image")
-    skip = {"path": str(data), "on_bad": "skip", "max_bad": 0.99}
+    skip = {"path": str(data), "on_invalid": "skip", "max_invalid": 0.99}
     assert inspect_images(small("pix2pix", data=skip)).size == (32, 32)
     with pytest.raises(ValueError, match=r"0\d\.png"):
         inspect_images(small("pix2pix", data={"path": str(data)}))
@@ -384,8 +397,8 @@ def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
     assert disk.needed == 4 * disk.state + 2 * disk.models  # those of the run, and the best
     said = check_disk(make_method(config), tmp_path, config)
     assert f"3 checkpoints of {in_words(disk.state)}" in said
-    with_pool = costs("cyclegan", method={"pool": 5}).disk
-    without = costs("cyclegan", method={"pool": 0}).disk
+    with_pool = costs("cyclegan", method={"pool_size": 5}).disk
+    without = costs("cyclegan", method={"pool_size": 0}).disk
     assert with_pool.state - without.state == 2 * 5 * 3 * 32 * 32 * 4
     assert with_pool.models == without.models
 
@@ -394,7 +407,7 @@ def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
 
 
 def test_times_follow_from_the_steps_by_hand() -> None:
-    config = small("pix2pix", train={"batch_size": 4, "accumulate": 2, "epochs": 3})
+    config = small("pix2pix", train={"batch_size": 4, "accumulation_steps": 2, "epochs": 3})
     time = step_times([2.0, 9.0, 4.0], config, 400, 10**9)
     assert time["step"] == 4.0 and time["images_per_s"] == 2.0 and time["macs_per_s"] == 0.25e9
     assert time["epoch"] == 200.0 and time["all"] == 600.0 and time["thousand_images"] == 500.0
@@ -412,7 +425,7 @@ def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> 
 
 @pytest.mark.parametrize(
     "sections",
-    [{}, {"train": {"accumulate": 2, "batch_size": 3}}, {"train": {"precision": "bf16"}},
+    [{}, {"train": {"accumulation_steps": 2, "batch_size": 3}}, {"train": {"precision": "bf16"}},
      {"speed": {"memory_format": "channels_last"}}],
 )  # fmt: skip
 @pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
@@ -424,7 +437,7 @@ def test_a_few_real_steps_are_timed(
     plan = make_plan(config, 3, lambda said: None)
     time = plan["time"]
     assert len(time["every"]) == 2 and min(time["every"]) > 0
-    images = config.train.batch_size * config.train.accumulate
+    images = config.train.batch_size * config.train.accumulation_steps
     assert time["images_per_s"] == pytest.approx(images / time["step"])
     assert time["all"] == pytest.approx(3 * time["epoch"])
     assert time["epoch"] == pytest.approx(6 * time["thousand_images"] / 1000)
@@ -464,12 +477,12 @@ def test_the_table_without_data_and_without_steps(
 def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(shown(capsys, "plan", "pix2pix", data, *QUICK, "--json", "--steps", "2"))
     assert set(found) == {
-        "device", "height", "width", "batch_size", "accumulate", "precision", "images", "epochs",
+        "device", "height", "width", "batch_size", "accumulation_steps", "precision", "images", "epochs",
         "parameters", "macs", "memory", "largest", "instead", "disk", "time", "settings", "advice",
         "splits",
     }  # fmt: skip
     assert set(found["memory"]) == {
-        "weights", "gradients", "averages", "pool", "batch", "maps", "margin", "averaged",
+        "weights", "gradients", "averages", "pool", "batch", "maps", "margin", "ema",
         "copies", "images", "steps", "needed", "free", "fits", "measured",
     }  # fmt: skip
     assert set(found["macs"]) == {"step", "translation"}

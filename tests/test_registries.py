@@ -94,7 +94,7 @@ def test_a_combination_is_trained_and_used(
     assert sum("validation" in line for line in lines) == 2
     judged = method != "regression"
     drawn = judged and discriminator != "whole"
-    assert len(list((run / "verdicts").glob("*.png"))) == (2 if drawn else 0)
+    assert len(list((run / "patch_maps").glob("*.png"))) == (2 if drawn else 0)
 
     _resumes(names, data, tmp_path, monkeypatch)
     main(["plan", str(run / "config.json"), "--steps", "0"])

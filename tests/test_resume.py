@@ -66,15 +66,15 @@ def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
         "generator": {"name": "noisy", "width": 2, "depth": 2, "norm": "batch", "dropout_layers": 1,
                       "dropout_from": 1},
         "discriminator": {"width": 2, "layers": 1, "norm": "batch"},
-        "data": {"path": str(data), "load_size": 18, "crop_size": 16, "turn": True,
+        "data": {"path": str(data), "load_size": 18, "crop_size": 16, "rotate90": True,
                  "workers": train.pop("workers", 0)},
         "train": {"run": str(run), "epochs": 4, "device": "cpu", "log_every": 5, "samples": 1,
                   "sample_every": SAMPLES, "save_every": 8, "ema": 0.9, **train},
         "validate": {"every": 6},
     }  # fmt: skip
     if name == "cyclegan":
-        tiny["method"] = {"pool": 3}
-        tiny["validate"]["best"] = "cycle"  # which is not lower each time
+        tiny["method"] = {"pool_size": 3}
+        tiny["validate"]["best_metric"] = "cycle"  # which is not lower each time
     return resolve(merge(read_recipe(name), tiny))
 
 
@@ -261,7 +261,7 @@ def test_each_field_that_is_saved_is_needed(
         run = tmp_path / "-".join(path or ("control",))
         run.mkdir()
         (run / "log.jsonl").write_text(log)
-        for kind in ("samples", "verdicts"):
+        for kind in ("samples", "patch_maps"):
             shutil.copytree(tmp_path / "cut" / kind, run / kind)
         changed = state if path is None else renewed(state, fresh, path)
         save_state(run / "checkpoints" / "0000000031.safetensors", changed)

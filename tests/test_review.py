@@ -119,8 +119,8 @@ def test_a_run_steps_once_a_group_whichever_of_its_images_is_bad(tmp_path: Path)
     for missing in range(4):
         data = pairs(tmp_path / f"{missing}", 4)
         run = training.Run(settings(
-            "pix2pix", data, tmp_path / f"run{missing}", train={"accumulate": 2},
-            data={"max_bad": 0.5, "cache": "off"},
+            "pix2pix", data, tmp_path / f"run{missing}", train={"accumulation_steps": 2},
+            data={"max_invalid": 0.5, "cache": "off"},
         ))  # fmt: skip
         index = run.pictures.indices(1, missing)[0]
         (data / "A" / f"{index:02d}.png").write_bytes(b"")
@@ -222,12 +222,12 @@ def test_a_later_image_that_does_not_fit_is_refused_by_name(
     ("words", "named"),
     [
         (["--train.betas", "2", "3"], "train.betas"),
-        (["--train.player_lr.discriminator", "-1"], "train.player_lr"),
+        (["--train.lr_per_network.discriminator", "-1"], "train.lr_per_network"),
         (["--train.lr", "nan"], "train.lr"),
         (["--train.decay", "nan"], "train.decay"),
         (["--data.rotate", "inf"], "data.rotate"),
         (["--train.seed", "1" + "0" * 22], "train.seed"),
-        (["--method.pool", "-1"], "method.pool"),
+        (["--method.pool_size", "-1"], "method.pool_size"),
         (["--method.lambda_cycle", "-5"], "method.lambda_cycle"),
         (["--method.lambda_cycle", "nan"], "method.lambda_cycle"),
         (["--generator.width", "0"], "width"),

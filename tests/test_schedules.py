@@ -71,7 +71,7 @@ def test_step_divides_by_ten_each_quarter() -> None:
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_player_may_have_its_own_rate(schedule: str) -> None:
-    seen = rates(20, schedule=schedule, player_lr={"discriminator": 1e-4})
+    seen = rates(20, schedule=schedule, lr_per_network={"discriminator": 1e-4})
     assert seen["returned"] == seen["generator"]
     assert seen["discriminator"] == pytest.approx([rate / 2 for rate in seen["generator"]])
 

@@ -41,7 +41,7 @@ def test_tensorboard_reads_what_was_told(tmp_path: Path) -> None:
         losses = {"g_l1": images / 100, "d_real": 0.5, "d_fake": float("nan")}
         board.line({"images": images, "epoch": 1, "lr": 0.5, "losses": losses,
                     "gradients": {"generator": 7.0}})  # fmt: skip
-    measures = {"raw": {"l1": 0.25, "fid": None}, "averaged": {"l1": 0.125}, "n": 3}
+    measures = {"raw": {"l1": 0.25, "fid": None}, "ema": {"l1": 0.125}, "n": 3}
     board.line({"images": 400, "epoch": 1, "validation": measures})
     board.line({"images": 400, "health": {"name": "collapse", "state": "warning"}})
     pixels = np.zeros((5, 7, 3), dtype=np.uint8)
@@ -51,12 +51,12 @@ def test_tensorboard_reads_what_was_told(tmp_path: Path) -> None:
     found = read(tmp_path / "board")
     assert sorted(found.Tags()["scalars"]) == [
         "gradients/generator", "losses/d_fake", "losses/d_real", "losses/g_l1", "training/lr",
-        "validation/averaged/l1", "validation/l1",
+        "validation/ema/l1", "validation/l1",
     ]  # fmt: skip
     assert scalars(tmp_path / "board", "losses/g_l1") == [(200, 2.0), (400, 4.0)]
     assert scalars(tmp_path / "board", "gradients/generator") == [(200, 7.0), (400, 7.0)]
     assert scalars(tmp_path / "board", "validation/l1") == [(400, 0.25)]
-    assert scalars(tmp_path / "board", "validation/averaged/l1") == [(400, 0.125)]
+    assert scalars(tmp_path / "board", "validation/ema/l1") == [(400, 0.125)]
     (image,) = found.Images("samples")
     assert (image.step, image.width, image.height) == (400, 7, 5)
     assert np.array_equal(decoded(image.encoded_image_string), pixels)
@@ -98,7 +98,7 @@ def test_without_tensorboard_a_sentence_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(UserError, match=r"pip install 'viceversa\[tensorboard\]'") as caught:
         TensorBoardLog(tmp_path)
-    assert caught.value.option == "train.board"
+    assert caught.value.option == "train.loggers"
 
 
 @contextmanager

@@ -26,7 +26,10 @@ from viceversa.update import make_optimizers, update
 METHODS = ("pix2pix", "cyclegan")
 TINY: dict[str, Sections] = {
     "pix2pix": {"generator": {"width": 4, "depth": 3}},
-    "cyclegan": {"generator": {"width": 4, "blocks": 1, "dropout": 0.5}, "method": {"pool": 2}},
+    "cyclegan": {
+        "generator": {"width": 4, "blocks": 1, "dropout": 0.5},
+        "method": {"pool_size": 2},
+    },
 }
 
 
@@ -217,7 +220,7 @@ def test_an_image_that_goes_bad_is_left_out_and_told(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
-        "pix2pix", folder, tmp_path / "run", data={"max_bad": 0.5, "cache": "off"}))  # fmt: skip
+        "pix2pix", folder, tmp_path / "run", data={"max_invalid": 0.5, "cache": "off"}))  # fmt: skip
     run.go()
     said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
     assert len(said) == 1 and bad.name in said[0]
@@ -276,7 +279,7 @@ def test_losses_move_their_own_player_alone(name: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_player_without_a_rate_stays_and_gets_no_other_s_gradient(name: str) -> None:
-    _, method, runtime, optimizers = made(name, train={"player_lr": {"generator": 0.0}})
+    _, method, runtime, optimizers = made(name, train={"lr_per_network": {"generator": 0.0}})
     before = {n: w.detach().clone() for n, w in method.named_parameters()}
     update(method, pair(), optimizers, runtime)
     moved = {n.split(".")[0] for n, w in method.named_parameters() if not torch.equal(w, before[n])}
@@ -299,7 +302,7 @@ def test_two_micro_batches_are_one_batch(name: str, first: str) -> None:
         _, method, runtime, optimizers = made(
             name, generator={"norm": "instance", "dropout": 0.0},
             discriminator={"norm": "instance"},
-            method={"pool": 0} if name == "cyclegan" else {},
+            method={"pool_size": 0} if name == "cyclegan" else {},
         )  # fmt: skip
         a, b = pair()
         for part, split in enumerate(splits):
@@ -343,7 +346,9 @@ def test_clip_bounds_each_player_s_gradient(name: str) -> None:
 
 def test_accumulation_goes_through_a_run(data: Path, tmp_path: Path) -> None:
     """Six images in groups of four: a full group, then one of two; four steps in two epochs."""
-    run = training.train(settings("pix2pix", data, tmp_path / "run", train={"accumulate": 4}))
+    run = training.train(
+        settings("pix2pix", data, tmp_path / "run", train={"accumulation_steps": 4})
+    )
     optimizer = state_of(run)["optimizers"]["generator"]
     assert {int(entry["step"]) for entry in optimizer.values()} == {4}
     assert log(run)[-1]["images"] == 12
@@ -352,7 +357,7 @@ def test_accumulation_goes_through_a_run(data: Path, tmp_path: Path) -> None:
 def test_an_unknown_player_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'critic'; the players are generator, discriminator"):
         training.train(
-            settings("pix2pix", data, tmp_path / "run", train={"player_lr": {"critic": 1e-4}})
+            settings("pix2pix", data, tmp_path / "run", train={"lr_per_network": {"critic": 1e-4}})
         )
 
 

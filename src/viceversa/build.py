@@ -35,17 +35,17 @@ class TrainConfig:
     """Fraction of the epochs, at the end, over which it falls (linear, cosine); rounded to even."""
     lr: float = 2e-4
     """Adam's learning rate."""
-    player_lr: dict[str, float] = field(default_factory=dict)
-    """Another rate for one player: --train.player_lr.discriminator 1e-4."""
+    lr_per_network: dict[str, float] = field(default_factory=dict)
+    """Another rate for one player: --train.lr_per_network.discriminator 1e-4."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay rates."""
     batch_size: int = 1
     """Images (or pairs) in a batch."""
     ema: float = 0.0
     """Decay of an average of the generators' weights, kept beside them: 0.999; 0 keeps none."""
-    accumulate: int = 1
+    accumulation_steps: int = 1
     """Batches whose gradients are averaged before a step."""
-    clip: float = 0.0
+    grad_clip: float = 0.0
     """The largest norm of a player's gradient; 0 clips nothing."""
     init: str = ""
     """A finished model (or a folder with ab and ba) to start from."""
@@ -61,8 +61,8 @@ class TrainConfig:
     """Of several processes: seconds after which one that does not answer is taken for dead."""
     log_every: int = 200
     """Images between two lines of the log."""
-    board: bool = False
-    """Also write losses, measures and pictures for TensorBoard, in RUN/board."""
+    loggers: tuple[Literal["tensorboard"], ...] = ()
+    """Also write losses, measures and pictures for TensorBoard, in RUN/tensorboard."""
     sample_every: int = 2000
     """Images between two sample grids."""
     sample_minutes: float = 10.0
@@ -73,9 +73,9 @@ class TrainConfig:
     """Epochs between two checkpoints; 0 leaves it to the other two."""
     save_minutes: float = 10.0
     """Minutes between two checkpoints; 0 leaves it to the other two."""
-    keep: int = 3
+    keep_last: int = 3
     """How many checkpoints stay, the newest."""
-    on_full: Literal["stop", "go_on"] = "stop"
+    on_disk_full: Literal["stop", "continue"] = "stop"
     """A checkpoint that can't be written: stop, or go on with the one before."""
     max_time: float = 0.0
     """Minutes after which the run saves and ends, to be gone on with; 0 is no limit."""
@@ -83,9 +83,9 @@ class TrainConfig:
     """Images in a sample grid, always the same ones."""
 
     def __post_init__(self) -> None:
-        counts = ("epochs", "batch_size", "accumulate", "log_every", "sample_every", "keep",
+        counts = ("epochs", "batch_size", "accumulation_steps", "log_every", "sample_every", "keep_last",
                   "rank_timeout")  # fmt: skip
-        amounts = ("samples", "seed", "lr", "clip", "decay", "save_every", "save_epochs",
+        amounts = ("samples", "seed", "lr", "grad_clip", "decay", "save_every", "save_epochs",
                    "save_minutes", "sample_minutes", "max_time")  # fmt: skip
         for name, value in plain(self).items():
             least = 1 if name in counts else 0
@@ -93,8 +93,8 @@ class TrainConfig:
                 raise UserError(f"train.{name} must be at least {least}, not {value}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"train.betas are from 0 to less than 1, not {self.betas}")
-        if any(rate < 0 for rate in self.player_lr.values()):
-            raise UserError("train.player_lr must be at least 0")
+        if any(rate < 0 for rate in self.lr_per_network.values()):
+            raise UserError("train.lr_per_network must be at least 0")
         if not 0 <= self.ema < 1:
             raise UserError(f"train.ema is a decay, from 0 to less than 1, not {self.ema}")
         if self.decay > 1:

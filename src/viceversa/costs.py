@@ -125,7 +125,7 @@ def estimate(
     """
     train, speed = config.train, config.speed
     precision = "fp32" if train.precision == "tf32" else train.precision  # needs the same memory
-    speed = replace(speed, small_maps=speed.small_maps and device.type == "cpu")
+    speed = replace(speed, conv_as_matmul=speed.conv_as_matmul and device.type == "cpu")
     runtime = Runtime("cpu", precision, speed=speed)
     with FakeTensorMode(), StepMeter() as meter:
         method = make_method(config).train()
@@ -134,13 +134,13 @@ def estimate(
         check_images(method, (batch[0][0], batch[1][0]), 1 if alone else train.batch_size)
         runtime.apply_speed_options(chain.from_iterable(method.players().values()))
         optimizers = make_optimizers(method, train, runtime)
-        every = train.accumulate
+        every = train.accumulation_steps
         micro_batches = min(every, 2)  # two show the memory of any larger number
 
         def step() -> None:
             for part in range(micro_batches):
                 first, last = part == 0, part == micro_batches - 1
-                update(method, batch, optimizers, runtime, train.clip, first, last, 1 / every)
+                update(method, batch, optimizers, runtime, train.grad_clip, first, last, 1 / every)
 
         step()
         meter.restart()
@@ -235,12 +235,12 @@ def time_steps(
         steps = Steps(method, optimizers, runtime, train, watch, lambda: first, note)
         steps.settle(None)
         requests = Requests(train, runtime.ranks, lambda: False)
-        graphed = isinstance(steps.whole, GraphedStep) and train.accumulate == 1
+        graphed = isinstance(steps.whole, GraphedStep) and train.accumulation_steps == 1
         warm_up = WARM_UP + 1 if graphed else 0
         for _ in range(warm_up + count):
             start = synchronized_time(runtime.device)
-            for part in range(train.accumulate):
-                steps.take((source, target), part, train.accumulate, requests)
+            for part in range(train.accumulation_steps):
+                steps.take((source, target), part, train.accumulation_steps, requests)
             seconds.append(synchronized_time(runtime.device) - start)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):

@@ -65,7 +65,7 @@ def explained(
         if train.batch_size > 1:
             advice = (
                 f"--train.batch_size {train.batch_size // 2} "
-                f"--train.accumulate {2 * train.accumulate}"
+                f"--train.accumulation_steps {2 * train.accumulation_steps}"
             )
         return UserError(
             f"the memory is not enough for batches of {train.batch_size} at {width}x{height}; try "

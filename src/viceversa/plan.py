@@ -75,7 +75,7 @@ def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> dic
     memory: dict[str, Any] = {
         **costs.parts,
         "margin": costs.margin,
-        "averaged": costs.averaged,
+        "ema": costs.averaged,
         "copies": costs.copies,
         "images": cached,
         "steps": costs.steps,
@@ -101,7 +101,7 @@ def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> dic
         "height": height,
         "width": width,
         "batch_size": train.batch_size,
-        "accumulate": train.accumulate,
+        "accumulation_steps": train.accumulation_steps,
         "precision": train.precision,
         "images": images.count or None,
         "epochs": train.epochs,
@@ -132,7 +132,7 @@ def step_times(
 ) -> dict[str, Any]:
     """Return the median step and the times of a run from the seconds of each timed step."""
     train, step = config.train, statistics.median(seconds)
-    rate = train.batch_size * train.accumulate / step
+    rate = train.batch_size * train.accumulation_steps / step
     return {
         "step": step,
         "every": seconds,
@@ -153,7 +153,9 @@ def _advice(plan: dict[str, Any], images: ImageStats, disk_enough: bool) -> list
         fraction = memory["needed"] / memory["free"]
         lines.append(f"The run fits: it needs {fraction:.0%} of the free memory.")
     if not disk_enough:
-        lines.append("The disk is too full: free space, or keep fewer checkpoints (--train.keep).")
+        lines.append(
+            "The disk is too full: free space, or keep fewer checkpoints (--train.keep_last)."
+        )
     if (memory["measured"] or 0) > 1.25 * memory["steps"]:
         lines.append("The timed steps needed more memory than predicted; rely on the measurement.")
     if not images.count:
@@ -186,7 +188,7 @@ def inspect_images(config: RunConfig) -> ImageStats:
             source, _, _ = pictures.item(1, position)
             break
         except UserError:
-            if data.on_bad == "refuse" or position == len(pictures) - 1:
+            if data.on_invalid == "refuse" or position == len(pictures) - 1:
                 raise
     chosen = pictures.indices(1, position)
     decoded = sum(
@@ -249,11 +251,18 @@ def choices(
         instead.append(choice(f"--data.crop_size {crop['value']}", crop["needed"]))
     if batch and batch["value"] < train.batch_size:
         size = batch["value"]
-        every = -(-train.batch_size // size) * train.accumulate
-        memory = needed(train={"batch_size": size, "accumulate": every})
-        instead.append(choice(f"--train.batch_size {size} --train.accumulate {every}", memory))
-    if speed.recompute == "nothing" and not speed.compile:
-        instead.append(choice("--speed.recompute blocks", needed(speed={"recompute": "blocks"})))
+        every = -(-train.batch_size // size) * train.accumulation_steps
+        memory = needed(train={"batch_size": size, "accumulation_steps": every})
+        instead.append(
+            choice(f"--train.batch_size {size} --train.accumulation_steps {every}", memory)
+        )
+    if speed.activation_checkpointing == "off" and not speed.compile:
+        instead.append(
+            choice(
+                "--speed.activation_checkpointing blocks",
+                needed(speed={"activation_checkpointing": "blocks"}),
+            )
+        )
     if train.precision in ("fp32", "tf32"):
         instead.append(choice("--train.precision bf16", needed(train={"precision": "bf16"})))
     return batch, crop, sorted(instead, key=lambda one: not one["fits"])

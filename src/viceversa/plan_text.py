@@ -11,11 +11,11 @@ USES = {
     "weights": "weights",
     "gradients": "gradients",
     "averages": "optimizer state",
-    "pool": "image pool (method.pool)",
+    "pool": "image pool (method.pool_size)",
     "batch": "a batch of images",
     "maps": "activations at the peak of a step",
     "margin": "margin for libraries",
-    "averaged": "EMA weights (train.ema)",
+    "ema": "EMA weights (train.ema)",
     "copies": "copies of the networks, for samples and validation",
     "images": "code that reads images, and cached images (data.cache)",
 }
@@ -28,8 +28,8 @@ def plan_text(plan: dict[str, Any]) -> str:
     method, generator, discriminator = (
         settings[section]["name"] for section in ("method", "generator", "discriminator")
     )
-    if plan["accumulate"] > 1:
-        batch += f" times {plan['accumulate']}"
+    if plan["accumulation_steps"] > 1:
+        batch += f" times {plan['accumulation_steps']}"
     head = (
         f"{method}: {generator} and {discriminator}, {batch}, "
         f"{plan['width']}x{plan['height']}, {plan['precision']}, on {plan['device']}"

@@ -66,7 +66,7 @@ def disk_needed(method: Method, config: RunConfig) -> Disk:
     adam = 2 * sum(weight.nbytes for weight in method.parameters())
     state = _bytes(method) + adam + generators + HEADER
     sets = 1 + bool(config.validate.every) + bool(config.train.ema)
-    states = config.train.keep + 1  # the oldest goes when the newest is on the disk
+    states = config.train.keep_last + 1  # the oldest goes when the newest is on the disk
     each = len(method.translators()) + len(method.discriminators())
     return Disk(state, models, state * states + models * sets, states + each * sets + OTHER_FILES)
 
@@ -96,7 +96,7 @@ def disk_room(disk: Disk, folder: Path) -> DiskRoom:
     place of another only when it is written."""
     there = [
         path.stat().st_size
-        for place in (".", "best", "averaged", "checkpoints")
+        for place in (".", "best", "ema", "checkpoints")
         for path in (folder / place).glob("*.safetensors")
     ]
     return DiskRoom(
@@ -107,13 +107,13 @@ def disk_room(disk: Disk, folder: Path) -> DiskRoom:
 
 def check_disk(method: Method, folder: Path, config: RunConfig) -> str:
     """What a run will write, in a sentence. Raises UserError where there is no room for it."""
-    disk, keep = disk_needed(method, config), config.train.keep
+    disk, keep = disk_needed(method, config), config.train.keep_last
     room = disk_room(disk, folder)
     if room.needed > room.free:
         raise UserError(
             f"{folder} has {in_words(room.free)} free, and this run needs "
-            f"{in_words(room.needed)}; make room, or keep fewer checkpoints (train.keep)",
-            option="train.keep", path=folder,
+            f"{in_words(room.needed)}; make room, or keep fewer checkpoints (train.keep_last)",
+            option="train.keep_last", path=folder,
         )  # fmt: skip
     if not room.enough:
         raise UserError(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-SHEETS = "samples", "verdicts"
+SHEETS = "samples", "patch_maps"
 NORM = "norm_"  # begins the name of a value that is the norm of a player's gradient
 
 
@@ -36,7 +36,7 @@ def silent(text: str) -> None:
 class Report:
     """The console and the log of one run. Losses stay on the device until a line is due.
 
-    What the log and the folders of pictures get, TensorBoard's files in board/ get as well.
+    What the log and the folders of pictures get, TensorBoard's files in tensorboard/ get as well.
     """
 
     def __init__(
@@ -60,7 +60,9 @@ class Report:
         self._log = folder / "log.jsonl"
         self._torn = False  # the last line of the log may be incomplete
         self._bar: TrainingBar | None = None
-        self._board = TensorBoardLog(folder / "board", done, say) if board and speaks else None
+        self._board = (
+            TensorBoardLog(folder / "tensorboard", done, say) if board and speaks else None
+        )
         if speaks:
             self._forget_after(done, done if looked is None else looked)
         if speaks and Output(sys.stdout).isatty():

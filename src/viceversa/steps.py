@@ -59,7 +59,7 @@ class Steps:
         if not images:
             if last and self.good:
                 step_players(
-                    self.method, self.optimizers, self.runtime, self.train.clip, self.watch
+                    self.method, self.optimizers, self.runtime, self.train.grad_clip, self.watch
                 )
             return None, asked
         self.good += 1
@@ -76,7 +76,7 @@ class Steps:
 
     def part(self, batch: tuple[Tensor, Tensor], **group: Any) -> dict[str, Tensor]:
         """A step, or what the images of this process have of one."""
-        method, clip = self.method, self.train.clip
+        method, clip = self.method, self.train.grad_clip
         return update(method, batch, self.optimizers, self.runtime, clip, watch=self.watch, **group)
 
     def stand_in(self) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,7 @@ class TensorBoardLog:
             "gradients": entry.get("gradients", {}),
             "training": {name: entry.get(name) for name in ("lr", "images_per_s")},
             "validation": validation.get("raw", {}),
-            "validation/averaged": validation.get("averaged", {}),
+            "validation/ema": validation.get("ema", {}),
         }
         with self._errors_reported():
             for group, values in groups.items():
@@ -100,8 +100,8 @@ def summary_writer() -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError(
-            "train.board needs the package tensorboard; install it with "
+            "train.loggers needs the package tensorboard; install it with "
             "pip install 'viceversa[tensorboard]'",
-            option="train.board",
+            option="train.loggers",
         ) from None
     return SummaryWriter

@@ -42,10 +42,10 @@ class Run:
     def __init__(self, config: RunConfig, ranks: Ranks | None = None):
         self.config, self.train = config, config.train
         self.ranks = ranks = ranks or Ranks()
-        if config.train.board and ranks.first:
+        if config.train.loggers and ranks.first:
             summary_writer()  # refused before the data is read if it is not installed
         self.folder = run_folder(config)
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", config.train.keep_last)
         seed_everything(config.train.seed)
         train, speed = config.train, config.speed
         self.runtime = Runtime(train.device, train.precision, train.deterministic, speed, ranks)
@@ -103,7 +103,7 @@ class Run:
         total = self.place.images + left
         report = Report(
             self.folder, total, self.place.images, self.train.log_every, log, self.ranks.first,
-            self.train.board, self.monitor.schedule.looked, self.train.epochs,
+            "tensorboard" in self.train.loggers, self.monitor.schedule.looked, self.train.epochs,
         )  # fmt: skip
         try:
             self.monitor.begin(report, self.place.images)
@@ -144,9 +144,9 @@ class Run:
         self.method.train()
         batches = self.loader.epoch(place.epoch, place.batch)
         while place.batch < count:
-            part = place.batch % train.accumulate
+            part = place.batch % train.accumulation_steps
             # The batches left over at the end of an epoch make a smaller group of their own.
-            parts = min(train.accumulate, count - (place.batch - part))
+            parts = min(train.accumulation_steps, count - (place.batch - part))
             try:
                 batch = next(batches)
             except Exception:  # such as too many bad images: the steps until then are kept
@@ -244,7 +244,7 @@ class Run:
             self.checkpoints.save(state, place.images)
             self.monitor.save(place.images)
         except UserError as error:
-            if last or self.train.on_full == "stop":
+            if last or self.train.on_disk_full == "stop":
                 raise
             say(f"{error}; the checkpoint before stays, and training goes on")
 

@@ -94,13 +94,15 @@ def _step(
 def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:
     """Adam for each player, at its own rate. Raises UserError for a player there is not."""
     players = method.players()
-    for name in config.player_lr:
+    for name in config.lr_per_network:
         if name not in players:
-            raise UserError(f"train.player_lr has {name!r}; the players are {', '.join(players)}")
+            raise UserError(
+                f"train.lr_per_network has {name!r}; the players are {', '.join(players)}"
+            )
     return {
         player: runtime.optimizer(
             list(chain.from_iterable(network.parameters() for network in networks)),
-            config.player_lr.get(player, config.lr),
+            config.lr_per_network.get(player, config.lr),
             config.betas,
         )
         for player, networks in players.items()
@@ -113,7 +115,7 @@ def set_rates(optimizers: Optimizers, config: TrainConfig, epoch: int) -> float:
     factor = SCHEDULES[config.schedule](epoch, config.epochs, decay_epochs)
     for player, optimizer in optimizers.items():
         for group in optimizer.param_groups:
-            rate = config.player_lr.get(player, config.lr) * factor
+            rate = config.lr_per_network.get(player, config.lr) * factor
             if isinstance(group["lr"], Tensor):  # on a GPU, where a captured step reads it
                 group["lr"].fill_(rate)
             else:

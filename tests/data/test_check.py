@@ -249,7 +249,7 @@ def test_both_lists_without_a_partner_are_told_before_anything_is_decoded(tmp_pa
     for side, name in ("A", "x0.png"), ("B", "0.png"):
         words = f"images of {side} in train without a partner: 12 ({root}/train/{side}/{name}"
         assert words in str(refusal.value) and str(refusal.value).count("and 9 more") == 2
-    skipping = DataConfig(**SMALL, on_bad="skip", max_bad=0.6)
+    skipping = DataConfig(**SMALL, on_invalid="skip", max_invalid=0.6)
     left = usable_splits(check_dataset(root, True, skipping, names_first=True, store=None))
     assert len(left["train"].a) == 2
 
@@ -327,7 +327,7 @@ def test_a_domain_without_a_readable_image_is_an_error_that_skip_keeps(tmp_path:
     root = clean(tmp_path, 2)
     for path in (root / "train/B").iterdir():
         path.write_bytes(b"x")
-    checked = looked(root, on_bad="skip", max_bad=0.9)
+    checked = looked(root, on_invalid="skip", max_invalid=0.9)
     assert "train has no image of B that can be read" in found(checked, "error")
     with pytest.raises(UserError, match="no image of B"):
         usable_splits(checked)
@@ -337,7 +337,7 @@ def test_skip_leaves_out_whole_pairs_and_says_so(tmp_path: Path) -> None:
     root = clean(tmp_path, 30)
     (root / "train/A/3.png").write_bytes(b"x")
     (root / "train/B/7.png").unlink()
-    checked = looked(root, on_bad="skip", max_bad=0.05)
+    checked = looked(root, on_invalid="skip", max_invalid=0.05)
     assert not checked.errors
     notes: list[str] = []
     left = usable_splits(checked, notes.append)
@@ -347,20 +347,20 @@ def test_skip_leaves_out_whole_pairs_and_says_so(tmp_path: Path) -> None:
     assert not left["train"].unmatched and len(left["test"].a) == 30
     assert notes[0].startswith("left out: 2 files: ") and "A/3.png is not" in notes[0]
     assert "A/7.png has no partner" in notes[0]
-    alone = usable_splits(looked(root, False, on_bad="skip", max_bad=0.05))["train"]
+    alone = usable_splits(looked(root, False, on_invalid="skip", max_invalid=0.05))["train"]
     assert (len(alone.a), len(alone.b)) == (29, 29)  # unpaired, only the bad file itself
 
 
 def test_more_bad_files_than_max_bad_are_refused(tmp_path: Path) -> None:
     root = clean(tmp_path, 5)
     (root / "train/A/3.png").write_bytes(b"x")
-    checked = looked(root, on_bad="skip", max_bad=0.01)
+    checked = looked(root, on_invalid="skip", max_invalid=0.01)
     with pytest.raises(
-        UserError, match=r"1 of 20 files can't be used, more than data.max_bad 0\.0"
+        UserError, match=r"1 of 20 files can't be used, more than data.max_invalid 0\.0"
     ):
         usable_splits(checked)
-    assert "--data.on_bad skip --data.max_bad 0.05" in as_text(checked)
-    allowed = looked(root, on_bad="skip", max_bad=0.05)
+    assert "--data.on_invalid skip --data.max_invalid 0.05" in as_text(checked)
+    allowed = looked(root, on_invalid="skip", max_invalid=0.05)
     assert len(usable_splits(allowed)["train"].a) == 4
 
 
@@ -380,7 +380,7 @@ def test_forty_kinds_of_bad_file_are_all_named(tmp_path: Path) -> None:
     assert all(name in told for name in [*bad, *odd])
     with pytest.raises(UserError, match=r"files that can't be read: \d+ \(.* more\)"):
         usable_splits(checked)
-    skipping = looked(root, on_bad="skip", max_bad=0.5)
+    skipping = looked(root, on_invalid="skip", max_invalid=0.5)
     assert len(usable_splits(skipping)["train"].a) == 10
 
 

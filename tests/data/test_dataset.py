@@ -102,7 +102,7 @@ def negative_epochs(pictures: Pictures, epochs: int = 12) -> list[bool]:
     return [np.array_equal(one, 255 - two) for one, two in items]
 
 
-@pytest.mark.parametrize("more", [{}, {"flip_vertical": True}, {"turn": True}])
+@pytest.mark.parametrize("more", [{}, {"flip_vertical": True}, {"rotate90": True}])
 def test_a_pair_shares_crop_flip_and_turn_and_unpaired_images_do_not(
     tmp_path: Path, more: dict[str, Any]
 ) -> None:
@@ -144,7 +144,7 @@ def test_every_crop_position_occurs_and_none_beyond(tmp_path: Path) -> None:
 
 def test_outside_training_the_crop_is_central_and_nothing_is_augmented(tmp_path: Path) -> None:
     root = two_folders(tmp_path, 3, 3)
-    strong = {"rotate": 45.0, "zoom": 0.5, "jitter": 0.9, "turn": True, "flip_vertical": True}
+    strong = {"rotate": 45.0, "zoom": 0.5, "jitter": 0.9, "rotate90": True, "flip_vertical": True}
     pictures = opened(root, True, training=False, preprocess="crop", crop_size=16, **strong)
     for position in range(3):
         for epoch in (1, 7):
@@ -187,7 +187,7 @@ def test_paired_epochs_are_permutations_of_pairs(tmp_path: Path) -> None:
 def test_seed_epoch_and_position_decide_everything_whoever_loads(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "set", 5, 3)
     data: dict[str, Any] = {
-        "preprocess": "crop", "crop_size": 16, "workers": 0, "turn": True, "rotate": 10.0,
+        "preprocess": "crop", "crop_size": 16, "workers": 0, "rotate90": True, "rotate": 10.0,
         "jitter": 0.2,
     }  # fmt: skip
 
@@ -264,7 +264,7 @@ def test_a_quarter_turn_needs_square_images(tmp_path: Path) -> None:
         ({"workers": -1}, "workers"),
         ({"zoom": 1.0}, "data.zoom is a fraction"),
         ({"jitter": -0.1}, "data.jitter is a fraction"),
-        ({"max_bad": 2.0}, "data.max_bad is a fraction"),
+        ({"max_invalid": 2.0}, "data.max_invalid is a fraction"),
         ({"pattern_a": "A"}, "pattern"),
         ({"jitter": 0.1, "a": DomainConfig(kind="lab-l")}, "data.jitter"),
     ],
@@ -480,7 +480,7 @@ def test_a_batch_is_good_until_the_next_but_one(tmp_path: Path) -> None:
 
 def test_a_bad_file_is_left_out_counted_and_not_replaced(tmp_path: Path) -> None:
     root = two_folders(tmp_path, 8, 8)
-    pictures = opened(root, True, max_bad=0.2, **RAW)
+    pictures = opened(root, True, max_invalid=0.2, **RAW)
     (root / "A" / "3.png").write_bytes(b"gone bad after the check")
     for epoch in (1, 2):
         loaded = [
@@ -499,7 +499,7 @@ def test_a_bad_file_is_left_out_counted_and_not_replaced(tmp_path: Path) -> None
 def test_too_many_bad_files_end_the_run_by_name(tmp_path: Path) -> None:
     root = two_folders(tmp_path, 8, 8)
     (root / "B" / "5.png").write_bytes(b"")
-    pictures = opened(root, True, max_bad=0.01, **{**RAW, "workers": 2})
+    pictures = opened(root, True, max_invalid=0.01, **{**RAW, "workers": 2})
     with pytest.raises(UserError, match=r"B/5\.png"):
         list(batches(pictures, 3, 1, 0))
 
@@ -507,7 +507,7 @@ def test_too_many_bad_files_end_the_run_by_name(tmp_path: Path) -> None:
 def test_an_image_that_never_comes_is_noticed_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = opened(two_folders(tmp_path, 3, 3), True, max_bad=0.3, **{**RAW, "workers": 1})
+    pictures = opened(two_folders(tmp_path, 3, 3), True, max_invalid=0.3, **{**RAW, "workers": 1})
     real, release = Pictures._decoded, threading.Event()
 
     def hanging(self: Pictures, key: tuple[str, int]) -> Tensor:

@@ -245,11 +245,11 @@ def test_forty_kinds_of_bad_file_among_a_thousand(
     with pytest.raises(UserError) as caught:  # by default: refused, before anything is trained
         training.train(settings(root, run))
     assert not run.exists()
-    skip = {"on_bad": "skip", "max_bad": 0.05}
+    skip = {"on_invalid": "skip", "max_invalid": 0.05}
     bad = {Path(str(one)).name for one in _bad(root, skip)}
     assert bad == {name for name, _ in planted}
-    with pytest.raises(UserError, match=r"more than data\.max_bad"):
-        training.train(settings(root, run, data={"on_bad": "skip", "max_bad": 0.01}))
+    with pytest.raises(UserError, match=r"more than data\.max_invalid"):
+        training.train(settings(root, run, data={"on_invalid": "skip", "max_invalid": 0.01}))
     started = training.Run(settings(root, run, data={**skip, "cache": "off"}))
     late = started.pictures.sources("b")[started.pictures.indices(1, 9)[1]].path
     late.write_bytes(b"gone bad after the check")

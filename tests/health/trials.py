@@ -37,7 +37,7 @@ class Trial(NamedTuple):
 
 def judge_wins(d_lr: float) -> Sections:
     """The generator stands nearly still while the discriminator learns."""
-    return {"train": {"player_lr": {"generator": 1e-6, "discriminator": d_lr}}}
+    return {"train": {"lr_per_network": {"generator": 1e-6, "discriminator": d_lr}}}
 
 
 BLIND = {"lambda_cycle": 0.0, "lambda_identity": 0.0}  # a CycleGAN that no source holds
@@ -68,7 +68,7 @@ TRIALS = (
     }),
     Trial("exploding-pix2pix", "exploding gradients", PAIRS, {
         "method": {"gan_loss": "lsgan"}, "discriminator": {"norm": "none"},
-        "train": {"player_lr": {"discriminator": 0.1}},
+        "train": {"lr_per_network": {"discriminator": 0.1}},
     }),
     Trial("exploding-wgan-gp", "exploding gradients", PAIRS, {
         "method": {"gan_loss": "wgan-gp"}, "generator": {"norm": "none"},
@@ -76,9 +76,9 @@ TRIALS = (
     }),
     Trial("over-fitting-pix2pix", "over-fitting", PAIRS, {"validate": {"every": 16}}, "few", 320),
     Trial("over-fitting-cyclegan", "over-fitting", VIEWS, {
-        "method": {"pool": 0}, "discriminator": {"width": 64, "layers": 3},
+        "method": {"pool_size": 0}, "discriminator": {"width": 64, "layers": 3},
         "data": {"flip": False, "preprocess": "resize"},
-        "train": {"player_lr": {"discriminator": 1e-3}}, "validate": {"every": 16},
+        "train": {"lr_per_network": {"discriminator": 1e-3}}, "validate": {"every": 16},
     }, "few", 320),
 )  # fmt: skip
 

@@ -104,12 +104,12 @@ def test_averaged_models_are_written_and_judged_beside_the_raw_ones(
     run = training.train(settings(name, data, tmp_path / "run", **more))
     kept = state_of(run)["monitor"]["averages"]["kept"]
     for way in {"pix2pix": ("ab",), "cyclegan": ("ab", "ba")}[name]:
-        files = {folder: run / folder / f"{way}.safetensors" for folder in (".", "averaged")}
+        files = {folder: run / folder / f"{way}.safetensors" for folder in (".", "ema")}
         headers = {folder: read_header(file) for folder, file in files.items()}
         assert {folder: header["weights"] for folder, header in headers.items()} == {
-            ".": "raw", "averaged": "averaged",
+            ".": "raw", "ema": "ema",
         }  # fmt: skip
-        assert headers["averaged"]["images_seen"] == 12
+        assert headers["ema"]["images_seen"] == 12
         raw, found = (read_weights(file) for file in files.values())
         assert all(same(found[key], weight) for key, weight in kept[way].items())
         assert not any(same(raw[key], weight) for key, weight in kept[way].items())
@@ -117,20 +117,20 @@ def test_averaged_models_are_written_and_judged_beside_the_raw_ones(
         assert statistics and all(same(raw[key], found[key]) for key in statistics)
     metric = {"pix2pix": "l1", "cyclegan": "swd"}[name]
     for line in lines(run, "validation"):
-        one, other = (line["validation"][weights] for weights in ("raw", "averaged"))
+        one, other = (line["validation"][weights] for weights in ("raw", "ema"))
         assert one.keys() == other.keys() and one[metric] != other[metric]
 
 
 def test_a_decay_of_0_keeps_none(data: Path, tmp_path: Path) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run"))
-    assert not (run / "averaged").exists() and state_of(run)["monitor"]["averages"] == {}
-    assert all("averaged" not in line["validation"] for line in lines(run, "validation"))
+    assert not (run / "ema").exists() and state_of(run)["monitor"]["averages"] == {}
+    assert all("ema" not in line["validation"] for line in lines(run, "validation"))
 
 
 @pytest.mark.parametrize(("batches", "steps"), [(1, 12), (2, 6), (4, 4)])
 def test_whole_steps_are_averaged(batches: int, steps: int, data: Path, tmp_path: Path) -> None:
     """Six batches to an epoch: of four to a step, the two left over are a step of their own."""
-    more = {"train": {"ema": 0.9, "accumulate": batches}, "validate": {"every": 0}}
+    more = {"train": {"ema": 0.9, "accumulation_steps": batches}, "validate": {"every": 0}}
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     assert state_of(run)["monitor"]["averages"]["steps"] == steps
 

@@ -34,11 +34,11 @@ def sheets(run: Path, kind: str = "samples") -> list[int]:
 
 def test_sheets_of_a_run_before_are_forgotten(data: Path, tmp_path: Path) -> None:
     run = ran(data, tmp_path / "run", epochs=4)
-    assert sheets(run) == sheets(run, "verdicts") == [0, 6, 12, 18, 24]
+    assert sheets(run) == sheets(run, "patch_maps") == [0, 6, 12, 18, 24]
     (run / "samples" / "mine.png").write_bytes(b"kept")
     shutil.rmtree(run / "checkpoints")
     ran(data, run, epochs=1)
-    assert sheets(run, "verdicts") == [0, 6]
+    assert sheets(run, "patch_maps") == [0, 6]
     assert (run / "samples" / "mine.png").read_bytes() == b"kept"
     assert RunFolder(run).images == 6
 

@@ -52,8 +52,8 @@ def test_of_these_more_is_better(metric: str) -> None:
 def test_what_is_no_number_is_never_the_best(metric: str) -> None:
     assert taken(metric, NAN, INF, -INF, 3.0, NAN) == [False, False, False, True, False]
     best = Best(metric)
-    assert best.take({"raw": NAN, "averaged": 3.0}, 7) == "averaged"
-    assert best.take({"raw": 3.0, "averaged": NAN}, 8) is None
+    assert best.take({"raw": NAN, "ema": 3.0}, 7) == "ema"
+    assert best.take({"raw": 3.0, "ema": NAN}, 8) is None
 
 
 def test_validations_since_the_best_are_counted() -> None:
@@ -67,8 +67,8 @@ def test_validations_since_the_best_are_counted() -> None:
 
 def test_raw_or_averaged_whichever_is_better() -> None:
     best = Best("ssim")
-    assert best.take({"raw": 0.5, "averaged": 0.6}, 1) == "averaged"
-    assert best.take({"raw": 0.7, "averaged": 0.65}, 2) == "raw"
+    assert best.take({"raw": 0.5, "ema": 0.6}, 1) == "ema"
+    assert best.take({"raw": 0.7, "ema": 0.65}, 2) == "raw"
     assert (best.value, best.images, best.weights) == (0.7, 2, "raw")
 
 
@@ -131,7 +131,7 @@ def test_the_kept_weights_are_those_of_the_best_validation(
     found = [line["validation"] for line in lines(run, "validation")]
     values = {
         (line["images"], weights): line["validation"][weights][metric]
-        for line in lines(run, "validation") for weights in ("raw", "averaged")
+        for line in lines(run, "validation") for weights in ("raw", "ema")
         if weights in line["validation"]
     }  # fmt: skip
     (images, weights) = min(values, key=lambda place: values[place])
@@ -143,7 +143,7 @@ def test_the_kept_weights_are_those_of_the_best_validation(
         assert (header["images_seen"], header["weights"]) == (images, weights)
         assert header["validation"]["best"] == best
         kept = read_weights(run / "best" / f"{way}.safetensors")
-        moment = moments[images][("raw", "averaged").index(weights)]
+        moment = moments[images][("raw", "ema").index(weights)]
         assert same(kept, moment[way])
         others = [at for at in moments if at != images]  # the control
         assert others and not any(same(kept, moments[at][0][way]) for at in others)
@@ -174,7 +174,7 @@ def test_the_best_is_chosen_by_the_metric_that_is_named(
     metric: str, data: Path, tmp_path: Path
 ) -> None:
     more: dict[str, dict[str, Any]] = {"train": {"lr": 2e-2, "epochs": 3},
-                                       "validate": {"every": 2, "best": metric}}  # fmt: skip
+                                       "validate": {"every": 2, "best_metric": metric}}  # fmt: skip
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     found = lines(run, "validation")
     values = [line["validation"]["raw"][metric] for line in found]
@@ -186,7 +186,7 @@ def test_the_best_is_chosen_by_the_metric_that_is_named(
 def test_going_on_with_another_metric_begins_anew(data: Path, tmp_path: Path) -> None:
     def trained(epochs: int, metric: str) -> Any:
         more: dict[str, dict[str, Any]] = {"train": {"epochs": epochs},
-                                           "validate": {"best": metric, "every": 2}}  # fmt: skip
+                                           "validate": {"best_metric": metric, "every": 2}}  # fmt: skip
         run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
         return run, lines(run, "validation")
 

@@ -63,8 +63,8 @@ def test_it_validates_and_ends_after_a_whole_step(
 ) -> None:
     """With gradient accumulation, the last batches of an epoch of 6 images are a step as well."""
     run = tmp_path / "run"
-    assert ran(data, run, 2, accumulate=batches) == places and at(run) == places[-1]
-    assert ran(data, run, 2, accumulate=batches) == places and at(run) == places[-1]
+    assert ran(data, run, 2, accumulation_steps=batches) == places and at(run) == places[-1]
+    assert ran(data, run, 2, accumulation_steps=batches) == places and at(run) == places[-1]
 
 
 def test_a_run_that_is_over_is_not_measured_again(data: Path, tmp_path: Path) -> None:

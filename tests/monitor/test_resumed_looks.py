@@ -18,7 +18,7 @@ from viceversa.health import Watch
 from viceversa.monitor.best import Best, BestModels
 
 TOGETHER: dict[str, dict[str, Any]] = {
-    "train": {"accumulate": 3, "ema": 0.9, "epochs": 4, "save_every": 1, "keep": 99},
+    "train": {"accumulation_steps": 3, "ema": 0.9, "epochs": 4, "save_every": 1, "keep_last": 99},
     "validate": {"every": 4, "health": 4, "patience": 4},
 }
 
@@ -70,7 +70,10 @@ def test_a_run_that_dies_within_a_group_ends_the_same(
 
 
 def test_gradient_norms_are_in_the_checkpoint(data: Path, tmp_path: Path) -> None:
-    more = {"train": {"accumulate": 3, "save_every": 3}, "validate": {"every": 0, "health": 4}}
+    more = {
+        "train": {"accumulation_steps": 3, "save_every": 3},
+        "validate": {"every": 0, "health": 4},
+    }
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     state = load_state(newest(run))["monitor"]
     assert state["norms"].keys() == {"generator", "discriminator"}
@@ -176,7 +179,7 @@ def test_what_belongs_to_a_checkpoint(tmp_path: Path) -> None:
     best = {"value": 0.5, "images": 8, "weights": "raw"}
     models = BestModels(tmp_path)
     assert models.match(best) == "" and not models.folder.exists()
-    for header, stays in (((8, "raw"), True), ((8, "averaged"), False), ((12, "raw"), False),
+    for header, stays in (((8, "raw"), True), ((8, "ema"), False), ((12, "raw"), False),
                           ((4, "raw"), False)):  # fmt: skip
         shutil.rmtree(models.folder, ignore_errors=True)
         about = {"images_seen": header[0], "weights": header[1]}

@@ -32,13 +32,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def watched(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
     """A run with a line, a validation and a sheet each four images; of twelve images in all."""
-    return settings(name, data, run, train={"board": True, "ema": 0.5, "sample_every": 4, **train})
+    return settings(
+        name, data, run, train={"loggers": ("tensorboard",), "ema": 0.5, "sample_every": 4, **train}
+    )
 
 
 def read(run: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    return EventAccumulator(str(run / "board"), {"scalars": 0, "images": 0}).Reload()
+    return EventAccumulator(str(run / "tensorboard"), {"scalars": 0, "images": 0}).Reload()
 
 
 def scalars(run: Path) -> Points:
@@ -64,7 +66,7 @@ def logged(run: Path) -> Points:
         add(line, "training", {name: line[name] for name in ("lr", "images_per_s")})
     for line in lines(run, "validation"):
         add(line, "validation", line["validation"]["raw"])
-        add(line, "validation/averaged", line["validation"]["averaged"])
+        add(line, "validation/ema", line["validation"]["ema"])
     return found
 
 
@@ -77,7 +79,7 @@ def pictures(run: Path, kind: str) -> list[tuple[int, Any]]:
 
 def refuse_other_pictures(run: Path) -> None:
     """Every sheet of the run's folder is there once, and no other."""
-    for kind in ("samples", "verdicts"):
+    for kind in ("samples", "patch_maps"):
         sheets = sorted((run / kind).iterdir())
         shown = pictures(run, kind)
         assert [images for images, _ in shown] == [int(sheet.stem) for sheet in sheets]
@@ -91,8 +93,8 @@ def test_numbers_and_pictures_are_those_of_the_run(name: str, data: Path, tmp_pa
     found = scalars(run)
     assert found == logged(run)
     names = {
-        "pix2pix": ("losses/g_l1", "validation/l1", "validation/averaged/l1"),
-        "cyclegan": ("losses/g_cycle_a", "validation/swd", "validation/averaged/swd_ab"),
+        "pix2pix": ("losses/g_l1", "validation/l1", "validation/ema/l1"),
+        "cyclegan": ("losses/g_cycle_a", "validation/swd", "validation/ema/swd_ab"),
     }
     for tag in (*names[name], "gradients/generator", "training/lr"):
         assert [images for images, _ in found[tag]] == [4, 8, 12]
@@ -108,7 +110,7 @@ def test_a_run_that_was_stopped_and_goes_on_has_no_moment_twice(
     config = watched("pix2pix", data, tmp_path / "run", save_every=5, log_every=1, sample_every=1)
     interrupted(monkeypatch, at, config)
     run = training.train(config)
-    assert len(list((run / "board").iterdir())) == 2
+    assert len(list((run / "tensorboard").iterdir())) == 2
     assert scalars(run) == logged(run)
     assert [images for images, _ in scalars(run)["losses/g_l1"]] == list(range(1, 13))
     refuse_other_pictures(run)
@@ -133,19 +135,19 @@ def test_a_finished_run_adds_nothing_and_a_longer_one_what_is_new(
 def test_it_changes_nothing_that_is_learnt(name: str, data: Path, tmp_path: Path) -> None:
     with_it, without, other = (
         state_of(training.train(watched(name, data, tmp_path / folder, **more)))
-        for folder, more in (("with", {}), ("without", {"board": False}), ("other", {"seed": 1}))
+        for folder, more in (("with", {}), ("without", {"loggers": ()}), ("other", {"seed": 1}))
     )
     for part in ("method", "optimizers", "random"):
         assert same(with_it[part], without[part])
     assert not same(with_it["method"], other["method"])  # the control
-    assert not (tmp_path / "without" / "board").exists()
+    assert not (tmp_path / "without" / "tensorboard").exists()
 
 
 def test_a_file_in_the_way_costs_tensorboard_alone(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "board").write_text("not a folder")
+    (tmp_path / "run" / "tensorboard").write_text("not a folder")
     run = training.train(watched("pix2pix", data, tmp_path / "run"))
     told = [line for line in capsys.readouterr().out.splitlines() if "TensorBoard" in line]
     assert len(told) == 1 and told[0].endswith("training continues without it")
@@ -158,7 +160,7 @@ def test_of_several_processes_the_first_alone_writes(first: bool, tmp_path: Path
     for _ in range(4):
         report.step(1, 1, {"g_l1": torch.tensor(0.5)}, 0.1)
     report.close()
-    assert (tmp_path / "board").is_dir() == first
+    assert (tmp_path / "tensorboard").is_dir() == first
     if first:
         assert scalars(tmp_path)["losses/g_l1"] == [(2, 0.5), (4, 0.5)]
 
@@ -182,14 +184,14 @@ main(sys.argv[1:])
 def test_without_the_package_a_run_does_not_begin(board: bool, tmp_path: Path) -> None:
     """Not even with data that is not there: the package is asked for before anything else."""
     words = ["train", "pix2pix", "nowhere", "--train.run", "run"]
-    words += ["--train.board"] * board
+    words += ["--train.loggers", "tensorboard"] * board
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, *words], cwd=tmp_path, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     assert done.returncode == 2 and done.stdout == "" and list(tmp_path.iterdir()) == []
     assert done.stderr == (
-        "viceversa: train.board needs the package tensorboard; install it with "
+        "viceversa: train.loggers needs the package tensorboard; install it with "
         "pip install 'viceversa[tensorboard]'\n"
         if board else "viceversa: there is no data folder or file nowhere\n"
     )  # fmt: skip

@@ -43,7 +43,7 @@ def test_norms_of_gradients_are_those_of_each_player(
     name: str, every: int, batches: int, data: Path, tmp_path: Path, stepped: list[float]
 ) -> None:
     more: dict[str, dict[str, Any]] = {
-        "train": {"epochs": 1, "log_every": every, "accumulate": batches},
+        "train": {"epochs": 1, "log_every": every, "accumulation_steps": batches},
         "validate": {"every": 0},
     }
     run = training.train(settings(name, data, tmp_path / "run", **more))
@@ -60,7 +60,7 @@ def test_norms_of_gradients_are_those_of_each_player(
 
 def test_the_norm_is_that_before_it_is_clipped(data: Path, tmp_path: Path) -> None:
     more: dict[str, dict[str, Any]] = {
-        "train": {"epochs": 1, "log_every": 1, "clip": 1e-3}, "validate": {"every": 0},
+        "train": {"epochs": 1, "log_every": 1, "grad_clip": 1e-3}, "validate": {"every": 0},
     }  # fmt: skip
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     assert all(line["gradients"]["generator"] > 0.1 for line in lines(run, "gradients"))
@@ -93,7 +93,7 @@ def going_wrong(data: Path, run: Path, **more: Any) -> Path:
         "method": {"lambda_l1": 0.0},
         "discriminator": {"width": 8},
         "train": {"epochs": 60, "log_every": 20, "lr": 1e-5,
-                  "player_lr": {"discriminator": 1e-2}},
+                  "lr_per_network": {"discriminator": 1e-2}},
         "validate": {"every": 0, "health": 20, **more},
     }  # fmt: skip
     return training.train(settings("pix2pix", data, run, **failing))
@@ -109,7 +109,7 @@ def test_a_run_that_goes_wrong_is_warned_of_once(
     assert len(found) == len(said) == 1
     finding = found[0]["health"]
     assert finding["state"] == "warning" and 0 < finding["since"] <= found[0]["images"] - 200
-    assert finding["saw"] and "train.player_lr.discriminator" in finding["advice"]
+    assert finding["saw"] and "train.lr_per_network.discriminator" in finding["advice"]
     assert said[0].startswith("warning: saturated discriminator, since ")
 
 

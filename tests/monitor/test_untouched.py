@@ -49,7 +49,7 @@ def test_looking_after_each_image_changes_nothing(
     run = tmp_path / "run"
     assert same(learnt(name, data, run, **BUSY), idle[name])
     assert [line["images"] for line in lines(run, "validation")] == list(range(1, 13))
-    assert all(len(list((run / kind).iterdir())) == 13 for kind in ("samples", "verdicts"))
+    assert all(len(list((run / kind).iterdir())) == 13 for kind in ("samples", "patch_maps"))
 
 
 @pytest.mark.parametrize(

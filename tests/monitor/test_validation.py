@@ -163,7 +163,7 @@ def test_a_metric_that_cannot_be_had_is_told_once_and_training_goes_on(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run",
-                                  validate={"also": ["ms_ssim"], "every": 2}))  # fmt: skip
+                                  validate={"extra_metrics": ["ms_ssim"], "every": 2}))  # fmt: skip
     told = [line for line in capsys.readouterr().out.splitlines() if "ms_ssim" in line]
     assert told == ["validation without ms_ssim: it needs images of at least 176 x 176 pixels, and "
                     "one is 16 x 16"]  # fmt: skip
@@ -184,7 +184,7 @@ def test_too_few_images_for_kid_are_told(
     at_hand = validation.Features({"inception": Colours()}, {"inception": "0"})
     monkeypatch.setattr(validation, "features_for", lambda *_: at_hand)
     monkeypatch.setattr("viceversa.measures.pool3", lambda network, rgb: network(rgb))
-    more: dict[str, Any] = {"also": ["fid", "kid"], "every": 3}
+    more: dict[str, Any] = {"extra_metrics": ["fid", "kid"], "every": 3}
     run = training.train(settings("cyclegan", data, tmp_path / "run", validate=more))
     told = [line for line in capsys.readouterr().out.splitlines() if "without kid" in line]
     assert told == [f"validation without kid: it needs at least {KID_LEAST} images a side, and "
@@ -192,7 +192,7 @@ def test_too_few_images_for_kid_are_told(
     assert {"fid", "fid_ab", "fid_ba"} < lines(run, "validation")[0]["validation"]["raw"].keys()
     with pytest.raises(UserError, match=f"at least {KID_LEAST} held-out images .* are 3 of val"):
         training.Run(settings("cyclegan", data, tmp_path / "other",
-                              validate={"also": ["kid"], "best": "kid"}))  # fmt: skip
+                              validate={"extra_metrics": ["kid"], "best_metric": "kid"}))  # fmt: skip
 
 
 # -- bad input
@@ -205,17 +205,17 @@ def test_too_few_images_for_kid_are_told(
         ("pix2pix", ["patience", "-1"], "validate.patience must be at least 0, not -1"),
         ("pix2pix", ["health", "-3"], "validate.health must be at least 0, not -3"),
         ("pix2pix", ["images", "0"], "validate.images must be at least 1, not 0"),
-        ("pix2pix", ["best", "lpips"], "validate.best lpips is not among the metrics; name it in "
-                                       "validate.also"),
-        ("cyclegan", ["best", "fid"], "validate.best fid is not among the metrics"),
+        ("pix2pix", ["best_metric", "lpips"], "validate.best_metric lpips is not among the metrics; name it in "
+                                       "validate.extra_metrics"),
+        ("cyclegan", ["best_metric", "fid"], "validate.best_metric fid is not among the metrics"),
         ("pix2pix", ["patience", "2", "every", "0"], "validate.patience counts validations; "
                                                      "validate.every is 0"),
-        ("pix2pix", ["best", "cycle"], "validate.best cycle needs a method of both directions"),
-        ("cyclegan", ["best", "psnr"], "validate.best psnr needs pairs, and this method trains"),
-        ("cyclegan", ["also", "ms_ssim"], "validate.also ms_ssim needs pairs, and this method "
+        ("pix2pix", ["best_metric", "cycle"], "validate.best_metric cycle needs a method of both directions"),
+        ("cyclegan", ["best_metric", "psnr"], "validate.best_metric psnr needs pairs, and this method trains"),
+        ("cyclegan", ["extra_metrics", "ms_ssim"], "validate.extra_metrics ms_ssim needs pairs, and this method "
                                           "trains without; set validate.pairs"),
-        ("pix2pix", ["best", "beauty"], "best"),
-        ("pix2pix", ["also", "beauty"], "also"),
+        ("pix2pix", ["best_metric", "beauty"], "best"),
+        ("pix2pix", ["extra_metrics", "beauty"], "also"),
         ("pix2pix", ["every", "often"], "every"),
         ("pix2pix", ["evry", "1"], "evry"),
     ],
@@ -245,7 +245,7 @@ def test_a_network_that_is_missing_is_told_before_training_begins(
     metric: str, network: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, empty = tmp_path / "recipe.json", tmp_path / "empty"
-    more: dict[str, Any] = {"also": [metric], "features": str(empty)}
+    more: dict[str, Any] = {"extra_metrics": [metric], "features": str(empty)}
     path.write_text(json.dumps(tiny("pix2pix", data, tmp_path / "run", validate=more)))
     said = refused(capsys, str(path))
     assert f"{empty}/{network}.safetensors is not there" in said
@@ -266,9 +266,9 @@ def test_a_forged_state_is_refused_in_a_sentence(
 
 def test_what_the_best_is_chosen_by() -> None:
     assert [ValidateConfig().chosen(paired) for paired in (True, False)] == ["l1", "swd"]
-    assert ValidateConfig(best="kid", also=("kid",)).chosen(False) == "kid"
-    assert ValidateConfig(best="ssim").chosen(True) == "ssim"
-    assert ValidateConfig(best="cycle").chosen(False) == "cycle"
+    assert ValidateConfig(best_metric="kid", extra_metrics=("kid",)).chosen(False) == "kid"
+    assert ValidateConfig(best_metric="ssim").chosen(True) == "ssim"
+    assert ValidateConfig(best_metric="cycle").chosen(False) == "cycle"
 
 
 # -- a held-out part of train, and pairs of unpaired data
@@ -327,9 +327,9 @@ def test_an_error_of_pairs_is_that_of_the_partners(data: Path, tmp_path: Path) -
 
 def test_metrics_of_pairs_can_choose_the_best(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    training.train(settings("cyclegan", data, run, validate={"pairs": True, "best": "l1"}))
+    training.train(settings("cyclegan", data, run, validate={"pairs": True, "best_metric": "l1"}))
     assert lines(run, "validation")[-1]["validation"]["chosen_by"] == "l1"
-    wanted: list[dict[str, Any]] = [{"best": "l1"}, {"also": ["ms_ssim"]}]
+    wanted: list[dict[str, Any]] = [{"best_metric": "l1"}, {"extra_metrics": ["ms_ssim"]}]
     for validate in wanted:
         with pytest.raises(UserError, match=r"set validate\.pairs if the images of val") as caught:
             settings("cyclegan", data, run, validate=validate)

@@ -41,7 +41,9 @@ def test_held_out_files_that_go_bad_are_told_and_not_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     losing(monkeypatch, data, lambda val: sorted((val / "B").iterdir())[2:])
-    more: dict[str, dict[str, Any]] = {"data": {"on_bad": "skip", "max_bad": 0.99, "cache": "off"}}
+    more: dict[str, dict[str, Any]] = {
+        "data": {"on_invalid": "skip", "max_invalid": 0.99, "cache": "off"}
+    }
     run = training.train(settings(name, data, tmp_path / "run", **more))
     assert {line["validation"]["n"] for line in lines(run, "validation")} == {2}
     assert "left out: " in capsys.readouterr().out
@@ -54,7 +56,7 @@ def test_where_no_held_out_image_is_left_training_goes_on(
 ) -> None:  # fmt: skip
     losing(monkeypatch, data, lambda val: [*(val / "A").iterdir(), *(val / "B").iterdir()])
     more: dict[str, dict[str, Any]] = {
-        "data": {"on_bad": "skip", "max_bad": 0.99, "cache": "off"},
+        "data": {"on_invalid": "skip", "max_invalid": 0.99, "cache": "off"},
         "validate": {"every": 4, "health": 4, "patience": 1}, "train": {"samples": 0},
     }  # fmt: skip
     run = training.train(settings(name, data, tmp_path / "run", **more))
@@ -69,8 +71,8 @@ def test_where_no_held_out_image_is_left_training_goes_on(
 def test_a_best_that_cannot_be_had_is_refused_before_training(
     best: str, told: str, data: Path, tmp_path: Path
 ) -> None:
-    validate = {"every": 2, "also": [best], "best": best, "patience": 2}
-    with pytest.raises(UserError, match=f"validate.best {best} needs {told}"):
+    validate = {"every": 2, "extra_metrics": [best], "best_metric": best, "patience": 2}
+    with pytest.raises(UserError, match=f"validate.best_metric {best} needs {told}"):
         training.train(settings("pix2pix", data, tmp_path / "run", validate=validate))
     assert not (tmp_path / "run" / "log.jsonl").exists()
 

@@ -34,7 +34,7 @@ def tiny(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Section
         "validate": {"every": 4, "health": 0},
     }  # fmt: skip
     if name == "cyclegan":
-        small["method"] = {"pool": 3}
+        small["method"] = {"pool_size": 3}
     return merge(merge(read_recipe(name), small), more)
 
 

@@ -101,7 +101,7 @@ def settings(data: Path, run: Path) -> RunConfig:
         "discriminator": {"width": 2, "layers": 1},
         "data": {"path": str(data), "load_size": 18, "crop_size": 16, "workers": 0},
         "train": {"run": str(run), "epochs": 2, "device": "cpu", "samples": 1, "log_every": 3,
-                  "sample_every": GRIDS, "save_every": 4, "keep": 2, "accumulate": 2, "ema": 0.9},
+                  "sample_every": GRIDS, "save_every": 4, "keep_last": 2, "accumulation_steps": 2, "ema": 0.9},
         "validate": {"every": 6, "health": 4},
     }  # fmt: skip
     return resolve(merge(read_recipe("pix2pix"), tiny))
@@ -239,11 +239,11 @@ def left(run: Path) -> dict[str, Any]:
     del state["sections"]
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     grids = [
-        path for kind in ("samples", "verdicts") for path in (run / kind).glob("*.png")
+        path for kind in ("samples", "patch_maps") for path in (run / kind).glob("*.png")
         if int(path.stem) % GRIDS == 0  # due by images; others are of stops
     ]  # fmt: skip
     models = sorted(run.glob("*.safetensors")) + [
-        path for folder in ("best", "averaged") for path in sorted((run / folder).iterdir())
+        path for folder in ("best", "ema") for path in sorted((run / folder).iterdir())
     ]
     return {
         "state": state,

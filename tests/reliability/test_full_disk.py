@@ -116,7 +116,7 @@ def test_training_goes_on_without_room_and_saves_when_there_is_some(
 ) -> None:  # fmt: skip
     run = disk / "run"
     fill_and_make_room(disk, monkeypatch, free, full_from=6, room_from=14)
-    more = ["--train.on_full", "go_on", "--train.save_every", "4", "--train.log_every", "3"]
+    more = ["--train.on_disk_full", "continue", "--train.save_every", "4", "--train.log_every", "3"]
     main(arguments(data, run, epochs=3) + more)
     said = capsys.readouterr().out
     missed = re.findall(
@@ -161,7 +161,7 @@ def test_a_log_without_room_is_told_in_a_sentence(
     disk: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill_and_make_room(disk, monkeypatch, 0, full_from=6, room_from=-1)
-    more = ["--train.on_full", "go_on", "--train.log_every", "1"]
+    more = ["--train.on_disk_full", "continue", "--train.log_every", "1"]
     with pytest.raises(SystemExit) as ended:  # the last checkpoint has no room either
         main([*arguments(data, disk / "run", epochs=20), *more])
     assert ended.value.code == 2 and "the disk is full" in capsys.readouterr().err

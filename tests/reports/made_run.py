@@ -26,7 +26,7 @@ EVERY, EPOCH = 200, 400  # images between two lines, and in an epoch
 WARNING = {
     "name": "saturated discriminator", "state": "warning", "since": 6000,
     "saw": "The discriminator's loss stayed under 0.01 for 400 images.",
-    "advice": "Try --train.player_lr.discriminator 1e-4.",
+    "advice": "Try --train.lr_per_network.discriminator 1e-4.",
 }  # fmt: skip
 
 
@@ -58,10 +58,10 @@ def training_lines(last: int, seed: int = 0) -> list[dict[str, Any]]:
 def validation_line(images: int, averaged: bool = True) -> dict[str, Any]:
     fall = math.exp(-images / 2500)
     raw = {"l1": 0.28 + 0.2 * fall + 0.004 * math.sin(images), "psnr": 14.5 - 4 * fall}
-    better = {"averaged": {"l1": 0.265 + 0.22 * fall, "psnr": 14.9 - 4.2 * fall}}
+    better = {"ema": {"l1": 0.265 + 0.22 * fall, "psnr": 14.9 - 4.2 * fall}}
     return {"images": images, "epoch": 1 + (images - 1) // EPOCH, "validation": {
         "split": "val", "n": 100, "raw": raw, **(better if averaged else {}), "chosen_by": "l1",
-        "best": {"value": 0.265 + 0.22 * fall, "images": images, "weights": "averaged"},
+        "best": {"value": 0.265 + 0.22 * fall, "images": images, "weights": "ema"},
     }}  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def make_run(
         images = last * i // max(1, sheets - 1)
         sheet(run / f"samples/{images:08d}.png", images)
         if i:
-            sheet(run / f"verdicts/{images:08d}.png", images, columns=2)
+            sheet(run / f"patch_maps/{images:08d}.png", images, columns=2)
     return run
 
 

@@ -35,7 +35,7 @@ def test_the_table_tells_what_differs_and_what_came_of_it(two: list[Path]) -> No
     assert rows["images processed"] == ["8,000", "5,000"]
     last = [made_run.training_lines(8000), made_run.training_lines(5000, seed=1)]
     assert rows["loss g_l1"] == [f"{lines[-1]['losses']['g_l1']:.4g}" for lines in last]
-    found = made_run.validation_line(5000)["validation"]["averaged"]
+    found = made_run.validation_line(5000)["validation"]["ema"]
     assert rows["L1, last (after images)"][1] == f"{found['l1']:.4g} (5,000)"
     assert rows["problems"] == ["saturated discriminator", "none"]
 

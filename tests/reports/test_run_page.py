@@ -72,7 +72,7 @@ def test_curves_have_the_values_of_the_log(run: Path) -> None:
 def test_health_tells_what_is_and_what_was(run: Path) -> None:
     said = words(run_page(run))
     assert "saturated discriminator The discriminator's loss stayed" in said.replace("&#39;", "'")
-    assert "Since 6,000 images." in said and "player_lr.discriminator 1e-4" in said
+    assert "Since 6,000 images." in said and "lr_per_network.discriminator 1e-4" in said
     assert "Resolved (1)" in said and "checkerboard" in said
     assert "from 800 to 2,400 images" in said
 
@@ -112,7 +112,7 @@ def test_lines_after_a_place_to_go_on_from_no_longer_count(tmp_path: Path) -> No
 
 
 def test_any_part_may_be_missing(run: Path) -> None:
-    for name in ("machine.json", "config.json", "verdicts", "samples", "log.jsonl"):
+    for name in ("machine.json", "config.json", "patch_maps", "samples", "log.jsonl"):
         path = run / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         assert run_page(run).endswith("</html>\n")
@@ -332,8 +332,8 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
     }
     best = {"value": 0.3, "images": 100, "weights": "raw"}
     for name, said in {
-        "averaged": {"raw": both, "averaged": both, "chosen_by": "swd", "best": best},
-        "raw": {"raw": both, "chosen_by": "swd", "best": best},
+        "ema": {"raw": both, "ema": both, "chosen_by": "swd", "best_metric": best},
+        "raw": {"raw": both, "chosen_by": "swd", "best_metric": best},
         "alone": {"raw": {"swd_ab": 0.2, "kid_deviation": 0.01}},
     }.items():
         (tmp_path / name).mkdir()
@@ -346,11 +346,11 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
                 run_page(tmp_path / name), re.S,
             )
         }
-        for name in ("averaged", "raw", "alone")
+        for name in ("ema", "raw", "alone")
     }  # fmt: skip
     ways = ["both directions", "A to B", "B to A"]
     assert charts["raw"] == {"Cycle error": ways, "Sliced Wasserstein distance": ways}
-    assert charts["averaged"]["Cycle error"] == [
+    assert charts["ema"]["Cycle error"] == [
         one for way in ways for one in (way, f"{way}, EMA weights")
     ]
     assert charts["alone"] == {

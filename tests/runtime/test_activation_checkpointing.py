@@ -18,7 +18,7 @@ from viceversa.networks import PatchGAN, ResNet, UNet
 from viceversa.runtime import activation_checkpointing
 from viceversa.runtime.activation_checkpointing import blocks, checkpoint_blocks
 
-ANEW = only(recompute="blocks")
+ANEW = only(activation_checkpointing="blocks")
 BATCH_NORM = {"generator": {"norm": "batch"}, "discriminator": {"norm": "batch"}}
 GENERATORS: dict[str, dict[str, Any]] = {
     "unet": {"depth": 3, "dropout_from": 1, "dropout_layers": 2},

@@ -20,7 +20,7 @@ from viceversa.runtime.distributed import Ranks
 from viceversa.runtime.training import Runtime
 from viceversa.update import set_rates, update
 
-GRAPH = only(graph="auto")
+GRAPH = only(cuda_graph="auto")
 
 
 def test_without_cuda_a_step_stays_as_it_is() -> None:
@@ -29,7 +29,7 @@ def test_without_cuda_a_step_stays_as_it_is() -> None:
     def step(batch: Batch) -> dict[str, Tensor]:
         return {"sum": batch[0].sum() + batch[1].sum()}
 
-    for speed in (SpeedConfig(), OFF, only(graph="auto", recompute="blocks")):
+    for speed in (SpeedConfig(), OFF, only(cuda_graph="auto", activation_checkpointing="blocks")):
         assert Runtime("cpu", speed=speed).graphed(step, said.append) is step
     assert Runtime("cpu", speed=GRAPH, ranks=Ranks(0, 2)).graphed(step, said.append) is step
     assert said == []
@@ -133,8 +133,8 @@ def trained(
     name: str, graph: bool, sizes: list[int], precision: str = "fp32", rates: bool = False
 ) -> tuple[Made, Losses, list[str]]:
     """Steps of a method on the GPU; with `rates`, each at another one."""
-    speed = SpeedConfig(graph="auto" if graph else "off", memory_format="contiguous")
-    own = {"generator": {"dropout": 0.0}, "method": {"pool": 0}}
+    speed = SpeedConfig(cuda_graph="auto" if graph else "off", memory_format="contiguous")
+    own = {"generator": {"dropout": 0.0}, "method": {"pool_size": 0}}
     if name == "pix2pix":
         del own["method"]
     one, said = made(name, speed, precision, "cuda", **own), []
@@ -231,10 +231,13 @@ def test_what_does_not_go_with_a_graph_is_said() -> None:
     def step(shown: Batch) -> dict[str, Tensor]:
         return {}
 
-    assert Runtime("cuda", speed=only(graph="off")).graphed(step, said.append) is step
+    assert Runtime("cuda", speed=only(cuda_graph="off")).graphed(step, said.append) is step
     assert said == []
-    anew = Runtime("cuda", speed=only(graph="auto", recompute="blocks"))
+    anew = Runtime("cuda", speed=only(cuda_graph="auto", activation_checkpointing="blocks"))
     assert anew.graphed(step, said.append) is step
     several = Runtime("cuda:0", speed=GRAPH, ranks=Ranks(0, 2))
     assert several.graphed(step, said.append) is step
-    assert ["speed.recompute blocks" in said[0], "several processes" in said[1]] == [True, True]
+    assert ["speed.activation_checkpointing blocks" in said[0], "several processes" in said[1]] == [
+        True,
+        True,
+    ]

@@ -48,13 +48,13 @@ def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Sec
                   "log_every": 4, "sample_every": 20, "save_every": 4, "rank_timeout": 20.0},
     }  # fmt: skip
     if name == "cyclegan":
-        tiny["method"] = {"pool": 0}
+        tiny["method"] = {"pool_size": 0}
     return merge(merge(read_recipe(name), tiny), more)
 
 
 def noisy(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Sections:
     """Dropout, and pools where there are some."""
-    pool = {"method": {"pool": 3}} if name == "cyclegan" else {}
+    pool = {"method": {"pool_size": 3}} if name == "cyclegan" else {}
     drops: Sections = {"generator": {"dropout": 0.5}, **pool}
     return merge(settings(name, data, run, **drops), more)
 
@@ -114,7 +114,7 @@ def test_four_processes_of_which_some_have_no_image_make_the_steps_of_one(
 
 @pytest.mark.slow
 def test_a_group_of_batches_is_shared_too(data: Path, tmp_path: Path) -> None:
-    more = {"train": {"accumulate": 2, "clip": 1.0, "epochs": 3}}
+    more = {"train": {"accumulation_steps": 2, "grad_clip": 1.0, "epochs": 3}}
     for count in (1, 2):
         trained(count, settings("pix2pix", data, tmp_path / str(count), **more),
                 tmp_path / f"x{count}", float64=True)  # fmt: skip

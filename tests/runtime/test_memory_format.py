@@ -80,10 +80,13 @@ def test_channels_last_has_to_be_clearly_faster(
     assert passes == {"contiguous": [], "channels_last": []}
 
 
-@pytest.mark.parametrize("recompute", ["nothing", "blocks"])
-def test_measuring_leaves_no_trace(recompute: str) -> None:
+@pytest.mark.parametrize("activation_checkpointing", ["off", "blocks"])
+def test_measuring_leaves_no_trace(activation_checkpointing: str) -> None:
     """No weight, gradient, statistic or random number changes; dropout and batch norm are on."""
-    one = made("pix2pix", SpeedConfig(memory_format="contiguous", recompute=recompute))  # type: ignore[arg-type]
+    one = made(
+        "pix2pix",
+        SpeedConfig(memory_format="contiguous", activation_checkpointing=activation_checkpointing),
+    )  # type: ignore[arg-type]
     judged = one.method.translators()["ab"]
     before = copy.deepcopy(judged.state_dict())
     chance = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()

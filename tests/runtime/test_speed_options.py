@@ -99,11 +99,11 @@ BATCHED = {
     [
         (only(fused=True), {}),
         (only(flush_denormals=True), {}),
-        (only(small_maps=True), {}),
+        (only(conv_as_matmul=True), {}),
         (only(memory_format="channels_last"), BATCHED),  # which dropout hits depends on the order
-        (SpeedConfig(memory_format="channels_last", recompute="blocks"), BATCHED),
+        (SpeedConfig(memory_format="channels_last", activation_checkpointing="blocks"), BATCHED),
     ],
-    ids=["fused", "flush_denormals", "small_maps", "channels_last", "all"],
+    ids=["fused", "flush_denormals", "conv_as_matmul", "channels_last", "all"],
 )
 def test_an_option_changes_steps_by_rounding_at_most(
     name: str, speed: SpeedConfig, more: dict[str, Any]
@@ -135,8 +135,8 @@ def test_options_reach_what_they_are_about() -> None:
     assert traits(OFF) == (False, False, False, False)
     assert traits(only(fused=True)) == (True, False, False, False)
     assert traits(only(memory_format="channels_last")) == (False, True, False, False)
-    assert traits(only(small_maps=True)) == (False, False, True, False)
-    assert traits(only(recompute="blocks")) == (False, False, False, True)
+    assert traits(only(conv_as_matmul=True)) == (False, False, True, False)
+    assert traits(only(activation_checkpointing="blocks")) == (False, False, False, True)
 
 
 @pytest.mark.parametrize("on", [True, False])
@@ -156,13 +156,13 @@ def test_denormal_numbers_are_flushed(on: bool) -> None:
 
 def test_options_of_the_command_line_arrive() -> None:
     words = ["data", "--speed.compile", "--speed.no-fused", "--speed.memory_format",
-             "channels_last", "--speed.graph=off"]  # fmt: skip
+             "channels_last", "--speed.cuda_graph=off"]  # fmt: skip
     config = train_settings("pix2pix", words)
     assert config.speed == SpeedConfig(
-        fused=False, compile=True, memory_format="channels_last", graph="off"
+        fused=False, compile=True, memory_format="channels_last", cuda_graph="off"
     )
-    anew = train_settings("pix2pix", ["data", "--speed.recompute", "blocks"])
-    assert anew.speed == SpeedConfig(recompute="blocks")
+    anew = train_settings("pix2pix", ["data", "--speed.activation_checkpointing", "blocks"])
+    assert anew.speed == SpeedConfig(activation_checkpointing="blocks")
     assert train_settings("pix2pix", ["data"]).speed == SpeedConfig()
     assert config.sections["speed"]["compile"] is True and "speed" in SECTIONS
     assert resolve(config.sections).speed == config.speed  # as it is read from config.json
@@ -181,11 +181,11 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     [
         (["--speed.compil"], ["--speed.compil", "--speed.compile"]),
         (["--speed.memory_format", "sideways"], ["--speed.memory_format", "sideways", "measure"]),
-        (["--speed.recompute", "all"], ["--speed.recompute", '"all"', "blocks"]),
-        (["--speed.graph", "on"], ["--speed.graph", '"on"', "auto"]),
+        (["--speed.activation_checkpointing", "all"], ["--speed.activation_checkpointing", '"all"', "blocks"]),
+        (["--speed.cuda_graph", "on"], ["--speed.cuda_graph", '"on"', "auto"]),
         (["--speed.fused", "maybe"], ["maybe"]),
-        (["--speed.compile", "--speed.recompute", "blocks"],
-         ["speed.recompute blocks cannot be combined with speed.compile"]),
+        (["--speed.compile", "--speed.activation_checkpointing", "blocks"],
+         ["speed.activation_checkpointing blocks cannot be combined with speed.compile"]),
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -19,8 +19,8 @@ from viceversa.update import Optimizers, make_optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
 OFF = SpeedConfig(
-    fused=False, flush_denormals=False, small_maps=False,
-    memory_format="contiguous", compile=False, graph="off", recompute="nothing",
+    fused=False, flush_denormals=False, conv_as_matmul=False,
+    memory_format="contiguous", compile=False, cuda_graph="off", activation_checkpointing="off",
 )  # fmt: skip
 Losses = list[dict[str, Tensor]]
 
@@ -49,7 +49,7 @@ def settings(name: str, /, **more: dict[str, Any]) -> RunConfig:
         "data": {"path": "unused", "preprocess": "none", "flip": False, "workers": 0},
         "train": {"run": "unused", "epochs": 4, "device": "cpu", "log_every": 4, "samples": 1},
     }
-    own: Sections = {"method": {"pool": 2}, "generator": {"blocks": 1}}
+    own: Sections = {"method": {"pool_size": 2}, "generator": {"blocks": 1}}
     if name == "pix2pix":
         own = {"generator": {"depth": 4}}
     return resolve(merge(merge(merge(read_recipe(name), tiny), own), more))

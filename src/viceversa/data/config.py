@@ -48,7 +48,7 @@ class DataConfig:
     """Mirror half of the images left to right."""
     flip_vertical: bool = False
     """Mirror half of the images top to bottom."""
-    turn: bool = False
+    rotate90: bool = False
     """Rotate images by a random multiple of 90 degrees; they must be square."""
     zoom: float = 0.0
     """Random resized crop: the crop covers a random part, at least 1 - zoom of its side."""
@@ -66,9 +66,9 @@ class DataConfig:
     """Properties of the images of domain A."""
     b: DomainConfig = field(default_factory=DomainConfig)
     """Properties of the images of domain B."""
-    on_bad: Literal["refuse", "skip"] = "refuse"
+    on_invalid: Literal["refuse", "skip"] = "refuse"
     """Files that cannot be used: refuse to train, or leave them out and count them."""
-    max_bad: float = 0.01
+    max_invalid: float = 0.01
     """The largest fraction of the files that `skip` leaves out."""
     max_megapixels: int = 64
     """Size limit of images, in megapixels."""
@@ -104,18 +104,18 @@ class DataConfig:
             ("zoom", self.zoom),
             ("shift", self.shift),
             ("jitter", self.jitter),
-            ("max_bad", self.max_bad),
+            ("max_invalid", self.max_invalid),
         ):
             if not 0 <= fraction < 1:
                 raise UserError(
                     f"data.{name} is a fraction, from 0 to less than 1, not {fraction:g}",
                     option=f"data.{name}",
                 )
-        if self.turn and self.preprocess in ("scale_width", "scale_shortside", "none"):
+        if self.rotate90 and self.preprocess in ("scale_width", "scale_shortside", "none"):
             raise UserError(
-                "data.turn needs square images, which data.preprocess "
+                "data.rotate90 needs square images, which data.preprocess "
                 f"{self.preprocess} does not make; choose resize_and_crop, resize or crop",
-                option="data.turn",
+                option="data.rotate90",
             )
         source = self.a if self.direction == "ab" else self.b
         for domain in (self.a, self.b) if self.jitter_on == "both" else (source,):
@@ -136,4 +136,4 @@ class DataConfig:
 def whole(config: DataConfig) -> DataConfig:
     """Return the settings for whole images, as at inference: resized, not cropped."""
     preprocess = UNCROPPED.get(config.preprocess, config.preprocess)
-    return replace(config, preprocess=preprocess, turn=False)  # type: ignore[arg-type]
+    return replace(config, preprocess=preprocess, rotate90=False)  # type: ignore[arg-type]

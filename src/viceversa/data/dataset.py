@@ -209,7 +209,7 @@ class Pictures:
 
         `rooms` give the memory of each. Pixels without data have the domain's `nodata_fill`, or,
         without `fill`, stay NaN. Raises UserError where images differ in size, and where
-        more files than `max_bad` are bad.
+        more files than `max_invalid` are bad.
         """
         items = [
             item for position in positions if (item := self._item_or_none(position)) is not None
@@ -272,7 +272,7 @@ class Pictures:
             self.bad.files.append(text)
             self.bad.news.append(text)
         total = len(set(self.index.a) | set(self.index.b))
-        if self.training and len(self.bad.files) > self.config.max_bad * total:
+        if self.training and len(self.bad.files) > self.config.max_invalid * total:
             raise error
 
 

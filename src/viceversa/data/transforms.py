@@ -41,7 +41,7 @@ def draw(config: DataConfig, seed: tuple[int, ...]) -> Draw:
         y,
         config.flip and flip < 0.5,
         config.flip_vertical and vertical < 0.5,
-        int(4 * turns) if config.turn else 0,
+        int(4 * turns) if config.rotate90 else 0,
         (zoom, across, down, rotate, shear),
         tuple(jitter),
     )

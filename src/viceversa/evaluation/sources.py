@@ -106,9 +106,9 @@ def open_images(options: Options, model: Model, paired: bool) -> EvaluationImage
         changes["layout"] = "auto" if config.layout != "patterns" else "patterns"
         changes["max_images"] = 0
     if options.size == "own":
-        changes |= {"preprocess": "none", "turn": False}
+        changes |= {"preprocess": "none", "rotate90": False}
     elif options.size != "trained":
-        changes |= {"preprocess": "resize", "crop_size": int(options.size), "turn": False}
+        changes |= {"preprocess": "resize", "crop_size": int(options.size), "rotate90": False}
     if options.hold_out is not None:
         changes["hold_out"] = options.hold_out
     config = whole(dataclasses.replace(config, **changes))

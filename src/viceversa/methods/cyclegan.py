@@ -37,7 +37,7 @@ class CycleGAN(Method):
         """Weight of the gradient penalty (`wgan-gp`)."""
         d_weight: float = 0.5
         """Factor on the discriminators' losses (sec. 4: they learn half as fast)."""
-        pool: int = 50
+        pool_size: int = 50
         """Size of the pool of past fakes per domain (sec. 4); 0: no pool."""
 
     def __init__(
@@ -58,7 +58,7 @@ class CycleGAN(Method):
         self.gan = GAN_LOSSES[config.gan_loss]
         self.g_ab, self.g_ba = generator(channels_a, channels_b), generator(channels_b, channels_a)
         self.d_a, self.d_b = discriminator(channels_a), discriminator(channels_b)
-        self.past_a, self.past_b = ImagePool(config.pool), ImagePool(config.pool)
+        self.past_a, self.past_b = ImagePool(config.pool_size), ImagePool(config.pool_size)
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.g_ab, self.g_ba], "discriminator": [self.d_a, self.d_b]}

@@ -150,7 +150,7 @@ def _belongs(path: Path, best: dict[str, Any]) -> bool:
 def in_words(values: dict[str, dict[str, float]], best: Best, better: bool) -> str:
     """A validation (weights -> metric -> value) for the terminal."""
     told = [
-        ("averaged: " if weights == "averaged" else "")
+        ("averaged: " if weights == "ema" else "")
         # Of a metric of both ways the log has each, and the terminal the mean.
         + "  ".join(f"{n} {v:.4g}" for n, v in numbers.items() if not parted(n)[1])
         for weights, numbers in values.items()

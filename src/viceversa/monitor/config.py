@@ -18,9 +18,9 @@ class ValidateConfig:
     """Images between two validations on the held-out split; 0 never validates."""
     images: int = 100
     """Held-out images to validate on, at most: the first ones."""
-    also: tuple[Extra, ...] = ()
+    extra_metrics: tuple[Extra, ...] = ()
     """More metrics, which cost time or need a feature network: ms_ssim, lpips, fid, kid."""
-    best: Chosen = "auto"
+    best_metric: Chosen = "auto"
     """The metric by which the best is chosen; auto is l1 for pairs, else swd."""
     pairs: bool = False
     """Validate a method without pairs on images of the same name: adds l1, psnr and ssim."""
@@ -37,9 +37,12 @@ class ValidateConfig:
                 raise UserError(f"validate.{name} must be at least 0, not {getattr(self, name)}")
         if self.images < 1:
             raise UserError(f"validate.images must be at least 1, not {self.images}")
-        if self.best in ("ms_ssim", "lpips", "fid", "kid") and self.best not in self.also:
+        if (
+            self.best_metric in ("ms_ssim", "lpips", "fid", "kid")
+            and self.best_metric not in self.extra_metrics
+        ):
             raise UserError(
-                f"validate.best {self.best} is not among the metrics; name it in validate.also"
+                f"validate.best_metric {self.best_metric} is not among the metrics; name it in validate.extra_metrics"
             )
         if self.pairs and not self.every:
             raise UserError(
@@ -50,21 +53,23 @@ class ValidateConfig:
 
     def chosen(self, paired: bool) -> str:
         """The metric that the best is chosen by. Raises UserError where one can't be had."""
-        of_pairs = [name for name in self.also if name in PAIRS_ONLY]
+        of_pairs = [name for name in self.extra_metrics if name in PAIRS_ONLY]
         if of_pairs and not (paired or self.pairs):
             raise UserError(
-                f"validate.also {of_pairs[0]} needs pairs, and this method trains without; set "
+                f"validate.extra_metrics {of_pairs[0]} needs pairs, and this method trains without; set "
                 "validate.pairs if the images of val have partners, or name fid or kid",
-                option="validate.also",
+                option="validate.extra_metrics",
             )
-        if self.best == "auto":
+        if self.best_metric == "auto":
             return "l1" if paired else "swd"
-        if paired and self.best == "cycle":
-            raise UserError("validate.best cycle needs a method of both directions; name l1 or kid")
-        if not (paired or self.pairs) and self.best in PAIRS_ONLY:
+        if paired and self.best_metric == "cycle":
             raise UserError(
-                f"validate.best {self.best} needs pairs, and this method trains without; set "
-                "validate.pairs if the images of val have partners, or name swd, cycle, fid or kid",
-                option="validate.best",
+                "validate.best_metric cycle needs a method of both directions; name l1 or kid"
             )
-        return self.best
+        if not (paired or self.pairs) and self.best_metric in PAIRS_ONLY:
+            raise UserError(
+                f"validate.best_metric {self.best_metric} needs pairs, and this method trains without; set "
+                "validate.pairs if the images of val have partners, or name swd, cycle, fid or kid",
+                option="validate.best_metric",
+            )
+        return self.best_metric

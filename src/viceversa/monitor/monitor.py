@@ -196,7 +196,7 @@ class Monitor:
             self._written(lambda: report.picture("samples", sheet))
         said = verdicts(players, self.data.shown, self.config, device) if count else None
         if said is not None:
-            self._written(lambda: report.picture("verdicts", said))
+            self._written(lambda: report.picture("patch_maps", said))
 
     def validate(self, report: Report, players: Players, place: Place) -> None:
         """Measure the generators on images held out, and keep them where they are the best yet."""
@@ -204,8 +204,8 @@ class Monitor:
         images = place.images
         both = {"raw": players.generators}
         if self.averages is not None:
-            both["averaged"] = self.averages.networks()  # copies already
-            for network in both["averaged"].values():
+            both["ema"] = self.averages.networks()  # copies already
+            for network in both["ema"].values():
                 use_policy(network)
         values = {weights: self.validation(networks) for weights, networks in both.items()}
         while self.validation.missed:
@@ -257,8 +257,8 @@ class Monitor:
         about = {"images_seen": images, "weights": "raw"}
         self.write(self.folder, self.method.translators(), about)
         if self.averages is not None:
-            about = {"images_seen": images, "weights": "averaged"}
-            self.write(self.folder / "averaged", self.averages.networks(), about)
+            about = {"images_seen": images, "weights": "ema"}
+            self.write(self.folder / "ema", self.averages.networks(), about)
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -294,6 +294,6 @@ class Monitor:
         try:
             write()
         except UserError as error:
-            if self.config.train.on_full == "stop":
+            if self.config.train.on_disk_full == "stop":
                 raise
             self.tell(f"{error}; training goes on")

@@ -47,10 +47,10 @@ class Validation:
         first = next(self._images(self.held_out, self.count, "ab"), None)
         self.size = tuple(first[1].shape[2:]) if first is not None else ()
         # A metric that nobody named, and that nothing hangs on, may be lacking.
-        if validate.best != "auto" or validate.patience:
+        if validate.best_metric != "auto" or validate.patience:
             self._refuse(validate.chosen(self.paired), data.split)
         of_pairs = CHEAP[True] if self.pairs and not self.paired else ()
-        self.names = (*CHEAP[self.paired], *of_pairs, *validate.also)
+        self.names = (*CHEAP[self.paired], *of_pairs, *validate.extra_metrics)
         folder = Path(validate.features) if validate.features else None
         self.features: Features = features_for(self.names, folder, device)
         self.missed: dict[str, str] = {}  # metric -> why it can't be had, of those not yet told
@@ -70,12 +70,12 @@ class Validation:
         """Raises UserError where the best can't be chosen by a metric on such images."""
         if self.count < (least := {"kid": KID_LEAST, "fid": 2}.get(best, 1)):
             raise UserError(
-                f"validate.best {best} needs at least {least} held-out images to validate on, and "
+                f"validate.best_metric {best} needs at least {least} held-out images to validate on, and "
                 f"there are {self.count} of {split}; name another metric"
             )
         if self.size and min(self.size) < (side := LEAST.get(best, 1)):
             raise UserError(
-                f"validate.best {best} needs images of at least {side} x {side} pixels, and the "
+                f"validate.best_metric {best} needs images of at least {side} x {side} pixels, and the "
                 f"first held-out one has {self.size[1]} x {self.size[0]}; name another metric"
             )
 

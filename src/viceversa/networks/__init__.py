@@ -153,7 +153,7 @@ def use_policy(network: nn.Module, statistics: Statistics = "image", dropout: bo
     network.eval()
     for layer in network.modules():
         if isinstance(layer, BatchNorm):
-            layer.at_use = statistics
+            layer.eval_statistics = statistics
         elif isinstance(layer, nn.Dropout):
             layer.train(dropout)
 

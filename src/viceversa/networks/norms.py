@@ -20,7 +20,7 @@ Statistics = Literal["image", "running"]
 
 
 class BatchNorm(nn.Module):
-    """Batch norm; what its statistics are when the network is used, `at_use` says.
+    """Batch norm; what its statistics are when the network is used, `eval_statistics` says.
 
     Training always takes those of the batch. In use, `image` takes those of each image by itself
     (what the papers do at batch size 1), `running` the averages gathered in training. Neither lets
@@ -37,13 +37,13 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.eps, self.momentum = eps, momentum
-        self.at_use: Statistics = "image"
+        self.eval_statistics: Statistics = "image"
         self.gathers = True  # whether a forward pass in training counts for the averages
         # As F.batch_norm; another one takes its place where a batch is spread over processes.
         self.normalise: Callable[..., Tensor] = F.batch_norm
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training or self.at_use == "running":
+        if self.training or self.eval_statistics == "running":
             if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
                 raise ValueError("batch norm needs more than one value per channel in a batch")
             mean, var = self.running_mean, self.running_var

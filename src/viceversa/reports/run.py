@@ -83,7 +83,7 @@ def _best_tile(run: RunFolder) -> list[tuple[str, str]]:
 
 def weights_name(weights: str) -> str:
     """Return the name of a kind of weights in the log, as text."""
-    return "EMA weights" if weights == "averaged" else f"{weights} weights"
+    return "EMA weights" if weights == "ema" else f"{weights} weights"
 
 
 def state(run: RunFolder) -> str:

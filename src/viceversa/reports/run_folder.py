@@ -75,7 +75,7 @@ class RunFolder:
         columns = self.machine.pop("sample_columns", None)
         known = isinstance(columns, list)
         self.columns = [*map(str, columns)] if known else sample_columns(self.settings)
-        self.samples, self.patch_maps = _images(path / "samples"), _images(path / "verdicts")
+        self.samples, self.patch_maps = _images(path / "samples"), _images(path / "patch_maps")
         log = path / "log.jsonl"
         self.logged_at = log.stat().st_mtime if log.is_file() else None
         entries = _log(_text(log).splitlines())

@@ -1,4 +1,4 @@
-"""Activation checkpointing: recompute blocks of a network in the backward pass instead of keeping
+"""Activation checkpointing: recompute the blocks of a network in the backward pass instead of keeping
 their activations (Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost)."""
 
 from __future__ import annotations

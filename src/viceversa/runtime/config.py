@@ -15,20 +15,20 @@ class SpeedConfig:
     """Fused Adam: one kernel for all weights."""
     flush_denormals: bool = True
     """Round denormal numbers to 0; they slow a CPU down."""
-    small_maps: bool = True
+    conv_as_matmul: bool = True
     """On a CPU in bf16: compute convolutions with many weights on small maps as matrix products."""
     memory_format: MemoryFormatName = "auto"
     """Memory format of images and weights; auto: measured on a GPU, contiguous on a CPU."""
     compile: bool = False
     """Compile the networks (torch.compile); the first steps take minutes. CPU: needs a compiler."""
-    graph: Literal["auto", "off"] = "auto"
+    cuda_graph: Literal["auto", "off"] = "auto"
     """Run a whole step as one CUDA graph if the device supports it."""
-    recompute: Literal["nothing", "blocks"] = "nothing"
+    activation_checkpointing: Literal["off", "blocks"] = "off"
     """Activation checkpointing: recompute blocks in the backward pass; less memory, more time."""
 
     def __post_init__(self) -> None:
-        if self.compile and self.recompute != "nothing":
+        if self.compile and self.activation_checkpointing != "off":
             raise ValueError(
-                f"speed.recompute {self.recompute} cannot be combined with speed.compile, which "
+                f"speed.activation_checkpointing {self.activation_checkpointing} cannot be combined with speed.compile, which "
                 "chooses what to recompute; use one of them"
             )

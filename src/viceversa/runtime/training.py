@@ -70,9 +70,9 @@ class Runtime:
     def apply_speed_options(self, networks: Iterable[nn.Module]) -> None:
         """Change how networks compute: convolutions by matmul, activation checkpointing."""
         for network in networks:
-            if self.speed.small_maps:
+            if self.speed.conv_as_matmul:
                 convolve_by_matmul(network)
-            if self.speed.recompute == "blocks":
+            if self.speed.activation_checkpointing == "blocks":
                 checkpoint_blocks(network)
 
     def choose_memory_format(
@@ -120,10 +120,14 @@ class Runtime:
 
     def graphed(self, step: Step, note: Callable[[str], None]) -> Step:
         """Return a step that runs as one CUDA graph if that is possible, else the step itself."""
-        if self.speed.graph == "off" or self.device.type != "cuda":
+        if self.speed.cuda_graph == "off" or self.device.type != "cuda":
             return step
         reason = "several processes" if self.ranks.count > 1 else ""
-        reason = reason or ("speed.recompute blocks" if self.speed.recompute != "nothing" else "")
+        reason = reason or (
+            "speed.activation_checkpointing blocks"
+            if self.speed.activation_checkpointing != "off"
+            else ""
+        )
         if reason:
             note(f"no CUDA graph is used: it cannot be combined with {reason}")
             return step

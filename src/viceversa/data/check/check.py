@@ -46,7 +46,7 @@ def check_dataset(
     paired = _looks_paired(data, config) if paired is None else paired
     splits = index_splits(data, paired, config)
     unmatched = list(unmatched_files(splits.items(), paired))
-    if names_first and paired and unmatched and config.on_bad == "refuse":
+    if names_first and paired and unmatched and config.on_invalid == "refuse":
         raise UserError(f"{'; '.join(map(str, unmatched))}; {unmatched[0].advice}")
     a, b = _scan_domains(splits, Path(path), config, verify, progress, store)
     domains = {

@@ -57,8 +57,8 @@ def advice(check: CheckResult, train: str = "") -> list[str]:
     skip = []
     if all(issue.skippable for issue in errors) and count < total:
         fraction = math.ceil(1000 * count / total) / 1000
-        more = f" --data.max_bad {fraction:g}" if fraction > check.config.max_bad else ""
-        skip = [f"or train without the {count} files of {total}: --data.on_bad skip{more}"]
+        more = f" --data.max_invalid {fraction:g}" if fraction > check.config.max_invalid else ""
+        skip = [f"or train without the {count} files of {total}: --data.on_invalid skip{more}"]
     return list(dict.fromkeys([*of_errors, *skip, *of_warnings]))
 
 

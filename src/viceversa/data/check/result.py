@@ -27,7 +27,7 @@ class Issue:
 
     `text` is a sentence, or describes the `files`: the first ten of `total`, with the reason where
     it differs between files. `advice`: what to do. `skippable`: an error of single files, which
-    `data.on_bad skip` leaves out.
+    `data.on_invalid skip` leaves out.
     """
 
     severity: Severity
@@ -124,7 +124,7 @@ class CheckResult:
     def errors(self) -> list[Issue]:
         """The issues that prevent training under the policy for invalid files."""
         count, total = self.left_out()
-        skip = self.config.on_bad == "skip" and count <= self.config.max_bad * total
+        skip = self.config.on_invalid == "skip" and count <= self.config.max_invalid * total
         return [
             one for one in self.issues if one.severity == "error" and not (skip and one.skippable)
         ]
@@ -148,16 +148,16 @@ def usable_splits(
         note: Gets a sentence on files that are left out.
 
     Raises:
-        UserError: If there are errors under the policy of `data.on_bad` and `data.max_bad`.
+        UserError: If there are errors under the policy of `data.on_invalid` and `data.max_invalid`.
     """
     if errors := check.errors:
         count, total = check.left_out()
         texts = list(map(str, errors))
-        if check.config.on_bad == "skip" and count > check.config.max_bad * total:
+        if check.config.on_invalid == "skip" and count > check.config.max_invalid * total:
             texts.insert(
                 0,
-                f"{count} of {total} files can't be used, more than data.max_bad "
-                f"{check.config.max_bad:g} allows",
+                f"{count} of {total} files can't be used, more than data.max_invalid "
+                f"{check.config.max_invalid:g} allows",
             )
         raise UserError(f"{'; '.join(texts)}; for details: viceversa check {in_shell(check.path)}")
     texts = [f"{source} {reason}" for source, reason in check.invalid.items()]
