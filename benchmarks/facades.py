@@ -29,7 +29,7 @@ from viceversa.data.dataset import Pictures
 from viceversa.files import write_json
 from viceversa.images.domain import Domain
 from viceversa.runtime.random_state import seed_everything
-from viceversa.translate import Translator
+from viceversa.inference import Translator
 
 
 def val_l1(translator: Translator, data: Path, count: int, size: int = 256) -> float:

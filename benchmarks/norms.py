@@ -33,7 +33,8 @@ from viceversa.data.dataset import Pictures
 from viceversa.data.open import open_data
 from viceversa.files import write_json
 from viceversa.images.tensors import grid
-from viceversa.metrics import content, l1, ssim
+from viceversa.metrics.edges import content
+from viceversa.metrics.paired import l1, ssim
 from viceversa.networks import use_policy
 from viceversa.networks.norms import BatchNorm
 from viceversa.runtime.random_state import seed_everything

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from viceversa.features import find, load
+from viceversa.evaluation.features import find, load
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".venv" / "features"

@@ -22,8 +22,8 @@ from viceversa.config import DEEPEST, LARGEST_RECIPE
 from viceversa.data.check import scan
 from viceversa.images import Source
 from viceversa.images.io import explained
+from viceversa.inference import Translator
 from viceversa.runtime.device import prepare_device
-from viceversa.translate import Translator
 
 LONG = "x" * 300
 SMALL = [
@@ -138,9 +138,9 @@ PLACES = {
     "reading the data": ("viceversa.training.open_data", ["train"]),
     "building the networks": ("viceversa.training.make_method", ["train"]),
     "a checkpoint": ("viceversa.training.state_of", ["train"]),
-    "loading a model": ("viceversa.translate.translator.load_network", ["translate"]),
-    "images of evaluate": ("viceversa.evaluation.evaluation.open_images", ["evaluate"]),
-    "loading a discriminator": ("viceversa.judging.judge.load_network", ["explain"]),
+    "loading a model": ("viceversa.inference.translator.load_network", ["translate"]),
+    "images of evaluate": ("viceversa.evaluation.run.open_images", ["evaluate"]),
+    "loading a discriminator": ("viceversa.inference.patch_scores.judge.load_network", ["explain"]),
     "a page": ("viceversa.reports.write_run_page", ["report"]),
 }
 WORDS = {

@@ -16,16 +16,17 @@ from noise import noise_pairs
 from PIL import Image
 
 import viceversa
-from viceversa import measures, training
+from viceversa import training
 from viceversa.build import resolve
 from viceversa.checkpoint import container
 from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import UserError
 from viceversa.evaluation import Options, measure, table, values
-from viceversa.metric_names import FEW_IMAGES, Few
-from viceversa.metrics import l1, psnr, ssim
-from viceversa.translate import Translator
+from viceversa.evaluation import accumulator as measures
+from viceversa.inference import Translator
+from viceversa.metrics.paired import l1, psnr, ssim
+from viceversa.metrics.registry import FEW_IMAGES, Few
 
 COLOURS = "#000000,#ffffff"
 
@@ -360,8 +361,8 @@ def test_fid_and_kid_of_few_images_are_marked_in_the_table_the_page_and_the_numb
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     at_hand = measures.Features({"inception": Colours()}, {"inception": "0"})
-    monkeypatch.setattr("viceversa.evaluation.evaluation.features_for", lambda *_: at_hand)
-    monkeypatch.setattr("viceversa.measures.pool3", lambda network, rgb: network(rgb))
+    monkeypatch.setattr("viceversa.evaluation.run.features_for", lambda *_: at_hand)
+    monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     data = noise_pairs(tmp_path / "data" / "test", 50, 16).parent
     noise_pairs(data / "train", 2, 16)
     words = ["--metrics", "fid", "kid", "content", "--size", "own", "-o", str(tmp_path / "out")]

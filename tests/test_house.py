@@ -80,10 +80,11 @@ RULES: dict[str, Rule] = {
     "losses know nothing else of ours": (
         inside("losses"), only("losses"), "losses", "from .networks import UNet"),
     "metrics know nothing else of ours": (
-        inside("metrics"), only("metrics"), "metrics.x", "from ..features import load"),
-    "features know only checkpoint, files and errors": (
-        inside("features"), only("features", "checkpoint", "files", "errors"), "features.x",
-        "from ..images import files"),
+        inside("metrics"), only("metrics"), "metrics.x", "from ..images import load"),
+    "feature networks know only checkpoint, files and errors": (
+        inside("evaluation.features"),
+        only("evaluation.features", "checkpoint", "files", "errors"), "evaluation.features.x",
+        "from ...images import files"),
     "methods know only networks, losses and each other": (
         inside("methods"), only("methods", "networks", "losses"), "methods.x",
         "from .. import training"),
@@ -91,12 +92,10 @@ RULES: dict[str, Rule] = {
         inside("methods"),
         never("torch.optim", "torch.distributed", "torch.amp", "os", "argparse"),
         "methods.x", "import torch as t\nt.optim.Adam"),
-    "translation needs nothing of training": (
-        inside("translate"), never(*ours("methods", "training", "data", "build")), "translate.x",
-        "def f():\n    from ..build import resolve"),
-    "judging needs nothing of training": (
-        inside("judging"), never(*ours("methods", "training", "data", "build")), "judging.x",
-        "from ..methods import METHODS"),
+    "inference needs nothing of training": (
+        inside("inference"),
+        never(*ours("methods", "training", "monitor", "data", "build", "evaluation")),
+        "inference.patch_scores.x", "def f():\n    from ...build import resolve"),
     "evaluation needs nothing of training": (
         inside("evaluation"), never(*ours("methods", "training", "build", "monitor")),
         "evaluation.x", "from ..build import resolve"),
@@ -115,11 +114,11 @@ RULES: dict[str, Rule] = {
     "reports know what a run folder contains, and no torch": (
         inside("reports"),
         lambda used: within(used, "torch")
-        or only("reports", "compatibility", "errors", "files", "metric_names")(used),
+        or only("reports", "compatibility", "errors", "files", "metrics.registry")(used),
         "reports.x", "from ..images import write"),
-    "names of metrics are for all, torch or not": (
-        inside("metric_names"), lambda used: within(used, "torch") or only()(used),
-        "metric_names", "from .measures import Measures"),
+    "the table of metrics loads no torch": (
+        inside("metrics.registry"), never("torch", "numpy"), "metrics.registry",
+        "from torch import Tensor"),
     "config knows no torch": (
         inside("config"), never("torch", "numpy"), "config", "from torch import Tensor"),
 }  # fmt: skip

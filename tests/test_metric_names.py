@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from viceversa.evaluation.accumulator import EACH_PAIR
 from viceversa.evaluation.options import METRICS
-from viceversa.measures import EACH_PAIR
-from viceversa.metric_names import (
+from viceversa.metrics.distribution import fid, kid
+from viceversa.metrics.edges import content
+from viceversa.metrics.labels import confusion, mean_iou, pixel_accuracy
+from viceversa.metrics.registry import (
     HIGHER,
     LABELS,
     NEITHER,
@@ -17,7 +20,7 @@ from viceversa.metric_names import (
     of_few_images,
     parted,
 )
-from viceversa.metrics import confusion, content, fid, kid, mean_iou, pixel_accuracy, swd
+from viceversa.metrics.sliced import swd
 from viceversa.monitor.validation import CHEAP
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from noise import noise_pairs
 
-from viceversa import UserError, features
+from viceversa import UserError
 from viceversa.cli import main
+from viceversa.evaluation import features
 from viceversa.files import user_cache
 
 NAMELESS = 54321  # a user number without a name

@@ -20,7 +20,7 @@ from viceversa.build import RunConfig, resolve
 from viceversa.cli import main
 from viceversa.errors import Stopped, UserError
 from viceversa.evaluation import evaluate
-from viceversa.judging import ExplainOptions, explain
+from viceversa.inference.patch_scores import ExplainOptions, explain
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 
 OWN: list[tuple[dict[str, Any], str, Any]] = [

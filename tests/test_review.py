@@ -26,8 +26,8 @@ from viceversa.errors import Stopped, UserError
 from viceversa.images import Pixels, read, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.sources import Source
+from viceversa.inference import Translator
 from viceversa.runtime.training import Runtime
-from viceversa.translate import Translator
 from viceversa.update import make_optimizers, step_players, update
 
 

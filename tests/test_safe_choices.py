@@ -14,7 +14,7 @@ from PIL import Image
 from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.images import read
-from viceversa.translate import Translator
+from viceversa.inference import Translator
 
 QUICK = [
     "--generator.width", "4", "--generator.depth", "3", "--discriminator.width", "4",

@@ -16,8 +16,8 @@ from viceversa.errors import UserError
 from viceversa.images import Pixels
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.tensors import decode
+from viceversa.inference import Translator, expand, plan, translate_files
 from viceversa.networks import GENERATORS
-from viceversa.translate import Translator, expand, plan, translate_files
 
 
 def eight_bit(bands: int) -> Domain:

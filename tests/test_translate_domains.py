@@ -16,7 +16,7 @@ from viceversa.images import read, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.lab import rgb_to_lab
 from viceversa.images.tensors import planes
-from viceversa.translate import Translator, expand, plan, translate_files
+from viceversa.inference import Translator, expand, plan, translate_files
 
 CLASSES = ("#000000", "#ff0000", "#00ff80")
 LABELS = DomainConfig(kind="labels", classes=CLASSES)

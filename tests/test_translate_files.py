@@ -22,8 +22,8 @@ from test_translate import model, put
 from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.images import Pixels
-from viceversa.translate import Record, Translator, expand, plan, translate_files
-from viceversa.translate.record import NAME
+from viceversa.inference import Record, Translator, expand, plan, translate_files
+from viceversa.inference.record import NAME
 
 
 @pytest.fixture

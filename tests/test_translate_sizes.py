@@ -17,7 +17,7 @@ from viceversa.images import read
 from viceversa.images.domain import DomainConfig
 from viceversa.images.framing import Framing
 from viceversa.images.loading import resize_for
-from viceversa.translate import Translator
+from viceversa.inference import Translator
 
 QUICK = ["--validate.every", "0", "--train.samples", "1"]
 

@@ -15,9 +15,9 @@ import torch
 from test_translate import floats, model, noise
 
 from viceversa.errors import UserError
+from viceversa.inference import Translator
 from viceversa.networks import GENERATORS
 from viceversa.networks.noise import SeededDropout, seeded
-from viceversa.translate import Translator
 
 SIZES = [(16, 16), (16, 24), (20, 9)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 _HOMES = {
-    "Translator": "translate",
+    "Translator": "inference",
     "train": "training",
     "evaluate": "evaluation",
     "resolve": "build",

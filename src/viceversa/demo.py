@@ -21,9 +21,9 @@ from .data.dataset import Pictures
 from .images import Pixels, write
 from .images.domain import Domain
 from .images.tensors import decode, encode, grid
+from .inference import Translator
 from .report import say
 from .training import train
-from .translate import Translator
 
 RECIPES = {"pix2pix": ("demo", "openmoji"), "cyclegan": ("demo-cyclegan", "earth")}
 

@@ -22,7 +22,7 @@ from viceversa.data.open import Datasets, open_data
 from viceversa.errors import UserError
 from viceversa.images import Pixels, read, write
 from viceversa.images.domain import DomainConfig
-from viceversa.translate import Translator
+from viceversa.inference import Translator
 
 
 def ramp(low: float, high: float, dtype: str = "uint16", bands: int = 1, size: int = 32) -> Pixels:

@@ -9,8 +9,8 @@ import torch
 from feature_networks import network, read_bytes, shared
 from torch import Tensor
 
-from viceversa.features import pool3
-from viceversa.metrics import fid, kid
+from viceversa.evaluation.features import pool3
+from viceversa.metrics.distribution import fid, kid
 
 
 def features(folder: Path, width: int) -> Tensor:

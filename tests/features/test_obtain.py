@@ -13,9 +13,9 @@ import torch
 from feature_networks import network
 
 from viceversa.errors import UserError
-from viceversa.features import NAMES, NETWORKS
-from viceversa.features import obtain as obtaining
-from viceversa.features.obtain import HELPER, LPIPS, SOURCES, obtain
+from viceversa.evaluation.features import NAMES, NETWORKS
+from viceversa.evaluation.features import download as obtaining
+from viceversa.evaluation.features.download import HELPER, LPIPS, SOURCES, obtain
 from viceversa.files import sha256
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 from viceversa.checkpoint import container, save_network
 from viceversa.cli import main
 from viceversa.errors import UserError
-from viceversa.features import NAMES, NETWORKS, find, load, pool3, resized, user_folder
-from viceversa.features.inception import Inception
+from viceversa.evaluation.features import NAMES, NETWORKS, find, load, pool3, resized, user_folder
+from viceversa.evaluation.features.inception import Inception
 from viceversa.files import sha256
 
 

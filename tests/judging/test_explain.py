@@ -19,9 +19,9 @@ from viceversa.checkpoint import load_network, read_header, save_network
 from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.images import write
-from viceversa.judging import ExplainOptions, explain
+from viceversa.inference import Translator
+from viceversa.inference.patch_scores import ExplainOptions, explain
 from viceversa.networks import PatchGAN
-from viceversa.translate import Translator
 
 SIDE = 32
 

@@ -12,9 +12,17 @@ from torch import nn
 
 from viceversa.errors import UserError
 from viceversa.images.domain import Domain, DomainConfig
-from viceversa.judging import Judge, Row, Verdict, heat, on_one_scale, probability, verdict_sheet
-from viceversa.judging.heat import COLOURS, STOPS, colours, spread
-from viceversa.judging.verdict import MEANINGS
+from viceversa.inference.patch_scores import (
+    Judge,
+    Row,
+    Verdict,
+    heat,
+    on_one_scale,
+    probability,
+    verdict_sheet,
+)
+from viceversa.inference.patch_scores.patch_map import COLOURS, STOPS, colours, spread
+from viceversa.inference.patch_scores.scores import MEANINGS
 from viceversa.losses import GAN_LOSSES
 from viceversa.networks import PatchGAN, PatchGrid
 

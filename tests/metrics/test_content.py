@@ -7,7 +7,7 @@ import torch
 from feature_networks import read_values, shared
 from torch import Tensor
 
-from viceversa.metrics import content
+from viceversa.metrics.edges import content
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
-from viceversa.metrics import KID_LEAST, fid, kid
+from viceversa.metrics.distribution import KID_LEAST, fid, kid
 
 
 def features(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:

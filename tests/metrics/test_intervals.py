@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from viceversa.metrics import bootstrap
+from viceversa.metrics.intervals import bootstrap
 
 
 def test_an_interval_holds_the_true_mean_as_often_as_it_says() -> None:

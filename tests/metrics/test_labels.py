@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from viceversa.metrics import confusion, iou, mean_iou, pixel_accuracy
+from viceversa.metrics.labels import confusion, iou, mean_iou, pixel_accuracy
 
 TRUE = torch.tensor([[[0, 0, 1], [1, 1, 2]]])
 MADE = torch.tensor([[[0, 1, 1], [1, 2, 2]]])

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from viceversa.metrics import l1, ms_ssim, psnr, ssim
+from viceversa.metrics.paired import l1, ms_ssim, psnr, ssim
 
 
 def smooth(n: int, channels: int, side: int, seed: int) -> Tensor:

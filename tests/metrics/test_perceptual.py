@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from feature_networks import network, read_values, shared
 from torch import Tensor, nn
 
-from viceversa.metrics import lpips
+from viceversa.metrics.perceptual import lpips
 
 
 class Two(nn.Module):

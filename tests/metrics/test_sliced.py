@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from viceversa.metrics import swd
+from viceversa.metrics.sliced import swd
 
 
 def pictures(n: int, seed: int, channels: int = 3, side: int = 64) -> Tensor:

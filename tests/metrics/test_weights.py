@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from viceversa.metrics import content, l1, ms_ssim, psnr, ssim
+from viceversa.metrics.edges import content
+from viceversa.metrics.paired import l1, ms_ssim, psnr, ssim
 
 METRICS = {"l1": l1, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim, "content": content}
 SIDE = 180

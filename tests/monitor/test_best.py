@@ -19,10 +19,10 @@ from viceversa.build import RunConfig
 from viceversa.checkpoint import read_header, read_weights
 from viceversa.data.open import open_data
 from viceversa.images.tensors import as_written
-from viceversa.metrics import l1
+from viceversa.inference import Translator
+from viceversa.metrics.paired import l1
 from viceversa.monitor.best import Best
 from viceversa.monitor.monitor import Monitor
-from viceversa.translate import Translator
 
 NAN, INF = math.nan, math.inf
 

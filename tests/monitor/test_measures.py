@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from viceversa.evaluation.accumulator import Measures
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.tensors import as_written, decode, encode, planes
-from viceversa.measures import Measures
-from viceversa.metrics import content, l1, ms_ssim, psnr, ssim, swd
+from viceversa.metrics.edges import content
+from viceversa.metrics.paired import l1, ms_ssim, psnr, ssim
+from viceversa.metrics.sliced import swd
 
 RGB = Domain()
 PAIRED = ("l1", "psnr", "ssim")
@@ -129,7 +131,7 @@ class Colours(torch.nn.Module):
 def test_too_few_images_for_a_distance_between_sets_are_told(
     count: int, missed: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("viceversa.measures.pool3", lambda network, rgb: network(rgb))
+    monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     pairs = [(images(n, 4, 4), images(100 + n, 4, 4)) for n in range(count)]
     measures = measured("fid", "kid", of=pairs, networks={"inception": Colours()})
     found = measures.means()
@@ -196,7 +198,7 @@ def test_what_a_network_is_shown_lies_where_the_network_does() -> None:
 
 
 def test_each_side_of_a_set_has_room_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viceversa.measures.KEPT", 2 * 3 * images(0)[0].numel() * 4)
+    monkeypatch.setattr("viceversa.evaluation.accumulator.KEPT", 2 * 3 * images(0)[0].numel() * 4)
     kept = Measures(["swd"], RGB, RGB, {})
     for n in range(5):
         kept.made(images(n), images(n), None, None)
@@ -219,7 +221,7 @@ def test_infinite_values_are_counted_and_not_in_the_mean() -> None:
 @pytest.mark.parametrize("pairs", [True, False])
 def test_colours_without_pairs_have_no_fid(pairs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real colours would be judged as flat grey, or under the lightness of another image."""
-    monkeypatch.setattr("viceversa.measures.pool3", lambda network, rgb: network(rgb))
+    monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     here, there = (Domain(config=DomainConfig(kind=kind)) for kind in ("lab-l", "lab-ab"))
     found = Measures(("fid", "swd"), here, there, {"inception": Colours()})
     for n in range(3):

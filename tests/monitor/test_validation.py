@@ -19,7 +19,7 @@ from viceversa.cli import main
 from viceversa.data.config import DataConfig, whole
 from viceversa.data.open import open_data
 from viceversa.errors import UserError
-from viceversa.metrics import KID_LEAST
+from viceversa.metrics.distribution import KID_LEAST
 from viceversa.monitor import validation
 from viceversa.monitor.config import ValidateConfig
 from viceversa.monitor.looks import in_use
@@ -183,7 +183,7 @@ def test_too_few_images_for_kid_are_told(
 ) -> None:
     at_hand = validation.Features({"inception": Colours()}, {"inception": "0"})
     monkeypatch.setattr(validation, "features_for", lambda *_: at_hand)
-    monkeypatch.setattr("viceversa.measures.pool3", lambda network, rgb: network(rgb))
+    monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     more: dict[str, Any] = {"extra_metrics": ["fid", "kid"], "every": 3}
     run = training.train(settings("cyclegan", data, tmp_path / "run", validate=more))
     told = [line for line in capsys.readouterr().out.splitlines() if "without kid" in line]

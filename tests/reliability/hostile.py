@@ -29,11 +29,11 @@ from viceversa.cli import main
 from viceversa.config import plain
 from viceversa.errors import UserError
 from viceversa.images.domain import Domain
+from viceversa.inference import Translator
 from viceversa.methods import Method
 from viceversa.networks import GENERATORS
 from viceversa.networks.unet import UNet
 from viceversa.saving import start_from
-from viceversa.translate import Translator
 
 GENERATOR = {"name": "unet", **plain(UNet.Config(width=2, depth=2, dropout_layers=0))}
 Make = Callable[[Path], object]

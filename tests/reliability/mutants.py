@@ -16,7 +16,7 @@ import torch
 
 from viceversa.checkpoint import container, load_state, read_header, read_weights, save_state
 from viceversa.errors import UserError
-from viceversa.translate import Translator
+from viceversa.inference import Translator
 
 NASTY: list[Any] = [
     None, True, False, -1, 0, 1, 3, 2**31, 2**63, 2**64, 10**30, -(10**30), 1e308, float("nan"),

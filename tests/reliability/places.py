@@ -31,7 +31,7 @@ from viceversa import cli, files, training
 from viceversa.build import RunConfig, resolve
 from viceversa.checkpoint import Checkpoints, container, load_state, read_header, read_weights
 from viceversa.config import Sections, merge, read_recipe
-from viceversa.measures import Measures
+from viceversa.evaluation.accumulator import Measures
 from viceversa.monitor import monitor
 from viceversa.monitor.averages import Averages
 from viceversa.monitor.best import BestModels

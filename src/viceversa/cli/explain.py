@@ -12,7 +12,7 @@ from ..errors import UserError
 from .app import app
 
 if TYPE_CHECKING:
-    from ..judging import Answer, Row
+    from ..inference.patch_scores import Answer, Row
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -69,8 +69,8 @@ def explain(
     from ..checkpoint import read_header
     from ..data.readonly import refuse_inside, training_data
     from ..images import write
-    from ..judging import ExplainOptions, named_model, verdict_sheet
-    from ..judging import explain as ask
+    from ..inference.patch_scores import ExplainOptions, named_model, verdict_sheet
+    from ..inference.patch_scores import explain as ask
 
     if model.exists():
         file = named_model(model)

@@ -34,8 +34,8 @@ def features(
     packages
         A folder that holds the published packages, where there is no network.
     """
-    from ..features import NAMES, NO_FOLDER, user_folder
-    from ..features.store import file_name
+    from ..evaluation.features import NAMES, NO_FOLDER, user_folder
+    from ..evaluation.features.store import file_name
 
     if get is not None and every:
         raise UserError("--get names the networks to get, and --all gets all of them: give one")
@@ -47,7 +47,7 @@ def features(
     for name in names:
         file_name(name)
     if names:
-        from ..features.obtain import obtain
+        from ..evaluation.features.download import obtain
         from ..report import say
 
         if (folder := to or user_folder()) is None:
@@ -61,8 +61,8 @@ def features(
 
 def _told(name: str, folder: Path | None) -> bool:
     """Say what there is of a network; whether it is there and the known one."""
-    from ..features import NETWORKS, find, user_folder
-    from ..features.store import file_name
+    from ..evaluation.features import NETWORKS, find, user_folder
+    from ..evaluation.features.store import file_name
     from ..files import sha256
 
     network = NETWORKS[name]

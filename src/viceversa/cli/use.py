@@ -73,8 +73,8 @@ def translate(
         raise UserError(f"--batch_size must be at least 1, not {batch_size}")
     from ..checkpoint import read_digest, read_header
     from ..data.readonly import refuse_inside, training_data
+    from ..inference import STREAM, Record, Translator, expand, names_image, plan, translate_files
     from ..runtime.signals import asked_to_stop
-    from ..translate import STREAM, Record, Translator, expand, names_image, plan, translate_files
 
     if out.exists() and not (out.is_dir() or names_image(out)):
         raise UserError(

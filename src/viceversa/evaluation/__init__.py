@@ -1,8 +1,8 @@
 """A finished translator against a data set: numbers with their protocol, and the cases to see."""
 
-from .evaluation import DirectionMetrics, Evaluation, measure
 from .options import Options
-from .words import table, values
+from .results import table, values
+from .run import DirectionMetrics, Evaluation, measure
 from .written import evaluate, refuse_place, write_evaluation
 
 __all__ = [

@@ -11,7 +11,7 @@ from ..data.config import Layout
 from ..errors import UserError
 from ..images.domain import nearest_colours
 from ..images.framing import LARGEST_SIDE, is_side
-from ..measures import NEEDS
+from .accumulator import NEEDS
 
 Split = Literal["auto", "train", "val", "test"]
 Pairs = Literal["auto", "yes", "no"]

@@ -11,11 +11,11 @@ from ..data.config import Layout
 from ..data.readonly import refuse_inside, training_data
 from ..errors import UserError
 from ..files import write_json
-from .cases import write_page
-from .evaluation import Evaluation, Progress, measure
+from .inputs import model_files
 from .options import Options, Pairs, Policy, Split
-from .sources import model_files
-from .words import values
+from .render import write_page
+from .results import values
+from .run import Evaluation, Progress, measure
 
 
 def evaluate(

@@ -13,7 +13,7 @@ from typing import Any
 from ..checkpoint import read_header
 from ..checkpoint.container import Damaged
 from ..errors import UserError
-from ..metric_names import HIGHER, parted
+from ..metrics.registry import HIGHER, parted
 
 
 @dataclass

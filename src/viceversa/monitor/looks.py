@@ -15,7 +15,7 @@ from ..data.dataset import Pictures
 from ..health import Translations
 from ..images import Pixels
 from ..images.tensors import shown
-from ..judging import Judge, Row, on_one_scale, verdict_sheet
+from ..inference.patch_scores import Judge, Row, on_one_scale, verdict_sheet
 from ..methods import Discriminator, Method
 from ..networks import at_any_size, patch_grid, use_policy
 from ..runtime.random_state import random_state, restore_random_state

@@ -13,10 +13,10 @@ from ..build import RunConfig, on_disk
 from ..data.dataset import Pictures
 from ..data.open import Datasets
 from ..errors import UserError
+from ..evaluation.accumulator import LEAST, Features, Measures, features_for
 from ..images.tensors import as_written, fill_nodata, has_data
-from ..measures import LEAST, Features, Measures, features_for
 from ..methods import Discriminator
-from ..metrics import KID_LEAST
+from ..metrics.distribution import KID_LEAST
 from ..networks import at_any_size
 from .looks import Players, scores_of
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..metric_names import better, few_images, label
+from ..metrics.registry import better, few_images, label
 from .charts import Series, chart
 from .page import flatten, render, thumbnail, write_page
 from .run import logged, state

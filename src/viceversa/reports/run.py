@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from ..metric_names import WAYS, better, few_images, label, parted
+from ..metrics.registry import WAYS, better, few_images, label, parted
 from .charts import Mark, Series, chart
 from .page import Thumbnail, flatten, render, thumbnail, write_page
 from .run_folder import RunFolder, integer, names, table

@@ -15,7 +15,7 @@ from ..files import sha256
 from ..images import Geometry, Pixels, read_tags, to_bytes, write
 from ..images.endings import FORMATS, Unread, is_hidden, is_image_name, unread
 from ..images.framing import LARGE, Part
-from .places import STREAM, File
+from .outputs import STREAM, File
 from .record import Record
 from .translator import Translator
 

@@ -15,7 +15,7 @@ from ..data.dataset import Pictures
 from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
 from ..images.endings import unread
-from ..translate import Translator
+from ..inference import Translator
 from .options import Options
 
 WAYS = ("ab", "ba")

@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..images import Pixels
-from ..images.domain import Domain
-from ..images.tensors import decode
-from ..networks import PatchGrid
-from .heat import colours, heat, resized
-from .verdict import Place, Verdict
+from ...images import Pixels
+from ...images.domain import Domain
+from ...images.tensors import decode
+from ...networks import PatchGrid
+from .patch_map import colours, heat, resized
+from .scores import Place, Verdict
 
 PANEL, MOST = 256, 512  # pixels of an image's longer side in the picture: no less and no more
 ROOM = 128  # pixels that a row is high, and a column wide twice that, however small its image

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import container
-from ..errors import UserError
-from ..files import sha256, write_atomically
+from ...checkpoint import container
+from ...errors import UserError
+from ...files import sha256, write_atomically
 from .inception import Inception
-from .stacks import alexnet, vgg
+from .lpips_networks import alexnet, vgg
 from .store import NETWORKS, file_name
 
 

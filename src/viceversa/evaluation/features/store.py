@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from torch import nn
 
-from ..checkpoint import load_network, read_header
-from ..errors import UserError
-from ..files import sha256, user_cache
+from ...checkpoint import load_network, read_header
+from ...errors import UserError
+from ...files import sha256, user_cache
 from .inception import Inception
-from .stacks import alexnet, vgg
+from .lpips_networks import alexnet, vgg
 
 
 class Network(NamedTuple):

@@ -13,24 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..images.domain import Domain
+from ..images.tensors import decode, fill_nodata, shown, with_data
+from ..metrics.distribution import KID_LEAST, fid, kid
+from ..metrics.edges import content
+from ..metrics.paired import MS_SSIM_LEAST, SSIM_LEAST, l1, ms_ssim, psnr, ssim
+from ..metrics.perceptual import lpips
+from ..metrics.sliced import SWD_LEAST, swd
 from .features import load, pool3
-from .images.domain import Domain
-from .images.tensors import decode, fill_nodata, shown, with_data
-from .metrics import (
-    KID_LEAST,
-    MS_SSIM_LEAST,
-    SSIM_LEAST,
-    SWD_LEAST,
-    content,
-    fid,
-    kid,
-    l1,
-    lpips,
-    ms_ssim,
-    psnr,
-    ssim,
-    swd,
-)
 
 EACH_PAIR = {"l1": l1, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim}
 NEEDS = {"lpips": "alexnet", "fid": "inception", "kid": "inception"}  # metric -> feature network

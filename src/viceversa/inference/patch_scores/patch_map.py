@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..images import Pixels, resize
-from ..networks import PatchGrid
-from .verdict import Verdict
+from ...images import Pixels, resize
+from ...networks import PatchGrid
+from .scores import Verdict
 
 Numbers = NDArray[np.float64]
 

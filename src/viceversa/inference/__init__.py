@@ -1,7 +1,7 @@
 """Use a finished translator, on images and on files."""
 
 from .files import Outcome, expand, translate_files
-from .places import STREAM, names_image, plan
+from .outputs import STREAM, names_image, plan
 from .record import Record
 from .translator import Policy, Translator
 

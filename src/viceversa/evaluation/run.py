@@ -15,12 +15,13 @@ from ..errors import UserError
 from ..images.domain import Domain, DomainConfig
 from ..images.labels import palette
 from ..images.tensors import as_written, decode, fill_nodata, has_data, shown, with_data
-from ..measures import NEEDS, PAIRS_ONLY, Features, Measures, features_for
-from ..metric_names import FEW_IMAGES, WAYS, label, of_few_images
-from ..metrics import bootstrap, confusion, iou, mean_iou, pixel_accuracy
-from ..translate import Translator
+from ..inference import Translator
+from ..metrics.intervals import bootstrap
+from ..metrics.labels import confusion, iou, mean_iou, pixel_accuracy
+from ..metrics.registry import FEW_IMAGES, WAYS, label, of_few_images
+from .accumulator import NEEDS, PAIRS_ONLY, Features, Measures, features_for
+from .inputs import EvaluationImages, Model, open_images, open_model
 from .options import Options
-from .sources import EvaluationImages, Model, open_images, open_model
 
 Progress = Callable[[int, int], None]
 

@@ -11,13 +11,13 @@ from ..errors import UserError
 from ..images import Pixels, write
 from ..images.domain import Domain
 from ..images.tensors import as_written, decode, encode, fill_nodata, grid, planes, shown
-from ..judging import Judge, heat
-from ..metric_names import WAYS, few_images, label
-from ..metric_names import better as which
+from ..inference.patch_scores import Judge, heat
+from ..metrics.registry import WAYS, few_images, label
+from ..metrics.registry import better as which
 from ..reports.evaluation import Case, DirectionResult, write_evaluation_page
 from ..reports.text import number
-from .evaluation import DirectionMetrics, Evaluation
-from .words import better, protocol
+from .results import better, protocol
+from .run import DirectionMetrics, Evaluation
 
 CASES = 3  # of each kind
 SORT_BY = ("lpips", "l1", "cycle", "content")  # the first of these that was measured

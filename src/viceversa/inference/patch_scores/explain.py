@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..checkpoint import read_header
-from ..errors import UserError
-from ..images.domain import Domain
-from ..images.framing import Part
-from ..images.tensors import shown
-from ..translate import Translator
-from .judge import Judge, look
-from .sheet import Row
-from .verdict import on_one_scale
+from ...checkpoint import read_header
+from ...errors import UserError
+from ...images.domain import Domain
+from ...images.framing import Part
+from ...images.tensors import shown
+from ..translator import Translator
+from .figure import Row
+from .scorer import Judge, look
+from .scores import on_one_scale
 
 
 class ExplainOptions(NamedTuple):

@@ -12,11 +12,11 @@ import torch
 from .. import __version__
 from ..files import sha256
 from ..images.domain import Domain
-from ..measures import SUBSET
-from ..metric_names import HIGHER, few_images, of_few_images
+from ..metrics.registry import HIGHER, few_images, of_few_images
 from ..report import finite
 from ..reports.text import aligned, number
-from .evaluation import DirectionMetrics, Evaluation
+from .accumulator import SUBSET
+from .run import DirectionMetrics, Evaluation
 
 
 def table(result: Evaluation) -> str:

@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import load_network, read_header
-from ..compatibility import objective_of
-from ..config import fill
-from ..errors import UserError
-from ..extensions import require
-from ..images import Source
-from ..images import read_header as image_header
-from ..images.domain import Domain
-from ..images.framing import LARGE, Framing, Part
-from ..images.loading import load
-from ..images.tensors import encode, fill_nodata, planes
-from ..networks import DISCRIMINATORS, patch_grid, use_policy
-from ..runtime.device import prepare_device
-from .verdict import Verdict
+from ...checkpoint import load_network, read_header
+from ...compatibility import objective_of
+from ...config import fill
+from ...errors import UserError
+from ...extensions import require
+from ...images import Source
+from ...images import read_header as image_header
+from ...images.domain import Domain
+from ...images.framing import LARGE, Framing, Part
+from ...images.loading import load
+from ...images.tensors import encode, fill_nodata, planes
+from ...networks import DISCRIMINATORS, patch_grid, use_policy
+from ...runtime.device import prepare_device
+from .scores import Verdict
 
 UNKNOWN = Framing()
 
