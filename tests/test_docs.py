@@ -1,4 +1,4 @@
-"""README and docs/architecture.md name what is in the package."""
+"""README and docs name what is in the package; their links exist."""
 
 from __future__ import annotations
 
@@ -15,24 +15,17 @@ from viceversa.config import SECTIONS
 SOURCE = Path(viceversa.__file__).parent
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
 def drawn(text: str) -> set[str]:
-    """Paths, relative to the package, of the tree in the README."""
-    tree = text.split("## What is in src/viceversa")[1].split("```")[1]
-    found, folder = set(), ""
+    """Paths, relative to the package, of the tree in docs/architecture.md."""
+    tree = text.split("## Packages")[1].split("```")[1]
+    found = set()
     for line in tree.splitlines():
-        if not line.strip():
-            continue
         words = (word.rstrip(",") for word in line.split())
-        names = list(takewhile(lambda word: word.endswith((".py", "/", ".toml")), words))
-        inner = line.startswith("    ")
-        folder = folder if inner else ""
-        for name in names:
-            found.add(folder + name)
-        if not inner and names[0].endswith("/"):
-            folder = names[0]
+        found |= set(takewhile(lambda word: word.endswith((".py", "/", ".toml")), words))
     return found
 
 
@@ -71,8 +64,8 @@ def unknown(text: str) -> list[str]:
     ]
 
 
-def test_the_tree_in_the_readme_is_that_of_the_package() -> None:
-    tree = drawn(README)
+def test_the_tree_in_the_documentation_is_that_of_the_package() -> None:
+    tree = drawn(ARCHITECTURE)
     missing = {name for name in tree if "*" not in name and not (SOURCE / name).exists()}
     assert missing == set()
     top = {path.name for path in SOURCE.glob("*.py")}
@@ -81,8 +74,35 @@ def test_the_tree_in_the_readme_is_that_of_the_package() -> None:
 
 
 def test_a_tree_that_is_out_of_date_is_found() -> None:
-    old = README.replace("runtime/  ", "runtime.py")
+    old = ARCHITECTURE.replace("runtime/ ", "runtime.py")
     assert "runtime.py" in drawn(old) and "runtime/" not in drawn(old)
+
+
+def anchors(text: str) -> set[str]:
+    """Anchors of the headings of a page, as GitHub forms them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """Relative links of a page to files that do not exist, or to headings that they lack."""
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name) if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page, page.read_text()) == []
+
+
+@pytest.mark.parametrize("link", ["docs/no_such.md", "docs/data.md#no-such-heading", "#nothing"])
+def test_a_broken_link_is_found(link: str) -> None:
+    assert broken_links(ROOT / "README.md", f"See [this]({link}).") == [link]
 
 
 def test_the_readme_lists_the_sections() -> None:
