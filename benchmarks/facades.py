@@ -28,8 +28,8 @@ from viceversa.data import index_split
 from viceversa.data.dataset import Pictures
 from viceversa.files import write_json
 from viceversa.images.domain import Domain
-from viceversa.runtime.random_state import seed_everything
 from viceversa.inference import Translator
+from viceversa.runtime.random_state import seed_everything
 
 
 def val_l1(translator: Translator, data: Path, count: int, size: int = 256) -> float:

@@ -32,7 +32,7 @@ from viceversa.config import merge, read_recipe
 from viceversa.data.dataset import Pictures
 from viceversa.data.open import open_data
 from viceversa.files import write_json
-from viceversa.images.tensors import grid
+from viceversa.images.values import grid
 from viceversa.metrics.edges import content
 from viceversa.metrics.paired import l1, ssim
 from viceversa.networks import use_policy

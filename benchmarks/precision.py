@@ -28,8 +28,8 @@ from machine_peak import machine
 from viceversa.build import RunConfig, resolve
 from viceversa.config import merge, read_recipe
 from viceversa.files import write_json
-from viceversa.training import train
 from viceversa.inference import Translator
+from viceversa.training import train
 
 PRECISIONS = ("fp32", "bf16")
 

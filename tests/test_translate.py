@@ -15,7 +15,7 @@ from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.images import Pixels
 from viceversa.images.domain import Domain, DomainConfig
-from viceversa.images.tensors import decode
+from viceversa.images.values import decode
 from viceversa.inference import Translator, expand, plan, translate_files
 from viceversa.networks import GENERATORS
 

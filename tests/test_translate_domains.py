@@ -15,7 +15,7 @@ from viceversa.errors import UserError
 from viceversa.images import read, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.lab import rgb_to_lab
-from viceversa.images.tensors import planes
+from viceversa.images.values import planes
 from viceversa.inference import Translator, expand, plan, translate_files
 
 CLASSES = ("#000000", "#ff0000", "#00ff80")

@@ -15,8 +15,8 @@ from viceversa.checkpoint import container, read_header
 from viceversa.errors import UserError
 from viceversa.images import read
 from viceversa.images.domain import DomainConfig
-from viceversa.images.framing import Framing
 from viceversa.images.loading import resize_for
+from viceversa.images.preprocessing import Framing
 from viceversa.inference import Translator
 
 QUICK = ["--validate.every", "0", "--train.samples", "1"]

@@ -16,9 +16,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from .build import RunConfig, make_method, on_disk
+from .data.sizes import check_images
 from .errors import UserError
 from .health import Watch
-from .image_sizes import check_images
 from .losses import ImagePool
 from .methods import Method
 from .networks import parameters, use_policy

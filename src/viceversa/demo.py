@@ -20,7 +20,7 @@ from .data import DataConfig, SplitIndex, index_split
 from .data.dataset import Pictures
 from .images import Pixels, write
 from .images.domain import Domain
-from .images.tensors import decode, encode, grid
+from .images.values import decode, encode, grid
 from .inference import Translator
 from .report import say
 from .training import train

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from .build import TrainConfig
 from .data.dataset import Pictures
+from .data.sizes import check_images
 from .errors import UserError
 from .health import Fault
-from .image_sizes import check_images
 from .methods import Method
 from .runtime.device import out_of_memory
 from .runtime.training import Runtime

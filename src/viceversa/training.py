@@ -13,11 +13,11 @@ from .build import RunConfig, make_method
 from .checkpoint import Checkpoints, age, hold
 from .data.loader import Loader
 from .data.open import open_data
+from .data.sizes import check_sizes
 from .errors import UserError
 from .extensions import named
 from .files import write_json
 from .health import Watch
-from .image_sizes import check_sizes
 from .mishaps import Recent, explained, not_finite
 from .monitor.monitor import Monitor
 from .preflight import check_disk, check_ranks, run_folder

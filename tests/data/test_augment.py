@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from viceversa.data.augment import jitter, warp, warps
 from viceversa.data.config import DataConfig
-from viceversa.data.transforms import Draw, draw
+from viceversa.data.transforms import Draw, draw, jitter, warp, warps
 
 IMAGE = torch.arange(2 * 3 * 16 * 16).reshape(2, 3, 16, 16) % 251
 STRENGTHS: dict[str, Any] = {"zoom": 0.4, "rotate": 30.0, "shift": 0.2, "shear": 15.0}

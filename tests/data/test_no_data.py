@@ -12,11 +12,10 @@ import tifffile
 import torch
 
 from viceversa.data import DataConfig, index_split
-from viceversa.data.augment import jitter, warp
 from viceversa.data.check import as_dict, as_text, check_dataset
 from viceversa.data.dataset import Pictures
 from viceversa.data.fit import fit_domains
-from viceversa.data.transforms import Draw
+from viceversa.data.transforms import Draw, jitter, warp
 from viceversa.errors import UserError
 from viceversa.images.domain import Domain
 from viceversa.images.sources import Source

@@ -16,7 +16,7 @@ import pytest
 from noise import noise_pairs
 
 from viceversa.data import patience
-from viceversa.data.patience import TICK, TooLate, patient
+from viceversa.data.cache import TICK, TooLate, patient
 
 
 def test_results_and_errors_come_through() -> None:
@@ -67,7 +67,7 @@ def test_gaps_count_as_a_second_each(
 CHILD = """
 import sys, threading, time
 from concurrent.futures import Future
-from viceversa.data.patience import TooLate, patient
+from viceversa.data.cache import TooLate, patient
 print("waiting", flush=True)
 began = time.monotonic()
 try:

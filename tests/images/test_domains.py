@@ -16,7 +16,7 @@ from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.lab import lab_to_rgb, rgb_to_lab
 from viceversa.images.labels import from_classes, to_classes
 from viceversa.images.loading import as_domain
-from viceversa.images.tensors import decode, encode, planes, shown
+from viceversa.images.values import decode, encode, planes, shown
 
 
 def domain(dtype: str, low: float, high: float, channels: int = 1, **config: Any) -> Domain:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from viceversa.images import SUFFIXES
-from viceversa.images.endings import ending, is_hidden, is_image_name, is_sidecar, unread
+from viceversa.images.sources import ending, is_hidden, is_image_name, is_sidecar, unread
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from viceversa.images.loading import as_domain, in_range, pixels_of
 from viceversa.images.nodata import NoData, mask_of, masked, parse_nodata, suspected_nodata
 from viceversa.images.pixels import fit_channels
 from viceversa.images.sources import Source
-from viceversa.images.tensors import encode, fill_nodata, planes
+from viceversa.images.values import encode, fill_nodata, planes
 
 TAG = NoData(tag=True)
 F4, F8 = np.finfo("f4"), np.finfo("f8")

@@ -18,7 +18,7 @@ from viceversa import training
 from viceversa.build import RunConfig
 from viceversa.checkpoint import read_header, read_weights
 from viceversa.data.open import open_data
-from viceversa.images.tensors import as_written
+from viceversa.images.values import as_written
 from viceversa.inference import Translator
 from viceversa.metrics.paired import l1
 from viceversa.monitor.best import Best

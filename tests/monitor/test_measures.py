@@ -11,7 +11,7 @@ from torch import Tensor
 
 from viceversa.evaluation.accumulator import Measures
 from viceversa.images.domain import Domain, DomainConfig
-from viceversa.images.tensors import as_written, decode, encode, planes
+from viceversa.images.values import as_written, decode, encode, planes
 from viceversa.metrics.edges import content
 from viceversa.metrics.paired import l1, ms_ssim, psnr, ssim
 from viceversa.metrics.sliced import swd

@@ -53,7 +53,7 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
 
         contact_sheet(result, options.sheet)
     if options.preview:
-        from ..data.check.preview import write_preview
+        from ..data.check.sheet import write_preview
 
         write_preview(result, options.preview)
     if result.errors:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -141,3 +142,33 @@ def _problem(old: dict[str, Any] | None, wanted: dict[str, Any], path: Path) -> 
         return "" if sha256(path) == old["sha256"] else f"{path.name} is damaged"
     except UserError as error:
         return str(error)
+
+
+T = TypeVar("T")
+TICK = 0.25  # seconds
+MOST = 4 * TICK  # seconds that a tick counts at most
+
+
+class TooLate(Exception):
+    """The time limit is over."""
+
+
+def patient(future: Future[T], seconds: float) -> T:
+    """Return a future's result, or raise its error.
+
+    The wait is divided into ticks. A tick that took much longer than it should is one in which the
+    whole process was stopped (Ctrl-Z, SIGSTOP, a suspended machine) or swapped out, and its file
+    could not be read either: it counts as `MOST` seconds.
+
+    Raises:
+        TooLate: The result did not come within `seconds`, without such gaps.
+    """
+    waited = 0.0
+    while waited < seconds:
+        began = time.monotonic()
+        if wait([future], min(TICK, seconds - waited)).done:
+            return future.result()
+        waited += min(time.monotonic() - began, MOST)
+    if future.done():
+        return future.result()
+    raise TooLate

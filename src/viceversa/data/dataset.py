@@ -18,16 +18,13 @@ from ..errors import UserError
 from ..images.domain import Domain
 from ..images.loading import half_of, in_range, load, resize_for
 from ..images.sources import ArchiveChanged, Source
-from ..images.tensors import Allocate, encode, encode_all, fill_nodata, planes
-from .augment import jitter, warp, warps
-from .cache import DiskCache, Key, MemoryCache, open_disk_cache
+from ..images.values import Allocate, encode, encode_all, fill_nodata, planes
+from .cache import DiskCache, Key, MemoryCache, TooLate, open_disk_cache, patient
 from .check.result import FIRST, some
-from .config import DataConfig
+from .config import DataConfig, fitted
 from .contents import Contents, contents
 from .index import SplitIndex
-from .patience import TooLate, patient
-from .sizes import fitted
-from .transforms import CENTRE, Draw, cut, draw
+from .transforms import CENTRE, Draw, cut, draw, jitter, warp, warps
 
 Position = tuple[int, int]  # epoch, position in it
 PATIENCE = 30.0  # seconds that an image may take to load

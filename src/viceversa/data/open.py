@@ -12,11 +12,10 @@ from ..errors import UserError
 from ..images.sources import Source
 from .check import check_dataset, usable_splits
 from .check.scan import FileRecord, Progress
-from .config import DataConfig, whole
+from .config import DataConfig, fitted, whole
 from .dataset import Pictures
 from .fit import fit_domains
 from .index import SplitIndex, index_split
-from .sizes import fitted
 
 MOST_RATIOS = 16  # of side-by-side files that a model file lists
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..images.domain import Domain
-from ..images.tensors import decode, fill_nodata, shown, with_data
+from ..images.values import decode, fill_nodata, shown, with_data
 from ..metrics.distribution import KID_LEAST, fid, kid
 from ..metrics.edges import content
 from ..metrics.paired import MS_SSIM_LEAST, SSIM_LEAST, l1, ms_ssim, psnr, ssim

@@ -14,7 +14,7 @@ from ..data.config import whole
 from ..data.dataset import Pictures
 from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
-from ..images.endings import unread
+from ..images.sources import unread
 from ..inference import Translator
 from .options import Options
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from ..data.config import Layout
 from ..errors import UserError
 from ..images.domain import nearest_colours
-from ..images.framing import LARGEST_SIDE, is_side
+from ..images.preprocessing import LARGEST_SIDE, is_side
 from .accumulator import NEEDS
 
 Split = Literal["auto", "train", "val", "test"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..images import Pixels, write
 from ..images.domain import Domain
-from ..images.tensors import as_written, decode, encode, fill_nodata, grid, planes, shown
+from ..images.values import as_written, decode, encode, fill_nodata, grid, planes, shown
 from ..inference.patch_scores import Judge, heat
 from ..metrics.registry import WAYS, few_images, label
 from ..metrics.registry import better as which

@@ -14,7 +14,7 @@ from ..data.dataset import Pictures
 from ..errors import UserError
 from ..images.domain import Domain, DomainConfig
 from ..images.labels import palette
-from ..images.tensors import as_written, decode, fill_nodata, has_data, shown, with_data
+from ..images.values import as_written, decode, fill_nodata, has_data, shown, with_data
 from ..inference import Translator
 from ..metrics.intervals import bootstrap
 from ..metrics.labels import confusion, iou, mean_iou, pixel_accuracy

@@ -1,10 +1,9 @@
 """Images as numbers: files <-> pixels. Only `tensors` and `lab` import torch."""
 
-from .endings import SUFFIXES
 from .header import MOST_PIXELS, Geometry, Header, Pixels, Tags
 from .io import Decoded, decode, read, read_header, read_tags
 from .pixels import fit_channels, resize, to_pil
-from .sources import Source
+from .sources import SUFFIXES, Source
 from .writing import suffix_for, to_bytes, write
 
 __all__ = [

@@ -24,7 +24,6 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from .endings import FORMATS
 from .formats.arrays import is_netpbm, open_netpbm, open_npy
 from .formats.jpeg2000 import CODESTREAM, JP2, open_jpeg2000
 from .formats.pillow import open_bmp, open_gif, open_jpeg, open_webp
@@ -43,7 +42,7 @@ from .header import (
 )
 from .nodata import NoData
 from .pixels import contiguous, convert_masked, fit_channels, upright
-from .sources import Source, path_of, printable
+from .sources import FORMATS, Source, path_of, printable
 
 LARGE = 2**26  # bytes: the header of a larger file is checked before the file is read
 NO_NODATA = NoData()

@@ -12,10 +12,10 @@ from numpy.typing import DTypeLike
 
 from ..errors import UserError
 from ..files import write_bytes
-from .endings import JPEG_SUFFIXES
 from .formats.png import as_chunk
 from .header import Pixels, Tags
 from .pixels import to_pil
+from .sources import JPEG_SUFFIXES
 
 # What the formats hold; TIFF and NPY hold everything.
 HOLDS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {

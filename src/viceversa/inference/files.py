@@ -13,8 +13,8 @@ from ..config import did_you_mean
 from ..errors import UserError
 from ..files import sha256
 from ..images import Geometry, Pixels, read_tags, to_bytes, write
-from ..images.endings import FORMATS, Unread, is_hidden, is_image_name, unread
-from ..images.framing import LARGE, Part
+from ..images.preprocessing import LARGE, Part
+from ..images.sources import FORMATS, Unread, is_hidden, is_image_name, unread
 from .outputs import STREAM, File
 from .record import Record
 from .translator import Translator

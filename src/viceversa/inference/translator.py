@@ -16,12 +16,12 @@ from ..errors import UserError
 from ..extensions import require
 from ..images import Pixels, Tags, suffix_for, to_pil
 from ..images.domain import Domain
-from ..images.framing import Framing, Part
 from ..images.header import guard
 from ..images.io import explained
 from ..images.loading import as_domain, pixels_of
 from ..images.nodata import value_for_dtype
-from ..images.tensors import decode, encode, fill_nodata, planes
+from ..images.preprocessing import Framing, Part
+from ..images.values import decode, encode, fill_nodata, planes
 from ..networks import GENERATORS, at_any_size, seed_dropout, seeded, use_policy
 from ..runtime.device import out_of_memory, prepare_device
 

@@ -14,7 +14,7 @@ from ..build import RunConfig, on_disk
 from ..data.dataset import Pictures
 from ..health import Translations
 from ..images import Pixels
-from ..images.tensors import shown
+from ..images.values import shown
 from ..inference.patch_scores import Judge, Row, on_one_scale, verdict_sheet
 from ..methods import Discriminator, Method
 from ..networks import at_any_size, patch_grid, use_policy

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..data.dataset import Pictures
 from ..images import Pixels
-from ..images.tensors import grid, shown
+from ..images.values import grid, shown
 from ..networks import at_any_size
 
 

@@ -14,7 +14,7 @@ from ..data.dataset import Pictures
 from ..data.open import Datasets
 from ..errors import UserError
 from ..evaluation.accumulator import LEAST, Features, Measures, features_for
-from ..images.tensors import as_written, fill_nodata, has_data
+from ..images.values import as_written, fill_nodata, has_data
 from ..methods import Discriminator
 from ..metrics.distribution import KID_LEAST
 from ..networks import at_any_size

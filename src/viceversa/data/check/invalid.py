@@ -13,8 +13,7 @@ import numpy as np
 from ...errors import UserError
 from ...images import Source, fit_channels
 from ...images.pixels import NAN_HINT
-from ..config import DataConfig
-from ..sizes import fitted
+from ..config import DataConfig, fitted
 from .result import CheckResult, DomainFiles, Issue, issue_of
 from .scan import FileRecord
 

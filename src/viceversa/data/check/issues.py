@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from ...images import Source
 from ...images.domain import full_range
-from ...images.endings import FORMATS, is_sidecar, unread
-from ...images.sources import printable
+from ...images.sources import FORMATS, is_sidecar, printable, unread
+from ..config import fitted
 from ..index import FileTree, SplitIndex
-from ..sizes import fitted
 from .invalid import different_sizes, usual_dtype
 from .result import LISTED, CheckResult, Issue, Severity, issue_of
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..config import DataConfig
 from .files import FileTree
-from .one_folder import patterns_of
+from .pairing import patterns_of
 from .roles import SPLITS, Entry, FolderRole, resembles, role_of
 
 

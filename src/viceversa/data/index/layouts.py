@@ -10,14 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import UserError
-from ...images.endings import unread
-from ...images.sources import printable
+from ...images.sources import printable, unread
 from ..config import DataConfig
 from .ambiguous import ambiguities, partial_split
 from .files import FileTree, read_tree, refuse_other_formats
 from .manifest import Manifest, index_manifest, is_manifest, read_manifest
-from .one_folder import in_one_folder
-from .pairing import SplitIndex, by_stem, names_of, pair
+from .pairing import SplitIndex, by_stem, in_one_folder, names_of, pair
 from .roles import SPLITS, Entry, common_folder, partner, read_folder, role_of
 from .subsets import hold_out, subset
 

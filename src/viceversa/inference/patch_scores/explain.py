@@ -11,8 +11,8 @@ from torch import Tensor
 from ...checkpoint import read_header
 from ...errors import UserError
 from ...images.domain import Domain
-from ...images.framing import Part
-from ...images.tensors import shown
+from ...images.preprocessing import Part
+from ...images.values import shown
 from ..translator import Translator
 from .figure import Row
 from .scorer import Judge, look

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...images import Pixels
 from ...images.domain import Domain
-from ...images.tensors import decode
+from ...images.values import decode
 from ...networks import PatchGrid
 from .patch_map import colours, heat, resized
 from .scores import Place, Verdict
@@ -31,7 +31,7 @@ class Row(NamedTuple):
     name: str
     """What the image is: made, real, ..."""
     image: Tensor
-    """(3, h, w) in [-1, 1], for the eye: see `images.tensors.shown`."""
+    """(3, h, w) in [-1, 1], for the eye: see `images.values.to_rgb`."""
     verdict: Verdict
     judge: str = ""
     """Which discriminator, where there are several."""

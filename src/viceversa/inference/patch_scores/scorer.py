@@ -16,9 +16,9 @@ from ...extensions import require
 from ...images import Source
 from ...images import read_header as image_header
 from ...images.domain import Domain
-from ...images.framing import LARGE, Framing, Part
 from ...images.loading import load
-from ...images.tensors import encode, fill_nodata, planes
+from ...images.preprocessing import LARGE, Framing, Part
+from ...images.values import encode, fill_nodata, planes
 from ...networks import DISCRIMINATORS, patch_grid, use_policy
 from ...runtime.device import prepare_device
 from .scores import Verdict
