@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "runtime"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "behaviour"))
 from hosts import TORCHRUN, joined, one_machine, switch, two_machines
 
 from viceversa.checkpoint import Checkpoints, read_weights

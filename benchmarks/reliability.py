@@ -3,8 +3,8 @@ and four faults at every place between the start and the exit of a run.
 
 python benchmarks/reliability.py [--kills 1000] [--rot 1000] [--stops 200] [--mutants 1000000]
     [--minutes 8] [--only PART ...]
-The same trials as tests/reliability makes few of, each beside what fares worse: a save straight to
-its place, the bare format. Mutants of files are made in two processes, until there are so many or
+The same trials as tests/checkpoint and tests/behaviour/reliability make few of, each beside what
+fares worse: a save straight to its place, the bare format. Mutants of files are made in two processes, until there are so many or
 the minutes are over. Writes benchmarks/results/DATE-reliability.json; the parts named by --only
 take the place of those in that day's file.
 """
@@ -29,7 +29,8 @@ import safetensors
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reliability"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "checkpoint"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "behaviour" / "reliability"))
 
 import faults
 import hostile
@@ -38,9 +39,8 @@ import mutants
 import places
 import rot
 import stops
-from forks import fork
 from runs import make_data
-from whole_runs import same
+from support import fork, same
 
 from viceversa.checkpoint import Checkpoints
 from viceversa.files import write_json

@@ -13,7 +13,7 @@ from concurrent.futures._base import DoneAndNotDoneFutures
 from pathlib import Path
 
 import pytest
-from noise import noise_pairs
+from support import noise_pairs
 
 from viceversa.data import patience
 from viceversa.data.cache import TICK, TooLate, patient

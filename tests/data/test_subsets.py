@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from forms import FORMS, Form, folder
-from noise import noise_pairs
 from PIL import Image
+from support import noise_pairs
 
 from viceversa.build import resolve
 from viceversa.cli import main

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from feature_networks import read_values, shared
+from support import read_values, shared
 from torch import Tensor
 
 from viceversa.metrics.edges import content

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from feature_networks import network, read_values, shared
+from support import network, read_values, shared
 from torch import Tensor, nn
 
 from viceversa.metrics.perceptual import lpips

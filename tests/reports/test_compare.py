@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import made_run
 import pytest
+from support import make_run, training_lines, validation_line, write_log
 
 from viceversa.cli import main
 from viceversa.errors import UserError
@@ -17,8 +17,8 @@ from viceversa.reports import compare_page, compare_table, run_page
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("runs")
     return [
-        made_run.make_run(folder / "one", sheets=2),
-        made_run.make_run(
+        make_run(folder / "one", sheets=2),
+        make_run(
             folder / "two", last=5000, sheets=2, seed=1, warned=False,
             train={"lr": 1e-3, "run": "runs/two"},
         ),
@@ -33,9 +33,9 @@ def test_the_table_tells_what_differs_and_what_came_of_it(two: list[Path]) -> No
     assert rows["train.lr"] == ["0.0002", "0.001"]
     assert rows["state"] == ["finished", "not finished"]
     assert rows["images processed"] == ["8,000", "5,000"]
-    last = [made_run.training_lines(8000), made_run.training_lines(5000, seed=1)]
+    last = [training_lines(8000), training_lines(5000, seed=1)]
     assert rows["loss g_l1"] == [f"{lines[-1]['losses']['g_l1']:.4g}" for lines in last]
-    found = made_run.validation_line(5000)["validation"]["ema"]
+    found = validation_line(5000)["validation"]["ema"]
     assert rows["L1, last (after images)"][1] == f"{found['l1']:.4g} (5,000)"
     assert rows["problems"] == ["saturated discriminator", "none"]
 
@@ -45,7 +45,7 @@ def test_best_is_the_least_or_the_greatest_as_the_metric_has_it(tmp_path: Path) 
     for name, l1, psnr in (("a", [3.0, 1.0, 2.0], [10.0, 30.0, 20.0]), ("b", [1.0], [5.0])):
         (tmp_path / name).mkdir()
         runs.append(tmp_path / name)
-        made_run.write_log(tmp_path / name, [
+        write_log(tmp_path / name, [
             {"images": 100 * i, "validation": {"raw": {"l1": one, "psnr": other, "new": one}}}
             for i, (one, other) in enumerate(zip(l1, psnr, strict=True), start=1)
         ])  # fmt: skip
@@ -60,7 +60,7 @@ def test_a_metric_of_one_way_says_which(tmp_path: Path) -> None:
     values = {"cycle": 0.2, "cycle_ab": 0.1, "cycle_ba": 0.3}
     for name in "ab":
         (tmp_path / name).mkdir()
-        made_run.write_log(tmp_path / name, [{"images": 100, "validation": {"raw": values}}])
+        write_log(tmp_path / name, [{"images": 100, "validation": {"raw": values}}])
     rows = {name: cells for name, *cells in compare_table([tmp_path / "a", tmp_path / "b"])}
     assert rows["Cycle error (A to B), best (after images)"] == ["0.1 (100)"] * 2
     assert rows["Cycle error, best (after images)"] == ["0.2 (100)"] * 2
@@ -81,13 +81,13 @@ def test_the_page_has_every_run_s_line_in_each_chart(two: list[Path]) -> None:
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    runs = [made_run.make_run(tmp_path / at / "facades", sheets=0) for at in ("x", "y")]
+    runs = [make_run(tmp_path / at / "facades", sheets=0) for at in ("x", "y")]
     assert compare_table(runs)[0] == ["", "x/facades", "y/facades"]
     assert compare_table([runs[0], runs[0]])[0] == ["", "facades (1)", "facades (2)"]
 
 
 def test_a_half_written_sheet_gives_way_to_the_one_before(tmp_path: Path) -> None:
-    runs = [made_run.make_run(tmp_path / name, sheets=3) for name in ("a", "b")]
+    runs = [make_run(tmp_path / name, sheets=3) for name in ("a", "b")]
     newest = runs[0] / "samples" / "00008000.png"
     newest.write_bytes(newest.read_bytes()[:900])
     assert re.findall("Samples of (.*?) images", compare_page(runs)) == [
@@ -120,7 +120,7 @@ def test_the_command_prints_the_table_and_writes_the_page(
 def test_what_a_file_says_cannot_steer_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = [made_run.make_run(tmp_path / name, sheets=0, train={"seed": name}) for name in "ab"]
+    runs = [make_run(tmp_path / name, sheets=0, train={"seed": name}) for name in "ab"]
     hostile = "\x1b[2J\x07 <b>"
     (runs[0] / "config.json").write_text('{"train": {"seed": "\\u001b[2J\\u0007 <b>"}}')
     assert hostile in str([row[1] for row in compare_table(runs)]).encode().decode("unicode_escape")
@@ -134,7 +134,7 @@ def made(folder: Path, sheets: list[int], values: dict[str, float], n: int) -> P
     (folder / "samples").mkdir(parents=True)
     for images in sheets:
         (folder / "samples" / f"{images:08d}.png").write_bytes(b"")
-    made_run.write_log(folder, [{"images": 100, "validation": {"raw": values, "n": n}}])
+    write_log(folder, [{"images": 100, "validation": {"raw": values, "n": n}}])
     return folder
 
 

@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
-import made_run
 import pytest
 from PIL import Image
+from support import WARNING, make_run, sample_grid, training_lines, write_log
 
 from viceversa.cli import main
 from viceversa.errors import UserError
@@ -27,7 +27,7 @@ from viceversa.reports.run_folder import RunFolder
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_run.make_run(tmp_path_factory.mktemp("runs") / "facades")
+    return make_run(tmp_path_factory.mktemp("runs") / "facades")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_the_page_is_of_what_lies_there_and_of_nothing_else(run: Path) -> None:
 
 def test_curves_have_the_values_of_the_log(run: Path) -> None:
     text = run_page(run)
-    lines = made_run.training_lines(8000)
+    lines = training_lines(8000)
     for name in ("g_l1", "d_fake"):
         found = re.search(f'data-name="{name}" data-x="([^"]*)" data-y="([^"]*)"', text)
         assert found is not None
@@ -78,7 +78,7 @@ def test_health_tells_what_is_and_what_was(run: Path) -> None:
 
 
 def test_a_quiet_run_is_told_to_be_well(tmp_path: Path) -> None:
-    said = words(run_page(made_run.make_run(tmp_path / "quiet", warned=False)))
+    said = words(run_page(make_run(tmp_path / "quiet", warned=False)))
     assert "No problems detected." in said and "What to try" not in said
 
 
@@ -86,15 +86,15 @@ def test_a_quiet_run_is_told_to_be_well(tmp_path: Path) -> None:
     (["warning"], True), (["warning", "over"], False), (["warning", "over", "warning"], True),
 ])  # fmt: skip
 def test_a_warning_stands_until_it_is_over(states: list[str], stands: bool, tmp_path: Path) -> None:
-    made_run.write_log(tmp_path, [
-        {"images": 100 * i, "epoch": 1, "health": {**made_run.WARNING, "state": state}}
+    write_log(tmp_path, [
+        {"images": 100 * i, "epoch": 1, "health": {**WARNING, "state": state}}
         for i, state in enumerate(states)
     ])  # fmt: skip
     assert bool(RunFolder(tmp_path).active_problems()) is stands
 
 
 def test_a_run_under_way_is_not_finished(tmp_path: Path) -> None:
-    run = made_run.make_run(tmp_path / "run", last=7000)
+    run = make_run(tmp_path / "run", last=7000)
     found = RunFolder(run)
     assert not found.finished and found.total_images == 8000
     assert "images processed 7,000 of 8,000" in words(run_page(run))
@@ -103,9 +103,9 @@ def test_a_run_under_way_is_not_finished(tmp_path: Path) -> None:
 
 
 def test_lines_after_a_place_to_go_on_from_no_longer_count(tmp_path: Path) -> None:
-    lines = made_run.training_lines(2000)
-    again = made_run.training_lines(1200, seed=5)[4:]
-    made_run.write_log(tmp_path, [*lines, *again])
+    lines = training_lines(2000)
+    again = training_lines(1200, seed=5)[4:]
+    write_log(tmp_path, [*lines, *again])
     found = RunFolder(tmp_path).losses
     assert [line.images for line in found] == list(range(200, 1201, 200))
     assert found[-1].losses["g_l1"] == again[-1]["losses"]["g_l1"]
@@ -149,7 +149,7 @@ def test_no_contents_break_the_page(run: Path) -> None:
         for line in lines:
             spoil(line, draw)
         spoil(config, draw)
-        made_run.write_log(run, lines)
+        write_log(run, lines)
         (run / "config.json").write_text(json.dumps(config))
         (run / "machine.json").write_text(json.dumps(draw.choice(STRANGE)))
         text = run_page(run)
@@ -201,7 +201,7 @@ def test_names_and_contents_are_text(run: Path) -> None:
     renamed = run.rename(run.parent / hostile.replace("/", "\u2215"))
     (renamed / "config.json").write_text(json.dumps({hostile: {hostile: hostile, "name": "x"}}))
     (renamed / "machine.json").write_text(json.dumps({hostile: hostile}))
-    made_run.write_log(renamed, [
+    write_log(renamed, [
         {"images": 5, "epoch": 1, "losses": {hostile: 1, "g_" + hostile: 2},
          "gradients": {hostile: 1}},
         {"images": 5, "validation": {"raw": {hostile: 1}, "split": hostile, "chosen_by": hostile,
@@ -241,7 +241,7 @@ def test_sheets_are_chosen_evenly_and_stay_selected() -> None:
 
 
 def test_a_page_has_room_for_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = made_run.make_run(tmp_path / "run", sheets=30)
+    run = make_run(tmp_path / "run", sheets=30)
     text = run_page(run)
     shown = text.count('class="moment"')
     assert shown == 16 and "16 of 30 sample grids are shown" in text
@@ -268,7 +268,7 @@ def test_files_that_did_not_change_are_not_encoded_again(run: Path) -> None:
     after = page._encoded.cache_info()
     assert after.misses == before.misses and after.hits > before.hits
     path = run / "samples" / "00002000.png"
-    made_run.sheet(path, 7)
+    sample_grid(path, 7)
     os.utime(path, ns=(10**18, 10**18))
     run_page(run)
     assert page._encoded.cache_info().misses == before.misses + 1
@@ -278,7 +278,7 @@ def test_small_pictures_are_exact(tmp_path: Path) -> None:
     import base64
     import io
 
-    made_run.sheet(tmp_path / "s.png", 100)
+    sample_grid(tmp_path / "s.png", 100)
     found = page.thumbnail(tmp_path / "s.png")
     assert found is not None
     held = Image.open(io.BytesIO(base64.b64decode(found.url.partition(",")[2])))
@@ -337,7 +337,7 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
         "alone": {"raw": {"swd_ab": 0.2, "kid_deviation": 0.01}},
     }.items():
         (tmp_path / name).mkdir()
-        made_run.write_log(tmp_path / name, [{"images": 100, "validation": said}])
+        write_log(tmp_path / name, [{"images": 100, "validation": said}])
     charts = {
         name: {
             title: re.findall('data-name="([^"]*)"', body)
@@ -368,7 +368,7 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
 def test_columns_of_both_ways_are_named_by_the_domains_on_disk(
     direction: str, heads: str, tmp_path: Path
 ) -> None:
-    made_run.sheet(tmp_path / "samples/00000100.png", 100, columns=6)
+    sample_grid(tmp_path / "samples/00000100.png", 100, columns=6)
     sides = SimpleNamespace(paired=False, sides=direction)
     columns = sample_columns(dict.fromkeys(("ab", "ba")), sides)  # type: ignore[arg-type]
     machine = tmp_path / "machine.json"

@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 import torch
-from noise import noise_pairs
+from support import noise_pairs, state_of
 from tiny import METHODS, OFF, Made, apart, batch, farthest, in_folder, made, only, steps
 from torch import nn
-from whole_runs import state_of
 
 from viceversa import training
 from viceversa.networks import use_policy

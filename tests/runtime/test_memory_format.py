@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from noise import noise_pairs
+from support import interrupted, newest, noise_pairs, same, state_of
 from tiny import METHODS, Made, batch, in_folder, made, only
 from torch import Tensor, nn
-from whole_runs import interrupted, newest, same, state_of
 
 from viceversa import saving
 from viceversa.checkpoint import load_state, save_state

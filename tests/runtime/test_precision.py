@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from noise import noise_pairs
+from support import interrupted, newest, noise_pairs, same, state_of
 from tiny import METHODS, OFF, Losses, Made, apart, batch, in_folder, left, made, steps
 from torch import nn
-from whole_runs import interrupted, newest, same, state_of
 
 from viceversa import training
 from viceversa.build import resolve

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from support import same
 from tiny import METHODS, OFF, Losses, Made, apart, batch, farthest, left, made, only, steps
 from torch import nn
-from whole_runs import same
 
 from viceversa.build import resolve
 from viceversa.cli import main

@@ -1,0 +1,193 @@
+"""Whole commands on a CUDA device: training, resume, inference, evaluation, planning.
+
+The CUDA graph itself is tested in `runtime/test_graphs.py`. Run with `pytest -m cuda`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import noise_pairs, same, state_of, stopping
+
+from viceversa import Translator, training
+from viceversa.build import RunConfig, resolve
+from viceversa.cli import main
+from viceversa.config import Sections, merge, read_recipe
+from viceversa.errors import Stopped, UserError
+
+pytestmark = pytest.mark.cuda
+METHODS = ("pix2pix", "cyclegan")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    noise_pairs(root / "train", 12, 36)
+    noise_pairs(root / "val", 3, 36)
+    return root
+
+
+def settings(name: str, data: Path, run: Path, /, **more: Any) -> RunConfig:
+    """Small networks without reflection padding, whose gradient is not deterministic on CUDA."""
+    tiny: Sections = {
+        "generator": {"name": "unet", "width": 8, "depth": 4, "norm": "instance", "dropout": 0.5},
+        "discriminator": {"width": 8, "layers": 2, "norm": "instance"},
+        "data": {"path": str(data), "load_size": 36, "crop_size": 32, "workers": 0},
+        "train": {"run": str(run), "epochs": 3, "device": "cuda", "log_every": 5, "samples": 1,
+                  "sample_every": 10, "save_every": 8},
+        "validate": {"every": 6, "health": 4},
+    }  # fmt: skip
+    if name == "cyclegan":
+        tiny["method"] = {"pool_size": 3}
+    return resolve(merge(merge(read_recipe(name), tiny), more))
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    return stopping(monkeypatch)
+
+
+def losses(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line["losses"] for line in lines if "losses" in line]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_stopped_and_resumed_equals_an_uninterrupted_one(
+    data: Path, tmp_path: Path, stop_at: Callable[[int], None], name: str, precision: str
+) -> None:
+    """Bit for bit with `train.deterministic`: the CUDA graph is captured again after the stop."""
+    more = {"train": {"deterministic": True, "precision": precision, "ema": 0.9}}
+    training.train(settings(name, data, tmp_path / "whole", **more))
+    stop_at(17)
+    with pytest.raises(Stopped):
+        training.train(settings(name, data, tmp_path / "parts", **more))
+    stop_at(0)
+    training.train(settings(name, data, tmp_path / "parts", **more))
+    whole, parts = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
+    for field in ("method", "optimizers", "epoch", "batch", "images", "runtime"):
+        assert same(whole[field], parts[field]), field
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+
+
+def test_what_has_no_deterministic_form_is_refused(data: Path, tmp_path: Path) -> None:
+    resnet: dict[str, Any] = {
+        "generator": {"name": "resnet", "width": 4, "blocks": 1},
+        "train": {"deterministic": True},
+    }
+    recipe = merge(read_recipe("cyclegan"), {"data": {"path": str(data)}})
+    small = {"data": {"load_size": 36, "crop_size": 32}, "train": {"run": str(tmp_path / "run"),
+             "device": "cuda"}}  # fmt: skip
+    with pytest.raises(UserError, match=r"train\.deterministic"):
+        training.train(resolve(merge(merge(recipe, small), resnet)))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_looking_more_often_changes_no_weight(data: Path, tmp_path: Path, name: str) -> None:
+    """Validation, samples and diagnostics leave the random numbers of the GPU alone."""
+    rarely = {"train": {"deterministic": True, "sample_every": 10**6},
+              "validate": {"every": 0, "health": 0}}  # fmt: skip
+    training.train(settings(name, data, tmp_path / "often", train={"deterministic": True}))
+    training.train(settings(name, data, tmp_path / "rarely", **rarely))
+    often, seldom = state_of(tmp_path / "often"), state_of(tmp_path / "rarely")
+    assert same(often["method"], seldom["method"])
+    assert same(often["optimizers"], seldom["optimizers"])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_training_on_cuda_follows_training_on_the_cpu(
+    data: Path, tmp_path: Path, name: str
+) -> None:
+    """In fp32 without dropout the first losses agree to rounding, and the later ones nearly."""
+    found = {}
+    for device in ("cpu", "cuda"):
+        more = {"generator": {"dropout": 0.0}, "train": {"device": device, "log_every": 1,
+                "epochs": 1}}  # fmt: skip
+        training.train(settings(name, data, tmp_path / device, **more))
+        found[device] = losses(tmp_path / device)
+    first = {name: pytest.approx(value, rel=1e-4, abs=1e-5) for name, value in
+             found["cpu"][0].items()}  # fmt: skip
+    assert found["cuda"][0] == first
+    for cpu, cuda in zip(found["cpu"], found["cuda"], strict=True):
+        assert cuda == {n: pytest.approx(value, rel=0.05, abs=0.02) for n, value in cpu.items()}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+@pytest.mark.parametrize("speed", [{"compile": True}, {"memory_format": "channels_last"},
+                                   {"activation_checkpointing": "blocks"}, {"cuda_graph": "off"},
+                                   {"fused": False}])  # fmt: skip
+def test_each_option_for_speed_trains_on_cuda(
+    data: Path, tmp_path: Path, speed: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = {"precision": "bf16", "epochs": 1}
+    training.train(settings("cyclegan", data, tmp_path / "run", speed=speed, train=train))
+    assert all(np.isfinite(value) for line in losses(tmp_path / "run") for value in line.values())
+    assert ("no CUDA graph could be made" in capsys.readouterr().out) == ("fused" in speed)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_results_are_the_same_on_both_devices(data: Path, tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    training.train(settings(name, data, run, train={"epochs": 1}))
+    images = sorted((data / "val" / "A").iterdir())
+    for policy in ("image", "running", "paper"):
+        # The noise of `paper` is drawn by each device's own generator.
+        models = {d: Translator.load(run / "ab.safetensors", d, policy) for d in ("cpu", "cuda")}
+        if policy == "paper":
+            twice = [np.asarray(models["cuda"](image)) for image in (images[0], images[0])]
+            assert np.array_equal(*twice)
+            continue
+        for image in images:
+            one, two = (np.asarray(models[d](image), dtype=int) for d in ("cpu", "cuda"))
+            assert np.abs(one - two).max() <= 1
+    values = {}
+    for device in ("cpu", "cuda"):
+        out = tmp_path / device
+        main(["evaluate", str(run), str(data), "-o", str(out), "--device", device])
+        values[device] = json.loads((out / "metrics.json").read_text())["ways"]["ab"]["means"]
+    assert values["cpu"].keys() == values["cuda"].keys() and values["cpu"]
+    for metric, value in values["cpu"].items():
+        assert values["cuda"][metric]["mean"] == pytest.approx(value["mean"], rel=0.01, abs=0.003)
+
+
+def test_commands_on_cuda(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    training.train(settings("pix2pix", data, tmp_path / "run", train={"epochs": 1}))
+    image = str(next((data / "val" / "A").iterdir()))
+    main(["translate", "run/ab.safetensors", image, "-o", "out", "--device", "cuda"])
+    with Image.open(next(Path("out").iterdir())) as result:
+        assert result.size == (36, 36)
+    main(["explain", "run", image, "-o", "patches.png", "--device", "cuda"])
+    with Image.open("patches.png") as result:
+        assert result.size[0] > 36
+
+
+def test_plan_predicts_the_memory_of_the_gpu(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["plan", "pix2pix", str(data), "--json", "--train.device", "cuda"])
+    memory = json.loads(capsys.readouterr().out)["memory"]
+    assert 0 < memory["free"] <= torch.cuda.mem_get_info()[1]
+    assert 0.6 < memory["steps"] / memory["measured"] < 1.6
+
+
+def test_too_little_gpu_memory_is_a_sentence(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.cuda.set_per_process_memory_fraction(0.01)
+    try:
+        with pytest.raises(UserError, match="memory is not enough"):
+            training.train(settings("pix2pix", data, tmp_path / "run", generator={"width": 64,
+                           "depth": 5}, data={"load_size": 1200, "crop_size": 1024},
+                           train={"batch_size": 4}))  # fmt: skip
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,0 +1,156 @@
+"""User modules are imported from the command line, and never because a file names them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support import noise_pairs
+
+from viceversa import extensions
+from viceversa.checkpoint import read_header
+from viceversa.cli import main
+from viceversa.methods import METHODS
+from viceversa.networks import DISCRIMINATORS, GENERATORS
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CUT, DILATED = str(EXAMPLES / "cut.py"), str(EXAMPLES / "dilated.py")
+SMALL = [
+    "--discriminator.width", "2", "--discriminator.layers", "1", "--data.load_size", "16",
+    "--data.crop_size", "16", "--data.workers", "0", "--train.epochs", "1", "--train.device",
+    "cpu", "--train.samples", "1", "--validate.every", "2",
+]  # fmt: skip
+DILATED_OPTIONS = ["--generator.name", "dilated", "--generator.width", "4",
+                   "--generator.dilations", "1", "--generator.dilations", "2"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test starts like a new process: nothing is imported."""
+    monkeypatch.setattr(extensions, "imported", [])
+    for registry in (METHODS, GENERATORS, DISCRIMINATORS):
+        for name in registry.keys() - {"pix2pix", "cyclegan", "unet", "gdl-unet", "resnet",
+                                       "patchgan", "pixelgan"}:  # fmt: skip
+            monkeypatch.delitem(registry, name)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for split in ("train", "val", "test"):
+        noise_pairs(tmp_path / "data" / split, 2, 16)
+    return tmp_path / "data"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_method_and_a_generator_of_the_examples(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    words = ["train", "cyclegan", str(data), "--import", CUT, f"--import={DILATED}",
+             "--method.name", "cut", "--method.channels", "8", "--method.patches", "16",
+             *DILATED_OPTIONS, *SMALL, "--train.run", str(run)]  # fmt: skip
+    main(words)
+    config = json.loads((run / "config.json").read_text())
+    assert config["imports"] == [CUT, DILATED] and config["method"]["name"] == "cut"
+    assert read_header(run / "ab.safetensors")["imports"] == [CUT, DILATED]
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    (losses,) = (line["losses"] for line in lines if "losses" in line)
+    assert losses.keys() == {"d_real", "d_fake", "g_gan", "g_nce", "g_identity"}
+    source = str(data / "test" / "A" / "00.png")
+    for command in (
+        ["translate", str(run / "ab.safetensors"), source, "-o", str(tmp_path / "out")],
+        ["evaluate", str(run), "--metrics", "swd", "-o", str(tmp_path / "measured")],
+        ["explain", str(run), source, "-o", str(tmp_path / "patches.png")],
+        ["train", str(run / "config.json"), "--train.epochs", "2"],
+        ["plan", str(run / "config.json"), "--steps", "0"],
+    ):
+        monkeypatch.setattr(extensions, "imported", [])
+        main([*command, "--import", DILATED, "--import", CUT])
+
+
+def test_what_a_file_names_is_not_imported(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (EXAMPLES / "dilated.py").read_text()
+    Path("own.py").write_text(text + "\nopen('executed', 'w').close()\n")
+    main(["train", "pix2pix", str(data), "--import", "own.py", *DILATED_OPTIONS, *SMALL,
+          "--train.run", "run"])  # fmt: skip
+    assert Path("executed").exists()  # the control
+    Path("executed").unlink()
+    GENERATORS.pop("dilated")
+    monkeypatch.setattr(extensions, "imported", [])
+    Path("own.toml").write_text('base = "pix2pix"\nimports = ["own.py"]\n')
+    image = str(data / "test" / "A" / "00.png")
+    for words in (
+        ["train", "run/config.json"], ["train", "own.toml", str(data)], ["show", "own.toml"],
+        ["translate", "run/ab.safetensors", image, "-o", "out"], ["evaluate", "run"],
+        ["explain", "run", image, "-o", "x.png"],
+    ):  # fmt: skip
+        assert "if you trust them, add --import own.py" in refused(capsys, *words), words
+    assert not Path("executed").exists()
+    main(["show", "own.toml", "--import", "own.py"])
+    assert Path("executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "there is no such file"),
+        ("def (", "line 1: invalid syntax"),
+        ("import nothing_of_this_name", "ModuleNotFoundError"),
+        ("x = 1\nraise SystemExit(3)", "line 2"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_refused(
+    text: str | None, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broken.py"
+    if text is not None:
+        path.write_text(text)
+    said = refused(capsys, "show", "--import", str(path))
+    assert f"--import {path}" in said and reason in said and len(said.splitlines()) == 1
+
+
+def test_dotted_names_and_missing_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pack_of_mine").mkdir()
+    Path("pack_of_mine/nets.py").write_text((EXAMPLES / "dilated.py").read_text())
+    main(["show", "pix2pix", "--import", "pack_of_mine.nets"])
+    assert "dilated" in GENERATORS and extensions.imported == ["pack_of_mine.nets"]
+    assert "--import needs a module" in refused(capsys, "show", "pix2pix", "--import")
+    assert "ModuleNotFoundError" in refused(capsys, "show", "pix2pix", "--import", "no.such.module")
+    for named in ('"x.py"', "[1]"):
+        Path("own.toml").write_text(f'base = "pix2pix"\nimports = {named}\n')
+        assert "imports must be a list of module names" in refused(capsys, "show", "own.toml")
+
+
+def test_the_contrastive_loss_by_hand() -> None:
+    extensions.import_module(CUT)
+    patch_nce = sys.modules["cut"].patch_nce
+    keys = torch.eye(3)[None]
+    # The own key has similarity 1, the two others 0: log(e^2 + 2) - 2 at temperature 1/2.
+    assert float(patch_nce(keys, keys, 0.5)) == pytest.approx(0.2395447662, abs=1e-6)
+    assert float(patch_nce(keys, keys.roll(1, 1), 0.5)) == pytest.approx(2.2395447662, abs=1e-6)
+    assert float(patch_nce(5 * keys, keys, 0.5)) == pytest.approx(0.2395447662, abs=1e-6)
+
+
+def test_help_needs_no_import() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "viceversa", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "--import" in said

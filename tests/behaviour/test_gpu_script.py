@@ -1,0 +1,43 @@
+"""`benchmarks/gpu.sh` on small networks and without a GPU, so that it works when there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.sh"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def run(out: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    """The exit code, and the parts of the JSON file."""
+    done = subprocess.run(
+        ["bash", SCRIPT, "--device", "cpu", "--tiny", "--out", out, *options],
+        env={**os.environ, "PYTHON": sys.executable}, capture_output=True, check=False,
+    )  # fmt: skip
+    (report,) = out.glob("*-gpu.json")
+    parts: dict[str, Any] = json.loads(report.read_text())["parts"]
+    return done.returncode, parts
+
+
+def test_every_part_works(tmp_path: Path) -> None:
+    code, parts = run(tmp_path)
+    assert sorted(parts) == ["cyclegan", "pix2pix", "tests", "training"]
+    assert code == 0 and all(part["ok"] for part in parts.values()), parts
+    assert parts["tests"]["skipped"] > 30 and not parts["tests"]["failed_tests"]
+    assert parts["cyclegan"]["plain"]["median_s"] > 0
+    stopped, ended = parts["training"]["images"]
+    assert 0 < stopped < ended and 0 < parts["training"]["evaluation"]["ab"]["l1"] < 1
+    assert (tmp_path / "samples.png").exists()
+
+
+def test_a_part_that_fails_is_reported(tmp_path: Path) -> None:
+    code, parts = run(tmp_path, "--parts", "training", "--data", str(tmp_path / "nothing"))
+    assert code == 1 and not parts["training"]["ok"]
+    assert "exit code 2" in parts["training"]["reason"]

@@ -1,0 +1,89 @@
+"""Without a home folder nothing is cached, and everything works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from support import noise_pairs
+
+from viceversa import UserError
+from viceversa.cli import main
+from viceversa.evaluation import features
+from viceversa.files import user_cache
+
+NAMELESS = 54321  # a user number without a name
+COMMANDS = """
+check data
+train pix2pix data --generator.width 2 --generator.depth 3 --discriminator.width 2 \
+--discriminator.layers 1 --data.load_size 16 --data.crop_size 16 --train.epochs 1 \
+--train.device cpu --train.run r
+evaluate r data
+features
+"""
+SCRIPT = f"""
+import os
+from viceversa.cli import main
+def run():
+    for line in {COMMANDS!r}.strip().splitlines():
+        main(line.split())
+os.chdir("first")  # loads every module while Python can be read: it may belong to root alone
+run()
+os.chdir("../second")
+for name in ("HOME", "XDG_CACHE_HOME", "USER", "LOGNAME"):
+    os.environ.pop(name, None)
+os.setgroups([]); os.setgid({NAMELESS}); os.setuid({NAMELESS})
+run()
+"""
+
+
+def no_home(name: str) -> Path:
+    raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+
+def relative(name: str) -> Path:
+    return Path("~/.cache") / name  # what earlier versions of platformdirs return
+
+
+@pytest.mark.parametrize("cache", [no_home, relative])
+def test_without_a_home_nothing_is_cached(
+    cache: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("platformdirs.user_cache_path", cache)
+    monkeypatch.chdir(tmp_path)
+    noise_pairs(tmp_path / "data", 2, 286)
+    assert user_cache() is None and features.user_folder() is None
+    main(["check", "data"])
+    assert "No problems detected" in capsys.readouterr().out
+    main(["features"])
+    assert "missing: alexnet.safetensors" in capsys.readouterr().out
+    assert features.find("alexnet") is None
+    with pytest.raises(UserError, match="HOME is not set"):
+        features.load("alexnet")
+    with pytest.raises(SystemExit) as end:
+        main(["features", "--get", "alexnet"])
+    assert end.value.code == 2 and "HOME is not set" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["data"]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to change the user"
+)
+def test_a_user_number_without_a_name(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        noise_pairs(tmp_path / name / "data", 2, 16)
+    (tmp_path / "second").chmod(0o777)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and folder.stat().st_uid == os.geteuid():
+            folder.chmod(folder.stat().st_mode | 0o11)  # lets anyone pass through
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "second" / "r" / "evaluation" / "metrics.json").is_file()
+    assert sorted(os.listdir(tmp_path / "second")) == ["data", "r"]

@@ -1,0 +1,82 @@
+"""Runs of earlier versions are read and resumed (`tests/fixtures/*/README.md` describes them)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from viceversa import Translator
+from viceversa.checkpoint import read_weights
+from viceversa.cli import main
+
+FORMATS = sorted((Path(__file__).parents[1] / "fixtures").iterdir())
+RUNS = [(folder, method) for folder in FORMATS for method in ("pix2pix", "cyclegan")]
+DATA = {"pix2pix": "paired", "cyclegan": "unpaired"}
+every_run = pytest.mark.parametrize(("folder", "method"), RUNS, ids=lambda value: getattr(
+    value, "name", value))  # fmt: skip
+
+
+@pytest.fixture
+def here(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the fixture, as the current directory."""
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def training_lines(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log with losses, without what differs from one execution to the next."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [
+        {"images": line["images"], "lr": line["lr"], **line["losses"]}
+        for line in lines
+        if "losses" in line
+    ]
+
+
+@every_run
+def test_an_old_run_is_resumed_and_ends_as_if_uninterrupted(
+    here: Path, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not compared bit by bit: the fixtures were made on another processor than the test's."""
+    run = here / "runs" / method
+    stopped = training_lines(run / "log.jsonl")
+    main(["train", f"runs/{method}/config.json"])
+    assert "checkpoints/0000000020.safetensors" in capsys.readouterr().out
+    found, expected = (training_lines(p / method / "log.jsonl") for p in (here / "runs",
+                       here / "ended"))  # fmt: skip
+    assert [line["images"] for line in found] == [5, 10, 15, 20, 25, 30, 35, 36]
+    assert found[: len(stopped)] == stopped
+    assert found == [pytest.approx(line, rel=1e-3, abs=1e-4) for line in expected]
+    for model in (here / "ended" / method).glob("*.safetensors"):
+        ended, resumed = read_weights(model), read_weights(run / model.name)
+        assert ended.keys() == resumed.keys()
+        for name, weight in ended.items():
+            # Adam amplifies rounding in biases in front of a norm: their gradient is 0.
+            if weight.ndim > 1 or method == "pix2pix":
+                torch.testing.assert_close(resumed[name], weight, rtol=1e-3, atol=1e-4)
+
+
+@every_run
+def test_old_models_and_logs_are_read(here: Path, method: str) -> None:
+    run, data = f"runs/{method}", DATA[method]
+    models = [path for path in Path(run).rglob("*.safetensors") if path.stem in ("ab", "ba")]
+    picture = next(Path(data).rglob("*.png"))
+    assert {model.parent.name for model in models} == {method, "best", "ema"}
+    for model in models:
+        with Image.open(picture) as image:
+            assert Translator.load(model)(image).size == image.size
+    metrics = "l1" if method == "pix2pix" else "cycle"
+    main(["evaluate", run, data, "-o", "new", "--metrics", metrics])
+    translator = next(Path(run).glob("ba.safetensors"))
+    main(["explain", str(translator), str(picture), "-o", "patches.png"])
+    main(["report", run])
+    main(["compare", run, f"ended/{method}", "-o", "compare.html"])
+    assert "<svg" in Path(run, "report.html").read_text()  # the curves of the old log
+    assert "g_gan" in Path("compare.html").read_text()

@@ -1,0 +1,139 @@
+"""Methods, generators and discriminators work in every combination, user-defined ones too."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from support import SMALL as GENERATOR_SETTINGS
+from support import (
+    MultiScale,
+    OneWay,
+    Plain,
+    Regression,
+    Whole,
+    noise_pairs,
+    same,
+    state_of,
+    stopping,
+)
+
+from viceversa import METHODS, Translator, train
+from viceversa.build import RunConfig, resolve
+from viceversa.cli import main
+from viceversa.errors import Stopped, UserError
+from viceversa.evaluation import evaluate
+from viceversa.inference.patch_scores import ExplainOptions, explain
+from viceversa.networks import DISCRIMINATORS, GENERATORS
+
+OWN: list[tuple[dict[str, Any], str, Any]] = [
+    (METHODS, "one-way", OneWay), (METHODS, "regression", Regression),
+    (GENERATORS, "plain", Plain),
+    (DISCRIMINATORS, "multi-scale", MultiScale), (DISCRIMINATORS, "whole", Whole),
+]  # fmt: skip
+METHOD_NAMES = [*METHODS, "one-way", "regression"]
+GENERATOR_NAMES = [*GENERATORS, "plain"]
+DISCRIMINATOR_NAMES = [*DISCRIMINATORS, "multi-scale", "whole"]
+SETTINGS: dict[str, dict[str, Any]] = {
+    **GENERATOR_SETTINGS, "patchgan": {"width": 2, "layers": 1}, "pixelgan": {"width": 2},
+}  # fmt: skip
+PRODUCT = list(itertools.product(METHOD_NAMES, GENERATOR_NAMES, DISCRIMINATOR_NAMES))
+
+
+def every_pair() -> set[tuple[str, str, str]]:
+    """Combinations in which each pair of entries occurs (a Latin square)."""
+    return {
+        (METHOD_NAMES[(i + j) % len(METHOD_NAMES)], generator, discriminator)
+        for i, generator in enumerate(GENERATOR_NAMES)
+        for j, discriminator in enumerate(DISCRIMINATOR_NAMES)
+    }
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for registry, name, its_class in OWN:
+        monkeypatch.setitem(registry, name, (its_class, its_class.Config))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    for split in ("train", "val", "test"):
+        noise_pairs(root / split, 2, 16)
+    return root
+
+
+def settings(names: tuple[str, str, str], data: Path, run: Path) -> RunConfig:
+    sections = ("method", "generator", "discriminator")
+    return resolve({
+        **{section: {"name": name, **SETTINGS.get(name, {})}
+           for section, name in zip(sections, names, strict=True)},
+        "data": {"path": str(data), "load_size": 16, "crop_size": 16, "workers": 0},
+        "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 1, "log_every": 1},
+        "validate": {"every": 1, "health": 1},
+    })  # fmt: skip
+
+
+def test_each_pair_of_entries_occurs() -> None:
+    for first, second in itertools.combinations(range(3), 2):
+        pairs = {(names[first], names[second]) for names in every_pair()}
+        assert pairs == {(names[first], names[second]) for names in PRODUCT}
+
+
+@pytest.mark.parametrize("names", [
+    pytest.param(names, id="-".join(names), marks=[] if names in every_pair() else pytest.mark.soak)
+    for names in PRODUCT
+])  # fmt: skip
+def test_a_combination_is_trained_and_used(
+    names: tuple[str, str, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    method, _, discriminator = names
+    run = tmp_path / "run"
+    train(settings(names, data, run))
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    losses = [line["losses"] for line in lines if "losses" in line]
+    assert len(losses) == 2 and all(math.isfinite(x) for one in losses for x in one.values())
+    assert sum("validation" in line for line in lines) == 2
+    judged = method != "regression"
+    drawn = judged and discriminator != "whole"
+    assert len(list((run / "patch_maps").glob("*.png"))) == (2 if drawn else 0)
+
+    _resumes(names, data, tmp_path, monkeypatch)
+    main(["plan", str(run / "config.json"), "--steps", "0"])
+    assert "parameters" in capsys.readouterr().out
+    source = data / "test" / "A" / "00.png"
+    with Image.open(source) as image:
+        assert Translator.load(run / "ab.safetensors", "cpu")(image).size == (16, 16)
+    numbers = evaluate(run, device="cpu", metrics=["swd"])
+    assert numbers["protocol"]["pairs"] is METHODS[method][0].paired
+    _explains(run, source, judged, drawn)
+
+
+def _resumes(
+    names: tuple[str, str, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run stopped after its first step ends with the state of the uninterrupted one."""
+    stopped = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        stopping(patch)(1)
+        with pytest.raises(Stopped):
+            train(settings(names, data, stopped))
+    train(settings(names, data, stopped))
+    assert same(state_of(stopped), state_of(tmp_path / "run"))
+
+
+def _explains(run: Path, image: Path, judged: bool, drawn: bool) -> None:
+    asked = ExplainOptions(run / "ab.safetensors", image, device="cpu")
+    if drawn:
+        (row,) = explain(asked).rows
+        assert row.verdict.map.shape == row.verdict.patches[2:4]
+        return
+    reason = "has no patch grid" if judged else "there is no discriminator d_b.safetensors"
+    with pytest.raises(UserError, match=reason):
+        explain(asked)

@@ -1,0 +1,378 @@
+"""Going on is never having stopped: to the bit, from any step, with every random number in use."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import noise_pairs, stopping
+from torch import Tensor, nn
+
+from viceversa import training
+from viceversa.build import RunConfig, resolve
+from viceversa.checkpoint import Checkpoints, load_state, save_state
+from viceversa.config import Sections, merge, read_recipe
+from viceversa.errors import Stopped, UserError
+from viceversa.networks import GENERATORS
+from viceversa.networks.unet import UNet
+
+METHODS = ("pix2pix", "cyclegan")
+IMAGES, STEPS = 12, 40  # an epoch, and a run of three and a third
+SAMPLES, LAST = 10, "00000048"  # images between two sample grids, and the grid of the end
+ALL = range(1, STEPS + 1)
+FEW = (1, 11, 12, 13, 31, 39)
+
+
+class Noisy(nn.Module):
+    """A U-Net with dropout, and noise from each of the other generators of random numbers."""
+
+    Config = UNet.Config
+
+    def __init__(self, config: UNet.Config, channels_in: int, channels_out: int):
+        super().__init__()
+        self.inner = UNet(config, channels_in, channels_out)
+        self.multiple, self.smallest = self.inner.multiple, self.inner.smallest
+
+    def forward(self, x: Tensor) -> Tensor:
+        noise = 0.1 * random.random() + 0.1 * float(np.random.rand()) if self.training else 0.0
+        out: Tensor = self.inner(x + noise)
+        return out
+
+
+@pytest.fixture(autouse=True)
+def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GENERATORS, "noisy", (Noisy, Noisy.Config))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("resume")
+    noise_pairs(root / "train", IMAGES, 20)
+    noise_pairs(root / "val", 3, 20)
+    return root
+
+
+def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
+    tiny: Sections = {
+        "generator": {"name": "noisy", "width": 2, "depth": 2, "norm": "batch", "dropout_layers": 1,
+                      "dropout_from": 1},
+        "discriminator": {"width": 2, "layers": 1, "norm": "batch"},
+        "data": {"path": str(data), "load_size": 18, "crop_size": 16, "rotate90": True,
+                 "workers": train.pop("workers", 0)},
+        "train": {"run": str(run), "epochs": 4, "device": "cpu", "log_every": 5, "samples": 1,
+                  "sample_every": SAMPLES, "save_every": 8, "ema": 0.9, **train},
+        "validate": {"every": 6},
+    }  # fmt: skip
+    if name == "cyclegan":
+        tiny["method"] = {"pool_size": 3}
+        tiny["validate"]["best_metric"] = "cycle"  # which is not lower each time
+    return resolve(merge(read_recipe(name), tiny))
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    return stopping(monkeypatch)
+
+
+def run_until(config: RunConfig, stop: int, stop_at: Callable[[int], None]) -> None:
+    stop_at(stop)
+    with pytest.raises(Stopped) as stopped:
+        training.train(config)
+    assert stopped.value.code == 143
+    stop_at(0)
+
+
+def left(run: Path) -> dict[str, bytes]:
+    """Every file of a run, byte by byte, but for its speeds, its times and its own name.
+
+    Sample grids are compared where they are due by images: others depend on the clock and on stops.
+    """
+    kept = {}
+    for path in sorted(run.rglob("*")):
+        name = str(path.relative_to(run))
+        if (
+            path.is_file()
+            and name not in (".lock", "config.json", "machine.json", "report.html")
+            and "checkpoints" not in name
+            and not (path.suffix == ".png" and int(path.stem) % SAMPLES and path.stem != LAST)
+        ):
+            kept[name] = path.read_bytes()
+    lines = kept["log.jsonl"].decode().splitlines()
+    entries = [json.loads(line) for line in lines]
+    timeless = [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in entries]
+    kept["log.jsonl"] = json.dumps(timeless).encode()
+    kept["state"] = saved(max((run / "checkpoints").glob("*.safetensors")), {"sections"})
+    for name in [name for name in kept if name.endswith(".safetensors")]:
+        kept[name] = kept[name].replace(str(run).encode(), b"")  # settings name the folder
+        del kept[name]  # ... whose length changes the header: the weights are in the state
+    return kept
+
+
+def saved(checkpoint: Path, without: set[str]) -> bytes:
+    """A checkpoint's contents; its `sections` differ, as they name the run's folder."""
+    state = {key: value for key, value in load_state(checkpoint).items() if key not in without}
+    return repr(_plain(state)).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return (str(value.dtype), tuple(value.shape), value.numpy().tobytes())
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
+    """What runs that never stopped leave, by method."""
+    GENERATORS["noisy"] = (Noisy, Noisy.Config)
+    runs = {}
+    for name in METHODS:
+        run = tmp_path_factory.mktemp("whole") / name
+        training.train(settings(name, data, run))
+        runs[name] = left(run)
+    return runs
+
+
+def check_stops(
+    name: str, stops: Any, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+    stop_at: Callable[[int], None], **more: Any,
+) -> None:  # fmt: skip
+    for stop in stops:
+        run = tmp_path / f"{name}-{stop}"
+        run_until(settings(name, data, run, **more), stop, stop_at)
+        assert max((run / "checkpoints").iterdir()).name == f"{stop:010d}.safetensors"
+        training.train(settings(name, data, run, **more))
+        assert left(run) == whole[name], f"stopped at {stop}"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_stopped_at_some_steps(
+    name: str, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+    stop_at: Callable[[int], None],
+) -> None:  # fmt: skip
+    check_stops(name, FEW, data, tmp_path, whole, stop_at)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopped_at_every_step(
+    name: str, workers: int, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+    stop_at: Callable[[int], None],
+) -> None:  # fmt: skip
+    check_stops(name, ALL, data, tmp_path, whole, stop_at, workers=workers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopped_after_every_step_of_one_run(
+    name: str, workers: int, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+    stop_at: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Each checkpoint equals that of a run that was never stopped, and so does the end.
+
+    A run that is resumed at every step does each step from a checkpoint, so that this covers all
+    of them at the cost of few runs; `test_stopped_at_every_step` runs each one to the end.
+    A look that is due at a stop is made when the run is resumed: until then `monitor` differs.
+    """
+    apart = {"sections", "monitor"}
+    straight, often = tmp_path / "straight", tmp_path / "often"
+    training.train(settings(name, data, straight, workers=workers, save_every=1, keep=2 * STEPS))
+    for stop in ALL:
+        run_until(settings(name, data, often, workers=workers), stop, stop_at)
+        checkpoint = f"checkpoints/{stop:010d}.safetensors"
+        assert saved(often / checkpoint, apart) == saved(straight / checkpoint, apart), (
+            f"stopped at {stop}"
+        )
+    training.train(settings(name, data, often, workers=workers))
+    assert left(often) == whole[name]
+
+
+def test_stopped_at_every_few_steps_of_one_run(
+    data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]], stop_at: Callable[[int], None]
+) -> None:
+    run = tmp_path / "often"
+    for stop in (3, 8, 9, 24, 25, 40):
+        run_until(settings("cyclegan", data, run), stop, stop_at)
+    training.train(settings("cyclegan", data, run))
+    assert left(run) == whole["cyclegan"]
+
+
+# -- each field that is saved is needed
+
+
+def fields(state: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The paths of all that is saved: nets, pools and averages each by themselves."""
+    paths: list[tuple[str, ...]] = [(key,) for key in ("epoch", "batch", "images", "log")]
+    nets = dict.fromkeys(key.split(".")[0] for key in state["method"])
+    paths += [("method", net) for net in nets]
+    paths += [("optimizers", player, moment) for player in state["optimizers"]
+              for moment in ("step", "exp_avg", "exp_avg_sq")]  # fmt: skip
+    # Of the health of so short a run there is nothing to tell: tests/training/diagnostics have its state. The
+    # norms are needed by its first look alone (tests/training/test_resume_monitor.py).
+    left_out = {"health", "norms"}
+    paths += [("monitor", part) for part in state["monitor"] if part not in left_out]
+    return paths + [("random", kind) for kind in ("python", "numpy", "torch")]
+
+
+def renewed(state: dict[str, Any], fresh: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The state with one field as it is after a single step, as if it had not been saved."""
+    state = copy.deepcopy(state)
+    if path[0] == "method":
+        for key in state["method"]:
+            if key.split(".")[0] == path[1]:
+                state["method"][key] = fresh["method"][key]
+    elif path[0] == "optimizers":
+        for weight in state["optimizers"][path[1]]:
+            for_weight = fresh["optimizers"][path[1]][weight]
+            state["optimizers"][path[1]][weight][path[2]] = for_weight[path[2]]
+    elif path[0] in ("random", "monitor"):
+        state[path[0]][path[1]] = fresh[path[0]][path[1]]
+    else:
+        state[path[0]] = fresh[path[0]]
+    return state
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_field_that_is_saved_is_needed(
+    name: str, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+    stop_at: Callable[[int], None],
+) -> None:  # fmt: skip
+    run_until(settings(name, data, tmp_path / "fresh"), 1, stop_at)
+    fresh = load_state(tmp_path / "fresh" / "checkpoints" / "0000000001.safetensors")
+    run_until(settings(name, data, tmp_path / "cut"), 31, stop_at)
+    log = (tmp_path / "cut" / "log.jsonl").read_text()
+    state = load_state(tmp_path / "cut" / "checkpoints" / "0000000031.safetensors")
+    guards = {"sections", "domains", "data", "contents"}  # they refuse what does not fit
+    elsewhere = {"runtime", "others"}  # fp16's scale and the memory format; other processes
+    assert {path[0] for path in fields(state)} | guards | elsewhere == set(state)
+    for path in [None, *fields(state)]:
+        run = tmp_path / "-".join(path or ("control",))
+        run.mkdir()
+        (run / "log.jsonl").write_text(log)
+        for kind in ("samples", "patch_maps"):
+            shutil.copytree(tmp_path / "cut" / kind, run / kind)
+        changed = state if path is None else renewed(state, fresh, path)
+        save_state(run / "checkpoints" / "0000000031.safetensors", changed)
+        training.train(settings(name, data, run))
+        assert (left(run) == whole[name]) == (path is None), path
+
+
+@pytest.mark.parametrize("guard", ["sections", "domains", "data"])
+def test_a_guard_that_is_missing_is_noticed(
+    guard: str, data: Path, tmp_path: Path, stop_at: Callable[[int], None]
+) -> None:
+    run = tmp_path / "run"
+    run_until(settings("pix2pix", data, run), 3, stop_at)
+    path = run / "checkpoints" / "0000000003.safetensors"
+    state = load_state(path)
+    del state[guard]
+    save_state(path, state)
+    with pytest.raises(UserError, match=r"0000000003\.safetensors"):
+        training.train(settings("pix2pix", data, run))
+
+
+# -- what is said
+
+
+def test_going_on_says_from_what_and_what_changed(
+    data: Path, tmp_path: Path, stop_at: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run_until(settings("pix2pix", data, run), 15, stop_at)
+    capsys.readouterr()
+    training.train(settings("pix2pix", data, run, epochs=6, lr=1e-4))
+    said = capsys.readouterr().out
+    assert f"going on from {run}/checkpoints/0000000015.safetensors, written 0 minutes ago" in said
+    assert "epoch 2, batch 4, 15 images seen" in said
+    assert "changed since then: train.epochs 4 -> 6" in said
+    assert "changed since then: train.lr 0.0002 -> 0.0001" in said
+    assert said.count("changed since then") == 2
+    assert "planned anew: epoch 2 of 6 has the rate 0.0001" in said
+
+
+def test_a_finished_run_is_made_longer_with_a_schedule_planned_anew(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    training.train(settings("pix2pix", data, run, epochs=2))
+    capsys.readouterr()
+    training.train(settings("pix2pix", data, run, epochs=4))
+    assert "planned anew: epoch 3 of 4 has the rate 0.0001333" in capsys.readouterr().out
+    assert load_state(max((run / "checkpoints").iterdir()))["images"] == 48
+
+
+def test_the_last_few_checkpoints_stay(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    training.train(settings("pix2pix", data, run, keep=2))
+    names = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert names == ["0000000040.safetensors", "0000000048.safetensors"]
+    assert [path.name for path in Checkpoints(run / "checkpoints", 2).files()] == names[::-1]
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ({"save_every": 0, "save_epochs": 2}, [24, 48]),
+        ({"save_every": 0, "save_epochs": 0}, [48]),
+        ({"save_every": 0, "save_minutes": 1e-9}, [46, 47, 48]),
+        ({"save_every": 20}, [20, 40, 48]),
+    ],
+)
+def test_each_interval_saves_when_it_says(
+    data: Path, tmp_path: Path, more: dict[str, Any], names: list[int]
+) -> None:
+    run = tmp_path / "run"
+    training.train(settings("pix2pix", data, run, **more))
+    assert sorted(int(path.stem) for path in (run / "checkpoints").iterdir()) == names
+
+
+def test_the_time_that_a_run_may_take_ends_it_saved(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Stopped, match="max_time") as stopped:
+        training.train(settings("pix2pix", data, run, max_time=1e-9))
+    assert stopped.value.code == 75
+    assert [path.stem for path in (run / "checkpoints").iterdir()] == ["0000000001"]
+    training.train(settings("pix2pix", data, run))
+    assert load_state(max((run / "checkpoints").iterdir()))["images"] == 48
+
+
+def test_deterministic_runs_are_equal_and_the_setting_arrives(data: Path, tmp_path: Path) -> None:
+    states = []
+    for name in ("one", "two"):
+        run = tmp_path / name
+        training.train(settings("cyclegan", data, run, epochs=1, deterministic=True))
+        assert torch.are_deterministic_algorithms_enabled()
+        states.append(left(run)["state"])
+    assert states[0] == states[1]
+    training.train(settings("pix2pix", data, tmp_path / "three", epochs=1))
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sections", "text"), ("sections", {}), ("epoch", "2"), ("batch", -1), ("images", 1.5),
+        ("method", {}), ("optimizers", {"generator": 3}), ("random", {}), ("log", []),
+        ("domains", None),
+    ],
+)  # fmt: skip
+def test_a_forged_state_is_refused_in_a_sentence(
+    field: str, value: Any, data: Path, tmp_path: Path, stop_at: Callable[[int], None]
+) -> None:
+    run = tmp_path / "run"
+    run_until(settings("pix2pix", data, run), 3, stop_at)
+    path = run / "checkpoints" / "0000000003.safetensors"
+    save_state(path, {**load_state(path), field: value})
+    with pytest.raises(UserError):
+        training.train(settings("pix2pix", data, run))

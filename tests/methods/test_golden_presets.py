@@ -1,0 +1,160 @@
+"""Golden losses of our own: ten steps of a tiny float64 run of each preset.
+
+They move only when the mathematics does. To print new ones, after a change that should move them:
+python tests/methods/test_golden_presets.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from viceversa.build import make_method, resolve
+from viceversa.config import merge, read_recipe
+from viceversa.runtime.training import Runtime
+from viceversa.update import make_optimizers, set_rates, update
+
+PRESETS = ("pix2pix-paper", "pix2pix-reference", "cyclegan-paper", "cyclegan-reference", "gdl")
+TINY = {
+    "unet": {"width": 4, "depth": 3, "dropout": 0.0},
+    "resnet": {"width": 4, "blocks": 2},
+    "gdl-unet": {"width": 4, "depth": 3},
+}
+# preset -> the sum of all losses at steps 1, 2, 5 and 10, then the last step's losses by name
+GOLDEN: dict[str, tuple[list[float], dict[str, float]]] = {
+    "pix2pix-paper": (
+        [63.44668936794804, 64.14816632541604, 66.96196706962169, 67.64728130018693],
+        {
+            "d_real": 0.7247463566704403,
+            "d_fake": 0.640681194692548,
+            "g_l1": 65.52289350091606,
+            "g_gan": 0.7589602479078934,
+        },
+    ),
+    "pix2pix-reference": (
+        [62.75603569938278, 63.46153652984865, 66.27744188484564, 67.06761006621242],
+        {
+            "d_real": 0.36558021209574515,
+            "d_fake": 0.3245567684900891,
+            "g_l1": 65.6291705250404,
+            "g_gan": 0.748302560586196,
+        },
+    ),
+    "cyclegan-paper": (
+        [16.64789652354094, 16.568391291539385, 16.123466236676208, 16.083307213351393],
+        {
+            "g_gan_ab": 0.7352524209116665,
+            "g_gan_ba": 0.8140193444972816,
+            "g_cycle_a": 6.359369656193174,
+            "g_cycle_b": 6.560267851186348,
+            "d_a_real": 0.8547212325384979,
+            "d_a_fake": 0.04274694626366292,
+            "d_b_real": 0.6727834749654255,
+            "d_b_fake": 0.04414628679533871,
+        },
+    ),
+    "cyclegan-reference": (
+        [22.08168841811398, 21.73144283307523, 21.559271570502144, 21.611141202273636],
+        {
+            "g_gan_ab": 0.7523859769139745,
+            "g_gan_ba": 0.8079498283030985,
+            "g_cycle_a": 6.498140395749506,
+            "g_cycle_b": 6.414961146001028,
+            "g_identity_b": 3.0954688539060453,
+            "g_identity_a": 3.2398763909212676,
+            "d_a_real": 0.3909521910075976,
+            "d_a_fake": 0.019599304003172363,
+            "d_b_real": 0.36626466946719344,
+            "d_b_fake": 0.025542446000756582,
+        },
+    ),
+    "gdl": (
+        [19.425299147205624, 19.83467023362866, 19.069622920886328, 17.234601685019822],
+        {
+            "g_gan_ab": 0.6197342150510244,
+            "g_gan_ba": 0.5686284989494141,
+            "g_cycle_a": 6.1405242513441785,
+            "g_cycle_b": 6.6901849590442595,
+            "g_identity_b": 1.2394181196139067,
+            "g_identity_a": 1.3541082676670324,
+            "d_a_real": 0.2590041303553269,
+            "d_a_fake": 0.04869371094739053,
+            "d_b_real": 0.2748038921189543,
+            "d_b_fake": 0.03950163992833613,
+        },
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def in_float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def images(step: int) -> tuple[Tensor, Tensor]:
+    """Two smooth pictures of each domain that drift from step to step."""
+    n = torch.arange(2.0).view(2, 1, 1, 1) + 0.3 * step
+    c = torch.arange(1.0, 4.0).view(1, 3, 1, 1)
+    y, x = torch.arange(32.0).view(1, 1, 32, 1), torch.arange(32.0).view(1, 1, 1, 32)
+    return torch.sin(0.11 * y + 0.05 * x * c + n), torch.cos(0.07 * x * c + 0.03 * y + 2 * n)
+
+
+def ten_steps(preset: str) -> list[dict[str, float]]:
+    """The losses of each step; an epoch a step, so that the schedule takes part too."""
+    sections = read_recipe(preset)
+    tiny = {
+        "generator": TINY[sections["generator"]["name"]],
+        "discriminator": {"width": 4, "layers": 2},
+        "train": {"epochs": 10, "device": "cpu"},
+    }
+    if sections["method"]["name"] == "cyclegan":
+        tiny["method"] = {"pool_size": 3}  # full, and exchanging, within ten steps
+    config = resolve(merge(sections, tiny))
+    torch.manual_seed(0)
+    method = make_method(config).train()
+    runtime = Runtime("cpu")
+    optimizers = make_optimizers(method, config.train, runtime)
+    losses = []
+    for step in range(1, 11):
+        set_rates(optimizers, config.train, step)
+        made = update(method, images(step), optimizers, runtime)
+        losses.append({name: float(value) for name, value in made.items()})
+    return losses
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_preset_keeps_its_golden_losses(preset: str) -> None:
+    steps = ten_steps(preset)
+    totals, last = GOLDEN[preset]
+    for number, total in zip((1, 2, 5, 10), totals, strict=True):
+        assert sum(steps[number - 1].values()) == pytest.approx(total, abs=1e-9)
+    assert steps[-1] == pytest.approx(last, abs=1e-9)
+
+
+def test_two_runs_on_one_machine_are_bit_identical() -> None:
+    assert ten_steps("gdl") == ten_steps("gdl")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("method", "d_weight", 0.7), ("method", "lambda_l1", 99.0), ("generator", "norm", "group")],
+)
+def test_a_changed_setting_moves_them(
+    section: str, key: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = merge(read_recipe("pix2pix-paper"), {section: {key: value}})
+    monkeypatch.setitem(globals(), "read_recipe", lambda name: changed)
+    assert ten_steps("pix2pix-paper")[-1] != pytest.approx(GOLDEN["pix2pix-paper"][1], abs=1e-9)
+
+
+if __name__ == "__main__":
+    torch.set_default_dtype(torch.float64)
+    for name in PRESETS:
+        run = ten_steps(name)
+        shown = [sum(run[number - 1].values()) for number in (1, 2, 5, 10)]
+        print(f'    "{name}": ({shown!r}, {run[-1]!r}),')

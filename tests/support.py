@@ -1,0 +1,530 @@
+"""Helpers that tests of several packages use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+
+from viceversa import training
+from viceversa.build import RunConfig
+from viceversa.checkpoint import load_state, save_network
+from viceversa.cli import main
+from viceversa.config import plain
+from viceversa.evaluation.features import find, load
+from viceversa.images.domain import Domain
+from viceversa.losses import GAN_LOSSES, GANLoss
+from viceversa.methods import Batch, Discriminator, Method, Turn
+from viceversa.networks import GENERATORS, PatchGAN, PatchGrid
+from viceversa.report import Report
+
+# -- images and data
+
+
+def noise_pairs(root: Path, count: int, side: int) -> Path:
+    """`count` square images of chance colours in `root`/A and in `root`/B, of the same names."""
+    rng = np.random.default_rng(0)
+    for domain in "AB":
+        (root / domain).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / domain / f"{number:02d}.png")
+    return root
+
+
+def noise_images(
+    folder: Path, count: int = 2, prefix: str = "", size: tuple[int, int] = (40, 40)
+) -> None:
+    """Write images of noise as `folder`/`prefix`0.png and so on; `size` is (height, width)."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{prefix}{number}.png")
+
+
+def digest(folder: Path) -> str:
+    """Return the SHA-256 of the names and contents of all files of a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(f"{p}".encode() + p.read_bytes() for p in files)).hexdigest()
+
+
+# -- feature networks and shared data
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / ".venv" / "features"
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def network(name: str) -> nn.Module:
+    """A feature network, or the test is skipped."""
+    if find(name, FOLDER) is None:
+        pytest.skip(f"the network {name} is not in {FOLDER}: viceversa features --get {name}")
+    return load(name, FOLDER)[0]
+
+
+def shared(*parts: str) -> Path:
+    """A folder or file of the shared data, or the test is skipped."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return path
+
+
+def read_bytes(path: Path) -> Tensor:
+    """An image as (1, 3, h, w) uint8."""
+    with Image.open(path) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]
+
+
+def read_values(path: Path) -> Tensor:
+    """An image as (1, 3, h, w) in [-1, 1]."""
+    return read_bytes(path).float() / 127.5 - 1
+
+
+# -- model files
+
+SMALL = {
+    "unet": {"width": 4, "depth": 3, "init": "kaiming"},
+    "gdl-unet": {"width": 4, "depth": 3},
+    "resnet": {"width": 4, "blocks": 1, "init": "kaiming"},
+}
+
+
+def small_model(folder: Path, source: Domain, target: Domain, name: str = "unet") -> Path:
+    """Write a model from `source` to `target`; its running statistics are those of no image."""
+    torch.manual_seed(0)
+    network_class, config_class = GENERATORS[name]
+    config = config_class(**SMALL[name])
+    network = network_class(config, source.config.width, target.config.width)
+    for key, buffer in network.named_buffers():
+        buffer.copy_(torch.rand_like(buffer) + (1.0 if key.endswith("var") else 0.0))
+    header = {
+        "kind": "translator", "direction": "ab", "source": plain(source), "target": plain(target),
+        "generator": {"name": name, **asdict(config)},
+    }  # fmt: skip
+    path = folder / "ab.safetensors"
+    save_network(path, network.state_dict(), header)
+    return path
+
+
+# -- methods and networks as a user may define them
+
+
+class OneWay(Method):
+    """Unpaired method with one generator, one discriminator and no cycle."""
+
+    paired: ClassVar[bool] = False
+
+    @dataclass(frozen=True)
+    class Config:
+        pass
+
+    def __init__(
+        self, config: Config, channels: tuple[int, int], generator: Any, discriminator: Any
+    ):
+        super().__init__()
+        self.gan = GAN_LOSSES["hinge"]
+        self.generator, self.critic = generator(*channels), discriminator(channels[1])
+
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"critic": [self.critic], "generator": [self.generator]}
+
+    def translators(self) -> dict[str, nn.Module]:
+        return {"ab": self.generator}
+
+    def discriminators(self) -> dict[str, Discriminator]:
+        return {"b": Discriminator(self.critic, conditional=False)}
+
+    @property
+    def objective(self) -> GANLoss:
+        return self.gan
+
+    def step(self, batch: Batch) -> Iterator[Turn]:
+        fake = self.generator(batch.a)
+        real_scores, fake_scores = self.critic(batch.b), self.critic(fake.detach())
+        yield "critic", {"total": self.gan.real(real_scores) + self.gan.fake(fake_scores)}
+        yield "generator", {"fool": self.gan.fool(self.critic(fake))}
+        yield None, {"brightness": fake.detach().mean()}
+
+
+class Regression(Method):
+    """Paired method without a discriminator."""
+
+    paired: ClassVar[bool] = True
+
+    @dataclass(frozen=True)
+    class Config:
+        pass
+
+    def __init__(
+        self, config: Config, channels: tuple[int, int], generator: Any, discriminator: Any
+    ):
+        super().__init__()
+        self.network = generator(*channels)
+
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"network": [self.network]}
+
+    def translators(self) -> dict[str, nn.Module]:
+        return {"ab": self.network}
+
+    def step(self, batch: Batch) -> Iterator[Turn]:
+        yield "network", {"mse": (self.network(batch.a) - batch.b).square().mean()}
+
+
+class Plain(nn.Module):
+    """A generator that is one convolution; height and width must be even."""
+
+    multiple, smallest = 2, 4
+
+    @dataclass(frozen=True)
+    class Config:
+        kernel: int = 3
+
+    def __init__(self, config: Config, channels_in: int, channels_out: int):
+        super().__init__()
+        self.convolution = nn.Conv2d(
+            channels_in, channels_out, config.kernel, padding=config.kernel // 2
+        )
+
+    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        return [self.convolution(x) for _ in layers]
+
+    def feature_channels(self, layers: Sequence[int]) -> list[int]:
+        return [self.convolution.out_channels for _ in layers]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] % 2 or x.shape[3] % 2:
+            raise ValueError("an odd size")
+        return self.convolution(x).tanh()
+
+
+class MultiScale(nn.Module):
+    """PatchGANs at two scales; the patch grid is that of the finer one."""
+
+    @dataclass(frozen=True)
+    class Config:
+        width: int = 2
+
+    def __init__(self, config: Config, channels_in: int):
+        super().__init__()
+        settings = PatchGAN.Config(width=config.width, layers=1, norm="instance")
+        self.scales = nn.ModuleList(PatchGAN(settings, channels_in) for _ in range(2))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.scales[0](x) + self.scales[1](F.avg_pool2d(x, 2))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        return self.scales[0].features(x) + self.scales[1].features(F.avg_pool2d(x, 2))
+
+    def patch_grid(self, height: int, width: int) -> PatchGrid:
+        return self.scales[0].patch_grid(height, width)
+
+
+class Whole(nn.Module):
+    """A discriminator without a patch grid: one score of the mean color."""
+
+    @dataclass(frozen=True)
+    class Config:
+        pass
+
+    def __init__(self, config: Config, channels_in: int):
+        super().__init__()
+        self.linear = nn.Linear(channels_in, 1)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.linear(x.mean((2, 3)))]
+
+
+# -- commands
+
+QUICK = {
+    "generator.width": 4,
+    "generator.depth": 3,
+    "discriminator.width": 4,
+    "discriminator.layers": 2,
+    "data.load_size": 36,
+    "data.crop_size": 32,
+    "train.epochs": 1,
+    "train.device": "cpu",
+}
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    """Run a command and return what it printed."""
+    capsys.readouterr()
+    main([str(word) for word in words])
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    """Run a command that must be refused with one line and exit code 2; return the line."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main([str(word) for word in words])
+    message = capsys.readouterr().err
+    assert caught.value.code == 2 and message.count("\n") == 1, message
+    return message
+
+
+def train_words(data: Path, run: Path, *more: str, method: str = "pix2pix") -> list[str | Path]:
+    """Return the words of a quick run; an option in `more` replaces the usual one."""
+    options = {f"--{name}": str(value) for name, value in QUICK.items()}
+    usual = [word for pair in options.items() if pair[0] not in more for word in pair]
+    return ["train", method, data, *usual, "--train.run", run, *more]
+
+
+# -- whole runs
+
+
+def interrupted(patch: pytest.MonkeyPatch, at: int, config: RunConfig) -> None:
+    """Start a run that dies right after so many images."""
+    step = Report.step
+
+    def dying(self: Report, *arguments: Any) -> None:
+        step(self, *arguments)
+        if self.done >= at:
+            raise RuntimeError("power cut")
+
+    with patch.context() as patched:
+        patched.setattr(Report, "step", dying)
+        with pytest.raises(RuntimeError, match="power cut"):
+            training.train(config)
+
+
+def stopping(patch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Send SIGTERM to this process after a number of images, which the result sets; 0: never."""
+    at = [0]
+    step = Report.step
+
+    def stepping(self: Report, *arguments: Any) -> None:
+        step(self, *arguments)
+        if self.done == at[0]:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    patch.setattr(Report, "step", stepping)
+    return lambda images: at.__setitem__(0, images)
+
+
+def newest(run: Path) -> Path:
+    return max((run / "checkpoints").glob("*.safetensors"))
+
+
+def state_of(run: Path) -> dict[str, Any]:
+    """Everything in the last checkpoint but the settings, which name the folder."""
+    found = load_state(newest(run))
+    found.pop("sections")
+    return found
+
+
+def same(one: Any, two: Any) -> bool:
+    """Equality to the bit, through tables and lists of tensors."""
+    if isinstance(one, Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same, one, two))
+    return bool(one == two)
+
+
+# -- run folders that no training wrote
+
+RUN_SETTINGS = {
+    "method": {"name": "pix2pix", "gan_loss": "bce", "lambda_l1": 100.0},
+    "generator": {"name": "unet", "width": 64, "depth": 8},
+    "discriminator": {"name": "patchgan", "layers": 3},
+    "data": {"path": "data/facades", "direction": "ba", "a": {"kind": "image", "range": [0, 255]}},
+    "train": {"run": "runs/facades", "epochs": 20, "lr": 2e-4, "betas": [0.5, 0.999]},
+}
+MACHINE = {
+    "viceversa": "0.1.0", "python": "3.11.2", "torch": "2.13.0", "system": "Linux",
+    "cores": 2, "memory_bytes": 8 * 2**30, "device": "cpu", "began": "2026-11-25T02:00:00+00:00",
+    "total_images": 8000, "sample_columns": ["source", "translation", "target"],
+}  # fmt: skip
+LOG_EVERY, EPOCH_IMAGES = 200, 400  # images between two lines, and in an epoch
+WARNING = {
+    "name": "saturated discriminator", "state": "warning", "since": 6000,
+    "saw": "The discriminator's loss stayed under 0.01 for 400 images.",
+    "advice": "Try --train.lr_per_network.discriminator 1e-4.",
+}  # fmt: skip
+
+
+def run_settings(**train: Any) -> dict[str, dict[str, Any]]:
+    return RUN_SETTINGS | {"train": RUN_SETTINGS["train"] | train}
+
+
+def training_lines(last: int, seed: int = 0) -> list[dict[str, Any]]:
+    """A line each LOG_EVERY images, as they look while pix2pix learns."""
+    random = np.random.default_rng(seed)
+    lines = []
+    for images in range(LOG_EVERY, last + 1, LOG_EVERY):
+        fall, noise = math.exp(-images / 3000), random.normal(1, 0.06, 5)
+        lines.append({
+            "images": images, "epoch": 1 + (images - 1) // EPOCH_IMAGES,
+            "lr": 2e-4 if images <= 4000 else 2e-4 * (8000 - images) / 4000,
+            "images_per_s": round(3.1 * float(noise[0]), 2),
+            "losses": {
+                "d_real": 0.3 * float(noise[1]) * (0.5 + fall / 2),
+                "d_fake": 0.28 * float(noise[2]) * (0.5 + fall / 2),
+                "g_l1": (18 + 25 * fall) * float(noise[3]),
+                "g_gan": (1.1 + 1.5 * (1 - fall)) * float(noise[4]),
+            },
+            "gradients": {"generator": 4 * fall + 1, "discriminator": 0.8 - fall / 2},
+        })  # fmt: skip
+    return lines
+
+
+def validation_line(images: int, averaged: bool = True) -> dict[str, Any]:
+    fall = math.exp(-images / 2500)
+    raw = {"l1": 0.28 + 0.2 * fall + 0.004 * math.sin(images), "psnr": 14.5 - 4 * fall}
+    better = {"ema": {"l1": 0.265 + 0.22 * fall, "psnr": 14.9 - 4.2 * fall}}
+    return {"images": images, "epoch": 1 + (images - 1) // EPOCH_IMAGES, "validation": {
+        "split": "val", "n": 100, "raw": raw, **(better if averaged else {}), "chosen_by": "l1",
+        "best": {"value": 0.265 + 0.22 * fall, "images": images, "weights": "ema"},
+    }}  # fmt: skip
+
+
+def sample_grid(path: Path, images: int, columns: int = 3, side: int = 96) -> None:
+    """A picture whose middle columns come out of the noise as images are seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(images)
+    gap, rows = 2, 4
+    made = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + gap) + gap), "white")
+    share = math.exp(-images / 2500)
+    for row in range(rows):
+        cell = Image.new("RGB", (side, side), (214 - 20 * row, 200, 170 + 20 * row))
+        draw = ImageDraw.Draw(cell)
+        for i in range(3 + row):
+            x = 6 + i * (side - 12) // (3 + row)
+            draw.rectangle((x, 30, x + 10, 52), fill=(70, 90 + 30 * row, 130))
+            draw.rectangle((x, 62, x + 10, 84), fill=(140, 80, 60 + 20 * row))
+        for column in range(columns):
+            pixels = np.asarray(cell, dtype=float)
+            if column == 0:
+                pixels = np.where(pixels > 160, 30, 220) * np.array([0.2, 0.5, 1.0])
+            elif column % 3 == 1:
+                pixels = (1 - share) * pixels + share * random.uniform(0, 255, pixels.shape)
+            made.paste(
+                Image.fromarray(pixels.astype(np.uint8)),
+                (gap + column * (side + gap), gap + row * (side + gap)),
+            )
+    made.save(path)
+
+
+def make_run(
+    folder: Path, last: int = 8000, sheets: int = 5, *, name: str | None = None, seed: int = 0,
+    warned: bool = True, train: dict[str, Any] | None = None,
+) -> Path:  # fmt: skip
+    """A run's folder with a line each 200 images up to `last`; returns it."""
+    run = folder / name if name else folder
+    run.mkdir(parents=True, exist_ok=True)
+    lines: list[dict[str, Any]] = training_lines(last, seed)
+    lines += [validation_line(images) for images in range(1000, last + 1, 1000)]
+    if warned and last >= 6400:
+        over = WARNING | {"name": "checkerboard", "since": 800, "saw": "Stripes of 2 pixels."}
+        lines.append({"images": 6400, "epoch": 16, "health": WARNING})
+        lines.append({"images": 1200, "epoch": 3, "health": over})
+        lines.append({"images": 2400, "epoch": 6, "health": over | {"state": "over"}})
+    lines.sort(key=lambda line: line["images"])
+    write_log(run, lines)
+    (run / "config.json").write_text(json.dumps(run_settings(**(train or {}))))
+    (run / "machine.json").write_text(json.dumps(MACHINE))
+    for i in range(sheets):
+        images = last * i // max(1, sheets - 1)
+        sample_grid(run / f"samples/{images:08d}.png", images)
+        if i:
+            sample_grid(run / f"patch_maps/{images:08d}.png", images, columns=2)
+    return run
+
+
+def write_log(run: Path, lines: list[dict[str, Any]]) -> None:
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+# -- child processes
+
+FAILED = 70  # the exit code of a child whose work raised
+
+
+class Child:
+    """A process, and the end of a pipe that it writes to."""
+
+    def __init__(self, process: int, pipe: int):
+        self.process, self.pipe = process, pipe
+        self.status: int | None = None
+        self.ended_at = 0.0
+
+    def send(self, number: int) -> None:
+        os.kill(self.process, number)
+
+    def poll(self) -> bool:
+        if self.status is None:
+            process, status = os.waitpid(self.process, os.WNOHANG)
+            if process:
+                self.status, self.ended_at = os.waitstatus_to_exitcode(status), time.monotonic()
+        return self.status is not None
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit code, or minus the signal; None, and the child killed, after that time."""
+        ends = time.monotonic() + seconds
+        while not self.poll():
+            if time.monotonic() > ends:
+                self.kill()
+                return None
+            time.sleep(0.001)
+        return self.status
+
+    def kill(self) -> None:
+        if not self.poll():
+            with suppress(ProcessLookupError):
+                self.send(signal.SIGKILL)
+            _, status = os.waitpid(self.process, 0)
+            self.status, self.ended_at = os.waitstatus_to_exitcode(status), time.monotonic()
+
+    def said(self) -> bytes:
+        """All that was written to the pipe, once the child has ended; closes it."""
+        with open(self.pipe, "rb") as file:
+            return file.read()
+
+
+def fork(work: Callable[[int], object]) -> Child:
+    """Run `work` in a child, with the number of a pipe to write to."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # From 3.12 on Python warns where threads run: a child does no more than its work.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = os.fork()
+    if process:
+        os.close(writing)
+        return Child(process, reading)
+    code = FAILED
+    try:
+        os.close(reading)
+        work(writing)
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else FAILED
+    except BaseException:
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        os._exit(code)

@@ -1,0 +1,165 @@
+"""Averaged weights of the generators: the formula, what is written, what must not spoil them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monitored_runs import METHODS, NEVER, data_set, lines, settings
+from support import same, state_of
+from torch import nn
+
+from viceversa import training
+from viceversa.checkpoint import read_header, read_weights
+from viceversa.data.dataset import Pictures
+from viceversa.errors import UserError
+from viceversa.monitor.averages import Averages
+from viceversa.networks.norms import BatchNorm
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return data_set(tmp_path_factory.mktemp("averages"))
+
+
+def one_weight(value: float) -> nn.Linear:
+    network = nn.Linear(1, 1, bias=False).double()
+    network.weight.data.fill_(value)
+    return network
+
+
+def averaged(averages: Averages) -> float:
+    return float(next(averages.networks()["ab"].parameters()).detach())
+
+
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [
+        # d = 1/10, 2/11, 3/12 where the decay does not bound it
+        (0.999, (0.1 * 1 + 0.9 * 2, 2 / 11 * 1.9 + 9 / 11 * 3, 0.25 * 2.8 + 0.75 * 5)),
+        (0.15, (1.9, 0.15 * 1.9 + 0.85 * 3, 0.15 * 2.835 + 0.85 * 5)),
+    ],
+)
+def test_three_steps_by_hand(decay: float, expected: tuple[float, ...]) -> None:
+    network = one_weight(1.0)
+    averages = Averages({"ab": network}, decay)
+    assert averaged(averages) == 1.0
+    for weight, value in zip((2.0, 3.0, 5.0), expected, strict=True):
+        network.weight.data.fill_(weight)
+        averages.take()
+        assert averaged(averages) == pytest.approx(value, abs=1e-12)
+    assert network.weight.item() == 5.0 and averages.steps == 3
+
+
+def test_the_decay_bounds_it_in_the_long_run() -> None:
+    network = one_weight(0.0)
+    averages = Averages({"ab": network}, 0.5)
+    for _ in range(20):
+        averages.take()
+    network.weight.data.fill_(1.0)
+    averages.take()
+    assert averaged(averages) == 0.5
+
+
+def test_statistics_are_those_of_the_generator_and_not_averaged() -> None:
+    network = BatchNorm(2)
+    averages = Averages({"ab": network}, 0.9)
+    network.train()
+    network(torch.randn(4, 2, 5, 5) * 3 + 7)
+    network.weight.data.fill_(3.0)
+    averages.take()
+    kept = averages.networks()["ab"]
+    assert torch.equal(kept.running_mean, network.running_mean)  # type: ignore[arg-type]
+    assert float(network.running_mean.abs().min()) > 0.1
+    assert torch.allclose(kept.weight, torch.tensor([2.8, 2.8]))  # type: ignore[arg-type]
+    with torch.no_grad():
+        kept.weight.zero_()  # type: ignore[operator, union-attr]
+    assert network.weight[0].item() == 3.0 and averages.state()["kept"]["ab"]["weight"][0] > 2
+
+
+def test_going_on_from_where_there_was_none_begins_with_the_weights() -> None:
+    network = one_weight(1.0)
+    averages = Averages({"ab": network}, 0.9)
+    network.weight.data.fill_(4.0)
+    averages.restore({})
+    assert averaged(averages) == 4.0 and averages.steps == 0
+    other = Averages({"ab": one_weight(9.0)}, 0.9)
+    averages.steps = 17
+    other.restore(averages.state())
+    assert averaged(other) == 4.0 and other.steps == 17
+
+
+# -- whole runs
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_averaged_models_are_written_and_judged_beside_the_raw_ones(
+    name: str, data: Path, tmp_path: Path
+) -> None:
+    more: dict[str, dict[str, Any]] = {"train": {"ema": 0.8, "lr": 1e-2},
+                                       "validate": {"every": 6}}  # fmt: skip
+    run = training.train(settings(name, data, tmp_path / "run", **more))
+    kept = state_of(run)["monitor"]["averages"]["kept"]
+    for way in {"pix2pix": ("ab",), "cyclegan": ("ab", "ba")}[name]:
+        files = {folder: run / folder / f"{way}.safetensors" for folder in (".", "ema")}
+        headers = {folder: read_header(file) for folder, file in files.items()}
+        assert {folder: header["weights"] for folder, header in headers.items()} == {
+            ".": "raw", "ema": "ema",
+        }  # fmt: skip
+        assert headers["ema"]["images_seen"] == 12
+        raw, found = (read_weights(file) for file in files.values())
+        assert all(same(found[key], weight) for key, weight in kept[way].items())
+        assert not any(same(raw[key], weight) for key, weight in kept[way].items())
+        statistics = [key for key in found if key.endswith("running_mean")]
+        assert statistics and all(same(raw[key], found[key]) for key in statistics)
+    metric = {"pix2pix": "l1", "cyclegan": "swd"}[name]
+    for line in lines(run, "validation"):
+        one, other = (line["validation"][weights] for weights in ("raw", "ema"))
+        assert one.keys() == other.keys() and one[metric] != other[metric]
+
+
+def test_a_decay_of_0_keeps_none(data: Path, tmp_path: Path) -> None:
+    run = training.train(settings("pix2pix", data, tmp_path / "run"))
+    assert not (run / "ema").exists() and state_of(run)["monitor"]["averages"] == {}
+    assert all("ema" not in line["validation"] for line in lines(run, "validation"))
+
+
+@pytest.mark.parametrize(("batches", "steps"), [(1, 12), (2, 6), (4, 4)])
+def test_whole_steps_are_averaged(batches: int, steps: int, data: Path, tmp_path: Path) -> None:
+    """Six batches to an epoch: of four to a step, the two left over are a step of their own."""
+    more = {"train": {"ema": 0.9, "accumulation_steps": batches}, "validate": {"every": 0}}
+    run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
+    assert state_of(run)["monitor"]["averages"]["steps"] == steps
+
+
+def test_a_step_that_is_not_finite_does_not_spoil_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Pictures.batch
+
+    def spoilt(self: Pictures, places: Any, *rest: Any) -> Any:
+        made = real(self, places, *rest)
+        if made is not None and self.training and tuple(places[0]) == (1, 1):
+            made[0][:] = float("nan")
+        return made
+
+    monkeypatch.setattr(Pictures, "batch", spoilt)
+    more = {"train": {"ema": 0.9, "log_every": NEVER}, "validate": {"every": 0}}
+    run = training.Run(settings("pix2pix", data, tmp_path / "run", **more))
+    with pytest.raises(UserError, match="not finite"):
+        run.go()
+    averages = run.monitor.averages
+    assert averages is not None and averages.steps > 2
+    for network in averages.networks().values():
+        assert all(bool(weight.isfinite().all()) for weight in network.state_dict().values())
+
+
+def test_a_run_that_had_none_goes_on_with_them(data: Path, tmp_path: Path) -> None:
+    for epochs, ema in ((1, 0.0), (2, 0.9)):
+        more = {"train": {"epochs": epochs, "ema": ema}, "validate": {"every": 0}}
+        run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
+    assert state_of(run)["monitor"]["averages"]["steps"] == 6
+    assert json.loads((run / "config.json").read_text())["train"]["ema"] == 0.9

@@ -1,0 +1,377 @@
+"""Training end to end, on tiny networks: what it leaves, how it goes on, who learns from what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import interrupted, newest, noise_pairs, same, state_of
+from torch import Tensor
+
+from viceversa import saving, training
+from viceversa.build import RunConfig, make_method, resolve
+from viceversa.checkpoint import read_header, read_weights
+from viceversa.config import Sections, merge, read_recipe
+from viceversa.errors import UserError
+from viceversa.methods import Batch, Method, Turn
+from viceversa.runtime.training import Runtime
+from viceversa.update import make_optimizers, update
+
+METHODS = ("pix2pix", "cyclegan")
+TINY: dict[str, Sections] = {
+    "pix2pix": {"generator": {"width": 4, "depth": 3}},
+    "cyclegan": {
+        "generator": {"width": 4, "blocks": 1, "dropout": 0.5},
+        "method": {"pool_size": 2},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pairs of 40-pixel images."""
+    return noise_pairs(tmp_path_factory.mktemp("data"), 6, 40)
+
+
+def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> RunConfig:
+    tiny: Sections = {
+        "discriminator": {"width": 4, "layers": 2},
+        "data": {"path": str(data), "load_size": 36, "crop_size": 32, "workers": 0},
+        "train": {"run": str(run), "epochs": 2, "device": "cpu", "log_every": 2,
+                  "sample_every": 5, "save_every": 4, "samples": 2},
+    }  # fmt: skip
+    return resolve(merge(merge(merge(read_recipe(name), TINY[name]), tiny), more))
+
+
+def log(run: Path) -> list[dict[str, Any]]:
+    """The log without its speeds."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_leaves_its_files(name: str, data: Path, tmp_path: Path) -> None:
+    config = settings(name, data, tmp_path / "run")
+    run = training.train(config)
+    assert run == tmp_path / "run"
+    translators = {"pix2pix": {"ab"}, "cyclegan": {"ab", "ba"}}[name]
+    judges = {"pix2pix": {"d_b"}, "cyclegan": {"d_a", "d_b"}}[name]
+    assert {path.stem for path in run.glob("*.safetensors")} == translators | judges
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {"config.json", "log.jsonl", "checkpoints/0000000012.safetensors"} <= files
+    assert {path.stem for path in (run / "samples").iterdir()} == {
+        "00000000", "00000005", "00000010", "00000012",
+    }  # fmt: skip
+    assert not list(run.rglob("*.tmp"))
+    assert json.loads((run / "config.json").read_text())["generator"]["width"] == 4
+    header = read_header(run / "ab.safetensors")
+    assert header["images_seen"] == 12 and header["direction"] == "ab"
+    lines = log(run)
+    assert [line["images"] for line in lines] == [2, 4, 6, 8, 10, 12]
+    assert [line["epoch"] for line in lines] == [1, 1, 1, 2, 2, 2]
+    assert [line["lr"] for line in lines] == pytest.approx([2e-4] * 3 + [1e-4] * 3)
+    assert all(np.isfinite(list(line["losses"].values())).all() for line in lines)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_going_on_equals_never_having_stopped(
+    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(folder: str) -> RunConfig:
+        return settings(name, data, tmp_path / folder)
+
+    whole, cut, naive = (tmp_path / folder for folder in ("whole", "cut", "naive"))
+    training.train(config("whole"))
+    training.train(config("again"))
+    assert same(state_of(whole), state_of(tmp_path / "again"))  # two runs, to the bit
+
+    interrupted(monkeypatch, 5, config("cut"))
+    stopped = state_of(cut)
+    assert (stopped["epoch"], stopped["batch"], stopped["images"]) == (1, 4, 4)  # mid-epoch
+    if name == "cyclegan":
+        assert stopped["method"]["past_a.filled"] == 2  # the pool is full
+    training.train(config("cut"))
+    assert same(state_of(cut), state_of(whole))
+    assert log(cut) == log(whole)
+    for path in whole.glob("*.safetensors"):
+        assert same(read_weights(path), read_weights(cut / path.name))
+
+    interrupted(monkeypatch, 5, config("naive"))
+    monkeypatch.setattr(saving, "restore_random_state", lambda state: None)
+    training.train(config("naive"))
+    assert not same(
+        state_of(naive)["method"], state_of(whole)["method"]
+    )  # so the dropout is told apart
+
+
+def test_a_finished_run_stays_as_it_is(data: Path, tmp_path: Path) -> None:
+    run = training.train(settings("pix2pix", data, tmp_path / "run"))
+    before = state_of(run), log(run)
+    training.train(settings("pix2pix", data, tmp_path / "run"))
+    assert same((state_of(run), log(run)), before)
+
+
+def test_drawing_samples_changes_no_weight(data: Path, tmp_path: Path) -> None:
+    runs = [
+        training.train(
+            settings("pix2pix", data, tmp_path / str(every), train={"sample_every": every})
+        )
+        for every in (1, 1000)
+    ]
+    assert [len(list((run / "samples").iterdir())) for run in runs] == [13, 2]
+    assert same(state_of(runs[0]), state_of(runs[1]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_direction_ba_names_files_by_the_domains_on_disk(
+    name: str, data: Path, tmp_path: Path
+) -> None:
+    config = settings(
+        name, data, tmp_path / "run", data={"direction": "ba", "b": {"channels": 1}},
+        method={"lambda_identity": 0.0} if name == "cyclegan" else {},
+    )  # fmt: skip
+    run = training.train(config)
+    files = {path.stem for path in run.glob("*.safetensors")}
+    assert files == ({"ba", "d_a"} if name == "pix2pix" else {"ab", "ba", "d_a", "d_b"})
+    header = read_header(run / "ba.safetensors")
+    channels = [header[end]["config"]["channels"] for end in ("source", "target")]
+    assert (header["direction"], channels) == ("ba", [1, 3])
+    weights = read_weights(run / "ba.safetensors")
+    first = weights["downs.0.0.weight" if name == "pix2pix" else "layers.1.weight"]
+    assert first.shape[1] == 1  # its input is the data's B, which is grey
+    assert read_header(run / "d_a.safetensors")["domain"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("section", "other"),
+    [
+        ("generator", {"width": 5}),
+        ("generator", {"name": "resnet", "width": 4, "blocks": 1}),
+        ("method", {"lambda_l1": 50.0}),
+        ("discriminator", {"layers": 1}),
+    ],
+)
+def test_a_folder_with_another_run_is_refused(
+    data: Path, tmp_path: Path, section: str, other: dict[str, Any]
+) -> None:
+    run = training.train(settings("pix2pix", data, tmp_path / "run", train={"epochs": 1}))
+    before = newest(run).read_bytes(), (run / "config.json").read_bytes()
+    with pytest.raises(UserError, match=f"holds a run with another {section}"):
+        training.train(settings("pix2pix", data, run, **{section: other}))
+    with pytest.raises(UserError, match="holds a run with another method"):
+        training.train(settings("cyclegan", data, run))
+    after = newest(run).read_bytes(), (run / "config.json").read_bytes()
+    assert after == before
+
+
+def test_fine_tuning_starts_from_the_weights(data: Path, tmp_path: Path) -> None:
+    run = training.train(settings("cyclegan", data, tmp_path / "run", train={"epochs": 1}))
+
+    def started(init: Path, name: str = "cyclegan", **more: dict[str, Any]) -> Method:
+        train = {"init": str(init), "seed": 1}
+        return training.Run(settings(name, data, tmp_path / "new", train=train, **more)).method
+
+    for init, taken in ((run, {"ab", "ba"}), (run / "ba.safetensors", {"ba"})):
+        for way, network in started(init).translators().items():
+            weights = read_weights(run / f"{way}.safetensors")
+            assert same(dict(network.state_dict()), weights) == (way in taken)
+    swapped = started(run / "ab.safetensors", data={"direction": "ba"}).translators()
+    assert same(dict(swapped["ba"].state_dict()), read_weights(run / "ab.safetensors"))
+    with pytest.raises(UserError, match="another architecture"):
+        started(run, generator={"width": 5})
+    with pytest.raises(UserError, match="another architecture"):
+        started(run, "pix2pix")
+    with pytest.raises(UserError, match="is a discriminator, not a translator"):
+        started(run / "d_a.safetensors")
+    with pytest.raises(UserError, match="holds no ab"):
+        started(data)
+
+
+def spoilt(data: Path, folder: Path, config: Callable[[Path], RunConfig]) -> tuple[Path, Any]:
+    """A copy of the data, opened for training, of which an image then goes bad (and which)."""
+    for domain in "AB":
+        (folder / domain).mkdir(parents=True)
+        for path in (data / domain).iterdir():
+            (folder / domain / path.name).write_bytes(path.read_bytes())
+    run = training.Run(config(folder))
+    bad = run.pictures.sources("a")[run.pictures.indices(1, 3)[0]].path
+    bad.write_bytes(bad.read_bytes()[:2000])
+    return bad, run
+
+
+def test_too_many_bad_images_end_a_run_by_name_and_keep_what_was_learnt(
+    data: Path, tmp_path: Path
+) -> None:
+    more: dict[str, Any] = {"data": {"cache": "off"}, "train": {"save_every": 100}}
+    bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
+        "pix2pix", folder, tmp_path / "run", **more))  # fmt: skip
+    with pytest.raises(UserError, match=f"A/{bad.name}"):
+        run.go()
+    assert state_of(tmp_path / "run")["images"] == 3
+
+
+def test_an_image_that_goes_bad_is_left_out_and_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
+        "pix2pix", folder, tmp_path / "run", data={"max_invalid": 0.5, "cache": "off"}))  # fmt: skip
+    run.go()
+    said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert len(said) == 1 and bad.name in said[0]
+    steps = state_of(tmp_path / "run")["optimizers"]["generator"].values()
+    assert {int(entry["step"]) for entry in steps} == {10}  # of 12: one was missed in each epoch
+    assert log(tmp_path / "run")[-1]["images"] == 12
+
+
+# -- update
+
+
+def made(name: str, **more: dict[str, Any]) -> tuple[RunConfig, Method, Runtime, Any]:
+    config = settings(name, Path("unused"), Path("unused"), **more)
+    torch.manual_seed(0)
+    method = make_method(config).train()
+    runtime = Runtime("cpu")
+    return config, method, runtime, make_optimizers(method, config.train, runtime)
+
+
+def pair(n: int = 2) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.rand(2, n, 3, 32, 32, generator=generator) * 2 - 1
+    return a, b
+
+
+def watched(method: Method, seen: list[tuple[str | None, set[str]]]) -> Callable[..., Any]:
+    """The method's step, noting after each turn whose weights it has moved."""
+    step = method.step
+
+    def copies() -> dict[str, list[Tensor]]:
+        return {
+            player: [w.detach().clone() for network in networks for w in network.parameters()]
+            for player, networks in method.players().items()
+        }
+
+    def watching(batch: Batch) -> Iterator[Turn]:
+        for player, losses in step(batch):
+            before = copies()
+            yield player, losses
+            after = copies()
+            seen.append((player, {p for p in before if not same(before[p], after[p])}))
+
+    return watching
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_losses_move_their_own_player_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, method, runtime, optimizers = made(name)
+    seen: list[tuple[str | None, set[str]]] = []
+    monkeypatch.setattr(method, "step", watched(method, seen))
+    for _ in range(2):
+        update(method, pair(), optimizers, runtime)
+    order = ["discriminator", "generator"] if name == "pix2pix" else ["generator", "discriminator"]
+    assert seen == [(player, {player}) for player in order * 2]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_player_without_a_rate_stays_and_gets_no_other_s_gradient(name: str) -> None:
+    _, method, runtime, optimizers = made(name, train={"lr_per_network": {"generator": 0.0}})
+    before = {n: w.detach().clone() for n, w in method.named_parameters()}
+    update(method, pair(), optimizers, runtime)
+    moved = {n.split(".")[0] for n, w in method.named_parameters() if not torch.equal(w, before[n])}
+    assert moved == ({"d_b"} if name == "pix2pix" else {"d_a", "d_b"})
+
+
+@pytest.fixture
+def in_float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("in_float64")
+@pytest.mark.parametrize(("name", "first"), [("pix2pix", "discriminator"),
+                                             ("cyclegan", "generator")])  # fmt: skip
+def test_two_micro_batches_are_one_batch(name: str, first: str) -> None:
+    def stepped(*splits: slice) -> tuple[list[Tensor], list[Tensor]]:
+        """The first player's gradients and weights after one step."""
+        _, method, runtime, optimizers = made(
+            name, generator={"norm": "instance", "dropout": 0.0},
+            discriminator={"norm": "instance"},
+            method={"pool_size": 0} if name == "cyclegan" else {},
+        )  # fmt: skip
+        a, b = pair()
+        for part, split in enumerate(splits):
+            batch = a[split].double(), b[split].double()
+            update(
+                method, batch, optimizers, runtime, 0.0, part == 0, part == len(splits) - 1,
+                1 / len(splits),
+            )  # fmt: skip
+        weights = [w for network in method.players()[first] for w in network.parameters()]
+        return [w.grad for w in weights if w.grad is not None], [w.detach() for w in weights]
+
+    gradients, weights = stepped(slice(0, 2))
+    for got, expected in zip(stepped(slice(0, 1), slice(1, 2)), (gradients, weights), strict=True):
+        for one, other in zip(got, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    halves, _ = stepped(slice(0, 1))  # one half alone is another step
+    assert not all(torch.allclose(x, y) for x, y in zip(halves, gradients, strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_clip_bounds_each_player_s_gradient(name: str) -> None:
+    def norms(clip: float) -> dict[str, float]:
+        _, method, runtime, optimizers = made(name)
+        found: dict[str, float] = {}
+        for player, optimizer in optimizers.items():
+
+            def note(o: torch.optim.Optimizer, *_: Any, player: str = player) -> None:
+                weights = o.param_groups[0]["params"]
+                found[player] = float(torch.nn.utils.get_total_norm([w.grad for w in weights]))
+
+            optimizer.register_step_pre_hook(note)
+        update(method, pair(), optimizers, runtime, clip)
+        return found
+
+    free, clipped = norms(0.0), norms(1e-2)
+    assert free.keys() == clipped.keys() == {"generator", "discriminator"}
+    assert all(norm > 2e-2 for norm in free.values())
+    assert all(norm == pytest.approx(1e-2, rel=1e-3) for norm in clipped.values())
+    assert norms(1e6) == free
+
+
+def test_accumulation_goes_through_a_run(data: Path, tmp_path: Path) -> None:
+    """Six images in groups of four: a full group, then one of two; four steps in two epochs."""
+    run = training.train(
+        settings("pix2pix", data, tmp_path / "run", train={"accumulation_steps": 4})
+    )
+    optimizer = state_of(run)["optimizers"]["generator"]
+    assert {int(entry["step"]) for entry in optimizer.values()} == {4}
+    assert log(run)[-1]["images"] == 12
+
+
+def test_an_unknown_player_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'critic'; the players are generator, discriminator"):
+        training.train(
+            settings("pix2pix", data, tmp_path / "run", train={"lr_per_network": {"critic": 1e-4}})
+        )
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"data": {"crop_size": 36}}, "36x36.*multiples of 8"),
+        ({"discriminator": {"layers": 5}}, "PatchGAN cannot train on 32x32"),
+        ({"data": {"path": ""}}, "no data folder"),
+        ({"train": {"device": "abacus"}}, "device 'abacus' is not available"),
+    ],
+)
+def test_what_cannot_train_is_refused_at_the_start(
+    data: Path, tmp_path: Path, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        training.train(settings("pix2pix", data, tmp_path / "run", **more))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,367 @@
+"""What is validated on, by which settings, and what is refused before training begins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monitored_runs import METHODS, data_set, lines, settings, tiny
+from PIL import Image
+from support import noise_pairs
+
+from viceversa import training
+from viceversa.checkpoint import load_state, save_state
+from viceversa.cli import main
+from viceversa.data.config import DataConfig, whole
+from viceversa.data.open import open_data
+from viceversa.errors import UserError
+from viceversa.metrics.distribution import KID_LEAST
+from viceversa.monitor import validation
+from viceversa.monitor.config import ValidateConfig
+from viceversa.monitor.looks import in_use
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return data_set(tmp_path_factory.mktemp("validation"))
+
+
+# -- whole images
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "expected"),
+    [
+        ("resize_and_crop", "resize"), ("resize", "resize"), ("crop", "none"),
+        ("scale_width", "scale_width"), ("scale_width_and_crop", "scale_width"),
+        ("scale_shortside", "scale_shortside"), ("none", "none"),
+    ],
+)  # fmt: skip
+def test_whole_images_are_resized_and_not_cropped(preprocess: Any, expected: str) -> None:
+    turns = preprocess in ("resize_and_crop", "resize", "crop")
+    before = DataConfig(preprocess=preprocess, load_size=30, crop_size=20, turn=turns, workers=1)
+    after = whole(before)
+    assert after.preprocess == expected and not after.turn
+    assert (after.load_size, after.crop_size, after.workers) == (30, 20, 1)
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "size"),
+    [
+        ("resize_and_crop", (16, 16)),
+        ("crop", (20, 28)),
+        ("none", (20, 28)),
+        ("scale_width", (20, 28)),
+        ("scale_width_and_crop", (20, 28)),
+    ],
+)
+def test_held_out_images_have_the_size_that_a_translator_is_shown(
+    preprocess: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    for split in ("train", "val"):
+        for domain in "AB":
+            (tmp_path / "data" / split / domain).mkdir(parents=True)
+            for number in range(2):
+                path = tmp_path / "data" / split / domain / f"{number}.png"
+                Image.new("RGB", (28, 20), (9 * number, 7, ord(domain))).save(path)
+    load = 28 if preprocess.startswith("scale") else 18
+    run = training.Run(settings("pix2pix", tmp_path / "data", tmp_path / "run",
+                                data={"preprocess": preprocess, "load_size": load}))  # fmt: skip
+    assert run.data.held_out is not None
+    batch = run.data.held_out.batch([(1, 0)], torch.device("cpu"))
+    assert batch is not None
+    assert [tuple(side.shape[2:]) for side in batch] == [size, size]
+
+
+# -- splits
+
+
+def test_without_a_split_to_hold_out_it_says_so_and_trains_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = training.train(settings("pix2pix", noise_pairs(tmp_path / "data", 4, 20),
+                                  tmp_path / "run", validate={"patience": 1}))  # fmt: skip
+    assert "no validation: there is no val or test split to hold out" in capsys.readouterr().out
+    assert not (run / "best").exists() and not lines(run, "validation")
+    assert lines(run, "losses")[-1]["images"] == 8
+
+
+@pytest.mark.parametrize(
+    ("splits", "chosen"),
+    [({"val": 2, "test": 3}, "val"), ({"test": 3}, "test"), ({"val": 2}, "val")],
+)
+def test_val_is_preferred_to_test(
+    splits: dict[str, int], chosen: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = data_set(tmp_path / "data", **splits)
+    run = training.train(settings("pix2pix", data, tmp_path / "run", train={"epochs": 1}))
+    told = f"validation on {splits[chosen]} images of {chosen}, the first of "
+    assert told in capsys.readouterr().out
+    for line in lines(run, "validation"):
+        assert (line["validation"]["split"], line["validation"]["n"]) == (chosen, splits[chosen])
+
+
+def test_validation_looks_at_so_many_images_and_no_more(data: Path, tmp_path: Path) -> None:
+    runs = [
+        training.Run(settings("pix2pix", data, tmp_path / "run", validate={"images": count}))
+        for count in (1, 2, 100)
+    ]
+    held_out = [run.monitor.validation for run in runs]
+    assert [one.count for one in held_out if one is not None] == [1, 2, 3]
+    networks = in_use(runs[0].method.translators())
+    values = [one(networks)["l1"] for one in held_out if one is not None]
+    assert len(set(values)) == 3
+
+
+# -- which numbers
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("direction", ["ab", "ba"])
+def test_each_method_has_its_numbers(name: str, direction: str, data: Path, tmp_path: Path) -> None:
+    run = training.Run(settings(name, data, tmp_path / "run", data={"direction": direction}))
+    assert run.monitor.validation is not None
+    found = run.monitor.validation(in_use(run.method.translators()))
+    if name == "pix2pix":
+        assert list(found) == ["l1", "psnr", "ssim"]
+        return
+    assert set(found) == {
+        f"{metric}{way}" for metric in ("cycle", "content", "swd") for way in ("", "_ab", "_ba")
+    }
+    for metric in ("cycle", "content", "swd"):
+        mean = (found[f"{metric}_ab"] + found[f"{metric}_ba"]) / 2
+        assert found[metric] == pytest.approx(mean, rel=1e-6)
+
+
+def test_a_way_is_named_by_the_domains_on_disk(data: Path, tmp_path: Path) -> None:
+    """The generator that the method calls ab looks from B to A with direction ba."""
+    found = {}
+    for direction in ("ab", "ba"):
+        more = {"data": {"direction": direction}}
+        run = training.Run(settings("cyclegan", data, tmp_path / "run", **more))
+        assert run.monitor.validation is not None
+        networks = run.method.translators()
+        if direction == "ba":
+            networks = {"ab": networks["ba"], "ba": networks["ab"]}
+        for way, network in networks.items():
+            torch.manual_seed(ord(way[0]))
+            for weight in network.parameters():
+                torch.nn.init.normal_(weight, std=0.1)
+        if direction == "ba":
+            networks = {"ab": networks["ba"], "ba": networks["ab"]}
+        found[direction] = run.monitor.validation(in_use(networks))
+    for metric in ("swd_ab", "swd_ba", "cycle_ab", "cycle_ba"):
+        assert found["ab"][metric] == pytest.approx(found["ba"][metric], rel=1e-5)
+    assert found["ab"]["cycle_ab"] != pytest.approx(found["ab"]["cycle_ba"], rel=1e-3)  # control
+
+
+def test_a_metric_that_cannot_be_had_is_told_once_and_training_goes_on(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = training.train(settings("pix2pix", data, tmp_path / "run",
+                                  validate={"extra_metrics": ["ms_ssim"], "every": 2}))  # fmt: skip
+    told = [line for line in capsys.readouterr().out.splitlines() if "ms_ssim" in line]
+    assert told == ["validation without ms_ssim: it needs images of at least 176 x 176 pixels, and "
+                    "one is 16 x 16"]  # fmt: skip
+    found = lines(run, "validation")
+    assert len(found) == 6 and list(found[0]["validation"]["raw"]) == ["l1", "psnr", "ssim"]
+
+
+class Colours(torch.nn.Module):
+    """Stands where the network of FID and KID does: three numbers of an image."""
+
+    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        return rgb.float().mean((2, 3)) / 255
+
+
+def test_too_few_images_for_kid_are_told(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_hand = validation.Features({"inception": Colours()}, {"inception": "0"})
+    monkeypatch.setattr(validation, "features_for", lambda *_: at_hand)
+    monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
+    more: dict[str, Any] = {"extra_metrics": ["fid", "kid"], "every": 3}
+    run = training.train(settings("cyclegan", data, tmp_path / "run", validate=more))
+    told = [line for line in capsys.readouterr().out.splitlines() if "without kid" in line]
+    assert told == [f"validation without kid: it needs at least {KID_LEAST} images a side, and "
+                    "there are 3 and 3"]  # fmt: skip
+    assert {"fid", "fid_ab", "fid_ba"} < lines(run, "validation")[0]["validation"]["raw"].keys()
+    with pytest.raises(UserError, match=f"at least {KID_LEAST} held-out images .* are 3 of val"):
+        training.Run(settings("cyclegan", data, tmp_path / "other",
+                              validate={"extra_metrics": ["kid"], "best_metric": "kid"}))  # fmt: skip
+
+
+# -- bad input
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("pix2pix", ["every", "-1"], "validate.every must be at least 0, not -1"),
+        ("pix2pix", ["patience", "-1"], "validate.patience must be at least 0, not -1"),
+        ("pix2pix", ["health", "-3"], "validate.health must be at least 0, not -3"),
+        ("pix2pix", ["images", "0"], "validate.images must be at least 1, not 0"),
+        ("pix2pix", ["best_metric", "lpips"], "validate.best_metric lpips is not among the metrics; name it in "
+                                       "validate.extra_metrics"),
+        ("cyclegan", ["best_metric", "fid"], "validate.best_metric fid is not among the metrics"),
+        ("pix2pix", ["patience", "2", "every", "0"], "validate.patience counts validations; "
+                                                     "validate.every is 0"),
+        ("pix2pix", ["best_metric", "cycle"], "validate.best_metric cycle needs a method of both directions"),
+        ("cyclegan", ["best_metric", "psnr"], "validate.best_metric psnr needs pairs, and this method trains"),
+        ("cyclegan", ["extra_metrics", "ms_ssim"], "validate.extra_metrics ms_ssim needs pairs, and this method "
+                                          "trains without; set validate.pairs"),
+        ("pix2pix", ["best_metric", "beauty"], "best"),
+        ("pix2pix", ["extra_metrics", "beauty"], "also"),
+        ("pix2pix", ["every", "often"], "every"),
+        ("pix2pix", ["evry", "1"], "evry"),
+    ],
+)  # fmt: skip
+def test_a_bad_option_is_one_sentence(
+    name: str, words: list[str], told: str, data: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    options = [f"--validate.{word}" if i % 2 == 0 else word for i, word in enumerate(words)]
+    said = refused(capsys, name, str(data), "--train.run", str(tmp_path / "run"), *options)
+    assert told in said
+    assert not (tmp_path / "run").exists()
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a command says that ends with exit code 2, in one line."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main(["train", *words])
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and said.count("\n") == 1 and "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize(("metric", "network"), [("fid", "inception"), ("lpips", "alexnet")])
+def test_a_network_that_is_missing_is_told_before_training_begins(
+    metric: str, network: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, empty = tmp_path / "recipe.json", tmp_path / "empty"
+    more: dict[str, Any] = {"extra_metrics": [metric], "features": str(empty)}
+    path.write_text(json.dumps(tiny("pix2pix", data, tmp_path / "run", validate=more)))
+    said = refused(capsys, str(path))
+    assert f"{empty}/{network}.safetensors is not there" in said
+    assert f"viceversa features --get {network} --to {empty}" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("spoilt", [{}, {"best": 3}, {"best": {}, "health": {}, "averages": 1}])
+def test_a_forged_state_is_refused_in_a_sentence(
+    spoilt: dict[str, Any], data: Path, tmp_path: Path
+) -> None:
+    config = settings("pix2pix", data, tmp_path / "run", train={"epochs": 1, "ema": 0.9})
+    path = max((training.train(config) / "checkpoints").iterdir())
+    save_state(path, {**load_state(path), "monitor": spoilt})
+    with pytest.raises(UserError, match="not one of such a run"):
+        training.train(config)
+
+
+def test_what_the_best_is_chosen_by() -> None:
+    assert [ValidateConfig().chosen(paired) for paired in (True, False)] == ["l1", "swd"]
+    assert ValidateConfig(best_metric="kid", extra_metrics=("kid",)).chosen(False) == "kid"
+    assert ValidateConfig(best_metric="ssim").chosen(True) == "ssim"
+    assert ValidateConfig(best_metric="cycle").chosen(False) == "cycle"
+
+
+# -- a held-out part of train, and pairs of unpaired data
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_validates_on_what_it_held_out_and_resumes_so(name: str, tmp_path: Path) -> None:
+    data = noise_pairs(tmp_path / "data", 8, 20)
+    run, part = tmp_path / "run", {"hold_out": 0.4, "max_images": 4}
+    training.train(settings(name, data, run, data=part))
+    made = training.Run(settings(name, data, run, data=part, train={"epochs": 3}))
+    used = {source.name.stem for source in made.data.train.sources("a")}
+    assert made.data.split == "val" and made.data.held_out is not None and len(used) == 4
+    for domain in "ab":
+        out = {source.name.stem for source in made.data.held_out.sources(domain)}
+        assert out and not out & used
+    made.go()
+    assert made.place.images == 4 * 3
+    assert json.loads((run / "config.json").read_text())["data"]["hold_out"] == 0.4
+    assert {line["validation"]["split"] for line in lines(run, "validation")} == {"val"}
+
+
+def test_cyclegan_validates_on_pairs_where_there_are_pairs(data: Path, tmp_path: Path) -> None:
+    values = {}
+    for pairs in (False, True):
+        run = tmp_path / str(pairs)
+        training.train(settings("cyclegan", data, run, validate={"pairs": pairs}))
+        values[pairs] = lines(run, "validation")[-1]["validation"]["raw"]
+    for metric in ("l1", "psnr", "ssim"):
+        for name in (metric, f"{metric}_ab", f"{metric}_ba"):
+            assert (name in values[True]) and name not in values[False]
+    # The other numbers, and so the training, are as they were.
+    assert {name: values[True][name] for name in values[False]} == values[False]
+
+
+def test_an_error_of_pairs_is_that_of_the_partners(data: Path, tmp_path: Path) -> None:
+    """Generators that change nothing have the error of each image beside its partner."""
+    run = training.Run(settings("cyclegan", data, tmp_path / "run", validate={"pairs": True}))
+    validation, pictures = run.monitor.validation, run.data.held_out
+    assert validation is not None and pictures is not None and pictures.paired
+    first, second = ([s.name.stem for s in pictures.sources(domain)] for domain in "ab")
+    assert first == second == ["00", "01", "02"]
+    unchanged = torch.nn.Identity()
+    unchanged.smallest = unchanged.multiple = 1  # type: ignore[assignment]
+    found = validation({"ab": unchanged, "ba": unchanged})
+    errors = []
+    for name in first:
+        one, two = (
+            np.asarray(Image.open(data / f"val/{side}/{name}.png").resize((16, 16), Image.BICUBIC))
+            for side in "AB"
+        )
+        errors.append(np.abs(one.astype(float) - two).mean() / 127.5)
+    for metric in ("l1", "l1_ab", "l1_ba"):
+        assert found[metric] == pytest.approx(np.mean(errors), rel=1e-2)
+
+
+def test_metrics_of_pairs_can_choose_the_best(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    training.train(settings("cyclegan", data, run, validate={"pairs": True, "best_metric": "l1"}))
+    assert lines(run, "validation")[-1]["validation"]["chosen_by"] == "l1"
+    wanted: list[dict[str, Any]] = [{"best_metric": "l1"}, {"extra_metrics": ["ms_ssim"]}]
+    for validate in wanted:
+        with pytest.raises(UserError, match=r"set validate\.pairs if the images of val") as caught:
+            settings("cyclegan", data, run, validate=validate)
+        assert caught.value.option == f"validate.{next(iter(validate))}"
+        settings("cyclegan", data, run, validate=validate | {"pairs": True})
+
+
+def test_pairs_that_are_none_are_refused_before_training(tmp_path: Path) -> None:
+    data = data_set(tmp_path / "data", val=3)
+    asked: Any = {"validate": {"pairs": True}}
+    flat = noise_pairs(tmp_path / "flat", 4, 20)
+    with pytest.raises(UserError, match=r"no val or test split; add one, or set data\.hold_out"):
+        training.Run(settings("cyclegan", flat, tmp_path / "1", **asked))
+    half: Any = {"data": {"hold_out": 0.5}}
+    held = training.Run(settings("cyclegan", flat, tmp_path / "2", **half, **asked))
+    assert held.data.held_out is not None and held.data.held_out.paired
+    for number in range(3):
+        (data / f"val/A/0{number}.png").rename(data / f"val/A/x{number}y.png")
+    with pytest.raises(UserError, match=r"^validate\.pairs needs pairs in val: .* none of") as at:
+        training.Run(settings("cyclegan", data, tmp_path / "3", **asked))
+    assert at.value.option == "validate.pairs"
+    training.Run(settings("cyclegan", data, tmp_path / "4"))  # without pairs it needs no names
+    (data / "val/A/x0y.png").rename(data / "val/A/00.png")
+    notes: list[str] = []
+    config = settings("cyclegan", data, tmp_path / "5", **asked)
+    opened = open_data(config.data, False, 0, tmp_path / "5", notes.append, None, True)
+    assert opened.held_out is not None and opened.held_out.lengths == (1, 1)
+    assert "validate.pairs: 1 pairs of val; 4 images without a partner are not used" in notes
+    Image.new("RGB", (20, 30)).save(data / "val/A/00.png")
+    shape: Any = {"data": {"preprocess": "none"}}
+    with pytest.raises(UserError, match=r"00\.png is 20x30 and .*00\.png 20x20; set data\.prep"):
+        training.Run(settings("cyclegan", data, tmp_path / "6", **asked, **shape))
+    training.Run(settings("cyclegan", data, tmp_path / "7", **asked))  # resized, they fit
+    with pytest.raises(UserError, match=r"validate\.pairs has no effect with validate\.every 0"):
+        ValidateConfig(every=0, pairs=True)
