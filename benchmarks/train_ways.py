@@ -35,7 +35,8 @@ PRESETS = {"pix2pix": "pix2pix-reference", "cyclegan": "cyclegan-reference"}
 SAME, BEST = "same precision", "ours at its best"
 OFF = {
     "fused": False, "flush_denormals": False, "conv_as_matmul": False,
-    "memory_format": "contiguous", "compile": False, "cuda_graph": "off", "activation_checkpointing": "off",
+    "memory_format": "contiguous", "compile": False, "cuda_graph": "off",
+    "activation_checkpointing": "off",
 }  # fmt: skip
 
 

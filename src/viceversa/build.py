@@ -83,8 +83,8 @@ class TrainConfig:
     """Images in a sample grid, always the same ones."""
 
     def __post_init__(self) -> None:
-        counts = ("epochs", "batch_size", "accumulation_steps", "log_every", "sample_every", "keep_last",
-                  "rank_timeout")  # fmt: skip
+        counts = ("epochs", "batch_size", "accumulation_steps", "log_every", "sample_every",
+                  "keep_last", "rank_timeout")  # fmt: skip
         amounts = ("samples", "seed", "lr", "grad_clip", "decay", "save_every", "save_epochs",
                    "save_minutes", "sample_minutes", "max_time")  # fmt: skip
         for name, value in plain(self).items():

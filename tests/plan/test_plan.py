@@ -282,7 +282,8 @@ def test_choices_need_what_they_say() -> None:
     four = replace(config, train=replace(config.train, batch_size=4))
     assert batch["needed"] == estimate(four, (32, 32), CPU).run + 5 <= own - 1
     assert {one["options"] for one in instead} >= {
-        "--train.batch_size 4 --train.accumulation_steps 4", "--speed.activation_checkpointing blocks",
+        "--train.batch_size 4 --train.accumulation_steps 4",
+        "--speed.activation_checkpointing blocks",
         "--train.precision bf16",
     }  # fmt: skip
     assert all(one["fits"] == (one["needed"] <= own - 1) for one in instead)
@@ -477,9 +478,9 @@ def test_the_table_without_data_and_without_steps(
 def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(shown(capsys, "plan", "pix2pix", data, *QUICK, "--json", "--steps", "2"))
     assert set(found) == {
-        "device", "height", "width", "batch_size", "accumulation_steps", "precision", "images", "epochs",
-        "parameters", "macs", "memory", "largest", "instead", "disk", "time", "settings", "advice",
-        "splits",
+        "device", "height", "width", "batch_size", "accumulation_steps", "precision", "images",
+        "epochs", "parameters", "macs", "memory", "largest", "instead", "disk",
+        "time", "settings", "advice", "splits",
     }  # fmt: skip
     assert set(found["memory"]) == {
         "weights", "gradients", "averages", "pool", "batch", "maps", "margin", "ema",

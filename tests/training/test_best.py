@@ -185,8 +185,10 @@ def test_the_best_is_chosen_by_the_metric_that_is_named(
 
 def test_going_on_with_another_metric_begins_anew(data: Path, tmp_path: Path) -> None:
     def trained(epochs: int, metric: str) -> Any:
-        more: dict[str, dict[str, Any]] = {"train": {"epochs": epochs},
-                                           "validate": {"best_metric": metric, "every": 2}}  # fmt: skip
+        more: dict[str, dict[str, Any]] = {
+            "train": {"epochs": epochs},
+            "validate": {"best_metric": metric, "every": 2},
+        }
         run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
         return run, lines(run, "validation")
 

@@ -219,7 +219,8 @@ def test_an_image_that_goes_bad_is_left_out_and_told(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
-        "pix2pix", folder, tmp_path / "run", data={"max_invalid": 0.5, "cache": "off"}))  # fmt: skip
+        "pix2pix", folder, tmp_path / "run", 
+        data={"max_invalid": 0.5, "cache": "off"}))  # fmt: skip
     run.go()
     said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
     assert len(said) == 1 and bad.name in said[0]

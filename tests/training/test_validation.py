@@ -192,7 +192,8 @@ def test_too_few_images_for_kid_are_told(
     assert {"fid", "fid_ab", "fid_ba"} < lines(run, "validation")[0]["validation"]["raw"].keys()
     with pytest.raises(UserError, match=f"at least {KID_LEAST} held-out images .* are 3 of val"):
         training.Run(settings("cyclegan", data, tmp_path / "other",
-                              validate={"extra_metrics": ["kid"], "best_metric": "kid"}))  # fmt: skip
+                              validate={"extra_metrics": ["kid"],
+                                        "best_metric": "kid"}))  # fmt: skip
 
 
 # -- bad input
@@ -205,17 +206,20 @@ def test_too_few_images_for_kid_are_told(
         ("pix2pix", ["patience", "-1"], "validate.patience must be at least 0, not -1"),
         ("pix2pix", ["health", "-3"], "validate.health must be at least 0, not -3"),
         ("pix2pix", ["images", "0"], "validate.images must be at least 1, not 0"),
-        ("pix2pix", ["best_metric", "lpips"], "validate.best_metric lpips is not among the metrics; name it in "
-                                       "validate.extra_metrics"),
+        ("pix2pix", ["best_metric", "lpips"], "validate.best_metric lpips is not among the "
+                                              "metrics; name it in validate.extra_metrics"),
         ("cyclegan", ["best_metric", "fid"], "validate.best_metric fid is not among the metrics"),
         ("pix2pix", ["patience", "2", "every", "0"], "validate.patience counts validations; "
                                                      "validate.every is 0"),
-        ("pix2pix", ["best_metric", "cycle"], "validate.best_metric cycle needs a method of both directions"),
-        ("cyclegan", ["best_metric", "psnr"], "validate.best_metric psnr needs pairs, and this method trains"),
-        ("cyclegan", ["extra_metrics", "ms_ssim"], "validate.extra_metrics ms_ssim needs pairs, and this method "
-                                          "trains without; set validate.pairs"),
-        ("pix2pix", ["best_metric", "beauty"], "best"),
-        ("pix2pix", ["extra_metrics", "beauty"], "also"),
+        ("pix2pix", ["best_metric", "cycle"],
+         "validate.best_metric cycle needs a method of both directions"),
+        ("cyclegan", ["best_metric", "psnr"],
+         "validate.best_metric psnr needs pairs, and this method trains"),
+        ("cyclegan", ["extra_metrics", "ms_ssim"],
+         "validate.extra_metrics ms_ssim needs pairs, and this "
+         "method trains without; set validate.pairs"),
+        ("pix2pix", ["best_metric", "beauty"], "best_metric"),
+        ("pix2pix", ["extra_metrics", "beauty"], "extra_metrics"),
         ("pix2pix", ["every", "often"], "every"),
         ("pix2pix", ["evry", "1"], "evry"),
     ],

@@ -102,8 +102,8 @@ def gridded(signs: Signs, objective: str, paired: bool) -> str | None:
 
 RULES = (
     Rule("saturated discriminator", saturated,
-         "slow the discriminator down with train.lr_per_network.discriminator (a quarter of train.lr), "
-         "give it less to tell images by with a smaller discriminator.width or "
+         "slow the discriminator down with train.lr_per_network.discriminator (a quarter of "
+         "train.lr), give it less to tell images by with a smaller discriminator.width or "
          "discriminator.layers, or show it more with data.jitter and data.zoom"),
     Rule("collapse", collapsed,
          "another train.seed or a lower train.lr; generator.skip true in a unet"),
@@ -122,6 +122,6 @@ OVER_FITTING = (
 )
 VANISHING = "a generator.norm other than none; generator.init normal; another train.seed"
 EXPLODING = (
-    "train.grad_clip 1 (or ten times what the norm was before); a lower train.lr, or one for the player "
-    "alone with train.lr_per_network; train.precision fp32"
+    "train.grad_clip 1 (or ten times what the norm was before); a lower train.lr, or one for the "
+    "player alone with train.lr_per_network; train.precision fp32"
 )

@@ -42,7 +42,8 @@ class ValidateConfig:
             and self.best_metric not in self.extra_metrics
         ):
             raise UserError(
-                f"validate.best_metric {self.best_metric} is not among the metrics; name it in validate.extra_metrics"
+                f"validate.best_metric {self.best_metric} is not among the metrics; name it in "
+                "validate.extra_metrics"
             )
         if self.pairs and not self.every:
             raise UserError(
@@ -56,8 +57,9 @@ class ValidateConfig:
         of_pairs = [name for name in self.extra_metrics if name in PAIRS_ONLY]
         if of_pairs and not (paired or self.pairs):
             raise UserError(
-                f"validate.extra_metrics {of_pairs[0]} needs pairs, and this method trains without; set "
-                "validate.pairs if the images of val have partners, or name fid or kid",
+                f"validate.extra_metrics {of_pairs[0]} needs pairs, and this method trains "
+                "without; set validate.pairs if the images of val have partners, or name fid or "
+                "kid",
                 option="validate.extra_metrics",
             )
         if self.best_metric == "auto":
@@ -68,8 +70,9 @@ class ValidateConfig:
             )
         if not (paired or self.pairs) and self.best_metric in PAIRS_ONLY:
             raise UserError(
-                f"validate.best_metric {self.best_metric} needs pairs, and this method trains without; set "
-                "validate.pairs if the images of val have partners, or name swd, cycle, fid or kid",
+                f"validate.best_metric {self.best_metric} needs pairs, and this method trains "
+                "without; set validate.pairs if the images of val have partners, or name swd, "
+                "cycle, fid or kid",
                 option="validate.best_metric",
             )
         return self.best_metric

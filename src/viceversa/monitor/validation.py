@@ -70,13 +70,14 @@ class Validation:
         """Raises UserError where the best can't be chosen by a metric on such images."""
         if self.count < (least := {"kid": KID_LEAST, "fid": 2}.get(best, 1)):
             raise UserError(
-                f"validate.best_metric {best} needs at least {least} held-out images to validate on, and "
-                f"there are {self.count} of {split}; name another metric"
+                f"validate.best_metric {best} needs at least {least} held-out images to validate "
+                f"on, and there are {self.count} of {split}; name another metric"
             )
         if self.size and min(self.size) < (side := LEAST.get(best, 1)):
             raise UserError(
-                f"validate.best_metric {best} needs images of at least {side} x {side} pixels, and the "
-                f"first held-out one has {self.size[1]} x {self.size[0]}; name another metric"
+                f"validate.best_metric {best} needs images of at least {side} x {side} pixels, "
+                f"and "
+                f"the first held-out one has {self.size[1]} x {self.size[0]}; name another metric"
             )
 
     def __call__(self, generators: dict[str, nn.Module]) -> dict[str, float]:

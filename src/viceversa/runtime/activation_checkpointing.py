@@ -1,5 +1,5 @@
-"""Activation checkpointing: recompute the blocks of a network in the backward pass instead of keeping
-their activations (Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost)."""
+"""Activation checkpointing: recompute the blocks of a network in the backward pass instead of
+keeping their activations (Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost)."""
 
 from __future__ import annotations
 

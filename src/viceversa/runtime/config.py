@@ -29,6 +29,6 @@ class SpeedConfig:
     def __post_init__(self) -> None:
         if self.compile and self.activation_checkpointing != "off":
             raise ValueError(
-                f"speed.activation_checkpointing {self.activation_checkpointing} cannot be combined with speed.compile, which "
-                "chooses what to recompute; use one of them"
+                f"speed.activation_checkpointing {self.activation_checkpointing} cannot be "
+                "combined with speed.compile, which chooses what to recompute; use one of them"
             )

@@ -101,7 +101,8 @@ def settings(data: Path, run: Path) -> RunConfig:
         "discriminator": {"width": 2, "layers": 1},
         "data": {"path": str(data), "load_size": 18, "crop_size": 16, "workers": 0},
         "train": {"run": str(run), "epochs": 2, "device": "cpu", "samples": 1, "log_every": 3,
-                  "sample_every": GRIDS, "save_every": 4, "keep_last": 2, "accumulation_steps": 2, "ema": 0.9},
+                  "sample_every": GRIDS, "save_every": 4, "keep_last": 2,
+                  "accumulation_steps": 2, "ema": 0.9},
         "validate": {"every": 6, "health": 4},
     }  # fmt: skip
     return resolve(merge(read_recipe("pix2pix"), tiny))
