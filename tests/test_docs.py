@@ -6,11 +6,17 @@ import ast
 import re
 from itertools import takewhile
 from pathlib import Path
+from shlex import split
 
 import pytest
+from cyclopts import CycloptsError
 
 import viceversa
+from viceversa.cli import app
 from viceversa.config import SECTIONS
+from viceversa.errors import UserError
+from viceversa.extensions import take_imports
+from viceversa.options import check_settings, plan_settings, train_settings
 
 SOURCE = Path(viceversa.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -54,7 +60,7 @@ def named(text: str) -> list[str]:
 
 def unknown(text: str) -> list[str]:
     known = defined()
-    outside = ("torch.", "train.", "os.", "sys.")
+    outside = ("torch.", "nn.", "train.", "os.", "sys.")
     return [
         name
         for name in named(text)
@@ -121,3 +127,48 @@ def test_architecture_names_what_is_defined() -> None:
 @pytest.mark.parametrize("name", ["`Pictures.finish`", "`loader.batches`", "`no_such()`"])
 def test_a_name_that_is_not_defined_is_found(name: str) -> None:
     assert unknown(f"{name} does it.") == [name.strip("`()")]
+
+
+def commands() -> list[str]:
+    """Every `viceversa` command of the code blocks of all pages, once."""
+    found = {}
+    fence = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    command = re.compile(r"(?:^|\| |-m )viceversa (.*?)(?: [>|] .*)?$")
+    for page in PAGES:
+        for language, block in fence.findall(page.read_text()):
+            if language not in ("", "sh"):
+                continue
+            for line in block.replace("\\\n", " ").splitlines():
+                found |= {words: None for words in command.findall(line)}
+    return list(found)
+
+
+def parse(command: str) -> None:
+    """Parse a command line as the command does. Raises an error for an unknown option or value."""
+    words = take_imports(split(command))
+    name, rest = words[0], words[1:]
+    if name in ("train", "plan"):
+        assert (train_settings if name == "train" else plan_settings)(rest[0], rest[1:])
+    elif name == "check":
+        assert check_settings(rest)
+    elif name != "--help":
+        words = ["./-" if word == "-" else word for word in words]
+        app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_have_the_options_that_the_pages_name(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    parse(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["train pix2pix data --train.keep 3", "translate ab.safetensors a.png --out_folder b"],
+)
+def test_a_command_with_an_unknown_option_is_found(command: str) -> None:
+    assert len(commands()) > 30
+    with pytest.raises((UserError, CycloptsError)):
+        parse(command)
