@@ -25,7 +25,7 @@ import torch
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.config import merge, read_recipe
 from viceversa.data import index_split
-from viceversa.data.dataset import Pictures
+from viceversa.data.dataset import ImageDataset
 from viceversa.files import write_json
 from viceversa.images.domain import Domain
 from viceversa.inference import Translator
@@ -38,7 +38,9 @@ def val_l1(translator: Translator, data: Path, count: int, size: int = 256) -> f
     config = resolve(merge(read_recipe("facades"), resized)).data
     found = index_split(data, "val", paired=True)
     assert found is not None
-    pictures = Pictures(found, config, (Domain(), Domain()), paired=True, seed=0, training=False)
+    pictures = ImageDataset(
+        found, config, (Domain(), Domain()), paired=True, seed=0, training=False
+    )
     errors = []
     for position in range(min(count, len(pictures))):
         batch = pictures.batch([(1, position)], torch.device("cpu"))

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 from viceversa.data import DataConfig, index_split
-from viceversa.data.dataset import Pictures
+from viceversa.data.dataset import ImageDataset
 from viceversa.data.loader import Loader
 from viceversa.files import write_json
 from viceversa.images.domain import Domain
@@ -99,7 +99,7 @@ def measure(options: argparse.Namespace, cores: int) -> dict[str, dict[str, Any]
     assert found is not None
     few = replace(found, a=found.a[: options.pairs], b=found.b[: options.pairs])
     in_memory, on_disk = (
-        Pictures(few, config, (Domain(), Domain()), True, 0, training=True) for _ in range(2)
+        ImageDataset(few, config, (Domain(), Domain()), True, 0, training=True) for _ in range(2)
     )
     cpu = torch.device("cpu")
     loaders = [Loader(one, options.batch, cpu) for one in (in_memory, on_disk)]
@@ -113,7 +113,7 @@ def measure(options: argparse.Namespace, cores: int) -> dict[str, dict[str, Any]
     digests = {source: sha256(source.read()).hexdigest() for source in (*few.a, *few.b)}
     on_disk.digests = digests
     with tempfile.TemporaryDirectory() as folder:
-        on_disk.keep_on_disk(Path(folder), lambda text: None)
+        on_disk.cache_on_disk(Path(folder), lambda text: None)
         time_ours(loaders[0], 1)
         time_ours(loaders[1], 1)
         for repeat in range(options.repeats):

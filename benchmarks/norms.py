@@ -29,10 +29,10 @@ from torch import Tensor, nn
 
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.config import merge, read_recipe
-from viceversa.data.dataset import Pictures
+from viceversa.data.dataset import ImageDataset
 from viceversa.data.open import open_data
 from viceversa.files import write_json
-from viceversa.images.values import grid
+from viceversa.images.values import make_grid
 from viceversa.metrics.edges import content
 from viceversa.metrics.paired import l1, ssim
 from viceversa.networks import use_policy
@@ -87,10 +87,10 @@ def pairs() -> tuple[Pairs, Pairs]:
         config = settings(VARIANTS[0], 0)
         data = open_data(config.data, True, 0, Path(folder), lambda _: None)
     assert data.held_out is not None
-    return _all(data.learnt), _all(data.held_out)
+    return _all(data.train_eval), _all(data.held_out)
 
 
-def _all(pictures: Pictures) -> Pairs:
+def _all(pictures: ImageDataset) -> Pairs:
     batch = pictures.batch([(1, i) for i in range(len(pictures))], torch.device("cpu"))
     assert batch is not None
     return batch
@@ -242,7 +242,7 @@ def main() -> None:
     if options.quick:
         return
     rows.append(("the target", wanted))
-    sheet = Image.fromarray(grid([list(images) for _, images in rows]))
+    sheet = Image.fromarray(make_grid([list(images) for _, images in rows]))
     labelled(sheet, [name for name, _ in rows]).save(ROOT / "docs" / "norms.png", optimize=True)
     path = ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-norms.json"
     write_json(path, {

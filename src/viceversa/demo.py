@@ -17,10 +17,10 @@ from torch import Tensor
 from .build import resolve
 from .config import Sections, merge, read_recipe
 from .data import DataConfig, SplitIndex, index_split
-from .data.dataset import Pictures
+from .data.dataset import ImageDataset
 from .images import Pixels, write
 from .images.domain import Domain
-from .images.values import decode, encode, grid
+from .images.values import make_grid, to_pixels, to_values
 from .inference import Translator
 from .report import say
 from .training import train
@@ -59,12 +59,12 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
 def _whole(found: SplitIndex | None, config: DataConfig) -> tuple[Tensor, Tensor]:
     """Every image of both domains at its full size, as two batches."""
     assert found is not None
-    pictures = Pictures(found, config, (Domain(), Domain()), True, 0, training=False)
+    pictures = ImageDataset(found, config, (Domain(), Domain()), True, 0, training=False)
     sides = [
-        torch.stack([pictures.picture(domain, index) for index in range(length)])
+        torch.stack([pictures.image(domain, index) for index in range(length)])
         for domain, length in zip("ab", (len(found.a), len(found.b)), strict=True)
     ]
-    return encode(sides[0], Domain()), encode(sides[1], Domain())
+    return to_values(sides[0], Domain()), to_values(sides[1], Domain())
 
 
 def _error(made: Tensor, target: Tensor) -> float:
@@ -85,7 +85,7 @@ def _paired(
     made = _translate(run, "ab", lines)
     chosen = range(0, len(lines), max(1, len(lines) // 10))
     columns = [list(side[list(chosen)]) for side in (lines, made, colours)]
-    write(run / "result.png", grid(columns))
+    write(run / "result.png", make_grid(columns))
     say(f"mean absolute error on {len(lines)} drawings never seen (rows: line, made, true):")
     return {
         "pix2pix": _error(made, colours),
@@ -106,7 +106,7 @@ def _flood_filled(known: tuple[Tensor, Tensor], lines: Tensor) -> Tensor:
 
 def _enclosed(line: Tensor) -> Tensor:
     """(h, w) bool: light pixels of a drawing that no path of light ones joins to its border."""
-    light: Pixels = (decode(line[None], Domain())[0].mean(axis=2) > 127).astype(np.uint8) * 255
+    light: Pixels = (to_pixels(line[None], Domain())[0].mean(axis=2) > 127).astype(np.uint8) * 255
     image = Image.fromarray(np.pad(light, 1, constant_values=255)).copy()
     ImageDraw.floodfill(image, (0, 0), 128)
     filled: NDArray[np.uint8] = np.asarray(image)[1:-1, 1:-1]
@@ -134,5 +134,5 @@ def _unpaired(
         errors[f"baseline: {name} by the best constant colour"] = _error(
             constant.expand_as(target), target
         )
-    write(run / "result.png", grid(rows))
+    write(run / "result.png", make_grid(rows))
     return errors

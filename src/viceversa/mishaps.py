@@ -7,7 +7,7 @@ from collections import deque
 from torch import Tensor
 
 from .build import TrainConfig
-from .data.dataset import Pictures
+from .data.dataset import ImageDataset
 from .data.sizes import check_images
 from .errors import UserError
 from .health import Fault
@@ -20,7 +20,7 @@ from .saving import Place
 class Recent:
     """The steps since the last check for non-finite values, to name the images of one of them."""
 
-    def __init__(self, pictures: Pictures, batch_size: int):
+    def __init__(self, pictures: ImageDataset, batch_size: int):
         self.pictures, self.batch_size = pictures, batch_size
         self._steps: deque[tuple[int, int, int]] = deque()  # step, epoch, batch
 

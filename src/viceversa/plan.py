@@ -17,9 +17,9 @@ import torch
 from .build import RunConfig, make_method
 from .costs import estimate, time_steps
 from .data import SplitIndex
-from .data.dataset import Pictures
+from .data.dataset import ImageDataset
 from .data.index import index_splits
-from .data.transforms import crops
+from .data.transforms import has_crop
 from .errors import UserError
 from .images.domain import Domain
 from .preflight import disk_room
@@ -175,14 +175,14 @@ def inspect_images(config: RunConfig) -> ImageStats:
     Without data, the size is that of the settings.
     """
     data = config.data
-    one_size = crops(data) or data.preprocess == "resize"
+    one_size = has_crop(data) or data.preprocess == "resize"
     if not data.path:
         side = data.crop_size if one_size or data.preprocess == "none" else data.load_size
         return ImageStats((side, side), one_size=one_size)
     splits = index_splits(data.path, config.paired, data)
     found = splits["train"]  # index_splits raises without it
     domains = Domain(data.a), Domain(data.b)
-    pictures = Pictures(found, data, domains, config.paired, config.train.seed, training=True)
+    pictures = ImageDataset(found, data, domains, config.paired, config.train.seed, training=True)
     for position in range(len(pictures)):
         try:
             source, _, _ = pictures.item(1, position)
@@ -192,7 +192,7 @@ def inspect_images(config: RunConfig) -> ImageStats:
                 raise
     chosen = pictures.indices(1, position)
     decoded = sum(
-        length * pictures.picture(side, index).nbytes
+        length * pictures.image(side, index).nbytes
         for side, index, length in zip(pictures.sides, chosen, pictures.lengths, strict=True)
     )
     size = source.shape[1], source.shape[2]

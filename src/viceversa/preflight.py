@@ -9,8 +9,8 @@ from typing import NamedTuple
 from torch import nn
 
 from .build import RunConfig
-from .data.dataset import Pictures
-from .data.readonly import refuse_inside
+from .data.dataset import ImageDataset
+from .data.readonly import refuse_output_in_data
 from .errors import UserError
 from .files import free_inodes, free_space, in_words
 from .methods import Method
@@ -25,11 +25,11 @@ def run_folder(config: RunConfig) -> Path:
     if not config.data.path:
         raise UserError("there is no data folder to train on; name it behind the recipe")
     folder = Path(config.train.run or f"runs/{config.name('method')}")
-    refuse_inside(folder, Path(config.data.path), "train.run")
+    refuse_output_in_data(folder, Path(config.data.path), "train.run")
     return folder
 
 
-def check_ranks(ranks: Ranks, pictures: Pictures, batch_size: int) -> None:
+def check_ranks(ranks: Ranks, pictures: ImageDataset, batch_size: int) -> None:
     """Raises UserError where there are more processes than images in a batch, or they see other
     images."""
     if ranks.count > batch_size:

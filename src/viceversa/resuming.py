@@ -93,10 +93,10 @@ def compare_data(state: State, config: RunConfig, data: Datasets, folder: Path |
     if kept is None:
         return _compare_names(state, config, data, folder)
     try:
-        train = contents.changes(Contents.of_state(kept["train"]), data.train.contents)
+        train = contents.compare(Contents.of_state(kept["train"]), data.train.contents)
         held_out = None
         if kept["held_out"] and data.held_out is not None:
-            held_out = contents.changes(Contents.of_state(kept["held_out"]),
+            held_out = contents.compare(Contents.of_state(kept["held_out"]),
                                         data.held_out.contents)  # fmt: skip
         moved = Path(kept["path"]) != Path(path).absolute()
     except (ValueError, KeyError, TypeError, AttributeError) as error:

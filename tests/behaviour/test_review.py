@@ -20,7 +20,7 @@ from viceversa.checkpoint import load_state, read_header
 from viceversa.cli import main
 from viceversa.config import merge, read_recipe
 from viceversa.data import DataConfig
-from viceversa.data.dataset import Pictures
+from viceversa.data.dataset import ImageDataset
 from viceversa.data.open import open_data
 from viceversa.errors import Stopped, UserError
 from viceversa.images import Pixels, read, write
@@ -321,7 +321,7 @@ def test_loading_a_translator_draws_no_random_number(tmp_path: Path) -> None:
 def test_pictures_know_their_files(tmp_path: Path) -> None:
     data = pairs(tmp_path / "data", 3)
     opened = open_data(DataConfig(path=str(data)), True, 0, tmp_path, lambda text: None)
-    pictures: Pictures = opened.train
+    pictures: ImageDataset = opened.train
     index = pictures.indices(1, 0)[0]
     expected = [str(data / domain / f"{index:02d}.png") for domain in "AB"]
     assert pictures.names(1, 0) == expected and math.isfinite(len(pictures))

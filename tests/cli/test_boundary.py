@@ -21,7 +21,7 @@ from viceversa.cli import boundary, main
 from viceversa.config import DEEPEST, LARGEST_RECIPE
 from viceversa.data.check import scan
 from viceversa.images import Source
-from viceversa.images.io import explained
+from viceversa.images.io import reading_errors
 from viceversa.inference import Translator
 from viceversa.runtime.device import prepare_device
 
@@ -393,7 +393,7 @@ def test_an_image_that_does_not_fit_in_memory_is_not_damaged(
     decode = scan.decode
 
     def limited(data: bytes, source: Source, *rest: Any, **more: Any) -> Any:
-        with explained(source):
+        with reading_errors(source):
             if source.path.name == "01.png":
                 bytearray(2**62)
             return decode(data, source, *rest, **more)

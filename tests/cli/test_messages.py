@@ -18,7 +18,7 @@ from viceversa.build import RunConfig
 from viceversa.checkpoint import age
 from viceversa.cli import main
 from viceversa.config import merge
-from viceversa.data.dataset import Bad
+from viceversa.data.dataset import InvalidFiles
 from viceversa.data.open import open_data
 
 
@@ -146,7 +146,7 @@ def test_one_line_for_each_kind_with_a_count_and_three_names(
 
 
 def test_files_that_go_bad_while_training_make_few_lines() -> None:
-    bad, lines = Bad(), []
+    bad, lines = InvalidFiles(), []
 
     def fail(*names: str, last: bool = False) -> None:
         for name in names:
@@ -170,7 +170,7 @@ def test_files_that_go_bad_while_training_make_few_lines() -> None:
 
 def test_many_files_that_go_bad_at_once_are_one_line() -> None:
     names = [f"{number} is damaged" for number in range(40)]
-    bad = Bad([*names], [*names])
+    bad = InvalidFiles([*names], [*names])
     assert bad.report(last=False).endswith("2 is damaged and 37 more")
 
 

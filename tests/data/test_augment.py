@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 
 from viceversa.data.config import DataConfig
-from viceversa.data.transforms import Draw, draw, jitter, warp, warps
+from viceversa.data.transforms import Augmentation, color_jitter, draw_augmentation, has_warp, warp
 
 IMAGE = torch.arange(2 * 3 * 16 * 16).reshape(2, 3, 16, 16) % 251
 STRENGTHS: dict[str, Any] = {"zoom": 0.4, "rotate": 30.0, "shift": 0.2, "shear": 15.0}
 
 
-def warped(image: Tensor, draws: list[Draw], nearest: bool = False, **data: Any) -> Tensor:
+def warped(image: Tensor, draws: list[Augmentation], nearest: bool = False, **data: Any) -> Tensor:
     return warp(image, draws, DataConfig(**data), nearest)
 
 
 def at(zoom: float = 0, across: float = 0, down: float = 0, rotate: float = 0,
-       shear: float = 0) -> Draw:  # fmt: skip
-    return Draw(warp=(zoom, across, down, rotate, shear))
+       shear: float = 0) -> Augmentation:  # fmt: skip
+    return Augmentation(warp=(zoom, across, down, rotate, shear))
 
 
 def test_without_strength_nothing_moves() -> None:
-    assert not warps(DataConfig())
-    assert all(warps(DataConfig(**{name: value})) for name, value in STRENGTHS.items())
-    still = warped(IMAGE, [Draw(), Draw()], **STRENGTHS)
+    assert not has_warp(DataConfig())
+    assert all(has_warp(DataConfig(**{name: value})) for name, value in STRENGTHS.items())
+    still = warped(IMAGE, [Augmentation(), Augmentation()], **STRENGTHS)
     assert torch.allclose(still, IMAGE.float(), atol=1e-3)
 
 
@@ -75,7 +75,7 @@ def test_a_slant_moves_rows_apart() -> None:
 def test_classes_are_never_mixed() -> None:
     classes = (IMAGE % 5).to(torch.uint8)[:, :1]
     config = DataConfig(**STRENGTHS)
-    draws = [draw(config, (0, number)) for number in range(2)]
+    draws = [draw_augmentation(config, (0, number)) for number in range(2)]
     mixed = warp(classes, draws, config, nearest=False)
     kept = warp(classes, draws, config, nearest=True)
     assert kept.dtype == torch.uint8 and set(kept.unique().tolist()) <= set(range(5))
@@ -88,7 +88,7 @@ def test_jitter_changes_brightness_contrast_and_saturation(which: int) -> None:
     values[..., 0] *= 0.5
     chosen = [0.0, 0.0, 0.0]
     chosen[which] = 1.0
-    made = jitter(values, [Draw(jitter=tuple(chosen))], 0.5)
+    made = color_jitter(values, [Augmentation(jitter=tuple(chosen))], 0.5)
     if which == 0:
         expected = values + 0.5
     elif which == 1:
@@ -98,16 +98,16 @@ def test_jitter_changes_brightness_contrast_and_saturation(which: int) -> None:
         grey = (values * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
         expected = grey + 1.5 * (values - grey)
     assert torch.allclose(made, expected.clamp(-1, 1), atol=1e-6)
-    assert torch.allclose(jitter(values, [Draw()], 0.5), values, atol=1e-6)
-    many = jitter(values[:, :1], [Draw(jitter=(0.0, 0.0, 1.0))], 0.5)
+    assert torch.allclose(color_jitter(values, [Augmentation()], 0.5), values, atol=1e-6)
+    many = color_jitter(values[:, :1], [Augmentation(jitter=(0.0, 0.0, 1.0))], 0.5)
     assert torch.equal(many, values[:, :1])  # grey has no saturation
 
 
 def test_draws_are_spread_and_bounded() -> None:
-    config = DataConfig(turn=True, flip_vertical=True)
-    draws = [draw(config, (3, number)) for number in range(500)]
+    config = DataConfig(rotate90=True, flip_vertical=True)
+    draws = [draw_augmentation(config, (3, number)) for number in range(500)]
     for values in (np.array([one.warp for one in draws]), np.array([one.jitter for one in draws])):
         assert np.abs(values).max() <= 1 and np.abs(values[:, 1:].mean(0)).max() < 0.1
     assert {one.turns for one in draws} == {0, 1, 2, 3}
     assert 200 < sum(one.flip_vertical for one in draws) < 300
-    assert draw(config, (3, 7)) == draws[7]
+    assert draw_augmentation(config, (3, 7)) == draws[7]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from viceversa.checkpoint import load_state, save_state
-from viceversa.data.contents import Contents, changes, contents
+from viceversa.data.contents import Contents, compare, contents
 from viceversa.images import Source
 
 
@@ -54,13 +54,13 @@ BEFORE = pairs(A, B)
 def test_changes_by_hand(
     a: dict[str, str], b: dict[str, str], words: str, swapped: bool, common: bool
 ) -> None:
-    found = changes(BEFORE, pairs(a, b))
+    found = compare(BEFORE, pairs(a, b))
     assert (found.words, found.swapped, found.common) == (words, swapped, common)
 
 
 def test_files_with_both_sides_are_told_once() -> None:
     before, now = (side(**A), side(**(A | {f"s{n}": f"s{n}" for n in range(5)})))
-    found = changes(Contents(before, before), Contents(now, now))
+    found = compare(Contents(before, before), Contents(now, now))
     assert found.words == "5 images added (s0, s1, s2, ...)" and not found.swapped
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from viceversa.data import DataConfig, index_split
-from viceversa.data.dataset import Pictures
+from viceversa.data.dataset import ImageDataset
 from viceversa.data.loader import Batch, Loader
 from viceversa.errors import UserError
 from viceversa.images import Pixels, Source
@@ -49,25 +49,27 @@ def two_folders(root: Path, a: int, b: int) -> Path:
     return root
 
 
-def opened(root: Path, paired: bool, training: bool = True, seed: int = 0, **data: Any) -> Pictures:
+def opened(
+    root: Path, paired: bool, training: bool = True, seed: int = 0, **data: Any
+) -> ImageDataset:
     config = DataConfig(path=str(root), **data)
     found = index_split(root, "train", paired, config)
     assert found is not None
     domains = Domain(config.a), Domain(config.b)
-    return Pictures(found, config, domains, paired, seed, training)
+    return ImageDataset(found, config, domains, paired, seed, training)
 
 
-def batches(pictures: Pictures, size: int, epoch: int, start: int) -> Iterator[Batch | None]:
+def batches(pictures: ImageDataset, size: int, epoch: int, start: int) -> Iterator[Batch | None]:
     return Loader(pictures, size, CPU).epoch(epoch, start)
 
 
-def one_batch(pictures: Pictures, places: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+def one_batch(pictures: ImageDataset, places: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
     batch = pictures.batch(places, CPU)
     assert batch is not None
     return batch
 
 
-def seen(pictures: Pictures, epoch: int, position: int) -> tuple[Pixels, Pixels]:
+def seen(pictures: ImageDataset, epoch: int, position: int) -> tuple[Pixels, Pixels]:
     """(source, target) of a place as (h, w, bands)."""
     source, target, _ = pictures.item(epoch, position)
     return source.movedim(0, -1).numpy(), target.movedim(0, -1).numpy()
@@ -94,7 +96,7 @@ def test_side_by_side_files_are_halved(tmp_path: Path) -> None:
     assert np.array_equal(one, noise(1)) and np.array_equal(two, noise(2))
 
 
-def negative_epochs(pictures: Pictures, epochs: int = 12) -> list[bool]:
+def negative_epochs(pictures: ImageDataset, epochs: int = 12) -> list[bool]:
     """Whether source and target are each other's negative: cropped and mirrored alike."""
     items = [seen(pictures, epoch, 0) for epoch in range(1, epochs + 1)]
     assert all(one.shape == (16, 16, 3) for one, _ in items)
@@ -195,7 +197,7 @@ def test_seed_epoch_and_position_decide_everything_whoever_loads(tmp_path: Path)
         pictures = opened(root, False, **{"seed": 7, **data, **more})
         if disk is not None:
             pictures.digests = digests(pictures)
-            pictures.keep_on_disk(disk, lambda text: None)
+            pictures.cache_on_disk(disk, lambda text: None)
         made = batches(pictures, 2, number, start)
         return [side.numpy().tobytes() for one in made if one is not None for side in one]
 
@@ -248,11 +250,11 @@ def test_a_crop_larger_than_the_image_is_refused(tmp_path: Path, data: dict[str,
 
 def test_a_quarter_turn_needs_square_images(tmp_path: Path) -> None:
     for preprocess in ("none", "scale_width", "scale_shortside"):
-        with pytest.raises(UserError, match=r"data\.turn needs square images"):
-            DataConfig(turn=True, preprocess=preprocess)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=r"data\.rotate90 needs square images"):
+            DataConfig(rotate90=True, preprocess=preprocess)  # type: ignore[arg-type]
     for domain in "AB":
         put(tmp_path / domain / "x.png", noise(0, 30, 40))
-    pictures = opened(tmp_path, True, preprocess="crop", crop_size=16, turn=True)
+    pictures = opened(tmp_path, True, preprocess="crop", crop_size=16, rotate90=True)
     assert {pictures.item(epoch, 0)[0].shape for epoch in range(9)} == {(3, 16, 16)}
 
 
@@ -300,13 +302,13 @@ def test_memory_holds_what_fits_and_no_more(tmp_path: Path) -> None:
     for domain in "AB":
         put(tmp_path / domain / "0.png", noise(0, 600, 600))
     pictures = opened(tmp_path, True, cache_megabytes=2, **RAW)
-    first = pictures.picture("a", 0)
-    assert pictures.picture("a", 0) is first  # 1.03 of 2 MiB
-    other = pictures.picture("b", 0)
-    assert pictures.picture("b", 0) is not other
+    first = pictures.image("a", 0)
+    assert pictures.image("a", 0) is first  # 1.03 of 2 MiB
+    other = pictures.image("b", 0)
+    assert pictures.image("b", 0) is not other
 
 
-def digests(pictures: Pictures) -> dict[Source, str]:
+def digests(pictures: ImageDataset) -> dict[Source, str]:
     """The SHA-256 of every file."""
     sources = (*pictures.sources("a"), *pictures.sources("b"))
     return {source: hashlib.sha256(source.read()).hexdigest() for source in sources}
@@ -323,9 +325,9 @@ class Cached:
         self.told.clear()
         pictures = opened(root or self.root, True, **{**RAW, "cache": "disk", **data})
         pictures.digests = digests(pictures)
-        pictures.keep_on_disk(self.folder, self.told.append)
+        pictures.cache_on_disk(self.folder, self.told.append)
         pictures._decoded = None  # type: ignore[assignment, method-assign]  # it is not asked for
-        return pictures.picture("a", 0).numpy().transpose(1, 2, 0)
+        return pictures.image("a", 0).numpy().transpose(1, 2, 0)
 
     def times(self) -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in self.folder.iterdir()}
@@ -456,8 +458,8 @@ def test_any_depth_is_kept_on_disk_as_it_is(tmp_path: Path, dtype: str) -> None:
     config = DomainConfig(channels=1, range=(0.0, 60000.0))
     pictures = opened(tmp_path / "set", True, a=config, b=config, **RAW)
     pictures.digests = digests(pictures)
-    pictures.keep_on_disk(tmp_path / "kept", lambda text: None)
-    image = pictures.picture("b", 0).numpy()
+    pictures.cache_on_disk(tmp_path / "kept", lambda text: None)
+    image = pictures.image("b", 0).numpy()
     assert image.dtype == dtype and np.array_equal(image[0], deep)
 
 
@@ -508,15 +510,15 @@ def test_an_image_that_never_comes_is_noticed_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = opened(two_folders(tmp_path, 3, 3), True, max_invalid=0.3, **{**RAW, "workers": 1})
-    real, release = Pictures._decoded, threading.Event()
+    real, release = ImageDataset._decoded, threading.Event()
 
-    def hanging(self: Pictures, key: tuple[str, int]) -> Tensor:
+    def hanging(self: ImageDataset, key: tuple[str, int]) -> Tensor:
         if key == ("a", pictures.indices(1, 2)[0]):  # the last: nothing waits behind it
             release.wait(20)
         return real(self, key)
 
-    monkeypatch.setattr(Pictures, "_decoded", hanging)
-    monkeypatch.setattr("viceversa.data.dataset.PATIENCE", 0.5)
+    monkeypatch.setattr(ImageDataset, "_decoded", hanging)
+    monkeypatch.setattr("viceversa.data.dataset.LOAD_TIMEOUT", 0.5)
     made = list(batches(pictures, 1, 1, 0))
     release.set()
     assert [batch is None for batch in made] == [False, False, True]

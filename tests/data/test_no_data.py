@@ -13,9 +13,9 @@ import torch
 
 from viceversa.data import DataConfig, index_split
 from viceversa.data.check import as_dict, as_text, check_dataset
-from viceversa.data.dataset import Pictures
+from viceversa.data.dataset import ImageDataset
 from viceversa.data.fit import fit_domains
-from viceversa.data.transforms import Draw, jitter, warp
+from viceversa.data.transforms import Augmentation, color_jitter, warp
 from viceversa.errors import UserError
 from viceversa.images.domain import Domain
 from viceversa.images.sources import Source
@@ -64,14 +64,14 @@ def domains(root: Path, a: dict[str, Any], **data: Any) -> tuple[Domain, Domain]
     return fit_domains(checked.splits["train"], checked.domains["train"], checked.config)
 
 
-def opened(root: Path, a: dict[str, Any], training: bool = False, **data: Any) -> Pictures:
+def opened(root: Path, a: dict[str, Any], training: bool = False, **data: Any) -> ImageDataset:
     settings = config(root, a, **data)
     found = index_split(root, "train", True, settings)
     assert found is not None
-    return Pictures(found, settings, domains(root, a, **data), True, 0, training)
+    return ImageDataset(found, settings, domains(root, a, **data), True, 0, training)
 
 
-def digests(pictures: Pictures) -> dict[Source, str]:
+def digests(pictures: ImageDataset) -> dict[Source, str]:
     sources = [*pictures.sources("a"), *pictures.sources("b")]
     return {source: hashlib.sha256(source.read()).hexdigest() for source in sources}
 
@@ -154,7 +154,7 @@ def test_training_gets_the_fill_and_validation_where_it_is(tmp_path: Path, cache
     pictures = opened(root, {"nodata_fill": 0.5}, cache=cache)
     if cache == "disk":
         pictures.digests = digests(pictures)
-        pictures.keep_on_disk(tmp_path / "cache", lambda note: None)
+        pictures.cache_on_disk(tmp_path / "cache", lambda note: None)
     for _ in range(2):
         batch = pictures.batch([(1, 0), (1, 1)], CPU)
         marked = pictures.batch([(1, 0), (1, 1)], CPU, fill=False)
@@ -162,7 +162,7 @@ def test_training_gets_the_fill_and_validation_where_it_is(tmp_path: Path, cache
         assert (batch[0][:, :, :8] == 0.5).all() and marked[0][:, :, :8].isnan().all()
         assert torch.equal(batch[0][:, :, 8:], marked[0][:, :, 8:])
         assert torch.equal(batch[1], marked[1]) and not batch[1].isnan().any()
-        assert pictures.alone("a", 0, CPU)[:, :, :8].isnan().all()
+        assert pictures.values("a", 0, CPU)[:, :, :8].isnan().all()
 
 
 def test_a_cache_on_disk_is_made_again_for_another_no_data_value(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_cache_on_disk_is_made_again_for_another_no_data_value(tmp_path: Path)
     for nodata in ("none", "-9999"):
         pictures = opened(root, {"nodata": nodata, "range": "-9999,100"})
         pictures.digests = digests(pictures)
-        pictures.keep_on_disk(tmp_path / "cache", told.append)
+        pictures.cache_on_disk(tmp_path / "cache", told.append)
         marked = pictures.batch([(1, 0)], CPU, fill=False)
         assert marked is not None and bool(marked[0].isnan().any()) == (nodata == "-9999")
     assert any("settings of the data changed" in one for one in told)
@@ -199,17 +199,19 @@ def test_warp_and_jitter_leave_no_data_out() -> None:
     settings = config(Path(), {}, preprocess="resize_and_crop", rotate=30.0)
     values = torch.full((1, 1, 16, 16), 0.25)
     values[:, :, :6] = torch.nan
-    draws = [Draw(warp=(0.0, 0.0, 0.0, 1.0, 0.0), jitter=(0.5, 0.5, 0.5))]
+    draws = [Augmentation(warp=(0.0, 0.0, 0.0, 1.0, 0.0), jitter=(0.5, 0.5, 0.5))]
     warped = warp(values, draws, settings, nearest=False, missing=True)
     kept = warped[~warped.isnan()]
     assert 0 < len(kept) < 256 and kept.tolist() == pytest.approx([0.25] * len(kept), abs=1e-6)
-    changed = jitter(values, draws, 0.4, missing=True)
+    changed = color_jitter(values, draws, 0.4, missing=True)
     # of a constant image brightness alone changes, by 0.5 * 0.4
     assert (
         changed[0, 0, 8].tolist() == pytest.approx([0.45] * 16) and changed[0, 0, 5].isnan().all()
     )
     alike = torch.rand(1, 3, 8, 8)
-    assert torch.allclose(jitter(alike, draws, 0.4, True), jitter(alike, draws, 0.4), atol=1e-6)
+    assert torch.allclose(
+        color_jitter(alike, draws, 0.4, True), color_jitter(alike, draws, 0.4), atol=1e-6
+    )
 
 
 def test_label_maps_with_pixels_of_no_class(tmp_path: Path) -> None:
@@ -223,7 +225,7 @@ def test_label_maps_with_pixels_of_no_class(tmp_path: Path) -> None:
     checked = looked(tmp_path, {}, b={**ids, "nodata": "255"})
     assert not checked.errors
     a, b = fit_domains(checked.splits["train"], checked.domains["train"], checked.config)
-    pictures = Pictures(checked.splits["train"], checked.config, (a, b), True, 0, False)
+    pictures = ImageDataset(checked.splits["train"], checked.config, (a, b), True, 0, False)
     batch = pictures.batch([(1, 0)], CPU, fill=False)
     assert batch is not None and batch[1].shape[1] == 3
     assert batch[1][:, :, :4].isnan().all() and not batch[1][:, :, 4:].isnan().any()

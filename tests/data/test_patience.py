@@ -16,26 +16,26 @@ import pytest
 from support import noise_pairs
 
 from viceversa.data import patience
-from viceversa.data.cache import TICK, TooLate, patient
+from viceversa.data.cache import TICK, LoadTimeout, result_within
 
 
 def test_results_and_errors_come_through() -> None:
     done: Future[int] = Future()
     done.set_result(3)
-    assert patient(done, 0.0) == patient(done, 1.0) == 3
+    assert result_within(done, 0.0) == result_within(done, 1.0) == 3
     failed: Future[int] = Future()
     failed.set_exception(TimeoutError("of the file system"))
     with pytest.raises(TimeoutError, match="of the file system"):  # not taken for the limit
-        patient(failed, 1.0)
+        result_within(failed, 1.0)
     with ThreadPoolExecutor(1) as pool:
-        assert patient(pool.submit(lambda: time.sleep(3 * TICK) or 4), 60.0) == 4  # type: ignore[func-returns-value]
+        assert result_within(pool.submit(lambda: time.sleep(3 * TICK) or 4), 60.0) == 4  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.6])
 def test_a_result_that_never_comes_is_not_waited_for(seconds: float) -> None:
     began = time.monotonic()
-    with pytest.raises(TooLate):
-        patient(Future(), seconds)
+    with pytest.raises(LoadTimeout):
+        result_within(Future(), seconds)
     assert seconds <= time.monotonic() - began < seconds + 5
 
 
@@ -58,10 +58,10 @@ def test_gaps_count_as_a_second_each(
     monkeypatch.setattr(patience, "wait", ticking)
     monkeypatch.setattr(patience.time, "monotonic", lambda: clock[0])
     if waited:
-        assert patient(future, limit) == "late"
+        assert result_within(future, limit) == "late"
     else:
-        with pytest.raises(TooLate):
-            patient(future, limit)
+        with pytest.raises(LoadTimeout):
+            result_within(future, limit)
 
 
 CHILD = """
@@ -97,7 +97,7 @@ def load(source, *rest):
     if "01.png" in str(source.path) and threading.current_thread().name.startswith("decode"):
         time.sleep(10**6)
     return real(source, *rest)
-dataset.load, dataset.PATIENCE = load, 1.0
+dataset.load, dataset.LOAD_TIMEOUT = load, 1.0
 main()
 """
 

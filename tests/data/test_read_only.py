@@ -11,7 +11,7 @@ import pytest
 from support import digest, noise_images, refused, said, train_words
 
 from viceversa import evaluate
-from viceversa.data.readonly import refuse_inside, training_data
+from viceversa.data.readonly import refuse_output_in_data, training_data
 from viceversa.errors import UserError
 
 
@@ -136,11 +136,11 @@ def test_an_archive_or_a_manifest_stands_for_its_folder(
     else:
         data.write_text("a,b\n")
     with pytest.raises(UserError, match="lies in the data folder data"):
-        refuse_inside(Path("data/out"), Path("data") / name, "-o")
-    refuse_inside(Path("out"), Path("data") / name, "-o")
+        refuse_output_in_data(Path("data/out"), Path("data") / name, "-o")
+    refuse_output_in_data(Path("out"), Path("data") / name, "-o")
     monkeypatch.chdir(there / "data")  # which holds runs/ too
-    refuse_inside(Path("runs/mine"), Path(name), "train.run")
-    refuse_inside(Path("runs/mine"), Path("nowhere.zip"), "train.run")
+    refuse_output_in_data(Path("runs/mine"), Path(name), "train.run")
+    refuse_output_in_data(Path("runs/mine"), Path("nowhere.zip"), "train.run")
 
 
 def test_the_data_of_a_model(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:

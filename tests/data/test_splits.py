@@ -16,7 +16,7 @@ from viceversa.data import DataConfig, SplitIndex, index_split
 from viceversa.data.index import index_splits, list_images
 from viceversa.data.index.files import FileTree
 from viceversa.data.index.manifest import Manifest
-from viceversa.data.index.roles import SPLITS, Role, partner, resembles, role_of, split_of
+from viceversa.data.index.roles import SPLITS, Role, other_domain, resembles, role_of, split_of
 from viceversa.errors import UserError
 from viceversa.images.sources import Source
 
@@ -329,7 +329,7 @@ def test_roles_of_names(name: str) -> None:
     for form in ("{}A", "{}_A", "{}-A", "{} A", "{}.A", "A_{}", "A-{}", "A{}", "{}a", "a_{}"):
         folder = form.format(name)
         assert role_of(folder) == Role("train", "a"), folder
-        assert role_of(partner(folder)) == Role("train", "b")
+        assert role_of(other_domain(folder)) == Role("train", "b")
     for other in (f"{name}s", f"{name}2017", f"{name}C", f"my{name}", f"b{name}", f"A__{name}"):
         assert role_of(other) == Role("", ""), other
 

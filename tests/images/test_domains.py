@@ -15,8 +15,8 @@ from viceversa.images import Pixels
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.lab import lab_to_rgb, rgb_to_lab
 from viceversa.images.labels import from_classes, to_classes
-from viceversa.images.loading import as_domain
-from viceversa.images.values import decode, encode, planes, shown
+from viceversa.images.loading import to_domain
+from viceversa.images.values import to_pixels, to_rgb, to_tensor, to_values
 
 
 def domain(dtype: str, low: float, high: float, channels: int = 1, **config: Any) -> Domain:
@@ -32,26 +32,26 @@ def domain(dtype: str, low: float, high: float, channels: int = 1, **config: Any
 def test_every_whole_number_comes_back(dtype: str, low: int, high: int) -> None:
     numbers = np.arange(low, high + 1).astype(dtype)[None, :, None]
     of = domain(dtype, low, high)
-    values = encode(planes(numbers)[None], of)
+    values = to_values(to_tensor(numbers)[None], of)
     assert values.dtype == torch.float32 and values.shape == (1, 1, 1, numbers.size)
     assert values.flatten()[0] == pytest.approx(-1) and values.flatten()[-1] == pytest.approx(1)
-    back = decode(values, of)[0]
+    back = to_pixels(values, of)[0]
     assert back.dtype == dtype and np.array_equal(back, numbers)
 
 
 def test_the_middle_of_eight_bits_by_hand() -> None:
     pixels = np.array([[[0, 51, 255]]], dtype=np.uint8)
-    values = encode(planes(pixels)[None], Domain()).flatten()
+    values = to_values(to_tensor(pixels)[None], Domain()).flatten()
     assert values.tolist() == pytest.approx([-1.0, -0.6, 1.0], abs=1e-6)
 
 
 def test_each_band_has_its_own_range() -> None:
     of = Domain(DomainConfig(channels=2, range="minmax"), "float32", (0.0, -10.0), (1.0, 10.0))
     pixels = np.array([[[0.25, 5.0], [2.0, -30.0]]], dtype=np.float32)
-    values = encode(planes(pixels)[None], of)
+    values = to_values(to_tensor(pixels)[None], of)
     assert values[0, :, 0, 0].tolist() == pytest.approx([-0.5, 0.5])
     assert values[0, :, 0, 1].tolist() == [1.0, -1.0]  # beyond the range: cut off
-    back = decode(values, of)[0]
+    back = to_pixels(values, of)[0]
     assert back[0, 0].tolist() == pytest.approx([0.25, 5.0]) and back[0, 1].tolist() == [1.0, -10.0]
 
 
@@ -73,12 +73,12 @@ def test_colours_become_classes_and_come_back() -> None:
     pixels = np.array([[[255, 0, 0], [0, 0, 0]], [[0, 255, 128], [255, 0, 0]]], dtype=np.uint8)
     classes = to_classes(pixels, config, "x.png")
     assert classes[:, :, 0].tolist() == [[1, 0], [2, 1]]
-    values = encode(planes(classes)[None], Domain(config))
+    values = to_values(to_tensor(classes)[None], Domain(config))
     assert values.shape == (1, 3, 2, 2)
     assert values[0, :, 1, 0].tolist() == [-1, -1, 1]
-    made = decode(values + 0.3 * torch.sin(torch.arange(12.0)).view(1, 3, 2, 2), Domain(config))
+    made = to_pixels(values + 0.3 * torch.sin(torch.arange(12.0)).view(1, 3, 2, 2), Domain(config))
     assert np.array_equal(made[0], pixels)
-    assert torch.equal((shown(values, Domain(config))[0, :, 0, 0] + 1) * 127.5,
+    assert torch.equal((to_rgb(values, Domain(config))[0, :, 0, 0] + 1) * 127.5,
                        torch.tensor([255.0, 0, 0]))  # fmt: skip
 
 
@@ -119,25 +119,25 @@ def colours() -> Pixels:
 
 
 def test_lab_comes_back_and_stays_within_its_bounds() -> None:
-    rgb = planes(colours())[None].double() / 255
+    rgb = to_tensor(colours())[None].double() / 255
     lab = rgb_to_lab(rgb)
     assert (lab_to_rgb(lab) - rgb).abs().max() < 1e-6
     assert lab[:, 1:].abs().max() < 110
 
 
 def test_lightness_and_colours_join_to_the_picture() -> None:
-    numbers = planes(colours())[None]
+    numbers = to_tensor(colours())[None]
     lightness, colour = (Domain(DomainConfig(kind=kind)) for kind in ("lab-l", "lab-ab"))
-    source, target = encode(numbers, lightness), encode(numbers, colour)
+    source, target = to_values(numbers, lightness), to_values(numbers, colour)
     assert source.shape == (1, 1, 64, 64) and target.shape == (1, 2, 64, 64)
     assert max(source.abs().max(), target.abs().max()) <= 1
-    joined = decode(target, colour, source)[0]
+    joined = to_pixels(target, colour, source)[0]
     assert np.abs(joined.astype(int) - colours()).max() <= 1
-    grey = decode(source, lightness)[0]
+    grey = to_pixels(source, lightness)[0]
     assert np.ptp(grey.astype(int), axis=2).max() <= 1 and np.abs(
         grey[..., 0].astype(int) - joined[..., 0]).max() > 100  # fmt: skip
     with pytest.raises(UserError, match=r"x\.png is uint16; lab-l takes photos of 8 bits"):
-        as_domain(colours().astype(np.uint16), lightness.config, "x.png")
+        to_domain(colours().astype(np.uint16), lightness.config, "x.png")
 
 
 LABELS: dict[str, Any] = {"kind": "labels", "classes": ["#3a403d", "#404040", "#ff4040"]}

@@ -33,9 +33,9 @@ from made_by_hand import (
 from PIL import Image
 
 from viceversa.errors import UserError
-from viceversa.images import MOST_PIXELS, Pixels, Source, decode, fit_channels, read, read_header
+from viceversa.images import MAX_PIXELS, Pixels, Source, decode, fit_channels, read, read_header
 from viceversa.images.domain import DomainConfig
-from viceversa.images.loading import pixels_of
+from viceversa.images.loading import to_domain_pixels
 
 RNG = np.random.default_rng(3)
 RGB = RNG.integers(0, 256, (9, 13, 3), dtype=np.uint8)
@@ -610,7 +610,7 @@ def test_bands_that_do_not_fit_are_refused_with_what_would(bands: int, wanted: i
 
 def test_images_of_pillow_keep_the_same_rules() -> None:
     def given(image: Image.Image, channels: int = 3) -> Pixels:
-        return pixels_of(image, DomainConfig(channels=channels), MOST_PIXELS)
+        return to_domain_pixels(image, DomainConfig(channels=channels), MAX_PIXELS)
 
     assert np.array_equal(given(Image.fromarray(G16), 1)[:, :, 0], G16)
     assert np.array_equal(given(Image.fromarray(GREY)), GREY[:, :, None].repeat(3, 2))

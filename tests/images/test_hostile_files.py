@@ -20,7 +20,7 @@ from PIL import Image
 
 from viceversa.errors import UserError
 from viceversa.images import decode, read_header
-from viceversa.images.header import MOST_PAGES
+from viceversa.images.header import MAX_PAGES
 
 RGB = np.random.default_rng(8).integers(0, 256, (24, 20, 3), dtype=np.uint8)
 IMAGE = Image.fromarray(RGB)
@@ -71,7 +71,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     jp2k, codestream = jp2(RGB[:, :, 0]), jp2(RGB, form="j2k")
     siz = jp2k.index(b"\xff\x51") + 2
     page = {256: ("I", 1), 257: ("I", 1)}
-    over = f"holds more than {MOST_PAGES}"
+    over = f"holds more than {MAX_PAGES}"
     many = "megapixels are more than"
     tile = {"t322": ("I", 60000), "t323": ("I", 60000), "t324": ("I", 8), "t273": (), "t279": (),
             "t278": (), "t325": ("I", len(hundred))}  # fmt: skip
@@ -113,6 +113,7 @@ import json, resource, sys, time
 from pathlib import Path
 from viceversa.errors import UserError
 from viceversa.images import decode, read_header
+from viceversa.images.header import MAX_PAGES
 import tifffile
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 said = {}

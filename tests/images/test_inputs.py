@@ -14,9 +14,9 @@ import tifffile
 from PIL import Image
 
 from viceversa.errors import UserError
-from viceversa.images import MOST_PIXELS, Pixels, read
+from viceversa.images import MAX_PIXELS, Pixels, read
 from viceversa.images.domain import DomainConfig
-from viceversa.images.loading import pixels_of
+from viceversa.images.loading import to_domain_pixels
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (9, 13, 3), np.uint8)
@@ -90,7 +90,7 @@ DOORS: dict[str, Callable[[Path], Any]] = {
 
 
 def given(image: Any, channels: int = 3, most: int = 10**6, **config: Any) -> Pixels:
-    return pixels_of(image, DomainConfig(channels=channels, **config), most)
+    return to_domain_pixels(image, DomainConfig(channels=channels, **config), most)
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -166,10 +166,10 @@ def test_a_draft_is_taken_at_its_size(tmp_path: Path) -> None:
 def test_class_numbers_of_a_palette_are_its_indices() -> None:
     image = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4) % 3)
     image.putpalette([9, 9, 9, 200, 0, 0, 0, 0, 255])
-    made = pixels_of(image, DomainConfig(kind="labels", ids=3), MOST_PIXELS)
+    made = to_domain_pixels(image, DomainConfig(kind="labels", ids=3), MAX_PIXELS)
     assert made[:, :, 0].tolist() == [[0, 1, 2, 0], [1, 2, 0, 1], [2, 0, 1, 2]]
     with pytest.raises(UserError, match="class numbers need one channel"):
-        pixels_of(image.convert("RGB"), DomainConfig(kind="labels", ids=3), MOST_PIXELS)
+        to_domain_pixels(image.convert("RGB"), DomainConfig(kind="labels", ids=3), MAX_PIXELS)
 
 
 @pytest.mark.parametrize(("array", "dtype"), [

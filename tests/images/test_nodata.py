@@ -14,11 +14,11 @@ from PIL import Image
 from viceversa.errors import UserError
 from viceversa.images import Pixels, read, resize
 from viceversa.images.domain import Domain, DomainConfig
-from viceversa.images.loading import as_domain, in_range, pixels_of
+from viceversa.images.loading import to_domain, to_domain_pixels, to_domain_range
 from viceversa.images.nodata import NoData, mask_of, masked, parse_nodata, suspected_nodata
 from viceversa.images.pixels import fit_channels
 from viceversa.images.sources import Source
-from viceversa.images.values import encode, fill_nodata, planes
+from viceversa.images.values import fill_nodata, to_tensor, to_values
 
 TAG = NoData(tag=True)
 F4, F8 = np.finfo("f4"), np.finfo("f8")
@@ -109,12 +109,12 @@ def test_every_kind_of_input_is_masked_alike(tmp_path: Path) -> None:
                         Image.fromarray(values), opened(path),
                         np.ma.MaskedArray(values, values < 0)]  # fmt: skip
     for one in given:
-        pixels = pixels_of(one, config, 100)
+        pixels = to_domain_pixels(one, config, 100)
         assert np.array_equal(mask_of(pixels), (values < 0)[..., None]), type(one)
         assert pixels[0, 0, 0] == 1 and np.ma.getdata(pixels)[0, 1, 0] == 0
     holes = np.where(values < 0, np.float32(np.nan), values)
     for one in (holes, Image.fromarray(holes)):
-        pixels = pixels_of(one, DomainConfig(channels=1, range="0,9", nodata="nan"), 100)
+        pixels = to_domain_pixels(one, DomainConfig(channels=1, range="0,9", nodata="nan"), 100)
         assert np.array_equal(mask_of(pixels), (values < 0)[..., None])
 
 
@@ -195,7 +195,7 @@ def test_no_data_is_nan_until_it_is_filled() -> None:
         np.array([[[10, 5], [0, 0]]], np.int16), np.array([[[False] * 2, [True, False]]])
     )
     domain = Domain(config, "int16", (0.0, 0.0), (10.0, 10.0))
-    values = encode(planes(pixels)[None], domain)
+    values = to_values(to_tensor(pixels)[None], domain)
     assert values.isnan().flatten().tolist() == [False, True, False, False]
     filled = fill_nodata(values, domain)
     assert filled[0, 0].tolist() == [[1.0, 0.25]] and filled[0, 1, 0, 1] == -1
@@ -205,13 +205,13 @@ def test_labels_may_have_a_number_for_no_data(tmp_path: Path) -> None:
     config = DomainConfig(kind="labels", ids=3, nodata="255")
     path = tmp_path / "x.png"
     Image.fromarray(np.array([[0, 255], [2, 1]], np.uint8)).save(path)
-    pixels = as_domain(read(Source(path), indices=True, nodata=config.nodata_value), config, path)
-    values = encode(planes(pixels)[None], Domain(config))
+    pixels = to_domain(read(Source(path), indices=True, nodata=config.nodata_value), config, path)
+    values = to_values(to_tensor(pixels)[None], Domain(config))
     assert values[0, :, 0, 1].isnan().all() and int(values.isnan().sum()) == 3
     assert fill_nodata(values, Domain(config))[0, :, 0, 1].tolist() == [-1, -1, -1]
     assert values[0, :, 1, 0].tolist() == [-1, -1, 1]
     with pytest.raises(UserError, match="the class 255"):
-        as_domain(read(path, indices=True), DomainConfig(kind="labels", ids=3), path)
+        to_domain(read(path, indices=True), DomainConfig(kind="labels", ids=3), path)
     for wrong in ({"kind": "labels", "classes": ("#000000",)}, {"kind": "lab-l"}):
         with pytest.raises(UserError, match="nodata belongs to images"):
             DomainConfig(**wrong, nodata="0")  # type: ignore[arg-type]
@@ -224,10 +224,10 @@ def test_another_depth_keeps_its_range_and_its_mask() -> None:
     pixels = masked(
         np.array([[[0], [65535], [257]]], np.uint16), np.array([[[True], [False], [False]]])
     )
-    made = in_range(pixels, domain, "x")
+    made = to_domain_range(pixels, domain, "x")
     assert made.dtype == np.float32 and np.ma.getdata(made)[0, 1:, 0].tolist() == [255, 1]
     assert mask_of(made)[0, :, 0].tolist() == [True, False, False]
-    values = encode(planes(made)[None], domain)[0, 0, 0]
+    values = to_values(to_tensor(made)[None], domain)[0, 0, 0]
     assert values[1:].tolist() == pytest.approx([1, 2 / 255 - 1]) and values[0].isnan()
 
 

@@ -12,9 +12,9 @@ from made_by_hand import Array
 from PIL import Image
 
 from viceversa.errors import UserError
-from viceversa.images import MOST_PIXELS, decode, read, resize, suffix_for, to_pil, write
+from viceversa.images import MAX_PIXELS, decode, read, resize, suffix_for, to_pil, write
 from viceversa.images.domain import DomainConfig
-from viceversa.images.loading import pixels_of
+from viceversa.images.loading import to_domain_pixels
 
 RNG = np.random.default_rng(5)
 
@@ -122,7 +122,7 @@ def test_nothing_of_the_source_but_pixels_is_written(tmp_path: Path, suffix: str
     image.save(source, "JPEG", comment=b"a private word", **options)
     assert source.getvalue().count(b"a private") == 3
     with Image.open(source) as opened:
-        given = pixels_of(opened, DomainConfig(), MOST_PIXELS)
+        given = to_domain_pixels(opened, DomainConfig(), MAX_PIXELS)
         for pixels in (decode(source.getvalue(), "x")[0], given):
             write(tmp_path / f"x{suffix}", pixels)
             data = (tmp_path / f"x{suffix}").read_bytes()
@@ -185,7 +185,7 @@ def test_pillow_gets_what_it_can_hold() -> None:
                                ("uint8", 4, "RGBA"), ("uint16", 1, "I;16")):  # fmt: skip
         pixels = values(dtype, bands)
         image = to_pil(pixels)
-        given = pixels_of(image, DomainConfig(channels=bands), MOST_PIXELS)
+        given = to_domain_pixels(image, DomainConfig(channels=bands), MAX_PIXELS)
         assert image.mode == mode and np.array_equal(given, pixels)
     for dtype, bands in (("uint8", 6), ("uint16", 3), ("float32", 1), ("int16", 1)):
         with pytest.raises(UserError, match=f"no image of {bands} channels of {dtype}"):

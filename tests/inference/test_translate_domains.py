@@ -15,7 +15,7 @@ from viceversa.errors import UserError
 from viceversa.images import read, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.lab import rgb_to_lab
-from viceversa.images.values import planes
+from viceversa.images.values import to_tensor
 from viceversa.inference import Translator, expand, plan, translate_files
 
 CLASSES = ("#000000", "#ff0000", "#00ff80")
@@ -142,5 +142,5 @@ def test_colours_are_joined_to_the_picture_s_own_lightness(tmp_path: Path) -> No
     made = np.asarray(translator(tmp_path / "grey.png"))
     assert made.shape == (24, 24, 3) and np.ptp(made.astype(int), axis=2).max() > 2
     pictures = np.stack([made, np.repeat(grey[:, :, None], 3, axis=2)])
-    lab = torch.stack([rgb_to_lab(planes(one)[None].double() / 255)[0] for one in pictures])
+    lab = torch.stack([rgb_to_lab(to_tensor(one)[None].double() / 255)[0] for one in pictures])
     assert (lab[0, 0] - lab[1, 0]).abs().max() < 0.6

@@ -16,7 +16,7 @@ from viceversa.errors import UserError
 from viceversa.images import read
 from viceversa.images.domain import DomainConfig
 from viceversa.images.loading import resize_for
-from viceversa.images.preprocessing import Framing
+from viceversa.images.preprocessing import Preprocessing
 from viceversa.inference import Translator
 
 QUICK = ["--validate.every", "0", "--train.samples", "1"]
@@ -101,7 +101,7 @@ def test_one_note_names_the_images_that_are_large(
 def test_sizes_of_every_preprocessing(
     preprocess: str, width: int, height: int, trained: float, whole: tuple[int, int], words: str
 ) -> None:
-    framing = Framing(preprocess, 36, 32)
+    framing = Preprocessing(preprocess, 36, 32)
     pixels = np.zeros((height, width, 3), np.uint8)
     resized = framing.resized(pixels, "trained", DomainConfig())
     assert resized.shape[:2] == whole
@@ -227,7 +227,7 @@ def test_explain_needs_a_half_too(
 
 
 def test_files_of_several_shapes() -> None:
-    framing = Framing(side_by_side=(2.0, 1.0))
+    framing = Preprocessing(side_by_side=(2.0, 1.0))
 
     def half(width: int, height: int) -> None:
         framing.half(height, width, None, "x")
@@ -238,4 +238,4 @@ def test_files_of_several_shapes() -> None:
     half(50, 100)
     with pytest.raises(UserError, match="has no halves"):
         framing.half(5, 1, "left", "x")
-    Framing().half(100, 200, None, "x")
+    Preprocessing().half(100, 200, None, "x")

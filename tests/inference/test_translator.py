@@ -15,7 +15,7 @@ from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.images import Pixels
 from viceversa.images.domain import Domain, DomainConfig
-from viceversa.images.values import decode
+from viceversa.images.values import to_pixels
 from viceversa.inference import Translator, expand, plan, translate_files
 from viceversa.networks import GENERATORS
 
@@ -66,7 +66,7 @@ def test_path_picture_array_and_tensor_agree(tmp_path: Path, name: str) -> None:
     assert np.array_equal(np.asarray(translate(Image.fromarray(pixels))), array)
     tensor = translate(floats(pixels))
     assert tensor.shape == (3, 21, 18) and float(tensor.abs().max()) <= 1
-    assert np.array_equal(decode(tensor[None], Domain())[0], array)
+    assert np.array_equal(to_pixels(tensor[None], Domain())[0], array)
     assert torch.equal(translate(floats(pixels)[None])[0], tensor)
 
 

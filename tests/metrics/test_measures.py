@@ -11,7 +11,7 @@ from torch import Tensor
 
 from viceversa.evaluation.accumulator import Measures
 from viceversa.images.domain import Domain, DomainConfig
-from viceversa.images.values import as_written, decode, encode, planes
+from viceversa.images.values import quantized, to_pixels, to_tensor, to_values
 from viceversa.metrics.edges import content
 from viceversa.metrics.paired import l1, ms_ssim, psnr, ssim
 from viceversa.metrics.sliced import swd
@@ -165,8 +165,8 @@ def test_as_written_is_what_a_file_gives_back(name: str) -> None:
     chance = torch.Generator().manual_seed(0)
     beyond = 1.0 if of.config.kind == "labels" else 1.1
     values = (torch.rand(2, of.config.width, 40, 50, generator=chance) * 2 - 1) * beyond
-    read = torch.cat([encode(planes(one)[None], of) for one in decode(values, of)])
-    off = (as_written(values, of) - read).abs()
+    read = torch.cat([to_values(to_tensor(one)[None], of) for one in to_pixels(values, of)])
+    off = (quantized(values, of) - read).abs()
     assert float(off.max()) <= apart + 1e-6 and float((off > 1e-6).float().mean()) < 0.02
     if name != "float":  # the control: it is not left as it is
         assert float(((values.clamp(-1, 1) - read).abs() > 1e-6).float().mean()) > 0.5
@@ -174,7 +174,7 @@ def test_as_written_is_what_a_file_gives_back(name: str) -> None:
 
 def test_as_written_is_of_whole_numbers() -> None:
     values = torch.tensor([-1.5, -1.0, 0.0, 0.003, 0.004, 1.0, 2.0]).view(1, 1, 1, 7)
-    numbers = (as_written(values, domain()) + 1) * 127.5
+    numbers = (quantized(values, domain()) + 1) * 127.5
     assert numbers.flatten().tolist() == pytest.approx([0, 0, 128, 128, 128, 255, 255], abs=1e-4)
 
 

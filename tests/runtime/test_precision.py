@@ -16,7 +16,7 @@ from viceversa import training
 from viceversa.build import resolve
 from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
-from viceversa.data.dataset import Pictures
+from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
 from viceversa.health import Watch
 from viceversa.runtime.config import SpeedConfig
@@ -246,15 +246,15 @@ def test_a_run_may_go_on_in_another_precision(
 
 def spoil(monkeypatch: pytest.MonkeyPatch, bad: Any) -> None:
     """Make images no numbers, those of the (epoch, position) that `bad` says yes to."""
-    real = Pictures.batch
+    real = ImageDataset.batch
 
-    def spoilt(self: Pictures, places: Any, *rest: Any) -> Any:
+    def spoilt(self: ImageDataset, places: Any, *rest: Any) -> Any:
         pair = real(self, places, *rest)
         if pair is not None and self.training and bad(*places[0]):
             pair[0][:] = float("nan")
         return pair
 
-    monkeypatch.setattr(Pictures, "batch", spoilt)
+    monkeypatch.setattr(ImageDataset, "batch", spoilt)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "fp32"])

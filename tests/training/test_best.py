@@ -18,7 +18,7 @@ from viceversa import training
 from viceversa.build import RunConfig
 from viceversa.checkpoint import read_header, read_weights
 from viceversa.data.open import open_data
-from viceversa.images.values import as_written
+from viceversa.images.values import quantized
 from viceversa.inference import Translator
 from viceversa.metrics.paired import l1
 from viceversa.monitor.best import Best
@@ -159,7 +159,7 @@ def test_the_number_of_the_best_is_that_of_its_translator(data: Path, tmp_path: 
     errors = []
     for position in range(3):
         source, target = pictures.batch([(1, position)], torch.device("cpu"))  # type: ignore[misc]
-        made = as_written(translator.tensor(source), pictures.domains["b"])
+        made = quantized(translator.tensor(source), pictures.domains["b"])
         errors += l1(made, target).tolist()
     best = lines(run, "validation")[-1]["validation"]["best"]
     assert sum(errors) / 3 == pytest.approx(best["value"], abs=1e-6)

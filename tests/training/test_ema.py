@@ -14,7 +14,7 @@ from torch import nn
 
 from viceversa import training
 from viceversa.checkpoint import read_header, read_weights
-from viceversa.data.dataset import Pictures
+from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
 from viceversa.monitor.averages import Averages
 from viceversa.networks.norms import BatchNorm
@@ -138,15 +138,15 @@ def test_whole_steps_are_averaged(batches: int, steps: int, data: Path, tmp_path
 def test_a_step_that_is_not_finite_does_not_spoil_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Pictures.batch
+    real = ImageDataset.batch
 
-    def spoilt(self: Pictures, places: Any, *rest: Any) -> Any:
+    def spoilt(self: ImageDataset, places: Any, *rest: Any) -> Any:
         made = real(self, places, *rest)
         if made is not None and self.training and tuple(places[0]) == (1, 1):
             made[0][:] = float("nan")
         return made
 
-    monkeypatch.setattr(Pictures, "batch", spoilt)
+    monkeypatch.setattr(ImageDataset, "batch", spoilt)
     more = {"train": {"ema": 0.9, "log_every": NEVER}, "validate": {"every": 0}}
     run = training.Run(settings("pix2pix", data, tmp_path / "run", **more))
     with pytest.raises(UserError, match="not finite"):

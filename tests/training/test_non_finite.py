@@ -15,7 +15,7 @@ from viceversa import steps, training
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import load_state
 from viceversa.config import merge, read_recipe
-from viceversa.data.dataset import Pictures
+from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
 from viceversa.health import Fault, Watch
 from viceversa.methods import Batch, Method
@@ -162,15 +162,15 @@ def data(tmp_path: Path) -> Path:
 def test_a_run_stops_at_the_next_line_and_names_what_it_was(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, at = Pictures.batch, (2, 1)  # the second batch of the second epoch: step 10 of 24
+    real, at = ImageDataset.batch, (2, 1)  # the second batch of the second epoch: step 10 of 24
 
-    def spoilt(self: Pictures, places: Any, *rest: Any) -> Any:
+    def spoilt(self: ImageDataset, places: Any, *rest: Any) -> Any:
         made = real(self, places, *rest)
         if made is not None and tuple(places[0]) == at:
             made[0][:] = float("nan")
         return made
 
-    monkeypatch.setattr(Pictures, "batch", spoilt)
+    monkeypatch.setattr(ImageDataset, "batch", spoilt)
     run = training.Run(settings(name, data, tmp_path / "run"))
     named = run.pictures.names(*at)
     with pytest.raises(UserError) as caught:
@@ -191,15 +191,15 @@ def test_a_run_stops_at_the_next_line_and_names_what_it_was(
 def test_a_fault_is_found_before_a_checkpoint_too(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Pictures.batch
+    real = ImageDataset.batch
 
-    def spoilt(self: Pictures, places: Any, *rest: Any) -> Any:
+    def spoilt(self: ImageDataset, places: Any, *rest: Any) -> Any:
         made = real(self, places, *rest)
         if made is not None and self.training and tuple(places[0]) == (1, 4):
             made[1][:] = float("inf")
         return made
 
-    monkeypatch.setattr(Pictures, "batch", spoilt)
+    monkeypatch.setattr(ImageDataset, "batch", spoilt)
     with pytest.raises(UserError, match="not finite"):
         training.train(settings("pix2pix", data, tmp_path / "run", log_every=1000))
     names = [int(path.stem) for path in (tmp_path / "run" / "checkpoints").iterdir()]

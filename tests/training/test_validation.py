@@ -16,7 +16,7 @@ from support import noise_pairs
 from viceversa import training
 from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
-from viceversa.data.config import DataConfig, whole
+from viceversa.data.config import DataConfig, uncropped
 from viceversa.data.open import open_data
 from viceversa.errors import UserError
 from viceversa.metrics.distribution import KID_LEAST
@@ -44,8 +44,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_whole_images_are_resized_and_not_cropped(preprocess: Any, expected: str) -> None:
     turns = preprocess in ("resize_and_crop", "resize", "crop")
     before = DataConfig(preprocess=preprocess, load_size=30, crop_size=20, turn=turns, workers=1)
-    after = whole(before)
-    assert after.preprocess == expected and not after.turn
+    after = uncropped(before)
+    assert after.preprocess == expected and not after.rotate90
     assert (after.load_size, after.crop_size, after.workers) == (30, 20, 1)
 
 

@@ -35,13 +35,13 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
 
         paired = is_paired(method)
     from ..data.check import as_dict, as_text, check_dataset
-    from ..data.readonly import refuse_inside
+    from ..data.readonly import refuse_output_in_data
     from ..progress import counter
     from ..report import say
 
     for option, path in (("--sheet", options.sheet), ("--preview", options.preview)):
         if path:
-            refuse_inside(path, Path(config.path), option)
+            refuse_output_in_data(path, Path(config.path), option)
     with counter("checking") as progress:
         result = check_dataset(
             config.path, paired, config, verify=options.verify, progress=progress

@@ -67,14 +67,14 @@ def explain(
     """
     _refuse_place(out, overwrite, [model, image, real, source, beside])
     from ..checkpoint import read_header
-    from ..data.readonly import refuse_inside, training_data
+    from ..data.readonly import refuse_output_in_data, training_data
     from ..images import write
     from ..inference.patch_scores import ExplainOptions, named_model, verdict_sheet
     from ..inference.patch_scores import explain as ask
 
     if model.exists():
         file = named_model(model)
-        refuse_inside(out, training_data(read_header(file), file), "-o")
+        refuse_output_in_data(out, training_data(read_header(file), file), "-o")
     answer = ask(
         ExplainOptions(model, image, real, source, half, beside, device, max_megapixels, size)
     )

@@ -45,13 +45,13 @@ def compare(
     """
     if out is not None and out.suffix.lower() not in PAGES:
         raise UserError(f"-o {out} is not a page; its name must end in {' or '.join(PAGES)}")
-    from ..data.readonly import refuse_inside
+    from ..data.readonly import refuse_output_in_data
     from ..reports import compare_table, write_compare_page
     from ..reports.text import aligned
 
     if out is not None:
         for run in runs:
-            refuse_inside(out, _data_of(run), "-o")
+            refuse_output_in_data(out, _data_of(run), "-o")
     # What a file contains must not control the terminal.
     rows = ([_short(printable(cell)) for cell in row] for row in compare_table(runs))
     print(aligned(rows))

@@ -72,7 +72,7 @@ def translate(
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, not {batch_size}")
     from ..checkpoint import read_digest, read_header
-    from ..data.readonly import refuse_inside, training_data
+    from ..data.readonly import refuse_output_in_data, training_data
     from ..inference import STREAM, Record, Translator, expand, names_image, plan, translate_files
     from ..runtime.signals import asked_to_stop
 
@@ -89,7 +89,7 @@ def translate(
     header = read_header(model)
     for folder in {result.parent for _, result in pairs if result != STREAM}:
         for data in (*filter(Path.is_dir, map(Path, inputs)), training_data(header, model)):
-            refuse_inside(folder, data, "-o")
+            refuse_output_in_data(folder, data, "-o")
     record = None
     if out != STREAM and (resume or not names_image(out)):
         settings = {

@@ -19,7 +19,7 @@ from ..files import read_with_digest, sha256, write_atomically, write_with_diges
 
 Key = tuple[str, int]
 """Domain, and index of the image in it."""
-AT_ONCE = 64  # images that are decoded before they are written: not all need to fit in memory
+CHUNK = 64  # images that are decoded before they are written: not all need to fit in memory
 
 
 class MemoryCache:
@@ -119,8 +119,8 @@ def _write(
     entries: list[list[Any]] = []
     start, digest = 0, hashlib.sha256()
     with path.open("wb") as file, ThreadPoolExecutor(max(1, threads)) as pool:
-        for first in range(0, len(keys), AT_ONCE):
-            part = keys[first : first + AT_ONCE]
+        for first in range(0, len(keys), CHUNK):
+            part = keys[first : first + CHUNK]
             for key, image in zip(part, pool.map(attempt, part), strict=True):
                 if image is not None:
                     values = image.numpy()
@@ -149,11 +149,11 @@ TICK = 0.25  # seconds
 MOST = 4 * TICK  # seconds that a tick counts at most
 
 
-class TooLate(Exception):
+class LoadTimeout(Exception):
     """The time limit is over."""
 
 
-def patient(future: Future[T], seconds: float) -> T:
+def result_within(future: Future[T], seconds: float) -> T:
     """Return a future's result, or raise its error.
 
     The wait is divided into ticks. A tick that took much longer than it should is one in which the
@@ -171,4 +171,4 @@ def patient(future: Future[T], seconds: float) -> T:
         waited += min(time.monotonic() - began, MOST)
     if future.done():
         return future.result()
-    raise TooLate
+    raise LoadTimeout

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..errors import UserError
 from ..images.domain import DomainConfig
-from ..images.preprocessing import LARGEST_SIDE, UNCROPPED, preprocessed
+from ..images.preprocessing import LARGEST_SIDE, WITHOUT_CROP, scaled_size
 
 Layout = Literal["auto", "side-by-side", "folders", "patterns", "photos"]
 
@@ -133,16 +133,16 @@ class DataConfig:
                 )
 
 
-def whole(config: DataConfig) -> DataConfig:
+def uncropped(config: DataConfig) -> DataConfig:
     """Return the settings for whole images, as at inference: resized, not cropped."""
-    preprocess = UNCROPPED.get(config.preprocess, config.preprocess)
+    preprocess = WITHOUT_CROP.get(config.preprocess, config.preprocess)
     return replace(config, preprocess=preprocess, rotate90=False)  # type: ignore[arg-type]
 
 
-def fitted(height: int, width: int, config: DataConfig, name: object) -> tuple[int, int]:
+def resized_size(height: int, width: int, config: DataConfig, name: object) -> tuple[int, int]:
     """Return the (height, width) to which the preprocessing resizes an image."""
     crop = config.crop_size
-    size = preprocessed(height, width, config.preprocess, config.load_size, crop)
+    size = scaled_size(height, width, config.preprocess, config.load_size, crop)
     if config.preprocess in ("crop", "scale_width_and_crop") and min(size) < crop:
         raise UserError(
             f"{name} is {size[1]}x{size[0]}, smaller than data.crop_size {crop}; "

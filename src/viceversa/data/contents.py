@@ -97,7 +97,7 @@ class Changes:
     """Whether any name stayed in its domain."""
 
 
-def changes(before: Contents, now: Contents) -> Changes:
+def compare(before: Contents, now: Contents) -> Changes:
     """Compare the images of a split with those that a checkpoint lists."""
     if before.fingerprint == now.fingerprint:
         return Changes("", swapped=False, common=True, names=True)

@@ -16,24 +16,32 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..images.domain import Domain
-from ..images.loading import half_of, in_range, load, resize_for
+from ..images.loading import half_of, load, resize_for, to_domain_range
 from ..images.sources import ArchiveChanged, Source
-from ..images.values import Allocate, encode, encode_all, fill_nodata, planes
-from .cache import DiskCache, Key, MemoryCache, TooLate, open_disk_cache, patient
-from .check.result import FIRST, some
-from .config import DataConfig, fitted
+from ..images.values import Allocate, fill_nodata, stack_values, to_tensor, to_values
+from .cache import DiskCache, Key, LoadTimeout, MemoryCache, open_disk_cache, result_within
+from .check.result import FIRST, first_few
+from .config import DataConfig, resized_size
 from .contents import Contents, contents
 from .index import SplitIndex
-from .transforms import CENTRE, Draw, cut, draw, jitter, warp, warps
+from .transforms import (
+    NO_AUGMENTATION,
+    Augmentation,
+    color_jitter,
+    crop_and_flip,
+    draw_augmentation,
+    has_warp,
+    warp,
+)
 
 Position = tuple[int, int]  # epoch, position in it
-PATIENCE = 30.0  # seconds that an image may take to load
+LOAD_TIMEOUT = 30.0  # seconds that an image may take to load
 FRESH: tuple[Allocate, Allocate] = torch.empty, torch.empty
 ORDER, CROP = 0, 1  # separate streams of random numbers
 
 
 @dataclass
-class Bad:
+class InvalidFiles:
     """Files that could not be used: a sentence each. `news` are those not yet reported."""
 
     files: list[str] = field(default_factory=list)
@@ -48,12 +56,12 @@ class Bad:
         if not self.news or (len(self.files) - len(self.news) >= FIRST and not last):
             return ""
         line = f"{len(self.news)} more files: " if len(self.files) > FIRST else ""
-        line += some(self.news)
+        line += first_few(self.news)
         self.news.clear()
         return line
 
 
-class Pictures:
+class ImageDataset:
     """Dataset of one split; a sample depends only on (seed, epoch, position).
 
     Source and target come in that order: the only code in which `direction` is applied. Paired: one
@@ -73,7 +81,7 @@ class Pictures:
         self.domains = dict(zip("ab", domains, strict=True))
         self.sides = "ab" if config.direction == "ab" else "ba"
         self.lengths = tuple(len(self.sources(side)) for side in self.sides)
-        self.bad = Bad()
+        self.bad = InvalidFiles()
         self.other_dtypes: dict[str, None] = {}  # sentences about images unlike those of training
         self._cache: MemoryCache | DiskCache = MemoryCache(
             config.cache_megabytes if config.cache == "memory" else 0
@@ -89,7 +97,7 @@ class Pictures:
         """Return the files of a domain."""
         return self.index.a if domain == "a" else self.index.b
 
-    def keep_on_disk(self, folder: Path, note: Callable[[str], None]) -> None:
+    def cache_on_disk(self, folder: Path, note: Callable[[str], None]) -> None:
         """Cache every decoded and resized image in a file in `folder`."""
         config = self.config
         images = {
@@ -140,7 +148,7 @@ class Pictures:
         where = zip(self.sides, self.indices(epoch, position), strict=True)
         return list(dict.fromkeys(str(self.sources(side)[index]) for side, index in where))
 
-    def picture(self, domain: str, index: int) -> Tensor:
+    def image(self, domain: str, index: int) -> Tensor:
         """Return an image (channels, h, w), decoded and resized; cached if it fits.
 
         An image with no-data pixels is of floats, with NaN where it has no data.
@@ -150,23 +158,23 @@ class Pictures:
         if kept is None:
             ahead = self._ahead.pop(key, None)
             try:
-                kept = self._decoded(key) if ahead is None else patient(ahead, PATIENCE)
-            except TooLate:
+                kept = self._decoded(key) if ahead is None else result_within(ahead, LOAD_TIMEOUT)
+            except LoadTimeout:
                 raise UserError(
-                    f"{self.sources(domain)[index]} did not load within {PATIENCE:.0f} s; is the "
-                    "disk or network it lies on gone?"
+                    f"{self.sources(domain)[index]} did not load within {LOAD_TIMEOUT:.0f} s; "
+                    "check the disk or network on which it is stored"
                 ) from None
             self._cache.put(key, kept)
         return kept
 
-    def decode_ahead(self, positions: Sequence[Position], pool: Executor) -> None:
+    def prefetch(self, positions: Sequence[Position], pool: Executor) -> None:
         """Start to decode the images at some positions in a pool of threads, unless cached."""
         for position in positions:
             for key in zip(self.sides, self.indices(*position), strict=True):
                 if key not in self._ahead and self._cache.get(key) is None:
                     self._ahead[key] = pool.submit(self._decoded, key)
 
-    def forget_ahead(self) -> None:
+    def cancel_prefetch(self) -> None:
         """Forget images that were started and not requested."""
         self._ahead.clear()
 
@@ -176,21 +184,25 @@ class Pictures:
         half = half_of(domain) if self.index.side_by_side else None
         most = self.config.max_megapixels * 10**6
         pixels = load(source, config, half, most, self.domains[domain].nodata_value)
-        size = fitted(pixels.shape[0], pixels.shape[1], self.config, source)
+        size = resized_size(pixels.shape[0], pixels.shape[1], self.config, source)
         if told := self.domains[domain].other_dtype(pixels.dtype.name):
             self.other_dtypes[f"{domain.upper()}: {told}"] = None
-        pixels = in_range(resize_for(pixels, *size, config), self.domains[domain], source)
-        return planes(pixels)
+        pixels = to_domain_range(resize_for(pixels, *size, config), self.domains[domain], source)
+        return to_tensor(pixels)
 
-    def item(self, epoch: int, position: int) -> tuple[Tensor, Tensor, tuple[Draw, Draw]]:
+    def item(
+        self, epoch: int, position: int
+    ) -> tuple[Tensor, Tensor, tuple[Augmentation, Augmentation]]:
         """Return source, target (channels, h, w), cropped and flipped, and the draws of each."""
-        draws = CENTRE, CENTRE
+        draws = NO_AUGMENTATION, NO_AUGMENTATION
         if self.training:
             stream = (self.seed, CROP, epoch, position)
-            first = draw(self.config, (*stream, 0))
-            draws = first, first if self.paired else draw(self.config, (*stream, 1))
+            first = draw_augmentation(self.config, (*stream, 0))
+            draws = first, first if self.paired else draw_augmentation(self.config, (*stream, 1))
         where = zip(self.sides, self.indices(epoch, position), draws, strict=True)
-        source, target = (cut(self.picture(side, i), self.config, one) for side, i, one in where)
+        source, target = (
+            crop_and_flip(self.image(side, i), self.config, one) for side, i, one in where
+        )
         return source, target, draws
 
     def batch(
@@ -218,22 +230,22 @@ class Pictures:
         here, there = (self.domains[side] for side in self.sides)
         source = self._made(sources, here, firsts, device, rooms[0])
         target = self._made(targets, there, seconds, device, rooms[1])
-        missing = [_any_missing(images) for images in (sources, targets)]
+        missing = [_has_nan(images) for images in (sources, targets)]
         if self.training and self.config.jitter:
-            source = jitter(source, firsts, self.config.jitter, missing[0])
+            source = color_jitter(source, firsts, self.config.jitter, missing[0])
             if self.config.jitter_on == "both":
-                target = jitter(target, seconds, self.config.jitter, missing[1])
+                target = color_jitter(target, seconds, self.config.jitter, missing[1])
         if fill and missing[0]:
             source = fill_nodata(source, here)
         if fill and missing[1]:
             target = fill_nodata(target, there)
         return source, target
 
-    def alone(self, domain: str, index: int, device: torch.device) -> Tensor:
+    def values(self, domain: str, index: int, device: torch.device) -> Tensor:
         """Return an image of a domain (`a`, `b`) without augmentation, (1, channels, h, w) in
         [-1, 1], NaN where it has no data. Raises UserError if it cannot be used."""
-        image = cut(self.picture(domain, index), self.config, CENTRE)
-        return encode_all([image], self.domains[domain], device)
+        image = crop_and_flip(self.image(domain, index), self.config, NO_AUGMENTATION)
+        return stack_values([image], self.domains[domain], device)
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first valid (source, target) of the first epoch."""
@@ -242,18 +254,20 @@ class Pictures:
         return source[0], target[0]
 
     def _made(
-        self, images: Sequence[Tensor], domain: Domain, draws: Sequence[Draw],
+        self, images: Sequence[Tensor], domain: Domain, draws: Sequence[Augmentation],
         device: torch.device, room: Allocate,
     ) -> Tensor:  # fmt: skip
         """Return images on the device, warped, as values in [-1, 1]."""
-        _check_alike(images)
-        if not (self.training and warps(self.config)):
-            return encode_all(images, domain, device, room)
+        _check_sizes(images)
+        if not (self.training and has_warp(self.config)):
+            return stack_values(images, domain, device, room)
         moved = torch.stack(list(images)).to(device, non_blocking=True)
         labels = domain.config.kind == "labels"
-        return encode(warp(moved, draws, self.config, labels, _any_missing(images)), domain)
+        return to_values(warp(moved, draws, self.config, labels, _has_nan(images)), domain)
 
-    def _item_or_none(self, position: Position) -> tuple[Tensor, Tensor, tuple[Draw, Draw]] | None:
+    def _item_or_none(
+        self, position: Position
+    ) -> tuple[Tensor, Tensor, tuple[Augmentation, Augmentation]] | None:
         try:
             return self.item(*position)
         except ArchiveChanged:  # no single file is bad
@@ -273,12 +287,12 @@ class Pictures:
             raise error
 
 
-def _any_missing(images: Sequence[Tensor]) -> bool:
-    """Return whether images of `Pictures.item` have pixels without data."""
+def _has_nan(images: Sequence[Tensor]) -> bool:
+    """Return whether images of `ImageDataset.item` have pixels without data."""
     return any(image.is_floating_point() and bool(image.isnan().any()) for image in images)
 
 
-def _check_alike(images: Sequence[Tensor]) -> None:
+def _check_sizes(images: Sequence[Tensor]) -> None:
     shapes = {tuple(image.shape) for image in images}
     if len(shapes) > 1:
         sizes = ", ".join(f"{w}x{h}" for _, h, w in sorted(shapes)[:4])

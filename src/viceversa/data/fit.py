@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..images import Source, read_tags
 from ..images.domain import READ_AS, Domain, DomainConfig, full_range
-from ..images.header import LARGEST_PROFILE, Tags
+from ..images.header import MAX_PROFILE, Tags
 from ..images.nodata import mask_of
 from .check.result import DomainFiles
 from .check.scan import FileRecord, Range, join, ranges
 from .config import DataConfig
 from .index import SplitIndex
 
-SAMPLED = 200  # images whose values `percentiles` reads, evenly spread over the dataset
-VALUES = 5000  # values of each channel that are read from each of them
+MAX_IMAGES = 200  # images whose values `percentiles` reads, evenly spread over the dataset
+MAX_VALUES = 5000  # values of each channel that are read from each of them
 
 
 def fit_domains(
@@ -96,7 +96,7 @@ def _common_tags(config: DomainConfig, records: Records, max_pixels: int) -> Tag
         return Tags(nodata=nodata)
     first = read_tags(next(iter(records)), config.file_channels, config.pages, max_pixels)
     colours = {1: b"GRAY", 3: b"RGB "}.get(config.file_channels)
-    fits = len(first.icc) <= LARGEST_PROFILE and first.icc[16:20] == colours
+    fits = len(first.icc) <= MAX_PROFILE and first.icc[16:20] == colours
     return Tags(
         nodata=nodata,
         icc=first.icc if icc and fits else b"",
@@ -129,13 +129,13 @@ def _range(part: DomainFiles, records: Records, dtype: str, max_pixels: int) -> 
         )
         return tuple(map(min, zip(*lows, strict=True))), tuple(map(max, zip(*highs, strict=True)))
     values: list[list[NDArray[Any]]] = [[] for _ in range(config.channels)]
-    for source in list(records)[:: max(1, len(records) // SAMPLED)]:
+    for source in list(records)[:: max(1, len(records) // MAX_IMAGES)]:
         pixels = part.load(source, max_pixels)
         mask = mask_of(pixels)
         for channel, some in enumerate(values):
             flat = np.ma.getdata(pixels)[:, :, channel].reshape(-1)
             flat = flat if mask is None else flat[~mask[:, :, channel].reshape(-1)]
-            some.append(flat[:: max(1, len(flat) // VALUES)])
+            some.append(flat[:: max(1, len(flat) // MAX_VALUES)])
     channels = [np.concatenate(some) for some in values]
     if not all(map(len, channels)):
         return (math.inf,) * config.channels, (-math.inf,) * config.channels

@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from .dataset import Pictures, Position
+from .dataset import ImageDataset, Position
 
 Batch = tuple[Tensor, Tensor]
-Share = Callable[[list[Position]], Sequence[Position]]
-AHEAD = 4  # batches whose files are decoded before they are asked for
+SelectPart = Callable[[list[Position]], Sequence[Position]]
+PREFETCH = 4  # batches whose files are decoded before they are asked for
 
 
-class Kept:
+class Buffer:
     """Reusable memory for one side of a batch: new pages cost more than filling them."""
 
     def __init__(self) -> None:
@@ -39,10 +39,14 @@ class Loader:
     """
 
     def __init__(
-        self, pictures: Pictures, size: int, device: torch.device, share: Share = list[Position]
+        self,
+        pictures: ImageDataset,
+        size: int,
+        device: torch.device,
+        share: SelectPart = list[Position],
     ):
         self.pictures, self.size, self.device, self.share = pictures, size, device, share
-        self._rooms = [(Kept(), Kept()), (Kept(), Kept())]
+        self._rooms = [(Buffer(), Buffer()), (Buffer(), Buffer())]
         self._made = 0
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch | None]:
@@ -60,15 +64,15 @@ class Loader:
             return
         pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         try:
-            for group in groups[:AHEAD]:
-                self.pictures.decode_ahead(group, pool)
+            for group in groups[:PREFETCH]:
+                self.pictures.prefetch(group, pool)
             for number, group in enumerate(groups):
-                for later in groups[number + AHEAD : number + AHEAD + 1]:
-                    self.pictures.decode_ahead(later, pool)
+                for later in groups[number + PREFETCH : number + PREFETCH + 1]:
+                    self.pictures.prefetch(later, pool)
                 yield self._batch(group)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            self.pictures.forget_ahead()
+            self.pictures.cancel_prefetch()
 
     def _batch(self, positions: Sequence[Position]) -> Batch | None:
         self._made += 1

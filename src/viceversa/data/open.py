@@ -12,8 +12,8 @@ from ..errors import UserError
 from ..images.sources import Source
 from .check import check_dataset, usable_splits
 from .check.scan import FileRecord, Progress
-from .config import DataConfig, fitted, whole
-from .dataset import Pictures
+from .config import DataConfig, resized_size, uncropped
+from .dataset import ImageDataset
 from .fit import fit_domains
 from .index import SplitIndex, index_split
 
@@ -23,14 +23,14 @@ MOST_RATIOS = 16  # of side-by-side files that a model file lists
 class Datasets(NamedTuple):
     """The datasets of a run."""
 
-    train: Pictures
-    shown: Pictures
+    train: ImageDataset
+    shown: ImageDataset
     """The split of sample grids: val, else test, else train."""
     split: str
     """Name of the split of `shown`."""
-    held_out: Pictures | None
+    held_out: ImageDataset | None
     """Whole images of that split, for validation; None if there are only training images."""
-    learnt: Pictures
+    train_eval: ImageDataset
     """Whole images of the training split."""
     side_by_side: tuple[float, ...]
     """Aspect ratios (width / height) of the training files, if A and B are side by side in them."""
@@ -40,7 +40,7 @@ class Datasets(NamedTuple):
 
         `last`: whether it is the last call of an epoch, which reports all that is left.
         """
-        for dataset in (self.train, self.shown, self.held_out, self.learnt):
+        for dataset in (self.train, self.shown, self.held_out, self.train_eval):
             if dataset is not None and (line := dataset.bad.report(last)):
                 yield line
 
@@ -75,8 +75,8 @@ def open_data(
 
     def dataset(
         index: SplitIndex, config: DataConfig, training: bool = False, paired: bool = paired
-    ) -> Pictures:
-        return Pictures(index, config, domains, paired, seed, training, digests)
+    ) -> ImageDataset:
+        return ImageDataset(index, config, domains, paired, seed, training, digests)
 
     for issue in check.issues:  # errors were refused
         if issue.severity != "error":
@@ -89,15 +89,15 @@ def open_data(
     if validate_pairs:
         held_out = _pairs(config, splits, split, records, note)
     if config.cache == "disk":
-        train.keep_on_disk(folder / "cache", note)
+        train.cache_on_disk(folder / "cache", note)
     return Datasets(
         train,
         dataset(splits[split], config),
         split,
         None
         if split == "train"
-        else dataset(held_out, whole(config), paired=paired or validate_pairs),
-        dataset(splits["train"], whole(config)),
+        else dataset(held_out, uncropped(config), paired=paired or validate_pairs),
+        dataset(splits["train"], uncropped(config)),
         _ratios(splits["train"], records),
     )
 
@@ -144,7 +144,7 @@ def _pairs(
         )
     for pair in zip(pairs.a, pairs.b, strict=True) if not index.side_by_side else ():
         sizes = [(records[source].height, records[source].width) for source in pair]
-        resized = {fitted(*size, whole(config), pair[0]) for size in sizes}
+        resized = {resized_size(*size, uncropped(config), pair[0]) for size in sizes}
         if len(resized) > 1:
             (h, w), (other_h, other_w) = sizes
             raise UserError(

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UserError
 
 
-def refuse_inside(path: Path, data: Path | None, option: str) -> None:
+def refuse_output_in_data(path: Path, data: Path | None, option: str) -> None:
     """Refuse an output inside a data set, which the next training would read.
 
     Args:

@@ -13,15 +13,15 @@ from ..errors import UserError
 from ..images import read_header
 from ..methods import Method
 from ..networks import multiple_of, nearest_size, size_problem
-from .config import DataConfig, fitted
-from .dataset import Pictures
+from .config import DataConfig, resized_size
+from .dataset import ImageDataset
 
 Size = tuple[int, int]  # height, width
 LARGEST_SIDE = 1024  # up to which a setting is looked for that fits
 MOST_TRIES = 32
 
 
-def check_sizes(method: Method, pictures: Pictures, batch_size: int) -> None:
+def check_sizes(method: Method, pictures: ImageDataset, batch_size: int) -> None:
     """Raises UserError if the networks cannot train on the first image, with settings that fit."""
     source, target = pictures.first()
     # The last batch of an epoch may hold a single image.
@@ -82,7 +82,7 @@ def _multiple(method: Method) -> int:
 
 
 def _settings_that_fit(
-    method: Method, pictures: Pictures, images: tuple[Tensor, Tensor], batch: int
+    method: Method, pictures: ImageDataset, images: tuple[Tensor, Tensor], batch: int
 ) -> str:
     """The nearest setting of the one that decides the size, and what it gives; empty if none."""
     multiple, tries = _multiple(method), 0
@@ -117,13 +117,13 @@ def _changes(config: DataConfig) -> Iterator[dict[str, Any]]:
 
 def _given(size: Size, config: DataConfig) -> Size:
     """The size that an image has in training. Raises UserError if it can't have it."""
-    height, width = fitted(*size, config, "")
+    height, width = resized_size(*size, config, "")
     if config.preprocess in ("resize_and_crop", "crop", "scale_width_and_crop"):
         return config.crop_size, config.crop_size
     return height, width
 
 
-def _file_size(pictures: Pictures, end: int) -> Size:
+def _file_size(pictures: ImageDataset, end: int) -> Size:
     """The size of the first source (0) or target (1) in its file, of a half if it has two."""
     side, index = pictures.sides[end], pictures.indices(1, 0)[end]
     config = pictures.domains[side].config

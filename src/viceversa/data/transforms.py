@@ -16,7 +16,7 @@ from .config import DataConfig
 
 
 @dataclass(frozen=True)
-class Draw:
+class Augmentation:
     """The random choices for one image.
 
     `x`, `y`: where to crop, as fractions of the free space. `turns`: quarter turns. `warp`: from
@@ -30,35 +30,35 @@ class Draw:
     flip_vertical: bool = False
     turns: int = 0
     warp: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
-    jitter: tuple[float, ...] = (0.0, 0.0, 0.0)
+    color_jitter: tuple[float, ...] = (0.0, 0.0, 0.0)
 
 
-CENTRE = Draw()
+NO_AUGMENTATION = Augmentation()
 
 
-def draw(config: DataConfig, seed: tuple[int, ...]) -> Draw:
+def draw_augmentation(config: DataConfig, seed: tuple[int, ...]) -> Augmentation:
     """Return the random choices for one image, which depend on `seed` only."""
     x, y, flip, vertical, turns, zoom, *rest = np.random.default_rng(seed).random(13).tolist()
-    across, down, rotate, shear, *jitter = (2 * share - 1 for share in rest[:7])
-    return Draw(
+    across, down, rotate, shear, *color_jitter = (2 * share - 1 for share in rest[:7])
+    return Augmentation(
         x,
         y,
         config.flip and flip < 0.5,
         config.flip_vertical and vertical < 0.5,
         int(4 * turns) if config.rotate90 else 0,
         (zoom, across, down, rotate, shear),
-        tuple(jitter),
+        tuple(color_jitter),
     )
 
 
-def crops(config: DataConfig) -> bool:
+def has_crop(config: DataConfig) -> bool:
     """Return whether this preprocessing ends with a crop of `crop_size`."""
     return config.preprocess in ("resize_and_crop", "crop", "scale_width_and_crop")
 
 
-def cut(planes: Tensor, config: DataConfig, chosen: Draw) -> Tensor:
+def crop_and_flip(planes: Tensor, config: DataConfig, chosen: Augmentation) -> Tensor:
     """Crop, flip and rotate a resized image (channels, height, width); values stay exact."""
-    if crops(config):
+    if has_crop(config):
         size = config.crop_size
         top = min(int(chosen.y * (planes.shape[1] - size + 1)), planes.shape[1] - size)
         left = min(int(chosen.x * (planes.shape[2] - size + 1)), planes.shape[2] - size)
@@ -66,27 +66,27 @@ def cut(planes: Tensor, config: DataConfig, chosen: Draw) -> Tensor:
     assert not chosen.turns or planes.shape[1] == planes.shape[2]  # the settings see to it
     axes = [1] * chosen.flip_vertical + [2] * chosen.flip
     if axes or chosen.turns:
-        planes = _moved(planes, axes, chosen.turns)
+        planes = _flipped(planes, axes, chosen.turns)
     return planes.contiguous()
 
 
-def _moved(planes: Tensor, axes: list[int], turns: int) -> Tensor:
+def _flipped(planes: Tensor, axes: list[int], turns: int) -> Tensor:
     if planes.dtype == torch.uint16:  # torch moves none of these; their bits move as int16
-        return _moved(planes.view(torch.int16), axes, turns).view(torch.uint16)
+        return _flipped(planes.view(torch.int16), axes, turns).view(torch.uint16)
     return torch.rot90(planes.flip(axes), turns, (1, 2))
 
 
 LUMINANCE = (0.299, 0.587, 0.114)
 
 
-def warps(config: DataConfig) -> bool:
+def has_warp(config: DataConfig) -> bool:
     """Return whether images are zoomed, rotated, shifted or sheared."""
     return any((config.zoom, config.rotate, config.shift, config.shear))
 
 
 def warp(
     numbers: Tensor,
-    draws: Sequence[Draw],
+    draws: Sequence[Augmentation],
     config: DataConfig,
     nearest: bool,
     missing: bool = False,
@@ -115,9 +115,11 @@ def warp(
     return warped.round().to(numbers.dtype) if nearest else warped
 
 
-def _matrix(draw: Draw, config: DataConfig, height: int, width: int) -> list[list[float]]:
+def _matrix(
+    draw_augmentation: Augmentation, config: DataConfig, height: int, width: int
+) -> list[list[float]]:
     """Return the affine matrix from output to input coordinates, from -1 to 1 each."""
-    zoom, across, down, rotate, shear = draw.warp
+    zoom, across, down, rotate, shear = draw_augmentation.warp
     part = 1 - config.zoom * zoom
     room = (1 - part) + 2 * config.shift  # the side is 2 long
     angle, slant = math.radians(config.rotate * rotate), math.radians(config.shear * shear)
@@ -129,7 +131,9 @@ def _matrix(draw: Draw, config: DataConfig, height: int, width: int) -> list[lis
     ]
 
 
-def jitter(values: Tensor, draws: Sequence[Draw], strength: float, missing: bool = False) -> Tensor:
+def color_jitter(
+    values: Tensor, draws: Sequence[Augmentation], strength: float, missing: bool = False
+) -> Tensor:
     """Change brightness, contrast and (of RGB) saturation of each image in [-1, 1].
 
     `missing`: some values are NaN, which stands for no data; they stay so, and do not contribute.
@@ -138,7 +142,7 @@ def jitter(values: Tensor, draws: Sequence[Draw], strength: float, missing: bool
     if missing:
         valid = ~values.isnan()
         values = values.nan_to_num()
-    chosen = values.new_tensor([one.jitter for one in draws]) * strength
+    chosen = values.new_tensor([one.color_jitter for one in draws]) * strength
     brightness, contrast, saturation = chosen.view(len(draws), 3, 1, 1, 1).unbind(1)
     if values.shape[1] == 3:
         weights = values.new_tensor(LUMINANCE).view(1, 3, 1, 1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..images.domain import Domain
-from ..images.values import decode, fill_nodata, shown, with_data
+from ..images.values import data_mask, fill_nodata, to_pixels, to_rgb
 from ..metrics.distribution import KID_LEAST, fid, kid
 from ..metrics.edges import content
 from ..metrics.paired import MS_SSIM_LEAST, SSIM_LEAST, l1, ms_ssim, psnr, ssim
@@ -73,8 +73,8 @@ class Measures:
         """
         weight = cycle = None
         if bool(source.isnan().any()) or (target is not None and bool(target.isnan().any())):
-            weight, cycle = with_data(source, target), ~source.isnan()
-            made = made.masked_fill(~with_data(source), self.target.config.nodata_fill)
+            weight, cycle = data_mask(source, target), ~source.isnan()
+            made = made.masked_fill(~data_mask(source), self.target.config.nodata_fill)
             source = fill_nodata(source, self.source)
             if target is not None:
                 made = made.where(~target.isnan(), self.target.config.nodata_fill)
@@ -192,7 +192,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _rgb(images: Tensor, domain: Domain, lightness: Tensor | None) -> Tensor:
     """(n, channels, h, w) in [-1, 1] -> (n, 3, h, w) uint8: as a person is shown them."""
-    seen = decode(shown(images, domain, lightness), Domain())
+    seen = to_pixels(to_rgb(images, domain, lightness), Domain())
     return torch.stack([torch.from_numpy(one).movedim(2, 0) for one in seen])
 
 

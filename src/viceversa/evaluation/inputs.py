@@ -10,8 +10,8 @@ from ..checkpoint import read_header
 from ..compatibility import trained_on_pairs
 from ..config import fill
 from ..data import DataConfig, SplitIndex, index_split
-from ..data.config import whole
-from ..data.dataset import Pictures
+from ..data.config import uncropped
+from ..data.dataset import ImageDataset
 from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
 from ..images.sources import unread
@@ -78,7 +78,7 @@ def open_model(options: Options) -> Model:
 class EvaluationImages(NamedTuple):
     """The images of a split, as a finished translator is shown them."""
 
-    pictures: Pictures
+    pictures: ImageDataset
     split: str
     notes: tuple[str, ...]
     """What to know of the choice of the split, and of files that are not read."""
@@ -111,7 +111,7 @@ def open_images(options: Options, model: Model, paired: bool) -> EvaluationImage
         changes |= {"preprocess": "resize", "crop_size": int(options.size), "rotate90": False}
     if options.hold_out is not None:
         changes["hold_out"] = options.hold_out
-    config = whole(dataclasses.replace(config, **changes))
+    config = uncropped(dataclasses.replace(config, **changes))
     data = list_images(config.path)
     own = dataclasses.replace(config, hold_out=0.0)
     if options.hold_out is None and any(index_split(data, s, paired, own) for s in ("val", "test")):
@@ -128,7 +128,7 @@ def open_images(options: Options, model: Model, paired: bool) -> EvaluationImage
     way, translator = next(iter(model.translators.items()))
     ends = translator.source, translator.target
     domains = ends if way == "ab" else ends[::-1]
-    pictures = Pictures(found, config, domains, paired, 0, training=False)
+    pictures = ImageDataset(found, config, domains, paired, 0, training=False)
     others = unread(data.other) if isinstance(data, FileTree) else []
     notes = (*([note] if note else []), *(f"not read: {group}" for group in others))
     return EvaluationImages(pictures, split, notes, config)

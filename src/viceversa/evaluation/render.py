@@ -10,7 +10,15 @@ from torch import Tensor
 from ..errors import UserError
 from ..images import Pixels, write
 from ..images.domain import Domain
-from ..images.values import as_written, decode, encode, fill_nodata, grid, planes, shown
+from ..images.values import (
+    fill_nodata,
+    make_grid,
+    quantized,
+    to_pixels,
+    to_rgb,
+    to_tensor,
+    to_values,
+)
 from ..inference.patch_scores import Judge, heat
 from ..metrics.registry import WAYS, few_images, label
 from ..metrics.registry import better as which
@@ -106,21 +114,21 @@ def _drawing(
     translator = result.model.translators[way.way]
     here, there = translator.source, translator.target
     index = [str(one) for one in pictures.sources(way.way[0])].index(way.names[position])
-    source = fill_nodata(pictures.alone(way.way[0], index, cpu), here)
-    images = [as_written(translator.tensor(source), there)]
+    source = fill_nodata(pictures.values(way.way[0], index, cpu), here)
+    images = [quantized(translator.tensor(source), there)]
     if result.paired:
-        images.append(fill_nodata(pictures.alone(way.way[1], index, cpu), there))
-    row = [shown(source, here)[0], *(shown(image, there, source)[0] for image in images)]
+        images.append(fill_nodata(pictures.values(way.way[1], index, cpu), there))
+    row = [to_rgb(source, here)[0], *(to_rgb(image, there, source)[0] for image in images)]
     if judge is not None:
         row += [_patch_map(judge, image, source, there) for image in images]
-    return grid([row])
+    return make_grid([row])
 
 
 def _patch_map(judge: Judge, image: Tensor, source: Tensor, domain: Domain) -> Tensor:
     """Return the patch map over an image, (3, h, w) in [-1, 1]; grey if the image is too small."""
-    pixels = decode(shown(image, domain, source), Domain())[0]
+    pixels = to_pixels(to_rgb(image, domain, source), Domain())[0]
     try:
         over = heat(pixels, judge(image[0], source[0] if judge.source else None))
     except UserError:
         return torch.zeros(3, *image.shape[2:])
-    return encode(planes(over)[None], Domain())[0]
+    return to_values(to_tensor(over)[None], Domain())[0]

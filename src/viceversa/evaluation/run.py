@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.dataset import Pictures
+from ..data.dataset import ImageDataset
 from ..errors import UserError
 from ..images.domain import Domain, DomainConfig
 from ..images.labels import palette
-from ..images.values import as_written, decode, fill_nodata, has_data, shown, with_data
+from ..images.values import data_mask, fill_nodata, has_data, quantized, to_pixels, to_rgb
 from ..inference import Translator
 from ..metrics.intervals import bootstrap
 from ..metrics.labels import confusion, iou, mean_iou, pixel_accuracy
@@ -160,12 +160,12 @@ class _Taken:
         self.names: list[str] = []
 
     def take(self, names: list[str], source: Tensor, target: Tensor | None) -> None:
-        made = as_written(self.translator.tensor(fill_nodata(source, self.here)), self.there)
-        back = as_written(self.back.tensor(made), self.here) if self.back else None
+        made = quantized(self.translator.tensor(fill_nodata(source, self.here)), self.there)
+        back = quantized(self.back.tensor(made), self.here) if self.back else None
         self.measures.made(source, made, target, back)
         if target is not None:
             self.measures.real(target, source)
-            self._count(made, fill_nodata(target, self.there), with_data(source, target))
+            self._count(made, fill_nodata(target, self.there), data_mask(source, target))
         self.names += names
 
     def _count(self, made: Tensor, target: Tensor, data: Tensor) -> None:
@@ -186,7 +186,7 @@ class _Taken:
         real = len(pictures.sources(there))
         if not self.outcome.paired:
             for index in range(real):
-                image = pictures.alone(there, index, torch.device("cpu"))
+                image = pictures.values(there, index, torch.device("cpu"))
                 if bool(has_data(image, image)):
                     self.measures.real(image)
         sets = self.measures.sets()
@@ -235,7 +235,7 @@ def _classes(domain: Domain, options: Options) -> Callable[[Tensor], Tensor] | N
     )
 
     def nearest(images: Tensor) -> Tensor:
-        pixels = np.stack(decode(shown(images, domain), Domain())).astype(np.float32)
+        pixels = np.stack(to_pixels(to_rgb(images, domain), Domain())).astype(np.float32)
         return _nearest(torch.from_numpy(pixels), colours)
 
     return nearest
@@ -248,7 +248,7 @@ def _nearest(pixels: Tensor, colours: Tensor) -> Tensor:
 
 
 def _batches(
-    pictures: Pictures, way: str, paired: bool, most: int, empty: list[str]
+    pictures: ImageDataset, way: str, paired: bool, most: int, empty: list[str]
 ) -> Iterator[tuple[list[str], Tensor, Tensor | None]]:
     """(names, sources, targets) of neighbours of one size, on the CPU, in [-1, 1].
 
@@ -259,8 +259,8 @@ def _batches(
     held: list[tuple[Tensor, Tensor | None]] = []
     cpu = torch.device("cpu")
     for index, source in enumerate(pictures.sources(here)):
-        image = pictures.alone(here, index, cpu)
-        target = pictures.alone(there, index, cpu) if paired else None
+        image = pictures.values(here, index, cpu)
+        target = pictures.values(there, index, cpu) if paired else None
         if target is not None and target.shape[2:] != image.shape[2:]:
             sizes = [f"{one.shape[3]}x{one.shape[2]}" for one in (image, target)]
             raise UserError(

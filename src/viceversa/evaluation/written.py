@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checkpoint import read_header
 from ..data.config import Layout
-from ..data.readonly import refuse_inside, training_data
+from ..data.readonly import refuse_output_in_data, training_data
 from ..errors import UserError
 from ..files import write_json
 from .inputs import model_files
@@ -72,9 +72,9 @@ def refuse_place(folder: Path, options: Options) -> None:
             f"-o {folder} is a file; name a folder for the numbers and the page",
             option="--out", path=folder,
         )  # fmt: skip
-    refuse_inside(folder, Path(options.data) if options.data else None, "-o")
+    refuse_output_in_data(folder, Path(options.data) if options.data else None, "-o")
     for file in model_files(options.model):
-        refuse_inside(folder, training_data(read_header(file), file), "-o")
+        refuse_output_in_data(folder, training_data(read_header(file), file), "-o")
 
 
 def write_evaluation(result: Evaluation, folder: Path) -> Path:

@@ -1,13 +1,13 @@
 """Images as numbers: files <-> pixels. Only `tensors` and `lab` import torch."""
 
-from .header import MOST_PIXELS, Geometry, Header, Pixels, Tags
+from .header import MAX_PIXELS, Geometry, Header, Pixels, Tags
 from .io import Decoded, decode, read, read_header, read_tags
 from .pixels import fit_channels, resize, to_pil
 from .sources import SUFFIXES, Source
 from .writing import suffix_for, to_bytes, write
 
 __all__ = [
-    "MOST_PIXELS",
+    "MAX_PIXELS",
     "SUFFIXES",
     "Decoded",
     "Geometry",

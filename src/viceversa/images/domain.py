@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UserError
-from .header import LARGEST_PROFILE
+from .header import MAX_PROFILE
 from .nodata import NoData, parse_nodata, parse_value
 from .sources import path_of
 
@@ -201,7 +201,7 @@ class Domain:
                 path=path_of(where),
             )
         with suppress(ValueError):  # of Base64 or a number
-            valid = len(self.icc) <= 2 * LARGEST_PROFILE and bool(self.profile) == bool(self.icc)
+            valid = len(self.icc) <= 2 * MAX_PROFILE and bool(self.profile) == bool(self.icc)
             if valid and (not self.nodata or parse_value(self.nodata) is not None):
                 return
         raise UserError(f"{where} has an invalid no-data value or ICC profile", path=path_of(where))

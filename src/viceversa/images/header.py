@@ -15,11 +15,11 @@ Pixels = NDArray[Any]
 Geometry = tuple[tuple[int, str, int, Any, bool], ...]
 """TIFF tags of GeoTIFF as tifffile writes them: (code, type, count, value, once)."""
 
-MOST_PIXELS = 64_000_000
-MOST_PAGES = 10_000
-LARGEST_PROFILE = 2**16  # bytes of an ICC profile that a model file stores
+MAX_PIXELS = 64_000_000
+MAX_PAGES = 10_000
+MAX_PROFILE = 2**16  # bytes of an ICC profile that a model file stores
 DAMAGED = "is damaged or cannot be read"
-CUT_SHORT = f"{DAMAGED}: it ends too early"
+TRUNCATED = f"{DAMAGED}: it ends too early"
 
 
 class Refused(ValueError):
@@ -64,7 +64,7 @@ class Header:
 
 
 @dataclass
-class Opened:
+class ImageFile:
     """An image file whose header was read; nothing is decoded yet.
 
     `header` and `tags` take the number of a page. `pixels` also takes whether class numbers
@@ -77,7 +77,7 @@ class Opened:
     pages: int = 1
 
 
-def guard(height: int, width: int, most: int, channels: int = 1) -> None:
+def check_size(height: int, width: int, most: int, channels: int = 1) -> None:
     """Refuse images without pixels and those of more than `most` pixels, before decoding."""
     if min(height, width, channels) < 1:
         raise Refused(f"has no pixels: it is {width}x{height} with {channels} channels")

@@ -29,16 +29,16 @@ from .formats.jpeg2000 import CODESTREAM, JP2, open_jpeg2000
 from .formats.pillow import open_bmp, open_gif, open_jpeg, open_webp
 from .formats.png import SIGNATURE, open_png
 from .header import (
-    CUT_SHORT,
     DAMAGED,
-    MOST_PAGES,
-    MOST_PIXELS,
+    MAX_PAGES,
+    MAX_PIXELS,
+    TRUNCATED,
     Header,
-    Opened,
+    ImageFile,
     Pixels,
     Refused,
     Tags,
-    guard,
+    check_size,
 )
 from .nodata import NoData
 from .pixels import contiguous, convert_masked, fit_channels, upright
@@ -46,7 +46,7 @@ from .sources import FORMATS, Source, path_of, printable
 
 LARGE = 2**26  # bytes: the header of a larger file is checked before the file is read
 NO_NODATA = NoData()
-OPENERS: dict[bytes, Callable[[BinaryIO], Opened]] = {
+OPENERS: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
     SIGNATURE: open_png,
     b"\xff\xd8\xff": open_jpeg,
     b"GIF87a": open_gif,
@@ -72,7 +72,7 @@ def read(
     channels: int | None = None,
     pages: str = "refuse",
     indices: bool = False,
-    most: int = MOST_PIXELS,
+    most: int = MAX_PIXELS,
     nodata: NoData = NO_NODATA,
     fit: bool = True,
 ) -> Pixels:
@@ -90,7 +90,7 @@ def read(
     Raises:
         UserError: The file is no image, is damaged or too large, or cannot be kept as it is.
     """
-    with explained(source):
+    with reading_errors(source):
         source = _source(source)
         if not source.member and source.stamp()[0] > LARGE:
             with source.path.open("rb") as file:
@@ -105,12 +105,12 @@ def decode(
     channels: int | None = None,
     pages: str = "refuse",
     indices: bool = False,
-    most: int = MOST_PIXELS,
+    most: int = MAX_PIXELS,
     nodata: NoData = NO_NODATA,
     fit: bool = True,
 ) -> Decoded:
     """Decode the bytes of an image file; as `read`, with `name` for error messages."""
-    with explained(name), BytesIO(data) as file:
+    with reading_errors(name), BytesIO(data) as file:
         opened, numbers, header = _open(file, pages, most, channels)
         tags = opened.tags(numbers[0])
         value = nodata.for_tag(tags.nodata)
@@ -127,10 +127,10 @@ def read_tags(
     source: Source | Path | str,
     channels: int | None = None,
     pages: str = "refuse",
-    most: int = MOST_PIXELS,
+    most: int = MAX_PIXELS,
 ) -> Tags:
     """Read the tags of the first page that `read` reads. Raises UserError as `read`."""
-    with explained(source), _file(source) as file:
+    with reading_errors(source), _file(source) as file:
         opened, numbers, _ = _open(file, pages, most, channels)
         return opened.tags(numbers[0])
 
@@ -138,11 +138,11 @@ def read_tags(
 def read_header(
     source: Source | Path | str,
     pages: str = "refuse",
-    most: int = MOST_PIXELS,
+    most: int = MAX_PIXELS,
     channels: int | None = None,
 ) -> Header:
     """Read the header of what `read` returns, without decoding. Raises UserError as `read`."""
-    with explained(source), _file(source) as file:
+    with reading_errors(source), _file(source) as file:
         return _open(file, pages, most, channels)[2]
 
 
@@ -164,7 +164,7 @@ def is_readable(data: bytes) -> bool:
     return data.startswith(TIFFS) or _opener(data) is not None
 
 
-def _opener(magic: bytes) -> Callable[[BinaryIO], Opened] | None:
+def _opener(magic: bytes) -> Callable[[BinaryIO], ImageFile] | None:
     if magic[:4] == b"RIFF" and magic[8:12] == b"WEBP":
         return open_webp
     if is_netpbm(magic):
@@ -174,7 +174,7 @@ def _opener(magic: bytes) -> Callable[[BinaryIO], Opened] | None:
 
 def _open(
     file: BinaryIO, pages: str, most: int, channels: int | None
-) -> tuple[Opened, range, Header]:
+) -> tuple[ImageFile, range, Header]:
     """Read the header of a file, choose its pages, and return the header of all of them.
 
     This is the guard of all formats: nothing that Refused is raised for reaches a decoder.
@@ -190,14 +190,12 @@ def _open(
         opened = opener(file)
     else:
         raise Refused(f"is not an image that can be read: {FORMATS}")
-    if not 0 < opened.pages <= MOST_PAGES:
-        raise Refused(
-            f"holds {f'more than {MOST_PAGES}' if opened.pages else 'no'} pages or frames"
-        )
+    if not 0 < opened.pages <= MAX_PAGES:
+        raise Refused(f"holds {f'more than {MAX_PAGES}' if opened.pages else 'no'} pages or frames")
     numbers = _chosen(opened.pages, pages)
     header = dataclasses.replace(opened.header(numbers[0]).upright(), pages=opened.pages)
     count = header.channels * len(numbers)
-    guard(header.height, header.width, most, count)
+    check_size(header.height, header.width, most, count)
     if len(numbers) == 1:
         return opened, numbers, header
     for number in numbers:
@@ -233,7 +231,7 @@ def _chosen(count: int, pages: str) -> range:
     return range(int(pages), int(pages) + 1)
 
 
-def _decode_page(opened: Opened, number: int, indices: bool, nodata: float | None) -> Pixels:
+def _decode_page(opened: ImageFile, number: int, indices: bool, nodata: float | None) -> Pixels:
     header = opened.header(number)
     pixels = convert_masked(opened.pixels(number, indices), nodata, indices)
     if indices and pixels.shape[2] != 1:
@@ -245,7 +243,7 @@ def _decode_page(opened: Opened, number: int, indices: bool, nodata: float | Non
 
 
 @contextmanager
-def explained(name: object) -> Iterator[None]:
+def reading_errors(name: object) -> Iterator[None]:
     """Turn any error of reading a file into a UserError that names it."""
     try:
         yield
@@ -266,7 +264,7 @@ def _message(error: Exception, name: str) -> str:
         case zipfile.BadZipFile() | KeyError():
             return f"{name} cannot be read from its archive: {error}"
         case IndexError() | EOFError() | struct.error():
-            return f"{name} {CUT_SHORT}"
+            return f"{name} {TRUNCATED}"
         case TypeError() | AttributeError() | AssertionError() | OverflowError():
             return f"{name} {DAMAGED}: its header is invalid"
     return f"{name} {DAMAGED}: {printable(error) or type(error).__name__}"

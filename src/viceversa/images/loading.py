@@ -11,8 +11,8 @@ from PIL import Image, ImageFile
 
 from ..errors import UserError
 from .domain import Domain, DomainConfig
-from .header import MOST_PIXELS, Pixels, Refused, exif_orientation, guard
-from .io import decode, explained, is_readable, read
+from .header import MAX_PIXELS, Pixels, Refused, check_size, exif_orientation
+from .io import decode, is_readable, read, reading_errors
 from .labels import to_classes
 from .nodata import NoData, mask_of, masked
 from .pixels import convert_masked, fit_channels, from_pillow, resize, upright
@@ -31,7 +31,7 @@ def load(
     source: Source,
     config: DomainConfig,
     half: Half = None,
-    most: int = MOST_PIXELS,
+    most: int = MAX_PIXELS,
     nodata: NoData | None = None,
 ) -> Pixels:
     """Load an image file of a domain.
@@ -49,7 +49,9 @@ def load(
     Raises:
         UserError: As `read`, or the image does not fit the domain.
     """
-    return as_domain(one_half(read(source, **_options(config, most, nodata)), half), config, source)
+    return to_domain(
+        take_half(read(source, **_options(config, most, nodata)), half), config, source
+    )
 
 
 def _options(config: DomainConfig, most: int, nodata: NoData | None) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def _options(config: DomainConfig, most: int, nodata: NoData | None) -> dict[str
     }
 
 
-def one_half(pixels: Pixels, half: Half) -> Pixels:
+def take_half(pixels: Pixels, half: Half) -> Pixels:
     """Return the left or the right half of (h, w, channels), or all of it."""
     if half is None:
         return pixels
@@ -70,7 +72,7 @@ def one_half(pixels: Pixels, half: Half) -> Pixels:
     return pixels[:, :middle] if half == "left" else pixels[:, middle:]
 
 
-def as_domain(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
+def to_domain(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
     """Return (h, w, channels) as in the file; of labels (h, w, 1), the class of each pixel.
 
     Raises UserError for an unknown class, and for images of other than 8 bits in a Lab domain.
@@ -85,7 +87,7 @@ def as_domain(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
     return pixels
 
 
-def in_range(pixels: Pixels, domain: Domain, name: object) -> Pixels:
+def to_domain_range(pixels: Pixels, domain: Domain, name: object) -> Pixels:
     """Scale an image of another dtype than the domain's from the range of its dtype to the
     domain's range, if that is the range of a dtype.
 
@@ -107,7 +109,9 @@ def resize_for(pixels: Pixels, height: int, width: int, config: DomainConfig) ->
     return resize(pixels, height, width, "nearest" if config.kind == "labels" else config.resize)
 
 
-def pixels_of(image: Any, config: DomainConfig, most: int, nodata: NoData | None = None) -> Pixels:
+def to_domain_pixels(
+    image: Any, config: DomainConfig, most: int, nodata: NoData | None = None
+) -> Pixels:
     """Return an image given in Python as (height, width, channels) of its domain, upright.
 
     If some of its pixels have no data, it is a masked array.
@@ -149,8 +153,8 @@ def _from_array(array: Any, config: DomainConfig, most: int, nodata: float | Non
             f"an array is (h, w, {channels}) of uint8, uint16, int16 or float32, "
             f"not {array.shape} {array.dtype}"
         )
-    with explained("the array"):
-        guard(values.shape[0], values.shape[1], most, channels)
+    with reading_errors("the array"):
+        check_size(values.shape[0], values.shape[1], most, channels)
         return convert_masked(values, nodata, config.indices)
 
 
@@ -158,8 +162,8 @@ def _from_image(image: Image.Image, options: dict[str, Any]) -> Pixels:
     """Convert a Pillow image. One that is not loaded yet is read from its file, as by its path."""
     name = str(getattr(image, "filename", "")) or "the image"
     channels, indices, most = options["channels"], options["indices"], options["most"]
-    with explained(name):
-        guard(image.height, image.width, most)
+    with reading_errors(name):
+        check_size(image.height, image.width, most)
         data = _file_of(image)
         if is_readable(data):
             decoded = decode(data, name, **options)
@@ -173,7 +177,7 @@ def _from_image(image: Image.Image, options: dict[str, Any]) -> Pixels:
             pixels, alpha = convert_masked(np.asarray(image), options["nodata"].value, True), False
         else:
             pixels, alpha = from_pillow(image, options["nodata"].value)
-        guard(pixels.shape[0], pixels.shape[1], most, pixels.shape[2])
+        check_size(pixels.shape[0], pixels.shape[1], most, pixels.shape[2])
         if indices and pixels.shape[2] != 1:
             raise Refused(f"is {image.mode}; class numbers need one channel or a palette")
         pixels = upright(pixels, exif_orientation(image.info.get("exif", b"")))

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from ..errors import UserError
 from .domain import DomainConfig
 from .header import Pixels
-from .loading import Half, one_half, resize_for
+from .loading import Half, resize_for, take_half
 
 Part = Literal["left", "right", "whole"] | None
 TOLERANCE = 0.02  # of an aspect ratio
 LARGE = 1.5  # times the size in training, from which on details have another scale
 LARGEST_SIDE = 2**16  # pixels
-UNCROPPED = {
+WITHOUT_CROP = {
     "resize_and_crop": "resize",
     "crop": "none",
     "scale_width_and_crop": "scale_width",
@@ -29,7 +29,7 @@ def is_side(text: str) -> bool:
     return text.isdecimal() and len(text) < 10 and int(text) > 0
 
 
-def preprocessed(
+def scaled_size(
     height: int, width: int, preprocess: str, load_size: int, crop_size: int
 ) -> tuple[int, int]:
     """Return the (height, width) that `data.preprocess` resizes an image to, before any crop."""
@@ -47,7 +47,7 @@ def preprocessed(
 
 
 @dataclass(frozen=True)
-class Framing:
+class Preprocessing:
     """Preparation of whole files in training, as stored in the header of a model file.
 
     Args:
@@ -63,7 +63,7 @@ class Framing:
     side_by_side: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, header: Mapping[str, Any]) -> Framing:
+    def of(cls, header: Mapping[str, Any]) -> Preprocessing:
         """Read a header; missing and invalid entries stay unknown."""
         trained = header.get("trained")
         section = trained.get("data") if isinstance(trained, Mapping) else None
@@ -79,7 +79,7 @@ class Framing:
 
     def part(self, pixels: Pixels, part: Part, name: object) -> Pixels:
         """Return one half of an image, or all of it. Raises UserError as `half`."""
-        return one_half(pixels, self.half(pixels.shape[0], pixels.shape[1], part, name))
+        return take_half(pixels, self.half(pixels.shape[0], pixels.shape[1], part, name))
 
     def half(self, height: int, width: int, part: Part, name: object) -> Half:
         """Return the half that a chosen part of an image is, or None for all of it.
@@ -134,8 +134,8 @@ class Framing:
             return pixels
         height, width = pixels.shape[:2]
         if size == "trained":
-            method = UNCROPPED.get(self.preprocess, self.preprocess)
-            wanted = preprocessed(height, width, method, self.load_size, self.crop_size)
+            method = WITHOUT_CROP.get(self.preprocess, self.preprocess)
+            wanted = scaled_size(height, width, method, self.load_size, self.crop_size)
         else:
             wanted = int(size), int(size)
         return resize_for(pixels, *wanted, config)
@@ -145,7 +145,7 @@ class Framing:
         if not self.preprocess:
             return 1.0
         sizes = self.load_size, self.crop_size
-        height, width = preprocessed(before.shape[0], before.shape[1], self.preprocess, *sizes)
+        height, width = scaled_size(before.shape[0], before.shape[1], self.preprocess, *sizes)
         return max(int(after.shape[0]) / height, int(after.shape[1]) / width)
 
     @property

@@ -20,7 +20,7 @@ Allocate = Callable[[tuple[int, ...]], Tensor]
 AB = 110.0  # largest |a| and |b| of the colours of sRGB
 
 
-def planes(pixels: Pixels) -> Tensor:
+def to_tensor(pixels: Pixels) -> Tensor:
     """Copy (h, w, channels) to a tensor (channels, h, w); a masked array as floats with NaN."""
     mask, pixels = mask_of(pixels), np.ma.getdata(pixels)
     if mask is not None:
@@ -28,7 +28,7 @@ def planes(pixels: Pixels) -> Tensor:
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
 
 
-def encode(numbers: Tensor, domain: Domain) -> Tensor:
+def to_values(numbers: Tensor, domain: Domain) -> Tensor:
     """Return pixels as values in [-1, 1].
 
     Images: `low` becomes -1, `high` 1, values beyond are clipped. Labels: 1 in the channel of the
@@ -53,7 +53,7 @@ def encode(numbers: Tensor, domain: Domain) -> Tensor:
     return _scale(domain, numbers.device)(numbers.to(dtype, copy=True))
 
 
-def encode_all(
+def stack_values(
     images: Sequence[Tensor],
     domain: Domain,
     device: torch.device,
@@ -64,7 +64,7 @@ def encode_all(
     `allocate` returns a tensor of a shape for the result; reused memory is much faster.
     """
     if device.type != "cpu" or domain.config.kind != "image":
-        return encode(torch.stack(list(images)).to(device, non_blocking=True), domain)
+        return to_values(torch.stack(list(images)).to(device, non_blocking=True), domain)
     # One image at a time stays in the processor's cache; a whole batch would not.
     values = allocate((len(images), *images[0].shape))
     scale = _scale(domain, device)
@@ -80,10 +80,10 @@ def fill_nodata(values: Tensor, domain: Domain) -> Tensor:
 
 def has_data(source: Tensor, target: Tensor) -> Tensor:
     """Return which images (n,) have pixels with data in both; NaN means no data."""
-    return with_data(source, target).flatten(1).any(dim=1)
+    return data_mask(source, target).flatten(1).any(dim=1)
 
 
-def with_data(source: Tensor, target: Tensor | None = None) -> Tensor:
+def data_mask(source: Tensor, target: Tensor | None = None) -> Tensor:
     """Return where values can be compared, (n, 1 or channels, h, w): where the target and at least
     one channel of the source have data."""
     some = ~source.isnan().all(dim=1, keepdim=True)
@@ -113,7 +113,7 @@ def _scale(domain: Domain, device: torch.device) -> Callable[[Tensor], Tensor]:
     return scale_each
 
 
-def decode(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> list[Pixels]:
+def to_pixels(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> list[Pixels]:
     """Return values in [-1, 1] as pixels of a file of the domain.
 
     Args:
@@ -140,7 +140,7 @@ def decode(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> l
     return list(numbers.astype(domain.dtype))
 
 
-def as_written(values: Tensor, domain: Domain) -> Tensor:
+def quantized(values: Tensor, domain: Domain) -> Tensor:
     """Return values (n, channels, h, w) in [-1, 1] as if written to a file and read again.
 
     Rounded if the files have integers; of labels, 1 in the most likely class and -1 elsewhere.
@@ -159,7 +159,7 @@ def as_written(values: Tensor, domain: Domain) -> Tensor:
     return (numbers - low) / (high - low) * 2 - 1
 
 
-def shown(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> Tensor:
+def to_rgb(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> Tensor:
     """Return values (n, channels, h, w) as RGB (n, 3, h, w) in [-1, 1], for display.
 
     Of many channels the first three; of two the first; classes in their colours.
@@ -192,7 +192,7 @@ def _rgb_of_lab(values: Tensor, kind: str, lightness: Tensor | None) -> Tensor:
     return lab_to_rgb(torch.cat([(lightness.float().cpu() + 1) * 50, values * AB], dim=1))
 
 
-def grid(rows: list[list[Tensor]], gap: int = 2) -> Pixels:
+def make_grid(rows: list[list[Tensor]], gap: int = 2) -> Pixels:
     """Arrange rows of images (3, h, w) in [-1, 1] as one RGB image with white gaps."""
     cells = [[_eight_bit(image) for image in row] for row in rows]
     height = max(cell.shape[0] for row in cells for cell in row) + gap
@@ -207,4 +207,4 @@ def grid(rows: list[list[Tensor]], gap: int = 2) -> Pixels:
 
 
 def _eight_bit(image: Tensor) -> Pixels:
-    return decode(image[None], Domain())[0]
+    return to_pixels(image[None], Domain())[0]

@@ -16,18 +16,18 @@ from ..errors import UserError
 from ..extensions import require
 from ..images import Pixels, Tags, suffix_for, to_pil
 from ..images.domain import Domain
-from ..images.header import guard
-from ..images.io import explained
-from ..images.loading import as_domain, pixels_of
+from ..images.header import check_size
+from ..images.io import reading_errors
+from ..images.loading import to_domain, to_domain_pixels
 from ..images.nodata import value_for_dtype
-from ..images.preprocessing import Framing, Part
-from ..images.values import decode, encode, fill_nodata, planes
+from ..images.preprocessing import Part, Preprocessing
+from ..images.values import fill_nodata, to_pixels, to_tensor, to_values
 from ..networks import GENERATORS, at_any_size, seed_dropout, seeded, use_policy
 from ..runtime.device import out_of_memory, prepare_device
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # other formats blur a class into others
 Policy = Literal["image", "running", "paper"]
-UNKNOWN = Framing()
+UNKNOWN = Preprocessing()
 
 
 class Translator:
@@ -46,7 +46,7 @@ class Translator:
 
     def __init__(self, network: nn.Module, source: Domain, target: Domain, device: str = "auto",
                  policy: Policy = "image", seed: int = 0, max_megapixels: int = 64,
-                 framing: Framing = UNKNOWN, size: str = "own"):  # fmt: skip
+                 framing: Preprocessing = UNKNOWN, size: str = "own"):  # fmt: skip
         self.max_megapixels = max_megapixels
         self.framing, self.size = framing, size
         self.source, self.target, self.policy, self.seed = source, target, policy, seed
@@ -91,7 +91,7 @@ class Translator:
         source, target = (fill(Domain, header[end], str(path)) for end in ("source", "target"))
         for end in (source, target):
             end.check_stored(path)
-        framing = Framing.of(header)
+        framing = Preprocessing.of(header)
         framing.check(str(size), path, max_megapixels * 10**6)
         widths = source.config.width, target.config.width
         network_config = fill(config_class, settings, str(path))
@@ -127,7 +127,9 @@ class Translator:
     def read(self, image: Any) -> Pixels:
         """Read an image of any kind but a tensor as (h, w, channels). Raises UserError."""
         source = self.source
-        return pixels_of(image, source.config, self.max_megapixels * 10**6, source.nodata_value)
+        return to_domain_pixels(
+            image, source.config, self.max_megapixels * 10**6, source.nodata_value
+        )
 
     @property
     def tags(self) -> Tags:
@@ -164,13 +166,13 @@ class Translator:
         a no-data value.
         """
         config = self.source.config
-        numbers = [planes(as_domain(image, config, "the image")) for image in images]
+        numbers = [to_tensor(to_domain(image, config, "the image")) for image in images]
         if any(one.is_floating_point() for one in numbers):  # those with pixels without data
             numbers = [one.float() for one in numbers]
-        values = encode(torch.stack(numbers), self.source.of_dtype(str(images[0].dtype))).float()
+        values = to_values(torch.stack(numbers), self.source.of_dtype(str(images[0].dtype))).float()
         missing = values.isnan().all(dim=1)
         values = fill_nodata(values, self.source)
-        made = decode(self.tensor(values), self.target, values)
+        made = to_pixels(self.tensor(values), self.target, values)
         nodata = value_for_dtype(self.target.dtype, self.tags.nodata)
         if nodata is not None:
             for image, mask in zip(made, missing.numpy(), strict=True):
@@ -223,8 +225,8 @@ class Translator:
             raise UserError(f"the tensor is empty: {tuple(image.shape)}")
         if not bool(batch.isfinite().all()):
             raise UserError("the tensor has non-finite values (NaN or Inf)")
-        with explained("the tensor"):
-            guard(batch.shape[2], batch.shape[3], self.max_megapixels * 10**6)
+        with reading_errors("the tensor"):
+            check_size(batch.shape[2], batch.shape[3], self.max_megapixels * 10**6)
         made = self.tensor(batch.float())
         return made[0] if single else made
 

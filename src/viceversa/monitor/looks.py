@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..build import RunConfig, on_disk
-from ..data.dataset import Pictures
+from ..data.dataset import ImageDataset
 from ..health import Translations
 from ..images import Pixels
-from ..images.values import shown
+from ..images.values import to_rgb
 from ..inference.patch_scores import Judge, Row, on_one_scale, verdict_sheet
 from ..methods import Discriminator, Method
 from ..networks import at_any_size, patch_grid, use_policy
@@ -61,7 +61,7 @@ def in_use(networks: dict[str, nn.Module]) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def ways(
-    players: Players, pictures: Pictures, config: RunConfig, device: torch.device
+    players: Players, pictures: ImageDataset, config: RunConfig, device: torch.device
 ) -> dict[str, Translations]:
     """A look at each generator, by the domains as they lie on disk; none where images are bad."""
     batches = [pictures.batch([(1, p)], device) for p in range(min(IMAGES, len(pictures)))]
@@ -87,7 +87,7 @@ def ways(
 
 @torch.no_grad()
 def verdicts(
-    players: Players, pictures: Pictures, config: RunConfig, device: torch.device
+    players: Players, pictures: ImageDataset, config: RunConfig, device: torch.device
 ) -> Pixels | None:
     """What each discriminator says of the first translation, and of a real image beside it."""
     batch = pictures.batch([(1, 0)], device)
@@ -108,13 +108,13 @@ def verdicts(
         says = on_one_scale(*(ask(image[0], source[0]) for image in images.values()))
         of = "" if config.paired else f" {sides[1].upper()}"
         rows += [
-            Row(what + of, shown(image, there, source)[0], said)
+            Row(what + of, to_rgb(image, there, source)[0], said)
             for (what, image), said in zip(images.items(), says, strict=True)
         ]
     if not rows:
         return None
     first = pictures.domains[pictures.sides[0]]
-    return verdict_sheet(rows, shown(batch[0], first)[0] if config.paired else None)
+    return verdict_sheet(rows, to_rgb(batch[0], first)[0] if config.paired else None)
 
 
 def scores_of(discriminator: Discriminator, source: Tensor, image: Tensor) -> Tensor:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from ..data.dataset import Pictures
+from ..data.dataset import ImageDataset
 from ..images import Pixels
-from ..images.values import grid, shown
+from ..images.values import make_grid, to_rgb
 from ..networks import at_any_size
 
 
-def sample_columns(generators: Mapping[str, nn.Module], pictures: Pictures) -> list[str]:
+def sample_columns(generators: Mapping[str, nn.Module], pictures: ImageDataset) -> list[str]:
     """Return the titles of the columns of a sample grid, by the domains as they are on disk."""
     if pictures.paired:
         return ["source", "translation", "target"]
@@ -24,7 +24,7 @@ def sample_columns(generators: Mapping[str, nn.Module], pictures: Pictures) -> l
 
 @torch.no_grad()
 def sample_sheet(
-    generators: dict[str, nn.Module], pictures: Pictures, count: int, device: torch.device
+    generators: dict[str, nn.Module], pictures: ImageDataset, count: int, device: torch.device
 ) -> Pixels | None:
     """One picture: a row for each of the first `count` images; None where there is none.
 
@@ -37,16 +37,16 @@ def sample_sheet(
         if batch is None:
             continue
         a, b = batch
-        row = [shown(a, here), shown(fake := at_any_size(generators["ab"], a), there, a)]
+        row = [to_rgb(a, here), to_rgb(fake := at_any_size(generators["ab"], a), there, a)]
         if pictures.paired:
-            row.append(shown(b, there, a))
+            row.append(to_rgb(b, there, a))
         elif "ba" in generators:
             back = at_any_size(generators["ba"], b)
             row += [
-                shown(at_any_size(generators["ba"], fake), here),
-                shown(b, there),
-                shown(back, here),
+                to_rgb(at_any_size(generators["ba"], fake), here),
+                to_rgb(b, there),
+                to_rgb(back, here),
             ]
-            row.append(shown(at_any_size(generators["ab"], back), there))
+            row.append(to_rgb(at_any_size(generators["ab"], back), there))
         rows.append([image[0] for image in row])
-    return grid(rows) if rows else None
+    return make_grid(rows) if rows else None

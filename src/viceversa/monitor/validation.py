@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..build import RunConfig, on_disk
-from ..data.dataset import Pictures
+from ..data.dataset import ImageDataset
 from ..data.open import Datasets
 from ..errors import UserError
 from ..evaluation.accumulator import LEAST, Features, Measures, features_for
-from ..images.values import as_written, fill_nodata, has_data
+from ..images.values import fill_nodata, has_data, quantized
 from ..methods import Discriminator
 from ..metrics.distribution import KID_LEAST
 from ..networks import at_any_size
@@ -42,7 +42,7 @@ class Validation:
         validate, self.device, self._check = config.validate, device, check
         self.paired, self.direction = config.paired, config.data.direction
         self.pairs = config.paired or validate.pairs
-        self.held_out, self.learnt = data.held_out, data.learnt
+        self.held_out, self.learnt = data.held_out, data.train_eval
         self.count = min(validate.images, *self.held_out.lengths)
         first = next(self._images(self.held_out, self.count, "ab"), None)
         self.size = tuple(first[1].shape[2:]) if first is not None else ()
@@ -117,7 +117,7 @@ class Validation:
     def _scores(
         self,
         discriminator: Discriminator,
-        pictures: Pictures,
+        pictures: ImageDataset,
         way: str,
         generator: nn.Module | None = None,
     ) -> float:
@@ -135,7 +135,7 @@ class Validation:
 
     @torch.no_grad()
     def _measured(
-        self, generators: dict[str, nn.Module], pictures: Pictures, count: int,
+        self, generators: dict[str, nn.Module], pictures: ImageDataset, count: int,
         names: tuple[str, ...],
     ) -> dict[str, float]:  # fmt: skip
         found: dict[str, dict[str, float]] = {}
@@ -144,10 +144,10 @@ class Validation:
             here, there = (pictures.domains[side] for side in sides)
             measures, taken = Measures(names, here, there, self.features.networks), 0
             for source, target in self._images(pictures, count, way):
-                made = as_written(at_any_size(generators[way], fill_nodata(source, here)), there)
+                made = quantized(at_any_size(generators[way], fill_nodata(source, here)), there)
                 back = None
                 if other := generators.get(way[::-1]):
-                    back = as_written(at_any_size(other, made), here)
+                    back = quantized(at_any_size(other, made), here)
                 measures.made(source, made, target if self.pairs else None, back)
                 measures.real(target, source)
                 taken += 1
@@ -164,7 +164,9 @@ class Validation:
         means = {name: sum(way[name] for way in ways) / len(ways) for name in ways[0]}
         return means | {f"{name}_{way}": v for way, of in found.items() for name, v in of.items()}
 
-    def _images(self, pictures: Pictures, count: int, way: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def _images(
+        self, pictures: ImageDataset, count: int, way: str
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """(source, target) of each place, one at a time: whole images differ in size.
 
         NaN where they have no data. Pairs that have none in common are left out, as files are that

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import UserError
 from ...images import Source, fit_channels
 from ...images.pixels import NAN_HINT
-from ..config import DataConfig, fitted
+from ..config import DataConfig, resized_size
 from .result import CheckResult, DomainFiles, Issue, issue_of
 from .scan import FileRecord
 
@@ -160,7 +160,7 @@ def _wrong_channels(channels: int, alpha: bool, dtype: str, wanted: int) -> str:
 
 def _too_small(size: tuple[int, int], config: DataConfig) -> str:
     try:
-        fitted(*size, config, "")
+        resized_size(*size, config, "")
     except UserError:
         return f"is {size[1]}x{size[0]}, smaller than {config.crop_size}"
     return ""
@@ -212,7 +212,9 @@ def _mismatched(check: CheckResult) -> Iterator[tuple[Source, str]]:
             different_sizes(check, split) if not index.side_by_side else ()
         ):
             try:
-                first, second = (fitted(r.height, r.width, check.config, "") for r in (one, other))
+                first, second = (
+                    resized_size(r.height, r.width, check.config, "") for r in (one, other)
+                )
             except UserError:
                 continue  # too small, which is reported
             if first != second:

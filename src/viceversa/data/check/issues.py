@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from ...images import Source
 from ...images.domain import full_range
 from ...images.sources import FORMATS, is_sidecar, printable, unread
-from ..config import fitted
+from ..config import resized_size
 from ..index import FileTree, SplitIndex
 from .invalid import different_sizes, usual_dtype
 from .result import LISTED, CheckResult, Issue, Severity, issue_of
@@ -146,7 +146,7 @@ def resized_images(check: CheckResult, domain: str) -> Iterator[Issue]:
     sizes = {s: part.size(r) for part in check.domain(domain) for s, r in part.readable()}
     oblong = [source for source, size in sizes.items() if max(size) >= SQUASHED * min(size)]
     worst = max(sizes.values(), key=lambda size: max(size) / max(1, min(size)), default=(1, 1))
-    height, width = fitted(*worst, config, "")
+    height, width = resized_size(*worst, config, "")
     text = f"images of {name} that lose their proportions: {worst[1]}x{worst[0]} becomes"
     advice = (
         "set --data.preprocess scale_width, scale_shortside or crop to keep the proportions of "

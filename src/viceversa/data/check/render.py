@@ -10,7 +10,7 @@ from typing import Any
 
 from ...images.sources import printable
 from ..config import DataConfig
-from .result import FIRST, CheckResult, DomainFiles, in_shell
+from .result import FIRST, CheckResult, DomainFiles, shell_quoted
 from .scan import Range
 
 COMMON = 3  # number of sizes, modes and dtypes that are listed
@@ -51,7 +51,7 @@ def advice(check: CheckResult, train: str = "") -> list[str]:
         recipe = "pix2pix" if check.paired else "cyclegan"
         default = dataclasses.replace(check.config, path="") == DataConfig()
         settings = "" if default else " (with the same settings of data)"
-        line = f"train: viceversa train {train or f'{recipe} {in_shell(check.path)}{settings}'}"
+        line = f"train: viceversa train {train or f'{recipe} {shell_quoted(check.path)}{settings}'}"
         return [*dict.fromkeys([*of_errors, *of_warnings]), line]
     count, total = check.left_out()
     skip = []
@@ -79,12 +79,12 @@ def summary(parts: Sequence[DomainFiles]) -> dict[str, Any]:
         "sizes": dict(sizes.most_common()),
         "modes": dict(Counter(record.mode for _, record in images).most_common()),
         "dtypes": dict(Counter(record.dtype for _, record in images).most_common()),
-        "range": span([one for one in ranges if not any(map(math.isinf, one[0]))]),
+        "range": channel_ranges([one for one in ranges if not any(map(math.isinf, one[0]))]),
         "nodata": {value: count for value, count in nodata.items() if value},
     }
 
 
-def span(ranges: Sequence[Range]) -> list[list[float]]:
+def channel_ranges(ranges: Sequence[Range]) -> list[list[float]]:
     """Return [least, greatest] of each channel; of all together if their number differs."""
     if len({len(low) for low, _ in ranges}) > 1:
         ranges = [((min(low),), (max(high),)) for low, high in ranges]

@@ -41,7 +41,7 @@ class Issue:
         """Return the text and the first files in one sentence."""
         if not self.files:
             return self.text
-        return f"{self.text}: {self.total} ({some(self.files, self.total)})"
+        return f"{self.text}: {self.total} ({first_few(self.files, self.total)})"
 
 
 def issue_of(
@@ -58,13 +58,13 @@ def issue_of(
         yield Issue(severity, text, names, len(every), advice, skippable)
 
 
-def some(texts: Sequence[str], total: int | None = None) -> str:
+def first_few(texts: Sequence[str], total: int | None = None) -> str:
     """Return the first three texts and the number of the others."""
     more = (len(texts) if total is None else total) - len(texts[:FIRST])
     return ", ".join(texts[:FIRST]) + (f" and {more} more" if more else "")
 
 
-def in_shell(path: str) -> str:
+def shell_quoted(path: str) -> str:
     """Return a path as it is typed in a shell."""
     return shlex.quote(printable(path))
 
@@ -159,13 +159,15 @@ def usable_splits(
                 f"{count} of {total} files can't be used, more than data.max_invalid "
                 f"{check.config.max_invalid:g} allows",
             )
-        raise UserError(f"{'; '.join(texts)}; for details: viceversa check {in_shell(check.path)}")
+        raise UserError(
+            f"{'; '.join(texts)}; for details: viceversa check {shell_quoted(check.path)}"
+        )
     texts = [f"{source} {reason}" for source, reason in check.invalid.items()]
     for index in check.splits.values():
         texts += [f"{source} has no partner" for source in index.unmatched]
     if not texts:
         return dict(check.splits)
-    note(f"left out: {len(texts)} files: {some(texts)}")
+    note(f"left out: {len(texts)} files: {first_few(texts)}")
     return {split: _valid(index, check) for split, index in check.splits.items()}
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from ... import __version__
 from ...errors import UserError
 from ...files import read_with_digest, user_cache, write_with_digest
-from ...images import MOST_PIXELS, Pixels, Source, decode
+from ...images import MAX_PIXELS, Pixels, Source, decode
 from ...images.domain import READ_AS
 from ...images.nodata import mask_of, parse_nodata, suspected_nodata
 from ...images.sources import ArchiveChanged, printable
@@ -47,7 +47,7 @@ class ReadOptions(NamedTuple):
 
     pages: str = "refuse"
     indices: bool = False
-    max_pixels: int = MOST_PIXELS
+    max_pixels: int = MAX_PIXELS
     channels: int = 0
     """Channels of the domain, by which the axes of some TIFFs are read; 0 if it has none."""
     nodata: str = "tag"

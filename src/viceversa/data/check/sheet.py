@@ -9,9 +9,9 @@ import numpy as np
 
 from ...errors import UserError
 from ...images import Pixels, Source, read, resize, write
-from ...images.loading import half_of, one_half
+from ...images.loading import half_of, take_half
 from ...images.nodata import mask_of
-from .render import span
+from .render import channel_ranges
 from .result import CheckResult, DomainFiles, usable_splits
 
 CELL, FRAME, GAP = 160, 4, 4
@@ -59,7 +59,9 @@ def _rows(
 
 def _limits(part: DomainFiles) -> tuple[Pixels, Pixels]:
     """Return the values that become black and white: one, or one for each of three channels."""
-    values = np.array(span([part.range(record) for _, record in part.readable()]) or [[0, 1]])
+    values = np.array(
+        channel_ranges([part.range(record) for _, record in part.readable()]) or [[0, 1]]
+    )
     if len(values) <= SIMILAR:
         values = np.array([[values[:, 0].min(), values[:, 1].max()]])
     return values[:3, 0], values[:3, 1]
@@ -98,7 +100,7 @@ def _thumbnail(
         settings.nodata_value,
         fit=False,
     )
-    pixels = one_half(pixels, half_of(part.domain) if part.side_by_side else None)
+    pixels = take_half(pixels, half_of(part.domain) if part.side_by_side else None)
     height, width = pixels.shape[:2]
     if not width:
         raise UserError(f"{source} cannot be halved")
@@ -125,13 +127,13 @@ def write_preview(check: CheckResult, path: Path, seed: int = 0) -> None:
     """
     import torch  # the check itself needs no torch
 
-    from ...images.values import grid, shown
-    from ..dataset import Pictures
+    from ...images.values import make_grid, to_rgb
+    from ..dataset import ImageDataset
     from ..fit import fit_domains
 
     index = usable_splits(check)["train"]
     domains = fit_domains(index, check.domains["train"], check.config)
-    dataset = Pictures(index, check.config, domains, check.paired, seed, training=True)
+    dataset = ImageDataset(index, check.config, domains, check.paired, seed, training=True)
     source, target = (dataset.domains[side] for side in dataset.sides)
     rows = []
     for number in range(min(ROWS, len(dataset))):
@@ -142,6 +144,6 @@ def write_preview(check: CheckResult, path: Path, seed: int = 0) -> None:
             position = next(p for p in positions if dataset.indices(epoch, p)[0] == wanted)
             batch = dataset.batch([(epoch, position)], torch.device("cpu"))
             if batch is not None:
-                row += [shown(batch[0], source)[0], shown(batch[1], target, batch[0])[0]]
+                row += [to_rgb(batch[0], source)[0], to_rgb(batch[1], target, batch[0])[0]]
         rows.append(row)
-    write(path, grid(rows))
+    write(path, make_grid(rows))

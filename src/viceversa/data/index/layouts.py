@@ -16,7 +16,7 @@ from .ambiguous import ambiguities, partial_split
 from .files import FileTree, read_tree, refuse_other_formats
 from .manifest import Manifest, index_manifest, is_manifest, read_manifest
 from .pairing import SplitIndex, by_stem, in_one_folder, names_of, pair
-from .roles import SPLITS, Entry, common_folder, partner, read_folder, role_of
+from .roles import SPLITS, Entry, common_folder, other_domain, read_folder, role_of
 from .subsets import hold_out, subset
 
 Data = Path | str | FileTree | Manifest
@@ -164,7 +164,7 @@ def _in_folders(tree: FileTree, entries: Sequence[Entry], paired: bool, unused: 
     a, b = ([entry for entry in entries if entry.folder.domain == side] for side in "ab")
     if not (a and b):
         path = common_folder(entries)
-        parts = [partner(part) if role_of(part).domain else part for part in path.split("/")]
+        parts = [other_domain(part) if role_of(part).domain else part for part in path.split("/")]
         others = f" ({unused} images are elsewhere)" if unused else ""
         raise UserError(
             f"{printable(str(tree.root))} has images in {printable(tree.prefix + path)}, but no "

@@ -128,8 +128,8 @@ def pair(a: Keyed, b: Keyed, layout: str, rest: Iterable[Source] = ()) -> SplitI
         fits = hint(a, b) or "an image of A and its B have the same name except for the ending"
         raise UserError(
             f"{layout}: none of the {len(names_a)} images of A and {len(names_b)} of B have the "
-            f"same name to pair by; A has {some(names_a)}; B has {some(names_b)}; {fits}; if A and "
-            "B are not pairs of files, set --data.layout",
+            f"same name to pair by; A has {first_names(names_a)}; B has {first_names(names_b)}; "
+            f"{fits}; if A and B are not pairs of files, set --data.layout",
             option="data.layout",
         )
     paired = set(keys)
@@ -150,7 +150,7 @@ def in_order(sources: Iterable[Source]) -> list[Source]:
     return sorted(sources, key=lambda source: (str(source.path), source.member))
 
 
-def some(sources: Iterable[Source]) -> str:
+def first_names(sources: Iterable[Source]) -> str:
     """Return the first ten names and the number of the others."""
     listed = in_order(sources)
     first = ", ".join(str(source) for source in listed[:10])
@@ -226,13 +226,13 @@ def in_one_folder(
     if not (a and b):
         missing = [text for text, side in zip(patterns, (a, b), strict=True) if not side]
         raise UserError(
-            f"no image in {folder} is named {' or '.join(missing)}; there are {some(files)}"
+            f"no image in {folder} is named {' or '.join(missing)}; there are {first_names(files)}"
         )
     text = " and ".join(patterns)
     if config.layout == "auto" and rest:
         raise UserError(
-            f"most images in {folder} are named {text}, but {len(rest)} are not: {some(rest)}; "
-            "move them, or set --data.layout to patterns or side-by-side",
+            f"most images in {folder} are named {text}, but {len(rest)} are not: "
+            f"{first_names(rest)}; move them, or set --data.layout to patterns or side-by-side",
             option="data.layout",
         )
     if paired:

@@ -50,7 +50,7 @@ def resembles(folder: str) -> str:
     return SPELLINGS[match[1]] if match else ""
 
 
-def partner(folder: str) -> str:
+def other_domain(folder: str) -> str:
     """Return the name of the other domain's folder: `B_train` for `A_train`."""
     at = -1 if (match := AFTER.fullmatch(folder)) and match["domain"] else 0
     other = {"a": "b", "b": "a", "A": "B", "B": "A"}[folder[at]]

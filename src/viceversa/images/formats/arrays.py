@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ..header import CUT_SHORT, DAMAGED, MOST_PAGES, Header, Opened, Refused, mode_name
+from ..header import DAMAGED, MAX_PAGES, TRUNCATED, Header, ImageFile, Refused, mode_name
 
 CHANNELS = {b"1": 1, b"2": 1, b"3": 3, b"4": 1, b"5": 1, b"6": 3}
 BITMAPS, TEXTS = b"14", b"123"  # kinds of one bit, and those whose numbers are text
@@ -23,7 +23,7 @@ NETPBM_HEADER = re.compile(
 LONGEST_HEADER = 4096  # bytes, with comments
 
 
-def open_npy(file: BinaryIO) -> Opened:
+def open_npy(file: BinaryIO) -> ImageFile:
     """Open a .npy file. Never unpickles."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
@@ -47,7 +47,7 @@ def open_npy(file: BinaryIO) -> Opened:
         file.seek(0)
         return npy.read_array(file, allow_pickle=False)
 
-    return Opened(lambda page: header, pixels)
+    return ImageFile(lambda page: header, pixels)
 
 
 class _Netpbm(NamedTuple):
@@ -67,11 +67,11 @@ def is_netpbm(magic: bytes) -> bool:
     return magic[:1] == b"P" and magic[1:2] in CHANNELS and space
 
 
-def open_netpbm(file: BinaryIO) -> Opened:
+def open_netpbm(file: BinaryIO) -> ImageFile:
     """Open a PBM, PGM or PPM. Binary files may hold several images: each is a page."""
     images: list[_Netpbm] = []
     at = 0
-    while len(images) <= MOST_PAGES and (match := NETPBM_HEADER.match(file.read(LONGEST_HEADER))):
+    while len(images) <= MAX_PAGES and (match := NETPBM_HEADER.match(file.read(LONGEST_HEADER))):
         image = _netpbm(match, at)
         images.append(image)
         if image.kind in TEXTS:
@@ -98,7 +98,7 @@ def open_netpbm(file: BinaryIO) -> Opened:
             return values.astype(header(page).dtype)
         return np.asarray(values == (1 if indices else 0))  # 1 is black
 
-    return Opened(header, pixels, pages=len(images))
+    return ImageFile(header, pixels, pages=len(images))
 
 
 def _netpbm(match: re.Match[bytes], at: int) -> _Netpbm:
@@ -114,7 +114,7 @@ def _netpbm(match: re.Match[bytes], at: int) -> _Netpbm:
 def _binary(file: BinaryIO, image: _Netpbm) -> NDArray[Any]:
     data = file.read(image.size)
     if len(data) < image.size:
-        raise Refused(CUT_SHORT)
+        raise Refused(TRUNCATED)
     if image.kind in BITMAPS:
         rows = np.frombuffer(data, np.uint8).reshape(image.height, -1)
         return np.unpackbits(rows, axis=1, count=image.width)

@@ -12,14 +12,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..header import CUT_SHORT, DAMAGED, Header, Opened, Refused, mode_name
+from ..header import DAMAGED, TRUNCATED, Header, ImageFile, Refused, mode_name
 
 JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"  # SOC, then SIZ
 SIZ = struct.Struct(">8I H")  # image, origin, tile, origin of tiles (width and height); channels
 
 
-def open_jpeg2000(file: BinaryIO) -> Opened:
+def open_jpeg2000(file: BinaryIO) -> ImageFile:
     """Open a JP2 file or a codestream of 1 to 16 bits, signed or not."""
     start, end, alpha = 0, file.seek(0, 2), False
     order: list[int] = []
@@ -41,7 +41,7 @@ def open_jpeg2000(file: BinaryIO) -> Opened:
         raise Refused("is a JPEG 2000 with its channels in another order, which is not read")
     kinds = _bytes(file, start + 42, 3 * channels)  # of each channel: bits, steps of its samples
     if len(kinds) < 3 * channels:
-        raise Refused(CUT_SHORT)
+        raise Refused(TRUNCATED)
     if kinds != kinds[:3] * channels or kinds[1:3] != b"\1\1":
         raise Refused("is a JPEG 2000 whose channels differ in bits or in size, which is not read")
     signed, bits = kinds[0] & 0x80, (kinds[0] & 0x7F) + 1
@@ -58,7 +58,7 @@ def open_jpeg2000(file: BinaryIO) -> Opened:
         decoded: NDArray[Any] = imagecodecs.jpeg2k_decode(_bytes(file, start, end - start))
         return decoded
 
-    return Opened(lambda page: header, pixels)
+    return ImageFile(lambda page: header, pixels)
 
 
 def _bytes(file: BinaryIO, at: int, count: int) -> bytes:

@@ -17,7 +17,16 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from ..header import CUT_SHORT, DAMAGED, MOST_PAGES, Header, Opened, Refused, Tags, exif_orientation
+from ..header import (
+    DAMAGED,
+    MAX_PAGES,
+    TRUNCATED,
+    Header,
+    ImageFile,
+    Refused,
+    Tags,
+    exif_orientation,
+)
 from ..pixels import from_pillow, same_size
 
 # Pillow's mode -> dtype, mode, channels
@@ -33,13 +42,13 @@ NOT_DECODED = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # metadata: APP1 to APP13, APP15
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG and DAC
 
 
-def open_bmp(file: BinaryIO) -> Opened:
+def open_bmp(file: BinaryIO) -> ImageFile:
     """Open a BMP."""
     image = BmpImageFile(file)
-    return Opened(lambda page: _header(image), lambda page, indices: _pixels(image, indices))
+    return ImageFile(lambda page: _header(image), lambda page, indices: _pixels(image, indices))
 
 
-def open_webp(file: BinaryIO) -> Opened:
+def open_webp(file: BinaryIO) -> ImageFile:
     """Open a WebP, still or animated. Pillow checks its size before it allocates memory."""
     image = WebPImageFile(file)
     header = _header(image, exif_orientation(image.info.get("exif", b"")))
@@ -49,7 +58,7 @@ def open_webp(file: BinaryIO) -> Opened:
         image.seek(page)
         return _pixels(image, False)
 
-    return Opened(lambda page: header, pixels, lambda page: tags, image.n_frames)
+    return ImageFile(lambda page: header, pixels, lambda page: tags, image.n_frames)
 
 
 def _header(image: Image.Image, orientation: int = 1) -> Header:
@@ -63,7 +72,7 @@ def _pixels(image: Image.Image, indices: bool) -> NDArray[Any]:
     return np.asarray(image) if indices else from_pillow(image)[0]
 
 
-def open_gif(file: BinaryIO) -> Opened:
+def open_gif(file: BinaryIO) -> ImageFile:
     """Open a GIF, still or animated; each frame is drawn over those before it."""
     data = file.read()
     frames, alpha = _gif_frames(data)
@@ -82,7 +91,7 @@ def open_gif(file: BinaryIO) -> Opened:
             raise Refused("gives no class numbers: its frames are drawn over each other")
         return np.asarray(image)
 
-    return Opened(lambda page: header, pixels, pages=frames)
+    return ImageFile(lambda page: header, pixels, pages=frames)
 
 
 def _gif_frames(data: bytes) -> tuple[int, bool]:
@@ -96,7 +105,7 @@ def _gif_frames(data: bytes) -> tuple[int, bool]:
 
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     frames, alpha, at = 0, False, 13 + table(flags)
-    while frames <= MOST_PAGES and (kind := data[at]) != 0x3B:
+    while frames <= MAX_PAGES and (kind := data[at]) != 0x3B:
         if kind == 0x2C:
             frames += 1
             left, top, across, down, flags = struct.unpack_from("<4HB", data, at + 1)
@@ -116,7 +125,7 @@ def _gif_frames(data: bytes) -> tuple[int, bool]:
     return frames, alpha
 
 
-def open_jpeg(file: BinaryIO) -> Opened:
+def open_jpeg(file: BinaryIO) -> ImageFile:
     """Open a JPEG of 8 bits.
 
     Metadata do not reach Pillow, which parses them and warns about those that are damaged.
@@ -127,7 +136,7 @@ def open_jpeg(file: BinaryIO) -> Opened:
         size = file.read(2)
         body = file.read(max(int.from_bytes(size, "big") - 2, 0))
         if len(size) < 2 or len(body) != int.from_bytes(size, "big") - 2:
-            raise Refused(CUT_SHORT)
+            raise Refused(TRUNCATED)
         if marker == 0xE1 and body.startswith(b"Exif\0\0") and orientation == 1:
             orientation = exif_orientation(body)
         elif marker == 0xE2 and body.startswith(ICC):
@@ -153,7 +162,7 @@ def open_jpeg(file: BinaryIO) -> Opened:
         image = JpegImageFile(BytesIO(b"".join([*kept, file.read()])))
         return _pixels(same_size(image, header), indices)
 
-    return Opened(lambda page: header, pixels, lambda page: tags)
+    return ImageFile(lambda page: header, pixels, lambda page: tags)
 
 
 def _marker(file: BinaryIO) -> int:

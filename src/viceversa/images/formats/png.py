@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL.PngImagePlugin import PngImageFile
 
 from ..header import (
-    CUT_SHORT,
     DAMAGED,
-    LARGEST_PROFILE,
+    MAX_PROFILE,
+    TRUNCATED,
     Header,
-    Opened,
+    ImageFile,
     Refused,
     Tags,
     exif_orientation,
@@ -39,7 +39,7 @@ PASSES = (  # of Adam7: first row and column, step of rows and columns
 )
 
 
-def open_png(file: BinaryIO) -> Opened:
+def open_png(file: BinaryIO) -> ImageFile:
     """Open a PNG, still or animated.
 
     Only the chunks that pixels need reach a decoder: texts cannot fill the memory, and neither
@@ -82,7 +82,7 @@ def open_png(file: BinaryIO) -> Opened:
 
     def pixels(page: int, indices: bool) -> NDArray[Any]:
         if kinds[-1] != b"IEND":
-            raise Refused(CUT_SHORT)
+            raise Refused(TRUNCATED)
         if bits < 16:
             image = same_size(PngImageFile(BytesIO(needed())), header)
             image.seek(page)
@@ -102,7 +102,7 @@ def open_png(file: BinaryIO) -> Opened:
         return _with_alpha(values, clear, step) if clear and colour in (GREY, RGB) else values
 
     tags = Tags(icc=_inflated(bodies.get(b"iCCP", b"").partition(b"\0")[2][1:]))
-    return Opened(lambda page: header, pixels, lambda page: tags, pages)
+    return ImageFile(lambda page: header, pixels, lambda page: tags, pages)
 
 
 def _chunks(file: BinaryIO) -> tuple[list[tuple[bytes, int, int]], dict[bytes, bytes]]:
@@ -137,7 +137,7 @@ def _inflated(data: bytes) -> bytes:
     """Decompress a profile; return nothing if it is damaged or larger than any that is kept."""
     try:
         inflater = zlib.decompressobj()
-        profile = inflater.decompress(data, LARGEST_PROFILE)
+        profile = inflater.decompress(data, MAX_PROFILE)
     except zlib.error:
         return b""
     return profile if inflater.eof else b""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tifffile import TIFF, TiffFile, TiffPage
 
-from ..header import CUT_SHORT, DAMAGED, MOST_PAGES, Header, Opened, Refused, Tags, mode_name
+from ..header import DAMAGED, MAX_PAGES, TRUNCATED, Header, ImageFile, Refused, Tags, mode_name
 from ..pixels import from_cmyk, unpremultiplied
 from .pillow import open_jpeg
 
@@ -42,7 +42,7 @@ COMPRESSIONS = (1, 2, 3, 4, 5, JPEG, 8, 32946, 32773, 34925, 50000)
 NO_DIALECT: dict[str, Any] = {f"is_{flag}": False for flag in TIFF.FILE_FLAGS}
 
 
-def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> Opened:
+def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> ImageFile:
     """Open a TIFF or BigTIFF, of one page or many. Reduced copies and masks are no pages.
 
     tifffile writes an array (h, w, 6) as h pages of (w, 6), and its shape (h, w, 6) beside them:
@@ -52,8 +52,8 @@ def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> Opened:
     file.seek(0)
     tiff = TiffFile(file, name="image.tif", _multifile=False, **NO_DIALECT)
     with suppress(IndexError):
-        tiff.pages[MOST_PAGES]
-        raise Refused(f"holds more than {MOST_PAGES} pages")
+        tiff.pages[MAX_PAGES]
+        raise Refused(f"holds more than {MAX_PAGES} pages")
     file.seek(tiff.pages.next_page_offset or 0)  # where tifffile stopped: 0 unless it gave up
     if file.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):
         raise Refused(f"{DAMAGED}: its chain of pages is broken")
@@ -66,7 +66,7 @@ def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> Opened:
         return _pixels(kept[page], indices, file, size)
 
     count = len(kept)
-    opened = Opened(lambda n: _header(kept[n], count), pixels, lambda n: _tags(kept[n]), count)
+    opened = ImageFile(lambda n: _header(kept[n], count), pixels, lambda n: _tags(kept[n]), count)
     shape, axes = _array_shape(kept)
     return _channels_last(opened, shape) if _is_image(shape, axes, channels, pages) else opened
 
@@ -108,7 +108,7 @@ def _is_image(shape: tuple[int, ...], axes: str, channels: int | None, pages: st
     return False
 
 
-def _channels_last(opened: Opened, shape: tuple[int, ...]) -> Opened:
+def _channels_last(opened: ImageFile, shape: tuple[int, ...]) -> ImageFile:
     """Read pages of (width, channels) values as images (height, width, channels)."""
     height, width, channels = shape[-3:]
 
@@ -123,7 +123,7 @@ def _channels_last(opened: Opened, shape: tuple[int, ...]) -> Opened:
     def tags(page: int) -> Tags:
         return opened.tags(page * height)._replace(geometry=())
 
-    return Opened(header, pixels, tags, opened.pages // height)
+    return ImageFile(header, pixels, tags, opened.pages // height)
 
 
 def _tags(page: TiffPage) -> Tags:
@@ -248,7 +248,7 @@ def _check_segments(page: TiffPage, file: BinaryIO, size: int) -> None:
     if not len(offsets) == len(sizes) == count or (offsets < 8).any() or (sizes < 1).any():
         raise Refused(f"{DAMAGED}: strips or tiles of it are missing")
     if (offsets + sizes > size).any():
-        raise Refused(CUT_SHORT)
+        raise Refused(TRUNCATED)
     if page.compression == JPEG:
         for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
             file.seek(offset)

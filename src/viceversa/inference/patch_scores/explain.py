@@ -12,7 +12,7 @@ from ...checkpoint import read_header
 from ...errors import UserError
 from ...images.domain import Domain
 from ...images.preprocessing import Part
-from ...images.values import shown
+from ...images.values import to_rgb
 from ..translator import Translator
 from .figure import Row
 from .scorer import Judge, look
@@ -85,7 +85,7 @@ class _Case(NamedTuple):
         """The source for the eye, (3, h, w)."""
         if self.source is None or self.of is None:
             return None
-        return shown(self.source[None], self.of)[0]
+        return to_rgb(self.source[None], self.of)[0]
 
 
 def explain(asked: ExplainOptions) -> Answer:
@@ -187,4 +187,4 @@ def _seen(image: Tensor, case: _Case) -> Tensor:
     source, lightness = case.source, None
     if source is not None and source.shape[0] == 1 and source.shape[1:] == image.shape[1:]:
         lightness = source[None]
-    return shown(image[None], case.judge.domain, lightness)[0]
+    return to_rgb(image[None], case.judge.domain, lightness)[0]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...images import Pixels
 from ...images.domain import Domain
-from ...images.values import decode
+from ...images.values import to_pixels
 from ...networks import PatchGrid
 from .patch_map import colours, heat, resized
 from .scores import Place, Verdict
@@ -43,9 +43,9 @@ def verdict_sheet(rows: Sequence[Row], source: Tensor | None = None) -> Pixels:
 
     `source`: (3, h, w) in [-1, 1], what the images come from; it stands before the first row.
     """
-    pictures = [decode(row.image[None], Domain())[0] for row in rows]
+    pictures = [to_pixels(row.image[None], Domain())[0] for row in rows]
     shown = [_size(picture) for picture in pictures]
-    start = decode(source[None], Domain())[0] if source is not None else None
+    start = to_pixels(source[None], Domain())[0] if source is not None else None
     wide = max(2 * ROOM, *(width for _, width in shown))
     before = 0 if start is None else max(_size(start)[1], wide) + GAP
     across = GAP + before + 2 * (wide + GAP) + SCALE + (wide // 2 + GAP)

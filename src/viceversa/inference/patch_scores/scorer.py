@@ -17,13 +17,13 @@ from ...images import Source
 from ...images import read_header as image_header
 from ...images.domain import Domain
 from ...images.loading import load
-from ...images.preprocessing import LARGE, Framing, Part
-from ...images.values import encode, fill_nodata, planes
+from ...images.preprocessing import LARGE, Part, Preprocessing
+from ...images.values import fill_nodata, to_tensor, to_values
 from ...networks import DISCRIMINATORS, patch_grid, use_policy
 from ...runtime.device import prepare_device
 from .scores import Verdict
 
-UNKNOWN = Framing()
+UNKNOWN = Preprocessing()
 
 
 class Judge:
@@ -36,7 +36,7 @@ class Judge:
 
     def __init__(
         self, network: nn.Module, domain: Domain, source: Domain | None, objective: str,
-        framing: Framing = UNKNOWN,
+        framing: Preprocessing = UNKNOWN,
     ):  # fmt: skip
         self.network, self.domain, self.source = network, domain, source
         self.objective, self.framing = objective, framing
@@ -62,7 +62,7 @@ class Judge:
         config = fill(config_class, settings, str(path))
         network = load_network(path, lambda: network_class(config, width))
         network.to(prepare_device(device))
-        return cls(network, domain, source, objective, Framing.of(header))
+        return cls(network, domain, source, objective, Preprocessing.of(header))
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, source: Tensor | None = None) -> Verdict:
@@ -98,7 +98,7 @@ class Judge:
 
 def look(
     path: str | Path, domain: Domain, half: Part = None, max_megapixels: int = 64,
-    framing: Framing = UNKNOWN, size: str = "own", notes: list[str] | None = None,
+    framing: Preprocessing = UNKNOWN, size: str = "own", notes: list[str] | None = None,
 ) -> Tensor:  # fmt: skip
     """A file as an image of a domain: (channels, h, w) in [-1, 1]; `half` of one with A and B.
 
@@ -115,7 +115,7 @@ def look(
     pixels = framing.resized(part, size, config)
     if notes is not None and framing.enlargement(part, pixels) > LARGE:
         notes.append(f"{path}: {framing.large}")
-    values = encode(planes(pixels)[None], domain.of_dtype(str(pixels.dtype)))
+    values = to_values(to_tensor(pixels)[None], domain.of_dtype(str(pixels.dtype)))
     return fill_nodata(values[0], domain).float()
 
 
