@@ -115,7 +115,7 @@ def test_a_pair_shares_crop_flip_and_turn_and_unpaired_images_do_not(
 
 
 @pytest.mark.parametrize(
-    ("option", "axes"), [("flip", (1,)), ("flip_vertical", (0,)), ("turn", None)]
+    ("option", "axes"), [("flip", (1,)), ("flip_vertical", (0,)), ("rotate90", None)]
 )
 def test_each_flip_occurs_in_its_share_and_none_without(
     tmp_path: Path, option: str, axes: tuple[int, ...] | None
