@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support import noise_pairs
 
-from viceversa.data import patience
+from viceversa.data import cache
 from viceversa.data.cache import TICK, LoadTimeout, result_within
 
 
@@ -55,8 +55,8 @@ def test_gaps_count_as_a_second_each(
             future.set_result("late")
         return DoneAndNotDoneFutures({future} if future.done() else set(), set())
 
-    monkeypatch.setattr(patience, "wait", ticking)
-    monkeypatch.setattr(patience.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(cache, "wait", ticking)
+    monkeypatch.setattr(cache.time, "monotonic", lambda: clock[0])
     if waited:
         assert result_within(future, limit) == "late"
     else:
@@ -67,12 +67,12 @@ def test_gaps_count_as_a_second_each(
 CHILD = """
 import sys, threading, time
 from concurrent.futures import Future
-from viceversa.data.cache import TooLate, patient
+from viceversa.data.cache import LoadTimeout, result_within
 print("waiting", flush=True)
 began = time.monotonic()
 try:
-    patient(Future(), 3.0)
-except TooLate:
+    result_within(Future(), 3.0)
+except LoadTimeout:
     print(time.monotonic() - began)
 """
 
