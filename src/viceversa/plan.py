@@ -193,7 +193,7 @@ def inspect_images(config: RunConfig) -> ImageStats:
     chosen = pictures.indices(1, position)
     decoded = sum(
         length * pictures.image(side, index).nbytes
-        for side, index, length in zip(pictures.sides, chosen, pictures.lengths, strict=True)
+        for side, index, length in zip(pictures.direction, chosen, pictures.lengths, strict=True)
     )
     size = source.shape[1], source.shape[2]
     return ImageStats(size, len(pictures), decoded, len(found.unmatched), one_size, splits)

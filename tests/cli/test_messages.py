@@ -150,8 +150,7 @@ def test_files_that_go_bad_while_training_make_few_lines() -> None:
 
     def fail(*names: str, last: bool = False) -> None:
         for name in names:
-            bad.files.append(f"{name} is damaged")
-            bad.news.append(f"{name} is damaged")
+            bad.add(f"{name} is damaged")
         if line := bad.report(last):
             lines.append(line)
 
@@ -165,7 +164,7 @@ def test_files_that_go_bad_while_training_make_few_lines() -> None:
     fail("z", last=True)
     assert lines[3:] == ["41 more files: 0 is damaged, 1 is damaged, 2 is damaged and 38 more"]
     fail(last=True)
-    assert len(lines) == 4 and not bad.news and len(bad.files) == 44
+    assert len(lines) == 4 and not bad.unreported and len(bad.files) == 44
 
 
 def test_many_files_that_go_bad_at_once_are_one_line() -> None:

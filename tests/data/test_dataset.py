@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from viceversa.data import DataConfig, index_split
+from viceversa.data.cache import ImageStore
 from viceversa.data.dataset import ImageDataset
 from viceversa.data.loader import Batch, Loader
 from viceversa.errors import UserError
@@ -326,7 +327,7 @@ class Cached:
         pictures = opened(root or self.root, True, **{**RAW, "cache": "disk", **data})
         pictures.digests = digests(pictures)
         pictures.cache_on_disk(self.folder, self.told.append)
-        pictures._decoded = None  # type: ignore[assignment, method-assign]  # it is not asked for
+        pictures.store.decode = None  # type: ignore[assignment, method-assign]  # it is not asked for
         return pictures.image("a", 0).numpy().transpose(1, 2, 0)
 
     def times(self) -> dict[str, int]:
@@ -493,7 +494,7 @@ def test_a_bad_file_is_left_out_counted_and_not_replaced(tmp_path: Path) -> None
         assert len(loaded) == 7
         images = {one.round().byte().numpy().transpose(1, 2, 0).tobytes() for one in loaded}
         assert images == {noise(number).tobytes() for number in range(8) if number != 3}
-    assert len(pictures.bad.files) == 1 and "3.png" in pictures.bad.news[0]
+    assert len(pictures.invalid.files) == 1 and "3.png" in pictures.invalid.unreported[0]
     alone = next(p for p in range(8) if pictures.indices(1, p)[0] == 3)
     assert next(iter(batches(pictures, 1, 1, alone))) is None
 
@@ -510,16 +511,17 @@ def test_an_image_that_never_comes_is_noticed_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = opened(two_folders(tmp_path, 3, 3), True, max_invalid=0.3, **{**RAW, "workers": 1})
-    real, release = ImageDataset._decoded, threading.Event()
+    real, release = ImageStore.decode, threading.Event()
 
-    def hanging(self: ImageDataset, key: tuple[str, int]) -> Tensor:
+    def hanging(self: ImageStore, key: tuple[str, int]) -> Tensor:
         if key == ("a", pictures.indices(1, 2)[0]):  # the last: nothing waits behind it
             release.wait(20)
         return real(self, key)
 
-    monkeypatch.setattr(ImageDataset, "_decoded", hanging)
-    monkeypatch.setattr("viceversa.data.dataset.LOAD_TIMEOUT", 0.5)
+    monkeypatch.setattr(ImageStore, "decode", hanging)
+    monkeypatch.setattr("viceversa.data.cache.LOAD_TIMEOUT", 0.5)
     made = list(batches(pictures, 1, 1, 0))
     release.set()
     assert [batch is None for batch in made] == [False, False, True]
-    assert "A/" in pictures.bad.news[0] and "did not load within" in pictures.bad.news[0]
+    (message,) = pictures.invalid.unreported
+    assert "A/" in message and "did not load within" in message

@@ -90,14 +90,14 @@ def test_a_stopped_process_is_not_blamed() -> None:
 
 HANGING = """
 import sys, threading, time
-from viceversa.data import dataset
+from viceversa.data import cache
 from viceversa.cli import main
-real = dataset.load
+real = cache.load
 def load(source, *rest):
     if "01.png" in str(source.path) and threading.current_thread().name.startswith("decode"):
         time.sleep(10**6)
     return real(source, *rest)
-dataset.load, dataset.LOAD_TIMEOUT = load, 1.0
+cache.load, cache.LOAD_TIMEOUT = load, 1.0
 main()
 """
 

@@ -1,14 +1,14 @@
-"""Cache of decoded and resized images, in memory or in one file."""
+"""Decoded and resized images: loaded ahead by threads, cached in memory or in one file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +16,89 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import read_with_digest, sha256, write_atomically, write_with_digest
+from ..images.domain import Domain
+from ..images.loading import half_of, load, resize_for, to_domain_range
+from ..images.sources import Source
+from ..images.values import to_tensor
+from .config import DataConfig, resized_size
+from .index import SplitIndex
 
 Key = tuple[str, int]
 """Domain, and index of the image in it."""
 CHUNK = 64  # images that are decoded before they are written: not all need to fit in memory
+LOAD_TIMEOUT = 30.0  # seconds that an image may take to load
+TICK = 0.25  # seconds
+MAX_TICK = 4 * TICK  # seconds that a tick counts at most
+
+
+class ImageStore:
+    """Images of a split by (domain, index), decoded and resized; cached if they fit.
+
+    Args:
+        index: The files of the split.
+        config: Settings of the data.
+        domains: The domains `a` and `b`.
+    """
+
+    def __init__(self, index: SplitIndex, config: DataConfig, domains: Mapping[str, Domain]):
+        self.index, self.config, self.domains = index, config, domains
+        self.other_dtypes: dict[str, None] = {}  # notes on images of other dtypes than in training
+        megabytes = config.cache_megabytes if config.cache == "memory" else 0
+        self._cache: MemoryCache | DiskCache = MemoryCache(megabytes)
+        self._pending: dict[Key, Future[Tensor]] = {}
+
+    def get(self, key: Key) -> Tensor:
+        """Return an image (channels, h, w). Raises UserError if it cannot be loaded."""
+        image = self._cache.get(key)
+        if image is None:
+            future = self._pending.pop(key, None)
+            try:
+                image = self.decode(key) if future is None else result_within(future, LOAD_TIMEOUT)
+            except LoadTimeout:
+                raise UserError(
+                    f"{self.source(key)} did not load within {LOAD_TIMEOUT:.0f} s; check the disk "
+                    "or network on which it is stored"
+                ) from None
+            self._cache.put(key, image)
+        return image
+
+    def source(self, key: Key) -> Source:
+        """Return the file of an image."""
+        domain, number = key
+        return self.index.files(domain)[number]
+
+    def prefetch(self, key: Key, pool: Executor) -> None:
+        """Start to decode an image in a pool of threads, unless it is cached."""
+        if key not in self._pending and self._cache.get(key) is None:
+            self._pending[key] = pool.submit(self.decode, key)
+
+    def cancel_prefetch(self) -> None:
+        """Forget images that were started and not requested."""
+        self._pending.clear()
+
+    def decode(self, key: Key) -> Tensor:
+        """Decode and resize an image. Raises UserError if it cannot be used."""
+        name, source = key[0], self.source(key)
+        domain = self.domains[name]
+        half = half_of(name) if self.index.side_by_side else None
+        max_pixels = self.config.max_megapixels * 10**6
+        pixels = load(source, domain.config, half, max_pixels, domain.nodata_value)
+        size = resized_size(pixels.shape[0], pixels.shape[1], self.config, source)
+        if note := domain.other_dtype(pixels.dtype.name):
+            self.other_dtypes[f"{name.upper()}: {note}"] = None
+        return to_tensor(to_domain_range(resize_for(pixels, *size, domain.config), domain, source))
+
+    def cache_on_disk(
+        self, folder: Path, digests: Mapping[Source, str], note: Callable[[str], None]
+    ) -> None:
+        """Cache all images in a file in `folder`; `digests`: the SHA-256 of their files."""
+        config = self.config
+        keys = [(name, i) for name in "ab" for i in range(len(self.index.files(name)))]
+        sizes = config.preprocess, config.load_size, config.crop_size, self.index.side_by_side
+        settings = [*sizes, *(repr(self.domains[name].config) for name in "ab")]
+        images = {key: digests[self.source(key)] for key in keys}
+        threads = max(1, config.workers)
+        self._cache = open_disk_cache(folder, images, settings, self.decode, threads, note)
 
 
 class MemoryCache:
@@ -144,31 +223,26 @@ def _problem(old: dict[str, Any] | None, wanted: dict[str, Any], path: Path) -> 
         return str(error)
 
 
-T = TypeVar("T")
-TICK = 0.25  # seconds
-MOST = 4 * TICK  # seconds that a tick counts at most
-
-
 class LoadTimeout(Exception):
-    """The time limit is over."""
+    """A file did not load within the time limit."""
 
 
-def result_within(future: Future[T], seconds: float) -> T:
+def result_within(future: Future[Tensor], seconds: float) -> Tensor:
     """Return a future's result, or raise its error.
 
-    The wait is divided into ticks. A tick that took much longer than it should is one in which the
-    whole process was stopped (Ctrl-Z, SIGSTOP, a suspended machine) or swapped out, and its file
-    could not be read either: it counts as `MOST` seconds.
+    The wait is divided into ticks. A tick that takes much longer than it should is one in which
+    the whole process was stopped (Ctrl-Z, SIGSTOP, a suspended machine) or swapped out, so that
+    its file could not be read either: it counts as `MAX_TICK` seconds.
 
     Raises:
-        TooLate: The result did not come within `seconds`, without such gaps.
+        LoadTimeout: The result did not come within `seconds`, without such gaps.
     """
     waited = 0.0
     while waited < seconds:
         began = time.monotonic()
         if wait([future], min(TICK, seconds - waited)).done:
             return future.result()
-        waited += min(time.monotonic() - began, MOST)
+        waited += min(time.monotonic() - began, MAX_TICK)
     if future.done():
         return future.result()
     raise LoadTimeout

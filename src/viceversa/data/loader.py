@@ -1,10 +1,11 @@
-"""Batches of an epoch: threads decode files ahead, the rest is done on request."""
+"""Batches of an epoch: threads decode files ahead; the rest is done on request."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from .dataset import ImageDataset, Position
 
 Batch = tuple[Tensor, Tensor]
 SelectPart = Callable[[list[Position]], Sequence[Position]]
-PREFETCH = 4  # batches whose files are decoded before they are asked for
+PREFETCH = 4  # batches whose files are decoded before they are requested
 
 
 class Buffer:
@@ -23,6 +24,7 @@ class Buffer:
         self._values = torch.empty(0)
 
     def __call__(self, shape: tuple[int, ...]) -> Tensor:
+        """Return a tensor of a shape in the default dtype; its contents are undefined."""
         count = math.prod(shape)
         if self._values.numel() < count or self._values.dtype != torch.get_default_dtype():
             self._values = torch.empty(count)
@@ -30,50 +32,56 @@ class Buffer:
 
 
 class Loader:
-    """The batches of a split, epoch after epoch.
+    """Load the batches of a split, epoch after epoch.
 
-    Threads decode what is not kept yet, some batches ahead (decoding does not hold Python's lock).
-    What is left, cropping and scaling, takes a twentieth of that, and is done by whoever asks for
-    the batch. A batch is good until the next but one is asked for: its memory is used again. Of
-    several processes each takes its `share` of every batch.
+    Threads decode images that are not cached, some batches ahead (decoding releases Python's lock).
+    Cropping and scaling take a twentieth of that time and are done when a batch is requested.
+    A batch is valid until the next but one is requested: its memory is then used again.
+
+    Args:
+        dataset: The split.
+        batch_size: Samples in a batch, over all processes.
+        device: Where batches are stored.
+        select_part: Selects the positions of a batch that this process loads.
     """
 
     def __init__(
         self,
-        pictures: ImageDataset,
-        size: int,
+        dataset: ImageDataset,
+        batch_size: int,
         device: torch.device,
-        share: SelectPart = list[Position],
+        select_part: SelectPart = list[Position],
     ):
-        self.pictures, self.size, self.device, self.share = pictures, size, device, share
-        self._rooms = [(Buffer(), Buffer()), (Buffer(), Buffer())]
-        self._made = 0
+        self.dataset, self.batch_size, self.device = dataset, batch_size, device
+        self.select_part = select_part
+        self._buffers = cycle([(Buffer(), Buffer()), (Buffer(), Buffer())])
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch | None]:
-        """The batches of an epoch from the `start`-th on; the last one may be smaller.
+        """Yield the batches of an epoch.
 
-        None where every image of a batch is bad, or the share of it is none. Raises UserError where
-        too many are, and where images of a batch differ in size.
+        Args:
+            epoch: Number of the epoch, from 1.
+            start: Number of the first batch to yield, from 0.
+
+        Yields:
+            Sources and targets (n, channels, h, w) in [-1, 1]; the last batch may be smaller. None
+            if every image of a batch is invalid, or this process has no part of it.
+
+        Raises:
+            UserError: Too many images are invalid, or images of a batch differ in size.
         """
-        positions = [(epoch, position) for position in range(len(self.pictures))]
-        batches = [positions[i : i + self.size] for i in range(0, len(positions), self.size)]
-        groups = [self.share(batch) for batch in batches[start:]]
-        workers = self.pictures.config.workers
-        if not workers:
-            yield from map(self._batch, groups)
-            return
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        size = self.batch_size
+        positions = [(epoch, position) for position in range(len(self.dataset))]
+        batches = [positions[i : i + size] for i in range(start * size, len(positions), size)]
+        parts = [self.select_part(batch) for batch in batches]
+        workers = self.dataset.config.workers
+        pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
         try:
-            for group in groups[:PREFETCH]:
-                self.pictures.prefetch(group, pool)
-            for number, group in enumerate(groups):
-                for later in groups[number + PREFETCH : number + PREFETCH + 1]:
-                    self.pictures.prefetch(later, pool)
-                yield self._batch(group)
+            for number in range(-PREFETCH, len(parts)):
+                if workers and number + PREFETCH < len(parts):
+                    self.dataset.prefetch(parts[number + PREFETCH], pool)
+                if number >= 0:
+                    yield self.dataset.batch(parts[number], self.device, next(self._buffers))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            self.pictures.cancel_prefetch()
-
-    def _batch(self, positions: Sequence[Position]) -> Batch | None:
-        self._made += 1
-        return self.pictures.batch(positions, self.device, self._rooms[self._made % 2])
+            self.dataset.store.cancel_prefetch()

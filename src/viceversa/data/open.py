@@ -41,7 +41,7 @@ class Datasets(NamedTuple):
         `last`: whether it is the last call of an epoch, which reports all that is left.
         """
         for dataset in (self.train, self.shown, self.held_out, self.train_eval):
-            if dataset is not None and (line := dataset.bad.report(last)):
+            if dataset is not None and (line := dataset.invalid.report(last)):
                 yield line
 
 

@@ -125,7 +125,7 @@ def _given(size: Size, config: DataConfig) -> Size:
 
 def _file_size(pictures: ImageDataset, end: int) -> Size:
     """The size of the first source (0) or target (1) in its file, of a half if it has two."""
-    side, index = pictures.sides[end], pictures.indices(1, 0)[end]
+    side, index = pictures.direction[end], pictures.indices(1, 0)[end]
     config = pictures.domains[side].config
     most = pictures.config.max_megapixels * 10**6
     header = read_header(pictures.sources(side)[index], config.pages, most)

@@ -91,7 +91,7 @@ def measure(options: Options, progress: Progress = lambda done, total: None) -> 
             result.notes.append(f"{way}: left out {len(empty)} {what}, the first is {empty[0]}")
         result.ways.append(taken.result())
     result.notes = _of_both_ways(result.notes)
-    result.notes += images.pictures.other_dtypes
+    result.notes += images.pictures.store.other_dtypes
     return result
 
 

@@ -96,7 +96,7 @@ def verdicts(
     rows = []
     for name, generator in players.generators.items():
         discriminator = players.discriminators.get(name[1])
-        sides = pictures.sides if name == "ab" else pictures.sides[::-1]
+        sides = pictures.direction if name == "ab" else pictures.direction[::-1]
         here, there = (pictures.domains[side] for side in sides)
         source, target = batch if name == "ab" else batch[::-1]
         size = target.shape[2], target.shape[3]
@@ -113,7 +113,7 @@ def verdicts(
         ]
     if not rows:
         return None
-    first = pictures.domains[pictures.sides[0]]
+    first = pictures.domains[pictures.direction[0]]
     return verdict_sheet(rows, to_rgb(batch[0], first)[0] if config.paired else None)
 
 

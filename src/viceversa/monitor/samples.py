@@ -17,7 +17,7 @@ def sample_columns(generators: Mapping[str, nn.Module], pictures: ImageDataset) 
     """Return the titles of the columns of a sample grid, by the domains as they are on disk."""
     if pictures.paired:
         return ["source", "translation", "target"]
-    a, b = (side.upper() for side in pictures.sides)
+    a, b = (side.upper() for side in pictures.direction)
     both = [f"to {b}", "and back", b, f"to {a}", "and back"]
     return [a, *(both if "ba" in generators else both[:1])]
 
@@ -30,7 +30,7 @@ def sample_sheet(
 
     Its columns are those that `sample_columns` names.
     """
-    here, there = (pictures.domains[side] for side in pictures.sides)
+    here, there = (pictures.domains[side] for side in pictures.direction)
     rows = []
     for position in range(min(count, len(pictures))):
         batch = pictures.batch([(1, position)], device)

@@ -124,7 +124,7 @@ class Validation:
         """A discriminator's mean score on real images, or on a generator's translations."""
         total, count = 0.0, 0
         for source, target in self._images(pictures, min(LEARNT, *pictures.lengths), way):
-            here, there = (pictures.domains[side] for side in pictures.sides)
+            here, there = (pictures.domains[side] for side in pictures.direction)
             if way != "ab":
                 here, there = there, here
             source, target = fill_nodata(source, here), fill_nodata(target, there)
@@ -140,7 +140,7 @@ class Validation:
     ) -> dict[str, float]:  # fmt: skip
         found: dict[str, dict[str, float]] = {}
         for way in generators:
-            sides = pictures.sides if way == "ab" else pictures.sides[::-1]
+            sides = pictures.direction if way == "ab" else pictures.direction[::-1]
             here, there = (pictures.domains[side] for side in sides)
             measures, taken = Measures(names, here, there, self.features.networks), 0
             for source, target in self._images(pictures, count, way):

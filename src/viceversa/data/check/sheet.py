@@ -134,7 +134,7 @@ def write_preview(check: CheckResult, path: Path, seed: int = 0) -> None:
     index = usable_splits(check)["train"]
     domains = fit_domains(index, check.domains["train"], check.config)
     dataset = ImageDataset(index, check.config, domains, check.paired, seed, training=True)
-    source, target = (dataset.domains[side] for side in dataset.sides)
+    source, target = (dataset.domains[side] for side in dataset.direction)
     rows = []
     for number in range(min(ROWS, len(dataset))):
         row = []
