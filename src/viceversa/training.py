@@ -275,7 +275,7 @@ class Run:
 
     def _tell_bad(self, last: bool) -> None:
         """Report the files that turned out bad since the last call; nothing replaces them."""
-        for line in self.data.news(last):
+        for line in self.data.new_invalid_files(last):
             say(f"left out: {line}")
 
 

@@ -191,7 +191,7 @@ def test_samples_of_training_images_are_not_augmented(tmp_path: Path) -> None:
     data = pairs(tmp_path / "data", 2)
     strong = {"rotate": 45.0, "jitter": 0.9, "flip": True}
     run = training.Run(settings("pix2pix", data, tmp_path / "run", data=strong))
-    batch = run.data.shown.batch([(1, 0)], torch.device("cpu"))
+    batch = run.data.samples.batch([(1, 0)], torch.device("cpu"))
     assert batch is not None
     expected = torch.from_numpy(read(data / "A" / "00.png").copy()).movedim(-1, 0) / 127.5 - 1
     assert torch.allclose(batch[0][0], expected, atol=1e-5)

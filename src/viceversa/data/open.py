@@ -17,30 +17,30 @@ from .dataset import ImageDataset
 from .fit import fit_domains
 from .index import SplitIndex, index_split
 
-MOST_RATIOS = 16  # of side-by-side files that a model file lists
+MAX_RATIOS = 16  # aspect ratios of side-by-side files that a model file lists
 
 
 class Datasets(NamedTuple):
     """The datasets of a run."""
 
     train: ImageDataset
-    shown: ImageDataset
-    """The split of sample grids: val, else test, else train."""
+    samples: ImageDataset
+    """Images of sample grids: those of val, else of test, else of train."""
     split: str
-    """Name of the split of `shown`."""
+    """Name of the split of `samples`."""
     held_out: ImageDataset | None
-    """Whole images of that split, for validation; None if there are only training images."""
+    """Uncropped images of that split, for validation; None if it is the training split."""
     train_eval: ImageDataset
-    """Whole images of the training split."""
+    """Uncropped images of the training split, without augmentation."""
     side_by_side: tuple[float, ...]
     """Aspect ratios (width / height) of the training files, if A and B are side by side in them."""
 
-    def news(self, last: bool = True) -> Iterator[str]:
-        """Yield a line about the files that became invalid since the last call, if one is due.
+    def new_invalid_files(self, last: bool = True) -> Iterator[str]:
+        """Yield a line on the files that became invalid since the last call, for each dataset.
 
-        `last`: whether it is the last call of an epoch, which reports all that is left.
+        `last`: whether it is the last call of an epoch, which reports all of them.
         """
-        for dataset in (self.train, self.shown, self.held_out, self.train_eval):
+        for dataset in (self.train, self.samples, self.held_out, self.train_eval):
             if dataset is not None and (line := dataset.invalid.report(last)):
                 yield line
 
@@ -61,25 +61,26 @@ def open_data(
         paired: Whether the method trains on pairs.
         seed: Seed of order and augmentation.
         folder: The run folder, for images cached on disk.
-        note: Gets sentences on what is found and left out.
-        progress: Gets the progress of the check.
-        validate_pairs: Whether held-out images of unpaired data are pairs, by their names.
+        note: Called with a sentence for each split, warning and group of files left out.
+        progress: Called with the progress of the check.
+        validate_pairs: Whether held-out images of unpaired data are paired by name.
 
     Raises:
-        UserError: If the dataset cannot be trained on.
+        UserError: The dataset cannot be trained on.
     """
     check = check_dataset(config.path, paired, config, progress=progress, names_first=True)
     splits, records = usable_splits(check, note), check.records
     domains = fit_domains(splits["train"], check.domains["train"], config)
     digests = {source: record.sha256 for source, record in records.items()}
+    whole = uncropped(config)
 
     def dataset(
-        index: SplitIndex, config: DataConfig, training: bool = False, paired: bool = paired
+        index: SplitIndex, config: DataConfig, paired: bool = paired, training: bool = False
     ) -> ImageDataset:
         return ImageDataset(index, config, domains, paired, seed, training, digests)
 
-    for issue in check.issues:  # errors were refused
-        if issue.severity != "error":
+    for issue in check.issues:
+        if issue.severity != "error":  # errors have been raised, or their files are left out
             note(f"{issue.severity}: {issue}")
     for split, index in splits.items():
         note(f"{split}: {index.layout}, {len(index.a)} of A, {len(index.b)} of B")
@@ -94,10 +95,8 @@ def open_data(
         train,
         dataset(splits[split], config),
         split,
-        None
-        if split == "train"
-        else dataset(held_out, uncropped(config), paired=paired or validate_pairs),
-        dataset(splits["train"], uncropped(config)),
+        None if split == "train" else dataset(held_out, whole, paired or validate_pairs),
+        dataset(splits["train"], whole),
         _ratios(splits["train"], records),
     )
 
@@ -106,7 +105,7 @@ def _ratios(index: SplitIndex, records: Mapping[Source, FileRecord]) -> tuple[fl
     """Return the most frequent aspect ratios of side-by-side files."""
     files = [records[source] for source in index.a if index.side_by_side]
     counts = Counter(round(record.width / record.height, 4) for record in files)
-    return tuple(ratio for ratio, _ in counts.most_common(MOST_RATIOS))
+    return tuple(ratio for ratio, _ in counts.most_common(MAX_RATIOS))
 
 
 def _pairs(
@@ -118,9 +117,8 @@ def _pairs(
 ) -> SplitIndex:
     """Return the pairs among the held-out images of unpaired data.
 
-    Raises:
-        UserError: If there is no held-out split, no image of it has a partner of its name, or the
-            images of a pair differ in size.
+    Raises UserError if there is no held-out split, no image of it has a partner, or the images of a
+    pair differ in size.
     """
     option = "validate.pairs"
     if split == "train":
@@ -135,7 +133,7 @@ def _pairs(
         raise UserError(f"{option} needs pairs in {split}: {error}", option=option) from None
     assert index is not None
     a, b = set(splits[split].a), set(splits[split].b)
-    keep = [one in a and other in b for one, other in zip(index.a, index.b, strict=True)]
+    keep = [i in a and j in b for i, j in zip(index.a, index.b, strict=True)]
     pairs = replace(index.masked(keep, keep), unmatched={})
     if not pairs.a:
         raise UserError(

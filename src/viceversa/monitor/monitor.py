@@ -86,7 +86,7 @@ class Monitor:
             self._apart(images, lambda players: self.draw(report, players))
         path = self.folder / "machine.json"
         since = began(path) if images else None
-        columns = sample_columns(self.method.translators(), self.data.shown)
+        columns = sample_columns(self.method.translators(), self.data.samples)
         write_json(path, machine(self.runtime, report.total, columns, since))
         self.page()
 
@@ -183,7 +183,7 @@ class Monitor:
         """Look for problems in a few translations and in the gradients."""
         norms = {name: float(norm) for name, norm in self.norms.items()}
         self._found(report, place, self.health.trained(place.images, norms))
-        looks = ways(players, self.data.shown, self.config, self.runtime.device)
+        looks = ways(players, self.data.samples, self.config, self.runtime.device)
         for name, way in looks.items():
             self._found(report, place, self.health.look(place.images, name, signs(way)))
 
@@ -191,10 +191,10 @@ class Monitor:
         """A sheet of samples, and what the discriminators say of the first."""
         count, device = self.config.train.samples, self.runtime.device
         self.schedule.drew(report.done)
-        sheet = sample_sheet(players.generators, self.data.shown, count, device)
+        sheet = sample_sheet(players.generators, self.data.samples, count, device)
         if sheet is not None:
             self._written(lambda: report.picture("samples", sheet))
-        said = verdicts(players, self.data.shown, self.config, device) if count else None
+        said = verdicts(players, self.data.samples, self.config, device) if count else None
         if said is not None:
             self._written(lambda: report.picture("patch_maps", said))
 
