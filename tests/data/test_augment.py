@@ -88,7 +88,7 @@ def test_jitter_changes_brightness_contrast_and_saturation(which: int) -> None:
     values[..., 0] *= 0.5
     chosen = [0.0, 0.0, 0.0]
     chosen[which] = 1.0
-    made = color_jitter(values, [Augmentation(jitter=tuple(chosen))], 0.5)
+    made = color_jitter(values, [Augmentation(color_jitter=tuple(chosen))], 0.5)
     if which == 0:
         expected = values + 0.5
     elif which == 1:
@@ -99,7 +99,7 @@ def test_jitter_changes_brightness_contrast_and_saturation(which: int) -> None:
         expected = grey + 1.5 * (values - grey)
     assert torch.allclose(made, expected.clamp(-1, 1), atol=1e-6)
     assert torch.allclose(color_jitter(values, [Augmentation()], 0.5), values, atol=1e-6)
-    many = color_jitter(values[:, :1], [Augmentation(jitter=(0.0, 0.0, 1.0))], 0.5)
+    many = color_jitter(values[:, :1], [Augmentation(color_jitter=(0.0, 0.0, 1.0))], 0.5)
     assert torch.equal(many, values[:, :1])  # grey has no saturation
 
 
