@@ -199,7 +199,7 @@ def test_warp_and_jitter_leave_no_data_out() -> None:
     settings = config(Path(), {}, preprocess="resize_and_crop", rotate=30.0)
     values = torch.full((1, 1, 16, 16), 0.25)
     values[:, :, :6] = torch.nan
-    draws = [Augmentation(warp=(0.0, 0.0, 0.0, 1.0, 0.0), jitter=(0.5, 0.5, 0.5))]
+    draws = [Augmentation(warp=(0.0, 0.0, 0.0, 1.0, 0.0), color_jitter=(0.5, 0.5, 0.5))]
     warped = warp(values, draws, settings, nearest=False, missing=True)
     kept = warped[~warped.isnan()]
     assert 0 < len(kept) < 256 and kept.tolist() == pytest.approx([0.25] * len(kept), abs=1e-6)
