@@ -89,7 +89,7 @@ def _memory(plan: dict[str, Any]) -> list[Row]:
 
 
 def _disk(plan: dict[str, Any]) -> list[Row]:
-    disk, keep = plan["disk"], plan["settings"]["train"]["keep"]
+    disk, keep = plan["disk"], plan["settings"]["train"]["keep_last"]
     text = f"{keep} checkpoints of {in_words(disk['checkpoint'])}, models of "
     text += in_words(disk["models"])
     if disk["images"]:
