@@ -39,7 +39,7 @@ from viceversa.networks import use_policy
 from viceversa.networks.norms import BatchNorm
 from viceversa.runtime.random_state import seed_everything
 from viceversa.runtime.training import Runtime
-from viceversa.update import make_optimizers, set_rates, update
+from viceversa.training.step import make_optimizers, set_rates, update
 
 ROOT = Path(__file__).parent.parent
 NORMS = ("batch", "layer", "instance", "group")

@@ -29,7 +29,7 @@ from viceversa.build import RunConfig, resolve
 from viceversa.config import merge, read_recipe
 from viceversa.files import write_json
 from viceversa.inference import Translator
-from viceversa.training import train
+from viceversa.training.loop import train
 
 PRECISIONS = ("fp32", "bf16")
 

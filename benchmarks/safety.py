@@ -27,11 +27,11 @@ from viceversa.checkpoint import Checkpoints, load_state
 from viceversa.config import read_recipe
 from viceversa.data.open import open_data
 from viceversa.files import write_json
-from viceversa.health import Watch
 from viceversa.methods import Batch, Method
 from viceversa.runtime.training import Runtime
-from viceversa.saving import Place, state_of, write_models
-from viceversa.update import Optimizers, make_optimizers, set_rates, update
+from viceversa.training.checkpoint import Place, state_of, write_models
+from viceversa.training.diagnostics import Watch
+from viceversa.training.step import Optimizers, make_optimizers, set_rates, update
 
 
 def unchecked(method: Method, batch: Batch, optimizers: Optimizers) -> None:

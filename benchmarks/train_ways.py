@@ -20,12 +20,12 @@ from viceversa.build import RunConfig, make_method, resolve
 from viceversa.config import merge, read_recipe
 from viceversa.data.loader import Loader
 from viceversa.data.open import open_data
-from viceversa.health import Watch
 from viceversa.methods import Batch
 from viceversa.runtime.cuda_graph import WARM_UP
 from viceversa.runtime.device import synchronized_time
 from viceversa.runtime.training import Runtime
-from viceversa.update import make_optimizers, set_rates, update
+from viceversa.training.diagnostics import Watch
+from viceversa.training.step import make_optimizers, set_rates, update
 
 Work = tuple[dict[str, Any], dict[str, Callable[[], Any]]]
 Step = Callable[[Batch], object]

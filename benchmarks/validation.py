@@ -31,11 +31,11 @@ from viceversa.build import RunConfig, TrainConfig, resolve
 from viceversa.config import merge, read_recipe
 from viceversa.files import write_json
 from viceversa.monitor.config import ValidateConfig
-from viceversa.monitor.validation import LEARNT
-from viceversa.report import Report
 from viceversa.runtime.device import synchronized_time
-from viceversa.saving import Place
-from viceversa.training import Run
+from viceversa.training.checkpoint import Place
+from viceversa.training.log import Report
+from viceversa.training.loop import Run
+from viceversa.training.validation import LEARNT
 
 JOBS = {
     "facades-fp32": ("facades", "fp32"),

@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from viceversa import training
 from viceversa.build import RunConfig
 from viceversa.checkpoint import load_state, save_network
 from viceversa.cli import main
@@ -34,7 +33,8 @@ from viceversa.images.domain import Domain
 from viceversa.losses import GAN_LOSSES, GANLoss
 from viceversa.methods import Batch, Discriminator, Method, Turn
 from viceversa.networks import GENERATORS, PatchGAN, PatchGrid
-from viceversa.report import Report
+from viceversa.training import loop as training
+from viceversa.training.log import Report
 
 # -- images and data
 

@@ -94,22 +94,22 @@ RULES: dict[str, Rule] = {
         "methods.x", "import torch as t\nt.optim.Adam"),
     "inference needs nothing of training": (
         inside("inference"),
-        never(*ours("methods", "training", "monitor", "data", "build", "evaluation")),
+        never(*ours("methods", "training", "data", "build", "evaluation")),
         "inference.patch_scores.x", "def f():\n    from ...build import resolve"),
     "evaluation needs nothing of training": (
-        inside("evaluation"), never(*ours("methods", "training", "build", "monitor")),
+        inside("evaluation"), never(*ours("methods", "training", "build")),
         "evaluation.x", "from ..build import resolve"),
     "runtime alone knows processes and, but for what torch finds when it loads, the environment": (
         outside("runtime", "environment"),
         never("torch.distributed", "os.environ", "os.getenv"), "data.x",
         "from os import environ as e\ne['X']"),
     "checkpoint alone reads and writes weights": (
-        outside("checkpoint"), never("torch.save", "torch.load", "safetensors"), "training",
+        outside("checkpoint"), never("torch.save", "torch.load", "safetensors"), "training.x",
         "import torch\ntorch.load('x')"),
-    "cli and report alone print": (
-        outside("cli", "report"), never("print"), "data.x", "print('x')"),
+    "cli and terminal alone print": (
+        outside("cli", "terminal"), never("print"), "data.x", "print('x')"),
     "cli alone ends the process": (
-        outside("cli"), never("sys.exit", "SystemExit", "exit", "quit", "os._exit"), "report",
+        outside("cli"), never("sys.exit", "SystemExit", "exit", "quit", "os._exit"), "files",
         "import sys\nsys.exit(1)"),
     "reports know what a run folder contains, and no torch": (
         inside("reports"),
@@ -154,13 +154,13 @@ def test_files_are_short() -> None:
 
 
 def test_long_files_are_found() -> None:
-    assert too_long("viceversa.report", "x\n" * 301) and not too_long("viceversa.x", "x\n" * 300)
+    assert too_long("viceversa.terminal", "x\n" * 301) and not too_long("viceversa.x", "x\n" * 300)
     assert too_long("viceversa.methods.pix2pix", "x\n" * 106)
 
 
 def test_settings_and_the_command_load_without_torch() -> None:
     # ... and so does all that a check of a data set needs
-    modules = "viceversa.cli, viceversa.options, viceversa.data.check.check, viceversa.report"
+    modules = "viceversa.cli, viceversa.options, viceversa.data.check.check, viceversa.terminal"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -191,8 +191,8 @@ def test_runs_from_a_checkout_that_is_not_installed(tmp_path: Path) -> None:
         "import importlib.metadata as m\n"
         "def version(name): raise m.PackageNotFoundError(name)\n"
         "m.version = version\n"
-        "import viceversa.training, viceversa.evaluation, viceversa.cli\n"
-        "from viceversa.monitor.machine import machine\n"
+        "import viceversa.training.loop, viceversa.evaluation, viceversa.cli\n"
+        "from viceversa.training.machine import machine\n"
         "from viceversa.runtime.training import Runtime\n"
         "print(machine(Runtime('cpu'), 1)['viceversa'])\n"
     )

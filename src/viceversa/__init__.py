@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 _HOMES = {
     "Translator": "inference",
-    "train": "training",
+    "train": "training.loop",
     "evaluate": "evaluation",
     "resolve": "build",
     "read_recipe": "config",

@@ -18,18 +18,18 @@ from torch.utils.flop_counter import flop_registry
 from .build import RunConfig, make_method, on_disk
 from .data.sizes import check_images
 from .errors import UserError
-from .health import Watch
 from .losses import ImagePool
 from .methods import Method
 from .networks import parameters, use_policy
-from .preflight import Disk, disk_needed
-from .requests import Requests
 from .runtime.cuda_graph import WARM_UP, GraphedStep
 from .runtime.device import out_of_memory, peak_memory, synchronized_time
 from .runtime.random_state import seed_everything
 from .runtime.training import Runtime
-from .steps import Steps
-from .update import Optimizers, make_optimizers, update
+from .training.diagnostics import Watch
+from .training.preflight import Disk, disk_needed
+from .training.requests import Requests
+from .training.step import Optimizers, make_optimizers, update
+from .training.steps import Steps
 
 # Measured on CPUs from 64 to 256 px, in fp32 and bf16: oneDNN's copies of activations in its own
 # layout and gaps in the heap, as a fraction of the activations; and code that is loaded late.

@@ -22,8 +22,8 @@ from .images import Pixels, write
 from .images.domain import Domain
 from .images.values import make_grid, to_pixels, to_values
 from .inference import Translator
-from .report import say
-from .training import train
+from .terminal import say
+from .training.loop import train
 
 RECIPES = {"pix2pix": ("demo", "openmoji"), "cyclegan": ("demo-cyclegan", "earth")}
 

@@ -6,6 +6,7 @@ import codecs
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -172,3 +173,12 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON, which has no word for infinity: what is not finite in it becomes None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -78,7 +78,7 @@ def main() -> None:
     from viceversa.build import resolve
     from viceversa.errors import Stopped
     from viceversa.runtime.distributed import Ranks
-    from viceversa.training import train
+    from viceversa.training.loop import train
 
     torch.set_num_threads(1)
     settings = json.loads(Path(sys.argv[1]).read_text())

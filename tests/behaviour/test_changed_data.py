@@ -21,7 +21,7 @@ from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.options import train_settings
-from viceversa.report import Report
+from viceversa.training.log import Report
 
 IMAGES = 6
 CHANGED = "the training images changed since the checkpoint: "

@@ -16,11 +16,12 @@ import torch
 from PIL import Image
 from support import noise_pairs, same, state_of, stopping
 
-from viceversa import Translator, training
+from viceversa import Translator
 from viceversa.build import RunConfig, resolve
 from viceversa.cli import main
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import Stopped, UserError
+from viceversa.training import loop as training
 
 pytestmark = pytest.mark.cuda
 METHODS = ("pix2pix", "cyclegan")

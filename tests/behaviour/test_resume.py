@@ -16,13 +16,13 @@ import torch
 from support import noise_pairs, stopping
 from torch import Tensor, nn
 
-from viceversa import training
 from viceversa.build import RunConfig, resolve
 from viceversa.checkpoint import Checkpoints, load_state, save_state
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import Stopped, UserError
 from viceversa.networks import GENERATORS
 from viceversa.networks.unet import UNet
+from viceversa.training import loop as training
 
 METHODS = ("pix2pix", "cyclegan")
 IMAGES, STEPS = 12, 40  # an epoch, and a run of three and a third

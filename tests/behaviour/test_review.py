@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from viceversa import training
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import load_state, read_header
 from viceversa.cli import main
@@ -28,7 +27,8 @@ from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.sources import Source
 from viceversa.inference import Translator
 from viceversa.runtime.training import Runtime
-from viceversa.update import make_optimizers, step_players, update
+from viceversa.training import loop as training
+from viceversa.training.step import make_optimizers, step_players, update
 
 
 def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> RunConfig:
@@ -68,7 +68,7 @@ def test_going_on_with_fewer_images_begins_the_epoch_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, run = pairs(tmp_path / "data", 6), tmp_path / "run"
-    monkeypatch.setattr("viceversa.requests.crossed", lambda before, after, every: after == 5)
+    monkeypatch.setattr("viceversa.training.requests.crossed", lambda before, after, every: after == 5)
     with pytest.raises(Stopped):
         stopped = training.Run(settings("pix2pix", data, run))
         real = stopped._save

@@ -135,9 +135,9 @@ def test_memory_that_is_not_enough_is_told_from_other_errors(allocate: Callable[
 
 
 PLACES = {
-    "reading the data": ("viceversa.training.open_data", ["train"]),
-    "building the networks": ("viceversa.training.make_method", ["train"]),
-    "a checkpoint": ("viceversa.training.state_of", ["train"]),
+    "reading the data": ("viceversa.training.loop.open_data", ["train"]),
+    "building the networks": ("viceversa.training.loop.make_method", ["train"]),
+    "a checkpoint": ("viceversa.training.loop.state_of", ["train"]),
     "loading a model": ("viceversa.inference.translator.load_network", ["translate"]),
     "images of evaluate": ("viceversa.evaluation.run.open_images", ["evaluate"]),
     "loading a discriminator": ("viceversa.inference.patch_scores.judge.load_network", ["explain"]),

@@ -13,7 +13,6 @@ import torch
 from bad_files import bad_files
 from PIL import Image
 
-from viceversa import training
 from viceversa.build import RunConfig, resolve
 from viceversa.checkpoint import read_header
 from viceversa.config import merge, read_recipe
@@ -23,6 +22,7 @@ from viceversa.errors import UserError
 from viceversa.images import Pixels, read, write
 from viceversa.images.domain import DomainConfig
 from viceversa.inference import Translator
+from viceversa.training import loop as training
 
 
 def ramp(low: float, high: float, dtype: str = "uint16", bands: int = 1, size: int = 32) -> Pixels:

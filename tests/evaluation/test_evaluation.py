@@ -16,7 +16,6 @@ from PIL import Image
 from support import noise_pairs
 
 import viceversa
-from viceversa import training
 from viceversa.build import resolve
 from viceversa.checkpoint import container
 from viceversa.cli import main
@@ -27,6 +26,7 @@ from viceversa.evaluation import accumulator as measures
 from viceversa.inference import Translator
 from viceversa.metrics.paired import l1, psnr, ssim
 from viceversa.metrics.registry import FEW_IMAGES, Few
+from viceversa.training import loop as training
 
 COLOURS = "#000000,#ffffff"
 

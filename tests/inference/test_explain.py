@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from viceversa import training
 from viceversa.build import resolve
 from viceversa.checkpoint import load_network, read_header, save_network
 from viceversa.cli import main
@@ -22,6 +21,7 @@ from viceversa.images import write
 from viceversa.inference import Translator
 from viceversa.inference.patch_scores import ExplainOptions, explain
 from viceversa.networks import PatchGAN
+from viceversa.training import loop as training
 
 SIDE = 32
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from viceversa.build import make_method, resolve
 from viceversa.config import merge, read_recipe
 from viceversa.runtime.training import Runtime
-from viceversa.update import make_optimizers, set_rates, update
+from viceversa.training.step import make_optimizers, set_rates, update
 
 PRESETS = ("pix2pix-paper", "pix2pix-reference", "cyclegan-paper", "cyclegan-reference", "gdl")
 TINY = {

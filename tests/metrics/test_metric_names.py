@@ -21,7 +21,7 @@ from viceversa.metrics.registry import (
     parted,
 )
 from viceversa.metrics.sliced import swd
-from viceversa.monitor.validation import CHEAP
+from viceversa.training.validation import CHEAP
 
 
 def test_every_metric_has_a_name_of_its_own() -> None:

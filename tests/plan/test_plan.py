@@ -32,10 +32,10 @@ from viceversa.plan import (
     step_times,
 )
 from viceversa.plan_text import duration_text, plan_text
-from viceversa.preflight import check_disk, disk_needed
 from viceversa.runtime.training import Runtime
-from viceversa.training import Run
-from viceversa.update import make_optimizers, update
+from viceversa.training.loop import Run
+from viceversa.training.preflight import check_disk, disk_needed
+from viceversa.training.step import make_optimizers, update
 
 CPU = torch.device("cpu")
 SMALL = {

@@ -19,10 +19,10 @@ from support import WARNING, make_run, sample_grid, training_lines, write_log
 
 from viceversa.cli import main
 from viceversa.errors import UserError
-from viceversa.monitor.samples import sample_columns
 from viceversa.reports import page, run_page, write_run_page
 from viceversa.reports.run import MAX_GRIDS, selected
 from viceversa.reports.run_folder import RunFolder
+from viceversa.training.samples import sample_columns
 
 
 @pytest.fixture(scope="module")

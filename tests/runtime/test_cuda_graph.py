@@ -11,14 +11,14 @@ from tiny import METHODS, OFF, Losses, Made, apart, batch, farthest, left, made,
 from torch import Tensor, nn
 
 from viceversa.build import TrainConfig
-from viceversa.health import Fault, Watch
 from viceversa.methods import Batch
 from viceversa.runtime import cuda_graph
 from viceversa.runtime.config import SpeedConfig
 from viceversa.runtime.cuda_graph import GraphedStep
 from viceversa.runtime.distributed import Ranks
 from viceversa.runtime.training import Runtime
-from viceversa.update import set_rates, update
+from viceversa.training.diagnostics import Fault, Watch
+from viceversa.training.step import set_rates, update
 
 GRAPH = only(cuda_graph="auto")
 

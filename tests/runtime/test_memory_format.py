@@ -15,15 +15,15 @@ from support import interrupted, newest, noise_pairs, same, state_of
 from tiny import METHODS, Made, batch, in_folder, made, only
 from torch import Tensor, nn
 
-from viceversa import saving
 from viceversa.checkpoint import load_state, save_state
 from viceversa.networks import UNet
 from viceversa.runtime import memory_format, training
 from viceversa.runtime.config import SpeedConfig
 from viceversa.runtime.memory_format import FORMATS, faster_format, to_format
 from viceversa.runtime.training import Runtime
-from viceversa.training import Run, train
-from viceversa.update import update
+from viceversa.training import checkpoint as saving
+from viceversa.training.loop import Run, train
+from viceversa.training.step import update
 
 LAST = torch.channels_last
 

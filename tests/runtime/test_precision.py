@@ -12,16 +12,16 @@ from support import interrupted, newest, noise_pairs, same, state_of
 from tiny import METHODS, OFF, Losses, Made, apart, batch, in_folder, left, made, steps
 from torch import nn
 
-from viceversa import training
 from viceversa.build import resolve
 from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
 from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
-from viceversa.health import Watch
 from viceversa.runtime.config import SpeedConfig
 from viceversa.runtime.training import Runtime
-from viceversa.update import step_players, update
+from viceversa.training import loop as training
+from viceversa.training.diagnostics import Watch
+from viceversa.training.step import step_players, update
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -26,7 +26,7 @@ from viceversa.methods import Batch
 from viceversa.options import train_settings
 from viceversa.runtime.config import SpeedConfig
 from viceversa.runtime.training import Runtime
-from viceversa.update import update
+from viceversa.training.step import update
 
 
 @pytest.fixture

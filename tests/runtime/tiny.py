@@ -15,7 +15,7 @@ from viceversa.config import Sections, merge, read_recipe
 from viceversa.methods import Batch, Method
 from viceversa.runtime.config import SpeedConfig
 from viceversa.runtime.training import Runtime
-from viceversa.update import Optimizers, make_optimizers, update
+from viceversa.training.step import Optimizers, make_optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
 OFF = SpeedConfig(

@@ -14,15 +14,15 @@ from PIL import Image
 from support import same, state_of
 from torch import Tensor
 
-from viceversa import training
 from viceversa.build import RunConfig
 from viceversa.checkpoint import read_header, read_weights
 from viceversa.data.open import open_data
 from viceversa.images.values import quantized
 from viceversa.inference import Translator
 from viceversa.metrics.paired import l1
-from viceversa.monitor.best import Best
-from viceversa.monitor.monitor import Monitor
+from viceversa.training import loop as training
+from viceversa.training.best import Best
+from viceversa.training.monitor import Monitor
 
 NAN, INF = math.nan, math.inf
 

@@ -12,12 +12,12 @@ from monitored_runs import METHODS, NEVER, data_set, lines, settings
 from support import same, state_of
 from torch import nn
 
-from viceversa import training
 from viceversa.checkpoint import read_header, read_weights
 from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
-from viceversa.monitor.averages import Averages
 from viceversa.networks.norms import BatchNorm
+from viceversa.training import loop as training
+from viceversa.training.ema import Averages
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from monitored_runs import METHODS, NEVER, data_set, lines, settings
 from PIL import Image
 from torch import Tensor
 
-from viceversa import training
 from viceversa.runtime.training import Runtime
+from viceversa.training import loop as training
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import torch
 from monitored_runs import METHODS, data_set, lines, settings
 from support import same, state_of
 
-from viceversa import training
-from viceversa.monitor.looks import Players
-from viceversa.monitor.monitor import Monitor
+from viceversa.training import loop as training
+from viceversa.training.monitor import Monitor
+from viceversa.training.snapshot import Players
 
 BUSY: dict[str, dict[str, Any]] = {
     "train": {"sample_every": 1, "ema": 0.9},

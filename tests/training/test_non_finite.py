@@ -11,18 +11,19 @@ import torch
 from support import noise_pairs
 from torch import Tensor
 
-from viceversa import steps, training
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import load_state
 from viceversa.config import merge, read_recipe
 from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
-from viceversa.health import Fault, Watch
 from viceversa.methods import Batch, Method
 from viceversa.networks.norms import BatchNorm
 from viceversa.runtime.device import out_of_memory
 from viceversa.runtime.training import Runtime
-from viceversa.update import Optimizers, make_optimizers, update
+from viceversa.training import loop as training
+from viceversa.training import steps
+from viceversa.training.diagnostics import Fault, Watch
+from viceversa.training.step import Optimizers, make_optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
 BAD = (float("nan"), float("inf"))

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from support import noise_pairs
 
-from viceversa import training
 from viceversa.build import resolve
 from viceversa.cli import main
 from viceversa.config import merge, read_recipe
-from viceversa.output import Output
-from viceversa.report import say
+from viceversa.terminal import Output, say
+from viceversa.training import loop as training
 
 TINY = [
     "--generator.width", "2", "--generator.depth", "2", "--discriminator.width", "2",
@@ -126,7 +125,7 @@ def test_a_closed_stderr_costs_the_message_alone(here: Path) -> None:
 def test_no_file_of_a_run_gets_the_number_of_a_closed_stream(here: Path, tmp_path: Path) -> None:
     """Else what a library writes to stderr would be written into a checkpoint."""
     code = (
-        "import os; from viceversa.output import occupy_descriptors\n"
+        "import os; from viceversa.terminal import occupy_descriptors\n"
         "occupy_descriptors(); number = os.open('x', os.O_CREAT | os.O_WRONLY)\n"
         "print(number > 2, file=open('y', 'w'))"
     )

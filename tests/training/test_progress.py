@@ -13,9 +13,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from viceversa import report
-from viceversa.progress import TrainingBar, duration
-from viceversa.report import Report
+from viceversa.training import log as report
+from viceversa.training.log import Report
+from viceversa.training.progress import TrainingBar, duration
 
 LOSSES = [f"{name}_{way} 0.123" for name in ("g_gan", "g_cycle", "g_identity", "d_real", "d_fake")
           for way in ("ab", "ba")]  # fmt: skip

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from monitored_runs import data_set, lines, settings
 
-from viceversa import training
 from viceversa.cli import main
 from viceversa.reports.run_folder import RunFolder
+from viceversa.training import loop as training
 
 EACH = {"log_every": 6, "sample_every": 6, "epochs": 2}  # of 6 images an epoch
 

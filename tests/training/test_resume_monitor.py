@@ -11,11 +11,11 @@ import torch
 from monitored_runs import data_set, lines, settings
 from support import interrupted, newest, same, state_of
 
-from viceversa import training
 from viceversa.build import RunConfig
 from viceversa.checkpoint import Checkpoints, load_state, read_header, save_network, save_state
-from viceversa.health import Watch
-from viceversa.monitor.best import Best, BestModels
+from viceversa.training import loop as training
+from viceversa.training.best import Best, BestModels
+from viceversa.training.diagnostics import Watch
 
 TOGETHER: dict[str, dict[str, Any]] = {
     "train": {"accumulation_steps": 3, "ema": 0.9, "epochs": 4, "save_every": 1, "keep_last": 99},

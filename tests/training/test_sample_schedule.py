@@ -11,11 +11,11 @@ import pytest
 from monitored_runs import data_set, lines, settings
 from support import same, state_of
 
-from viceversa import training
 from viceversa.errors import Stopped, UserError
-from viceversa.monitor import schedule
-from viceversa.monitor.schedule import Schedule
-from viceversa.report import Report
+from viceversa.training import intervals as schedule
+from viceversa.training import loop as training
+from viceversa.training.intervals import Schedule
+from viceversa.training.log import Report
 
 LOOKS = {"validate": {"every": 4, "health": 3}}
 

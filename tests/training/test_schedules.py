@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from viceversa.build import TrainConfig
-from viceversa.schedules import SCHEDULES
-from viceversa.update import set_rates
+from viceversa.training.schedules import SCHEDULES
+from viceversa.training.step import set_rates
 
 
 def rates(epochs: int = 200, **train: Any) -> dict[str, list[float]]:

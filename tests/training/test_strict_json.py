@@ -12,11 +12,12 @@ import pytest
 from monitored_runs import data_set, settings
 from PIL import Image
 
-from viceversa import training
 from viceversa.checkpoint import read_header
 from viceversa.cli import main
-from viceversa.report import Report, finite
+from viceversa.files import finite
 from viceversa.reports.run_folder import RunFolder
+from viceversa.training import loop as training
+from viceversa.training.log import Report
 
 
 def strict(text: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from viceversa.errors import UserError
-from viceversa.tensorboard_log import TensorBoardLog
+from viceversa.training.tensorboard_log import TensorBoardLog
 
 pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 

@@ -17,9 +17,9 @@ from monitored_runs import METHODS, data_set, lines, settings, tiny
 from PIL import Image
 from support import interrupted, same, state_of
 
-from viceversa import training
 from viceversa.build import RunConfig
-from viceversa.report import Report
+from viceversa.training import loop as training
+from viceversa.training.log import Report
 
 pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 Points = dict[str, list[tuple[int, float]]]

@@ -13,14 +13,15 @@ import torch
 from support import interrupted, newest, noise_pairs, same, state_of
 from torch import Tensor
 
-from viceversa import saving, training
 from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import read_header, read_weights
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.errors import UserError
 from viceversa.methods import Batch, Method, Turn
 from viceversa.runtime.training import Runtime
-from viceversa.update import make_optimizers, update
+from viceversa.training import checkpoint as saving
+from viceversa.training import loop as training
+from viceversa.training.step import make_optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
 TINY: dict[str, Sections] = {

@@ -13,16 +13,16 @@ from monitored_runs import METHODS, data_set, lines, settings, tiny
 from PIL import Image
 from support import noise_pairs
 
-from viceversa import training
 from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
 from viceversa.data.config import DataConfig, uncropped
 from viceversa.data.open import open_data
 from viceversa.errors import UserError
 from viceversa.metrics.distribution import KID_LEAST
-from viceversa.monitor import validation
 from viceversa.monitor.config import ValidateConfig
-from viceversa.monitor.looks import in_use
+from viceversa.training import loop as training
+from viceversa.training import validation
+from viceversa.training.snapshot import in_use
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from monitored_runs import METHODS, data_set, lines, settings
 
-from viceversa import training
 from viceversa.errors import UserError
-from viceversa.monitor import monitor
-from viceversa.monitor.monitor import Monitor
+from viceversa.training import loop as training
+from viceversa.training import monitor
+from viceversa.training.monitor import Monitor
 
 
 @pytest.fixture

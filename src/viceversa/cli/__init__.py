@@ -12,7 +12,7 @@ from cyclopts import CycloptsError
 from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
 from ..errors import Stopped, UserError
 from ..extensions import take_imports
-from ..output import guarded, occupy_descriptors
+from ..terminal import guarded, occupy_descriptors
 from . import boundary, evaluate, explain, report, use
 from .app import app
 from .data import check

@@ -36,8 +36,7 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
         paired = is_paired(method)
     from ..data.check import as_dict, as_text, check_dataset
     from ..data.readonly import refuse_output_in_data
-    from ..progress import counter
-    from ..report import say
+    from ..terminal import counter, say
 
     for option, path in (("--sheet", options.sheet), ("--preview", options.preview)):
         if path:

@@ -80,7 +80,7 @@ def evaluate(
         Print the numbers for programs, instead of the table.
     """
     from ..evaluation import Options, measure, refuse_place, table, values, write_evaluation
-    from ..progress import counter
+    from ..terminal import counter
 
     options = Options(
         model, data, split, pairs, size, policy, tuple(metrics or ()), classes, features,

@@ -48,7 +48,7 @@ def features(
         file_name(name)
     if names:
         from ..evaluation.features.download import obtain
-        from ..report import say
+        from ..terminal import say
 
         if (folder := to or user_folder()) is None:
             raise UserError(NO_FOLDER, option="--to")

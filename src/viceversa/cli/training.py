@@ -27,7 +27,7 @@ def train(
     config = train_settings(recipe, words)
     if config is None:
         return
-    from ..training import train as run
+    from ..training.loop import train as run
 
     folder = run(config)
     if process():
@@ -53,7 +53,7 @@ def plan(
     options, config = settings
     from ..plan import make_plan
     from ..plan_text import plan_text
-    from ..report import say, silent
+    from ..terminal import say, silent
 
     found = make_plan(config, options.steps, silent if options.json else say)
     say(json.dumps(found, indent=2) if options.json else plan_text(found))

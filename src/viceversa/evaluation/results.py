@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..files import sha256
+from ..files import finite, sha256
 from ..images.domain import Domain
 from ..metrics.registry import HIGHER, few_images, of_few_images
-from ..report import finite
 from ..reports.text import aligned, number
 from .accumulator import SUBSET
 from .run import DirectionMetrics, Evaluation

@@ -27,17 +27,18 @@ import torch._dynamo  # loaded once, not in each child
 from PIL import Image
 from support import FAILED, Child, fork
 
-from viceversa import cli, files, training
+from viceversa import cli, files
 from viceversa.build import RunConfig, resolve
 from viceversa.checkpoint import Checkpoints, container, load_state, read_header, read_weights
 from viceversa.config import Sections, merge, read_recipe
 from viceversa.evaluation.accumulator import Measures
-from viceversa.monitor import monitor
-from viceversa.monitor.averages import Averages
-from viceversa.monitor.best import BestModels
-from viceversa.monitor.validation import Validation
-from viceversa.report import Report
-from viceversa.steps import Steps
+from viceversa.training import loop as training
+from viceversa.training import monitor
+from viceversa.training.best import BestModels
+from viceversa.training.ema import Averages
+from viceversa.training.log import Report
+from viceversa.training.steps import Steps
+from viceversa.training.validation import Validation
 
 TRAIN, VAL, SIDE = 6, 2, 20
 GRIDS = 6  # images between two sample grids

@@ -18,8 +18,8 @@ from support import Child, fork
 
 from viceversa.checkpoint import Checkpoints
 from viceversa.cli import main
-from viceversa.report import Report
-from viceversa.training import train as train  # loaded here, and not in each child
+from viceversa.training.log import Report
+from viceversa.training.loop import train as train  # loaded here, and not in each child
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 138}
 SPAN = 0.25  # seconds after the first step: some dozens of steps

@@ -20,8 +20,8 @@ from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.files import free_inodes, free_space, write_json
 from viceversa.options import train_settings
-from viceversa.preflight import Disk, DiskRoom, disk_needed, disk_room
-from viceversa.report import Report
+from viceversa.training.log import Report
+from viceversa.training.preflight import Disk, DiskRoom, disk_needed, disk_room
 
 MB = 2**20
 FULL = r"the disk is full: 1\d\.\d MB are needed, [\d.]+ [kM]B are free"

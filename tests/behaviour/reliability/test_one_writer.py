@@ -13,11 +13,11 @@ from runs import arguments, make_data
 from safetensors.torch import load_file
 from support import Child, fork
 
-from viceversa import training
 from viceversa.checkpoint import hold
 from viceversa.cli import main
 from viceversa.data.open import Datasets
 from viceversa.errors import UserError
+from viceversa.training import loop as training
 
 
 def holder(folder: Path) -> Child:

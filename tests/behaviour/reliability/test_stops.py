@@ -10,7 +10,7 @@ import pytest
 import stops
 from runs import make_data
 
-from viceversa import training
+from viceversa.training import loop as training
 
 
 @pytest.fixture

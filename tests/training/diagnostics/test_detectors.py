@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from viceversa.health import Finding, Health, Translations, signs
-from viceversa.health.rules import RULES
+from viceversa.training.diagnostics import Finding, Health, Translations, signs
+from viceversa.training.diagnostics.rules import RULES
 
 WELL = {
     "spread_source": 0.5, "spread_made": 0.4, "spread_target": 0.5, "moved": 0.4, "apart": 0.5,

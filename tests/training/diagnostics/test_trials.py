@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from trials import PAIRS, TRIALS, VIEWS, Trial, healthy, run, with_seed
 
-from viceversa.health.rules import RULES
+from viceversa.training.diagnostics.rules import RULES
 
 pytestmark = pytest.mark.slow
 # The first trial of each finding runs in `make test`, all of them in `make soak`.

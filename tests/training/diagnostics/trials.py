@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from viceversa.build import resolve
 from viceversa.config import Sections, merge, read_recipe
-from viceversa.training import train
+from viceversa.training.loop import train
 
 STEPS = 300
 PAIRS, VIEWS = (

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from torch import nn
 
-from .build import RunConfig
-from .data.dataset import ImageDataset
-from .data.readonly import refuse_output_in_data
-from .errors import UserError
-from .files import free_inodes, free_space, in_words
-from .methods import Method
-from .runtime.distributed import Ranks
+from ..build import RunConfig
+from ..data.dataset import ImageDataset
+from ..data.readonly import refuse_output_in_data
+from ..errors import UserError
+from ..files import free_inodes, free_space, in_words
+from ..methods import Method
+from ..runtime.distributed import Ranks
 
 HEADER = 2**16  # bytes of a checkpoint that are no weights: settings, random numbers, names
 OTHER_FILES = 10  # such as the log, a page, and the first sample grids

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from .build import RunConfig, model_files, on_disk
-from .checkpoint import fit_weights, read_header, save_network
-from .config import changes, plain
-from .data.open import Datasets
-from .errors import UserError
-from .extensions import named
-from .images.domain import Domain
-from .losses import GANLoss
-from .methods import Discriminator, Method
-from .runtime.random_state import random_state, restore_random_state
-from .runtime.training import Runtime
-from .update import Optimizers
+from ..build import RunConfig, model_files, on_disk
+from ..checkpoint import fit_weights, read_header, save_network
+from ..config import changes, plain
+from ..data.open import Datasets
+from ..errors import UserError
+from ..extensions import named
+from ..images.domain import Domain
+from ..losses import GANLoss
+from ..methods import Discriminator, Method
+from ..runtime.random_state import random_state, restore_random_state
+from ..runtime.training import Runtime
+from .step import Optimizers
 
 State = dict[str, Any]
 Domains = dict[str, Domain]

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from ..build import RunConfig, on_disk
 from ..data.dataset import ImageDataset
-from ..health import Translations
 from ..images import Pixels
 from ..images.values import to_rgb
 from ..inference.patch_scores import Judge, Row, on_one_scale, verdict_sheet
 from ..methods import Discriminator, Method
 from ..networks import at_any_size, patch_grid, use_policy
 from ..runtime.random_state import random_state, restore_random_state
+from .diagnostics import Translations
 
 IMAGES = 4  # that are looked at, always the same ones
 

@@ -1,47 +1,20 @@
-"""Progress bars on a terminal."""
+"""Progress bar of training."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from .output import Output
+from ..terminal import Output
 
 WIDEST = 40  # columns of a bar
-
-
-def console(stream: Any) -> Console:
-    """A console that writes to a guarded stream."""
-    return Console(file=stream)
-
-
-@contextmanager
-def counter(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work that counts (done, total), beside the output; nothing without a terminal."""
-    stream = Output(sys.stderr)
-    if not stream.isatty():
-        yield lambda done, total: None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=console(stream)) as bar:
-        task = bar.add_task(what)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class TrainingBar:
@@ -57,7 +30,8 @@ class TrainingBar:
         self.epoch = min(epochs, 1 + done * epochs // max(total, 1))
         self.losses: list[str] = []
         self._first, self._began = done, time.monotonic()
-        self._console = own or console(Output(sys.stdout))
+        stream: Any = Output(sys.stdout)
+        self._console = own or Console(file=stream)
         self._live = Live(get_renderable=self._drawn, console=self._console)
 
     def start(self) -> None:

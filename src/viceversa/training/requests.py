@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .build import TrainConfig
-from .errors import Stopped
-from .runtime.distributed import Ranks
-from .saving import Place
+from ..build import TrainConfig
+from ..errors import Stopped
+from ..runtime.distributed import Ranks
+from .checkpoint import Place
 
 
 class RequestFlags(NamedTuple):

@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 from ..build import RunConfig
-from ..requests import crossed
+from .requests import crossed
 
 FIRST_GRID = 1.0  # minutes after which a run, also a resumed one, draws a grid at the latest
 

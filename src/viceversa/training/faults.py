@@ -6,15 +6,15 @@ from collections import deque
 
 from torch import Tensor
 
-from .build import TrainConfig
-from .data.dataset import ImageDataset
-from .data.sizes import check_images
-from .errors import UserError
-from .health import Fault
-from .methods import Method
-from .runtime.device import out_of_memory
-from .runtime.training import Runtime
-from .saving import Place
+from ..build import TrainConfig
+from ..data.dataset import ImageDataset
+from ..data.sizes import check_images
+from ..errors import UserError
+from ..methods import Method
+from ..runtime.device import out_of_memory
+from ..runtime.training import Runtime
+from .checkpoint import Place
+from .diagnostics import Fault
 
 
 class Recent:

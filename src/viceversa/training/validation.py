@@ -18,7 +18,7 @@ from ..images.values import fill_nodata, has_data, quantized
 from ..methods import Discriminator
 from ..metrics.distribution import KID_LEAST
 from ..networks import at_any_size
-from .looks import Players, scores_of
+from .snapshot import Players, scores_of
 
 Errors = dict[str, float]
 CHEAP = {True: ("l1", "psnr", "ssim"), False: ("cycle", "content", "swd")}  # by: are there pairs

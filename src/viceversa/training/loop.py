@@ -9,31 +9,31 @@ from typing import Any
 
 from torch import Tensor
 
-from .build import RunConfig, make_method
-from .checkpoint import Checkpoints, age, hold
-from .data.loader import Loader
-from .data.open import open_data
-from .data.sizes import check_sizes
-from .errors import UserError
-from .extensions import named
-from .files import write_json
-from .health import Watch
-from .mishaps import Recent, explained, not_finite
-from .monitor.monitor import Monitor
+from ..build import RunConfig, make_method
+from ..checkpoint import Checkpoints, age, hold
+from ..data.loader import Loader
+from ..data.open import open_data
+from ..data.sizes import check_sizes
+from ..errors import UserError
+from ..extensions import named
+from ..files import write_json
+from ..run_config import with_location
+from ..runtime.distributed import Ranks, join
+from ..runtime.random_state import seed_everything
+from ..runtime.signals import asked_to_stop
+from ..runtime.training import Runtime
+from ..terminal import counter, say, silent
+from .checkpoint import Place, restore, start_from, state_of
+from .diagnostics import Watch
+from .faults import Recent, explained, not_finite
+from .log import Report
+from .monitor import Monitor
 from .preflight import check_disk, check_ranks, run_folder
-from .progress import counter
-from .report import Report, say, silent
 from .requests import RequestFlags, Requests
-from .resuming import going_on, refuse_other_run
-from .run_config import with_location
-from .runtime.distributed import Ranks, join
-from .runtime.random_state import seed_everything
-from .runtime.signals import asked_to_stop
-from .runtime.training import Runtime
-from .saving import Place, restore, start_from, state_of
+from .resume import going_on, refuse_other_run
+from .step import make_optimizers, set_rates
 from .steps import Steps
 from .tensorboard_log import summary_writer
-from .update import make_optimizers, set_rates
 
 
 class Run:

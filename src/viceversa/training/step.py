@@ -7,11 +7,11 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from .build import TrainConfig
-from .errors import UserError
-from .health import Watch
-from .methods import Batch, Method
-from .runtime.training import Runtime
+from ..build import TrainConfig
+from ..errors import UserError
+from ..methods import Batch, Method
+from ..runtime.training import Runtime
+from .diagnostics import Watch
 from .schedules import SCHEDULES
 
 Optimizers = dict[str, torch.optim.Optimizer]

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from .build import TrainConfig
-from .health import Watch
-from .methods import Method
+from ..build import TrainConfig
+from ..methods import Method
+from ..runtime.training import Runtime
+from .diagnostics import Watch
 from .requests import RequestFlags, Requests
-from .runtime.training import Runtime
-from .update import Optimizers, step_players, update
+from .step import Optimizers, step_players, update
 
 
 class Steps:

@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from ..build import RunConfig
 from ..data.open import Datasets
 from ..errors import UserError
-from ..files import write_json
-from ..health import Finding, Health, signs
+from ..files import finite, write_json
 from ..methods import Method
 from ..networks import use_policy
-from ..report import Report, finite
 from ..reports import write_run_page
 from ..runtime.device import out_of_memory
 from ..runtime.training import Runtime
-from ..saving import Place, write_models
-from .averages import Averages
 from .best import Best, BestModels, in_words
-from .looks import Players, aside, verdicts, ways
+from .checkpoint import Place, write_models
+from .diagnostics import Finding, Health, signs
+from .ema import Averages
+from .intervals import Due, Schedule
+from .log import Report
 from .machine import began, machine
 from .samples import sample_columns, sample_sheet
-from .schedule import Due, Schedule
+from .snapshot import Players, aside, verdicts, ways
 from .validation import Validation
 
 Networks = dict[str, nn.Module]

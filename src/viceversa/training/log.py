@@ -6,12 +6,12 @@ import json
 import math
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .images import Pixels, write
-from .output import Output
+from ..files import finite
+from ..images import Pixels, write
+from ..terminal import Output, say
 from .progress import TrainingBar, duration
 from .tensorboard_log import TensorBoardLog
 
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 
 SHEETS = "samples", "patch_maps"
 NORM = "norm_"  # begins the name of a value that is the norm of a player's gradient
-
-
-def say(text: str) -> None:
-    """One line for the person at the terminal."""
-    with suppress(OSError, ValueError):  # where Python calls, stdout may be closed or a broken pipe
-        print(text, flush=True)
-
-
-def silent(text: str) -> None:
-    """What a process says that is not the first of several."""
 
 
 class Report:
@@ -177,15 +167,6 @@ class Report:
                         sheet.unlink()
         except OSError as error:  # what is too much there is no reason not to train
             say(f"{self.folder} keeps what it says of later images: {error}")
-
-
-def finite(value: Any) -> Any:
-    """A value for JSON, which has no word for infinity: what is not finite in it becomes None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _is_norm(name: str) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .build import RunConfig
-from .compatibility import removed, without_removed
-from .config import SECTIONS, Sections, changes, fill, flat, plain
-from .data import contents
-from .data.contents import Contents
-from .data.open import Datasets
-from .errors import UserError
-from .images.domain import Domain
-from .saving import Place, State
+from ..build import RunConfig
+from ..compatibility import removed, without_removed
+from ..config import SECTIONS, Sections, changes, fill, flat, plain
+from ..data import contents
+from ..data.contents import Contents
+from ..data.open import Datasets
+from ..errors import UserError
+from ..images.domain import Domain
+from .checkpoint import Place, State
 
 FIELDS = frozenset({
     "sections", "domains", "data", "epoch", "batch", "images", "method", "optimizers", "random",

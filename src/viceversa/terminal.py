@@ -1,4 +1,7 @@
-"""Standard output and standard error that may be missing, closed, full or a broken pipe."""
+"""Messages and progress on standard output and standard error.
+
+The streams may be missing, closed, full or a broken pipe; no write to them raises.
+"""
 
 from __future__ import annotations
 
@@ -95,3 +98,39 @@ def occupy_descriptors() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+
+
+def say(text: str) -> None:
+    """Print one line."""
+    with suppress(OSError, ValueError):  # called from Python, stdout may be closed
+        print(text, flush=True)
+
+
+def silent(text: str) -> None:
+    """Print nothing: `say` of the processes that are not the first one."""
+
+
+@contextmanager
+def counter(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function of (done, total) that updates a progress bar on stderr.
+
+    Without a terminal there is no bar.
+    """
+    stream: Any = Output(sys.stderr)
+    if not stream.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    console = Console(file=stream)
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

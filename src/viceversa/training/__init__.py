@@ -1,0 +1,1 @@
+"""Training: one optimizer step, the loop, checkpoints, the log and what is monitored."""
