@@ -17,12 +17,12 @@ PAGES = (".html", ".htm")
 
 @app.command
 def report(run: Path) -> None:
-    """Write the page of a run again: curves, samples, diagnostics and settings in report.html.
+    """Update report.html of a run: curves, sample grids, diagnostics and settings.
 
     Parameters
     ----------
     run
-        A run folder, such as runs/NAME; the run may still be training.
+        Run folder, such as runs/NAME. The run may still be training.
     """
     from ..reports import refuse_other_folder, write_run_page
 
@@ -34,14 +34,14 @@ def report(run: Path) -> None:
 def compare(
     *runs: Path, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
 ) -> None:
-    """Compare runs: the settings that differ, figures, and with -o a page.
+    """Compare runs: settings that differ, metrics and losses; with -o also an HTML page.
 
     Parameters
     ----------
     runs
         Two or more run folders.
     out
-        File for a page with curves and samples, such as compare.html.
+        HTML file with curves and sample grids, such as compare.html.
     """
     if out is not None and out.suffix.lower() not in PAGES:
         raise UserError(f"-o {out} is not a page; its name must end in {' or '.join(PAGES)}")

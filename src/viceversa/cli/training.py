@@ -18,11 +18,11 @@ def train(
     recipe: Annotated[str, Parameter(show_default=False)],
     *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
 ) -> None:
-    """Train a translator, or go on training: viceversa train RECIPE [DATA] [--section.key value].
+    """Train a model, or resume a run: viceversa train RECIPE [DATA] [--section.key value ...].
 
-    RECIPE is a packaged recipe or preset (viceversa show lists them) or a TOML file, DATA the
-    folder of images. The same command again goes on from the last checkpoint. `viceversa train
-    RECIPE --help` shows every option there is with it, `viceversa show RECIPE` their values.
+    RECIPE is a packaged recipe (viceversa show lists them) or a TOML file. DATA is the dataset. The
+    same command again resumes the run from its newest checkpoint. `viceversa train RECIPE --help`
+    lists all options of a recipe, `viceversa show RECIPE` its values.
     """
     config = train_settings(recipe, words)
     if config is None:
@@ -41,11 +41,11 @@ def plan(
     recipe: Annotated[str, Parameter(show_default=False)],
     *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
 ) -> None:
-    """Estimate what a run costs: viceversa plan RECIPE [DATA] [--section.key value ...].
+    """Estimate memory, disk space and time of a run: viceversa plan RECIPE [DATA] [...].
 
-    Prints parameters, arithmetic, memory, disk space, the largest batch and crop that fit, and the
-    time, from a few timed steps (--steps). Takes the options of `viceversa train` and writes no
-    file; --json prints all values for programs.
+    Takes the options of `viceversa train`. Prints parameters, multiply-accumulate operations,
+    memory, disk space, the largest batch and crop that fit, and the training time from a few timed
+    steps (--steps). --json prints all values as JSON. Writes no file.
     """
     settings = plan_settings(recipe, words)
     if settings is None:
@@ -67,19 +67,19 @@ def demo(
     seed: int = 0,
     epochs: int | None = None,
 ) -> None:
-    """Train on one of the two data sets inside the package and show what comes of it.
+    """Train a small model on images of the package, and compare its results with baselines.
 
     Parameters
     ----------
     which
-        pix2pix colours line drawings; cyclegan turns the Earth from space into its relief map and
-        back. Each takes minutes on two cores.
+        pix2pix colours line drawings; cyclegan translates satellite images to relief maps and back.
+        Each takes minutes on two CPU cores.
     out
-        Where the run's folder goes.
+        Folder that will contain the run folder.
     seed
-        Seed of everything random.
+        Random seed.
     epochs
-        Fewer or more epochs than the demo's recipe.
+        Number of epochs; empty: that of the recipe.
     """
     from ..demo import run_demo
 

@@ -34,34 +34,34 @@ def translate(
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Translate images: files, globs and folders, all of them.
+    """Translate images: files, globs and folders.
 
     Parameters
     ----------
     model
-        A translator that training wrote: runs/NAME/ab.safetensors.
+        Model file of a generator, such as runs/NAME/ab.safetensors.
     inputs
         Images, globs in quotes, or folders (with their subfolders); - is standard input.
     out
-        The folder for the results, which keep the names of their images; for one image also the
-        name of its result, result.png; - is standard output.
+        Folder for the results, which keep the names of their images. For a single image also the
+        name of the result, such as result.png; - is standard output.
     policy
-        image: batch norm by each image's own statistics, no dropout; running: by those gathered
-        in training; paper: as image, with dropout on (pix2pix sec. 3.4).
+        image: batch norm with the statistics of each image, no dropout; running: with the running
+        statistics of training, no dropout; paper: as image, with dropout (pix2pix, sec. 3.4).
     size
-        own: the size of the file; trained: resized as in training, but not cropped; or pixels a
-        side.
+        own: the size of the file; trained: resized as in training, but not cropped; or the side
+        length in pixels.
     half
-        Of files with A and B side by side: which half to translate, or whole.
+        Half of side-by-side files to translate, or whole.
     overwrite
-        Replace results that exist. No input is ever replaced.
+        Replace existing results. Input images are never replaced.
     resume
-        Continue an interrupted translation: skip results made of the same image by the same model
-        with the same options, and make the others again.
+        Continue an interrupted translation: skip existing results of the same image, model and
+        options.
     batch_size
-        Images of one size translated at once.
+        Number of images of one size translated at once.
     max_megapixels
-        The largest image that is decoded.
+        Size limit of images, in megapixels.
     device
         auto, or a torch device such as cpu or cuda.
     seed
@@ -134,7 +134,7 @@ def by_kind(told: Iterable[tuple[Path, str]]) -> list[str]:
 
 @app.command
 def show(name: str = "") -> None:
-    """Show what is in a model file or a recipe; without a name, list the recipes.
+    """Show the contents of a model file or a recipe; without a name, list the recipes.
 
     Parameters
     ----------
