@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
-from viceversa.build import RunConfig, make_method, resolve
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data import index_split
 from viceversa.data.dataset import ImageDataset
 from viceversa.files import write_json

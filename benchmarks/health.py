@@ -28,7 +28,7 @@ from machine_peak import machine
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "training" / "diagnostics"))
 from trials import PAIRS, TRIALS, VIEWS, first, healthy, run, told
 
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.files import write_json
 
 SMALLER: Sections = {

@@ -27,16 +27,15 @@ from machine_peak import machine
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from viceversa.build import RunConfig, make_method, resolve
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data.dataset import ImageDataset
 from viceversa.data.open import open_data
 from viceversa.files import write_json
 from viceversa.images.values import make_grid
 from viceversa.metrics.edges import content
 from viceversa.metrics.paired import l1, ssim
-from viceversa.networks import use_policy
-from viceversa.networks.norms import BatchNorm
+from viceversa.networks.norms import BatchNorm, use_policy
 from viceversa.runtime.random_state import seed_everything
 from viceversa.runtime.training import Runtime
 from viceversa.training.step import make_optimizers, set_rates, update

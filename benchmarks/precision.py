@@ -25,8 +25,8 @@ import torch
 from facades import untrained, val_l1
 from machine_peak import machine
 
-from viceversa.build import RunConfig, resolve
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import RunConfig, resolve
 from viceversa.files import write_json
 from viceversa.inference import Translator
 from viceversa.training.loop import train

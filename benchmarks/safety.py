@@ -22,12 +22,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from viceversa.build import make_method, resolve
 from viceversa.checkpoint import Checkpoints, load_state
-from viceversa.config import read_recipe
+from viceversa.config.recipes import read_recipe
+from viceversa.config.run import make_method, resolve
 from viceversa.data.open import open_data
 from viceversa.files import write_json
-from viceversa.methods import Batch, Method
+from viceversa.methods.base import Batch, Method
 from viceversa.runtime.training import Runtime
 from viceversa.training.checkpoint import Place, state_of, write_models
 from viceversa.training.diagnostics import Watch

@@ -16,11 +16,11 @@ from machine_peak import Peaks, machine
 from torch.utils.flop_counter import FlopCounterMode
 from train_job import Job
 
-from viceversa.build import RunConfig, make_method, resolve
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data.loader import Loader
 from viceversa.data.open import open_data
-from viceversa.methods import Batch
+from viceversa.methods.base import Batch
 from viceversa.runtime.cuda_graph import WARM_UP
 from viceversa.runtime.device import synchronized_time
 from viceversa.runtime.training import Runtime

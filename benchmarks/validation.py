@@ -27,10 +27,11 @@ import torch
 from machine_peak import machine
 from PIL import Image
 
-from viceversa.build import RunConfig, TrainConfig, resolve
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import RunConfig, resolve
+from viceversa.config.train import TrainConfig
+from viceversa.config.validate import ValidateConfig
 from viceversa.files import write_json
-from viceversa.monitor.config import ValidateConfig
 from viceversa.runtime.device import synchronized_time
 from viceversa.training.checkpoint import Place
 from viceversa.training.log import Report

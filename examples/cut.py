@@ -13,9 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from viceversa.losses import GAN_LOSSES, GANLoss, GANLossName, discriminator_losses
-from viceversa.methods import METHODS, Batch, Discriminator, Method, Turn
-from viceversa.methods.base import MakeDiscriminator, MakeGenerator
+from viceversa.losses import GAN_LOSSES, GANLoss, discriminator_losses
+from viceversa.methods import METHODS
+from viceversa.methods.base import (
+    Batch,
+    Discriminator,
+    MakeDiscriminator,
+    MakeGenerator,
+    Method,
+    Turn,
+)
+from viceversa.methods.config import GANLossName
 
 
 class CUT(Method):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from viceversa.networks import GENERATORS
-from viceversa.networks.norms import NormName, make_norm
+from viceversa.networks.config import NormName
+from viceversa.networks.norms import make_norm
 
 
 class Dilated(nn.Module):

@@ -24,15 +24,17 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from viceversa.build import RunConfig
 from viceversa.checkpoint import load_state, save_network
 from viceversa.cli import main
-from viceversa.config import plain
+from viceversa.config.run import RunConfig
 from viceversa.evaluation.features import find, load
+from viceversa.fields import plain
 from viceversa.images.domain import Domain
 from viceversa.losses import GAN_LOSSES, GANLoss
-from viceversa.methods import Batch, Discriminator, Method, Turn
-from viceversa.networks import GENERATORS, PatchGAN, PatchGrid
+from viceversa.methods.base import Batch, Discriminator, Method, Turn
+from viceversa.networks import GENERATORS
+from viceversa.networks.patch_grid import PatchGrid
+from viceversa.networks.patchgan import PatchGAN
 from viceversa.training import loop as training
 from viceversa.training.log import Report
 

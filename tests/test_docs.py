@@ -13,10 +13,10 @@ from cyclopts import CycloptsError
 
 import viceversa
 from viceversa.cli import app
-from viceversa.config import SECTIONS
+from viceversa.config.command_line import check_settings, plan_settings, train_settings
+from viceversa.config.extensions import take_imports
+from viceversa.config.recipes import SECTIONS
 from viceversa.errors import UserError
-from viceversa.extensions import take_imports
-from viceversa.options import check_settings, plan_settings, train_settings
 
 SOURCE = Path(viceversa.__file__).parent
 ROOT = Path(__file__).parents[1]

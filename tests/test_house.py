@@ -76,7 +76,7 @@ def outside(*names: str) -> Callable[[str], bool]:
 Rule = tuple[Callable[[str], bool], Callable[[str], bool], str, str]
 RULES: dict[str, Rule] = {
     "networks know nothing else of ours": (
-        inside("networks"), only("networks"), "networks.x", "from ..losses import l1"),
+        inside("networks"), only("networks", "fields"), "networks.x", "from ..losses import l1"),
     "losses know nothing else of ours": (
         inside("losses"), only("losses"), "losses", "from .networks import UNet"),
     "metrics know nothing else of ours": (
@@ -86,19 +86,19 @@ RULES: dict[str, Rule] = {
         only("evaluation.features", "checkpoint", "files", "errors"), "evaluation.features.x",
         "from ...images import files"),
     "methods know only networks, losses and each other": (
-        inside("methods"), only("methods", "networks", "losses"), "methods.x",
-        "from .. import training"),
+        inside("methods"), only("methods", "networks", "losses", "fields", "directions"),
+        "methods.x", "from .. import training"),
     "methods know no optimizer, process or command line": (
         inside("methods"),
         never("torch.optim", "torch.distributed", "torch.amp", "os", "argparse"),
         "methods.x", "import torch as t\nt.optim.Adam"),
     "inference needs nothing of training": (
         inside("inference"),
-        never(*ours("methods", "training", "data", "build", "evaluation")),
-        "inference.patch_scores.x", "def f():\n    from ...build import resolve"),
+        never(*ours("methods", "training", "data", "config.run", "evaluation")),
+        "inference.patch_scores.x", "def f():\n    from ...config.run import resolve"),
     "evaluation needs nothing of training": (
-        inside("evaluation"), never(*ours("methods", "training", "build")),
-        "evaluation.x", "from ..build import resolve"),
+        inside("evaluation"), never(*ours("methods", "training", "config.run")),
+        "evaluation.x", "from ..config.run import resolve"),
     "runtime alone knows processes and, but for what torch finds when it loads, the environment": (
         outside("runtime", "environment"),
         never("torch.distributed", "os.environ", "os.getenv"), "data.x",
@@ -114,7 +114,7 @@ RULES: dict[str, Rule] = {
     "reports know what a run folder contains, and no torch": (
         inside("reports"),
         lambda used: within(used, "torch")
-        or only("reports", "compatibility", "errors", "files", "metrics.registry")(used),
+        or only("reports", "config.compatibility", "errors", "files", "metrics.registry")(used),
         "reports.x", "from ..images import write"),
     "the table of metrics loads no torch": (
         inside("metrics.registry"), never("torch", "numpy"), "metrics.registry",
@@ -160,7 +160,7 @@ def test_long_files_are_found() -> None:
 
 def test_settings_and_the_command_load_without_torch() -> None:
     # ... and so does all that a check of a data set needs
-    modules = "viceversa.cli, viceversa.options, viceversa.data.check.check, viceversa.terminal"
+    modules = ", ".join(ours("cli", "config.command_line", "data.check.check", "terminal"))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

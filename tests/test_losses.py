@@ -16,7 +16,8 @@ from viceversa.losses import (
     gradient_penalty,
     l1,
 )
-from viceversa.methods import Batch, Pix2Pix
+from viceversa.methods.base import Batch
+from viceversa.methods.pix2pix import Pix2Pix
 
 LOGITS = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
 

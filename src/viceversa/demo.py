@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .build import resolve
-from .config import Sections, merge, read_recipe
+from .config.recipes import Sections, merge, read_recipe
+from .config.run import resolve
 from .data import DataConfig, SplitIndex, index_split
 from .data.dataset import ImageDataset
 from .images import Pixels, write

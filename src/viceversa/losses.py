@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GANLossName = Literal["bce", "lsgan", "hinge", "wgan-gp"]
 Scores = Sequence[Tensor]  # the score maps of a discriminator, one per scale, of any shape
 
 

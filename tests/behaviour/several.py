@@ -75,7 +75,7 @@ def trained(count: int, settings: dict[str, Any], folder: Path, **test: Any) -> 
 def main() -> None:
     import torch
 
-    from viceversa.build import resolve
+    from viceversa.config.run import resolve
     from viceversa.errors import Stopped
     from viceversa.runtime.distributed import Ranks
     from viceversa.training.loop import train

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 from support import interrupted, newest, same, state_of
 
-from viceversa.build import RunConfig
 from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
+from viceversa.config.command_line import train_settings
+from viceversa.config.run import RunConfig
 from viceversa.errors import UserError
-from viceversa.options import train_settings
 from viceversa.training.log import Report
 
 IMAGES = 6

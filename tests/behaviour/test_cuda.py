@@ -17,9 +17,9 @@ from PIL import Image
 from support import noise_pairs, same, state_of, stopping
 
 from viceversa import Translator
-from viceversa.build import RunConfig, resolve
 from viceversa.cli import main
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import RunConfig, resolve
 from viceversa.errors import Stopped, UserError
 from viceversa.training import loop as training
 

@@ -19,10 +19,10 @@ from hosts import joined, one_machine, switch, two_machines
 from several import ended, said, started, trained
 from support import noise_pairs
 
-from viceversa.build import resolve
 from viceversa.checkpoint import load_state, read_weights
 from viceversa.cli import main
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import resolve
 from viceversa.data.loader import Loader
 from viceversa.data.open import open_data
 from viceversa.runtime.distributed import Ranks

@@ -9,7 +9,7 @@ from several import trained
 from support import noise_pairs
 
 from viceversa.checkpoint import load_state
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
 
 
 def settings(data: Path, run: Path) -> Sections:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from support import noise_pairs
 
-from viceversa import extensions
 from viceversa.checkpoint import read_header
 from viceversa.cli import main
+from viceversa.config.recipes import extensions
 from viceversa.methods import METHODS
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from viceversa.cli import main
-from viceversa.config import read_recipe
+from viceversa.config.recipes import read_recipe
 
 TINY = [
     "--generator.width", "2", "--generator.depth", "2", "--discriminator.width", "2",

@@ -24,8 +24,8 @@ from support import (
 )
 
 from viceversa import METHODS, Translator, train
-from viceversa.build import RunConfig, resolve
 from viceversa.cli import main
+from viceversa.config.run import RunConfig, resolve
 from viceversa.errors import Stopped, UserError
 from viceversa.evaluation import evaluate
 from viceversa.inference.patch_scores import ExplainOptions, explain

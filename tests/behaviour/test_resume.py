@@ -16,9 +16,9 @@ import torch
 from support import noise_pairs, stopping
 from torch import Tensor, nn
 
-from viceversa.build import RunConfig, resolve
 from viceversa.checkpoint import Checkpoints, load_state, save_state
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import RunConfig, resolve
 from viceversa.errors import Stopped, UserError
 from viceversa.networks import GENERATORS
 from viceversa.networks.unet import UNet

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import load_state, read_header
 from viceversa.cli import main
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data import DataConfig
 from viceversa.data.dataset import ImageDataset
 from viceversa.data.open import open_data
@@ -68,7 +68,9 @@ def test_going_on_with_fewer_images_begins_the_epoch_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, run = pairs(tmp_path / "data", 6), tmp_path / "run"
-    monkeypatch.setattr("viceversa.training.requests.crossed", lambda before, after, every: after == 5)
+    monkeypatch.setattr(
+        "viceversa.training.requests.crossed", lambda before, after, every: after == 5
+    )
     with pytest.raises(Stopped):
         stopped = training.Run(settings("pix2pix", data, run))
         real = stopped._save

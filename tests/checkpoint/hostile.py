@@ -23,14 +23,14 @@ import torch
 from support import fork
 from torch import Tensor
 
-from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import Checkpoints, container, save_network
 from viceversa.cli import main
-from viceversa.config import plain
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.errors import UserError
+from viceversa.fields import plain
 from viceversa.images.domain import Domain
 from viceversa.inference import Translator
-from viceversa.methods import Method
+from viceversa.methods.base import Method
 from viceversa.networks import GENERATORS
 from viceversa.networks.unet import UNet
 from viceversa.training.checkpoint import start_from

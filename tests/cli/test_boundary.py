@@ -18,7 +18,7 @@ from support import noise_pairs
 
 from viceversa import UserError, read_recipe, resolve
 from viceversa.cli import boundary, main
-from viceversa.config import DEEPEST, LARGEST_RECIPE
+from viceversa.config.recipes import DEEPEST, LARGEST_RECIPE
 from viceversa.data.check import scan
 from viceversa.images import Source
 from viceversa.images.io import reading_errors

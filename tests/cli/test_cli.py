@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from support import noise_pairs
 
-from viceversa.build import make_method, resolve
 from viceversa.cli import main
-from viceversa.config import merge, read_recipe, recipes
+from viceversa.config.recipes import merge, read_recipe, recipes
+from viceversa.config.run import make_method, resolve
 
 SMALL = {
     "unet": {"width": 4},

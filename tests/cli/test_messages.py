@@ -14,10 +14,10 @@ from PIL import Image
 from support import interrupted, noise_pairs
 
 from viceversa import UserError, read_recipe, resolve, train
-from viceversa.build import RunConfig
 from viceversa.checkpoint import age
 from viceversa.cli import main
-from viceversa.config import merge
+from viceversa.config.recipes import merge
+from viceversa.config.run import RunConfig
 from viceversa.data.dataset import InvalidFiles
 from viceversa.data.open import open_data
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import noise_pairs
 
-from viceversa.config import read_recipe
+from viceversa.config.recipes import read_recipe
 from viceversa.data.index.manifest import read_manifest
 from viceversa.errors import UserError
 from viceversa.reports.run_folder import RunFolder

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from viceversa.config.command_line import check_settings, plan_settings, train_settings
 from viceversa.errors import UserError
-from viceversa.options import check_settings, plan_settings, train_settings
 
 
 def settings(command: str, *words: str) -> Any:

@@ -106,7 +106,10 @@ def test_jitter_changes_brightness_contrast_and_saturation(which: int) -> None:
 def test_draws_are_spread_and_bounded() -> None:
     config = DataConfig(rotate90=True, flip_vertical=True)
     draws = [draw_augmentation(config, (3, number)) for number in range(500)]
-    for values in (np.array([one.warp for one in draws]), np.array([one.color_jitter for one in draws])):
+    for values in (
+        np.array([one.warp for one in draws]),
+        np.array([one.color_jitter for one in draws]),
+    ):
         assert np.abs(values).max() <= 1 and np.abs(values[:, 1:].mean(0)).max() < 0.1
     assert {one.turns for one in draws} == {0, 1, 2, 3}
     assert 200 < sum(one.flip_vertical for one in draws) < 300

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support import refused, said
 
-from viceversa.networks import nearest_size
+from viceversa.networks.sizes import nearest_size
 
 TINY = [
     "--generator.depth", "4", "--generator.width", "4", "--discriminator.width", "4",

@@ -47,7 +47,7 @@ def tiles(root: Path, tag: str | None = "-9999", nodata: Any = -9999, count: int
 
 
 def config(root: Path, a: dict[str, Any], **data: Any) -> DataConfig:
-    from viceversa.config import fill
+    from viceversa.fields import fill
 
     usual = {"preprocess": "none", "flip": False, "workers": 0}
     given = {"path": str(root), "a": {**A, **a}, "b": A, **usual, **data}

@@ -13,9 +13,9 @@ import torch
 from bad_files import bad_files
 from PIL import Image
 
-from viceversa.build import RunConfig, resolve
 from viceversa.checkpoint import read_header
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import RunConfig, resolve
 from viceversa.data import DataConfig
 from viceversa.data.open import Datasets, open_data
 from viceversa.errors import UserError

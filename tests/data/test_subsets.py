@@ -13,9 +13,9 @@ from forms import FORMS, Form, folder
 from PIL import Image
 from support import noise_pairs
 
-from viceversa.build import resolve
 from viceversa.cli import main
-from viceversa.config import read_recipe
+from viceversa.config.recipes import read_recipe
+from viceversa.config.run import resolve
 from viceversa.data import DataConfig, SplitIndex, index_split
 from viceversa.data.check import check_dataset
 from viceversa.errors import UserError

@@ -16,10 +16,10 @@ from PIL import Image
 from support import noise_pairs
 
 import viceversa
-from viceversa.build import resolve
 from viceversa.checkpoint import container
 from viceversa.cli import main
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import resolve
 from viceversa.errors import UserError
 from viceversa.evaluation import Options, measure, table, values
 from viceversa.evaluation import accumulator as measures

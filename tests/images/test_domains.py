@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from viceversa.config import fill, plain
 from viceversa.errors import UserError
+from viceversa.fields import fill, plain
 from viceversa.images import Pixels
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.lab import lab_to_rgb, rgb_to_lab

@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from viceversa.build import resolve
 from viceversa.checkpoint import load_network, read_header, save_network
 from viceversa.cli import main
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import resolve
 from viceversa.images import write
 from viceversa.inference import Translator
 from viceversa.inference.patch_scores import ExplainOptions, explain
-from viceversa.networks import PatchGAN
+from viceversa.networks.patchgan import PatchGAN
 from viceversa.training import loop as training
 
 SIDE = 32

@@ -24,7 +24,8 @@ from viceversa.inference.patch_scores import (
 from viceversa.inference.patch_scores.patch_map import COLOURS, STOPS, colours, spread
 from viceversa.inference.patch_scores.scores import MEANINGS
 from viceversa.losses import GAN_LOSSES
-from viceversa.networks import PatchGAN, PatchGrid
+from viceversa.networks.patch_grid import PatchGrid
+from viceversa.networks.patchgan import PatchGAN
 
 GREY = Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,))
 

@@ -13,8 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viceversa.methods import Batch, CycleGAN, Method, Pix2Pix
-from viceversa.networks import GDLUNet, PatchGAN, PixelGAN, ResNet, UNet, parameters, use_policy
+from viceversa.methods.base import Batch, Method
+from viceversa.methods.cyclegan import CycleGAN
+from viceversa.methods.pix2pix import Pix2Pix
+from viceversa.networks.norms import use_policy
+from viceversa.networks.patchgan import PatchGAN, PixelGAN
+from viceversa.networks.resnet import ResNet
+from viceversa.networks.sizes import parameters
+from viceversa.networks.unet import GDLUNet, UNet
 
 
 @pytest.fixture(autouse=True)

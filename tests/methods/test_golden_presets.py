@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from viceversa.build import make_method, resolve
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import make_method, resolve
 from viceversa.runtime.training import Runtime
 from viceversa.training.step import make_optimizers, set_rates, update
 

@@ -13,11 +13,11 @@ from support import OneWay, noise_pairs
 from torch import Tensor
 
 from viceversa import METHODS, CycleGAN, Pix2Pix, UserError, evaluate, train
-from viceversa.build import RunConfig, is_paired, resolve
 from viceversa.checkpoint import container, read_header
-from viceversa.compatibility import trained_on_pairs
-from viceversa.config import Sections, merge
-from viceversa.methods import Batch, Method, Turn
+from viceversa.config.compatibility import trained_on_pairs
+from viceversa.config.recipes import Sections, merge
+from viceversa.config.run import RunConfig, is_paired, resolve
+from viceversa.methods.base import Batch, Method, Turn
 
 equal: list[bool] = []  # of each step, whether a and b had the same pixels
 

@@ -8,19 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viceversa.networks import (
-    DISCRIMINATORS,
-    GENERATORS,
-    GDLUNet,
-    PatchGAN,
-    PixelGAN,
-    ResNet,
-    UNet,
-    check_size,
-    parameters,
-    use_policy,
-)
-from viceversa.networks.norms import BatchNorm, GroupNorm, InstanceNorm, make_norm
+from viceversa.networks import DISCRIMINATORS, GENERATORS
+from viceversa.networks.norms import BatchNorm, GroupNorm, InstanceNorm, make_norm, use_policy
+from viceversa.networks.patchgan import PatchGAN, PixelGAN
+from viceversa.networks.resnet import ResNet
+from viceversa.networks.sizes import check_size, parameters
+from viceversa.networks.unet import GDLUNet, UNet
 
 NORMS = ["batch", "layer", "instance", "instance-affine", "instance-std", "group", "none"]
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viceversa.networks import DISCRIMINATORS, PatchGAN, PatchGrid, PixelGAN, patch_grid
+from viceversa.networks import DISCRIMINATORS
+from viceversa.networks.patch_grid import PatchGrid, patch_grid
+from viceversa.networks.patchgan import PatchGAN, PixelGAN
 
 FIELDS = [(1, 16), (2, 34), (3, 70), (4, 142), (5, 286), (6, 574)]
 

@@ -17,10 +17,9 @@ import torch
 from support import noise_pairs
 
 from viceversa import plan as planning
-from viceversa.build import RunConfig, make_method, resolve
 from viceversa.cli import main
-from viceversa.config import merge, read_recipe
-from viceversa.costs import Costs, StepMeter, estimate
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.files import in_words
 from viceversa.plan import (
     BATCHES,
@@ -31,7 +30,8 @@ from viceversa.plan import (
     make_plan,
     step_times,
 )
-from viceversa.plan_text import duration_text, plan_text
+from viceversa.plan.costs import Costs, StepMeter, estimate
+from viceversa.plan.text import duration_text, plan_text
 from viceversa.runtime.training import Runtime
 from viceversa.training.loop import Run
 from viceversa.training.preflight import check_disk, disk_needed

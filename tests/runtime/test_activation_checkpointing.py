@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
-from viceversa.networks import PatchGAN, ResNet, UNet
+from viceversa.networks.patchgan import PatchGAN
+from viceversa.networks.resnet import ResNet
+from viceversa.networks.unet import UNet
 from viceversa.runtime import activation_checkpointing
 from viceversa.runtime.activation_checkpointing import blocks, checkpoint_blocks
 

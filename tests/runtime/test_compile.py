@@ -20,8 +20,8 @@ from support import noise_pairs, state_of
 from tiny import METHODS, OFF, Made, apart, batch, farthest, in_folder, made, only, steps
 from torch import nn
 
-from viceversa.networks import use_policy
-from viceversa.runtime.config import SpeedConfig
+from viceversa.config.speed import SpeedConfig
+from viceversa.networks.norms import use_policy
 from viceversa.training import loop as training
 
 pytestmark = [

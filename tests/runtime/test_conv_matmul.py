@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viceversa.networks import UNet, check_size
+from viceversa.networks.sizes import check_size
+from viceversa.networks.unet import UNet
 from viceversa.runtime import conv_matmul
 from viceversa.runtime.activation_checkpointing import checkpoint_blocks
 from viceversa.runtime.conv_matmul import (

@@ -10,10 +10,10 @@ import torch
 from tiny import METHODS, OFF, Losses, Made, apart, batch, farthest, left, made, only, steps
 from torch import Tensor, nn
 
-from viceversa.build import TrainConfig
-from viceversa.methods import Batch
+from viceversa.config.speed import SpeedConfig
+from viceversa.config.train import TrainConfig
+from viceversa.methods.base import Batch
 from viceversa.runtime import cuda_graph
-from viceversa.runtime.config import SpeedConfig
 from viceversa.runtime.cuda_graph import GraphedStep
 from viceversa.runtime.distributed import Ranks
 from viceversa.runtime.training import Runtime

@@ -16,9 +16,9 @@ from tiny import METHODS, Made, batch, in_folder, made, only
 from torch import Tensor, nn
 
 from viceversa.checkpoint import load_state, save_state
-from viceversa.networks import UNet
+from viceversa.config.speed import SpeedConfig
+from viceversa.networks.unet import UNet
 from viceversa.runtime import memory_format, training
-from viceversa.runtime.config import SpeedConfig
 from viceversa.runtime.memory_format import FORMATS, faster_format, to_format
 from viceversa.runtime.training import Runtime
 from viceversa.training import checkpoint as saving

@@ -12,12 +12,12 @@ from support import interrupted, newest, noise_pairs, same, state_of
 from tiny import METHODS, OFF, Losses, Made, apart, batch, in_folder, left, made, steps
 from torch import nn
 
-from viceversa.build import resolve
 from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
+from viceversa.config.run import resolve
+from viceversa.config.speed import SpeedConfig
 from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
-from viceversa.runtime.config import SpeedConfig
 from viceversa.runtime.training import Runtime
 from viceversa.training import loop as training
 from viceversa.training.diagnostics import Watch

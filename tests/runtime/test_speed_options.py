@@ -18,13 +18,13 @@ from support import same
 from tiny import METHODS, OFF, Losses, Made, apart, batch, farthest, left, made, only, steps
 from torch import nn
 
-from viceversa.build import resolve
 from viceversa.cli import main
-from viceversa.config import SECTIONS
+from viceversa.config.command_line import train_settings
+from viceversa.config.recipes import SECTIONS
+from viceversa.config.run import resolve
+from viceversa.config.speed import SpeedConfig
 from viceversa.errors import UserError
-from viceversa.methods import Batch
-from viceversa.options import train_settings
-from viceversa.runtime.config import SpeedConfig
+from viceversa.methods.base import Batch
 from viceversa.runtime.training import Runtime
 from viceversa.training.step import update
 

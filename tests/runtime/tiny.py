@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from viceversa.build import RunConfig, make_method, resolve
-from viceversa.config import Sections, merge, read_recipe
-from viceversa.methods import Batch, Method
-from viceversa.runtime.config import SpeedConfig
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import RunConfig, make_method, resolve
+from viceversa.config.speed import SpeedConfig
+from viceversa.methods.base import Batch, Method
 from viceversa.runtime.training import Runtime
 from viceversa.training.step import Optimizers, make_optimizers, update
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from support import noise_pairs
 
-from viceversa.build import RunConfig, resolve
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import RunConfig, resolve
 
 METHODS = ("pix2pix", "cyclegan")
 NEVER = 10**9

@@ -14,8 +14,8 @@ from PIL import Image
 from support import same, state_of
 from torch import Tensor
 
-from viceversa.build import RunConfig
 from viceversa.checkpoint import read_header, read_weights
+from viceversa.config.run import RunConfig
 from viceversa.data.open import open_data
 from viceversa.images.values import quantized
 from viceversa.inference import Translator

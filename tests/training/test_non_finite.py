@@ -11,12 +11,12 @@ import torch
 from support import noise_pairs
 from torch import Tensor
 
-from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import load_state
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
-from viceversa.methods import Batch, Method
+from viceversa.methods.base import Batch, Method
 from viceversa.networks.norms import BatchNorm
 from viceversa.runtime.device import out_of_memory
 from viceversa.runtime.training import Runtime

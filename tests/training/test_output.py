@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from support import noise_pairs
 
-from viceversa.build import resolve
 from viceversa.cli import main
-from viceversa.config import merge, read_recipe
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import resolve
 from viceversa.terminal import Output, say
 from viceversa.training import loop as training
 

@@ -11,8 +11,8 @@ import torch
 from monitored_runs import data_set, lines, settings
 from support import interrupted, newest, same, state_of
 
-from viceversa.build import RunConfig
 from viceversa.checkpoint import Checkpoints, load_state, read_header, save_network, save_state
+from viceversa.config.run import RunConfig
 from viceversa.training import loop as training
 from viceversa.training.best import Best, BestModels
 from viceversa.training.diagnostics import Watch

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from viceversa.build import TrainConfig
+from viceversa.config.train import TrainConfig
 from viceversa.training.schedules import SCHEDULES
 from viceversa.training.step import set_rates
 

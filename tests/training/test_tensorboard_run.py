@@ -17,7 +17,7 @@ from monitored_runs import METHODS, data_set, lines, settings, tiny
 from PIL import Image
 from support import interrupted, same, state_of
 
-from viceversa.build import RunConfig
+from viceversa.config.run import RunConfig
 from viceversa.training import loop as training
 from viceversa.training.log import Report
 

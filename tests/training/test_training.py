@@ -13,11 +13,11 @@ import torch
 from support import interrupted, newest, noise_pairs, same, state_of
 from torch import Tensor
 
-from viceversa.build import RunConfig, make_method, resolve
 from viceversa.checkpoint import read_header, read_weights
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.errors import UserError
-from viceversa.methods import Batch, Method, Turn
+from viceversa.methods.base import Batch, Method, Turn
 from viceversa.runtime.training import Runtime
 from viceversa.training import checkpoint as saving
 from viceversa.training import loop as training

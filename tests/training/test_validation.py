@@ -15,11 +15,11 @@ from support import noise_pairs
 
 from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
+from viceversa.config.validate import ValidateConfig
 from viceversa.data.config import DataConfig, uncropped
 from viceversa.data.open import open_data
 from viceversa.errors import UserError
 from viceversa.metrics.distribution import KID_LEAST
-from viceversa.monitor.config import ValidateConfig
 from viceversa.training import loop as training
 from viceversa.training import validation
 from viceversa.training.snapshot import in_use

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from .. import __version__
 from ..errors import UserError
+from ..fields import LARGEST_OF_NETWORK
 from . import container
 
 FORMAT = 1
@@ -21,7 +22,6 @@ PARTS: dict[str, dict[str, type]] = {
     "discriminator": {"domain": str, "discriminator": dict},
     "features": {"name": str},
 }
-LARGEST = 2**13  # number in a network's settings: none of ours comes near
 
 
 def save_network(path: Path, weights: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
     header = container.read_header(path)
     for settings in (header.get("generator"), header.get("discriminator")):
         if isinstance(settings, Mapping) and any(map(_too_large, settings.values())):
-            raise UserError(f"{path} describes a network with a number beyond {LARGEST}")
+            raise UserError(f"{path} describes a network with a number beyond {LARGEST_OF_NETWORK}")
     try:
         # A header can ask for a thousand million layers: no more is built than the file can fill.
         with torch.device("meta"), _AtMost(2 * len(given) + 16):
@@ -113,7 +113,7 @@ class _AtMost(TorchFunctionMode):
 
 
 def _too_large(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) > LARGEST
+    return isinstance(value, int | float) and abs(value) > LARGEST_OF_NETWORK
 
 
 def _fitting(network: nn.Module, path: Path) -> dict[str, Tensor]:

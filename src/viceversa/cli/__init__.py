@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from cyclopts import CycloptsError
 
+from ..config.extensions import take_imports
 from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
 from ..errors import Stopped, UserError
-from ..extensions import take_imports
 from ..terminal import guarded, occupy_descriptors
 from . import boundary, evaluate, explain, report, use
 from .app import app

@@ -11,8 +11,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from ..config.command_line import check_settings
 from ..errors import UserError
-from ..options import check_settings
 from .app import app
 
 
@@ -31,7 +31,7 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
         raise UserError("name the dataset to check: a folder, an archive or a manifest")
     paired = {"auto": None, "yes": True, "no": False}[options.pairs]
     if method and options.pairs == "auto":
-        from ..build import is_paired
+        from ..config.run import is_paired
 
         paired = is_paired(method)
     from ..data.check import as_dict, as_text, check_dataset

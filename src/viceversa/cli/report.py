@@ -62,7 +62,7 @@ def compare(
 
 def _data_of(run: Path) -> Path | None:
     """The data set of a run, if its config.json can be read and the data is there."""
-    from ..config import read_recipe
+    from ..config.recipes import read_recipe
     from ..data.readonly import training_data
 
     try:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ..config.command_line import plan_settings, train_settings
 from ..environment import process
-from ..options import plan_settings, train_settings
 from .app import app
 
 
@@ -52,7 +52,7 @@ def plan(
         return
     options, config = settings
     from ..plan import make_plan
-    from ..plan_text import plan_text
+    from ..plan.text import plan_text
     from ..terminal import say, silent
 
     found = make_plan(config, options.steps, silent if options.json else say)

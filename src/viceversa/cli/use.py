@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ..config import read_recipe, recipes
+from ..config.recipes import read_recipe, recipes
 from ..errors import Stopped, UserError
 from ..images.sources import printable
 from .app import app
@@ -149,7 +149,7 @@ def show(name: str = "") -> None:
 
         print(json.dumps(read_header(Path(name)), indent=2))
     else:
-        from ..build import resolve
+        from ..config.run import resolve
 
         for section, values in resolve(read_recipe(name)).sections.items():
             print(f"[{section}]")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ..directions import Direction
 from ..errors import UserError
+from ..fields import number
 from ..images.domain import DomainConfig
 from ..images.preprocessing import LARGEST_SIDE, WITHOUT_CROP, scaled_size
 
@@ -23,12 +24,12 @@ class DataConfig:
     """Names of the images of A without their ending, for `patterns`."""
     pattern_b: str = "{name}_B"
     """Names of the images of B without their ending, for `patterns`."""
-    hold_out: float = 0.0
+    hold_out: float = number(0.0, min=0, below=1)
     """Fraction of the training images, or of their groups, held out as `val` if the data have no
     val or test split; 0: none."""
-    max_images: int = 0
+    max_images: int = number(0, min=0)
     """Maximum number of training images (pairs), chosen by a hash of their names; 0: all."""
-    direction: Literal["ab", "ba"] = "ab"
+    direction: Direction = "ab"
     """Direction of translation: `ba` makes B the source."""
     preprocess: Literal[
         "resize_and_crop",
@@ -40,9 +41,9 @@ class DataConfig:
         "none",
     ] = "resize_and_crop"
     """How images are resized and cropped."""
-    load_size: int = 286
+    load_size: int = number(286, min=1, max=LARGEST_SIDE)
     """Side in pixels before the crop (`scale_width`: width; `scale_shortside`: that side)."""
-    crop_size: int = 256
+    crop_size: int = number(256, min=1, max=LARGEST_SIDE)
     """Side length of the crop in pixels (of the image, with `resize`)."""
     flip: bool = True
     """Mirror half of the images left to right."""
@@ -50,15 +51,15 @@ class DataConfig:
     """Mirror half of the images top to bottom."""
     rotate90: bool = False
     """Rotate images by a random multiple of 90 degrees; they must be square."""
-    zoom: float = 0.0
+    zoom: float = number(0.0, min=0, below=1)
     """Random resized crop: the crop covers a random part, at least 1 - zoom of its side."""
-    rotate: float = 0.0
+    rotate: float = number(0.0, min=0)
     """Rotate by up to this number of degrees in both directions."""
-    shift: float = 0.0
+    shift: float = number(0.0, min=0, below=1)
     """Shift by up to this fraction of the image side."""
-    shear: float = 0.0
+    shear: float = number(0.0, min=0)
     """Shear by up to this number of degrees in both directions."""
-    jitter: float = 0.0
+    jitter: float = number(0.0, min=0, below=1)
     """Change brightness, contrast and saturation by up to this fraction."""
     jitter_on: Literal["source", "both"] = "source"
     """Images whose colours change: the source only, or both in the same way."""
@@ -68,15 +69,15 @@ class DataConfig:
     """Properties of the images of domain B."""
     on_invalid: Literal["refuse", "skip"] = "refuse"
     """Files that cannot be used: refuse to train, or leave them out and count them."""
-    max_invalid: float = 0.01
+    max_invalid: float = number(0.01, min=0, below=1)
     """The largest fraction of the files that `skip` leaves out."""
-    max_megapixels: int = 64
+    max_megapixels: int = number(64, min=1)
     """Size limit of images, in megapixels."""
-    workers: int = 2
+    workers: int = number(2, min=0)
     """Threads that load images ahead; 0 loads in the training thread."""
     cache: Literal["memory", "disk", "off"] = "memory"
     """Where decoded and resized images are kept: in memory, in the run's folder, or nowhere."""
-    cache_megabytes: int = 4096
+    cache_megabytes: int = number(4096, min=0)
     """Size limit of the in-memory image cache in MB; other images are decoded every epoch."""
 
     def __post_init__(self) -> None:
@@ -86,31 +87,6 @@ class DataConfig:
                 f"({self.load_size}); lower crop_size or raise load_size",
                 option="data.crop_size",
             )
-        for name, value, least, most in (
-            ("load_size", self.load_size, 1, LARGEST_SIDE),
-            ("crop_size", self.crop_size, 1, LARGEST_SIDE),
-            ("max_megapixels", self.max_megapixels, 1, math.inf),
-            ("workers", self.workers, 0, math.inf),
-            ("cache_megabytes", self.cache_megabytes, 0, math.inf),
-            ("rotate", self.rotate, 0, math.inf),
-            ("shear", self.shear, 0, math.inf),
-            ("max_images", self.max_images, 0, math.inf),
-        ):
-            limit = f"at least {least}" if value < least else f"at most {most}"
-            if not least <= value <= most:
-                raise UserError(f"data.{name} must be {limit}, not {value}", option=f"data.{name}")
-        for name, fraction in (
-            ("hold_out", self.hold_out),
-            ("zoom", self.zoom),
-            ("shift", self.shift),
-            ("jitter", self.jitter),
-            ("max_invalid", self.max_invalid),
-        ):
-            if not 0 <= fraction < 1:
-                raise UserError(
-                    f"data.{name} is a fraction, from 0 to less than 1, not {fraction:g}",
-                    option=f"data.{name}",
-                )
         if self.rotate90 and self.preprocess in ("scale_width", "scale_shortside", "none"):
             raise UserError(
                 "data.rotate90 needs square images, which data.preprocess "

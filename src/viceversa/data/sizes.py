@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..images import read_header
-from ..methods import Method
-from ..networks import multiple_of, nearest_size, size_problem
+from ..methods.base import Method
+from ..networks.sizes import multiple_of, nearest_size, size_problem
 from .config import DataConfig, resized_size
 from .dataset import ImageDataset
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..checkpoint import read_header
-from ..compatibility import trained_on_pairs
-from ..config import fill
+from ..config.compatibility import trained_on_pairs
 from ..data import DataConfig, SplitIndex, index_split
 from ..data.config import uncropped
 from ..data.dataset import ImageDataset
 from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
+from ..fields import fill
 from ..images.sources import unread
 from ..inference import Translator
 from .options import Options

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..config import did_you_mean
 from ..errors import UserError
+from ..fields import did_you_mean
 from ..files import sha256
 from ..images import Geometry, Pixels, read_tags, to_bytes, write
 from ..images.preprocessing import LARGE, Part

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import load_network, read_header
-from ..config import fill
+from ..config.extensions import require
 from ..errors import UserError
-from ..extensions import require
+from ..fields import fill
 from ..images import Pixels, Tags, suffix_for, to_pil
 from ..images.domain import Domain
 from ..images.header import check_size
@@ -22,7 +22,10 @@ from ..images.loading import to_domain, to_domain_pixels
 from ..images.nodata import value_for_dtype
 from ..images.preprocessing import Part, Preprocessing
 from ..images.values import fill_nodata, to_pixels, to_tensor, to_values
-from ..networks import GENERATORS, at_any_size, seed_dropout, seeded, use_policy
+from ..networks import GENERATORS
+from ..networks.noise import seed_dropout, seeded
+from ..networks.norms import use_policy
+from ..networks.sizes import at_any_size
 from ..runtime.device import out_of_memory, prepare_device
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # other formats blur a class into others

@@ -1,26 +1,27 @@
-"""The methods by name."""
+"""The methods by name. A module of a method is imported when the method is built."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .base import Batch, Discriminator, Losses, Method, Turn
-from .cyclegan import CycleGAN
-from .pix2pix import Pix2Pix
+from .config import CycleGANConfig, Pix2PixConfig
 
-# name -> (class, its Config); a class takes (config, channels, generator, discriminator)
+
+def _pix2pix(config: Pix2PixConfig, *networks: Any) -> Any:
+    from .pix2pix import Pix2Pix
+
+    return Pix2Pix(config, *networks)
+
+
+def _cyclegan(config: CycleGANConfig, *networks: Any) -> Any:
+    from .cyclegan import CycleGAN
+
+    return CycleGAN(config, *networks)
+
+
+# name -> (class or function of (config, channels, generator, discriminator), its Config); whether
+# the method is paired is declared by the class, or by the Config of a function
 METHODS: dict[str, tuple[Any, Any]] = {
-    "pix2pix": (Pix2Pix, Pix2Pix.Config),
-    "cyclegan": (CycleGAN, CycleGAN.Config),
+    "pix2pix": (_pix2pix, Pix2PixConfig),
+    "cyclegan": (_cyclegan, CycleGANConfig),
 }
-
-__all__ = [
-    "METHODS",
-    "Batch",
-    "CycleGAN",
-    "Discriminator",
-    "Losses",
-    "Method",
-    "Pix2Pix",
-    "Turn",
-]

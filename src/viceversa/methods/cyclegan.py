@@ -7,42 +7,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..losses import GAN_LOSSES, GANLoss, GANLossName, ImagePool, discriminator_losses, l1
+from ..losses import GAN_LOSSES, GANLoss, ImagePool, discriminator_losses, l1
 from .advice import CYCLEGAN
 from .base import Batch, Discriminator, Losses, MakeDiscriminator, MakeGenerator, Method, Turn
+from .config import CycleGANConfig
 
 
 class CycleGAN(Method):
     """Unpaired images, both directions at once; a translation back reconstructs the image."""
 
-    paired: ClassVar[bool] = False
+    paired = CycleGANConfig.paired
     advice = CYCLEGAN
 
-    @dataclass(frozen=True)
-    class Config:
-        gan_loss: GANLossName = "lsgan"
-        """The adversarial objective."""
-        lambda_gan: float = 1.0
-        """Weight of the adversarial losses."""
-        lambda_cycle: float = 10.0
-        """Weight of the cycle loss in both directions (eq. 3)."""
-        lambda_identity: float = 5.0
-        """Weight of the identity loss (sec. 5.2: preserves colors); 0 is a third faster."""
-        lambda_penalty: float = 10.0
-        """Weight of the gradient penalty (`wgan-gp`)."""
-        d_weight: float = 0.5
-        """Factor on the discriminators' losses (sec. 4: they learn half as fast)."""
-        pool_size: int = 50
-        """Size of the pool of past fakes per domain (sec. 4); 0: no pool."""
+    Config = CycleGANConfig
 
     def __init__(
         self,
-        config: Config,
+        config: CycleGANConfig,
         channels: tuple[int, int],
         generator: MakeGenerator,
         discriminator: MakeDiscriminator,

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ..losses import GAN_LOSSES, GANLoss, GANLossName, discriminator_losses, l1
+from ..losses import GAN_LOSSES, GANLoss, discriminator_losses, l1
 from .advice import PIX2PIX
 from .base import Batch, Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
+from .config import Pix2PixConfig
 
 
 class Pix2Pix(Method):
     """Paired images: `g_ab` maps A to B, `d_b` discriminates pairs (a, b), patch by patch."""
 
-    paired: ClassVar[bool] = True
+    paired = Pix2PixConfig.paired
     advice = PIX2PIX
 
-    @dataclass(frozen=True)
-    class Config:
-        gan_loss: GANLossName = "bce"
-        """The adversarial objective."""
-        lambda_gan: float = 1.0
-        """Weight of the adversarial loss; 0 trains with L1 only."""
-        lambda_l1: float = 100.0
-        """Weight of the L1 loss (eq. 4)."""
-        lambda_penalty: float = 10.0
-        """Weight of the gradient penalty (`wgan-gp`)."""
-        conditional: bool = True
-        """The discriminator's input is the pair; false: b alone, the paper's ablation."""
-        d_weight: float = 0.5
-        """Factor on the discriminator's loss (sec. 3.3: it learns half as fast)."""
+    Config = Pix2PixConfig
 
     def __init__(
         self,
-        config: Config,
+        config: Pix2PixConfig,
         channels: tuple[int, int],
         generator: MakeGenerator,
         discriminator: MakeDiscriminator,

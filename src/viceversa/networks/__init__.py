@@ -1,171 +1,50 @@
-"""Generators and discriminators by name, and whether one can work on a size."""
+"""The networks by name. A module of a network is imported when the network is built."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from .noise import seed_dropout, seeded
-from .norms import BatchNorm, Statistics
-from .patch_grid import PatchGrid
-from .patchgan import PatchGAN, PixelGAN
-from .resnet import ResNet
-from .unet import GDLUNet, UNet
+from .config import GDLUNetConfig, PatchGANConfig, PixelGANConfig, ResNetConfig, UNetConfig
 
 
-@runtime_checkable
-class Generator(Protocol):
-    """Sizes of images that a generator accepts; others are padded by reflection and cropped."""
+def _unet(config: UNetConfig, channels_in: int, channels_out: int) -> Any:
+    from .unet import UNet
 
-    multiple: int
-    """Height and width must be multiples of this."""
-    smallest: int
-    """Smallest height and width."""
+    return UNet(config, channels_in, channels_out)
 
 
-@runtime_checkable
-class PatchScores(Protocol):
-    """A discriminator whose first score map is a grid of patches."""
+def _gdl_unet(config: GDLUNetConfig, channels_in: int, channels_out: int) -> Any:
+    from .unet import GDLUNet
 
-    def patch_grid(self, height: int, width: int) -> PatchGrid | None:
-        """The grid for an image of this size. Raises ValueError if the image is too small."""
+    return GDLUNet(config, channels_in, channels_out)
 
 
-# name -> (class, its Config); a class takes (config, channels in, channels out)
+def _resnet(config: ResNetConfig, channels_in: int, channels_out: int) -> Any:
+    from .resnet import ResNet
+
+    return ResNet(config, channels_in, channels_out)
+
+
+def _patchgan(config: PatchGANConfig, channels_in: int) -> Any:
+    from .patchgan import PatchGAN
+
+    return PatchGAN(config, channels_in)
+
+
+def _pixelgan(config: PixelGANConfig, channels_in: int) -> Any:
+    from .patchgan import PixelGAN
+
+    return PixelGAN(config, channels_in)
+
+
+# name -> (class or function of (config, channels in, channels out), dataclass of its settings)
 GENERATORS: dict[str, tuple[Any, Any]] = {
-    "unet": (UNet, UNet.Config),
-    "gdl-unet": (GDLUNet, GDLUNet.Config),
-    "resnet": (ResNet, ResNet.Config),
+    "unet": (_unet, UNetConfig),
+    "gdl-unet": (_gdl_unet, GDLUNetConfig),
+    "resnet": (_resnet, ResNetConfig),
 }
-# name -> (class, its Config); a class takes (config, channels in)
+# name -> (class or function of (config, channels in), dataclass of its settings)
 DISCRIMINATORS: dict[str, tuple[Any, Any]] = {
-    "patchgan": (PatchGAN, PatchGAN.Config),
-    "pixelgan": (PixelGAN, PixelGAN.Config),
+    "patchgan": (_patchgan, PatchGANConfig),
+    "pixelgan": (_pixelgan, PixelGANConfig),
 }
-
-__all__ = [
-    "DISCRIMINATORS", "GENERATORS", "GDLUNet", "Generator", "PatchGAN", "PatchGrid", "PixelGAN",
-    "ResNet", "UNet", "at_any_size", "check_size", "multiple_of", "nearest_size", "parameters",
-    "patch_grid", "seed_dropout", "seeded", "size_problem", "use_policy",
-]  # fmt: skip
-
-
-def check_size(network: nn.Module, channels: int, height: int, width: int, batch: int) -> None:
-    """Refuse a size that a network cannot train on, with the nearest that it can.
-
-    Raises ValueError. The network runs on shapes alone (torch's meta device): nothing is computed.
-    """
-    problem = size_problem(network, channels, height, width, batch)
-    if problem is None:
-        return
-    fits = nearest_size(
-        height, width, multiple_of(network),
-        lambda height, width: _why_not(network, channels, height, width, batch) is None,
-    )  # fmt: skip
-    raise ValueError(problem + (f"; {fits[1]}x{fits[0]} would fit" if fits else ""))
-
-
-def size_problem(
-    network: nn.Module, channels: int, height: int, width: int, batch: int
-) -> str | None:
-    """Why a network cannot train on a size; None if it can."""
-    reason = _why_not(network, channels, height, width, batch)
-    if reason is None:
-        return None
-    return f"{type(network).__name__} cannot train on {width}x{height}: {reason}"
-
-
-def nearest_size(
-    height: int, width: int, multiple: int, fits: Callable[[int, int], bool]
-) -> tuple[int, int] | None:
-    """The (height, width) near a size, in multiples, that `fits`: a square for a square, else
-    each side no longer than necessary. None if none does."""
-    first = [max(1, round(side / multiple)) for side in (height, width)]
-
-    def size(more_height: int, more_width: int) -> tuple[int, int]:
-        return (first[0] + more_height) * multiple, (first[1] + more_width) * multiple
-
-    most = next((more for more in range(64) if fits(*size(more, more))), None)
-    if most is None:
-        return None
-    if height == width:
-        return size(most, most)
-    high = next(more for more in range(most + 1) if fits(*size(more, most)))
-    wide = next(more for more in range(most + 1) if fits(*size(high, more)))
-    return size(high, wide)
-
-
-def _why_not(network: nn.Module, channels: int, height: int, width: int, batch: int) -> str | None:
-    multiple = multiple_of(network)
-    if height % multiple or width % multiple:
-        return f"height and width must be multiples of {multiple}"
-    # The parameters' stand-ins go into the copy's memo, so that no weight is copied.
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta")) for p in network.parameters()}
-    memo |= {id(b): b.to("meta") for b in network.buffers()}
-    probe = copy.deepcopy(network, memo).train()
-    dtype = next(network.parameters()).dtype
-    try:
-        probe(torch.empty(batch, channels, height, width, device="meta", dtype=dtype))
-    except ValueError as error:
-        return str(error)
-    except RuntimeError:
-        return "the image is smaller than the network's kernels reach"
-    return None
-
-
-def multiple_of(network: nn.Module) -> int:
-    """What a network's height and width must be multiples of; 1 where it takes any."""
-    return network.multiple if isinstance(network, Generator) else 1
-
-
-def at_any_size(network: nn.Module, images: Tensor) -> Tensor:
-    """A generator on images (n, channels, h, w) of any size: mirrored outwards, and cut back."""
-    height, width = images.shape[2:]
-    for dim in (2, 3):
-        images = _reflected(images, dim, multiple_of(network), _smallest(network))
-    made: Tensor = network(images)
-    return made[:, :, :height, :width]
-
-
-def _smallest(network: nn.Module) -> int:
-    return network.smallest if isinstance(network, Generator) else 1
-
-
-def _reflected(images: Tensor, dim: int, multiple: int, smallest: int) -> Tensor:
-    """Mirror an axis beyond its end up to the next size that fits, however short it is."""
-    size = images.shape[dim]
-    wanted = max(smallest, -(-size // multiple) * multiple)
-    if wanted == size:
-        return images
-    index = torch.arange(wanted, device=images.device)
-    if size == 1:
-        return images.index_select(dim, torch.zeros_like(index))
-    index = index % (2 * size - 2)
-    return images.index_select(dim, torch.where(index < size, index, 2 * size - 2 - index))
-
-
-def use_policy(network: nn.Module, statistics: Statistics = "image", dropout: bool = False) -> None:
-    """Put a network to use: no training, batch norm by `statistics`, dropout on or off."""
-    network.eval()
-    for layer in network.modules():
-        if isinstance(layer, BatchNorm):
-            layer.eval_statistics = statistics
-        elif isinstance(layer, nn.Dropout):
-            layer.train(dropout)
-
-
-def patch_grid(network: nn.Module, height: int, width: int) -> PatchGrid | None:
-    """The patch grid of a discriminator; None if it has none, so that no patch map is drawn.
-
-    Raises ValueError if the image is too small.
-    """
-    return network.patch_grid(height, width) if isinstance(network, PatchScores) else None
-
-
-def parameters(network: nn.Module) -> int:
-    """How many weights a network learns."""
-    return sum(p.numel() for p in network.parameters())

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import nn
 
 from .norms import BatchNorm, GroupNorm, InstanceNorm
-
-InitName = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
 
 def init_weights(network: nn.Module, kind: str = "normal", gain: float = 0.02) -> None:

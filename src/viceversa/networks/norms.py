@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NormName = Literal["batch", "layer", "instance", "instance-affine", "instance-std", "group", "none"]
 Statistics = Literal["image", "running"]
 
 
@@ -153,3 +152,13 @@ def make_norm(name: str, channels: int, groups: int = 32) -> nn.Module:
 def has_shift(name: str) -> bool:
     """Whether a norm adds a learnt shift of its own, so that a bias before it would do nothing."""
     return name in ("batch", "layer", "instance-affine", "group")
+
+
+def use_policy(network: nn.Module, statistics: Statistics = "image", dropout: bool = False) -> None:
+    """Put a network to use: no training, batch norm by `statistics`, dropout on or off."""
+    network.eval()
+    for layer in network.modules():
+        if isinstance(layer, BatchNorm):
+            layer.eval_statistics = statistics
+        elif isinstance(layer, nn.Dropout):
+            layer.train(dropout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -46,6 +46,22 @@ class PatchGrid(NamedTuple):
         return self.start_y + i * self.stride + half, self.start_x + j * self.stride + half
 
 
+@runtime_checkable
+class PatchScores(Protocol):
+    """A discriminator whose first score map is a grid of patches."""
+
+    def patch_grid(self, height: int, width: int) -> PatchGrid | None:
+        """The grid for an image of this size. Raises ValueError if the image is too small."""
+
+
+def patch_grid(network: nn.Module, height: int, width: int) -> PatchGrid | None:
+    """The patch grid of a discriminator; None if it has none, so that no patch map is drawn.
+
+    Raises ValueError if the image is too small.
+    """
+    return network.patch_grid(height, width) if isinstance(network, PatchScores) else None
+
+
 class _Axis(NamedTuple):
     """A map along one axis: how many elements, how far apart, what the first one rests on."""
 
@@ -64,7 +80,7 @@ class _Axis(NamedTuple):
         )
 
 
-def patch_grid(layers: nn.Sequential, height: int, width: int) -> PatchGrid:
+def grid_of_layers(layers: nn.Sequential, height: int, width: int) -> PatchGrid:
     """The patch grid of a stack of convolutions for an image of a size.
 
     Raises ValueError if the image is too small for a score map.

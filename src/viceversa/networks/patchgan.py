@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from torch import Tensor, nn
 
-from .init import InitName, init_weights
-from .limits import within
-from .norms import NormName, has_shift, make_norm
-from .patch_grid import PatchGrid, patch_grid
+from .config import PatchGANConfig, PixelGANConfig
+from .init import init_weights
+from .norms import has_shift, make_norm
+from .patch_grid import PatchGrid, grid_of_layers
 from .same import SameConv
 
 
@@ -21,29 +18,9 @@ class PatchGAN(nn.Module):
     142, 286, 574), and 256x256 gives a 30x30 map; with padding `same` 128x128 gives 16x16.
     """
 
-    @dataclass(frozen=True)
-    class Config:
-        width: int = 64
-        """Channels of the first layer; they double at each layer, up to 8 times this."""
-        layers: int = 3
-        """Convolutions of stride 2, from 1 to 6."""
-        norm: NormName = "batch"
-        """Normalisation; the first and the last convolution have none."""
-        groups: int = 32
-        """Groups of the `group` norm."""
-        padding: Literal["one", "same"] = "one"
-        """One pixel all around, or Keras's `same`."""
-        whole_image: bool = False
-        """Average the map to one number per image: the usual discriminator, to compare with."""
-        init: InitName = "normal"
-        """How weights start."""
+    Config = PatchGANConfig
 
-        def __post_init__(self) -> None:
-            within("width", self.width, 1)
-            within("layers", self.layers, 1, 6)
-            within("groups", self.groups, 1)
-
-    def __init__(self, config: Config, channels_in: int):
+    def __init__(self, config: PatchGANConfig, channels_in: int):
         super().__init__()
         bias = not has_shift(config.norm)
         self.whole_image = config.whole_image
@@ -77,7 +54,7 @@ class PatchGAN(nn.Module):
 
     def patch_grid(self, height: int, width: int) -> PatchGrid:
         """The patch of each score. Raises ValueError if an image of this size is too small."""
-        grid = patch_grid(self.layers, height, width)
+        grid = grid_of_layers(self.layers, height, width)
         side = max(height, width)
         return PatchGrid(height, width, 1, 1, side, side, 0, 0) if self.whole_image else grid
 
@@ -88,22 +65,9 @@ class PixelGAN(nn.Module):
     (n, in, h, w) -> [(n, 1, h, w)] logits.
     """
 
-    @dataclass(frozen=True)
-    class Config:
-        width: int = 64
-        """Channels of the first layer; the second has twice as many."""
-        norm: NormName = "batch"
-        """Normalisation of the second layer."""
-        groups: int = 32
-        """Groups of the `group` norm."""
-        init: InitName = "normal"
-        """How weights start."""
+    Config = PixelGANConfig
 
-        def __post_init__(self) -> None:
-            within("width", self.width, 1)
-            within("groups", self.groups, 1)
-
-    def __init__(self, config: Config, channels_in: int):
+    def __init__(self, config: PixelGANConfig, channels_in: int):
         super().__init__()
         bias = not has_shift(config.norm)
         width = config.width
@@ -126,7 +90,7 @@ class PixelGAN(nn.Module):
 
     def patch_grid(self, height: int, width: int) -> PatchGrid:
         """The patch of each score: one pixel."""
-        return patch_grid(self.layers, height, width)
+        return grid_of_layers(self.layers, height, width)
 
 
 def _activations(layers: nn.Sequential, x: Tensor) -> list[Tensor]:

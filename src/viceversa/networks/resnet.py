@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor, nn
 
-from .init import InitName, init_weights
-from .limits import within
-from .norms import NormName, has_shift, make_norm
+from .config import ResNetConfig
+from .init import init_weights
+from .norms import has_shift, make_norm
 
 
 class ResNet(nn.Module):
@@ -20,30 +18,9 @@ class ResNet(nn.Module):
     blocks for 128 px and 9 from 256 px up.
     """
 
-    @dataclass(frozen=True)
-    class Config:
-        width: int = 64
-        """Channels of the first layer; the residual blocks have four times as many."""
-        blocks: int = 9
-        """Residual blocks."""
-        norm: NormName = "instance"
-        """Normalisation."""
-        groups: int = 32
-        """Groups of the `group` norm."""
-        dropout: float = 0.0
-        """Share of activations dropped inside each residual block."""
-        upsample: Literal["transposed", "resize"] = "transposed"
-        """Transposed convolution, or nearest resize + convolution (no checkerboard)."""
-        init: InitName = "normal"
-        """How weights start."""
+    Config = ResNetConfig
 
-        def __post_init__(self) -> None:
-            within("width", self.width, 1)
-            within("blocks", self.blocks, 0, 1000)
-            within("groups", self.groups, 1)
-            within("dropout", self.dropout, 0, 1)
-
-    def __init__(self, config: Config, channels_in: int, channels_out: int):
+    def __init__(self, config: ResNetConfig, channels_in: int, channels_out: int):
         super().__init__()
         self.multiple, self.smallest, self.channels_in = 4, 8, channels_in
         bias = not has_shift(config.norm)
@@ -92,7 +69,7 @@ class ResNet(nn.Module):
 class ResidualBlock(nn.Module):
     """Rk of the paper: x + two 3x3 convolutions, reflection-padded, nothing after the sum."""
 
-    def __init__(self, channels: int, config: ResNet.Config):
+    def __init__(self, channels: int, config: ResNetConfig):
         super().__init__()
         bias = not has_shift(config.norm)
 

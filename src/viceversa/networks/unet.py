@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from .init import InitName, init_weights
-from .limits import within
-from .norms import NormName, has_shift, make_norm
+from .config import GDLUNetConfig, UNetConfig
+from .init import init_weights
+from .norms import has_shift, make_norm
 from .same import SameConv
 
 
@@ -28,38 +26,9 @@ class UNet(nn.Module):
     below, the map of its own size from the way down: the skip connection.
     """
 
-    @dataclass(frozen=True)
-    class Config:
-        width: int = 64
-        """Channels of the first layer; they double at each level, up to 8 times this."""
-        depth: int = 8
-        """How many times the image is halved, from 2 up."""
-        norm: NormName = "batch"
-        """Normalisation."""
-        groups: int = 32
-        """Groups of the `group` norm."""
-        dropout: float = 0.5
-        """Share of activations dropped: pix2pix's only source of noise."""
-        dropout_from: int = 1
-        """The first up-layer with dropout, counted from the bottleneck (the paper: 1)."""
-        dropout_layers: int = 3
-        """How many up-layers have dropout."""
-        upsample: Literal["transposed", "resize"] = "transposed"
-        """Transposed convolution, or nearest resize + convolution (no checkerboard)."""
-        skip: bool = True
-        """Skip connections; without them it is the paper's encoder-decoder ablation."""
-        init: InitName = "normal"
-        """How weights start."""
+    Config = UNetConfig
 
-        def __post_init__(self) -> None:
-            within("width", self.width, 1)
-            within("depth", self.depth, 2, 16)
-            within("groups", self.groups, 1)
-            within("dropout", self.dropout, 0, 1)
-            within("dropout_from", self.dropout_from, 1)
-            within("dropout_layers", self.dropout_layers, 0)
-
-    def __init__(self, config: Config, channels_in: int, channels_out: int):
+    def __init__(self, config: UNetConfig, channels_in: int, channels_out: int):
         super().__init__()
         self.multiple = self.smallest = 2**config.depth
         self.skip = config.skip
@@ -135,28 +104,9 @@ class GDLUNet(nn.Module):
     then the skip, behind what comes from below.
     """
 
-    @dataclass(frozen=True)
-    class Config:
-        width: int = 32
-        """Channels of the first layer; they double at each level."""
-        depth: int = 4
-        """How many times the image is halved, from 2 up."""
-        norm: NormName = "instance-std"
-        """Normalisation; `instance-std` is keras-contrib's, with epsilon beside the deviation."""
-        groups: int = 32
-        """Groups of the `group` norm."""
-        dropout: float = 0.0
-        """Share of activations dropped in each up-layer."""
-        init: InitName = "xavier"
-        """How weights start; Keras's default is `xavier`."""
+    Config = GDLUNetConfig
 
-        def __post_init__(self) -> None:
-            within("width", self.width, 1)
-            within("depth", self.depth, 2, 16)
-            within("groups", self.groups, 1)
-            within("dropout", self.dropout, 0, 1)
-
-    def __init__(self, config: Config, channels_in: int, channels_out: int):
+    def __init__(self, config: GDLUNetConfig, channels_in: int, channels_out: int):
         super().__init__()
         self.multiple = 2**config.depth
         self.smallest = 2 * self.multiple  # a norm over a 1x1 bottleneck would erase it

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-from ..compatibility import sample_columns
+from ..config.compatibility import sample_columns
 from ..errors import UserError
 
 Numbers = dict[str, float | None]  # None: NaN or infinite

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..config.speed import PrecisionName
 from ..errors import UserError
-from .config import PrecisionName
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

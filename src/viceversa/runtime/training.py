@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..config.speed import PrecisionName, SpeedConfig
 from ..errors import UserError
 from .activation_checkpointing import checkpoint_blocks
-from .config import PrecisionName, SpeedConfig
 from .conv_matmul import convolve_by_matmul
 from .cuda_graph import GraphedStep, Step
 from .device import prepare_device

@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..build import RunConfig, model_files, on_disk
 from ..checkpoint import fit_weights, read_header, save_network
-from ..config import changes, plain
+from ..config.extensions import named
+from ..config.recipes import changes
+from ..config.run import RunConfig
 from ..data.open import Datasets
+from ..directions import in_data
 from ..errors import UserError
-from ..extensions import named
+from ..fields import plain
 from ..images.domain import Domain
 from ..losses import GANLoss
-from ..methods import Discriminator, Method
+from ..methods.base import Discriminator, Method
 from ..runtime.random_state import random_state, restore_random_state
 from ..runtime.training import Runtime
 from .step import Optimizers
@@ -127,14 +129,14 @@ def write_models(
     about = {**about, "paired": config.paired, "trained": sections, **named()}
     described = {name: plain(domain) for name, domain in domains.items()}
     for name, network in generators.items():
-        way = on_disk(name, direction)
+        way = in_data(name, direction)
         header = {
             "kind": "translator", "direction": way, "generator": sections["generator"],
             "source": described[way[0]], "target": described[way[1]], **about,
         }  # fmt: skip
         save_network(folder / f"{way}.safetensors", network.state_dict(), header)
     for name, (network, conditional) in discriminators.items():
-        domain = on_disk(name, direction)
+        domain = in_data(name, direction)
         header = {
             "kind": "discriminator", "domain": domain, "pair": conditional,
             "objective": objective.name if objective else None,
@@ -144,13 +146,20 @@ def write_models(
         save_network(folder / f"d_{domain}.safetensors", network.state_dict(), header)
 
 
+def model_files(folder: Path) -> list[Path]:
+    """Return the translators in a run folder."""
+    return [
+        path for path in (folder / "ab.safetensors", folder / "ba.safetensors") if path.is_file()
+    ]
+
+
 def start_from(method: Method, config: RunConfig, path: Path) -> str:
     """Begin with finished translators instead of fresh weights (fine-tuning); says with which."""
     files = model_files(path) if path.is_dir() else [path]
     if not files:
         raise UserError(f"train.init: the folder {path} holds no ab.safetensors or ba.safetensors")
     translators = {
-        on_disk(name, config.data.direction): network
+        in_data(name, config.data.direction): network
         for name, network in method.translators().items()
     }
     begun: dict[str, Path] = {}

@@ -6,11 +6,11 @@ from collections import deque
 
 from torch import Tensor
 
-from ..build import TrainConfig
+from ..config.train import TrainConfig
 from ..data.dataset import ImageDataset
 from ..data.sizes import check_images
 from ..errors import UserError
-from ..methods import Method
+from ..methods.base import Method
 from ..runtime.device import out_of_memory
 from ..runtime.training import Runtime
 from .checkpoint import Place

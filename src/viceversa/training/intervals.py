@@ -6,7 +6,7 @@ import math
 import time
 from typing import NamedTuple
 
-from ..build import RunConfig
+from ..config.run import RunConfig
 from .requests import crossed
 
 FIRST_GRID = 1.0  # minutes after which a run, also a resumed one, draws a grid at the latest

@@ -9,15 +9,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ..build import RunConfig, make_method
 from ..checkpoint import Checkpoints, age, hold
+from ..config.extensions import named
+from ..config.run import RunConfig, make_method
+from ..config.run_folder import with_location
 from ..data.loader import Loader
 from ..data.open import open_data
 from ..data.sizes import check_sizes
 from ..errors import UserError
-from ..extensions import named
 from ..files import write_json
-from ..run_config import with_location
 from ..runtime.distributed import Ranks, join
 from ..runtime.random_state import seed_everything
 from ..runtime.signals import asked_to_stop

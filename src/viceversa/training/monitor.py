@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..build import RunConfig
+from ..config.run import RunConfig
 from ..data.open import Datasets
 from ..errors import UserError
 from ..files import finite, write_json
-from ..methods import Method
-from ..networks import use_policy
+from ..methods.base import Method
+from ..networks.norms import use_policy
 from ..reports import write_run_page
 from ..runtime.device import out_of_memory
 from ..runtime.training import Runtime

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from torch import nn
 
-from ..build import RunConfig
+from ..config.run import RunConfig
 from ..data.dataset import ImageDataset
 from ..data.readonly import refuse_output_in_data
 from ..errors import UserError
 from ..files import free_inodes, free_space, in_words
-from ..methods import Method
+from ..methods.base import Method
 from ..runtime.distributed import Ranks
 
 HEADER = 2**16  # bytes of a checkpoint that are no weights: settings, random numbers, names

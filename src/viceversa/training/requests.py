@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..build import TrainConfig
+from ..config.train import TrainConfig
 from ..errors import Stopped
 from ..runtime.distributed import Ranks
 from .checkpoint import Place

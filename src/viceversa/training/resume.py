@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..build import RunConfig
-from ..compatibility import removed, without_removed
-from ..config import SECTIONS, Sections, changes, fill, flat, plain
+from ..config.compatibility import removed, without_removed
+from ..config.recipes import SECTIONS, Sections, changes, flat
+from ..config.run import RunConfig
 from ..data import contents
 from ..data.contents import Contents
 from ..data.open import Datasets
 from ..errors import UserError
+from ..fields import fill, plain
 from ..images.domain import Domain
 from .checkpoint import Place, State
 

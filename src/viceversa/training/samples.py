@@ -10,7 +10,7 @@ from torch import nn
 from ..data.dataset import ImageDataset
 from ..images import Pixels
 from ..images.values import make_grid, to_rgb
-from ..networks import at_any_size
+from ..networks.sizes import at_any_size
 
 
 def sample_columns(generators: Mapping[str, nn.Module], pictures: ImageDataset) -> list[str]:

@@ -10,13 +10,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..build import RunConfig, on_disk
+from ..config.run import RunConfig
 from ..data.dataset import ImageDataset
+from ..directions import in_data
 from ..images import Pixels
 from ..images.values import to_rgb
 from ..inference.patch_scores import Judge, Row, on_one_scale, verdict_sheet
-from ..methods import Discriminator, Method
-from ..networks import at_any_size, patch_grid, use_policy
+from ..methods.base import Discriminator, Method
+from ..networks.norms import use_policy
+from ..networks.patch_grid import patch_grid
+from ..networks.sizes import at_any_size
 from ..runtime.random_state import random_state, restore_random_state
 from .diagnostics import Translations
 
@@ -79,7 +82,7 @@ def ways(
         if players.objective and name[1] in players.discriminators:
             discriminator = players.discriminators[name[1]]
             says = [scores_of(discriminator, source, one) for one in (made, target)]
-        found[on_disk(name, config.data.direction)] = Translations(
+        found[in_data(name, config.data.direction)] = Translations(
             source, made, target, config.paired, says[0], says[1]
         )
     return found

@@ -7,9 +7,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from ..build import TrainConfig
+from ..config.train import TrainConfig
 from ..errors import UserError
-from ..methods import Batch, Method
+from ..methods.base import Batch, Method
 from ..runtime.training import Runtime
 from .diagnostics import Watch
 from .schedules import SCHEDULES

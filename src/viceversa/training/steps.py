@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..build import TrainConfig
-from ..methods import Method
+from ..config.train import TrainConfig
+from ..methods.base import Method
 from ..runtime.training import Runtime
 from .diagnostics import Watch
 from .requests import RequestFlags, Requests

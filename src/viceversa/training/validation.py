@@ -9,15 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..build import RunConfig, on_disk
+from ..config.run import RunConfig
 from ..data.dataset import ImageDataset
 from ..data.open import Datasets
+from ..directions import in_data
 from ..errors import UserError
 from ..evaluation.accumulator import LEAST, Features, Measures, features_for
 from ..images.values import fill_nodata, has_data, quantized
-from ..methods import Discriminator
+from ..methods.base import Discriminator
 from ..metrics.distribution import KID_LEAST
-from ..networks import at_any_size
+from ..networks.sizes import at_any_size
 from .snapshot import Players, scores_of
 
 Errors = dict[str, float]
@@ -105,7 +106,7 @@ class Validation:
         for way, generator in players.generators.items():
             if (discriminator := players.discriminators.get(way[1])) is None:
                 continue
-            domain = f"d_{on_disk(way[1], self.direction)}"
+            domain = f"d_{in_data(way[1], self.direction)}"
             learnt[domain], others[domain] = (
                 self._scores(discriminator, pictures, way)
                 for pictures in (self.learnt, self.held_out)
@@ -155,7 +156,7 @@ class Validation:
                 self.measured = taken
             if not taken:
                 return {}
-            found[on_disk(way, self.direction)] = measures.means()
+            found[in_data(way, self.direction)] = measures.means()
             self.missed |= {k: v for k, v in measures.missed.items() if k not in self._told}
             self._told |= self.missed.keys()
         if self.paired:

@@ -28,9 +28,9 @@ from PIL import Image
 from support import FAILED, Child, fork
 
 from viceversa import cli, files
-from viceversa.build import RunConfig, resolve
 from viceversa.checkpoint import Checkpoints, container, load_state, read_header, read_weights
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import RunConfig, resolve
 from viceversa.evaluation.accumulator import Measures
 from viceversa.training import loop as training
 from viceversa.training import monitor

@@ -14,12 +14,12 @@ import torch
 from runs import arguments, make_data
 
 from viceversa import files
-from viceversa.build import make_method
 from viceversa.checkpoint import Checkpoints
 from viceversa.cli import main
+from viceversa.config.command_line import train_settings
+from viceversa.config.run import make_method
 from viceversa.errors import UserError
 from viceversa.files import free_inodes, free_space, write_json
-from viceversa.options import train_settings
 from viceversa.training.log import Report
 from viceversa.training.preflight import Disk, DiskRoom, disk_needed, disk_room
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageOps
 
-from viceversa.build import resolve
-from viceversa.config import Sections, merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
+from viceversa.config.run import resolve
 from viceversa.training.loop import train
 
 STEPS = 300

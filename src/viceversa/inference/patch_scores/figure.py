@@ -12,7 +12,7 @@ from torch import Tensor
 from ...images import Pixels
 from ...images.domain import Domain
 from ...images.values import to_pixels
-from ...networks import PatchGrid
+from ...networks.patch_grid import PatchGrid
 from .patch_map import colours, heat, resized
 from .scores import Place, Verdict
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...images import Pixels, resize
-from ...networks import PatchGrid
+from ...networks.patch_grid import PatchGrid
 from .scores import Verdict
 
 Numbers = NDArray[np.float64]

@@ -9,17 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from ...checkpoint import load_network, read_header
-from ...compatibility import objective_of
-from ...config import fill
+from ...config.compatibility import objective_of
+from ...config.extensions import require
 from ...errors import UserError
-from ...extensions import require
+from ...fields import fill
 from ...images import Source
 from ...images import read_header as image_header
 from ...images.domain import Domain
 from ...images.loading import load
 from ...images.preprocessing import LARGE, Part, Preprocessing
 from ...images.values import fill_nodata, to_tensor, to_values
-from ...networks import DISCRIMINATORS, patch_grid, use_policy
+from ...networks import DISCRIMINATORS
+from ...networks.norms import use_policy
+from ...networks.patch_grid import patch_grid
 from ...runtime.device import prepare_device
 from .scores import Verdict
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ...networks import PatchGrid
+from ...networks.patch_grid import PatchGrid
 
 Place = tuple[int, int]  # row and column in a map
 

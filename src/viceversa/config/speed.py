@@ -1,9 +1,11 @@
-"""Options of speed and memory; each can be turned off and compared."""
+"""Settings of speed and memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from ..errors import UserError
 
 MemoryFormatName = Literal["auto", "measure", "contiguous", "channels_last"]
 PrecisionName = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -28,7 +30,8 @@ class SpeedConfig:
 
     def __post_init__(self) -> None:
         if self.compile and self.activation_checkpointing != "off":
-            raise ValueError(
+            raise UserError(
                 f"speed.activation_checkpointing {self.activation_checkpointing} cannot be "
-                "combined with speed.compile, which chooses what to recompute; use one of them"
+                "combined with speed.compile, which chooses what to recompute; use one of them",
+                option="speed.activation_checkpointing",
             )

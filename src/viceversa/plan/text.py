@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..files import in_words
 from .costs import MARGIN
-from .files import in_words
 
 USES = {
     "weights": "weights",

@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
 
-from .config import NAMED, SECTIONS, Sections, fill, merge, plain, read_recipe
-from .errors import UserError
-from .run_config import refuse_lost_data
+from ..errors import UserError
+from ..fields import fill, plain
+from .recipes import NAMED, SECTIONS, Sections, merge, read_recipe
+from .run import REGISTRIES, registered, resolve
+from .run_folder import refuse_lost_data
 
 KEYWORD, FIRST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
 NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
@@ -52,8 +54,6 @@ def _settings(
     command: str, text: str, recipe: str, words: Sequence[str], own: list[inspect.Parameter]
 ) -> Any:
     """(the command's `own` options where one is given, resolved settings); None after --help."""
-    from .build import REGISTRIES, registered, resolve
-
     words = [SHORT.get(word, word) for word in words]
     sections = read_recipe(recipe)
     for section in NAMED:  # another network by name changes which options there are
@@ -120,7 +120,7 @@ def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None
 
     Needs no torch, so that a check that was made before answers at once.
     """
-    from .data import DataConfig
+    from ..data import DataConfig
 
     recipe = _given(words, "--recipe")
     sections = read_recipe(recipe) if recipe else {}

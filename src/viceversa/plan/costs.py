@@ -15,21 +15,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from .build import RunConfig, make_method, on_disk
-from .data.sizes import check_images
-from .errors import UserError
-from .losses import ImagePool
-from .methods import Method
-from .networks import parameters, use_policy
-from .runtime.cuda_graph import WARM_UP, GraphedStep
-from .runtime.device import out_of_memory, peak_memory, synchronized_time
-from .runtime.random_state import seed_everything
-from .runtime.training import Runtime
-from .training.diagnostics import Watch
-from .training.preflight import Disk, disk_needed
-from .training.requests import Requests
-from .training.step import Optimizers, make_optimizers, update
-from .training.steps import Steps
+from ..config.run import RunConfig, make_method
+from ..data.sizes import check_images
+from ..directions import in_data
+from ..errors import UserError
+from ..losses import ImagePool
+from ..methods.base import Method
+from ..networks.norms import use_policy
+from ..networks.sizes import parameters
+from ..runtime.cuda_graph import WARM_UP, GraphedStep
+from ..runtime.device import out_of_memory, peak_memory, synchronized_time
+from ..runtime.random_state import seed_everything
+from ..runtime.training import Runtime
+from ..training.diagnostics import Watch
+from ..training.preflight import Disk, disk_needed
+from ..training.requests import Requests
+from ..training.step import Optimizers, make_optimizers, update
+from ..training.steps import Steps
 
 # Measured on CPUs from 64 to 256 px, in fp32 and bf16: oneDNN's copies of activations in its own
 # layout and gaps in the heap, as a fraction of the activations; and code that is loaded late.
@@ -152,13 +154,13 @@ def estimate(
         copies = 2 if train.ema and config.validate.every else 1  # raw and EMA weights
         return Costs(
             parameters={
-                on_disk(name, direction): parameters(network)
+                in_data(name, direction): parameters(network)
                 for name, network in method.named_children()
                 if parameters(network)
             },
             step_macs=step_macs,
             translation_macs={
-                on_disk(name, direction): _translation_macs(network, batch[name == "ba"], meter)
+                in_data(name, direction): _translation_macs(network, batch[name == "ba"], meter)
                 for name, network in translators.items()
             },
             parts=parts,

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from ..errors import UserError
 
 OPTION, KEY = "--import", "imports"
 imported: list[str] = []  # the modules of this process, as the command line names them

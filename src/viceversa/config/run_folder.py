@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from ..errors import UserError
 
 CONFIG = "config.json"
 LOCATION = "data_location"  # key of config.json beside the sections

@@ -14,17 +14,17 @@ from typing import Any
 
 import torch
 
-from .build import RunConfig, make_method
+from ..config.run import RunConfig, make_method
+from ..data import SplitIndex
+from ..data.dataset import ImageDataset
+from ..data.index import index_splits
+from ..data.transforms import has_crop
+from ..errors import UserError
+from ..images.domain import Domain
+from ..runtime.device import free_memory
+from ..runtime.training import Runtime
+from ..training.preflight import disk_room
 from .costs import estimate, time_steps
-from .data import SplitIndex
-from .data.dataset import ImageDataset
-from .data.index import index_splits
-from .data.transforms import has_crop
-from .errors import UserError
-from .images.domain import Domain
-from .runtime.device import free_memory
-from .runtime.training import Runtime
-from .training.preflight import disk_room
 
 IMAGE_LIBRARIES = 90_000_000  # bytes of code that is loaded with the first image
 BATCHES = [2**power for power in range(10)]

@@ -6,23 +6,19 @@ section into its dataclass and refuses what does not fit.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import json
-import math
 import tomllib
-import types
-import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
+from ..errors import UserError
+from ..fields import did_you_mean
+from ..files import is_utf16
 from .compatibility import without_removed
-from .errors import UserError
 from .extensions import KEY, require
-from .files import is_utf16
-from .run_config import LOCATION, at_home, config_of
+from .run_folder import LOCATION, at_home, config_of
 
 SECTIONS = ("method", "generator", "discriminator", "data", "train", "validate", "speed")
 DEEPEST = 16  # levels of tables and lists in a recipe
@@ -31,7 +27,6 @@ LARGEST_RECIPE = 10**6  # bytes
 NAMED = ("method", "generator", "discriminator")  # sections whose `name` picks what they configure
 
 Sections = dict[str, dict[str, Any]]
-T = TypeVar("T")
 
 
 def recipes() -> dict[str, str]:
@@ -161,82 +156,6 @@ def _deep(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
             both[key] = _deep(old[key], new[key])
     return both
-
-
-def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A section's dataclass from plain values. Raises UserError with the key and what would fit."""
-    hints = typing.get_type_hints(cls)
-    plain: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in hints:
-            raise UserError(
-                f"{where} has no option {key!r}{did_you_mean(key, hints)}; "
-                f"it has {', '.join(hints)}"
-            )
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
-            plain[key] = fill(hint, value, f"{where}.{key}")
-            continue
-        if not _fits(value, hint):
-            raise UserError(f"{where}.{key} takes {_say(hint)}, not {value!r}")
-        plain[key] = tuple(value) if isinstance(value, list) else value
-    try:
-        return cls(**plain)
-    except ValueError as error:
-        if f"{where}." in str(error):
-            raise UserError(str(error)) from None
-        raise UserError(f"{where}: {error}") from None  # most settings don't know whose they are
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return value in inner
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            return False
-        if inner[-1] is Ellipsis:
-            return all(_fits(element, inner[0]) for element in value)
-        return len(value) == len(inner) and all(map(_fits, value, inner))
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
-    if hint is float:
-        if isinstance(value, int):
-            return _fits(value, int)
-        return isinstance(value, float) and math.isfinite(value)
-    if hint is int:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return whole and abs(value) < 2**63
-    if hint is str:
-        return isinstance(value, str) and "\0" not in value  # no path can contain it
-    return isinstance(value, hint)
-
-
-def _say(hint: Any) -> str:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, inner))
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_say(one) for one in inner)
-    if origin is tuple:
-        if inner[-1] is Ellipsis:
-            return f"a list ({_say(inner[0])} each)"
-        return f"{len(inner)} values ({', '.join(map(_say, inner))})"
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    return names.get(hint, "nothing" if hint is type(None) else "a table")
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """' (did you mean X?)' where something known is near, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """A dataclass as plain values, for JSON."""
-    return dataclasses.asdict(config)
 
 
 def changes(before: Sections, now: Sections) -> list[str]:

@@ -1,0 +1,119 @@
+"""Settings of a run, and the method that they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..data import DataConfig
+from ..errors import UserError
+from ..fields import did_you_mean, fill, option_of, plain
+from ..methods import METHODS
+from ..networks import DISCRIMINATORS, GENERATORS
+from .recipes import NAMED, Sections
+from .speed import SpeedConfig
+from .train import TrainConfig
+from .validate import ValidateConfig
+
+if TYPE_CHECKING:
+    from ..methods.base import Method
+
+REGISTRIES: dict[str, Mapping[str, tuple[Any, Any]]] = {
+    "method": METHODS,
+    "generator": GENERATORS,
+    "discriminator": DISCRIMINATORS,
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings of a run, typed and validated."""
+
+    method: Any
+    generator: Any
+    discriminator: Any
+    data: DataConfig
+    train: TrainConfig
+    validate: ValidateConfig
+    speed: SpeedConfig
+    sections: Sections
+    """The same as plain values."""
+
+    def name(self, section: str) -> str:
+        """Return the name of the method, generator or discriminator."""
+        return str(self.sections[section]["name"])
+
+    @property
+    def paired(self) -> bool:
+        """Whether the method learns from pairs."""
+        return is_paired(self.name("method"))
+
+
+def resolve(sections: Sections) -> RunConfig:
+    """Return typed settings from plain ones. Raises UserError for an unknown or invalid one."""
+    typed: dict[str, Any] = {}
+    full: Sections = {}
+    for section in NAMED:
+        values = dict(sections.get(section, {}))
+        name = values.pop("name", None)
+        _, config_class = registered(section, name)
+        typed[section] = fill(config_class, values, section)
+        full[section] = {"name": name, **plain(typed[section])}
+    typed["data"] = fill(DataConfig, sections.get("data", {}), "data")
+    typed["train"] = fill(TrainConfig, sections.get("train", {}), "train")
+    typed["validate"] = fill(ValidateConfig, sections.get("validate", {}), "validate")
+    typed["speed"] = fill(SpeedConfig, sections.get("speed", {}), "speed")
+    typed["validate"].chosen(is_paired(full["method"]["name"]))
+    full |= {section: plain(typed[section]) for section in ("data", "train", "validate", "speed")}
+    return RunConfig(**typed, sections=full)
+
+
+def registered(section: str, name: Any) -> tuple[Any, Any]:
+    """Return the entry of a registry. Raises UserError for an unknown name."""
+    known = REGISTRIES[section]
+    if not isinstance(name, str) or name not in known:
+        near = did_you_mean(str(name), known)
+        raise UserError(
+            f"{section}.name is {name!r}{near}; available: {', '.join(known)}",
+            option=f"{section}.name",
+        )
+    return known[name]
+
+
+def is_paired(method: str) -> bool:
+    """Return whether a method trains on pairs. Raises UserError if that is not declared."""
+    builder, config_class = registered("method", method)
+    try:
+        # A function that builds the method is not called: that would load torch.
+        owner: Any = builder if isinstance(builder, type) else config_class
+        paired = owner.paired
+    except AttributeError:
+        paired = None
+    if not isinstance(paired, bool):
+        raise UserError(
+            f"the class of method {method!r} does not declare whether it needs pairs; add "
+            "paired: ClassVar[bool] = True (or False) to it",
+            option="method.name",
+        )
+    return paired
+
+
+def make_method(config: RunConfig) -> Method:
+    """Build the method with new networks. Raises UserError if its settings are inconsistent."""
+    method_class, _ = METHODS[config.name("method")]
+    generator, _ = GENERATORS[config.name("generator")]
+    discriminator, _ = DISCRIMINATORS[config.name("discriminator")]
+    channels = config.data.a.width, config.data.b.width
+    if config.data.direction == "ba":
+        channels = channels[::-1]
+    try:
+        method: Method = method_class(
+            config.method,
+            channels,
+            lambda before, after: generator(config.generator, before, after),
+            lambda before: discriminator(config.discriminator, before),
+        )
+    except ValueError as error:
+        raise UserError(str(error), option=option_of(error)) from None
+    return method

@@ -1,0 +1,154 @@
+"""Dataclasses of settings: ranges of numbers, plain values into dataclasses and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
+
+from .errors import UserError
+
+LARGEST_OF_NETWORK = 2**13  # in the settings of a network; hostile model files contain more
+# Ranges of the numbers whose fields have none, by section.
+RANGES: dict[str, dict[str, float]] = {
+    "method": {"min": 0.0},
+    "generator": {"max": LARGEST_OF_NETWORK},
+    "discriminator": {"max": LARGEST_OF_NETWORK},
+}
+T = TypeVar("T")
+
+
+def number(default: T, min: float = -math.inf, max: float = math.inf, below: float = math.inf) -> T:
+    """Return a dataclass field with a range: at least `min`, at most `max`, less than `below`.
+
+    The range holds for a number, and for each number of a list or a table. `fill` checks it.
+    """
+    field: T = dataclasses.field(default=default, metadata={"min": min, "max": max, "below": below})
+    return field
+
+
+def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Return the dataclass of a section from plain values.
+
+    Args:
+        cls: The dataclass.
+        values: Values by the names of its fields; the others take their defaults.
+        where: The section or file, for messages.
+
+    Raises:
+        UserError: A name is unknown, or a value has another type or is out of range.
+    """
+    hints = typing.get_type_hints(cls)
+    converted: dict[str, Any] = {}
+    for key, value in values.items():
+        option = f"{where}.{key}"
+        if key not in hints:
+            raise UserError(
+                f"{where} has no option {key!r}{did_you_mean(key, hints)}; "
+                f"it has {', '.join(hints)}",
+                option=option,
+            )
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+            converted[key] = fill(hint, value, option)
+            continue
+        if not _fits(value, hint):
+            raise UserError(f"{option} takes {_in_words(hint)}, not {value!r}", option=option)
+        converted[key] = tuple(value) if isinstance(value, list) else value
+    check_ranges(cls, converted, where)
+    try:
+        return cls(**converted)
+    except ValueError as error:  # most dataclasses do not know the name of their section
+        if f"{where}." in str(error):
+            raise UserError(str(error), option=option_of(error)) from None
+        raise UserError(f"{where}: {error}", option=option_of(error)) from None
+
+
+def option_of(error: Exception) -> str | None:
+    """Return the option that an error names."""
+    return error.option if isinstance(error, UserError) else None
+
+
+def check_ranges(cls: Any, values: Mapping[str, Any], where: str) -> None:
+    """Raise UserError if a number is out of the range of its field."""
+    ranges = {field.name: field.metadata for field in dataclasses.fields(cls)}
+    for key, value in values.items():
+        limits = ranges[key] or RANGES.get(where, {})
+        least, most = limits.get("min", -math.inf), limits.get("max", math.inf)
+        below = limits.get("below", math.inf)
+        for one in _numbers(value):
+            if least <= one <= most and one < below:
+                continue
+            if least == 0 and below == 1:
+                limit = "from 0 to less than 1"
+            elif math.isfinite(least) and math.isfinite(min(most, below)):
+                limit = f"from {least:g} to {most:g}"
+            else:
+                limit = f"at least {least:g}" if one < least else f"at most {most:g}"
+            option = f"{where}.{key}"
+            raise UserError(f"{option} must be {limit}, not {one}", option=option)
+
+
+def _numbers(value: Any) -> list[float]:
+    """The numbers in a value: itself, or those of a list or a table."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    values = value if isinstance(value, list | tuple) else [value]
+    return [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value has a type."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in inner
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        if inner[-1] is Ellipsis:
+            return all(_fits(element, inner[0]) for element in value)
+        return len(value) == len(inner) and all(map(_fits, value, inner))
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
+    if hint is float:
+        if isinstance(value, int):
+            return _fits(value, int)
+        return isinstance(value, float) and math.isfinite(value)
+    if hint is int:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return whole and abs(value) < 2**63
+    if hint is str:
+        return isinstance(value, str) and "\0" not in value  # no path can contain it
+    return isinstance(value, hint)
+
+
+def _in_words(hint: Any) -> str:
+    """A type as text for a message."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_in_words(one) for one in inner)
+    if origin is tuple:
+        if inner[-1] is Ellipsis:
+            return f"a list ({_in_words(inner[0])} each)"
+        return f"{len(inner)} values ({', '.join(map(_in_words, inner))})"
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return names.get(hint, "nothing" if hint is type(None) else "a table")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ' (did you mean X?)' if a known word is similar, else an empty text."""
+    similar = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {similar[0]}?)" if similar else ""
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Return a dataclass as plain values, for JSON."""
+    return dataclasses.asdict(config)

@@ -1,0 +1,46 @@
+"""Settings of the methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ..fields import number
+
+GANLossName = Literal["bce", "lsgan", "hinge", "wgan-gp"]
+
+
+@dataclass(frozen=True)
+class Pix2PixConfig:
+    paired: ClassVar[bool] = True
+    gan_loss: GANLossName = "bce"
+    """The adversarial objective."""
+    lambda_gan: float = number(1.0, min=0)
+    """Weight of the adversarial loss; 0 trains with L1 only."""
+    lambda_l1: float = number(100.0, min=0)
+    """Weight of the L1 loss (eq. 4)."""
+    lambda_penalty: float = number(10.0, min=0)
+    """Weight of the gradient penalty (`wgan-gp`)."""
+    conditional: bool = True
+    """The discriminator's input is the pair; false: b alone, the paper's ablation."""
+    d_weight: float = number(0.5, min=0)
+    """Factor on the discriminator's loss (sec. 3.3: it learns half as fast)."""
+
+
+@dataclass(frozen=True)
+class CycleGANConfig:
+    paired: ClassVar[bool] = False
+    gan_loss: GANLossName = "lsgan"
+    """The adversarial objective."""
+    lambda_gan: float = number(1.0, min=0)
+    """Weight of the adversarial losses."""
+    lambda_cycle: float = number(10.0, min=0)
+    """Weight of the cycle loss in both directions (eq. 3)."""
+    lambda_identity: float = number(5.0, min=0)
+    """Weight of the identity loss (sec. 5.2: preserves colors); 0 is a third faster."""
+    lambda_penalty: float = number(10.0, min=0)
+    """Weight of the gradient penalty (`wgan-gp`)."""
+    d_weight: float = number(0.5, min=0)
+    """Factor on the discriminators' losses (sec. 4: they learn half as fast)."""
+    pool_size: int = number(50, min=0)
+    """Size of the pool of past fakes per domain (sec. 4); 0: no pool."""

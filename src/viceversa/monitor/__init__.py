@@ -1,1 +1,0 @@
-"""What is looked at while a run trains."""
