@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from .errors import UserError
 
 LARGEST_OF_NETWORK = 2**13  # in the settings of a network; hostile model files contain more
-# Ranges of the numbers whose fields have none, by section.
+# Ranges of all numbers of a section; fields may have their own.
 RANGES: dict[str, dict[str, float]] = {
     "method": {"min": 0.0},
     "generator": {"max": LARGEST_OF_NETWORK},
@@ -27,7 +27,9 @@ def number(default: T, min: float = -math.inf, max: float = math.inf, below: flo
 
     The range holds for a number, and for each number of a list or a table. `fill` checks it.
     """
-    field: T = dataclasses.field(default=default, metadata={"min": min, "max": max, "below": below})
+    limits = {"min": min, "max": max, "below": below}
+    known = {name: limit for name, limit in limits.items() if math.isfinite(limit)}
+    field: T = dataclasses.field(default=default, metadata=known)
     return field
 
 
@@ -77,7 +79,7 @@ def check_ranges(cls: Any, values: Mapping[str, Any], where: str) -> None:
     """Raise UserError if a number is out of the range of its field."""
     ranges = {field.name: field.metadata for field in dataclasses.fields(cls)}
     for key, value in values.items():
-        limits = ranges[key] or RANGES.get(where, {})
+        limits = {**RANGES.get(where, {}), **ranges[key]}
         least, most = limits.get("min", -math.inf), limits.get("max", math.inf)
         below = limits.get("below", math.inf)
         for one in _numbers(value):
@@ -90,7 +92,7 @@ def check_ranges(cls: Any, values: Mapping[str, Any], where: str) -> None:
             else:
                 limit = f"at least {least:g}" if one < least else f"at most {most:g}"
             option = f"{where}.{key}"
-            raise UserError(f"{option} must be {limit}, not {one}", option=option)
+            raise UserError(f"{option} must be {limit}, not {value}", option=option)
 
 
 def _numbers(value: Any) -> list[float]:

@@ -205,7 +205,7 @@ def test_pix2pix_gan_loss_before_any_step() -> None:
 
 
 def test_cyclegan_losses() -> None:
-    config = CycleGAN.Config(lambda_identity=5.0, pool=0)
+    config = CycleGAN.Config(lambda_identity=5.0, pool_size=0)
     method = CycleGAN(config, (3, 3), lambda i, o: resnet(9), lambda i: patchgan(i, "instance"))
     fill(method.g_ab, 0), fill(method.g_ba, 100), fill(method.d_b, 200), fill(method.d_a, 300)
     optimizers = adams(method)

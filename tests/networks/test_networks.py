@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from viceversa.errors import UserError
+from viceversa.fields import fill
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 from viceversa.networks.norms import BatchNorm, GroupNorm, InstanceNorm, make_norm, use_policy
 from viceversa.networks.patchgan import PatchGAN, PixelGAN
@@ -303,9 +305,14 @@ def test_a_size_that_cannot_work_is_refused_with_one_that_can(
 
 
 def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="depth is from 2 to 16, not 1"):
-        unet(depth=1)
-    with pytest.raises(ValueError, match="1 to 6"):
-        patchgan(3, "none", 7)
+    for config, values, limits in (
+        (UNet.Config, {"depth": 1}, "from 2 to 16"),
+        (UNet.Config, {"width": 0}, "from 1 to 8192"),
+        (PatchGAN.Config, {"layers": 7}, "from 1 to 6"),
+        (PatchGAN.Config, {"width": 10**6}, "from 1 to 8192"),
+    ):
+        with pytest.raises(UserError, match=limits) as caught:
+            fill(config, values, "generator")
+        assert caught.value.option == f"generator.{next(iter(values))}"
     with pytest.raises(ValueError, match="unknown norm"):
         make_norm("bach", 3)
