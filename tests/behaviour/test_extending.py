@@ -13,7 +13,7 @@ from support import noise_pairs
 
 from viceversa.checkpoint import read_header
 from viceversa.cli import main
-from viceversa.config.recipes import extensions
+from viceversa.config import extensions
 from viceversa.methods import METHODS
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 

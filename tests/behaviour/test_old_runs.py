@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from viceversa import Translator
-from viceversa.checkpoint import read_weights
+from viceversa.checkpoint import read_header, read_weights
 from viceversa.cli import main
+from viceversa.reports.run_folder import RunFolder
 
 FORMATS = sorted((Path(__file__).parents[1] / "fixtures").iterdir())
 RUNS = [(folder, method) for folder in FORMATS for method in ("pix2pix", "cyclegan")]
@@ -49,6 +50,8 @@ def test_an_old_run_is_resumed_and_ends_as_if_uninterrupted(
     stopped = training_lines(run / "log.jsonl")
     main(["train", f"runs/{method}/config.json"])
     assert "checkpoints/0000000020.safetensors" in capsys.readouterr().out
+    folders = {path.name for path in run.iterdir() if path.is_dir()}
+    assert {"ema", "patch_maps"} <= folders and not {"averaged", "verdicts"} & folders
     found, expected = (training_lines(p / method / "log.jsonl") for p in (here / "runs",
                        here / "ended"))  # fmt: skip
     assert [line["images"] for line in found] == [5, 10, 15, 20, 25, 30, 35, 36]
@@ -68,7 +71,7 @@ def test_old_models_and_logs_are_read(here: Path, method: str) -> None:
     run, data = f"runs/{method}", DATA[method]
     models = [path for path in Path(run).rglob("*.safetensors") if path.stem in ("ab", "ba")]
     picture = next(Path(data).rglob("*.png"))
-    assert {model.parent.name for model in models} == {method, "best", "ema"}
+    assert {model.parent.name for model in models} == {method, "best", "averaged"}
     for model in models:
         with Image.open(picture) as image:
             assert Translator.load(model)(image).size == image.size
@@ -80,3 +83,8 @@ def test_old_models_and_logs_are_read(here: Path, method: str) -> None:
     main(["compare", run, f"ended/{method}", "-o", "compare.html"])
     assert "<svg" in Path(run, "report.html").read_text()  # the curves of the old log
     assert "g_gan" in Path("compare.html").read_text()
+    found = RunFolder(Path(run))
+    assert found.patch_maps.keys() == found.samples.keys() != set()
+    assert found.settings["train"]["keep_last"] == 2 and "keep" not in found.settings["train"]
+    assert found.best is not None and found.best.ema.keys() == found.best.raw.keys() != set()
+    assert read_header(Path(run, "averaged", "ba.safetensors"))["weights"] == "ema"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .. import __version__
+from ..config.compatibility import current_header
 from ..errors import UserError
 from ..fields import LARGEST_OF_NETWORK
 from . import container
@@ -45,7 +46,7 @@ def read_header(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} does not say what its {part} is")
     if not isinstance(header.get("paired", True), bool):
         raise UserError(f"{path} has an invalid field `paired` in its header", path=path)
-    return header
+    return current_header(header)
 
 
 def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:

@@ -16,6 +16,7 @@ from cyclopts.config import Dict
 
 from ..errors import UserError
 from ..fields import fill, plain
+from .compatibility import refuse_old_options
 from .recipes import NAMED, SECTIONS, Sections, merge, read_recipe
 from .run import REGISTRIES, registered, resolve
 from .run_folder import refuse_lost_data
@@ -54,6 +55,7 @@ def _settings(
     command: str, text: str, recipe: str, words: Sequence[str], own: list[inspect.Parameter]
 ) -> Any:
     """(the command's `own` options where one is given, resolved settings); None after --help."""
+    refuse_old_options(words)
     words = [SHORT.get(word, word) for word in words]
     sections = read_recipe(recipe)
     for section in NAMED:  # another network by name changes which options there are
@@ -122,6 +124,7 @@ def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None
     """
     from ..data import DataConfig
 
+    refuse_old_options(words)
     recipe = _given(words, "--recipe")
     sections = read_recipe(recipe) if recipe else {}
     data = fill(DataConfig, sections.get("data", {}), "data")

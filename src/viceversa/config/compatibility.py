@@ -1,12 +1,149 @@
-"""Files of earlier versions: settings, and headers of models, as this version reads them."""
+"""Files of earlier versions, converted on reading; and hints for options with their old names.
+
+Options in recipes and on the command line are not converted but refused, so that one name is in
+use.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
+
 REMOVED = {("speed", "together")}  # options of earlier versions that changed no result
+RENAMED = {
+    ("method", "pool"): "pool_size",
+    ("data", "on_bad"): "on_invalid",
+    ("data", "max_bad"): "max_invalid",
+    ("data", "turn"): "rotate90",
+    ("train", "player_lr"): "lr_per_network",
+    ("train", "accumulate"): "accumulation_steps",
+    ("train", "clip"): "grad_clip",
+    ("train", "board"): "loggers",
+    ("train", "keep"): "keep_last",
+    ("train", "on_full"): "on_disk_full",
+    ("validate", "also"): "extra_metrics",
+    ("validate", "best"): "best_metric",
+    ("speed", "small_maps"): "conv_as_matmul",
+    ("speed", "graph"): "cuda_graph",
+    ("speed", "recompute"): "activation_checkpointing",
+}
+# old option -> new values of its old ones
+VALUES: dict[tuple[str, str], dict[Any, Any]] = {
+    ("train", "board"): {True: ["tensorboard"], False: []},
+    ("train", "on_full"): {"go_on": "continue"},
+    ("speed", "recompute"): {"nothing": "off"},
+}
+METRICS = {"content": "edge_correlation"}  # also with a direction: content_ab
+WEIGHTS = {"averaged": "ema"}
+FOLDERS = {"verdicts": "patch_maps", "averaged": "ema", "board": "tensorboard"}
 PAIRED_BY_NAME = {"pix2pix": True, "cyclegan": False}
+
+
+def renamed(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of a config.json, header or checkpoint with the options' new names."""
+    return {
+        section: _renamed(section, values) if isinstance(values, Mapping) else values
+        for section, values in table.items()
+    }
+
+
+def _renamed(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for key, value in values.items():
+        new = RENAMED.get((section, key), key)
+        if new == key:
+            found[key] = value
+        elif new not in values:
+            values_of = VALUES.get((section, key), {})
+            found[new] = values_of.get(value, value) if isinstance(value, bool | str) else value
+    return found
+
+
+def refuse_old_names(table: Mapping[str, Any], source: str) -> None:
+    """Raise UserError if a recipe contains an option by an old name."""
+    for (section, key), new in RENAMED.items():
+        if isinstance(table.get(section), Mapping) and key in table[section]:
+            option = f"{section}.{new}"
+            raise UserError(f"{source}: {section}.{key} is now {option}", option=option)
+
+
+def refuse_old_options(words: Sequence[str]) -> None:
+    """Raise UserError if a command line contains an option by an old name."""
+    given = {word.partition("=")[0].replace(".no-", ".") for word in words}
+    for (section, key), new in RENAMED.items():
+        if f"--{section}.{key}" in given:
+            option = f"{section}.{new}"
+            raise UserError(f"--{section}.{key} is now --{option}", option=option)
+
+
+def current_header(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the header of a model file with the names of this version."""
+    current = dict(header)
+    if isinstance(header.get("trained"), Mapping):
+        current["trained"] = renamed(header["trained"])
+    if "weights" in header:
+        current["weights"] = _weights(header["weights"])
+    return current
+
+
+def current_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint with the names of this version."""
+    current = dict(state)
+    if isinstance(state.get("sections"), Mapping):
+        current["sections"] = renamed(state["sections"])
+    monitor = state.get("monitor")
+    if isinstance(monitor, Mapping) and isinstance(monitor.get("best"), Mapping):
+        best = monitor["best"]
+        metric, weights = best.get("metric"), best.get("weights")
+        best = {**best, "metric": _metric(metric), "weights": _weights(weights)}
+        current["monitor"] = {**monitor, "best": best}
+    return current
+
+
+def current_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a line of a log with the names of this version."""
+    validation = entry.get("validation")
+    if not isinstance(validation, Mapping):
+        return dict(entry)
+    current = {}
+    for key, value in validation.items():
+        if isinstance(value, Mapping):
+            value = {_metric(name): number for name, number in value.items()}
+        current[WEIGHTS.get(key, key)] = value
+    if isinstance(best := current.get("best"), Mapping):
+        current["best"] = {**best, "weights": _weights(best.get("weights"))}
+    if "chosen_by" in current:
+        current["chosen_by"] = _metric(current["chosen_by"])
+    return {**entry, "validation": current}
+
+
+def _weights(value: Any) -> Any:
+    return WEIGHTS.get(value, value) if isinstance(value, str) else value
+
+
+def _metric(name: Any) -> Any:
+    base, _, direction = name.partition("_") if isinstance(name, str) else ("", "", "")
+    if base not in METRICS:
+        return name
+    return f"{METRICS[base]}_{direction}" if direction else METRICS[base]
+
+
+def rename_folders(run: Path) -> None:
+    """Rename the folders of a run that have new names. A folder in the way is left as it is."""
+    for old, new in FOLDERS.items():
+        if (run / old).is_dir() and not (run / new).exists():
+            with suppress(OSError):  # such as a read-only folder
+                (run / old).rename(run / new)
+
+
+def folder_of(run: Path, name: str) -> Path:
+    """Return a folder of a run that may still have its old name."""
+    old = next((old for old, new in FOLDERS.items() if new == name), name)
+    return run / old if (run / old).is_dir() and not (run / name).exists() else run / name
 
 
 def without_removed(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import UserError
 from ..fields import did_you_mean
 from ..files import is_utf16
-from .compatibility import without_removed
+from .compatibility import refuse_old_names, renamed, without_removed
 from .extensions import KEY, require
 from .run_folder import LOCATION, at_home, config_of
 
@@ -68,7 +68,12 @@ def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
         raise UserError(f"{source}: the recipe is based on itself", path=name)
     if len(above) > LONGEST_CHAIN:
         raise UserError(f"{source}: more than {LONGEST_CHAIN} recipes are based on each other")
-    table = without_removed(_parsed(text, source))
+    table = _parsed(text, source)
+    if source.endswith(".json"):
+        table = renamed(table)
+    else:
+        refuse_old_names(table, source)
+    table = without_removed(table)
     require(table, source)
     table.pop(KEY, None)
     base = table.pop("base", None)

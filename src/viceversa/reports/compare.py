@@ -114,7 +114,7 @@ def _loss_names(runs: Runs) -> list[str]:
 
 def _kept(one: ValidationEntry) -> Numbers:
     """Return the metrics of the weights that are kept: those of the EMA, if there is one."""
-    return one.averaged or one.raw
+    return one.ema or one.raw
 
 
 def _last(name: str, run: RunFolder) -> str:
@@ -127,7 +127,7 @@ def _best(name: str, run: RunFolder) -> str:
     found = [
         (value, one)
         for one in run.validations
-        for value in (one.raw.get(name), one.averaged.get(name))
+        for value in (one.raw.get(name), one.ema.get(name))
         if value is not None
     ]
     if not found:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-from ..config.compatibility import sample_columns
+from ..config.compatibility import current_entry, folder_of, renamed, sample_columns
 from ..errors import UserError
 
 Numbers = dict[str, float | None]  # None: NaN or infinite
@@ -44,7 +44,7 @@ class ValidationEntry(NamedTuple):
     split: str
     n: int
     raw: Numbers
-    averaged: Numbers
+    ema: Numbers
     chosen_by: str
     best: BestEntry
 
@@ -70,12 +70,13 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path, self.name = path, path.absolute().name
         config = table(_json(_text(path / "config.json")))
-        self.settings = {k: table(v) for k, v in config.items() if k != "data_location"}
+        self.settings = {k: table(v) for k, v in renamed(config).items() if k != "data_location"}
         self.machine = table(_json(_text(path / "machine.json")))
         columns = self.machine.pop("sample_columns", None)
         known = isinstance(columns, list)
         self.columns = [*map(str, columns)] if known else sample_columns(self.settings)
-        self.samples, self.patch_maps = _images(path / "samples"), _images(path / "patch_maps")
+        self.samples = _images(path / "samples")
+        self.patch_maps = _images(folder_of(path, "patch_maps"))
         log = path / "log.jsonl"
         self.logged_at = log.stat().st_mtime if log.is_file() else None
         entries = _log(_text(log).splitlines())
@@ -125,7 +126,7 @@ class RunFolder:
 
     def ema_metric(self, name: str) -> Curve:
         """Return the curve of a validation metric of the EMA weights."""
-        return [(entry.images, entry.averaged.get(name)) for entry in self.validations]
+        return [(entry.images, entry.ema.get(name)) for entry in self.validations]
 
 
 def refuse_other_folder(path: Path) -> None:
@@ -141,7 +142,7 @@ def _log(lines: Iterable[str]) -> list[Any]:
     entries: dict[Any, Any] = {}  # from the last to the first
     first = math.inf
     for line in reversed(list(lines)):
-        values = table(_json(line))
+        values = current_entry(table(_json(line)))
         images = number_or_none(values.get("images"))
         kind = next((key for key in ENTRIES if key in values), "")
         if kind and images is not None and 0 <= images <= first:

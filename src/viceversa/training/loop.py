@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoint import Checkpoints, age, hold
+from ..config.compatibility import current_state, rename_folders
 from ..config.extensions import named
 from ..config.run import RunConfig, make_method
 from ..config.run_folder import with_location
@@ -94,6 +95,7 @@ class Run:
         with self.ranks.first_rank_first():
             if self.ranks.first:
                 self.checkpoints.clean()
+                rename_folders(self.folder)
         log = self._resume()
         if self.ranks.first:
             say(check_disk(self.method, self.folder, self.config))
@@ -257,7 +259,7 @@ class Run:
         if found is None:
             self.steps.settle(None)
             return None
-        state, path, when = found[0], Path(found[1]), found[2]
+        state, path, when = current_state(found[0]), Path(found[1]), found[2]
         news = refuse_other_run(state, self.config, self.data, path)
         self.steps.settle(state["runtime"].get("format"))
         self.place = restore(state, self.method, self.optimizers, self.runtime)
