@@ -32,7 +32,7 @@ def evaluated(run: Path, data: Path, features: Path, out: Path) -> tuple[float, 
     words = ["evaluate", str(run), str(data), "--features", str(features), "-o", str(out)]
     subprocess.run([*COMMAND, *words], check=True, capture_output=True)
     seconds = time.perf_counter() - began
-    (way,) = json.loads((out / "metrics.json").read_text())["ways"].values()
+    (way,) = json.loads((out / "metrics.json").read_text())["directions"].values()
     return seconds, [*way["means"], *way["sets"]]
 
 

@@ -162,7 +162,7 @@ def training(part: Part) -> Result:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     rates = [line["images_per_s"] for line in lines if "losses" in line]
     validated = [line["validation"]["raw"]["l1"] for line in lines if "validation" in line]
-    metrics = json.loads((evaluated / "metrics.json").read_text())["ways"]
+    metrics = json.loads((evaluated / "metrics.json").read_text())["directions"]
     samples = max((run / "samples").iterdir())
     shutil.copy(samples, part.out / "samples.png")
     return {

@@ -33,7 +33,7 @@ from viceversa.data.dataset import ImageDataset
 from viceversa.data.open import open_data
 from viceversa.files import write_json
 from viceversa.images.values import make_grid
-from viceversa.metrics.edges import content
+from viceversa.metrics.edges import edge_correlation
 from viceversa.metrics.paired import l1, ssim
 from viceversa.networks.norms import BatchNorm, use_policy
 from viceversa.runtime.random_state import seed_everything
@@ -137,7 +137,7 @@ def errors(network: nn.Module, variant: Variant, held_out: Pairs) -> dict[str, d
 def compared(source: Tensor, target: Tensor, images: Tensor) -> dict[str, float]:
     """How near images are to the target, and how far their outlines lie where the source's do."""
     values = {
-        "l1": l1(images, target), "ssim": ssim(images, target), "outlines": content(source, images),
+        "l1": l1(images, target), "ssim": ssim(images, target), "outlines": edge_correlation(source, images),
     }  # fmt: skip
     return {name: round(float(value.mean()), 4) for name, value in values.items()}
 

@@ -153,7 +153,7 @@ def test_results_are_the_same_on_both_devices(data: Path, tmp_path: Path, name: 
     for device in ("cpu", "cuda"):
         out = tmp_path / device
         main(["evaluate", str(run), str(data), "-o", str(out), "--device", device])
-        values[device] = json.loads((out / "metrics.json").read_text())["ways"]["ab"]["means"]
+        values[device] = json.loads((out / "metrics.json").read_text())["directions"]["ab"]["means"]
     assert values["cpu"].keys() == values["cuda"].keys() and values["cpu"]
     for metric, value in values["cpu"].items():
         assert values["cuda"][metric]["mean"] == pytest.approx(value["mean"], rel=0.01, abs=0.003)

@@ -16,7 +16,7 @@ from support import small_model
 from viceversa import Translator
 from viceversa.checkpoint import read_header
 from viceversa.cli import main
-from viceversa.evaluation import Options, measure, values
+from viceversa.evaluation import EvaluationOptions, as_json, run_evaluation
 from viceversa.images import read, read_tags
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.nodata import NoData, mask_of
@@ -104,24 +104,26 @@ def test_results_have_no_data_where_the_source_has_none(here: Path) -> None:
 
 def test_evaluate_does_not_depend_on_the_no_data_value(here: Path) -> None:
     """Nor does the number of a pair depend on what is stored where the other has no data."""
-    metrics = ("l1", "psnr", "ssim", "content", "swd")
+    metrics = ("l1", "psnr", "ssim", "edge_correlation", "swd")
     found = [
-        measure(Options(here / "run-one", str(here / name), metrics=metrics))
+        run_evaluation(EvaluationOptions(here / "run-one", str(here / name), metrics=metrics))
         for name in ("one", "two")
     ]
-    means, others = (one.ways[0].each | one.ways[0].sets for one in found)
+    means, others = (one.directions[0].values | one.directions[0].sets for one in found)
     assert means == others and np.isfinite([v for vs in means.values() for v in np.ravel(vs)]).all()
-    protocol = values(found[0])["protocol"]["nodata"]
+    protocol = as_json(found[0])["protocol"]["nodata"]
     assert protocol["a"].startswith("-9999.0: left out of l1") and "-1" in protocol["b"]
     main(["evaluate", str(here / "run-one"), str(here / "one"), "-o", str(here / "page")])
     assert (here / "page" / "index.html").is_file()
 
 
 def test_l1_is_that_of_the_pixels_with_data(here: Path) -> None:
-    result = measure(Options(here / "run-one", str(here / "one"), size="own", metrics=("l1",)))
+    result = run_evaluation(
+        EvaluationOptions(here / "run-one", str(here / "one"), size="own", metrics=("l1",))
+    )
     translator = Translator.load(here / "run-one" / "ab.safetensors")
     low, high = translator.target.low[0], translator.target.high[0]
-    for number, told in enumerate(result.ways[0].each["l1"]):
+    for number, told in enumerate(result.directions[0].values["l1"]):
         made = translator(here / f"one/test/A/{number}.tif")[10:, 8:, 0]
         real = read(here / f"one/test/B/{number}.tif")[10:, 8:, 0].clip(low, high)
         assert told == pytest.approx(2 * np.abs(made - real).mean() / (high - low), rel=1e-5)
@@ -133,8 +135,8 @@ def test_images_without_data_are_left_out_and_named(
     root = tiles(tmp_path / "data")
     empty = np.full((40, 40), -9999, np.float32)
     tifffile.imwrite(root / "test/A/0.tif", empty, extratags=[(42113, "s", 0, "-9999", True)])
-    result = measure(Options(here / "run-one", str(root), metrics=("l1", "swd")))
-    assert result.ways[0].made == 1
+    result = run_evaluation(EvaluationOptions(here / "run-one", str(root), metrics=("l1", "swd")))
+    assert result.directions[0].translations == 1
     assert any("left out 1 pairs without a pixel that has data" in note for note in result.notes)
     main(["train", "pix2pix", str(root), *TINY, "--train.run", str(tmp_path / "run")])
     said = capsys.readouterr().out
@@ -236,10 +238,12 @@ def test_evaluate_notes_another_dtype_and_scales_it(here: Path, tmp_path: Path) 
             Image.fromarray(deeper).save(tmp_path / "16" / side / f"{number}.png")
     found = {}
     for depth in (8, 16):
-        result = measure(
-            Options(model, str(tmp_path / f"{depth}"), pairs="yes", size="own", metrics=("l1",))
+        result = run_evaluation(
+            EvaluationOptions(
+                model, str(tmp_path / f"{depth}"), pairs="yes", size="own", metrics=("l1",)
+            )
         )
         noted = [note for note in result.notes if "trained on uint8" in note]
         assert [note[:2] for note in noted] == ([] if depth == 8 else ["A:", "B:"])
-        found[depth] = result.ways[0].each["l1"]
+        found[depth] = result.directions[0].values["l1"]
     assert found[16] == pytest.approx(found[8], abs=1e-5)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,10 @@ from viceversa.cli import main
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import resolve
 from viceversa.errors import UserError
-from viceversa.evaluation import Options, measure, table, values
-from viceversa.evaluation import accumulator as measures
+from viceversa.evaluation import EvaluationOptions, accumulator, as_json, as_table, run_evaluation
 from viceversa.inference import Translator
 from viceversa.metrics.paired import l1, psnr, ssim
-from viceversa.metrics.registry import FEW_IMAGES, Few
+from viceversa.metrics.registry import METRICS
 from viceversa.training import loop as training
 
 COLOURS = "#000000,#ffffff"
@@ -81,36 +81,44 @@ def test_the_numbers_are_those_of_the_files_that_translation_writes(
 ) -> None:
     way = "ab" if name == "pix2pix" else "ba"
     here, there = ("A", "B") if way == "ab" else ("B", "A")
-    (found,) = measure(Options(runs[name], str(data))).ways
-    assert found.way == way and found.made == found.real == 5
+    (found,) = run_evaluation(EvaluationOptions(runs[name], str(data))).directions
+    assert found.direction == way and found.translations == found.real == 5
     translator = Translator.load(runs[name] / f"{way}.safetensors")
     for place in range(5):
         source = data / "test" / here / f"{place:02d}.png"
         made = torch.from_numpy(np.asarray(translator(source)).astype(np.float32) / 127.5 - 1)
         made, target = made.permute(2, 0, 1)[None], written(data / "test" / there / source.name)
-        assert found.names[place] == str(source)
+        assert found.sources[place] == str(source)
         for metric, formula in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
             alone = float(formula(made, target))  # a batch rounds a pixel otherwise now and then
-            assert found.each[metric][place] == pytest.approx(alone, rel=1e-4, abs=1e-4)
+            assert found.values[metric][place] == pytest.approx(alone, rel=1e-4, abs=1e-4)
     mean, low, high = found.intervals["l1"]
-    assert mean == pytest.approx(np.mean(found.each["l1"])) and low < mean < high
+    assert mean == pytest.approx(np.mean(found.values["l1"])) and low < mean < high
 
 
 def test_a_run_of_both_ways_is_measured_both_ways(data: Path, runs: dict[str, Path]) -> None:
-    result = measure(Options(runs["cyclegan"], str(data)))
-    assert [way.way for way in result.ways] == ["ab", "ba"] and not result.paired
-    for way in result.ways:
-        assert {"cycle", "content"} == set(way.each) and "swd" in way.sets
-        assert "l1" not in way.each  # no pairs
-    one = measure(Options(runs["cyclegan"] / "ba.safetensors", str(data))).ways
-    assert [way.way for way in one] == ["ba"] and "cycle" not in one[0].each
-    pairs = measure(Options(runs["cyclegan"], str(data), pairs="yes", metrics=("l1", "cycle")))
-    assert set(pairs.ways[0].each) == {"l1", "cycle"}
+    result = run_evaluation(EvaluationOptions(runs["cyclegan"], str(data)))
+    assert [way.direction for way in result.directions] == ["ab", "ba"] and not result.paired
+    for way in result.directions:
+        assert {"cycle", "edge_correlation"} == set(way.values) and "swd" in way.sets
+        assert "l1" not in way.values  # no pairs
+    one = run_evaluation(
+        EvaluationOptions(runs["cyclegan"] / "ba.safetensors", str(data))
+    ).directions
+    assert [way.direction for way in one] == ["ba"] and "cycle" not in one[0].values
+    pairs = run_evaluation(
+        EvaluationOptions(runs["cyclegan"], str(data), pairs="yes", metrics=("l1", "cycle"))
+    )
+    assert set(pairs.directions[0].values) == {"l1", "cycle"}
 
 
 def test_batches_change_nothing(data: Path, runs: dict[str, Path]) -> None:
-    one, many = (measure(Options(runs["pix2pix"], str(data), batch_size=n)) for n in (1, 4))
-    assert one.ways[0].each["l1"] == pytest.approx(many.ways[0].each["l1"], abs=1e-6)
+    one, many = (
+        run_evaluation(EvaluationOptions(runs["pix2pix"], str(data), batch_size=n)) for n in (1, 4)
+    )
+    assert one.directions[0].values["l1"] == pytest.approx(
+        many.directions[0].values["l1"], abs=1e-6
+    )
 
 
 def test_the_command_writes_numbers_and_a_page(
@@ -124,7 +132,7 @@ def test_the_command_writes_numbers_and_a_page(
     assert protocol["split"] == "test" and protocol["policy"] == "image" and protocol["pairs"]
     assert protocol["size"] == "resized to 32x32" and protocol["file_types"]["a"] == {".png": 5}
     assert len(protocol["models"]["ab"]["sha256"]) == 64
-    assert len(found["ways"]["ab"]["images"]) == 5
+    assert len(found["directions"]["ab"]["images"]) == 5
     page = (tmp_path / "out" / "index.html").read_text()
     assert page.count("<figure>") == 9 and "data:image/webp" in page and "://" not in page
     assert len(list((tmp_path / "out" / "cases").glob("ab-*.png"))) == 9
@@ -143,14 +151,14 @@ def test_python_and_the_command_give_the_same_numbers(
     assert files[0].read_bytes() == files[1].read_bytes()
     assert json.loads(files[1].read_text()) == json.loads(json.dumps(found))
     assert found["protocol"]["size"] == "resized to 48x48"
-    assert set(found["ways"]["ab"]["means"]) == {"l1", "ssim"}
+    assert set(found["directions"]["ab"]["means"]) == {"l1", "ssim"}
     pages = [(tmp_path / name / "index.html").read_text() for name in ("one", "two")]
     assert pages[0] == pages[1]
     there = sorted(runs["pix2pix"].rglob("*")), sorted(data.rglob("*"))
     assert viceversa.evaluate(str(runs["pix2pix"]), str(data), **options) == found
     assert (sorted(runs["pix2pix"].rglob("*")), sorted(data.rglob("*"))) == there
     other = viceversa.evaluate(runs["pix2pix"], data, **options | {"split": "test"})  # the control
-    assert other["ways"]["ab"]["means"] != found["ways"]["ab"]["means"]
+    assert other["directions"]["ab"]["means"] != found["directions"]["ab"]["means"]
 
 
 def test_the_public_name_stays_the_function() -> None:
@@ -180,14 +188,16 @@ def test_a_mistake_in_python_is_a_sentence(
 
 def test_worst_and_best_are_told_apart(data: Path, runs: dict[str, Path], tmp_path: Path) -> None:
     main(["evaluate", str(runs["pix2pix"]), str(data), "-o", str(tmp_path), "--metrics", "l1"])
-    found = json.loads((tmp_path / "metrics.json").read_text())["ways"]["ab"]["images"]
+    found = json.loads((tmp_path / "metrics.json").read_text())["directions"]["ab"]["images"]
     ranked = [one["source"] for one in sorted(found, key=lambda one: one["l1"])]
     page = (tmp_path / "index.html").read_text()
     assert f"best: {ranked[0]}, L1" in page and f"worst: {ranked[-1]}, L1" in page
 
 
 def test_classes_by_the_nearest_colour(data: Path, runs: dict[str, Path]) -> None:
-    (found,) = measure(Options(runs["pix2pix"], str(data), classes=COLOURS, metrics=("l1",))).ways
+    (found,) = run_evaluation(
+        EvaluationOptions(runs["pix2pix"], str(data), classes=COLOURS, metrics=("l1",))
+    ).directions
     translator = Translator.load(runs["pix2pix"] / "ab.safetensors")
     right = total = 0
     for place in range(5):
@@ -197,7 +207,7 @@ def test_classes_by_the_nearest_colour(data: Path, runs: dict[str, Path]) -> Non
         white = [((x - 255) ** 2).sum(2) < (x**2).sum(2) for x in (made, true)]
         right, total = right + (white[0] == white[1]).sum(), total + white[0].size
     assert found.sets["pixel_accuracy"] == pytest.approx(right / total, abs=2e-3)
-    assert 0 < found.sets["mean_iou"] < found.sets["pixel_accuracy"] and len(found.classes) == 2
+    assert 0 < found.sets["mean_iou"] < found.sets["pixel_accuracy"] and len(found.iou) == 2
 
 
 def test_images_held_out_of_training_are_evaluated_and_no_others(tmp_path: Path) -> None:
@@ -211,9 +221,9 @@ def test_images_held_out_of_training_are_evaluated_and_no_others(tmp_path: Path)
     data.rename(moved)
 
     def names(run: Path, of: Path | str, **more: Any) -> list[str]:
-        result = measure(Options(run, str(of), metrics=("swd",), **more))
-        assert values(result)["protocol"]["hold_out"] == 0.25
-        return [Path(name).stem for name in result.ways[0].names]
+        result = run_evaluation(EvaluationOptions(run, str(of), metrics=("swd",), **more))
+        assert as_json(result)["protocol"]["hold_out"] == 0.25
+        return [Path(name).stem for name in result.directions[0].sources]
 
     for run in runs.values():
         for split in ("val", "auto"):
@@ -221,36 +231,47 @@ def test_images_held_out_of_training_are_evaluated_and_no_others(tmp_path: Path)
         rest = [f"{i:02d}" for i in range(20) if f"{i:02d}" not in held]
         assert names(run, moved, split="train") == rest
     assert len(names(runs["cyclegan"], moved, pairs="yes")) == len(held)
-    result = measure(Options(runs["pix2pix"], str(moved), metrics=("l1",)))
+    result = run_evaluation(EvaluationOptions(runs["pix2pix"], str(moved), metrics=("l1",)))
     assert result.notes[0].startswith(f"val is {len(held)} of the 20 pairs of train, held out by")
-    everything = measure(Options(runs["pix2pix"], str(moved), metrics=("l1",), hold_out=0.0))
-    assert (everything.images.split, everything.ways[0].made) == ("train", 20)
+    everything = run_evaluation(
+        EvaluationOptions(runs["pix2pix"], str(moved), metrics=("l1",), hold_out=0.0)
+    )
+    assert (everything.images.split, everything.directions[0].translations) == ("train", 20)
     # Data with a split of their own need none.
     other = tmp_path / "other"
     noise_pairs(other / "train", 3, 32)
     noise_pairs(other / "test", 4, 32)
-    assert measure(Options(runs["pix2pix"], str(other), metrics=("l1",))).ways[0].made == 4
+    assert (
+        run_evaluation(EvaluationOptions(runs["pix2pix"], str(other), metrics=("l1",)))
+        .directions[0]
+        .translations
+        == 4
+    )
     with pytest.raises(UserError, match=r"data\.hold_out 0\.5 .* has a test split"):
-        measure(Options(runs["pix2pix"], str(other), hold_out=0.5))
+        run_evaluation(EvaluationOptions(runs["pix2pix"], str(other), hold_out=0.5))
 
 
 def test_own_size_and_a_given_one(data: Path, runs: dict[str, Path]) -> None:
     sizes: dict[str, Any] = {}
     for size in ("own", "48"):
-        result = measure(Options(runs["pix2pix"], str(data), size=size, metrics=("l1",)))
-        sizes[size] = values(result)["protocol"]["size"]
+        result = run_evaluation(
+            EvaluationOptions(runs["pix2pix"], str(data), size=size, metrics=("l1",))
+        )
+        sizes[size] = as_json(result)["protocol"]["size"]
     assert sizes == {"own": "as the files are", "48": "resized to 48x48"}
 
 
 def test_splits(data: Path, runs: dict[str, Path], tmp_path: Path) -> None:
-    learnt = measure(Options(runs["pix2pix"], str(data), split="train", metrics=("l1",)))
-    assert learnt.ways[0].made == 3 and "learnt from" in learnt.notes[0]
+    learnt = run_evaluation(
+        EvaluationOptions(runs["pix2pix"], str(data), split="train", metrics=("l1",))
+    )
+    assert learnt.directions[0].translations == 3 and "was trained on" in learnt.notes[0]
     flat = noise_pairs(tmp_path / "flat", 2, 32)
-    other = measure(Options(runs["pix2pix"], str(flat), metrics=("l1",)))
-    assert other.ways[0].made == 2 and "no test or val split" in other.notes[0]
+    other = run_evaluation(EvaluationOptions(runs["pix2pix"], str(flat), metrics=("l1",)))
+    assert other.directions[0].translations == 2 and "no test or val split" in other.notes[0]
     for name in ("A/7.dcm", "A/8.nii.gz", "notes.txt"):
         (flat / name).touch()
-    other = measure(Options(runs["pix2pix"], str(flat), metrics=("l1",)))
+    other = run_evaluation(EvaluationOptions(runs["pix2pix"], str(flat), metrics=("l1",)))
     assert other.notes[1:] == (
         [
             "not read: 1 file ending in .dcm: A/7.dcm",
@@ -289,17 +310,19 @@ def test_too_few_images_for_kid_are_told(
     features = Path(__file__).parents[2] / ".venv" / "features"
     if not (features / "inception.safetensors").is_file():
         pytest.skip("the Inception network is not there: viceversa features --get inception")
-    options = Options(runs["pix2pix"], str(data), metrics=("fid", "kid"), features=features)
-    result = measure(options)
-    assert "fid" in result.ways[0].sets and "kid" not in result.ways[0].sets
+    options = EvaluationOptions(
+        runs["pix2pix"], str(data), metrics=("fid", "kid"), features=features
+    )
+    result = run_evaluation(options)
+    assert "fid" in result.directions[0].sets and "kid" not in result.directions[0].sets
     assert any("without kid: it needs at least 50 images" in note for note in result.notes)
     assert any("FID of 5 translations and 5 real images: higher" in note for note in result.notes)
-    assert set(values(result)["protocol"]["features"]) == {"inception"}
+    assert set(as_json(result)["protocol"]["features"]) == {"inception"}
 
 
 @pytest.mark.parametrize(("name", "words", "told"), [
     ("cyclegan", ["--pairs", "no", "--metrics", "l1"], "--metrics l1 compares pairs"),
-    ("pix2pix", ["--metrics", "cycle"], "--metrics cycle needs translators of both ways"),
+    ("pix2pix", ["--metrics", "cycle"], "--metrics cycle needs translators of both directions"),
     ("pix2pix", ["--pairs", "no", "--classes", COLOURS], "--classes compares pairs"),
 ])  # fmt: skip
 def test_what_could_have_no_effect_is_refused(
@@ -313,16 +336,16 @@ def test_what_could_have_no_effect_is_refused(
 def test_a_whole_set_is_looked_at_or_it_is_said_how_much_of_it(
     runs: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = Options(runs["cyclegan"], str(data), pairs="no", metrics=("swd",))
-    whole = values(measure(options))
-    assert not any("swd is of the first" in note for note in whole["notes"])
-    monkeypatch.setattr(measures, "KEPT", 2 * 2 * 4 * 3 * 32 * 32)  # bytes of two images a side
-    cut = values(measure(options))
-    assert "ab and ba: swd is of the first 2 translations and 2 real images" in " ".join(
+    options = EvaluationOptions(runs["cyclegan"], str(data), pairs="no", metrics=("swd",))
+    whole = as_json(run_evaluation(options))
+    assert not any("swd compares the first" in note for note in whole["notes"])
+    monkeypatch.setattr(accumulator, "SET_BYTES", 2 * 4 * 3 * 32 * 32)  # two images per set
+    cut = as_json(run_evaluation(options))
+    assert "ab and ba: swd compares the first 2 translations and 2 real images" in " ".join(
         cut["notes"]
     )
     for way in ("ab", "ba"):
-        assert whole["ways"][way]["sets"]["swd"] != cut["ways"][way]["sets"]["swd"] > 0
+        assert whole["directions"][way]["sets"]["swd"] != cut["directions"][way]["sets"]["swd"] > 0
 
 
 def test_images_too_small_for_the_discriminator_have_numbers_and_a_page(
@@ -332,7 +355,7 @@ def test_images_too_small_for_the_discriminator_have_numbers_and_a_page(
     main(["evaluate", str(runs["pix2pix"]), str(tmp_path / "small"), "--size", "own", "-o",
           str(tmp_path / "out")])  # fmt: skip
     assert (tmp_path / "out" / "index.html").is_file()
-    way = json.loads((tmp_path / "out" / "metrics.json").read_text())["ways"]["ab"]
+    way = json.loads((tmp_path / "out" / "metrics.json").read_text())["directions"]["ab"]
     assert "l1" in way["means"]
 
 
@@ -360,12 +383,21 @@ def test_fid_and_kid_of_few_images_are_marked_in_the_table_the_page_and_the_numb
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    at_hand = measures.Features({"inception": Colours()}, {"inception": "0"})
-    monkeypatch.setattr("viceversa.evaluation.run.features_for", lambda *_: at_hand)
+    at_hand = accumulator.Features({"inception": Colours()}, {"inception": "0"})
+    monkeypatch.setattr("viceversa.evaluation.run.load_features", lambda *_: at_hand)
     monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     data = noise_pairs(tmp_path / "data" / "test", 50, 16).parent
     noise_pairs(data / "train", 2, 16)
-    words = ["--metrics", "fid", "kid", "content", "--size", "own", "-o", str(tmp_path / "out")]
+    words = [
+        "--metrics",
+        "fid",
+        "kid",
+        "edge_correlation",
+        "--size",
+        "own",
+        "-o",
+        str(tmp_path / "out"),
+    ]
     main(["evaluate", str(runs["cyclegan"]), str(data), *words])
     said = capsys.readouterr().out
     for metric in ("fid", "kid"):
@@ -377,12 +409,16 @@ def test_fid_and_kid_of_few_images_are_marked_in_the_table_the_page_and_the_numb
     ]  # one line for both directions
     page = (tmp_path / "out" / "index.html").read_text()
     assert page.count("few images: 50") == 4
-    ways = json.loads((tmp_path / "out" / "metrics.json").read_text())["ways"]
+    ways = json.loads((tmp_path / "out" / "metrics.json").read_text())["directions"]
     assert [way["few_images"] for way in ways.values()] == [["fid", "kid"]] * 2
-    monkeypatch.setitem(FEW_IMAGES, "fid", Few(1, ""))  # enough are not marked
-    result = measure(Options(runs["pix2pix"], str(data), "train", metrics=("fid",), size="own"))
-    assert "few images" not in table(result)
-    assert values(result)["ways"]["ab"]["few_images"] == []
+    monkeypatch.setitem(
+        METRICS, "fid", replace(METRICS["fid"], reliable=(1, ""))
+    )  # enough are not marked
+    result = run_evaluation(
+        EvaluationOptions(runs["pix2pix"], str(data), "train", metrics=("fid",), size="own")
+    )
+    assert "few images" not in as_table(result)
+    assert as_json(result)["directions"]["ab"]["few_images"] == []
 
 
 def test_notes_with_one_reason_are_one_line(
@@ -406,7 +442,9 @@ def test_the_layout_is_reported_and_can_be_given(
     main([*words, "--metrics", "l1", "--data.layout", "photos", "--json"])
     protocol = json.loads(capsys.readouterr().out)["protocol"]
     assert protocol["layout"] == "photos in set, each both A and B"
-    made = measure(Options(runs["pix2pix"], str(tmp_path / "set"), layout="side-by-side"))
-    assert made.ways[0].made == 12
+    made = run_evaluation(
+        EvaluationOptions(runs["pix2pix"], str(tmp_path / "set"), layout="side-by-side")
+    )
+    assert made.directions[0].translations == 12
     with pytest.raises(UserError, match=r"--data\.layout is one of auto, .*, not 'halves'"):
-        Options(runs["pix2pix"], layout="halves")  # type: ignore[arg-type]
+        EvaluationOptions(runs["pix2pix"], layout="halves")  # type: ignore[arg-type]

@@ -13,13 +13,13 @@ from torch import nn
 from viceversa.errors import UserError
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.inference.patch_scores import (
-    Judge,
+    PatchScorer,
+    PatchScores,
     Row,
-    Verdict,
-    heat,
-    on_one_scale,
+    draw_figure,
+    draw_patch_map,
+    on_common_scale,
     probability,
-    verdict_sheet,
 )
 from viceversa.inference.patch_scores.patch_map import COLOURS, STOPS, colours, spread
 from viceversa.inference.patch_scores.scores import MEANINGS
@@ -58,11 +58,11 @@ def test_every_objective_says_what_its_numbers_are() -> None:
         assert ("no probability" in MEANINGS[gan_loss]) == (gan_loss in ("hinge", "wgan-gp"))
 
 
-def verdict(scores: list[list[float]], gan_loss: str = "bce", side: int = 8) -> Verdict:
+def verdict(scores: list[list[float]], gan_loss: str = "bce", side: int = 8) -> PatchScores:
     """A map of a square image whose patches lie edge to edge."""
     stride = side // len(scores)
     found = PatchGrid(side, side, len(scores), len(scores[0]), stride, stride, 0, 0)
-    return Verdict(torch.tensor(scores), found, gan_loss)
+    return PatchScores(torch.tensor(scores), found, gan_loss)
 
 
 def test_a_verdict_s_own_numbers() -> None:
@@ -79,7 +79,7 @@ def test_a_verdict_s_own_numbers() -> None:
 def test_two_of_a_critic_s_verdicts_are_compared_on_one_scale() -> None:
     low, high = verdict([[0.0, 1.0]], "wgan-gp"), verdict([[3.0, 4.0]], "wgan-gp")
     assert torch.equal(low.map, high.map)  # the control: each by itself
-    made, real = on_one_scale(low, high)
+    made, real = on_common_scale(low, high)
     assert made.map.tolist() == [[0.0, 0.25]] and real.map.tolist() == [[0.75, 1.0]]
 
 
@@ -103,7 +103,7 @@ def spotter(layers: int = 3, padding: Any = "one") -> PatchGAN:
 @pytest.mark.parametrize("times", [1, 2])
 def test_the_hot_spot_lies_where_the_judge_saw_it(padding: Any, times: int) -> None:
     network = spotter(padding=padding)
-    judge = Judge(network, GREY, None, "hinge")
+    judge = PatchScorer(network, GREY, None, "hinge")
     found = network.patch_grid(128, 96)
     naive_misses = 0
     for i, j in ((1, 1), (1, found.columns - 3), (found.rows - 3, 2), (5, 6)):
@@ -142,14 +142,14 @@ def test_colours_go_from_orange_by_white_to_blue() -> None:
 
 def test_one_number_is_one_colour() -> None:
     image = np.full((8, 8, 3), 200, dtype=np.uint8)
-    assert len(np.unique(heat(image, verdict([[1.0]])).reshape(-1, 3), axis=0)) == 1
-    assert len(np.unique(heat(image, verdict([[1.0, -1.0]])).reshape(-1, 3), axis=0)) > 1
+    assert len(np.unique(draw_patch_map(image, verdict([[1.0]])).reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(draw_patch_map(image, verdict([[1.0, -1.0]])).reshape(-1, 3), axis=0)) > 1
 
 
 def test_the_image_shows_through() -> None:
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     image[:, 4:] = 255
-    made = heat(image, verdict([[0.0]])).astype(int)
+    made = draw_patch_map(image, verdict([[0.0]])).astype(int)
     assert made[0, 7].sum() > made[0, 0].sum() + 150
 
 
@@ -160,24 +160,24 @@ def test_the_image_shows_through() -> None:
 @pytest.mark.parametrize("whole", [False, True])
 def test_any_size_gives_a_picture(size: tuple[int, int], whole: bool) -> None:
     config = PatchGAN.Config(width=1, layers=1, norm="none", whole_image=whole)
-    judge = Judge(PatchGAN(config, 3), Domain(), None, "lsgan")
+    judge = PatchScorer(PatchGAN(config, 3), Domain(), None, "lsgan")
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     row = Row("made", image, judge(image))
-    alone, both = verdict_sheet([row]), verdict_sheet([row, Row("real", -image, judge(-image))])
+    alone, both = draw_figure([row]), draw_figure([row, Row("real", -image, judge(-image))])
     assert alone.dtype == np.uint8 and alone.shape[2] == 3 and both.shape[0] > alone.shape[0]
-    more = verdict_sheet([row], image)
+    more = draw_figure([row], image)
     assert more.shape[1] > alone.shape[1] and more.max() == 255 and more.min() < 64
 
 
 def test_the_picture_holds_the_image_and_the_map_as_they_are() -> None:
     config = PatchGAN.Config(width=1, layers=2, norm="none")
-    judge = Judge(PatchGAN(config, 3), Domain(), None, "lsgan")
+    judge = PatchScorer(PatchGAN(config, 3), Domain(), None, "lsgan")
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     image = torch.from_numpy(pixels).movedim(-1, 0) / 127.5 - 1
     one = judge(image)
-    sheet = verdict_sheet([Row("made", image, one)])
+    sheet = draw_figure([Row("made", image, one)])
     assert (sheet[31:287, 14:270] == pixels).all()  # behind a gap and a line of text
-    drawn = heat(pixels, one)
+    drawn = draw_patch_map(pixels, one)
     differs = (sheet[31:287, 284:540] != drawn).any(axis=2)
     assert 0 < differs.mean() < 0.1  # the outlines of two patches alone
 
@@ -186,7 +186,7 @@ def test_the_picture_holds_the_image_and_the_map_as_they_are() -> None:
 
 
 def test_a_judge_takes_images_of_its_domain_alone() -> None:
-    alone = Judge(spotter(1), GREY, None, "bce")
+    alone = PatchScorer(spotter(1), GREY, None, "bce")
     grey = torch.zeros(1, 16, 16)
     for image in (torch.zeros(3, 16, 16), grey[None], grey.to(torch.uint8)):
         with pytest.raises(UserError, match=r"the image is \(1, h, w\) floats"):
@@ -194,7 +194,7 @@ def test_a_judge_takes_images_of_its_domain_alone() -> None:
     with pytest.raises(UserError, match=r"16x4 pixels can't be judged.*at least 6x6"):
         alone(torch.zeros(1, 4, 16))
     config = PatchGAN.Config(width=2, layers=1)
-    pair = Judge(PatchGAN(config, 2), GREY, GREY, "bce")
+    pair = PatchScorer(PatchGAN(config, 2), GREY, GREY, "bce")
     with pytest.raises(UserError, match="judges pairs"):
         pair(grey)
     with pytest.raises(UserError, match=r"the source is \(1, h, w\)"):
@@ -206,14 +206,14 @@ def test_a_judge_takes_images_of_its_domain_alone() -> None:
 
 def test_a_norm_that_has_one_pixel_is_told_in_a_sentence() -> None:
     config = PatchGAN.Config(width=2, layers=1, padding="same")
-    judge = Judge(PatchGAN(config, 1), GREY, None, "bce")
+    judge = PatchScorer(PatchGAN(config, 1), GREY, None, "bce")
     with pytest.raises(UserError, match=r"1x1 pixels can't be judged: instance statistics need"):
         judge(torch.zeros(1, 1, 1))
 
 
 def test_an_image_is_judged_by_itself_and_the_judge_learns_nothing() -> None:
     network = PatchGAN(PatchGAN.Config(width=2, layers=1, norm="batch"), 1).train()
-    judge = Judge(network, GREY, None, "bce")
+    judge = PatchScorer(network, GREY, None, "bce")
     kept = {name: value.clone() for name, value in network.state_dict().items()}
     image = torch.rand(1, 32, 32) * 2 - 1
     one, two = judge(image), judge(image)

@@ -117,9 +117,9 @@ def test_an_own_method_is_fed_recorded_and_evaluated_as_its_class_says(
     assert len(files) >= 2
     for file in [*files, *(run / "best").glob("*.safetensors")]:
         assert read_header(file)["paired"] is paired, file
-    numbers = evaluate(run, metrics=["l1"] if paired else ["content"], device="cpu")
+    numbers = evaluate(run, metrics=["l1"] if paired else ["edge_correlation"], device="cpu")
     assert numbers["protocol"]["pairs"] is paired
-    for way in numbers["ways"].values():
+    for way in numbers["directions"].values():
         assert ("l1" in way["means"]) is paired
 
 

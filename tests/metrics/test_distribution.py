@@ -8,7 +8,8 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
-from viceversa.metrics.distribution import KID_LEAST, fid, kid
+from viceversa.metrics.distribution import fid, kid
+from viceversa.metrics.limits import KID_IMAGES
 
 
 def features(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -96,6 +97,14 @@ def test_kid_is_the_mean_over_the_same_subsets_by_hand() -> None:
     assert deviation == pytest.approx(np.std(values), rel=1e-4)
 
 
+def test_squared_mmd_is_that_of_another_library() -> None:
+    from torchmetrics.image.kid import poly_mmd
+
+    x, y = features(50, 32, 10), features(50, 32, 11, 0.2)
+    # One subset of all images: drawing only permutes them.
+    assert kid(x, y, subset_size=50, subsets=1)[0] == pytest.approx(float(poly_mmd(x, y)), rel=1e-9)
+
+
 def test_kid_is_unbiased() -> None:
     # two halves of one thing: about 0, and below it about as often as above
     found = [kid(features(50, 16, 2 * i), features(50, 16, 2 * i + 1), 50, 1)[0] for i in range(60)]
@@ -115,9 +124,9 @@ def test_kid_leaves_the_global_generator_alone() -> None:
 
 
 def test_too_few_images_are_refused() -> None:
-    few, enough = features(KID_LEAST - 1, 8, 0), features(KID_LEAST, 8, 1)
+    few, enough = features(KID_IMAGES - 1, 8, 0), features(KID_IMAGES, 8, 1)
     kid(enough, enough)
-    with pytest.raises(ValueError, match="KID needs at least 50 images a side, not 49"):
+    with pytest.raises(ValueError, match="KID needs at least 50 images in each set, not 49"):
         kid(enough, few)
     with pytest.raises(ValueError, match="subsets of 51 images cannot be drawn from 50"):
         kid(enough, enough, subset_size=51)

@@ -14,7 +14,7 @@ def test_an_interval_holds_the_true_mean_as_often_as_it_says() -> None:
     held = 0
     for _ in range(400):
         values = -torch.rand(40, generator=draws).log()
-        low, high = bootstrap(values, share=0.9, draws=300)
+        low, high = bootstrap(values, level=0.9, draws=300)
         held += low <= 1 <= high
     assert 0.83 < held / 400 < 0.93
 
@@ -42,5 +42,5 @@ def test_it_depends_on_the_seed_alone() -> None:
     first = bootstrap(values)
     assert torch.equal(torch.rand(2), expected)
     assert bootstrap(values) == first != bootstrap(values, seed=1)
-    narrow, wide = (bootstrap(values, share=share) for share in (0.5, 0.99))
+    narrow, wide = (bootstrap(values, level=level) for level in (0.5, 0.99))
     assert wide[0] < narrow[0] < float(values.mean()) < narrow[1] < wide[1]

@@ -38,9 +38,11 @@ def test_batches_add_up() -> None:
 
 
 def test_classes_that_are_none_are_refused() -> None:
-    with pytest.raises(ValueError, match="true label maps hold classes from 0 to 2; there are 0"):
+    with pytest.raises(
+        ValueError, match="true label maps contain classes from 0 to 2; valid are 0"
+    ):
         confusion(MADE.clamp(max=1), TRUE, 2)
-    with pytest.raises(ValueError, match="made label maps hold classes from -1"):
+    with pytest.raises(ValueError, match="predicted label maps contain classes from -1"):
         confusion(MADE - 1, TRUE, 3)
     with pytest.raises(ValueError, match="one size"):
         confusion(MADE[:, :1], TRUE, 3)

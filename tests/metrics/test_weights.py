@@ -8,10 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from viceversa.metrics.edges import content
+from viceversa.metrics.edges import edge_correlation
 from viceversa.metrics.paired import l1, ms_ssim, psnr, ssim
 
-METRICS = {"l1": l1, "psnr": psnr, "ssim": ssim, "ms_ssim": ms_ssim, "content": content}
+METRICS = {
+    "l1": l1,
+    "psnr": psnr,
+    "ssim": ssim,
+    "ms_ssim": ms_ssim,
+    "edge_correlation": edge_correlation,
+}
 SIDE = 180
 
 

@@ -84,6 +84,6 @@ def test_an_infinite_psnr_of_an_evaluation(
     printed = strict(capsys.readouterr().out)
     found = strict((tmp_path / "metrics.json").read_text())
     assert found == printed
-    (way,) = found["ways"].values()
+    (way,) = found["directions"].values()
     assert way["means"]["psnr"] == {"mean": None, "low": None, "high": None}
     assert all(image["psnr"] is None and image["l1"] == 0.0 for image in way["images"])

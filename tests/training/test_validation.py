@@ -19,7 +19,7 @@ from viceversa.config.validate import ValidateConfig
 from viceversa.data.config import DataConfig, uncropped
 from viceversa.data.open import open_data
 from viceversa.errors import UserError
-from viceversa.metrics.distribution import KID_LEAST
+from viceversa.metrics.limits import KID_IMAGES
 from viceversa.training import loop as training
 from viceversa.training import validation
 from viceversa.training.snapshot import in_use
@@ -130,9 +130,11 @@ def test_each_method_has_its_numbers(name: str, direction: str, data: Path, tmp_
         assert list(found) == ["l1", "psnr", "ssim"]
         return
     assert set(found) == {
-        f"{metric}{way}" for metric in ("cycle", "content", "swd") for way in ("", "_ab", "_ba")
+        f"{metric}{way}"
+        for metric in ("cycle", "edge_correlation", "swd")
+        for way in ("", "_ab", "_ba")
     }
-    for metric in ("cycle", "content", "swd"):
+    for metric in ("cycle", "edge_correlation", "swd"):
         mean = (found[f"{metric}_ab"] + found[f"{metric}_ba"]) / 2
         assert found[metric] == pytest.approx(mean, rel=1e-6)
 
@@ -182,15 +184,15 @@ def test_too_few_images_for_kid_are_told(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at_hand = validation.Features({"inception": Colours()}, {"inception": "0"})
-    monkeypatch.setattr(validation, "features_for", lambda *_: at_hand)
+    monkeypatch.setattr(validation, "load_features", lambda *_: at_hand)
     monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     more: dict[str, Any] = {"extra_metrics": ["fid", "kid"], "every": 3}
     run = training.train(settings("cyclegan", data, tmp_path / "run", validate=more))
     told = [line for line in capsys.readouterr().out.splitlines() if "without kid" in line]
-    assert told == [f"validation without kid: it needs at least {KID_LEAST} images a side, and "
-                    "there are 3 and 3"]  # fmt: skip
+    assert told == [f"validation without kid: it needs at least {KID_IMAGES} images in each set, "
+                    "and there are 3 and 3"]  # fmt: skip
     assert {"fid", "fid_ab", "fid_ba"} < lines(run, "validation")[0]["validation"]["raw"].keys()
-    with pytest.raises(UserError, match=f"at least {KID_LEAST} held-out images .* are 3 of val"):
+    with pytest.raises(UserError, match=f"at least {KID_IMAGES} held-out images .* are 3 of val"):
         training.Run(settings("cyclegan", data, tmp_path / "other",
                               validate={"extra_metrics": ["kid"],
                                         "best_metric": "kid"}))  # fmt: skip

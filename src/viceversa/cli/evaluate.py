@@ -1,4 +1,4 @@
-"""evaluate."""
+"""The command evaluate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ..metrics.registry import selectable
 from .app import app
+
+
+def _metrics_help() -> str:
+    """Help of --metrics, which lists those that --import adds too."""
+    return f"Metrics, of {', '.join(selectable())}; empty: all that are available."
 
 
 @app.command
@@ -21,7 +27,9 @@ def evaluate(
     pairs: Literal["auto", "yes", "no"] = "auto",
     size: str = "trained",
     policy: Literal["image", "running", "paper"] = "image",
-    metrics: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    metrics: Annotated[
+        list[str] | None, Parameter(consume_multiple=True, negative="", help=_metrics_help())
+    ] = None,
     classes: str = "",
     features: Path | None = None,
     batch_size: int = 8,
@@ -35,61 +43,73 @@ def evaluate(
     hold_out: float | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
-    """Measure a translator on images: numbers with their protocol, and the cases to look at.
+    """Evaluate a model on a dataset: metrics with their protocol, best and worst cases.
 
-    Writes metrics.json, and index.html with the best, the median and the worst cases.
+    Writes metrics.json, and index.html with the best, median and worst cases.
 
     Parameters
     ----------
     model
-        A run's folder (both ways of a cycle, and the cycle's error), or one translator.
+        A run folder (both directions of CycleGAN, and its cycle error), or one translator.
     data
-        The data set; without it the one of the model's run.
+        The dataset; empty: that of the model's run.
     out
-        The folder to write; without it, evaluation in the model's folder.
+        The folder for the results; empty: evaluation in the model's folder.
     split
-        auto is test, else val, else the images that are in no split.
+        auto is test, else val, else all images.
     pairs
-        Whether each source has its target; auto is as the method learnt.
+        Whether each source has a target; auto is as in training.
     size
-        trained: resized as in training, but whole; own: as the files are; or pixels a side.
+        trained: resized as in training, but not cropped; own: as the files are; or pixels a side.
     policy
-        image: batch norm by each image's own statistics; running: by training's; paper: as image,
-        with dropout on.
-    metrics
-        Those to have, of l1, psnr, ssim, ms_ssim, lpips (pairs), cycle (both ways), content, swd,
-        fid and kid; without it, all that can be had.
+        image: batch norm with the statistics of each image; running: with those of training;
+        paper: as image, with dropout.
     classes
-        Colours of a target's classes, #rrggbb,...: gives pixel accuracy and IoU.
+        Colours of the target's classes, #rrggbb,...: adds pixel accuracy and IoU.
     features
-        A folder with feature networks; without it, that of viceversa features.
+        A folder with feature networks; empty: that of viceversa features.
     batch_size
-        Images of one size translated at once.
+        Number of images of one size translated at once.
     device
         auto, or a torch device such as cpu or cuda.
     seed
         Seed of the dropout of policy paper.
     max_megapixels
-        The largest image that is decoded.
+        Maximum size of an image.
     layout
-        Structure of the data; without it that of training, and auto for other data.
+        Structure of the dataset; empty: that of training, and auto for other data.
     hold_out
-        Fraction of the images that is split val, for data without a val or test split; without
-        it, data.hold_out of the model's run, so that no image of training is in val.
+        Fraction of the images that is split val, for data without a val or test split; empty:
+        data.hold_out of the model's run, so that no training image is in val.
     as_json
-        Print the numbers for programs, instead of the table.
+        Print JSON instead of a table.
     """
-    from ..evaluation import Options, measure, refuse_place, table, values, write_evaluation
+    from .. import evaluation
     from ..terminal import counter
 
-    options = Options(
-        model, data, split, pairs, size, policy, tuple(metrics or ()), classes, features,
-        batch_size, device, seed, max_megapixels, layout, hold_out,
-    )  # fmt: skip
-    beside = model if model.is_dir() else model.parent
-    folder = out or beside / "evaluation"
-    refuse_place(folder, options)
+    options = evaluation.EvaluationOptions(
+        model,
+        data,
+        split,
+        pairs,
+        size,
+        policy,
+        tuple(metrics or ()),
+        classes,
+        features,
+        batch_size,
+        device,
+        seed,
+        max_megapixels,
+        layout,
+        hold_out,
+    )
+    folder = out or (model if model.is_dir() else model.parent) / "evaluation"
+    evaluation.check_output_folder(folder, options)
     with counter("evaluating") as progress:
-        result = measure(options, progress)
-    page = write_evaluation(result, folder)
-    print(json.dumps(values(result), indent=2) if as_json else f"{table(result)}\nthe page: {page}")
+        result = evaluation.run_evaluation(options, progress)
+    page = evaluation.write_evaluation(result, folder)
+    if as_json:
+        print(json.dumps(evaluation.as_json(result), indent=2))
+    else:
+        print(f"{evaluation.as_table(result)}\nthe page: {page}")

@@ -69,7 +69,7 @@ def explain(
     from ..checkpoint import read_header
     from ..data.readonly import refuse_output_in_data, training_data
     from ..images import write
-    from ..inference.patch_scores import ExplainOptions, named_model, verdict_sheet
+    from ..inference.patch_scores import ExplainOptions, draw_figure, named_model
     from ..inference.patch_scores import explain as ask
 
     if model.exists():
@@ -78,7 +78,7 @@ def explain(
     answer = ask(
         ExplainOptions(model, image, real, source, half, beside, device, max_megapixels, size)
     )
-    write(out, verdict_sheet(answer.rows, answer.source))
+    write(out, draw_figure(answer.rows, answer.source))
     print(json.dumps(_values(answer, out), indent=2) if as_json else _text(answer, out))
 
 

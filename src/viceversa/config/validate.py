@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ..errors import UserError
 from ..fields import number
-
-Extra = Literal["ms_ssim", "lpips", "fid", "kid"]
-Chosen = Literal["auto", "l1", "psnr", "ssim", "ms_ssim", "lpips", "swd", "fid", "kid", "cycle"]
-PAIRS_ONLY = ("l1", "psnr", "ssim", "ms_ssim", "lpips")
+from ..metrics.registry import best_metrics, extra_metrics, needs_pairs
 
 
 @dataclass(frozen=True)
@@ -19,9 +15,9 @@ class ValidateConfig:
     """Images between two validations on the held-out split; 0: no validation."""
     images: int = number(100, min=1)
     """Maximum number of held-out images to validate on: the first ones."""
-    extra_metrics: tuple[Extra, ...] = ()
+    extra_metrics: tuple[str, ...] = ()
     """Slower metrics, or metrics that need a feature network: ms_ssim, lpips, fid, kid."""
-    best_metric: Chosen = "auto"
+    best_metric: str = "auto"
     """Metric that selects the best model; auto: l1 for pairs, else swd."""
     pairs: bool = False
     """Validate an unpaired method on images of the same name: adds l1, psnr and ssim."""
@@ -33,10 +29,15 @@ class ValidateConfig:
     """Images between two diagnostics of the training; 0: no diagnostics."""
 
     def __post_init__(self) -> None:
-        if (
-            self.best_metric in ("ms_ssim", "lpips", "fid", "kid")
-            and self.best_metric not in self.extra_metrics
+        for option, names, known in (
+            ("validate.extra_metrics", self.extra_metrics, extra_metrics()),
+            ("validate.best_metric", (self.best_metric,), ("auto", *best_metrics())),
         ):
+            if unknown := [name for name in names if name not in known]:
+                raise UserError(
+                    f"{option} takes {', '.join(known)}, not {unknown[0]!r}", option=option
+                )
+        if self.best_metric in extra_metrics() and self.best_metric not in self.extra_metrics:
             raise UserError(
                 f"validate.best_metric {self.best_metric} is not among the metrics; name it in "
                 "validate.extra_metrics",
@@ -54,7 +55,7 @@ class ValidateConfig:
 
     def chosen(self, paired: bool) -> str:
         """Return the metric that selects the best model. Raises UserError if unavailable."""
-        of_pairs = [name for name in self.extra_metrics if name in PAIRS_ONLY]
+        of_pairs = [name for name in self.extra_metrics if needs_pairs(name)]
         if of_pairs and not (paired or self.pairs):
             raise UserError(
                 f"validate.extra_metrics {of_pairs[0]} needs pairs, and this method trains "
@@ -69,7 +70,7 @@ class ValidateConfig:
                 "validate.best_metric cycle needs a method of both directions; name l1 or kid",
                 option="validate.best_metric",
             )
-        if not (paired or self.pairs) and self.best_metric in PAIRS_ONLY:
+        if not (paired or self.pairs) and needs_pairs(self.best_metric):
             raise UserError(
                 f"validate.best_metric {self.best_metric} needs pairs, and this method trains "
                 "without; set validate.pairs if the images of val have partners, or name swd, "

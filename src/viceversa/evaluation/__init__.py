@@ -1,18 +1,17 @@
-"""A finished translator against a data set: numbers with their protocol, and the cases to see."""
+"""Evaluation of a trained model on a dataset: metrics with their protocol, and a page of cases."""
 
-from .options import Options
-from .results import table, values
-from .run import DirectionMetrics, Evaluation, measure
-from .written import evaluate, refuse_place, write_evaluation
+from .options import EvaluationOptions
+from .results import DirectionMetrics, Evaluation, as_json, as_table
+from .run import check_output_folder, evaluate, run_evaluation, write_evaluation
 
 __all__ = [
     "DirectionMetrics",
     "Evaluation",
-    "Options",
+    "EvaluationOptions",
+    "as_json",
+    "as_table",
+    "check_output_folder",
     "evaluate",
-    "measure",
-    "refuse_place",
-    "table",
-    "values",
+    "run_evaluation",
     "write_evaluation",
-]  # fmt: skip
+]

@@ -1,10 +1,14 @@
-"""The translators of a run, and the images to try them on."""
+"""Inputs of an evaluation: the translators of a model, and the images of a split."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from ..checkpoint import read_header
 from ..config.compatibility import trained_on_pairs
@@ -15,14 +19,14 @@ from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
 from ..fields import fill
 from ..images.sources import unread
+from ..images.values import has_data
 from ..inference import Translator
-from .options import Options
-
-WAYS = ("ab", "ba")
+from ..metrics.registry import DIRECTIONS
+from .options import EvaluationOptions
 
 
 class Model(NamedTuple):
-    """The translators by way, the files they come from, and what these say of themselves."""
+    """Translators by direction, their files and the headers of these."""
 
     translators: dict[str, Translator]
     files: dict[str, Path]
@@ -36,9 +40,9 @@ class Model(NamedTuple):
 
     @property
     def paired(self) -> bool:
-        """Whether the method trained on pairs. Raises UserError if the files do not tell."""
-        file, header = next(zip(self.files.values(), self.headers.values(), strict=True))
-        paired = trained_on_pairs(header)
+        """Whether the method trained on pairs. Raises UserError if the file does not record it."""
+        direction, file = next(iter(self.files.items()))
+        paired = trained_on_pairs(self.headers[direction])
         if paired is None:
             raise UserError(
                 f"{file} does not record whether its method trains on pairs; add --pairs yes or "
@@ -50,55 +54,86 @@ class Model(NamedTuple):
 
 
 def model_files(path: Path) -> list[Path]:
-    """The translators of a folder, or the file that is named. Raises UserError if there is none."""
+    """Return the translators in a folder, or the file itself. Raises UserError if none exist."""
     if not path.is_dir():
         return [path]
-    files = [path / f"{way}.safetensors" for way in WAYS]
+    files = [path / f"{direction}.safetensors" for direction in DIRECTIONS]
     if not any(file.is_file() for file in files):
         raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors", path=path)
     return [file for file in files if file.is_file()]
 
 
-def open_model(options: Options) -> Model:
-    """Load every translator of a folder, or the one that is named. Raises UserError for others."""
-    found = Model({}, {}, {})
+def open_model(options: EvaluationOptions) -> Model:
+    """Load the translators of a model. Raises UserError."""
+    model = Model({}, {}, {})
     for file in model_files(options.model):
         header = read_header(file)
         translator = Translator.load(
             file, options.device, options.policy, options.seed, options.max_megapixels
         )
-        way = str(header.get("direction"))
-        if way not in WAYS:
-            raise UserError(f"{file} translates {way!r}, which is neither ab nor ba")
-        found.translators[way], found.files[way] = translator, file
-        found.headers[way] = header
-    return found
+        direction = str(header.get("direction"))
+        if direction not in DIRECTIONS:
+            raise UserError(
+                f"{file} has the direction {direction!r}, which is neither ab nor ba", path=file
+            )
+        model.translators[direction], model.files[direction] = translator, file
+        model.headers[direction] = header
+    return model
 
 
 class EvaluationImages(NamedTuple):
-    """The images of a split, as a finished translator is shown them."""
+    """The images of a split, preprocessed as options say."""
 
     pictures: ImageDataset
     split: str
     notes: tuple[str, ...]
-    """What to know of the choice of the split, and of files that are not read."""
+    """Notes on the choice of the split, and on files that are not read."""
     config: DataConfig
 
 
-def open_images(options: Options, model: Model, paired: bool) -> EvaluationImages:
-    """The data set's images of a split. Raises UserError where there are none, or not in pairs."""
-    trained = model.trained.get("data", {})
+def open_images(options: EvaluationOptions, model: Model, paired: bool) -> EvaluationImages:
+    """Index the images of a split. Raises UserError if there are none, or pairs are incomplete."""
+    trained_on = str(model.trained.get("data", {}).get("path", ""))
+    config = _data_config(options, model)
+    data = list_images(config.path)
+    without = dataclasses.replace(config, hold_out=0.0)
+    if options.hold_out is None and any(
+        index_split(data, split, paired, without) for split in ("val", "test")
+    ):
+        config = without  # data with a val or test split need no part of train
+    split, index, note = _split(data, options.split, config, paired)
+    if split == "train" and trained_on and _same_path(config.path, trained_on):
+        note = "the model was trained on these images: metrics of other images will be worse"
+    if paired and index.unmatched:
+        raise UserError(
+            f"{len(index.unmatched)} images of {config.path} have no partner, the first is "
+            f"{next(iter(index.unmatched))}; add their partners, or --pairs no",
+            option="--pairs",
+        )
+    direction, translator = next(iter(model.translators.items()))
+    domains = translator.source, translator.target
+    pictures = ImageDataset(
+        index, config, domains if direction == "ab" else domains[::-1], paired, 0, training=False
+    )
+    others = unread(data.other) if isinstance(data, FileTree) else []
+    notes = (*([note] if note else []), *(f"not read: {group}" for group in others))
+    return EvaluationImages(pictures, split, notes, config)
+
+
+def _data_config(options: EvaluationOptions, model: Model) -> DataConfig:
+    """The data settings of training, changed by the options. Raises UserError."""
     try:
-        config = fill(DataConfig, trained, "data")
-    except UserError as error:  # not the defaults instead: they would decide the numbers
+        config = fill(DataConfig, model.trained.get("data", {}), "data")
+    except UserError as error:  # defaults instead would change the metrics
         file = next(iter(model.files.values()))
         raise UserError(
-            f"the settings in {file} can't be read, and they say how images are shown to it: "
-            f"{error}; evaluate with the version that wrote it"
+            f"the settings in {file} can't be read, and they define the preprocessing of its "
+            f"images: {error}; evaluate with the version that wrote it",
+            path=file,
         ) from None
     path = options.data or config.path
     if not path:
-        raise UserError("name the data set: viceversa evaluate MODEL DATA")
+        raise UserError("name the dataset: viceversa evaluate MODEL DATA")
     changes: dict[str, Any] = {"path": path, "max_megapixels": options.max_megapixels}
     if options.layout is not None:
         changes["layout"] = options.layout
@@ -111,48 +146,70 @@ def open_images(options: Options, model: Model, paired: bool) -> EvaluationImage
         changes |= {"preprocess": "resize", "crop_size": int(options.size), "rotate90": False}
     if options.hold_out is not None:
         changes["hold_out"] = options.hold_out
-    config = uncropped(dataclasses.replace(config, **changes))
-    data = list_images(config.path)
-    own = dataclasses.replace(config, hold_out=0.0)
-    if options.hold_out is None and any(index_split(data, s, paired, own) for s in ("val", "test")):
-        config = own  # data with splits of their own need no part of train
-    split, found, note = _split(data, options.split, config, paired)
-    learnt = str(trained.get("path", ""))
-    if split == "train" and learnt and Path(path).absolute() == Path(learnt).absolute():
-        note = "these are the images that the model learnt from: they say nothing of others"
-    if paired and found.unmatched:
-        raise UserError(
-            f"{len(found.unmatched)} images of {path} belong to nothing, the first is "
-            f"{next(iter(found.unmatched))}; give them partners, or say --pairs no"
-        )
-    way, translator = next(iter(model.translators.items()))
-    ends = translator.source, translator.target
-    domains = ends if way == "ab" else ends[::-1]
-    pictures = ImageDataset(found, config, domains, paired, 0, training=False)
-    others = unread(data.other) if isinstance(data, FileTree) else []
-    notes = (*([note] if note else []), *(f"not read: {group}" for group in others))
-    return EvaluationImages(pictures, split, notes, config)
+    return uncropped(dataclasses.replace(config, **changes))
+
+
+def _same_path(one: str, other: str) -> bool:
+    return Path(one).absolute() == Path(other).absolute()
 
 
 def _split(
     data: FileTree | Manifest, wanted: str, config: DataConfig, paired: bool
 ) -> tuple[str, SplitIndex, str]:
+    """Return the name of the split, its index, and a note on it."""
+    for split in ("test", "val") if wanted == "auto" else (wanted,):
+        index = index_split(data, split, paired, config)
+        if index is not None:
+            held_out = split == "val" and config.hold_out
+            note = f"val is {index.layout}; --hold_out 0 evaluates all images" if held_out else ""
+            return split, index, note
     if wanted != "auto":
-        found = index_split(data, wanted, paired, config)
-        if found is None:
-            raise UserError(f"{config.path} has no split {wanted}; say --split auto")
-        return wanted, found, _held_out(found, wanted, config)
-    for split in ("test", "val"):
-        found = index_split(data, split, paired, config)
-        if found is not None:
-            return split, found, _held_out(found, split, config)
-    found = index_split(data, "train", paired, config)
-    assert found is not None  # of `train` it raises
-    return "train", found, "there is no test or val split: these are the images that there are"
+        raise UserError(f"{config.path} has no split {wanted}; use --split auto", option="--split")
+    index = index_split(data, "train", paired, config)
+    assert index is not None  # a dataset without train is refused
+    return "train", index, "there is no test or val split: all images are evaluated"
 
 
-def _held_out(found: SplitIndex, split: str, config: DataConfig) -> str:
-    """Return a note on validation images that were taken from `train`."""
-    if split != "val" or not config.hold_out:
-        return ""
-    return f"val is {found.layout}; --hold_out 0 evaluates all images"
+class EvaluationBatch(NamedTuple):
+    """Consecutive images of one size on the CPU, in [-1, 1]; NaN means no data."""
+
+    names: list[str]
+    source: Tensor
+    target: Tensor | None
+
+
+def batches(
+    pictures: ImageDataset, direction: str, paired: bool, batch_size: int, skipped: list[str]
+) -> Iterator[EvaluationBatch]:
+    """Yield the images of a direction; the names of those without data are added to `skipped`.
+
+    Raises UserError if a pair has two sizes.
+    """
+    here, there = direction[0], direction[1]
+    pending: list[tuple[str, Tensor, Tensor | None]] = []
+    cpu = torch.device("cpu")
+    for index, source in enumerate(pictures.sources(here)):
+        image = pictures.values(here, index, cpu)
+        target = pictures.values(there, index, cpu) if paired else None
+        if target is not None and target.shape[2:] != image.shape[2:]:
+            sizes = [f"{one.shape[3]}x{one.shape[2]}" for one in (image, target)]
+            raise UserError(
+                f"{source} has {sizes[0]} pixels and its target {sizes[1]}; --size 256 (or another "
+                "number) resizes both to one size",
+                option="--size",
+            )
+        if not bool(has_data(image, image if target is None else target)):
+            skipped.append(str(source))
+            continue
+        if pending and (len(pending) == batch_size or pending[0][1].shape != image.shape):
+            yield _batch(pending)
+            pending = []
+        pending.append((str(source), image, target))
+    if pending:
+        yield _batch(pending)
+
+
+def _batch(pending: Sequence[tuple[str, Tensor, Tensor | None]]) -> EvaluationBatch:
+    names, sources, targets = zip(*pending, strict=True)
+    known = [target for target in targets if target is not None]
+    return EvaluationBatch(list(names), torch.cat(sources), torch.cat(known) if known else None)

@@ -1,4 +1,4 @@
-"""What is evaluated, and how."""
+"""Options of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from ..data.config import Layout
 from ..errors import UserError
 from ..images.domain import nearest_colours
 from ..images.preprocessing import LARGEST_SIDE, is_side
-from .accumulator import NEEDS
+from ..inference import Policy
+from ..metrics.registry import METRICS, selectable
 
 Split = Literal["auto", "train", "val", "test"]
 Pairs = Literal["auto", "yes", "no"]
-Policy = Literal["image", "running", "paper"]
-METRICS = ("l1", "psnr", "ssim", "ms_ssim", "lpips", "cycle", "content", "swd", "fid", "kid")
 
 
 @dataclass(frozen=True)
-class Options:
+class EvaluationOptions:
     model: Path
-    """A run's folder, or one translator in it."""
+    """A run folder, or one translator in it."""
     data: str = ""
-    """A data set; empty is the one of the model's run."""
+    """The dataset; empty is that of the model's run."""
     split: Split = "auto"
-    """Which images; auto is test, else val, else images that are in no split."""
+    """The split; auto is test, else val, else all images."""
     pairs: Pairs = "auto"
-    """Whether each source has its target; auto is as the method learnt."""
+    """Whether each source has a target; auto is as in training."""
     size: str = "trained"
     """trained: resized as in training, not cropped; own: as the files are; or pixels a side."""
     policy: Policy = "image"
     metrics: tuple[str, ...] = ()
-    """Those to have; empty is all that can be had."""
+    """Names of metrics; empty is all that are available."""
     classes: str = ""
-    """Colours #rrggbb,... of a target's classes, for pixel accuracy and IoU of plain pictures."""
+    """Colours #rrggbb,... of the target's classes, for pixel accuracy and IoU of RGB images."""
     features: Path | None = None
-    """A folder with feature networks, in place of the user's cache."""
+    """A folder with feature networks, instead of the user's cache."""
     batch_size: int = 8
     device: str = "auto"
     seed: int = 0
@@ -48,17 +47,19 @@ class Options:
     """Fraction of `train` that is `val`, for data without val or test; None: as in training."""
 
     def __post_init__(self) -> None:
-        for name, value, kind in (("split", self.split, Split), ("pairs", self.pairs, Pairs)):
-            if value not in get_args(kind):
-                raise UserError(f"--{name} is one of {', '.join(get_args(kind))}, not {value!r}")
-        if self.layout is not None and self.layout not in get_args(Layout):
+        for option, value, kind in (
+            ("--split", self.split, Split),
+            ("--pairs", self.pairs, Pairs),
+            ("--data.layout", self.layout, Layout),
+        ):
+            if value is not None and value not in get_args(kind):
+                values = ", ".join(get_args(kind))
+                raise UserError(f"{option} is one of {values}, not {value!r}", option=option)
+        if unknown := [name for name in self.metrics if name not in selectable()]:
             raise UserError(
-                f"--data.layout is one of {', '.join(get_args(Layout))}, not {self.layout!r}",
-                option="data.layout",
+                f"--metrics has {unknown[0]!r}; there are {', '.join(selectable())}",
+                option="--metrics",
             )
-        unknown = [name for name in self.metrics if name not in METRICS]
-        if unknown:
-            raise UserError(f"--metrics has {unknown[0]!r}; there are {', '.join(METRICS)}")
         side = int(self.size) if is_side(self.size) else 0
         if self.size not in ("trained", "own") and not 0 < side <= LARGEST_SIDE:
             raise UserError(
@@ -67,13 +68,19 @@ class Options:
                 option="--size",
             )
         if self.batch_size < 1:
-            raise UserError(f"--batch_size must be at least 1, not {self.batch_size}")
-        wrong = [c for c in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", c)]
-        if wrong:
-            raise UserError(f"--classes takes colours #rrggbb with commas, not {wrong[0]!r}")
+            raise UserError(
+                f"--batch_size must be at least 1, not {self.batch_size}", option="--batch_size"
+            )
+        if wrong := [c for c in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", c)]:
+            raise UserError(
+                f"--classes takes colours #rrggbb with commas, not {wrong[0]!r}", option="--classes"
+            )
         near = nearest_colours(self.colours)
         if near and not near[2]:
-            raise UserError(f"--classes has the colour {near[0]} twice; name each class once")
+            raise UserError(
+                f"--classes has the colour {near[0]} twice; name each class once",
+                option="--classes",
+            )
 
     @property
     def colours(self) -> list[str]:
@@ -81,11 +88,11 @@ class Options:
         return [word.strip() for word in self.classes.split(",") if word.strip()]
 
     @property
-    def wanted(self) -> tuple[str, ...]:
-        """The metrics to try."""
-        return self.metrics or METRICS
+    def requested(self) -> tuple[str, ...]:
+        """The metrics to compute if they are available."""
+        return self.metrics or selectable()
 
     @property
-    def must(self) -> tuple[str, ...]:
-        """Metrics named by the user that need a feature network: without it there is no result."""
-        return tuple(name for name in self.metrics if name in NEEDS)
+    def required(self) -> tuple[str, ...]:
+        """Named metrics with a feature network: an evaluation without it is refused."""
+        return tuple(name for name in self.metrics if METRICS[name].network)

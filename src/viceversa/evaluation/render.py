@@ -1,7 +1,8 @@
-"""Draw the best, median and worst cases of an evaluation, and write its page."""
+"""Page of an evaluation, with its best, median and worst cases as images."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -19,116 +20,127 @@ from ..images.values import (
     to_tensor,
     to_values,
 )
-from ..inference.patch_scores import Judge, heat
-from ..metrics.registry import WAYS, few_images, label
-from ..metrics.registry import better as which
+from ..inference.patch_scores import PatchScorer, draw_patch_map
+from ..metrics.registry import DIRECTIONS, better, few_images, higher_is_better, label
 from ..reports.evaluation import Case, DirectionResult, write_evaluation_page
 from ..reports.text import number
-from .results import better, protocol
-from .run import DirectionMetrics, Evaluation
+from .results import DirectionMetrics, Evaluation, protocol
 
 CASES = 3  # of each kind
-SORT_BY = ("lpips", "l1", "cycle", "content")  # the first of these that was measured
+RANKED_BY = ("lpips", "l1", "cycle", "edge_correlation")  # the first of these that was computed
 
 
 def write_page(result: Evaluation, folder: Path) -> Path:
-    """Write index.html and its images in cases/, and return the path of the page."""
+    """Write index.html and the images in cases/, and return the path of the page."""
     path = folder / "index.html"
     title = f"Evaluation of {result.options.model}"
-    directions = [_direction(result, way, folder) for way in result.ways]
+    directions = [_direction(result, metrics, folder) for metrics in result.directions]
     write_evaluation_page(path, title, result.notes, directions, protocol(result))
     return path
 
 
-def _direction(result: Evaluation, way: DirectionMetrics, folder: Path) -> DirectionResult:
-    judge = _discriminator(result, way)
+def _direction(result: Evaluation, metrics: DirectionMetrics, folder: Path) -> DirectionResult:
+    scorer = _scorer(result, metrics.direction)
     columns = ["source", "translation", *(["target"] if result.paired else [])]
-    if judge is not None:
+    if scorer is not None:
         columns += [f"patch map of the {one}" for one in columns[1:]]
-    by = next((name for name in SORT_BY if name in way.each), None)
+    metric = next((name for name in RANKED_BY if name in metrics.values), None)
+    title = DIRECTIONS[metrics.direction]
     return DirectionResult(
-        title=f"{WAYS[way.way]}: {way.made} translations",
-        numbers=_numbers(way),
-        cases_title=f"{WAYS[way.way]}: best, median and worst by {label(by or '')}",
-        cases={} if by is None else _cases(result, way, by, judge, folder),
+        title=f"{title}: {metrics.translations} translations",
+        numbers=_numbers(metrics),
+        cases_title=f"{title}: best, median and worst by {label(metric or '')}",
+        cases={} if metric is None else _cases(result, metrics, metric, scorer, folder),
         columns=columns,
-        patch_maps=judge is not None,
+        patch_maps=scorer is not None,
     )
 
 
-def _numbers(way: DirectionMetrics) -> list[tuple[str, str, str]]:
-    rows = [
+def _numbers(metrics: DirectionMetrics) -> list[tuple[str, str, str]]:
+    means = [
         (_title(name), number(mean), f"{number(low)} to {number(high)}")
-        for name, (mean, low, high) in way.intervals.items()
+        for name, (mean, low, high) in metrics.intervals.items()
     ]
-    return rows + [
-        (_title(name), number(value), few_images(name, way.fewest))
-        for name, value in way.sets.items()
+    sets = [
+        (_title(name), number(value), few_images(name, metrics.smaller_set))
+        for name, value in metrics.sets.items()
     ]
+    return means + sets
 
 
 def _title(name: str) -> str:
-    return f"{label(name)}, {which(name)}" if which(name) else label(name)
+    return f"{label(name)}, {better(name)}" if better(name) else label(name)
 
 
 def _cases(
-    result: Evaluation, way: DirectionMetrics, by: str, judge: Judge | None, folder: Path
+    result: Evaluation,
+    metrics: DirectionMetrics,
+    metric: str,
+    scorer: PatchScorer | None,
+    folder: Path,
 ) -> dict[str, list[Case]]:
-    """Draw the cases as files, ranked by the metric `by`."""
-    values = way.each[by]
-    ranked = sorted(range(way.made), key=lambda i: better(by, values[i]), reverse=True)
-    middle = max(0, len(ranked) // 2 - CASES // 2)
+    """Write the cases as image files, ranked by a metric."""
+    values = metrics.values[metric]
+    order = sorted(range(len(values)), key=lambda i: _quality(metric, values[i]), reverse=True)
+    middle = max(0, len(order) // 2 - CASES // 2)
     kinds = {
-        "best": ranked[:CASES],
-        "median": ranked[middle : middle + CASES],
-        "worst": ranked[-CASES:],
+        "best": order[:CASES],
+        "median": order[middle : middle + CASES],
+        "worst": order[-CASES:],
     }
     cases: dict[str, list[Case]] = {}
-    for kind, positions in kinds.items():
-        for rank, position in enumerate(positions, start=1):
-            path = folder / "cases" / f"{way.way}-{kind}-{rank}.png"
-            write(path, _drawing(result, way, position, judge))
-            metric = f"{label(by)} {number(values[position])}"
-            cases.setdefault(kind, []).append(Case(path, way.names[position], metric))
+    for kind, indices in kinds.items():
+        for rank, index in enumerate(indices, start=1):
+            path = folder / "cases" / f"{metrics.direction}-{kind}-{rank}.png"
+            write(path, _row(result, metrics, index, scorer))
+            text = f"{label(metric)} {number(values[index])}"
+            cases.setdefault(kind, []).append(Case(path, metrics.sources[index], text))
     return cases
 
 
-def _discriminator(result: Evaluation, way: DirectionMetrics) -> Judge | None:
-    """Return the discriminator beside the model, if there is one for the same domains."""
-    path = result.model.files[way.way].with_name(f"d_{way.way[1]}.safetensors")
-    translator = result.model.translators[way.way]
+def _quality(metric: str, value: float) -> float:
+    """Return a number that grows as a metric gets better; NaN is the worst."""
+    sign = 1 if higher_is_better(metric) else -1
+    return -math.inf if math.isnan(value) else sign * value
+
+
+def _scorer(result: Evaluation, direction: str) -> PatchScorer | None:
+    """Load the discriminator beside the model, if there is one for the same domains."""
+    path = result.model.files[direction].with_name(f"d_{direction[1]}.safetensors")
+    translator = result.model.translators[direction]
     try:
-        judge = Judge.load(path, result.options.device) if path.is_file() else None
+        scorer = PatchScorer.load(path, result.options.device) if path.is_file() else None
     except UserError:  # it is untrained, or of an earlier version
         return None
-    if judge is None or judge.domain != translator.target:
+    if scorer is None or scorer.domain != translator.target:
         return None
-    return judge if judge.source in (None, translator.source) else None
+    return scorer if scorer.source in (None, translator.source) else None
 
 
-def _drawing(
-    result: Evaluation, way: DirectionMetrics, position: int, judge: Judge | None
+def _row(
+    result: Evaluation, metrics: DirectionMetrics, index: int, scorer: PatchScorer | None
 ) -> Pixels:
-    """Return source, translation, target and patch maps beside each other."""
+    """Draw source, translation, target and patch maps beside each other."""
     pictures, cpu = result.images.pictures, torch.device("cpu")
-    translator = result.model.translators[way.way]
+    a, b = metrics.direction[0], metrics.direction[1]
+    translator = result.model.translators[metrics.direction]
     here, there = translator.source, translator.target
-    index = [str(one) for one in pictures.sources(way.way[0])].index(way.names[position])
-    source = fill_nodata(pictures.values(way.way[0], index, cpu), here)
+    position = [str(one) for one in pictures.sources(a)].index(metrics.sources[index])
+    source = fill_nodata(pictures.values(a, position, cpu), here)
     images = [quantized(translator.tensor(source), there)]
     if result.paired:
-        images.append(fill_nodata(pictures.values(way.way[1], index, cpu), there))
+        images.append(fill_nodata(pictures.values(b, position, cpu), there))
     row = [to_rgb(source, here)[0], *(to_rgb(image, there, source)[0] for image in images)]
-    if judge is not None:
-        row += [_patch_map(judge, image, source, there) for image in images]
+    if scorer is not None:
+        row += [_patch_map(scorer, image, source, there) for image in images]
     return make_grid([row])
 
 
-def _patch_map(judge: Judge, image: Tensor, source: Tensor, domain: Domain) -> Tensor:
-    """Return the patch map over an image, (3, h, w) in [-1, 1]; grey if the image is too small."""
+def _patch_map(scorer: PatchScorer, image: Tensor, source: Tensor, domain: Domain) -> Tensor:
+    """Draw a patch map, (3, h, w) in [-1, 1]; grey if the image is too small for one."""
     pixels = to_pixels(to_rgb(image, domain, source), Domain())[0]
     try:
-        over = heat(pixels, judge(image[0], source[0] if judge.source else None))
+        scores = scorer(image[0], source[0] if scorer.source else None)
     except UserError:
         return torch.zeros(3, *image.shape[2:])
-    return to_values(to_tensor(over)[None], Domain())[0]
+    return to_values(to_tensor(draw_patch_map(pixels, scores))[None], Domain())[0]

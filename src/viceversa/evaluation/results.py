@@ -1,9 +1,9 @@
-"""An evaluation as a table for people, and as plain values for programs, with its protocol."""
+"""Results of an evaluation: as a table, and as plain values with their protocol."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,106 +12,169 @@ import torch
 from .. import __version__
 from ..files import finite, sha256
 from ..images.domain import Domain
-from ..metrics.registry import HIGHER, few_images, of_few_images
+from ..metrics.registry import few_images, is_unreliable
 from ..reports.text import aligned, number
-from .accumulator import SUBSET
-from .run import DirectionMetrics, Evaluation
+from .accumulator import Features
+from .inputs import EvaluationImages, Model
+from .options import EvaluationOptions
 
 
-def table(result: Evaluation) -> str:
+@dataclass(frozen=True)
+class DirectionMetrics:
+    """Metrics of one direction."""
+
+    direction: str
+    sources: list[str]
+    """Names of the sources, in order."""
+    values: dict[str, list[float]]
+    """metric -> a value per source."""
+    intervals: dict[str, tuple[float, float, float]]
+    """metric -> mean, and its 95 % interval."""
+    sets: dict[str, float]
+    """Metrics of sets and of label maps."""
+    iou: list[float]
+    """IoU of each class, if there are classes."""
+    real: int
+    """Number of real images that the translations are compared with as a set."""
+
+    @property
+    def translations(self) -> int:
+        """Number of translations."""
+        return len(self.sources)
+
+    @property
+    def smaller_set(self) -> int:
+        """Number of images of the smaller set."""
+        return min(self.translations, self.real)
+
+
+@dataclass
+class Evaluation:
+    """Results of an evaluation."""
+
+    options: EvaluationOptions
+    model: Model
+    images: EvaluationImages
+    paired: bool
+    features: Features
+    directions: list[DirectionMetrics] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def as_table(result: Evaluation) -> str:
     """Return the metrics of each direction as lines of text, followed by the notes."""
     lines = [f"{result.images.split}: {result.images.pictures.index.layout}"]
-    for way in result.ways:
-        kind = "pairs" if result.paired else f"translations, {way.real} real images"
-        lines.append(f"{way.way}: {way.made} {kind} of {result.images.split}")
+    for one in result.directions:
+        kind = "pairs" if result.paired else f"translations, {one.real} real images"
+        lines.append(f"{one.direction}: {one.translations} {kind} of {result.images.split}")
         rows = [
             (name, number(mean), f"95 % interval: {number(low)} to {number(high)}")
-            for name, (mean, low, high) in way.intervals.items()
+            for name, (mean, low, high) in one.intervals.items()
         ]
-        deviation = f"deviation between subsets: {number(way.sets.get('kid_deviation'))}"
-        for name, value in way.sets.items():
-            notes = [deviation * (name == "kid"), few_images(name, way.fewest)]
-            if name != "kid_deviation":
-                rows.append((name, number(value), ", ".join(filter(None, notes))))
+        for name, value in one.sets.items():
+            deviation = one.sets.get(f"{name}_deviation")
+            text = "" if deviation is None else f"deviation between subsets: {number(deviation)}"
+            notes = filter(None, [text, few_images(name, one.smaller_set)])
+            if not name.endswith("_deviation"):
+                rows.append((name, number(value), ", ".join(notes)))
         lines.append(aligned(rows, indent="  "))
     return "\n".join([*lines, *(f"note: {note}" for note in result.notes)])
 
 
-def values(result: Evaluation) -> dict[str, Any]:
-    """Everything, as JSON holds it: a number that is not finite is null."""
-    numbers: dict[str, Any] = finite({
-        "protocol": protocol(result), "ways": {way.way: _way(way) for way in result.ways},
-        "notes": result.notes,
-    })  # fmt: skip
-    return numbers
+def as_json(result: Evaluation) -> dict[str, Any]:
+    """Return everything as plain values; non-finite numbers are None."""
+    values: dict[str, Any] = finite(
+        {
+            "protocol": protocol(result),
+            "directions": {one.direction: _direction(one) for one in result.directions},
+            "notes": result.notes,
+        }
+    )
+    return values
 
 
-def _way(way: DirectionMetrics) -> dict[str, Any]:
-    means = {
-        name: {"mean": mean, "low": low, "high": high}
-        for name, (mean, low, high) in way.intervals.items()
-    }
-    images = [
-        {"source": name, **{metric: of[place] for metric, of in way.each.items()}}
-        for place, name in enumerate(way.names)
-    ]
+def _direction(metrics: DirectionMetrics) -> dict[str, Any]:
     return {
-        "translations": way.made, "real": way.real, "means": means,
-        "sets": way.sets, "few_images": [one for one in way.sets if of_few_images(one, way.fewest)],
-        "iou": way.classes, "images": images,
-    }  # fmt: skip
+        "translations": metrics.translations,
+        "real": metrics.real,
+        "means": {
+            name: {"mean": mean, "low": low, "high": high}
+            for name, (mean, low, high) in metrics.intervals.items()
+        },
+        "sets": metrics.sets,
+        "few_images": [name for name in metrics.sets if is_unreliable(name, metrics.smaller_set)],
+        "iou": metrics.iou,
+        "images": [
+            {"source": source, **{name: values[i] for name, values in metrics.values.items()}}
+            for i, source in enumerate(metrics.sources)
+        ],
+    }
 
 
 def protocol(result: Evaluation) -> dict[str, Any]:
-    """What decided the numbers besides the model: two of another protocol can't be compared."""
-    options, pictures, model = result.options, result.images.pictures, result.model
-    config = result.images.config
+    """Return everything besides the model that values depend on.
+
+    Only values with the same protocol can be compared.
+    """
+    options, pictures, config = result.options, result.images.pictures, result.images.config
     sizes = {
-        "resize": f"resized to {config.crop_size}x{config.crop_size}", "none": "as the files are",
-    }  # fmt: skip
-    kinds = {
-        side: dict(Counter(PurePosixPath(s.name).suffix.lower() for s in pictures.sources(side)))
-        for side in "ab"
+        "resize": f"resized to {config.crop_size}x{config.crop_size}",
+        "none": "as the files are",
     }
     return {
-        "viceversa": __version__, "torch": torch.__version__,
-        "models": {way: {"file": str(file), "sha256": sha256(file),
-                         "images_seen": model.headers[way].get("images_seen"),
-                         "weights": model.headers[way].get("weights")}
-                   for way, file in model.files.items()},
-        "data": config.path, "split": result.images.split, "pairs": result.paired,
+        "viceversa": __version__,
+        "torch": torch.__version__,
+        "models": _models(result.model),
+        "data": config.path,
+        "split": result.images.split,
+        "pairs": result.paired,
         "layout": pictures.index.layout,
         "hold_out": config.hold_out,
         "size": sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}"),
         "resize_filter": {side: pictures.domains[side].config.resize for side in "ab"},
-        "file_types": kinds, "policy": options.policy, "seed": options.seed,
+        "file_types": {
+            side: dict(
+                Counter(PurePosixPath(one.name).suffix.lower() for one in pictures.sources(side))
+            )
+            for side in "ab"
+        },
+        "policy": options.policy,
+        "seed": options.seed,
         "nodata": {side: _nodata(pictures.domains[side]) for side in "ab"},
         "values": "in [-1, 1], translations rounded to what their files would hold",
         "intervals": "bootstrap of the mean over images, 2000 draws, percentiles of 95 %",
         "swd": "Laplacian pyramid, 4096 patches of 7x7 a scale, 128 directions, seed 0",
         "fid_and_kid": {
-            "network": "Inception of 2015, 2048 features", "input": "299x299",
+            "network": "Inception of 2015, 2048 features",
+            "input": "299x299",
             "filter": "Pillow's bicubic on 32-bit floats",
-            "real": "all targets of the split", "kid_subsets": 100, "kid_subset_size": SUBSET,
+            "real": "all targets of the split",
+            "kid_subsets": 100,
+            "kid_subset_size": 50,
         },
         "features": result.features.digests,
-    }  # fmt: skip
+    }
+
+
+def _models(model: Model) -> dict[str, dict[str, Any]]:
+    return {
+        direction: {
+            "file": str(file),
+            "sha256": sha256(file),
+            "images_seen": model.headers[direction].get("images_seen"),
+            "weights": model.headers[direction].get("weights"),
+        }
+        for direction, file in model.files.items()
+    }
 
 
 def _nodata(domain: Domain) -> str:
-    """How pixels without data are treated."""
+    """Describe how pixels without data are treated."""
     value = domain.nodata or str(domain.config.nodata)
     if value == "none":
         return "none"
     value = "GDAL tag 42113 of each file, if it has one" if value == "tag" else value
     return (
-        f"{value}: left out of l1, psnr, cycle, content, classes and the windows of ssim; set to "
-        f"{domain.config.nodata_fill:g} in both images for the other metrics"
+        f"{value}: left out of l1, psnr, cycle, edge_correlation, classes and the windows of ssim; "
+        f"set to {domain.config.nodata_fill:g} in both images for the other metrics"
     )
-
-
-def better(metric: str, value: float) -> float:
-    """A number that grows as a metric gets better."""
-    if not math.isfinite(value):
-        return math.inf if metric in HIGHER and value > 0 else -math.inf
-    return value if metric in HIGHER else -value

@@ -1,27 +1,30 @@
-"""Distances between two sets of images by their features: FID and KID."""
+"""FID and KID: distances between two sets of images by their features."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Halves of one set of photographs are apart by a KID of 0 +- 0.020 with 8 images a side, 0.003 with
-# 50 and 0.002 with 100: below this the noise is as large as what one looks for.
-KID_LEAST = 50
+from .limits import KID_IMAGES
 
 
 def fid(x: Tensor, y: Tensor) -> float:
-    """Frechet distance of two Gaussians fitted to features (n, d) and (m, d), from 0 on (Heusel
-    2017).
+    """Frechet distance between two Gaussians fitted to features (Heusel 2017), from 0 on.
 
-    It falls as n grows, whatever the images: compare only at equal n. Raises ValueError below two
-    images a side.
+    It falls as the number of images grows, whatever the images: compare only at equal numbers.
+
+    Args:
+        x: Features (n, d).
+        y: Features (m, d).
+
+    Raises:
+        ValueError: A set has fewer than two images.
     """
     x, y = _features(x, y)
     means = (x.mean(0) - y.mean(0)).square().sum()
-    a, b = (_root(one) for one in (x, y))
+    a, b = _root(x), _root(y)
     # trace sqrt(S_x S_y) for S_x = a'a and S_y = b'b is the sum of the singular values of a b':
-    # exact, without the square root of a matrix that is singular wherever n < d.
+    # exact, without the square root of a matrix that is singular if n < d.
     mixed = torch.linalg.svdvals(a @ b.T).sum()
     return float((means + a.square().sum() + b.square().sum() - 2 * mixed).clamp(min=0))
 
@@ -29,33 +32,52 @@ def fid(x: Tensor, y: Tensor) -> float:
 def kid(
     x: Tensor, y: Tensor, subset_size: int = 50, subsets: int = 100, seed: int = 0
 ) -> tuple[float, float]:
-    """Squared maximum mean discrepancy of features (n, d) and (m, d), kernel (a.b / d + 1)^3
-    (Binkowski 2018): its mean over random subsets, and its deviation between them.
+    """Kernel Inception distance (Binkowski 2018): squared MMD with the kernel (a.b / d + 1)^3.
 
-    The mean is unbiased at any n, so it may lie a little below 0. The deviation is that of a subset
-    of this size, as papers print it; it is not the error of the mean. Draws from a generator of its
-    own. Raises ValueError below KID_LEAST images a side, and for subsets larger than a set.
+    The mean over random subsets is unbiased for any number of images, so it may be slightly below
+    0. The deviation is that of one subset of this size, as papers report it, not the error of the
+    mean. No global random number is drawn.
+
+    Args:
+        x: Features (n, d).
+        y: Features (m, d).
+        subset_size: Number of images drawn from each set, without replacement.
+        subsets: Number of subsets.
+        seed: Seed of the subsets.
+
+    Returns:
+        Mean and standard deviation over the subsets.
+
+    Raises:
+        ValueError: A set has fewer than `KID_IMAGES` images, or fewer than a subset.
     """
-    from torchmetrics.image.kid import poly_mmd
-
     x, y = _features(x, y)
-    fewest = min(len(x), len(y))
-    if fewest < KID_LEAST:
-        raise ValueError(f"KID needs at least {KID_LEAST} images a side, not {fewest}: with "
-                         "fewer it is mostly noise")  # fmt: skip
-    if not 2 <= subset_size <= fewest or subsets < 1:
-        raise ValueError(f"KID over {subsets} subsets of {subset_size} images cannot be drawn from "
-                         f"{fewest}")  # fmt: skip
-    generator = torch.Generator().manual_seed(seed)
-    found = []
-    for _ in range(subsets):
-        some, others = (
-            one[torch.randperm(len(one), generator=generator)[:subset_size].to(one.device)]
-            for one in (x, y)
+    smaller = min(len(x), len(y))
+    if smaller < KID_IMAGES:
+        raise ValueError(
+            f"KID needs at least {KID_IMAGES} images in each set, not {smaller}: with fewer it is "
+            "mostly noise"
         )
-        found.append(poly_mmd(some, others))
-    values = torch.stack(found)
+    if not 2 <= subset_size <= smaller or subsets < 1:
+        raise ValueError(
+            f"KID over {subsets} subsets of {subset_size} images cannot be drawn from {smaller}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+
+    def subset(features: Tensor) -> Tensor:
+        order = torch.randperm(len(features), generator=generator)
+        return features[order[:subset_size].to(features.device)]
+
+    values = torch.stack([_squared_mmd(subset(x), subset(y)) for _ in range(subsets)])
     return float(values.mean()), float(values.std(correction=0))
+
+
+def _squared_mmd(x: Tensor, y: Tensor) -> Tensor:
+    """Unbiased estimate of two sets (n, d) of one size (Binkowski 2018, eq. 4)."""
+    n, d = x.shape
+    xx, yy, xy = ((a @ b.T / d + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    within = xx.sum() - xx.trace() + yy.sum() - yy.trace()
+    return within / (n * (n - 1)) - 2 * xy.mean()
 
 
 def _root(x: Tensor) -> Tensor:
@@ -69,6 +91,8 @@ def _root(x: Tensor) -> Tensor:
 
 def _features(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
-        raise ValueError(f"sets to compare must be features (n, d) of two images or more, not "
-                         f"{tuple(x.shape)} and {tuple(y.shape)}")  # fmt: skip
+        raise ValueError(
+            "sets to compare must be features (n, d) of two images or more, not "
+            f"{tuple(x.shape)} and {tuple(y.shape)}"
+        )
     return x.double(), y.double()

@@ -1,4 +1,4 @@
-"""How sure a mean over images is."""
+"""Confidence intervals of means."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ from torch import Tensor
 
 
 def bootstrap(
-    values: Tensor, seed: int = 0, share: float = 0.95, draws: int = 2000
+    values: Tensor, seed: int = 0, level: float = 0.95, draws: int = 2000
 ) -> tuple[float, float]:
-    """The interval that holds the mean of values (n,) with the probability `share`: percentiles of
-    the means of `draws` samples of n, drawn with replacement (Efron 1979).
+    """Percentile bootstrap interval of a mean (Efron 1979).
 
-    Says how the mean would vary with other images of the kind; not how it would with another
-    seed of training. Of one value it is that value twice. Raises ValueError for none.
+    It describes how the mean varies with other images of the same kind, not with other training
+    seeds.
+
+    Args:
+        values: (n,). The interval of one value is that value.
+        seed: Seed of the draws.
+        level: Probability that the interval covers the mean.
+        draws: Number of samples of n values, drawn with replacement.
+
+    Raises:
+        ValueError: There are no values.
     """
     if values.ndim != 1 or not len(values):
         raise ValueError(f"an interval needs values (n,), not {tuple(values.shape)}")
     numbers = values.double().cpu()
     generator = torch.Generator().manual_seed(seed)
-    # A draw at a time: all of them at once would be draws x n numbers.
-    means = torch.stack([
-        numbers[torch.randint(len(numbers), (len(numbers),), generator=generator)].mean()
-        for _ in range(draws)
-    ])  # fmt: skip
-    tail = (1 - share) / 2
+
+    def mean() -> Tensor:  # one draw at a time: all of them at once need draws x n values
+        return numbers[torch.randint(len(numbers), (len(numbers),), generator=generator)].mean()
+
+    means = torch.stack([mean() for _ in range(draws)])
+    tail = (1 - level) / 2
     low, high = means.quantile(torch.tensor([tail, 1 - tail], dtype=means.dtype)).tolist()
     return low, high

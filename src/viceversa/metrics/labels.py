@@ -1,4 +1,4 @@
-"""How many pixels of a label map are of the right class."""
+"""Accuracy and intersection over union of label maps."""
 
 from __future__ import annotations
 
@@ -6,34 +6,46 @@ import torch
 from torch import Tensor
 
 
-def confusion(made: Tensor, true: Tensor, classes: int) -> Tensor:
-    """How many pixels of each true class (row) were given each class (column): (classes, classes).
+def confusion(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
+    """Count the pixels of each true class (row) by predicted class (column).
 
-    `made`, `true`: classes as integers, (n, h, w) each; matrices of several batches add up. Raises
-    ValueError for a class outside 0 to classes - 1.
+    Args:
+        predicted: Classes as integers, (n, h, w).
+        true: The same shape.
+        classes: Number of classes.
+
+    Returns:
+        (classes, classes); matrices of several batches can be added.
+
+    Raises:
+        ValueError: Shapes differ, or a class is outside 0 to classes - 1.
     """
-    if made.shape != true.shape:
-        raise ValueError(f"label maps to compare must be of one size, not {tuple(made.shape)} and "
-                         f"{tuple(true.shape)}")  # fmt: skip
-    for name, labels in (("made", made), ("true", true)):
+    if predicted.shape != true.shape:
+        raise ValueError(
+            f"label maps to compare must have one size, not {tuple(predicted.shape)} and "
+            f"{tuple(true.shape)}"
+        )
+    for name, labels in (("predicted", predicted), ("true", true)):
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-            raise ValueError(f"the {name} label maps hold classes from {int(labels.min())} to "
-                             f"{int(labels.max())}; there are 0 to {classes - 1}")  # fmt: skip
-    both = true.long().flatten() * classes + made.long().flatten()
+            raise ValueError(
+                f"the {name} label maps contain classes from {int(labels.min())} to "
+                f"{int(labels.max())}; valid are 0 to {classes - 1}"
+            )
+    both = true.long().flatten() * classes + predicted.long().flatten()
     return torch.bincount(both, minlength=classes * classes).view(classes, classes)
 
 
 def pixel_accuracy(matrix: Tensor) -> float:
-    """The share of pixels whose class is right, from 0 to 1, of a `confusion`."""
+    """Return the fraction of pixels of a `confusion` matrix whose class is right."""
     return float(matrix.diagonal().sum() / matrix.sum())
 
 
 def iou(matrix: Tensor) -> Tensor:
-    """Intersection over union of each class (classes,) of a `confusion`; nan of one in neither."""
+    """Return the intersection over union of each class (classes,); NaN for absent classes."""
     right = matrix.diagonal().double()
     return right / (matrix.sum(0) + matrix.sum(1) - right)
 
 
 def mean_iou(matrix: Tensor) -> float:
-    """The mean of `iou` over the classes that are in either, from 0 to 1."""
+    """Return the mean of `iou` over the classes that are present."""
     return float(iou(matrix).nanmean())

@@ -1,59 +1,208 @@
-"""What metrics are called, and which way each is better: one truth, for the pages too. No torch."""
+"""Table of metrics: labels, requirements, and whether lower or higher values are better.
+
+`METRICS` is a plain dict, to which a module given to `--import` may add:
+
+    METRICS["mse"] = Metric("MSE", "lower", "pair", lambda: mse)
+
+Validation, evaluation, the options that name metrics, and the pages all read it. It imports no
+torch: the functions are loaded on first use.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
 
-LABELS = {
-    "l1": "L1", "psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "lpips": "LPIPS",
-    "cycle": "Cycle error", "content": "Content", "swd": "Sliced Wasserstein distance",
-    "fid": "FID", "kid": "KID", "kid_deviation": "KID, deviation between subsets",
-    "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU",
-}  # fmt: skip
-HIGHER = frozenset({"psnr", "ssim", "ms_ssim", "content", "pixel_accuracy", "mean_iou"})
-NEITHER = frozenset({"kid_deviation"})  # tells how far to trust another number
+from .limits import KID_IMAGES, LPIPS_SIDE, MS_SSIM_SIDE, SSIM_SIDE, SWD_SIDE
 
-
-class Few(NamedTuple):
-    """How many images a metric of two sets needs on each side, and what fewer mean."""
-
-    images: int
-    why: str
+Better = Literal["lower", "higher", ""]
+Compares = Literal["pair", "source", "cycle", "sets", "labels", ""]
+DIRECTIONS = {"ab": "A to B", "ba": "B to A"}
 
 
-FEW_IMAGES = {
-    "fid": Few(2048, "higher than that of more images; compare it only at equal numbers"),
-    "kid": Few(500, "its subsets overlap, so that their deviation is too small"),
+@dataclass(frozen=True)
+class Metric:
+    """A metric.
+
+    Args:
+        label: Name in pages and charts.
+        better: Which values are better; "" if neither is.
+        compares: The inputs of the function. Images are (n, c, h, w) in [-1, 1]; `weight`,
+            (n, 1 or c, h, w) or None, is 0 where an image has no data.
+
+            - `pair`: `f(output, target, weight)` returns a value per image (n,).
+            - `source`: `f(source, output, weight)` returns a value per image (n,).
+            - `cycle`: `f(source, reconstruction, weight)` returns a value per image (n,).
+            - `sets`: `f(outputs, targets)` returns one value, or a value and its deviation.
+            - `labels`: `f(confusion)`, the (classes, classes) matrix of pixel counts, returns one
+              value.
+            - "": reported by another metric.
+        load: Returns the function.
+        network: Feature network of the metric. A function of pairs is called as `f(network, output,
+            target)` on RGB images, a function of sets on features (n, d).
+        default: Whether validation includes it without `validate.extra_metrics`.
+        smallest: Smallest height and width in pixels, and smallest number of images in each set.
+        reliable: Number of images in each set from which on values are reliable, and what is wrong
+            with values of fewer.
+    """
+
+    label: str
+    better: Better
+    compares: Compares
+    load: Callable[[], Callable[..., Any]] | None = None
+    network: str = ""
+    default: bool = False
+    smallest: tuple[int, int] = (1, 1)
+    reliable: tuple[int, str] = (0, "")
+
+
+def _paired() -> ModuleType:
+    from . import paired
+
+    return paired
+
+
+def _distribution() -> ModuleType:
+    from . import distribution
+
+    return distribution
+
+
+def _labels() -> ModuleType:
+    from . import labels
+
+    return labels
+
+
+def _lpips() -> Callable[..., Any]:
+    from .perceptual import lpips
+
+    return lpips
+
+
+def _edge_correlation() -> Callable[..., Any]:
+    from .edges import edge_correlation
+
+    return edge_correlation
+
+
+def _swd() -> Callable[..., Any]:
+    from .sliced import swd
+
+    return swd
+
+
+METRICS: dict[str, Metric] = {
+    "l1": Metric("L1", "lower", "pair", lambda: _paired().l1, default=True),
+    "psnr": Metric("PSNR", "higher", "pair", lambda: _paired().psnr, default=True),
+    "ssim": Metric(
+        "SSIM", "higher", "pair", lambda: _paired().ssim, default=True, smallest=(SSIM_SIDE, 1)
+    ),
+    "ms_ssim": Metric(
+        "MS-SSIM", "higher", "pair", lambda: _paired().ms_ssim, smallest=(MS_SSIM_SIDE, 1)
+    ),
+    "lpips": Metric("LPIPS", "lower", "pair", _lpips, "alexnet", smallest=(LPIPS_SIDE, 1)),
+    "cycle": Metric("Cycle error", "lower", "cycle", lambda: _paired().l1, default=True),
+    "edge_correlation": Metric(
+        "Edge correlation", "higher", "source", _edge_correlation, default=True
+    ),
+    "swd": Metric(
+        "Sliced Wasserstein distance", "lower", "sets", _swd, default=True, smallest=(SWD_SIDE, 1)
+    ),
+    "fid": Metric(
+        "FID",
+        "lower",
+        "sets",
+        lambda: _distribution().fid,
+        "inception",
+        smallest=(1, 2),
+        reliable=(2048, "higher than that of more images; compare it only at equal numbers"),
+    ),
+    "kid": Metric(
+        "KID",
+        "lower",
+        "sets",
+        lambda: _distribution().kid,
+        "inception",
+        smallest=(1, KID_IMAGES),
+        reliable=(500, "its subsets overlap, so that their deviation is too small"),
+    ),
+    "kid_deviation": Metric("KID, deviation between subsets", "", ""),
+    "pixel_accuracy": Metric(
+        "Pixel accuracy", "higher", "labels", lambda: _labels().pixel_accuracy
+    ),
+    "mean_iou": Metric("Mean IoU", "higher", "labels", lambda: _labels().mean_iou),
 }
-WAYS = {"ab": "A to B", "ba": "B to A"}
 
 
-def of_few_images(name: str, images: int) -> bool:
-    """Whether a metric, such as `fid_ab`, is of too few images to be relied on; 0: not known."""
-    few = FEW_IMAGES.get(parted(name)[0])
-    return few is not None and 0 < images < few.images
+def selectable() -> tuple[str, ...]:
+    """Return the metrics that can be requested by name."""
+    return tuple(name for name, one in METRICS.items() if one.compares not in ("labels", ""))
 
 
-def few_images(name: str, images: int) -> str:
-    """Return the mark of a value that is of too few images, or an empty text."""
-    return f"few images: {images:,}" if of_few_images(name, images) else ""
+def default_metrics(pairs: bool) -> tuple[str, ...]:
+    """Return the metrics that validation includes by default, with or without pairs."""
+    return tuple(
+        name for name, one in METRICS.items() if one.default and (one.compares == "pair") == pairs
+    )
 
 
-def parted(name: str) -> tuple[str, str]:
-    """(metric, way) of a name in the log: `swd_ab` is ("swd", "ab"), `swd` is ("swd", "")."""
-    metric, _, way = name.rpartition("_")
-    return (metric, way) if metric in LABELS and way in WAYS else (name, "")
+def extra_metrics() -> tuple[str, ...]:
+    """Return the metrics that validation includes on request."""
+    return tuple(name for name in selectable() if not METRICS[name].default)
+
+
+def best_metrics() -> tuple[str, ...]:
+    """Return the metrics that can select the best model: measures of quality.
+
+    A metric that compares an output with its own source is none: an unchanged source is the best.
+    """
+    return tuple(name for name in selectable() if METRICS[name].compares != "source")
+
+
+def needs_pairs(name: str) -> bool:
+    """Return whether a metric compares outputs with their targets."""
+    return METRICS[name].compares == "pair"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return metric and direction of a name in the log: `swd_ab` is ("swd", "ab").
+
+    The direction is "" if the name has none, or if the metric is unknown.
+    """
+    metric, _, direction = name.rpartition("_")
+    known = metric in METRICS and direction in DIRECTIONS
+    return (metric, direction) if known else (name, "")
 
 
 def label(name: str) -> str:
-    """A metric's name for people, with its way; one that is not known here keeps its own."""
-    metric, way = parted(name)
-    return f"{LABELS.get(metric, metric)}{f' ({WAYS[way]})' if way else ''}"
+    """Return the label of a name in the log, with its direction; unknown names stay as they are."""
+    metric, direction = split_name(name)
+    text = METRICS[metric].label if metric in METRICS else metric
+    return f"{text} ({DIRECTIONS[direction]})" if direction else text
+
+
+def higher_is_better(name: str) -> bool:
+    """Return whether higher values of a name in the log are better; of unknown ones lower are."""
+    metric, _ = split_name(name)
+    return metric in METRICS and METRICS[metric].better == "higher"
 
 
 def better(name: str) -> str:
-    """Which way is better; nothing of a metric that is not known here, or of which neither is."""
-    metric, _ = parted(name)
-    if metric not in LABELS or metric in NEITHER:
-        return ""
-    return "higher is better" if metric in HIGHER else "lower is better"
+    """Return "higher is better", "lower is better", or "" if neither is or the name is unknown."""
+    metric, _ = split_name(name)
+    which = METRICS[metric].better if metric in METRICS else ""
+    return which and f"{which} is better"
+
+
+def is_unreliable(name: str, images: int) -> bool:
+    """Return whether a value of a metric is of too few images; 0 images: the number is unknown."""
+    metric, _ = split_name(name)
+    return metric in METRICS and 0 < images < METRICS[metric].reliable[0]
+
+
+def few_images(name: str, images: int) -> str:
+    """Return the mark of a value that is of too few images, or ""."""
+    return f"few images: {images:,}" if is_unreliable(name, images) else ""

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from ..metrics.registry import WAYS, better, few_images, label, parted
+from ..metrics.registry import DIRECTIONS, better, few_images, label, split_name
 from .charts import Mark, Series, chart
 from .page import Thumbnail, flatten, render, thumbnail, write_page
 from .run_folder import RunFolder, integer, names, table
@@ -140,12 +140,12 @@ def _loss_charts(run: RunFolder) -> Iterator[str]:
 def _validation_charts(run: RunFolder) -> Iterator[str]:
     """Yield a chart for each metric, with a line for each direction; the best is marked."""
     metrics: dict[str, list[str]] = {}
-    for name in names(values for one in run.validations for values in (one.raw, one.ema)):
-        metrics.setdefault(parted(name)[0], []).append(name)
+    for name in names(values for one in run.validations for values in (one.raw, one.averaged)):
+        metrics.setdefault(split_name(name)[0], []).append(name)
     for metric, own in metrics.items():
         series = []
         for i, name in enumerate(own):
-            direction = WAYS.get(parted(name)[1], "both directions") if own[1:] else ""
+            direction = DIRECTIONS.get(split_name(name)[1], "both directions") if own[1:] else ""
             series.append(Series(direction or "weights", run.metric(name), i))
             of_ema = f"{direction}, EMA weights" if direction else "EMA weights"
             curve = run.ema_metric(name)

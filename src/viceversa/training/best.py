@@ -13,7 +13,7 @@ from typing import Any
 from ..checkpoint import read_header
 from ..checkpoint.container import Damaged
 from ..errors import UserError
-from ..metrics.registry import HIGHER, parted
+from ..metrics.registry import higher_is_better, split_name
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Best:
         """
         self.last = images
         sound = {name: value for name, value in values.items() if math.isfinite(value)}
-        pick = max if self.metric in HIGHER else min
+        pick = max if higher_is_better(self.metric) else min
         name = pick(sound, key=lambda one: sound[one], default=None)
         if name is not None and self._better(sound[name]):
             self.value, self.images, self.weights, self.since = sound[name], images, name, 0
@@ -51,7 +51,7 @@ class Best:
     def _better(self, value: float) -> bool:
         if self.value is None:
             return True
-        return value > self.value if self.metric in HIGHER else value < self.value
+        return value > self.value if higher_is_better(self.metric) else value < self.value
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -152,7 +152,7 @@ def in_words(values: dict[str, dict[str, float]], best: Best, better: bool) -> s
     told = [
         ("averaged: " if weights == "ema" else "")
         # Of a metric of both ways the log has each, and the terminal the mean.
-        + "  ".join(f"{n} {v:.4g}" for n, v in numbers.items() if not parted(n)[1])
+        + "  ".join(f"{n} {v:.4g}" for n, v in numbers.items() if not split_name(n)[1])
         for weights, numbers in values.items()
     ]
     verdict = "none yet"

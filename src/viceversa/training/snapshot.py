@@ -15,7 +15,7 @@ from ..data.dataset import ImageDataset
 from ..directions import in_data
 from ..images import Pixels
 from ..images.values import to_rgb
-from ..inference.patch_scores import Judge, Row, on_one_scale, verdict_sheet
+from ..inference.patch_scores import PatchScorer, Row, draw_figure, on_common_scale
 from ..methods.base import Discriminator, Method
 from ..networks.norms import use_policy
 from ..networks.patch_grid import patch_grid
@@ -106,9 +106,9 @@ def verdicts(
         if discriminator is None or patch_grid(discriminator.network, *size) is None:
             continue
         conditional = here if discriminator.conditional else None
-        ask = Judge(discriminator.network, there, conditional, players.objective)
+        ask = PatchScorer(discriminator.network, there, conditional, players.objective)
         images = {"made": at_any_size(generator, source), "real": target}
-        says = on_one_scale(*(ask(image[0], source[0]) for image in images.values()))
+        says = on_common_scale(*(ask(image[0], source[0]) for image in images.values()))
         of = "" if config.paired else f" {sides[1].upper()}"
         rows += [
             Row(what + of, to_rgb(image, there, source)[0], said)
@@ -117,7 +117,7 @@ def verdicts(
     if not rows:
         return None
     first = pictures.domains[pictures.direction[0]]
-    return verdict_sheet(rows, to_rgb(batch[0], first)[0] if config.paired else None)
+    return draw_figure(rows, to_rgb(batch[0], first)[0] if config.paired else None)
 
 
 def scores_of(discriminator: Discriminator, source: Tensor, image: Tensor) -> Tensor:

@@ -14,15 +14,14 @@ from ..data.dataset import ImageDataset
 from ..data.open import Datasets
 from ..directions import in_data
 from ..errors import UserError
-from ..evaluation.accumulator import LEAST, Features, Measures, features_for
+from ..evaluation.accumulator import Features, MetricAccumulator, load_features
 from ..images.values import fill_nodata, has_data, quantized
 from ..methods.base import Discriminator
-from ..metrics.distribution import KID_LEAST
+from ..metrics.registry import METRICS, default_metrics
 from ..networks.sizes import at_any_size
 from .snapshot import Players, scores_of
 
 Errors = dict[str, float]
-CHEAP = {True: ("l1", "psnr", "ssim"), False: ("cycle", "content", "swd")}  # by: are there pairs
 LEARNT = 32  # training images that are measured too, to compare with those held out
 
 
@@ -50,10 +49,10 @@ class Validation:
         # A metric that nobody named, and that nothing hangs on, may be lacking.
         if validate.best_metric != "auto" or validate.patience:
             self._refuse(validate.chosen(self.paired), data.split)
-        of_pairs = CHEAP[True] if self.pairs and not self.paired else ()
-        self.names = (*CHEAP[self.paired], *of_pairs, *validate.extra_metrics)
+        of_pairs = default_metrics(True) if self.pairs and not self.paired else ()
+        self.names = (*default_metrics(self.paired), *of_pairs, *validate.extra_metrics)
         folder = Path(validate.features) if validate.features else None
-        self.features: Features = features_for(self.names, folder, device)
+        self.features: Features = load_features(self.names, folder, device)
         self.missed: dict[str, str] = {}  # metric -> why it can't be had, of those not yet told
         self._told: set[str] = set()
         what = "pairs" if validate.pairs and not self.paired else "images"
@@ -69,16 +68,17 @@ class Validation:
 
     def _refuse(self, best: str, split: str) -> None:
         """Raises UserError where the best can't be chosen by a metric on such images."""
-        if self.count < (least := {"kid": KID_LEAST, "fid": 2}.get(best, 1)):
+        side, least = METRICS[best].smallest
+        if self.count < least:
             raise UserError(
                 f"validate.best_metric {best} needs at least {least} held-out images to validate "
                 f"on, and there are {self.count} of {split}; name another metric"
             )
-        if self.size and min(self.size) < (side := LEAST.get(best, 1)):
+        if self.size and min(self.size) < side:
             raise UserError(
                 f"validate.best_metric {best} needs images of at least {side} x {side} pixels, "
-                f"and "
-                f"the first held-out one has {self.size[1]} x {self.size[0]}; name another metric"
+                f"and the first held-out one has {self.size[1]} x {self.size[0]}; name another "
+                "metric"
             )
 
     def __call__(self, generators: dict[str, nn.Module]) -> dict[str, float]:
@@ -143,20 +143,21 @@ class Validation:
         for way in generators:
             sides = pictures.direction if way == "ab" else pictures.direction[::-1]
             here, there = (pictures.domains[side] for side in sides)
-            measures, taken = Measures(names, here, there, self.features.networks), 0
+            measures = MetricAccumulator(names, here, there, self.features.networks)
+            taken = 0
             for source, target in self._images(pictures, count, way):
                 made = quantized(at_any_size(generators[way], fill_nodata(source, here)), there)
                 back = None
                 if other := generators.get(way[::-1]):
                     back = quantized(at_any_size(other, made), here)
-                measures.made(source, made, target if self.pairs else None, back)
-                measures.real(target, source)
+                measures.add(source, made, target if self.pairs else None, back)
+                measures.add_real(target, source)
                 taken += 1
             if pictures is self.held_out:
                 self.measured = taken
             if not taken:
                 return {}
-            found[in_data(way, self.direction)] = measures.means()
+            found[in_data(way, self.direction)] = measures.compute()
             self.missed |= {k: v for k, v in measures.missed.items() if k not in self._told}
             self._told |= self.missed.keys()
         if self.paired:

@@ -31,7 +31,7 @@ from viceversa import cli, files
 from viceversa.checkpoint import Checkpoints, container, load_state, read_header, read_weights
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import RunConfig, resolve
-from viceversa.evaluation.accumulator import Measures
+from viceversa.evaluation.accumulator import MetricAccumulator
 from viceversa.training import loop as training
 from viceversa.training import monitor
 from viceversa.training.best import BestModels
@@ -56,7 +56,7 @@ PLACES: dict[str, tuple[Any, str, bool]] = {
     "sample grid": (monitor.Monitor, "draw", True),
     "image of a sample grid or patch map": (Report, "picture", True),
     "validation": (Validation, "__call__", True),
-    "image of a validation": (Measures, "made", True),
+    "image of a validation": (MetricAccumulator, "add", True),
     "best models": (BestModels, "stage", True),
     "page": (monitor, "write_run_page", False),
     "checkpoint": (Checkpoints, "save", False),

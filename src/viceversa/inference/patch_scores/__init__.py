@@ -1,12 +1,22 @@
 """What a discriminator says of images, patch by patch, and pictures of it."""
 
 from .explain import Answer, ExplainOptions, explain, named_model
-from .figure import Row, verdict_sheet
-from .patch_map import heat
-from .scorer import Judge, look
-from .scores import Verdict, on_one_scale, probability
+from .figure import Row, draw_figure
+from .patch_map import draw_patch_map
+from .scorer import PatchScorer, look
+from .scores import PatchScores, on_common_scale, probability
 
 __all__ = [
-    "Answer", "ExplainOptions", "Judge", "Row", "Verdict", "explain", "heat", "look", "named_model",
-    "on_one_scale", "probability", "verdict_sheet",
+    "Answer",
+    "ExplainOptions",
+    "PatchScorer",
+    "PatchScores",
+    "Row",
+    "draw_figure",
+    "draw_patch_map",
+    "explain",
+    "look",
+    "named_model",
+    "on_common_scale",
+    "probability",
 ]  # fmt: skip

@@ -15,8 +15,8 @@ from ...images.preprocessing import Part
 from ...images.values import to_rgb
 from ..translator import Translator
 from .figure import Row
-from .scorer import Judge, look
-from .scores import on_one_scale
+from .scorer import PatchScorer, look
+from .scores import on_common_scale
 
 
 class ExplainOptions(NamedTuple):
@@ -52,7 +52,7 @@ class ExplainOptions(NamedTuple):
         return "whole" if self.half == "whole" else None
 
     def look(
-        self, path: Path, judge: Judge, half: Part, notes: list[str], source: bool = False
+        self, path: Path, judge: PatchScorer, half: Part, notes: list[str], source: bool = False
     ) -> Tensor:
         """An image of the judge's domain (or of its source) in [-1, 1]."""
         domain = judge.source if source and judge.source else judge.domain
@@ -73,7 +73,7 @@ class _Case(NamedTuple):
     """Images by name, each (channels, h, w) in [-1, 1], and what they were made from."""
 
     path: Path
-    judge: Judge
+    judge: PatchScorer
     images: dict[str, Tensor]
     source: Tensor | None
     of: Domain | None
@@ -98,7 +98,7 @@ def explain(asked: ExplainOptions) -> Answer:
     judges = [("", case.judge), *_others(asked, case)]
     rows = []
     for name, judge in judges:
-        verdicts = on_one_scale(*(judge(image, case.source) for image in case.images.values()))
+        verdicts = on_common_scale(*(judge(image, case.source) for image in case.images.values()))
         for (what, image), verdict in zip(case.images.items(), verdicts, strict=True):
             rows.append(Row(what, _seen(image, case), verdict, name))
     rows.sort(key=lambda row: list(case.images).index(row.name))
@@ -132,7 +132,7 @@ def _translated(asked: ExplainOptions, file: Path) -> _Case:
     if not path.is_file():
         raise UserError(f"there is no discriminator {path.name} beside {file} to judge what it "
                         "makes; a run's folder has one")  # fmt: skip
-    judge = Judge.load(path, asked.device)
+    judge = PatchScorer.load(path, asked.device)
     if judge.domain != translator.target or judge.source not in (None, translator.source):
         raise UserError(f"{path} judges other images than {file} makes; they are not of one run")
     notes: list[str] = []
@@ -148,7 +148,7 @@ def _translated(asked: ExplainOptions, file: Path) -> _Case:
 
 def _as_it_is(asked: ExplainOptions, path: Path) -> _Case:
     """A discriminator judges the image itself, as what was made of the source."""
-    judge = Judge.load(path, asked.device)
+    judge = PatchScorer.load(path, asked.device)
     judge.framing.check(asked.size, path, asked.max_megapixels * 10**6)
     given = (asked.source, asked.other) if asked.source else asked.partner
     if judge.source is None:
@@ -166,11 +166,11 @@ def _as_it_is(asked: ExplainOptions, path: Path) -> _Case:
     return _Case(path, judge, images, source, judge.source, notes)
 
 
-def _others(asked: ExplainOptions, case: _Case) -> Iterator[tuple[str, Judge]]:
+def _others(asked: ExplainOptions, case: _Case) -> Iterator[tuple[str, PatchScorer]]:
     """The discriminator to compare with, under the names of its folder and itself."""
     if asked.beside is None:
         return
-    other = Judge.load(asked.beside, asked.device)
+    other = PatchScorer.load(asked.beside, asked.device)
     if other.domain != case.judge.domain:
         raise UserError(f"{asked.beside} judges other images than {case.path} does")
     if other.source and case.source is None:

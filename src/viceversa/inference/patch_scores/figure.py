@@ -13,8 +13,8 @@ from ...images import Pixels
 from ...images.domain import Domain
 from ...images.values import to_pixels
 from ...networks.patch_grid import PatchGrid
-from .patch_map import colours, heat, resized
-from .scores import Place, Verdict
+from .patch_map import colours, draw_patch_map, resized
+from .scores import PatchScores, Place
 
 PANEL, MOST = 256, 512  # pixels of an image's longer side in the picture: no less and no more
 ROOM = 128  # pixels that a row is high, and a column wide twice that, however small its image
@@ -32,12 +32,12 @@ class Row(NamedTuple):
     """What the image is: made, real, ..."""
     image: Tensor
     """(3, h, w) in [-1, 1], for the eye: see `images.values.to_rgb`."""
-    verdict: Verdict
+    verdict: PatchScores
     judge: str = ""
     """Which discriminator, where there are several."""
 
 
-def verdict_sheet(rows: Sequence[Row], source: Tensor | None = None) -> Pixels:
+def draw_figure(rows: Sequence[Row], source: Tensor | None = None) -> Pixels:
     """(h, w, 3) uint8: a row for each image, from left to right: its name and itself, the map over
     it with its scale, and of its patches the least and the most convincing.
 
@@ -83,7 +83,7 @@ def _row(
     left += wide + GAP
     title = "one number for all of it" if verdict.one_number else "how real each patch looks"
     title = f"judged by {row.judge}" if row.judge else title
-    _panel(sheet, heat(picture, verdict, size), left, top, title)
+    _panel(sheet, draw_patch_map(picture, verdict, size), left, top, title)
     _write(draw, left, top + LINE + size[0] + 3, _told(verdict), INK)
     if not verdict.one_number:
         for place, colour in ((verdict.least, LEAST), (verdict.most, MOST_REAL)):
@@ -99,7 +99,7 @@ def _row(
         _crop(sheet, picture, verdict, verdict.most, (left, below), (half, wide // 2), "most")
 
 
-def _told(verdict: Verdict) -> str:
+def _told(verdict: PatchScores) -> str:
     if verdict.share is None or verdict.one_number:
         return f"as a whole {verdict.whole:.2f}"
     return f"as a whole {verdict.whole:.2f}; {verdict.share:.0%} of patches taken for real"
@@ -133,7 +133,7 @@ def _panel(sheet: Image.Image, picture: Pixels, left: int, top: int, title: str)
     draw.rectangle(frame, outline=PALE)
 
 
-def _scale(sheet: Image.Image, verdict: Verdict, left: int, top: int, height: int) -> None:
+def _scale(sheet: Image.Image, verdict: PatchScores, left: int, top: int, height: int) -> None:
     """The colours from 1 down to 0, with their numbers and words, and where the whole image is."""
     draw = ImageDraw.Draw(sheet)
     strip = colours(np.linspace(1, 0, height))[:, None].repeat(14, axis=1)
@@ -149,7 +149,8 @@ def _scale(sheet: Image.Image, verdict: Verdict, left: int, top: int, height: in
 
 
 def _crop(
-    sheet: Image.Image, picture: Pixels, verdict: Verdict, place: Place, corner: tuple[int, int],
+    sheet: Image.Image, picture: Pixels, verdict: PatchScores, place: Place,
+    corner: tuple[int, int],
     room: tuple[int, int], word: str,
 ) -> None:  # fmt: skip
     """A patch by itself, enlarged, with its number."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...images import Pixels, resize
 from ...networks.patch_grid import PatchGrid
-from .scores import Verdict
+from .scores import PatchScores
 
 Numbers = NDArray[np.float64]
 
@@ -26,7 +26,9 @@ def colours(numbers: Numbers) -> Pixels:
     return np.rint(np.stack(bands, axis=-1)).astype(np.uint8)
 
 
-def heat(image: Pixels, verdict: Verdict, size: tuple[int, int] | None = None) -> Pixels:
+def draw_patch_map(
+    image: Pixels, verdict: PatchScores, size: tuple[int, int] | None = None
+) -> Pixels:
     """(h, w, 3) uint8: the verdict's colours over the image in grey, at `size` (height, width).
 
     A colour stands at the middle of its patch, and between middles it passes from one to the next.

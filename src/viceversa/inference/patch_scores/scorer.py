@@ -1,4 +1,4 @@
-"""A finished discriminator: `Judge.load("d_b.safetensors")(image)`."""
+"""A finished discriminator: `PatchScorer.load("d_b.safetensors")(image)`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ...networks import DISCRIMINATORS
 from ...networks.norms import use_policy
 from ...networks.patch_grid import patch_grid
 from ...runtime.device import prepare_device
-from .scores import Verdict
+from .scores import PatchScores
 
 UNKNOWN = Preprocessing()
 
 
-class Judge:
+class PatchScorer:
     """Says of an image of its domain, patch by patch, how real it looks; of any size.
 
     `domain` is what its images are; `source`, for one that judges pairs, what they were made from.
@@ -45,7 +45,7 @@ class Judge:
         use_policy(network)
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto") -> Judge:
+    def load(cls, path: str | Path, device: str = "auto") -> PatchScorer:
         """A judge from the file that training wrote. Raises UserError for any other file."""
         path = Path(path)
         header = read_header(path)
@@ -67,7 +67,7 @@ class Judge:
         return cls(network, domain, source, objective, Preprocessing.of(header))
 
     @torch.inference_mode()
-    def __call__(self, image: Tensor, source: Tensor | None = None) -> Verdict:
+    def __call__(self, image: Tensor, source: Tensor | None = None) -> PatchScores:
         """The verdict on an image (channels, h, w) in [-1, 1], of its `source`, of the same size.
 
         Raises UserError where bands or sizes don't fit, or the image is too small for a map.
@@ -95,7 +95,7 @@ class Judge:
         if grid is None:
             kind = type(self.network).__name__
             raise UserError(f"the discriminator {kind} has no patch grid, so there is no patch map")
-        return Verdict(scores[0, 0].float().cpu(), grid, self.objective)
+        return PatchScores(scores[0, 0].float().cpu(), grid, self.objective)
 
 
 def look(

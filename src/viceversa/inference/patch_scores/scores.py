@@ -37,7 +37,7 @@ def probability(scores: Tensor, objective: str, span: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PatchScores:
     """What a discriminator says of one image."""
 
     scores: Tensor
@@ -47,7 +47,7 @@ class Verdict:
     objective: str
     """Name of the objective it was trained with, which gives scores their meaning."""
     span: tuple[float, float] | None = None
-    """For `wgan-gp`: the scores that become 0 and 1, see `on_one_scale`."""
+    """For `wgan-gp`: the scores that become 0 and 1, see `on_common_scale`."""
 
     @property
     def map(self) -> Tensor:
@@ -94,7 +94,7 @@ class Verdict:
         return divmod(number, self.scores.shape[1])
 
 
-def on_one_scale(*verdicts: Verdict) -> list[Verdict]:
+def on_common_scale(*verdicts: PatchScores) -> list[PatchScores]:
     """Verdicts of one discriminator to compare: a critic's scores between their common ends."""
     low = min(float(one.scores.min()) for one in verdicts)
     high = max(float(one.scores.max()) for one in verdicts)

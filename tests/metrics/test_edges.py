@@ -7,7 +7,7 @@ import torch
 from support import read_values, shared
 from torch import Tensor
 
-from viceversa.metrics.edges import content
+from viceversa.metrics.edges import edge_correlation
 
 
 @pytest.fixture(scope="module")
@@ -25,41 +25,46 @@ def disc(side: int = 48, radius: float = 12) -> Tensor:
 
 def test_the_same_edges_score_one_whatever_the_colours() -> None:
     x = disc()
-    assert float(content(x, x)) == pytest.approx(1)
-    assert float(content(x, -x)) == pytest.approx(1)
-    assert float(content(x, 0.3 * x + 0.4)) == pytest.approx(1)
+    assert float(edge_correlation(x, x)) == pytest.approx(1)
+    assert float(edge_correlation(x, -x)) == pytest.approx(1)
+    assert float(edge_correlation(x, 0.3 * x + 0.4)) == pytest.approx(1)
     coloured = torch.cat([x, -x, 0.2 * x], 1)
-    assert float(content(x, coloured)) == pytest.approx(1)
+    assert float(edge_correlation(x, coloured)) == pytest.approx(1)
 
 
 def test_an_edge_between_colours_of_one_brightness_is_an_edge() -> None:
     x = disc()
-    assert float(content(torch.cat([x, -x], 1), x)) == pytest.approx(1)
+    assert float(edge_correlation(torch.cat([x, -x], 1), x)) == pytest.approx(1)
 
 
 def test_other_edges_score_low() -> None:
     x = disc()
-    assert abs(float(content(x, x.roll(24, 3)))) < 0.2
-    assert 0.1 < float(content(x, disc(radius=15))) < 0.6
+    assert abs(float(edge_correlation(x, x.roll(24, 3)))) < 0.2
+    assert 0.1 < float(edge_correlation(x, disc(radius=15))) < 0.6
 
 
 def test_a_constant_image_kept_nothing() -> None:
     x, flat = disc(), torch.full((1, 1, 48, 48), 0.3)
     for made in (flat, -flat, torch.zeros_like(flat)):
-        assert float(content(x, made)) == 0 == float(content(made, x)) == float(content(made, made))
+        assert (
+            float(edge_correlation(x, made))
+            == 0
+            == float(edge_correlation(made, x))
+            == float(edge_correlation(made, made))
+        )
 
 
 def test_photographs(photos: Tensor) -> None:
     gamma = ((photos + 1) / 2) ** 2.2 * 2 - 1
-    assert content(photos, -photos).min() > 0.999
-    assert content(photos, gamma).min() > 0.8
-    assert content(photos, photos.mean(1, keepdim=True)).min() > 0.9
-    shuffled = content(photos, photos.roll(1, 0))
+    assert edge_correlation(photos, -photos).min() > 0.999
+    assert edge_correlation(photos, gamma).min() > 0.8
+    assert edge_correlation(photos, photos.mean(1, keepdim=True)).min() > 0.9
+    shuffled = edge_correlation(photos, photos.roll(1, 0))
     assert shuffled.abs().max() < 0.3
-    near, far = (content(photos, photos.roll(by, 3)) for by in (1, 3))
+    near, far = (edge_correlation(photos, photos.roll(by, 3)) for by in (1, 3))
     assert bool((far < near - 0.1).all()) and near.max() < 1
 
 
 def test_sizes_must_be_the_same() -> None:
-    with pytest.raises(ValueError, match="must be of one size"):
-        content(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 30))
+    with pytest.raises(ValueError, match="must have one size"):
+        edge_correlation(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 30))

@@ -1,4 +1,4 @@
-"""The numbers of one way, against each measure asked by itself; what images are too small for."""
+"""Accumulated metrics, against direct calls; images that are too small."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from viceversa.evaluation.accumulator import Measures
+from viceversa.evaluation.accumulator import MetricAccumulator
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.values import quantized, to_pixels, to_tensor, to_values
-from viceversa.metrics.edges import content
+from viceversa.metrics.edges import edge_correlation
 from viceversa.metrics.paired import l1, ms_ssim, psnr, ssim
 from viceversa.metrics.sliced import swd
 
@@ -25,18 +25,18 @@ def images(seed: int, height: int = 24, width: int = 24, count: int = 1) -> Tens
     return torch.rand(count, 3, height, width, generator=chance) * 2 - 1
 
 
-def measured(*names: str, of: list[tuple[Tensor, Tensor]], **more: Any) -> Measures:
+def measured(*names: str, of: list[tuple[Tensor, Tensor]], **more: Any) -> MetricAccumulator:
     """Takes in (made, target) one after the other; the source is the target upside down."""
-    measures = Measures(names, RGB, RGB, more.get("networks", {}))
+    measures = MetricAccumulator(names, RGB, RGB, more.get("networks", {}))
     for made, target in of:
-        measures.made(target.flip(2), made, target, None)
-        measures.real(target)
+        measures.add(target.flip(2), made, target)
+        measures.add_real(target)
     return measures
 
 
 def test_means_of_pairs_are_those_of_direct_calls() -> None:
     pairs = [(images(n), images(100 + n)) for n in range(3)]
-    means = measured(*PAIRED, of=pairs).means()
+    means = measured(*PAIRED, of=pairs).compute()
     assert list(means) == list(PAIRED)
     for name, measure in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
         one_by_one = [float(measure(made, target)) for made, target in pairs]
@@ -48,43 +48,46 @@ def test_by_hand() -> None:
     target = torch.zeros(1, 3, 16, 16)
     made = target.clone()
     made[..., :8] = 1.0
-    means = measured("l1", "psnr", of=[(made, target)]).means()
+    means = measured("l1", "psnr", of=[(made, target)]).compute()
     assert means["l1"] == 0.5 and means["psnr"] == pytest.approx(10 * math.log10(8))
 
 
 def test_a_batch_counts_as_its_images() -> None:
     made, target = images(1, count=4), images(2, count=4)
     alone = [(made[n : n + 1], target[n : n + 1]) for n in range(4)]
-    names = (*PAIRED, "content", "swd")
-    together, apart = (measured(*names, of=of).means() for of in ([(made, target)], alone))
+    names = (*PAIRED, "edge_correlation", "swd")
+    together, apart = (measured(*names, of=of).compute() for of in ([(made, target)], alone))
     assert together == pytest.approx(apart, rel=1e-6)
 
 
 def test_equal_images_have_no_psnr_to_average() -> None:
     same, made, target = images(1), images(2), images(3)
-    means = measured("psnr", "l1", of=[(same, same), (made, target)]).means()
+    means = measured("psnr", "l1", of=[(same, same), (made, target)]).compute()
     assert means["psnr"] == pytest.approx(float(psnr(made, target)))  # not infinity
     assert means["l1"] == pytest.approx(float(l1(made, target)) / 2)  # there it counts
-    assert measured("psnr", of=[(same, same)]).means() == {"psnr": math.inf}
+    assert measured("psnr", of=[(same, same)]).compute() == {"psnr": math.inf}
 
 
 def test_cycle_and_content() -> None:
     source, made, back = images(1), images(2), images(3)
-    measures = Measures(("cycle", "content"), RGB, RGB, {})
-    measures.made(source, made, None, back)
-    assert measures.means() == pytest.approx(
-        {"cycle": float(l1(source, back)), "content": float(content(source, made))}
+    measures = MetricAccumulator(("cycle", "edge_correlation"), RGB, RGB, {})
+    measures.add(source, made, None, back)
+    assert measures.compute() == pytest.approx(
+        {
+            "cycle": float(l1(source, back)),
+            "edge_correlation": float(edge_correlation(source, made)),
+        }
     )
 
 
 def test_swd_of_images_of_many_sizes_is_that_of_their_middles() -> None:
     pairs = [(images(1, 24, 30), images(2, 20, 40)), (images(3, 22, 26), images(4, 32, 28))]
     middles = [torch.cat([middle(pair[side], 20, 26) for pair in pairs]) for side in (0, 1)]
-    measures = Measures(("swd",), RGB, RGB, {})
+    measures = MetricAccumulator(("swd",), RGB, RGB, {})
     for made, target in pairs:
-        measures.made(made, made, None, None)
-        measures.real(target)
-    assert measures.means() == {"swd": swd(*middles)}
+        measures.add(made, made)
+        measures.add_real(target)
+    assert measures.compute() == {"swd": swd(*middles)}
 
 
 def middle(image: Tensor, height: int, width: int) -> Tensor:
@@ -97,7 +100,7 @@ def test_what_an_image_is_too_small_for_is_left_out_and_told(late: bool) -> None
     small, large = (images(1, 12, 15), images(2, 12, 15)), (images(3), images(4))
     of = [large, small] if late else [small, large]
     measures = measured(*PAIRED, "ms_ssim", "swd", of=of)
-    means = measures.means()
+    means = measures.compute()
     assert set(means) == set(PAIRED)  # SSIM needs 11 pixels; and no SWD of those that came before
     size = "24 x 24" if late else "15 x 12"
     assert measures.missed == {
@@ -109,14 +112,14 @@ def test_what_an_image_is_too_small_for_is_left_out_and_told(late: bool) -> None
 def test_a_late_small_image_takes_back_what_was_measured_before() -> None:
     small, large = (images(1, 9, 9), images(2, 9, 9)), (images(3), images(4))
     measures = measured("l1", "ssim", of=[large, small])
-    assert list(measures.means()) == ["l1"] and list(measures.missed) == ["ssim"]
+    assert list(measures.compute()) == ["l1"] and list(measures.missed) == ["ssim"]
 
 
 def test_ms_ssim_of_large_images() -> None:
     target = images(1, 176, 180)
     made = (target + 0.1 * images(2, 176, 180)).clamp(-1, 1)
     measures = measured("ms_ssim", of=[(made, target)])
-    assert measures.means() == pytest.approx({"ms_ssim": float(ms_ssim(made, target))})
+    assert measures.compute() == pytest.approx({"ms_ssim": float(ms_ssim(made, target))})
     assert not measures.missed
 
 
@@ -134,11 +137,11 @@ def test_too_few_images_for_a_distance_between_sets_are_told(
     monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     pairs = [(images(n, 4, 4), images(100 + n, 4, 4)) for n in range(count)]
     measures = measured("fid", "kid", of=pairs, networks={"inception": Colours()})
-    found = measures.means()
+    found = measures.compute()
     assert measures.missed.keys() == missed
     assert {"fid", "kid"} - missed <= found.keys() and not missed & found.keys()
     if count == 49:
-        told = "it needs at least 50 images a side, and there are 49 and 49"
+        told = "it needs at least 50 images in each set, and there are 49 and 49"
         assert measures.missed["kid"] == told
 
 
@@ -198,22 +201,22 @@ def test_what_a_network_is_shown_lies_where_the_network_does() -> None:
 
 
 def test_each_side_of_a_set_has_room_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viceversa.evaluation.accumulator.KEPT", 2 * 3 * images(0)[0].numel() * 4)
-    kept = Measures(["swd"], RGB, RGB, {})
+    monkeypatch.setattr("viceversa.evaluation.accumulator.SET_BYTES", 3 * images(0)[0].numel() * 4)
+    kept = MetricAccumulator(["swd"], RGB, RGB, {})
     for n in range(5):
-        kept.made(images(n), images(n), None, None)
+        kept.add(images(n), images(n))
     for n in range(2):
-        kept.real(images(10 + n))
-    assert kept.sets()["swd"] > 0
+        kept.add_real(images(10 + n))
+    assert kept.compute_sets()["swd"] > 0
     (note,) = kept.notes
-    assert note.startswith("swd is of the first 3 translations and 2 real images")
+    assert note.startswith("swd compares the first 3 translations and 2 real images")
     assert measured("swd", of=[(images(1), images(2))]).notes == []
 
 
 def test_infinite_values_are_counted_and_not_in_the_mean() -> None:
     one, other = images(1), images(2)
     mixed = measured("psnr", of=[(one, one), (one, other)])
-    assert mixed.means() == measured("psnr", of=[(one, other)]).means()
+    assert mixed.compute() == measured("psnr", of=[(one, other)]).compute()
     (note,) = mixed.notes
     assert note.startswith("psnr of 1 images is infinite")
 
@@ -223,14 +226,14 @@ def test_colours_without_pairs_have_no_fid(pairs: bool, monkeypatch: pytest.Monk
     """Real colours would be judged as flat grey, or under the lightness of another image."""
     monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     here, there = (Domain(config=DomainConfig(kind=kind)) for kind in ("lab-l", "lab-ab"))
-    found = Measures(("fid", "swd"), here, there, {"inception": Colours()})
+    found = MetricAccumulator(("fid", "swd"), here, there, {"inception": Colours()})
     for n in range(3):
         light, made, target = (
             images(3 * n + i, 16, 16)[:, :bands] for i, bands in ((0, 1), (1, 2), (2, 2))
         )
-        found.made(light, made, target if pairs else None, None)
-        found.real(target, light if pairs else images(n, 20, 20)[:, :1])
-    means = found.means()
+        found.add(light, made, target if pairs else None, None)
+        found.add_real(target, light if pairs else images(n, 20, 20)[:, :1])
+    means = found.compute()
     if pairs:
         assert {"fid", "swd"} == means.keys() and not found.missed
     else:
