@@ -140,7 +140,7 @@ def _loss_charts(run: RunFolder) -> Iterator[str]:
 def _validation_charts(run: RunFolder) -> Iterator[str]:
     """Yield a chart for each metric, with a line for each direction; the best is marked."""
     metrics: dict[str, list[str]] = {}
-    for name in names(values for one in run.validations for values in (one.raw, one.averaged)):
+    for name in names(values for one in run.validations for values in (one.raw, one.ema)):
         metrics.setdefault(split_name(name)[0], []).append(name)
     for metric, own in metrics.items():
         series = []
