@@ -104,16 +104,16 @@ def told(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 
 def asked(capsys: pytest.CaptureFixture[str], out: Path, *words: object) -> dict[str, Any]:
-    """What --json says, the picture being there."""
+    """What --json says, the figure being there."""
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")
 
     found = json.loads(told(capsys, *words, "--json", "-o", out), parse_constant=refuse)
-    assert found["picture"] == str(out)
-    with Image.open(out) as picture:
-        picture.load()
-        assert picture.mode == "RGB" and min(picture.size) > 128
+    assert found["figure"] == str(out)
+    with Image.open(out) as figure:
+        figure.load()
+        assert figure.mode == "RGB" and min(figure.size) > 128
     return dict(found)
 
 
@@ -155,10 +155,10 @@ def refuse_others(said: dict[str, Any], scores: Tensor) -> None:
     """Numbers for programs are those of a map, and lie where its patches of 16x16 pixels do."""
     assert said["objective"] == "bce" and said["map"] == list(scores.shape) == [14, 14]
     assert said["patch"] == {"size": 16, "stride": 2}
-    assert said["score"] == pytest.approx(float(scores.mean()), abs=1e-5)
-    assert said["whole"] == pytest.approx(float(scores.mean().sigmoid()), abs=1e-5)
-    assert said["share_real"] == pytest.approx(float((scores > 0).float().mean()))
-    for name, place in (("least", int(scores.argmin())), ("most", int(scores.argmax()))):
+    assert said["mean_score"] == pytest.approx(float(scores.mean()), abs=1e-5)
+    assert said["mean_value"] == pytest.approx(float(scores.mean().sigmoid()), abs=1e-5)
+    assert said["real_fraction"] == pytest.approx(float((scores > 0).float().mean()))
+    for name, place in (("lowest", int(scores.argmin())), ("highest", int(scores.argmax()))):
         number = float(scores.flatten()[place].sigmoid())
         assert said[name]["value"] == pytest.approx(number, abs=1e-5)
         for axis, at in (("y", place // 14), ("x", place % 14)):
@@ -171,16 +171,16 @@ def test_what_is_made_is_judged_as_by_hand(
     source, run = values(one), runs["pairs"]
     scores = by_hand(run / "d_b.safetensors", source, made_by_hand(run, source))
     (row,) = explain(ExplainOptions(run, one, device="cpu")).rows
-    torch.testing.assert_close(row.verdict.scores, scores, rtol=0, atol=1e-5)
+    torch.testing.assert_close(row.scores.scores, scores, rtol=0, atol=1e-5)
     torch.testing.assert_close(row.image, made_by_hand(run, source)[0], rtol=0, atol=1e-5)
     for model in (run, run / "ab.safetensors"):
         found = asked(capsys, tmp_path / f"{model.name}.png", model, one)
-        assert found["judge"] == str(run / "d_b.safetensors")
-        (said,) = found["judged"]
-        assert said["image"] == "made" and said["judge"] is None
+        assert found["discriminator"] == str(run / "d_b.safetensors")
+        (said,) = found["images"]
+        assert said["image"] == "generated" and said["discriminator"] is None
         refuse_others(said, scores)
     other = by_hand(run / "d_b.safetensors", source, source)  # the control
-    assert abs(float(other.mean()) - said["score"]) > 1e-3
+    assert abs(float(other.mean()) - said["mean_score"]) > 1e-3
 
 
 @pytest.mark.parametrize("half", ["left", "right"])
@@ -193,8 +193,8 @@ def test_a_half_has_the_other_as_its_real_target(
     if half == "right":
         source, real = real, source
     run = runs["pairs"]
-    made, true = asked(capsys, tmp_path / "v.png", run, pair, "--half", half)["judged"]
-    assert (made["image"], true["image"]) == ("made", "real")
+    made, true = asked(capsys, tmp_path / "v.png", run, pair, "--half", half)["images"]
+    assert (made["image"], true["image"]) == ("generated", "real")
     refuse_others(made, by_hand(run / "d_b.safetensors", source, made_by_hand(run, source)))
     refuse_others(true, by_hand(run / "d_b.safetensors", source, real))
 
@@ -205,7 +205,7 @@ def test_the_real_target_may_be_a_file_of_its_own(
 ) -> None:  # fmt: skip
     other, run = tmp_path / "other.png", runs["pairs"]
     Image.fromarray(pixels(9)).save(other)
-    made, true = asked(capsys, tmp_path / "v.png", run, one, "--real", other)["judged"]
+    made, true = asked(capsys, tmp_path / "v.png", run, one, "--real", other)["images"]
     refuse_others(made, by_hand(run / "d_b.safetensors", values(one),
                                 made_by_hand(run, values(one))))  # fmt: skip
     refuse_others(true, by_hand(run / "d_b.safetensors", values(one), values(other)))
@@ -218,15 +218,15 @@ def test_a_discriminator_by_itself_judges_the_image_as_it_is(
     judge, other = runs["pairs"] / "d_b.safetensors", tmp_path / "other.png"
     Image.fromarray(pixels(9)).save(other)
     found = asked(capsys, tmp_path / "1.png", judge, one, "--source", other, "--real", other)
-    said, true = found["judged"]
-    assert (said["image"], true["image"]) == ("the image", "real")
+    said, true = found["images"]
+    assert (said["image"], true["image"]) == ("image", "real")
     refuse_others(said, by_hand(judge, values(other), values(one)))
     refuse_others(true, by_hand(judge, values(other), values(other)))
-    (said,) = asked(capsys, tmp_path / "2.png", judge, pair, "--half", "right")["judged"]
+    (said,) = asked(capsys, tmp_path / "2.png", judge, pair, "--half", "right")["images"]
     left, right = values(pair).split(SIDE, dim=3)
     refuse_others(said, by_hand(judge, left, right))
     unpaired = runs["alone"] / "d_b.safetensors"
-    (said,) = asked(capsys, tmp_path / "3.png", unpaired, pair, "--half", "left")["judged"]
+    (said,) = asked(capsys, tmp_path / "3.png", unpaired, pair, "--half", "left")["images"]
     refuse_others(said, by_hand(unpaired, left))
 
 
@@ -235,9 +235,9 @@ def test_a_direction_turned_round(
 ) -> None:
     run = runs["ba"]
     found = asked(capsys, tmp_path / "v.png", run, one)
-    assert found["judge"] == str(run / "d_a.safetensors")
+    assert found["discriminator"] == str(run / "d_a.safetensors")
     made = Translator.load(run / "ba.safetensors", "cpu").tensor(values(one))
-    refuse_others(found["judged"][0], by_hand(run / "d_a.safetensors", values(one), made))
+    refuse_others(found["images"][0], by_hand(run / "d_a.safetensors", values(one), made))
 
 
 @pytest.mark.parametrize("way", ["ab", "ba"])
@@ -250,12 +250,12 @@ def test_a_cycle_s_judges_see_an_image_by_itself(
     for number, (model, image) in enumerate(((run / f"{way}.safetensors", made),
                                              (judge, values(one)))):  # fmt: skip
         found = asked(capsys, tmp_path / f"{number}.png", model, one)
-        (said,) = found["judged"]
+        (said,) = found["images"]
         scores = by_hand(judge, image)
-        assert found["judge"] == str(judge) and said["objective"] == "lsgan"
-        assert said["score"] == pytest.approx(float(scores.mean()), abs=1e-5)
+        assert found["discriminator"] == str(judge) and said["objective"] == "lsgan"
+        assert said["mean_score"] == pytest.approx(float(scores.mean()), abs=1e-5)
         least = float(scores.min().clamp(0, 1))
-        assert said["least"]["value"] == pytest.approx(least, abs=1e-5)
+        assert said["lowest"]["value"] == pytest.approx(least, abs=1e-5)
 
 
 def test_another_judge_beside_the_own_one(
@@ -263,41 +263,44 @@ def test_another_judge_beside_the_own_one(
 ) -> None:
     run, whole = runs["pairs"], runs["whole"] / "d_b.safetensors"
     words = (run, pair, "--half", "left", "--beside", whole)
-    found = asked(capsys, tmp_path / "v.png", *words)["judged"]
-    assert [(said["image"], said["judge"]) for said in found] == [
-        ("made", None), ("made", "whole/d_b"), ("real", None), ("real", "whole/d_b"),
+    found = asked(capsys, tmp_path / "v.png", *words)["images"]
+    assert [(said["image"], said["discriminator"]) for said in found] == [
+        ("generated", None), ("generated", "whole/d_b"), ("real", None), ("real", "whole/d_b"),
     ]  # fmt: skip
     source, real = values(pair).split(SIDE, dim=3)
     for said, image in zip(found[1::2], (made_by_hand(run, source), real), strict=True):
         scores = by_hand(whole, source, image)
         assert scores.shape == (1, 1) and said["map"] == [1, 1] and said["patch"] is None
-        assert said["score"] == pytest.approx(float(scores), abs=1e-5)
-        assert "least" not in said
+        assert said["mean_score"] == pytest.approx(float(scores), abs=1e-5)
+        assert "lowest" not in said
     text = told(capsys, *words, "-o", tmp_path / "w.png")
-    assert text.count("one number for the whole image") == 2
+    assert text.count("one score for the whole image") == 2
     # One that sees the image alone fits, too, beside one that sees the pair; and beside a cycle's
     # judge one that wants the pair, since what was made has a source.
     alone = runs["alone"] / "d_b.safetensors"
-    found = asked(capsys, tmp_path / "x.png", *words[:-1], alone)["judged"]
+    found = asked(capsys, tmp_path / "x.png", *words[:-1], alone)["images"]
     refuse_others(found[3], by_hand(alone, real))
     cycle = runs["cycle"] / "ab.safetensors"
     found = asked(capsys, tmp_path / "y.png", cycle, pair, "--half", "left", "--beside", whole)
-    assert found["judged"][3]["score"] == pytest.approx(float(by_hand(whole, source, real)), 1e-4)
+    assert found["images"][3]["mean_score"] == pytest.approx(
+        float(by_hand(whole, source, real)), 1e-4
+    )
 
 
 def test_words_for_people_have_the_same_numbers(
     runs: dict[str, Path], one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (said,) = asked(capsys, tmp_path / "1.png", runs["pairs"], one)["judged"]
+    (said,) = asked(capsys, tmp_path / "1.png", runs["pairs"], one)["images"]
     text = told(capsys, runs["pairs"], one, "-o", tmp_path / "2.png")
-    assert f"made: as a whole {said['whole']:.3f} (mean score {said['score']:.3f})" in text
+    assert f"generated: mean {said['mean_value']:.3f} (mean score {said['mean_score']:.3f})" in text
     assert "14x14 patches of 16x16 pixels, 2 apart" in text
-    (left, right), (top, bottom) = said["most"]["x"], said["most"]["y"]
+    (left, right), (top, bottom) = said["highest"]["x"], said["highest"]["y"]
     assert (
-        f"{said['most']['value']:.3f}  at x {left} to {right - 1}, y {top} to {bottom - 1}" in text
+        f"{said['highest']['value']:.3f}  at x {left} to {right - 1}, y {top} to {bottom - 1}"
+        in text
     )
-    assert "1 is real and 0 is made; a number is the probability that it is real" in text
-    assert text.endswith(f"the picture: {tmp_path / '2.png'}\n")
+    assert "1 is real and 0 is fake; a value is the probability that it is real" in text
+    assert text.endswith(f"the figure: {tmp_path / '2.png'}\n")
     assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
 
 
@@ -312,7 +315,7 @@ def test_sixteen_bits(
     write(tmp_path / "real.tif", real)
     run = runs["deep"]
     made, true = asked(capsys, tmp_path / "v.png", run, tmp_path / "deep.png",
-                       "--real", tmp_path / "real.tif")["judged"]  # fmt: skip
+                       "--real", tmp_path / "real.tif")["images"]  # fmt: skip
     source, target = (
         torch.from_numpy(one.astype(np.float32) / 32767.5 - 1).movedim(-1, 0)[None]
         for one in (deep, real)
@@ -325,21 +328,21 @@ def test_colours_are_seen_with_their_lightness(
     runs: dict[str, Path], one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = asked(capsys, tmp_path / "v.png", runs["lab"], one, "--real", one)
-    assert [said["map"] for said in found["judged"]] == [[14, 14], [14, 14]]
+    assert [said["map"] for said in found["images"]] == [[14, 14], [14, 14]]
     made, true = explain(ExplainOptions(runs["lab"], one, real=one, device="cpu")).rows
     back = true.image[None]  # lightness and colours of one photo are the photo again
     torch.testing.assert_close(back, values(one), rtol=0, atol=0.02)
     assert made.image.shape == true.image.shape
     judge = runs["lab"] / "d_b.safetensors"
     found = asked(capsys, tmp_path / "w.png", judge, one, "--source", one)
-    assert found["judged"][0]["map"] == [14, 14]
+    assert found["images"][0]["map"] == [14, 14]
 
 
 def test_a_picture_of_another_size(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(pixels(3, (50, 90, 3))).save(tmp_path / "wide.png")
-    (said,) = asked(capsys, tmp_path / "v.png", runs["pairs"], tmp_path / "wide.png")["judged"]
+    (said,) = asked(capsys, tmp_path / "v.png", runs["pairs"], tmp_path / "wide.png")["images"]
     assert said["map"] == [23, 43]
 
 
@@ -352,7 +355,7 @@ def test_a_picture_is_not_written_over_unless_that_is_said(
     out = tmp_path / "v.png"
     out.write_text("mine")
     said = refused(capsys, runs["pairs"], one, "-o", out)
-    assert f"{out} is there already; choose another -o, or say --overwrite" in said
+    assert f"{out} is there already; choose another -o, or add --overwrite" in said
     assert out.read_text() == "mine"
     asked(capsys, out, runs["pairs"], one, "--overwrite")
 
@@ -362,8 +365,8 @@ def test_other_endings_give_other_files(
 ) -> None:
     for ending, kind in ((".jpg", "JPEG"), (".WEBP", "WEBP")):
         asked(capsys, tmp_path / f"v{ending}", runs["pairs"], one)
-        with Image.open(tmp_path / f"v{ending}") as picture:
-            assert picture.format == kind
+        with Image.open(tmp_path / f"v{ending}") as figure:
+            assert figure.format == kind
 
 
 def test_a_place_that_can_not_be_written_is_refused(
@@ -371,14 +374,14 @@ def test_a_place_that_can_not_be_written_is_refused(
 ) -> None:
     run = runs["pairs"]
     before = one.read_bytes()
-    assert "is no picture; its name ends in one of .png" in refused(
+    assert "is not an image; its name ends in one of .png" in refused(
         capsys, run, one, "-o", tmp_path / "v.pdf")  # fmt: skip
     for words in ((run, one), (run, tmp_path / "x.png", "--real", one),
                   (run, tmp_path / "x.png", "--source", tmp_path / "." / "one.png")):  # fmt: skip
         said = refused(capsys, *words, "-o", one, "--overwrite")
-        assert "would overwrite what is looked at" in said
+        assert "would overwrite an input" in said
     (tmp_path / "folder.png").mkdir()
-    assert "is a folder; name a picture" in refused(
+    assert "is a folder; name an image" in refused(
         capsys, run, one, "-o", tmp_path / "folder.png", "--overwrite")  # fmt: skip
     said = refused(capsys, run, one, "-o", one / "v.png")
     assert str(one / "v.png") in said
@@ -389,10 +392,10 @@ def test_a_place_that_can_not_be_written_is_refused(
 @pytest.mark.parametrize(("model", "words", "sentence"), [
     ("empty", [], "the folder {tmp}/empty holds no ab.safetensors or ba.safetensors"),
     ("nowhere", [], "there is no model {tmp}/nowhere"),
-    ("other", [], "{tmp}/other holds features, neither a translator nor a discriminator"),
-    ("cycle", [], "{run} translates both ways; name one: {run}/ab.safetensors or "
+    ("other", [], "{tmp}/other is neither a translator nor a discriminator: features"),
+    ("cycle", [], "{run} has translators of both directions; name one: {run}/ab.safetensors or "
                   "{run}/ba.safetensors"),
-    ("pairs", ["--source", "{one}"], "the image is the source of what is made of it"),
+    ("pairs", ["--source", "{one}"], "the image is the source of its translation"),
     ("pairs", ["--real", "{one}", "--half", "left"], "the real target is the other half"),
     ("pairs", ["--real", "nowhere.png"], "there is no file nowhere.png"),
     ("pairs", ["--device", "abacus"], "abacus"),
@@ -401,18 +404,17 @@ def test_a_place_that_can_not_be_written_is_refused(
     ("pairs", ["--beside", "{run}/ab.safetensors"],
      "ab.safetensors is a translator, not a discriminator"),
     ("pairs", ["--beside", "{deep}/d_b.safetensors"],
-     "{deep}/d_b.safetensors judges other images than {run}/d_b.safetensors does"),
-    ("pairs/d_b.safetensors", [], "judges pairs; name what the image was made from with --source"),
+     "{deep}/d_b.safetensors takes other images than {run}/d_b.safetensors"),
+    ("pairs/d_b.safetensors", [], "takes pairs; name the source of the image with --source"),
     ("alone/d_b.safetensors", ["--source", "{one}"],
-     "judges an image by itself; leave out --source"),
+     "takes single images; leave out --source"),
     ("alone/d_b.safetensors", ["--beside", "{pairs}/d_b.safetensors"],
-     "{pairs}/d_b.safetensors judges pairs, and {run}/d_b.safetensors an image by itself"),
+     "{pairs}/d_b.safetensors takes pairs, and {run}/d_b.safetensors single images"),
     ("cycle/ab.safetensors", ["--beside", "{grey}/d_b.safetensors"],
-     "{grey}/d_b.safetensors judges pairs with sources of another kind than those of "
-     "{run}/d_b.safetensors"),
+     "{grey}/d_b.safetensors takes pairs with other sources than {run}/d_b.safetensors"),
     ("lone", [], "there is no discriminator d_b.safetensors beside {tmp}/lone/ab.safetensors"),
-    ("mixed", [], "{tmp}/mixed/d_b.safetensors judges other images than "
-                  "{tmp}/mixed/ab.safetensors makes; they are not of one run"),
+    ("mixed", [], "{tmp}/mixed/d_b.safetensors takes other images than "
+                  "{tmp}/mixed/ab.safetensors generates; they are not of one run"),
     ("frozen", [], "d_b.safetensors was not trained: its run had no adversarial loss"),
     ("deep/d_b.safetensors", ["--source", "{run}/config.json"], "config.json"),
     ("pairs", ["--half", "middle"], "--half"),

@@ -19,9 +19,9 @@ from viceversa.inference.patch_scores import (
     draw_figure,
     draw_patch_map,
     on_common_scale,
-    probability,
+    to_unit_range,
 )
-from viceversa.inference.patch_scores.patch_map import COLOURS, STOPS, colours, spread
+from viceversa.inference.patch_scores.patch_map import COLOURS, STOPS, to_colours, upsample
 from viceversa.inference.patch_scores.scores import MEANINGS
 from viceversa.losses import GAN_LOSSES
 from viceversa.networks.patch_grid import PatchGrid
@@ -41,15 +41,15 @@ GREY = Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,))
 def test_numbers_by_hand(
     gan_loss: str, scores: list[float], expected: list[float], dtype: Any
 ) -> None:
-    made = probability(torch.tensor(scores, dtype=dtype), gan_loss)
+    made = to_unit_range(torch.tensor(scores, dtype=dtype), gan_loss)
     assert made.dtype == torch.float32
     assert made.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_critic_s_scores_lie_between_given_ends() -> None:
     scores = torch.tensor([-5.0, 0.0, 30.0])
-    assert probability(scores, "wgan-gp", (-10.0, 10.0)).tolist() == [0.25, 0.5, 1.0]
-    assert probability(scores, "lsgan", (-10.0, 10.0)).tolist() == [0.0, 0.0, 1.0]  # has its own
+    assert to_unit_range(scores, "wgan-gp", (-10.0, 10.0)).tolist() == [0.25, 0.5, 1.0]
+    assert to_unit_range(scores, "lsgan", (-10.0, 10.0)).tolist() == [0.0, 0.0, 1.0]  # has its own
 
 
 def test_every_objective_says_what_its_numbers_are() -> None:
@@ -58,7 +58,7 @@ def test_every_objective_says_what_its_numbers_are() -> None:
         assert ("no probability" in MEANINGS[gan_loss]) == (gan_loss in ("hinge", "wgan-gp"))
 
 
-def verdict(scores: list[list[float]], gan_loss: str = "bce", side: int = 8) -> PatchScores:
+def scores_of(scores: list[list[float]], gan_loss: str = "bce", side: int = 8) -> PatchScores:
     """A map of a square image whose patches lie edge to edge."""
     stride = side // len(scores)
     found = PatchGrid(side, side, len(scores), len(scores[0]), stride, stride, 0, 0)
@@ -66,28 +66,28 @@ def verdict(scores: list[list[float]], gan_loss: str = "bce", side: int = 8) -> 
 
 
 def test_a_verdict_s_own_numbers() -> None:
-    one = verdict([[-2.0, 0.0], [1.0, 3.0]])
-    assert one.score == 0.5 and one.whole == pytest.approx(1 / (1 + math.exp(-0.5)))
-    assert one.share == 0.5  # undecided is not real
-    assert (one.least, one.most) == ((0, 0), (1, 1)) and not one.one_number
-    critic = verdict([[-2.0, 0.0], [1.0, 2.0]], "wgan-gp")
-    assert critic.share is None and critic.whole == pytest.approx((0.25 + 2) / 4)
-    single = verdict([[1.0]])
-    assert single.one_number and single.whole == pytest.approx(float(single.map))
+    one = scores_of([[-2.0, 0.0], [1.0, 3.0]])
+    assert one.mean_score == 0.5 and one.mean_value == pytest.approx(1 / (1 + math.exp(-0.5)))
+    assert one.real_fraction == 0.5  # undecided is not real
+    assert (one.lowest, one.highest) == ((0, 0), (1, 1)) and not one.is_single
+    critic = scores_of([[-2.0, 0.0], [1.0, 2.0]], "wgan-gp")
+    assert critic.real_fraction is None and critic.mean_value == pytest.approx((0.25 + 2) / 4)
+    single = scores_of([[1.0]])
+    assert single.is_single and single.mean_value == pytest.approx(float(single.values))
 
 
 def test_two_of_a_critic_s_verdicts_are_compared_on_one_scale() -> None:
-    low, high = verdict([[0.0, 1.0]], "wgan-gp"), verdict([[3.0, 4.0]], "wgan-gp")
-    assert torch.equal(low.map, high.map)  # the control: each by itself
+    low, high = scores_of([[0.0, 1.0]], "wgan-gp"), scores_of([[3.0, 4.0]], "wgan-gp")
+    assert torch.equal(low.values, high.values)  # the control: each by itself
     made, real = on_common_scale(low, high)
-    assert made.map.tolist() == [[0.0, 0.25]] and real.map.tolist() == [[0.75, 1.0]]
+    assert made.values.tolist() == [[0.0, 0.25]] and real.values.tolist() == [[0.75, 1.0]]
 
 
 # -- where it is drawn
 
 
 def spotter(layers: int = 3, padding: Any = "one") -> PatchGAN:
-    """A judge whose every layer averages the middle of its kernel: it sees light where it is."""
+    """A scorer whose every layer averages the middle of its kernel: it sees light where it is."""
     config = PatchGAN.Config(width=1, layers=layers, norm="none", padding=padding)
     network = PatchGAN(config, 1)
     for layer in network.modules():
@@ -103,15 +103,15 @@ def spotter(layers: int = 3, padding: Any = "one") -> PatchGAN:
 @pytest.mark.parametrize("times", [1, 2])
 def test_the_hot_spot_lies_where_the_judge_saw_it(padding: Any, times: int) -> None:
     network = spotter(padding=padding)
-    judge = PatchScorer(network, GREY, None, "hinge")
+    scorer = PatchScorer(network, GREY, None, "hinge")
     found = network.patch_grid(128, 96)
     naive_misses = 0
     for i, j in ((1, 1), (1, found.columns - 3), (found.rows - 3, 2), (5, 6)):
         y, x = (round(at) for at in found.centre(i, j))
         image = torch.zeros(1, 128, 96)
         image[:, y - 2 : y + 3, x - 2 : x + 3] = 1.0
-        one = judge(image)
-        lit = spread(one.map, one.patches, 128 * times, 96 * times)
+        one = scorer(image)
+        lit = upsample(one.values, one.grid, 128 * times, 96 * times)
         peak = np.unravel_index(lit.argmax(), lit.shape)
         assert abs(peak[0] / times - y) <= 2 and abs(peak[1] / times - x) <= 2
         # The control: the map stretched over the image, corner to corner.
@@ -121,35 +121,37 @@ def test_the_hot_spot_lies_where_the_judge_saw_it(padding: Any, times: int) -> N
 
 
 def test_between_two_middles_it_is_linear_and_beyond_them_constant() -> None:
-    one = verdict([[0.0, 1.0], [0.0, 1.0]], "lsgan")  # middles at 1.5 and 5.5
-    values = spread(one.map, one.patches, 8, 8)
+    one = scores_of([[0.0, 1.0], [0.0, 1.0]], "lsgan")  # middles at 1.5 and 5.5
+    values = upsample(one.values, one.grid, 8, 8)
     assert values[0].tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]
     assert (values == values[0]).all()
-    turned = spread(one.map.T, one.patches, 8, 8)
+    turned = upsample(one.values.T, one.grid, 8, 8)
     assert (turned == values.T).all()
-    small = spread(one.map, one.patches, 4, 4)  # its pixels' middles lie at 0.5, 2.5, 4.5, 6.5
+    small = upsample(one.values, one.grid, 4, 4)  # its pixels' middles lie at 0.5, 2.5, 4.5, 6.5
     assert small[0].tolist() == [0, 0.25, 0.75, 1]
 
 
 def test_colours_go_from_orange_by_white_to_blue() -> None:
-    assert [tuple(c) for c in colours(np.array(STOPS)).tolist()] == list(COLOURS)
-    made, undecided, real = colours(np.array([0.0, 0.5, 1.0])).astype(int)
+    assert [tuple(c) for c in to_colours(np.array(STOPS)).tolist()] == list(COLOURS)
+    made, undecided, real = to_colours(np.array([0.0, 0.5, 1.0])).astype(int)
     assert made[0] > made[2] + 100 and real[2] > real[0] + 100 and np.ptp(undecided) == 0
     # Without a sense of red and green what is left is lightness and blue: both differ at each step.
-    between = colours(np.linspace(0, 0.5, 20)).astype(int) @ (0.299, 0.587, 0.114)
+    between = to_colours(np.linspace(0, 0.5, 20)).astype(int) @ (0.299, 0.587, 0.114)
     assert (np.diff(between) > 0).all()
 
 
 def test_one_number_is_one_colour() -> None:
     image = np.full((8, 8, 3), 200, dtype=np.uint8)
-    assert len(np.unique(draw_patch_map(image, verdict([[1.0]])).reshape(-1, 3), axis=0)) == 1
-    assert len(np.unique(draw_patch_map(image, verdict([[1.0, -1.0]])).reshape(-1, 3), axis=0)) > 1
+    assert len(np.unique(draw_patch_map(image, scores_of([[1.0]])).reshape(-1, 3), axis=0)) == 1
+    assert (
+        len(np.unique(draw_patch_map(image, scores_of([[1.0, -1.0]])).reshape(-1, 3), axis=0)) > 1
+    )
 
 
 def test_the_image_shows_through() -> None:
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     image[:, 4:] = 255
-    made = draw_patch_map(image, verdict([[0.0]])).astype(int)
+    made = draw_patch_map(image, scores_of([[0.0]])).astype(int)
     assert made[0, 7].sum() > made[0, 0].sum() + 150
 
 
@@ -160,10 +162,10 @@ def test_the_image_shows_through() -> None:
 @pytest.mark.parametrize("whole", [False, True])
 def test_any_size_gives_a_picture(size: tuple[int, int], whole: bool) -> None:
     config = PatchGAN.Config(width=1, layers=1, norm="none", whole_image=whole)
-    judge = PatchScorer(PatchGAN(config, 3), Domain(), None, "lsgan")
+    scorer = PatchScorer(PatchGAN(config, 3), Domain(), None, "lsgan")
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    row = Row("made", image, judge(image))
-    alone, both = draw_figure([row]), draw_figure([row, Row("real", -image, judge(-image))])
+    row = Row("generated", image, scorer(image))
+    alone, both = draw_figure([row]), draw_figure([row, Row("real", -image, scorer(-image))])
     assert alone.dtype == np.uint8 and alone.shape[2] == 3 and both.shape[0] > alone.shape[0]
     more = draw_figure([row], image)
     assert more.shape[1] > alone.shape[1] and more.max() == 255 and more.min() < 64
@@ -171,18 +173,18 @@ def test_any_size_gives_a_picture(size: tuple[int, int], whole: bool) -> None:
 
 def test_the_picture_holds_the_image_and_the_map_as_they_are() -> None:
     config = PatchGAN.Config(width=1, layers=2, norm="none")
-    judge = PatchScorer(PatchGAN(config, 3), Domain(), None, "lsgan")
+    scorer = PatchScorer(PatchGAN(config, 3), Domain(), None, "lsgan")
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     image = torch.from_numpy(pixels).movedim(-1, 0) / 127.5 - 1
-    one = judge(image)
-    sheet = draw_figure([Row("made", image, one)])
+    one = scorer(image)
+    sheet = draw_figure([Row("generated", image, one)])
     assert (sheet[31:287, 14:270] == pixels).all()  # behind a gap and a line of text
     drawn = draw_patch_map(pixels, one)
     differs = (sheet[31:287, 284:540] != drawn).any(axis=2)
     assert 0 < differs.mean() < 0.1  # the outlines of two patches alone
 
 
-# -- what a judge refuses
+# -- what a scorer refuses
 
 
 def test_a_judge_takes_images_of_its_domain_alone() -> None:
@@ -191,11 +193,11 @@ def test_a_judge_takes_images_of_its_domain_alone() -> None:
     for image in (torch.zeros(3, 16, 16), grey[None], grey.to(torch.uint8)):
         with pytest.raises(UserError, match=r"the image is \(1, h, w\) floats"):
             alone(image)
-    with pytest.raises(UserError, match=r"16x4 pixels can't be judged.*at least 6x6"):
+    with pytest.raises(UserError, match=r"16x4 pixels cannot be scored.*at least 6x6"):
         alone(torch.zeros(1, 4, 16))
     config = PatchGAN.Config(width=2, layers=1)
     pair = PatchScorer(PatchGAN(config, 2), GREY, GREY, "bce")
-    with pytest.raises(UserError, match="judges pairs"):
+    with pytest.raises(UserError, match="takes pairs"):
         pair(grey)
     with pytest.raises(UserError, match=r"the source is \(1, h, w\)"):
         pair(grey, torch.zeros(3, 16, 16))
@@ -206,17 +208,17 @@ def test_a_judge_takes_images_of_its_domain_alone() -> None:
 
 def test_a_norm_that_has_one_pixel_is_told_in_a_sentence() -> None:
     config = PatchGAN.Config(width=2, layers=1, padding="same")
-    judge = PatchScorer(PatchGAN(config, 1), GREY, None, "bce")
-    with pytest.raises(UserError, match=r"1x1 pixels can't be judged: instance statistics need"):
-        judge(torch.zeros(1, 1, 1))
+    scorer = PatchScorer(PatchGAN(config, 1), GREY, None, "bce")
+    with pytest.raises(UserError, match=r"1x1 pixels cannot be scored: instance statistics need"):
+        scorer(torch.zeros(1, 1, 1))
 
 
 def test_an_image_is_judged_by_itself_and_the_judge_learns_nothing() -> None:
     network = PatchGAN(PatchGAN.Config(width=2, layers=1, norm="batch"), 1).train()
-    judge = PatchScorer(network, GREY, None, "bce")
+    scorer = PatchScorer(network, GREY, None, "bce")
     kept = {name: value.clone() for name, value in network.state_dict().items()}
     image = torch.rand(1, 32, 32) * 2 - 1
-    one, two = judge(image), judge(image)
+    one, two = scorer(image), scorer(image)
     assert torch.equal(one.scores, two.scores) and not one.scores.requires_grad
     assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
     with torch.no_grad():  # statistics of the image alone: those of training on a batch of one

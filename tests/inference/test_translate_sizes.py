@@ -149,7 +149,7 @@ def test_explain_at_the_size_of_training(
     words = ["explain", place / "run", image, "--json", "--overwrite", "-o", tmp_path / "e.png"]
 
     def patches(*more: str) -> list[int]:
-        found: list[int] = json.loads(said(capsys, *words, *more))["judged"][0]["map"]
+        found: list[int] = json.loads(said(capsys, *words, *more))["images"][0]["map"]
         return found
 
     assert patches("--size", "90") == patches() and patches("--size", "trained") != patches()

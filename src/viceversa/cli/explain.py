@@ -1,4 +1,4 @@
-"""explain."""
+"""The command explain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import UserError
 from .app import app
 
 if TYPE_CHECKING:
-    from ..inference.patch_scores import Answer, Row
+    from ..inference.patch_scores import Explanation, PatchScores, Row
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -33,116 +33,127 @@ def explain(
     max_megapixels: int = 64,
     device: str = "auto",
 ) -> None:
-    """Show what the discriminator says of an image, patch by patch: a heat map over it.
+    """Draw the patch scores of a discriminator as a map over an image.
 
     Parameters
     ----------
     model
-        A run's folder or a translator in it (what it makes of the image is judged), or a
-        discriminator, d_b.safetensors (the image itself is judged).
+        A run folder or a translator in it, whose translation of the image is scored; or a
+        discriminator, such as d_b.safetensors, which scores the image itself.
     image
         The image.
     out
-        The picture to write.
+        The figure to write.
     real
-        The real target, to judge beside what was made.
+        The real target, to score beside the translation.
     half
-        Of a file with A and B side by side: the half that the image is. The other is its partner:
-        the real target, or for a discriminator's own file the source. Or whole.
+        Of a file with A and B side by side: the half that the image is, or whole. The other half
+        is its partner: the real target, or the source if the model is a discriminator.
     size
-        own: the size of the file; trained: resized as in training, but not cropped; or pixels a
-        side.
+        own: the size of the file; trained: resized as in training, but not cropped; or the side
+        length in pixels.
     source
-        What the image was made from, for a discriminator that judges pairs.
+        Source of the image, for a discriminator of pairs.
     beside
-        Another discriminator, such as one of discriminator.whole_image, to judge the same.
+        Another discriminator to compare with, such as one with discriminator.whole_image.
     as_json
-        Numbers for programs instead of words.
+        Print JSON instead of text.
     overwrite
-        Write over a picture that is there.
+        Replace an existing figure.
     max_megapixels
-        The largest image that is decoded.
+        Size limit of images, in megapixels.
     device
         auto, or a torch device such as cpu or cuda.
     """
-    _refuse_place(out, overwrite, [model, image, real, source, beside])
+    _refuse_output(out, overwrite, [model, image, real, source, beside])
     from ..checkpoint import read_header
     from ..data.readonly import refuse_output_in_data, training_data
     from ..images import write
-    from ..inference.patch_scores import ExplainOptions, draw_figure, named_model
-    from ..inference.patch_scores import explain as ask
+    from ..inference import patch_scores
 
     if model.exists():
-        file = named_model(model)
+        file = patch_scores.model_file(model)
         refuse_output_in_data(out, training_data(read_header(file), file), "-o")
-    answer = ask(
-        ExplainOptions(model, image, real, source, half, beside, device, max_megapixels, size)
+    options = patch_scores.ExplainOptions(
+        model, image, real, source, half, beside, device, max_megapixels, size
     )
-    write(out, draw_figure(answer.rows, answer.source))
-    print(json.dumps(_values(answer, out), indent=2) if as_json else _text(answer, out))
+    result = patch_scores.explain(options)
+    write(out, patch_scores.draw_figure(result.rows, result.source))
+    print(json.dumps(_as_json(result, out), indent=2) if as_json else _as_text(result, out))
 
 
-def _refuse_place(out: Path, overwrite: bool, inputs: list[Path | None]) -> None:
+def _refuse_output(out: Path, overwrite: bool, inputs: list[Path | None]) -> None:
+    reason = ""
     if out.suffix.lower() not in ENDINGS:
-        raise UserError(f"-o {out} is no picture; its name ends in one of {' '.join(ENDINGS)}")
-    if any(path and path.resolve() == out.resolve() for path in inputs):
-        raise UserError(f"-o {out} would overwrite what is looked at; choose another")
-    if out.is_dir():
-        raise UserError(f"-o {out} is a folder; name a picture")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} is there already; choose another -o, or say --overwrite")
+        reason = f"-o {out} is not an image; its name ends in one of {' '.join(ENDINGS)}"
+    elif any(path and path.resolve() == out.resolve() for path in inputs):
+        reason = f"-o {out} would overwrite an input; choose another"
+    elif out.is_dir():
+        reason = f"-o {out} is a folder; name an image"
+    elif out.exists() and not overwrite:
+        reason = f"{out} is there already; choose another -o, or add --overwrite"
+    if reason:
+        raise UserError(reason, option="--out", path=out)
 
 
-def _values(answer: Answer, out: Path) -> dict[str, Any]:
+def _as_json(result: Explanation, out: Path) -> dict[str, Any]:
     return {
-        "judge": str(answer.judge),
-        "picture": str(out),
-        "notes": answer.notes,
-        "judged": list(map(_row, answer.rows)),
+        "discriminator": str(result.discriminator),
+        "figure": str(out),
+        "notes": result.notes,
+        "images": [_row(row) for row in result.rows],
     }
 
 
 def _row(row: Row) -> dict[str, Any]:
-    """A verdict as plain values; ends of pixels exclusive, as in slices."""
-    verdict, ends = row.verdict, {}
-    for name, place in (("least", verdict.least), ("most", verdict.most)):
-        top, left, bottom, right = verdict.patches.box(*place)
-        value = float(verdict.map[place])
-        ends[name] = {"value": value, "x": [left, right], "y": [top, bottom]}
-    return {
+    scores, grid = row.scores, row.scores.grid
+    values = {
         "image": row.name,
-        "judge": row.judge or None,
-        "objective": verdict.objective,
-        "meaning": verdict.meaning,
-        "whole": verdict.whole,
-        "score": verdict.score,
-        "share_real": verdict.share,
-        "map": [verdict.patches.rows, verdict.patches.columns],
-        "patch": None if verdict.one_number else
-                 {"size": verdict.patches.size, "stride": verdict.patches.stride},
-        **({} if verdict.one_number else ends),
-    }  # fmt: skip
+        "discriminator": row.discriminator or None,
+        "objective": scores.objective,
+        "meaning": scores.meaning,
+        "mean_value": scores.mean_value,
+        "mean_score": scores.mean_score,
+        "real_fraction": scores.real_fraction,
+        "map": [grid.rows, grid.columns],
+        "patch": None if scores.is_single else {"size": grid.size, "stride": grid.stride},
+    }
+    return values if scores.is_single else values | _extremes(scores)
 
 
-def _text(answer: Answer, out: Path) -> str:
-    lines = []
-    for row in answer.rows:
-        told, verdict = _row(row), row.verdict
-        by = f", judged by {row.judge}" if row.judge else ""
-        lines.append(f"{row.name}{by}: as a whole {verdict.whole:.3f} "
-                     f"(mean score {verdict.score:.3f})")  # fmt: skip
-        if verdict.one_number:
-            lines.append("  one number for the whole image: this discriminator has no map of it")
-            continue
-        rows, columns = told["map"]
-        share = "" if verdict.share is None else f"; {verdict.share:.0%} of them taken for real"
-        lines.append(f"  {rows}x{columns} patches of {verdict.patches.size}x{verdict.patches.size} "
-                     f"pixels, {verdict.patches.stride} apart{share}")  # fmt: skip
-        for name in ("least", "most"):
-            (left, right), (top, bottom) = told[name]["x"], told[name]["y"]
-            lines.append(f"  {name + ' convincing':16} {told[name]['value']:.3f}  "
-                         f"at x {left} to {right - 1}, y {top} to {bottom - 1}")  # fmt: skip
-    meanings = dict.fromkeys(row.verdict.meaning for row in answer.rows)
-    lines += [f"1 is real and 0 is made; a number is {meaning}" for meaning in meanings]
-    lines += [f"note: {note}" for note in answer.notes]
-    return "\n".join([*lines, f"the picture: {out}"])
+def _extremes(scores: PatchScores) -> dict[str, dict[str, Any]]:
+    """The patches with the lowest and the highest score; ends of pixels are exclusive."""
+    extremes = {}
+    for name, position in (("lowest", scores.lowest), ("highest", scores.highest)):
+        top, left, bottom, right = scores.grid.box(*position)
+        value = float(scores.values[position])
+        extremes[name] = {"value": value, "x": [left, right], "y": [top, bottom]}
+    return extremes
+
+
+def _as_text(result: Explanation, out: Path) -> str:
+    lines = [line for row in result.rows for line in _lines(row)]
+    meanings = dict.fromkeys(row.scores.meaning for row in result.rows)
+    lines += [f"1 is real and 0 is fake; a value is {meaning}" for meaning in meanings]
+    lines += [f"note: {note}" for note in result.notes]
+    return "\n".join([*lines, f"the figure: {out}"])
+
+
+def _lines(row: Row) -> list[str]:
+    scores, grid = row.scores, row.scores.grid
+    name = f"{row.name} ({row.discriminator})" if row.discriminator else row.name
+    lines = [f"{name}: mean {scores.mean_value:.3f} (mean score {scores.mean_score:.3f})"]
+    if scores.is_single:
+        return [*lines, "  one score for the whole image: this discriminator has no patch map"]
+    real = scores.real_fraction
+    lines.append(
+        f"  {grid.rows}x{grid.columns} patches of {grid.size}x{grid.size} pixels, "
+        f"{grid.stride} apart{'' if real is None else f'; {real:.0%} classified as real'}"
+    )
+    for title, extreme in zip(("least", "most"), _extremes(scores).values(), strict=True):
+        (left, right), (top, bottom) = extreme["x"], extreme["y"]
+        lines.append(
+            f"  {title + ' real':10}  {extreme['value']:.3f}  at x {left} to {right - 1}, "
+            f"y {top} to {bottom - 1}"
+        )
+    return lines

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -15,6 +15,10 @@ from ..config.recipes import read_recipe, recipes
 from ..errors import Stopped, UserError
 from ..images.sources import printable
 from .app import app
+
+if TYPE_CHECKING:
+    from ..images.sources import Unread
+    from ..inference import Outcome, Record
 
 VERBS = ("is ", "has ", "holds ", "could ", "cannot ")
 
@@ -70,10 +74,8 @@ def translate(
     if not inputs:
         raise UserError("name the images to translate: files, globs or folders")
     if batch_size < 1:
-        raise UserError(f"--batch_size must be at least 1, not {batch_size}")
-    from ..checkpoint import read_digest, read_header
-    from ..data.readonly import refuse_output_in_data, training_data
-    from ..inference import STREAM, Record, Translator, expand, names_image, plan, translate_files
+        raise UserError(f"--batch_size must be at least 1, not {batch_size}", option="--batch_size")
+    from ..inference import STREAM, Translator, expand, names_image, plan, translate_files
     from ..runtime.signals import asked_to_stop
 
     if out.exists() and not (out.is_dir() or names_image(out)):
@@ -86,31 +88,17 @@ def translate(
     files, unread = ([(STREAM, Path("stdin"))], []) if streamed else expand(inputs)
     translator = Translator.load(model, device, policy, seed, max_megapixels, size)
     pairs = plan(files, out, translator.suffix, overwrite or resume)
-    header = read_header(model)
-    for folder in {result.parent for _, result in pairs if result != STREAM}:
-        for data in (*filter(Path.is_dir, map(Path, inputs)), training_data(header, model)):
-            refuse_output_in_data(folder, data, "-o")
+    folders = {result.parent for _, result in pairs if result != STREAM}
+    _refuse_data_folders(folders, model, inputs)
     record = None
     if out != STREAM and (resume or not names_image(out)):
-        settings = {
-            "policy": policy,
-            "seed": seed if policy == "paper" else None,
-            "half": half,
-            "size": size,
-        }
-        folder = out.parent if names_image(out) else out
-        record = Record(folder, read_digest(model), settings)
+        options = {"policy": policy, "seed": seed if policy == "paper" else None}
+        record = _open_record(out, model, options | {"half": half, "size": size})
     with asked_to_stop() as signals:
         outcome = translate_files(
             translator, pairs, batch_size, half, record, resume, lambda: bool(signals)
         )
-    lines = [f"note: {line}" for line in by_kind(outcome.notes)]
-    lines += [f"not read: {group}" for group in unread]
-    total = len(pairs) + sum(len(group.names) for group in unread)
-    lines.append(f"{len(outcome.written)} of {total} images translated to {out}")
-    if outcome.skipped:
-        lines[-1] += f"; {len(outcome.skipped)} were translated before"
-    for line in lines:
+    for line in _report(outcome, unread, len(pairs), out):
         print(line, file=sys.stderr if out == STREAM else sys.stdout)
     if signals:
         raise Stopped("interrupted", 128 + signals[0], "--resume continues from here")
@@ -118,10 +106,38 @@ def translate(
         raise UserError("; ".join(by_kind(outcome.failures)))
 
 
-def by_kind(told: Iterable[tuple[Path, str]]) -> list[str]:
-    """One sentence for all files that the same is to be said of, with the first three names."""
+def _refuse_data_folders(folders: set[Path], model: Path, inputs: Sequence[str]) -> None:
+    """Raise UserError if a folder of results is inside the inputs or the training data."""
+    from ..checkpoint import read_header
+    from ..data.readonly import refuse_output_in_data, training_data
+
+    data = [*filter(Path.is_dir, map(Path, inputs)), training_data(read_header(model), model)]
+    for folder in folders:
+        for one in data:
+            refuse_output_in_data(folder, one, "-o")
+
+
+def _open_record(out: Path, model: Path, options: Mapping[str, Any]) -> Record:
+    """Open the record of the folder that the results are written to."""
+    from ..checkpoint import read_digest
+    from ..inference import Record, names_image
+
+    return Record(out.parent if names_image(out) else out, read_digest(model), options)
+
+
+def _report(outcome: Outcome, unread: Sequence[Unread], images: int, out: Path) -> list[str]:
+    """Return the lines that a translation prints."""
+    lines = [f"note: {line}" for line in by_kind(outcome.notes)]
+    lines += [f"not read: {group}" for group in unread]
+    total = images + sum(len(group.names) for group in unread)
+    skipped = f"; {len(outcome.skipped)} were translated before" if outcome.skipped else ""
+    return [*lines, f"{len(outcome.written)} of {total} images translated to {out}{skipped}"]
+
+
+def by_kind(messages: Iterable[tuple[Path, str]]) -> list[str]:
+    """Return one sentence for all files with the same message, with the first three names."""
     kinds: dict[str, tuple[str, list[str]]] = {}
-    for path, text in told:
+    for path, text in messages:
         kind = re.sub(r"[\d.]+ [kMG]B", "", text)  # the free space changes from file to file
         kinds.setdefault(kind, (text, []))[1].append(printable(str(path)))
     lines = []

@@ -1,4 +1,4 @@
-"""Use a finished translator, on images and on files."""
+"""Inference: translation by trained generators, and patch scores of trained discriminators."""
 
 from .files import Outcome, expand, translate_files
 from .outputs import STREAM, names_image, plan
@@ -6,6 +6,13 @@ from .record import Record
 from .translator import Policy, Translator
 
 __all__ = [
-    "STREAM", "Outcome", "Policy", "Record", "Translator", "expand", "names_image", "plan",
+    "STREAM",
+    "Outcome",
+    "Policy",
+    "Record",
+    "Translator",
+    "expand",
+    "names_image",
+    "plan",
     "translate_files",
-]  # fmt: skip
+]

@@ -1,4 +1,4 @@
-"""Translate files: which ones, and in which batches."""
+"""Translation of files: find the images, translate them in batches, write the results."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Outcome(NamedTuple):
     """Files that are much larger than in training, or with values outside its range."""
     written: list[Path]
     skipped: list[Path]
-    """Results that were there already, made of the same source in the same way."""
+    """Existing results of the same source, model and options."""
 
 
 class Inputs(NamedTuple):
-    """The images behind what was named, and the files among them that are not read as images."""
+    """Images, and files that are not read as images."""
 
     files: list[File]
     unread: list[Unread]
@@ -42,8 +42,8 @@ class Inputs(NamedTuple):
 def expand(inputs: Sequence[str]) -> Inputs:
     """Find the images behind files, globs and folders (subfolders are kept in the results).
 
-    A file that is named itself is read by its content, whatever its ending. Raises UserError where
-    an input contains no image.
+    A file that is named itself is read by its content, whatever its suffix. Raises UserError if an
+    input contains no image.
     """
     files: dict[File, None] = {}
     others: dict[str, None] = {}
@@ -87,8 +87,8 @@ def _is_shown(path: Path) -> bool:
     return not any(map(is_hidden, path.parts))
 
 
-class _Waiting(NamedTuple):
-    """An image that waits for its batch, and the SHA-256 of its file."""
+class _Input(NamedTuple):
+    """An image to translate, and the SHA-256 of its file."""
 
     pixels: Pixels
     geometry: Geometry
@@ -99,12 +99,17 @@ class _Waiting(NamedTuple):
 
 
 def translate_files(
-    translator: Translator, pairs: Sequence[File], batch_size: int, half: Part = None,
-    record: Record | None = None, resume: bool = False, stop: Callable[[], object] = bool,
-) -> Outcome:  # fmt: skip
-    """Translate and write each file, in batches of one size and depth.
+    translator: Translator,
+    pairs: Sequence[File],
+    batch_size: int,
+    half: Part = None,
+    record: Record | None = None,
+    resume: bool = False,
+    stop: Callable[[], object] = bool,
+) -> Outcome:
+    """Translate and write each file, in batches of one size and dtype.
 
-    A file that can't be read, translated or written is reported, and the others go on.
+    A file that cannot be read, translated or written is reported, and the others are translated.
 
     Args:
         translator: The translator.
@@ -116,13 +121,7 @@ def translate_files(
         stop: Checked before each file; true ends the work early.
     """
     outcome = Outcome([], [], [], [])
-    waiting: list[_Waiting] = []
-
-    def flush() -> None:
-        batch = list(waiting)
-        waiting.clear()
-        _translate(translator, batch, record, outcome)
-
+    batch: list[_Input] = []
     for path, result in pairs:
         if stop():
             return outcome
@@ -131,62 +130,77 @@ def translate_files(
             if record is not None and resume and record.has(result, digest):
                 outcome.skipped.append(result)
                 continue
-            read = translator.read(sys.stdin.buffer if path == STREAM else path)
-            pixels = translator.prepared(read, half, path)
-            same = half in (None, "whole") and pixels.shape == read.shape
-            geometry = _geometry(translator, path, result) if same else ()
+            image, notes = _read(translator, path, result, half, digest)
         except (UserError, OSError) as error:
             outcome.failures.append((path, _reason(error, path)))
             continue
-        part = translator.framing.part(read, half, path)
-        if translator.framing.enlargement(part, pixels) > LARGE:
-            outcome.notes.append((path, translator.framing.large))
-        if translator.beyond(pixels):
-            reason = "values outside the range that the model was trained on were cut off"
-            outcome.notes.append((path, reason))
-        if reason := translator.source.other_dtype(pixels.dtype.name):
-            outcome.notes.append((path, reason))
-        if waiting and (len(waiting) == batch_size or not _alike(waiting[0].pixels, pixels)):
-            flush()
-        waiting.append(_Waiting(pixels, geometry, path, result, digest))
-    if waiting:
-        flush()
+        outcome.notes.extend((path, note) for note in notes)
+        if batch and (len(batch) == batch_size or not _alike(batch[0].pixels, image.pixels)):
+            _translate(translator, batch, record, outcome)
+            batch = []
+        batch.append(image)
+    if batch:
+        _translate(translator, batch, record, outcome)
     return outcome
 
 
+def _read(
+    translator: Translator, path: Path, result: Path, half: Part, digest: str
+) -> tuple[_Input, list[str]]:
+    """Read and preprocess an image; return it with notes."""
+    read = translator.read(sys.stdin.buffer if path == STREAM else path)
+    pixels = translator.preprocess(read, half, path)
+    same = half in (None, "whole") and pixels.shape == read.shape
+    geometry = _geometry(translator, path, result) if same else ()
+    preprocessing, notes = translator.preprocessing, []
+    if preprocessing.enlargement(preprocessing.part(read, half, path), pixels) > LARGE:
+        notes.append(preprocessing.large)
+    if translator.clipped_fraction(pixels):
+        notes.append("values outside the range that the model was trained on were clipped")
+    if other_dtype := translator.source.other_dtype(pixels.dtype.name):
+        notes.append(other_dtype)
+    return _Input(pixels, geometry, path, result, digest), notes
+
+
 def _translate(
-    translator: Translator, batch: Sequence[_Waiting], record: Record | None, outcome: Outcome
+    translator: Translator, batch: Sequence[_Input], record: Record | None, outcome: Outcome
 ) -> None:
+    """Translate a batch and write its results; if it fails, each image by itself."""
     try:
-        made = translator.pixels([one.pixels for one in batch])
-    except UserError as error:  # one of them does not fit: which, it tells alone
+        results = translator.pixels([one.pixels for one in batch])
+    except UserError as error:
         if len(batch) == 1:
             outcome.failures.append((batch[0].path, _reason(error, batch[0].path)))
             return
         for one in batch:
             _translate(translator, [one], record, outcome)
         return
-    for image, one in zip(made, batch, strict=True):
-        tags = translator.tags
-        if image.shape[:2] == one.pixels.shape[:2]:
-            tags = tags._replace(geometry=one.geometry)
-        if one.result == STREAM:
-            sys.stdout.buffer.write(to_bytes(image, translator.suffix(one.path.suffix), tags))
-            sys.stdout.buffer.flush()
-        else:
-            try:
-                write(one.result, image, tags)
-            except UserError as error:
-                outcome.failures.append((one.path, _reason(error, one.result)))
-                continue
+    for pixels, one in zip(results, batch, strict=True):
+        try:
+            _write(translator, pixels, one)
+        except UserError as error:
+            outcome.failures.append((one.path, _reason(error, one.result)))
+            continue
         outcome.written.append(one.result)
         if record is not None and one.digest:
-            with suppress(OSError, UserError):  # the image is there; it would be translated again
+            with suppress(OSError, UserError):  # without a record it is only translated again
                 record.add(one.result, one.digest)
 
 
+def _write(translator: Translator, pixels: Pixels, image: _Input) -> None:
+    """Write a result to its file or to standard output. Raises UserError."""
+    tags = translator.tags
+    if pixels.shape[:2] == image.pixels.shape[:2]:
+        tags = tags._replace(geometry=image.geometry)
+    if image.result == STREAM:
+        sys.stdout.buffer.write(to_bytes(pixels, translator.suffix(image.path.suffix), tags))
+        sys.stdout.buffer.flush()
+    else:
+        write(image.result, pixels, tags)
+
+
 def _geometry(translator: Translator, path: Path, result: Path) -> Geometry:
-    """Where on Earth an image is, if its file says so and the result can."""
+    """Return the GeoTIFF tags of an image, if the result can have them."""
     if path == STREAM or result.suffix.lower() not in (".tif", ".tiff"):
         return ()
     config, most = translator.source.config, translator.max_megapixels * 10**6
@@ -194,7 +208,7 @@ def _geometry(translator: Translator, path: Path, result: Path) -> Geometry:
 
 
 def _reason(error: Exception, path: Path) -> str:
-    """A sentence without the name of the file that it is about."""
+    """Return a message without the name of its file."""
     text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
     return text.removeprefix("<stdin>" if path == STREAM else str(path)).lstrip(": ")
 

@@ -1,4 +1,4 @@
-"""Where the results of a translation go."""
+"""Paths of the results of a translation."""
 
 from __future__ import annotations
 
@@ -46,23 +46,25 @@ def plan(
         return pairs
     # By device and inode too: an input may have other names (links, case-insensitive disks).
     sources = {key for path, _ in pairs for key in (path.resolve(), _inode(path)) if key}
-    taken: dict[Path, Path] = {}
+    used: dict[Path, Path] = {}
     for path, result in pairs:
         if sources & {result.resolve(), _inode(result)}:
             raise UserError(
                 f"{result} would overwrite an image to translate; choose another -o",
-                option="--out", path=result,
-            )  # fmt: skip
-        if taken.setdefault(result.resolve(), path) != path:
-            raise UserError(
-                f"{taken[result.resolve()]} and {path} would both become {result}", path=result
+                option="--out",
+                path=result,
             )
-    there = [result for _, result in pairs if os.path.lexists(result)]
-    if there and not overwrite:
+        if used.setdefault(result.resolve(), path) != path:
+            raise UserError(
+                f"{used[result.resolve()]} and {path} would both become {result}", path=result
+            )
+    existing = [result for _, result in pairs if os.path.lexists(result)]
+    if existing and not overwrite:
+        others = f", and {len(existing) - 1} more" if existing[1:] else ""
         raise UserError(
-            f"{there[0]} is there already{f', and {len(there) - 1} more' if there[1:] else ''}; "
+            f"{existing[0]} is there already{others}; "
             "choose another -o, or add --overwrite or --resume",
-            path=there[0],
+            path=existing[0],
         )
     return pairs
 
@@ -72,17 +74,21 @@ def _refuse_name(out: Path, images: int, suffix: Callable[[str], str]) -> None:
     if images != 1:
         raise UserError(
             f"-o {out} is the name of one image, and there are {images} to translate; name a "
-            "folder", option="--out", path=out,
-        )  # fmt: skip
+            "folder",
+            option="--out",
+            path=out,
+        )
     if out != STREAM and (fits := suffix(out.suffix)) != out.suffix:
         raise UserError(
             f"-o {out}: a {out.suffix} file can't hold the output of this model; name it "
-            f"{out.with_suffix(fits).name}", option="--out", path=out,
-        )  # fmt: skip
+            f"{out.with_suffix(fits).name}",
+            option="--out",
+            path=out,
+        )
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
-    """What a file is, whatever its name; None if there is none."""
+    """Return device and inode of a file, or None if there is none."""
     try:
         status = path.stat()
     except OSError:

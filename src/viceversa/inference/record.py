@@ -10,11 +10,11 @@ from typing import Any
 
 from ..files import sha256
 
-NAME = ".viceversa.jsonl"  # hidden, since it lies among the images
+NAME = ".viceversa.jsonl"  # hidden, since it is stored beside the images
 
 
 class Record:
-    """One JSON line per result: its SHA-256, and what it was made of: source, model, settings.
+    """One JSON line per result: its SHA-256, and the source, model and settings that it is from.
 
     Lines are appended, so several processes may share a folder. A damaged line, or one of a result
     that has changed, only means that the image is translated again.
@@ -27,11 +27,11 @@ class Record:
 
     def __init__(self, folder: Path, model: str, settings: Mapping[str, Any]) -> None:
         self.path, self._folder = folder / NAME, folder
-        self._made_by = {"model": model, "settings": dict(settings)}
+        self._origin = {"model": model, "settings": dict(settings)}
         self._lines = _read(self.path)
 
     def has(self, result: Path, source: str) -> bool:
-        """Whether a result is there that was made of this source (SHA-256) in the same way."""
+        """Return whether a result exists of this source (SHA-256), model and settings."""
         line = self._lines.get(self._name(result))
         if line is None or line != self._line(result, source, str(line.get("sha256"))):
             return False
@@ -53,15 +53,15 @@ class Record:
         return result.relative_to(self._folder).as_posix()
 
     def _line(self, result: Path, source: str, digest: str) -> dict[str, Any]:
-        return {"result": self._name(result), "sha256": digest, "source": source, **self._made_by}
+        return {"result": self._name(result), "sha256": digest, "source": source, **self._origin}
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """The last line of each result; what is no line of ours is ignored."""
+    """Return the last line of each result; invalid lines are ignored."""
     lines: dict[str, dict[str, Any]] = {}
     try:
         data = path.read_bytes()
-    except OSError:  # most often there is none yet
+    except OSError:  # usually it does not exist yet
         return lines
     for text in data.splitlines():
         try:

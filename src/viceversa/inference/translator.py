@@ -1,4 +1,4 @@
-"""A finished generator: `Translator.load("ab.safetensors")(image)`."""
+"""Translation by a trained generator: `Translator.load("ab.safetensors")(image)`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import load_network, read_header
-from ..config.extensions import require
+from ..checkpoint import read_header
 from ..errors import UserError
-from ..fields import fill
 from ..images import Pixels, Tags, suffix_for, to_pil
 from ..images.domain import Domain
 from ..images.header import check_size
@@ -27,8 +25,9 @@ from ..networks.noise import seed_dropout, seeded
 from ..networks.norms import use_policy
 from ..networks.sizes import at_any_size
 from ..runtime.device import out_of_memory, prepare_device
+from .model_files import load_model, read_domain
 
-LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # other formats blur a class into others
+LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # lossy formats mix classes
 Policy = Literal["image", "running", "paper"]
 UNKNOWN = Preprocessing()
 
@@ -36,23 +35,39 @@ UNKNOWN = Preprocessing()
 class Translator:
     """Translates images of any size; a result never depends on other images of a batch.
 
-    `source` and `target` are the domains it was trained on: their bands, depth and range of values.
-    What it makes has the target's. `policy`: `image` (batch norm by the image's own statistics, no
-    dropout) is the default; `running` takes the statistics gathered in training; `paper` is `image`
-    with dropout on, as in pix2pix sec. 3.4, its noise drawn from `seed`, the same for each image.
-
     Threads may share a translator: a call changes no state, and draws no global random number. A
-    process that forks after torch has computed in it must not translate in the child: torch's own
-    threads do not survive a fork. Load the translator in each process, or start them with the
-    method `spawn` or `forkserver`.
+    process that forks after torch has computed in it must not translate in the child, since the
+    threads of torch do not survive a fork: load the translator in each process, or start them with
+    the method `spawn` or `forkserver`.
+
+    Args:
+        network: The generator; it is set to eval mode in place.
+        source: Domain of the images.
+        target: Domain of the results: their channels, dtype and value range.
+        device: `auto` or a torch device.
+        policy: `image` (batch norm with the statistics of the image, no dropout), `running` (batch
+            norm with the running statistics of training), or `paper` (as `image`, with dropout, as
+            in pix2pix sec. 3.4).
+        seed: Seed of the dropout of policy `paper`, the same for each image.
+        max_megapixels: Maximum size of an image.
+        preprocessing: Preparation of files in training.
+        size: Size at which images are translated: `own`, `trained` or pixels a side.
     """
 
-    def __init__(self, network: nn.Module, source: Domain, target: Domain, device: str = "auto",
-                 policy: Policy = "image", seed: int = 0, max_megapixels: int = 64,
-                 framing: Preprocessing = UNKNOWN, size: str = "own"):  # fmt: skip
-        self.max_megapixels = max_megapixels
-        self.framing, self.size = framing, size
+    def __init__(
+        self,
+        network: nn.Module,
+        source: Domain,
+        target: Domain,
+        device: str = "auto",
+        policy: Policy = "image",
+        seed: int = 0,
+        max_megapixels: int = 64,
+        preprocessing: Preprocessing = UNKNOWN,
+        size: str = "own",
+    ) -> None:
         self.source, self.target, self.policy, self.seed = source, target, policy, seed
+        self.max_megapixels, self.preprocessing, self.size = max_megapixels, preprocessing, size
         self.network, self.device = network, prepare_device(device)
         if policy == "paper":
             seed_dropout(network)
@@ -60,9 +75,15 @@ class Translator:
         use_policy(network, "running" if policy == "running" else "image", policy == "paper")
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto", policy: Policy = "image",
-             seed: int = 0, max_megapixels: int = 64,
-             size: str | int = "own") -> Translator:  # fmt: skip
+    def load(
+        cls,
+        path: str | Path,
+        device: str = "auto",
+        policy: Policy = "image",
+        seed: int = 0,
+        max_megapixels: int = 64,
+        size: str | int = "own",
+    ) -> Translator:
         """Load a translator from the file that training wrote.
 
         Args:
@@ -77,30 +98,22 @@ class Translator:
         Raises:
             UserError: The file is not a translator, or an argument is invalid.
         """
-        path = Path(path)
+        path, size = Path(path), str(size)
         if policy not in get_args(Policy):
             raise UserError(f"policy is one of {', '.join(get_args(Policy))}, not {policy!r}")
         if not 0 <= seed < 2**63:
             raise UserError(f"the seed must be from 0 to 2**63 - 1, not {seed}", option="--seed")
         header = read_header(path)
         if header.get("kind") != "translator":
-            raise UserError(f"{path} is a {header.get('kind')}, not a translator")
-        settings = dict(header["generator"])
-        name = settings.pop("name", None)
-        if name not in GENERATORS:
-            require(header, path)
-            raise UserError(f"{path} holds a generator {name!r} that this version does not know")
-        network_class, config_class = GENERATORS[name]
-        source, target = (fill(Domain, header[end], str(path)) for end in ("source", "target"))
-        for end in (source, target):
-            end.check_stored(path)
-        framing = Preprocessing.of(header)
-        framing.check(str(size), path, max_megapixels * 10**6)
-        widths = source.config.width, target.config.width
-        network_config = fill(config_class, settings, str(path))
-        network = load_network(path, lambda: network_class(network_config, *widths))
-        return cls(network, source, target, device, policy, seed, max_megapixels, framing,
-                   str(size))  # fmt: skip
+            raise UserError(f"{path} is a {header.get('kind')}, not a translator", path=path)
+        source, target = (read_domain(header, key, path) for key in ("source", "target"))
+        preprocessing = Preprocessing.of(header)
+        preprocessing.check(size, path, max_megapixels * 10**6)
+        channels = source.config.width, target.config.width
+        network = load_model(header, "generator", GENERATORS, channels, path)
+        return cls(
+            network, source, target, device, policy, seed, max_megapixels, preprocessing, size
+        )
 
     def __call__(self, image: Any, half: Part = None) -> Any:
         """Translate one image.
@@ -122,10 +135,10 @@ class Translator:
         """
         if isinstance(image, Tensor):
             return self._tensor(image)
-        made = self.pixels([self.prepared(self.read(image), half)])[0]
+        output = self.pixels([self.preprocess(self.read(image), half)])[0]
         if isinstance(image, np.ndarray):
-            return made[:, :, 0] if image.ndim == 2 and made.shape[2] == 1 else made
-        return to_pil(made) if _for_pillow(made) else made
+            return output[:, :, 0] if image.ndim == 2 and output.shape[2] == 1 else output
+        return to_pil(output) if _for_pillow(output) else output
 
     def read(self, image: Any) -> Pixels:
         """Read an image of any kind but a tensor as (h, w, channels). Raises UserError."""
@@ -136,26 +149,25 @@ class Translator:
 
     @property
     def tags(self) -> Tags:
-        """What the file of a result declares: the ICC profile, metadata and no-data value of the
-        target, as far as its training images agree."""
+        """ICC profile, metadata and no-data value of results, if all training targets agree."""
         target = self.target
         kept = value_for_dtype(target.dtype, target.nodata) is not None
         return Tags(target.profile, target.metadata, target.nodata if kept else "")
 
-    def prepared(self, pixels: Pixels, half: Part = None, name: object = "the image") -> Pixels:
-        """The chosen half of an image, at the size at which it is translated. Raises UserError."""
-        part = self.framing.part(pixels, half, name)
-        return self.framing.resized(part, self.size, self.source.config)
+    def preprocess(self, pixels: Pixels, half: Part = None, name: object = "the image") -> Pixels:
+        """Return the chosen half of an image at the size to translate. Raises UserError."""
+        part = self.preprocessing.part(pixels, half, name)
+        return self.preprocessing.resized(part, self.size, self.source.config)
 
     def suffix(self, suffix: str) -> str:
-        """The ending of a result's name: the image's own where that format can hold the result."""
+        """Return the suffix of a result: that of the image if its format supports the result."""
         config = self.target.config
         if config.kind == "labels" and suffix.lower() not in LOSSLESS:
             suffix = ".png"
         return suffix_for(suffix, (self.target.dtype, config.file_channels))
 
-    def beyond(self, pixels: Pixels) -> float:
-        """The share of an image's values outside the range that training knew; they are cut off."""
+    def clipped_fraction(self, pixels: Pixels) -> float:
+        """Return the fraction of values outside the range of training, which are clipped."""
         if self.source.config.kind != "image" or self.source.config.range == "dtype":
             return 0.0
         low, high = (np.array(end) for end in (self.source.low, self.source.high))
@@ -163,54 +175,55 @@ class Translator:
         return float(outside.mean()) if outside.size else 0.0
 
     def pixels(self, images: Sequence[Pixels]) -> list[Pixels]:
-        """Translate images (h, w, bands), as files hold them, of one size and depth, in a batch.
+        """Translate a batch of images (h, w, channels) of one size and dtype, with values of files.
 
-        Pixels without data, of masked arrays, have no data in the results either if the target has
-        a no-data value.
+        Masked pixels have no data; they have none in the results either if the target has a no-data
+        value.
         """
         config = self.source.config
-        numbers = [to_tensor(to_domain(image, config, "the image")) for image in images]
-        if any(one.is_floating_point() for one in numbers):  # those with pixels without data
-            numbers = [one.float() for one in numbers]
-        values = to_values(torch.stack(numbers), self.source.of_dtype(str(images[0].dtype))).float()
+        tensors = [to_tensor(to_domain(image, config, "the image")) for image in images]
+        if any(one.is_floating_point() for one in tensors):  # masked pixels are NaN
+            tensors = [one.float() for one in tensors]
+        values = to_values(torch.stack(tensors), self.source.of_dtype(str(images[0].dtype))).float()
         missing = values.isnan().all(dim=1)
         values = fill_nodata(values, self.source)
-        made = to_pixels(self.tensor(values), self.target, values)
+        output = to_pixels(self.tensor(values), self.target, values)
         nodata = value_for_dtype(self.target.dtype, self.tags.nodata)
         if nodata is not None:
-            for image, mask in zip(made, missing.numpy(), strict=True):
+            for image, mask in zip(output, missing.numpy(), strict=True):
                 image[mask] = nodata
-        return made
+        return output
 
     @torch.inference_mode()
     def tensor(self, images: Tensor) -> Tensor:
-        """(n, channels in, h, w) in [-1, 1] -> (n, channels out, h, w): padded, cropped back."""
+        """Translate a batch (n, channels, h, w) in [-1, 1]; padded, and cropped back."""
         try:
-            made = self._output(images)
+            output = self._output(images)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            made = None
-        if made is None:  # out of the handler, which would keep the memory of what failed
+            output = None
+        if output is None:  # outside of the handler, which keeps the memory of the failed call
             count, _, height, width = images.shape
             raise UserError(
-                f"the memory is not enough for {count} of {width}x{height} at once; translate "
-                "fewer at once (--batch_size) or smaller images"
+                f"the memory is not enough for {count} of {width}x{height} at once; lower "
+                "--batch_size, or translate smaller images",
+                option="--batch_size",
             )
-        if not bool(made.isfinite().all()):
+        if not bool(output.isfinite().all()):
             raise UserError(
                 "the output has non-finite values (NaN or Inf): the weights of the model are too "
                 "large, or the image is far from those that it was trained on"
             )
-        return made
+        return output
 
     def _output(self, images: Tensor) -> Tensor:
         images = images.to(self.device)
         if self.policy == "paper":
-            made = torch.cat([self._noisy(one) for one in torch.split(images, 1)])
+            output = torch.cat([self._noisy(one) for one in torch.split(images, 1)])
         else:
-            made = at_any_size(self.network, images)
-        return made.float().cpu()
+            output = at_any_size(self.network, images)
+        return output.float().cpu()
 
     def _noisy(self, image: Tensor) -> Tensor:
         with seeded(self.seed):
@@ -230,8 +243,8 @@ class Translator:
             raise UserError("the tensor has non-finite values (NaN or Inf)")
         with reading_errors("the tensor"):
             check_size(batch.shape[2], batch.shape[3], self.max_megapixels * 10**6)
-        made = self.tensor(batch.float())
-        return made[0] if single else made
+        output = self.tensor(batch.float())
+        return output[0] if single else output
 
 
 def _for_pillow(pixels: Pixels) -> bool:

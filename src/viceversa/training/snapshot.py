@@ -92,7 +92,7 @@ def ways(
 def verdicts(
     players: Players, pictures: ImageDataset, config: RunConfig, device: torch.device
 ) -> Pixels | None:
-    """What each discriminator says of the first translation, and of a real image beside it."""
+    """Draw the patch scores of the first translation of each direction, and of a real image."""
     batch = pictures.batch([(1, 0)], device)
     if batch is None or players.objective is None:
         return None
@@ -106,13 +106,13 @@ def verdicts(
         if discriminator is None or patch_grid(discriminator.network, *size) is None:
             continue
         conditional = here if discriminator.conditional else None
-        ask = PatchScorer(discriminator.network, there, conditional, players.objective)
-        images = {"made": at_any_size(generator, source), "real": target}
-        says = on_common_scale(*(ask(image[0], source[0]) for image in images.values()))
-        of = "" if config.paired else f" {sides[1].upper()}"
+        scorer = PatchScorer(discriminator.network, there, conditional, players.objective)
+        images = {"generated": at_any_size(generator, source), "real": target}
+        scores = on_common_scale(*(scorer(image[0], source[0]) for image in images.values()))
+        domain = "" if config.paired else f" {sides[1].upper()}"
         rows += [
-            Row(what + of, to_rgb(image, there, source)[0], said)
-            for (what, image), said in zip(images.items(), says, strict=True)
+            Row(title + domain, to_rgb(image, there, source)[0], of_image)
+            for (title, image), of_image in zip(images.items(), scores, strict=True)
         ]
     if not rows:
         return None

@@ -1,22 +1,21 @@
-"""What a discriminator says of images, patch by patch, and pictures of it."""
+"""Patch scores: which parts of an image a discriminator classifies as real or fake."""
 
-from .explain import Answer, ExplainOptions, explain, named_model
+from .explain import ExplainOptions, Explanation, explain, model_file
 from .figure import Row, draw_figure
 from .patch_map import draw_patch_map
-from .scorer import PatchScorer, look
-from .scores import PatchScores, on_common_scale, probability
+from .scorer import PatchScorer
+from .scores import PatchScores, on_common_scale, to_unit_range
 
 __all__ = [
-    "Answer",
     "ExplainOptions",
+    "Explanation",
     "PatchScorer",
     "PatchScores",
     "Row",
     "draw_figure",
     "draw_patch_map",
     "explain",
-    "look",
-    "named_model",
+    "model_file",
     "on_common_scale",
-    "probability",
-]  # fmt: skip
+    "to_unit_range",
+]

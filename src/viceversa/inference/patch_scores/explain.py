@@ -1,8 +1,9 @@
-"""Put a question to a finished discriminator: what does it say of this image, and why?"""
+"""Patch scores of a translation, or of an image file, with the images to display beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,25 +16,26 @@ from ...images.preprocessing import Part
 from ...images.values import to_rgb
 from ..translator import Translator
 from .figure import Row
-from .scorer import PatchScorer, look
+from .scorer import PatchScorer, read_image
 from .scores import on_common_scale
 
 
-class ExplainOptions(NamedTuple):
-    """A model, an image, and what may belong to them."""
+@dataclass(frozen=True)
+class ExplainOptions:
+    """A model, an image, and the files that belong to them."""
 
     model: Path
-    """A run's folder, a translator, or a discriminator."""
+    """A run folder, a translator, or a discriminator."""
     image: Path
-    """What a translator translates, or a discriminator judges as it is."""
+    """Input of the translator, or the image that the discriminator scores."""
     real: Path | None = None
-    """An image to judge beside it: the real target."""
+    """The real target, to score beside it."""
     source: Path | None = None
-    """What `image` was made from, for a discriminator that judges pairs."""
+    """Source of `image`, for a discriminator of pairs."""
     half: Part = None
-    """Of files with A and B side by side, the half that `image` is; its partner is the other."""
+    """Half that `image` is of a file with A and B side by side; its partner is the other half."""
     beside: Path | None = None
-    """Another discriminator, asked the same."""
+    """Another discriminator, to compare with."""
     device: str = "auto"
     max_megapixels: int = 64
     size: str = "own"
@@ -41,150 +43,175 @@ class ExplainOptions(NamedTuple):
 
     @property
     def partner(self) -> tuple[Path, Part] | None:
-        """The other half of the image's own file."""
+        """The other half of the image's file."""
         if self.half in (None, "whole"):
             return None
         return self.image, "right" if self.half == "left" else "left"
 
     @property
-    def other(self) -> Part:
-        """The part of every other file: all of it, if the image is said to be whole."""
+    def part_of_others(self) -> Part:
+        """The part to read of every other file: all of it, if the image is whole."""
         return "whole" if self.half == "whole" else None
 
-    def look(
-        self, path: Path, judge: PatchScorer, half: Part, notes: list[str], source: bool = False
-    ) -> Tensor:
-        """An image of the judge's domain (or of its source) in [-1, 1]."""
-        domain = judge.source if source and judge.source else judge.domain
-        return look(path, domain, half, self.max_megapixels, judge.framing, self.size, notes)
 
+class Explanation(NamedTuple):
+    """Rows for each image and discriminator, and the source, (3, h, w) for display."""
 
-class Answer(NamedTuple):
-    """A row for each image and each judge, and the source for the eye, (3, h, w), if there is."""
-
-    judge: Path
+    discriminator: Path
     rows: list[Row]
     source: Tensor | None
     notes: list[str]
-    """What to know about the images."""
 
 
 class _Case(NamedTuple):
-    """Images by name, each (channels, h, w) in [-1, 1], and what they were made from."""
+    """Images to score, (channels, h, w) in [-1, 1] by name, with their source."""
 
     path: Path
-    judge: PatchScorer
+    scorer: PatchScorer
     images: dict[str, Tensor]
     source: Tensor | None
-    of: Domain | None
-    """What the source is an image of."""
+    source_domain: Domain | None
     notes: list[str]
 
-    @property
-    def source_seen(self) -> Tensor | None:
-        """The source for the eye, (3, h, w)."""
-        if self.source is None or self.of is None:
-            return None
-        return to_rgb(self.source[None], self.of)[0]
 
+def explain(options: ExplainOptions) -> Explanation:
+    """Translate the image if the model is a translator, and score its patches.
 
-def explain(asked: ExplainOptions) -> Answer:
-    """Translate if there is a translator, and judge. Raises UserError for what does not fit."""
-    file = named_model(asked.model)
+    Raises:
+        UserError: Files or options do not fit together.
+    """
+    file = model_file(options.model)
     kind = read_header(file).get("kind")
     if kind not in ("translator", "discriminator"):
-        raise UserError(f"{file} holds {kind}, neither a translator nor a discriminator")
-    case = _translated(asked, file) if kind == "translator" else _as_it_is(asked, file)
-    judges = [("", case.judge), *_others(asked, case)]
+        raise UserError(f"{file} is neither a translator nor a discriminator: {kind}", path=file)
+    case = (_translation if kind == "translator" else _image_file)(options, file)
     rows = []
-    for name, judge in judges:
-        verdicts = on_common_scale(*(judge(image, case.source) for image in case.images.values()))
-        for (what, image), verdict in zip(case.images.items(), verdicts, strict=True):
-            rows.append(Row(what, _seen(image, case), verdict, name))
+    for name, scorer in [("", case.scorer), *_others(options, case)]:
+        scores = on_common_scale(*(scorer(image, case.source) for image in case.images.values()))
+        for (title, image), of_image in zip(case.images.items(), scores, strict=True):
+            rows.append(Row(title, _for_display(image, case), of_image, name))
     rows.sort(key=lambda row: list(case.images).index(row.name))
-    return Answer(case.path, rows, case.source_seen, case.notes)
+    source = None
+    if case.source is not None and case.source_domain is not None:
+        source = to_rgb(case.source[None], case.source_domain)[0]
+    return Explanation(case.path, rows, source, case.notes)
 
 
-def named_model(path: Path) -> Path:
-    """The file that is meant. Raises UserError where a folder has none, or more than one."""
+def model_file(path: Path) -> Path:
+    """Return the translator in a folder, or the file itself.
+
+    Raises UserError if the folder has none, or two.
+    """
     if not path.is_dir():
         return path
-    files = [path / f"{way}.safetensors" for way in ("ab", "ba")]
+    files = [path / f"{direction}.safetensors" for direction in ("ab", "ba")]
     files = [file for file in files if file.is_file()]
     if not files:
-        raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors")
+        raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors", path=path)
     if len(files) > 1:
-        raise UserError(f"{path} translates both ways; name one: {files[0]} or {files[1]}")
+        raise UserError(
+            f"{path} has translators of both directions; name one: {files[0]} or {files[1]}",
+            path=path,
+        )
     return files[0]
 
 
-def _translated(asked: ExplainOptions, file: Path) -> _Case:
-    """A translator makes the image; the discriminator beside it judges."""
-    if asked.source:
-        raise UserError("the image is the source of what is made of it; --source is for a "
-                        "discriminator's own file")  # fmt: skip
-    if asked.real and asked.partner:
-        raise UserError("--half says that the real target is the other half; leave out --real")
+def _translation(options: ExplainOptions, file: Path) -> _Case:
+    """Translate the image, and load the discriminator beside the translator."""
+    if options.source:
+        raise UserError(
+            "the image is the source of its translation; --source is for a discriminator's file",
+            option="--source",
+        )
+    if options.real and options.partner:
+        raise UserError(
+            "with --half the real target is the other half; leave out --real", option="--real"
+        )
     translator = Translator.load(
-        file, asked.device, max_megapixels=asked.max_megapixels, size=asked.size
+        file, options.device, max_megapixels=options.max_megapixels, size=options.size
     )
     path = file.with_name(f"d_{read_header(file)['direction'][1:]}.safetensors")
     if not path.is_file():
-        raise UserError(f"there is no discriminator {path.name} beside {file} to judge what it "
-                        "makes; a run's folder has one")  # fmt: skip
-    judge = PatchScorer.load(path, asked.device)
-    if judge.domain != translator.target or judge.source not in (None, translator.source):
-        raise UserError(f"{path} judges other images than {file} makes; they are not of one run")
-    notes: list[str] = []
-    source = look(
-        asked.image, translator.source, asked.half, asked.max_megapixels, translator.framing,
-        asked.size, notes,
-    )  # fmt: skip
-    images = {"made": translator.tensor(source[None])[0]}
-    if real := (asked.real, asked.other) if asked.real else asked.partner:
-        images["real"] = asked.look(real[0], judge, real[1], [])
-    return _Case(path, judge, images, source, translator.source, notes)
+        raise UserError(
+            f"there is no discriminator {path.name} beside {file}; a run folder has one", path=path
+        )
+    scorer = PatchScorer.load(path, options.device)
+    if scorer.domain != translator.target or scorer.source not in (None, translator.source):
+        raise UserError(
+            f"{path} takes other images than {file} generates; they are not of one run", path=path
+        )
+    source, notes = read_image(
+        options.image,
+        translator.source,
+        options.half,
+        options.max_megapixels,
+        translator.preprocessing,
+        options.size,
+    )
+    images = {"generated": translator.tensor(source[None])[0]}
+    if real := (options.real, options.part_of_others) if options.real else options.partner:
+        images["real"], _ = _read(options, scorer, scorer.domain, *real)
+    return _Case(path, scorer, images, source, translator.source, notes)
 
 
-def _as_it_is(asked: ExplainOptions, path: Path) -> _Case:
-    """A discriminator judges the image itself, as what was made of the source."""
-    judge = PatchScorer.load(path, asked.device)
-    judge.framing.check(asked.size, path, asked.max_megapixels * 10**6)
-    given = (asked.source, asked.other) if asked.source else asked.partner
-    if judge.source is None:
-        if asked.source:
-            raise UserError(f"{path} judges an image by itself; leave out --source")
-        given = None
+def _image_file(options: ExplainOptions, path: Path) -> _Case:
+    """Load the discriminator, and read the image and its source."""
+    scorer = PatchScorer.load(path, options.device)
+    scorer.preprocessing.check(options.size, path, options.max_megapixels * 10**6)
+    given = (options.source, options.part_of_others) if options.source else options.partner
+    source = None
+    if scorer.source is None:
+        if options.source:
+            raise UserError(
+                f"{path} takes single images; leave out --source", option="--source", path=path
+            )
     elif given is None:
-        raise UserError(f"{path} judges pairs; name what the image was made from with --source, or "
-                        "the --half that it is of a file with both side by side")  # fmt: skip
-    notes: list[str] = []
-    source = asked.look(given[0], judge, given[1], [], source=True) if given else None
-    images = {"the image": asked.look(asked.image, judge, asked.half, notes)}
-    if asked.real:
-        images["real"] = asked.look(asked.real, judge, asked.other, [])
-    return _Case(path, judge, images, source, judge.source, notes)
+        raise UserError(
+            f"{path} takes pairs; name the source of the image with --source, or with --half the "
+            "half that it is of a file with A and B side by side",
+            option="--source",
+            path=path,
+        )
+    else:
+        source, _ = _read(options, scorer, scorer.source, *given)
+    image, notes = _read(options, scorer, scorer.domain, options.image, options.half)
+    images = {"image": image}
+    if options.real:
+        part = options.part_of_others
+        images["real"], _ = _read(options, scorer, scorer.domain, options.real, part)
+    return _Case(path, scorer, images, source, scorer.source, notes)
 
 
-def _others(asked: ExplainOptions, case: _Case) -> Iterator[tuple[str, PatchScorer]]:
-    """The discriminator to compare with, under the names of its folder and itself."""
-    if asked.beside is None:
+def _read(
+    options: ExplainOptions, scorer: PatchScorer, domain: Domain, path: Path, part: Part
+) -> tuple[Tensor, list[str]]:
+    most = options.max_megapixels
+    return read_image(path, domain, part, most, scorer.preprocessing, options.size)
+
+
+def _others(options: ExplainOptions, case: _Case) -> Iterator[tuple[str, PatchScorer]]:
+    """The discriminator to compare with, named by its folder and file."""
+    path = options.beside
+    if path is None:
         return
-    other = PatchScorer.load(asked.beside, asked.device)
-    if other.domain != case.judge.domain:
-        raise UserError(f"{asked.beside} judges other images than {case.path} does")
-    if other.source and case.source is None:
-        raise UserError(f"{asked.beside} judges pairs, and {case.path} an image by itself; name "
-                        "them the other way round, with --source")  # fmt: skip
-    if other.source not in (None, case.of):
-        raise UserError(f"{asked.beside} judges pairs with sources of another kind than those of "
-                        f"{case.path}")  # fmt: skip
-    yield f"{asked.beside.absolute().parent.name}/{asked.beside.stem}", other
+    other = PatchScorer.load(path, options.device)
+    reason = ""
+    if other.domain != case.scorer.domain:
+        reason = f"{path} takes other images than {case.path}"
+    elif other.source and case.source is None:
+        reason = (
+            f"{path} takes pairs, and {case.path} single images; exchange them, and add --source"
+        )
+    elif other.source not in (None, case.source_domain):
+        reason = f"{path} takes pairs with other sources than {case.path}"
+    if reason:
+        raise UserError(reason, option="--beside", path=path)
+    yield f"{path.absolute().parent.name}/{path.stem}", other
 
 
-def _seen(image: Tensor, case: _Case) -> Tensor:
-    """An image for the eye: colours of Lab are joined to the lightness that they were made for."""
+def _for_display(image: Tensor, case: _Case) -> Tensor:
+    """(3, h, w); Lab colours are combined with the lightness of their source."""
     source, lightness = case.source, None
     if source is not None and source.shape[0] == 1 and source.shape[1:] == image.shape[1:]:
         lightness = source[None]
-    return to_rgb(image[None], case.judge.domain, lightness)[0]
+    return to_rgb(image[None], case.scorer.domain, lightness)[0]

@@ -1,4 +1,4 @@
-"""One picture that shows a verdict: the image, the map over it, and the patches it turns on."""
+"""Figure of patch scores: each image with its patch map, its least and its most real patch."""
 
 from __future__ import annotations
 
@@ -13,210 +13,203 @@ from ...images import Pixels
 from ...images.domain import Domain
 from ...images.values import to_pixels
 from ...networks.patch_grid import PatchGrid
-from .patch_map import colours, draw_patch_map, resized
-from .scores import PatchScores, Place
+from .patch_map import draw_patch_map, enlarge, to_colours
+from .scores import PatchScores, Position
 
-PANEL, MOST = 256, 512  # pixels of an image's longer side in the picture: no less and no more
-ROOM = 128  # pixels that a row is high, and a column wide twice that, however small its image
-GAP, LINE, TEXT = 14, 17, 13  # between panels; a line of text, and its letters
-SCALE = 86  # width of the colour scale with its numbers
-INK, FAINT, PALE, PAPER = (32, 32, 36), (112, 112, 118), (218, 218, 222), (255, 255, 255)
-LEAST, MOST_REAL = (150, 56, 0), (8, 52, 120)  # darker than any colour of the map
-Box = tuple[int, int, int, int]
+Colour = tuple[int, int, int]
+Box = tuple[int, int, int, int]  # (left, top, right, bottom)
+Size = tuple[int, int]  # (height, width)
+
+SMALLEST, LARGEST = 256, 512  # px, limits of the longer side of an image in the figure
+ROW_HEIGHT = 128  # px, smallest height of a row; columns are at least twice as wide
+GAP, LINE, TEXT = 14, 17, 13  # px between panels, of a line of text, and of its letters
+SCALE = 86  # px, width of the colour scale with its numbers
+INK, GREY, PALE, PAPER = (32, 32, 36), (112, 112, 118), (218, 218, 222), (255, 255, 255)
+LEAST, MOST = (150, 56, 0), (8, 52, 120)  # outlines, darker than the colours of the map
 
 
 class Row(NamedTuple):
-    """An image and what a discriminator says of it."""
+    """An image and its patch scores."""
 
     name: str
-    """What the image is: made, real, ..."""
+    """What the image is, such as generated or real."""
     image: Tensor
-    """(3, h, w) in [-1, 1], for the eye: see `images.values.to_rgb`."""
-    verdict: PatchScores
-    judge: str = ""
-    """Which discriminator, where there are several."""
+    """(3, h, w) in [-1, 1], for display: see `images.values.to_rgb`."""
+    scores: PatchScores
+    discriminator: str = ""
+    """Name of the discriminator, if there are several."""
 
 
 def draw_figure(rows: Sequence[Row], source: Tensor | None = None) -> Pixels:
-    """(h, w, 3) uint8: a row for each image, from left to right: its name and itself, the map over
-    it with its scale, and of its patches the least and the most convincing.
+    """Draw a row for each image: the image, its patch map with the scale, and two patches.
 
-    `source`: (3, h, w) in [-1, 1], what the images come from; it stands before the first row.
+    Args:
+        rows: Images and their scores.
+        source: Source of the images, (3, h, w) in [-1, 1], drawn before the first row.
+
+    Returns:
+        (h, w, 3) uint8.
     """
-    pictures = [to_pixels(row.image[None], Domain())[0] for row in rows]
-    shown = [_size(picture) for picture in pictures]
-    start = to_pixels(source[None], Domain())[0] if source is not None else None
-    wide = max(2 * ROOM, *(width for _, width in shown))
-    before = 0 if start is None else max(_size(start)[1], wide) + GAP
-    across = GAP + before + 2 * (wide + GAP) + SCALE + (wide // 2 + GAP)
-    foot = _wrapped(_explained(rows), across - 2 * GAP)
-    heights = [2 * LINE + max(height, ROOM) + GAP + GAP // 2 for height, _ in shown]
-    sheet = Image.new("RGB", (across, GAP + sum(heights) + len(foot) * LINE + GAP), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    images = [to_pixels(row.image[None], Domain())[0] for row in rows]
+    sizes = [_display_size(image) for image in images]
+    before = None if source is None else to_pixels(source[None], Domain())[0]
+    column = max(2 * ROW_HEIGHT, *(width for _, width in sizes))
+    left = GAP if before is None else GAP + max(_display_size(before)[1], column) + GAP
+    width = left + 2 * (column + GAP) + SCALE + column // 2 + GAP
+    caption = _wrapped(_caption(rows), width - 2 * GAP)
+    heights = [2 * LINE + max(height, ROW_HEIGHT) + GAP + GAP // 2 for height, _ in sizes]
+    height = GAP + sum(heights) + len(caption) * LINE + GAP
+    canvas = Image.new("RGB", (width, height), PAPER)
     top = GAP
-    for number, (row, picture, size) in enumerate(zip(rows, pictures, shown, strict=True)):
-        if start is not None and number == 0:
-            _panel(sheet, resized(start, *_size(start)), GAP, top, "source")
-        elif start is not None and number == 1 and (patches := _mapped(rows, picture)):
-            lying = _overlapping(picture, patches, size)
-            _panel(sheet, lying, GAP, top, "how patches overlap")
-        _row(sheet, row, picture, size, (GAP + before, top), wide)
+    for number, (row, image, size) in enumerate(zip(rows, images, sizes, strict=True)):
+        if before is not None and number == 0:
+            _panel(canvas, enlarge(before, *_display_size(before)), GAP, top, "source")
+        elif before is not None and number == 1 and (grid := _grid_of(rows, image)):
+            _panel(canvas, _overlap(image, grid, size), GAP, top, "overlap of patches")
+        _row(canvas, row, image, size, (left, top), column)
         top += heights[number]
-    for number, line in enumerate(foot):
-        _write(draw, GAP, top + number * LINE, line, FAINT)
-    return np.asarray(sheet)
-
-
-def _mapped(rows: Sequence[Row], picture: Pixels) -> PatchGrid | None:
-    """The patches of a map of images of a picture's size, if any has one."""
-    maps = (row.verdict.patches for row in rows if not row.verdict.one_number)
-    return next((patches for patches in maps if patches[:2] == picture.shape[:2]), None)
+    for number, line in enumerate(caption):
+        _write(ImageDraw.Draw(canvas), GAP, top + number * LINE, line, GREY)
+    return np.asarray(canvas)
 
 
 def _row(
-    sheet: Image.Image, row: Row, picture: Pixels, size: tuple[int, int],
-    corner: tuple[int, int], wide: int,
-) -> None:  # fmt: skip
-    left, top = corner
-    verdict, draw = row.verdict, ImageDraw.Draw(sheet)
-    _panel(sheet, resized(picture, *size), left, top, row.name)
-    left += wide + GAP
-    title = "one number for all of it" if verdict.one_number else "how real each patch looks"
-    title = f"judged by {row.judge}" if row.judge else title
-    _panel(sheet, draw_patch_map(picture, verdict, size), left, top, title)
-    _write(draw, left, top + LINE + size[0] + 3, _told(verdict), INK)
-    if not verdict.one_number:
-        for place, colour in ((verdict.least, LEAST), (verdict.most, MOST_REAL)):
-            _outline(draw, _moved(_scaled(verdict.patches.box(*place), verdict.patches, size),
-                                  left, top + LINE), colour)  # fmt: skip
-    left += wide + GAP // 2
-    _scale(sheet, verdict, left, top + LINE, max(size[0], ROOM))
+    canvas: Image.Image, row: Row, image: Pixels, size: Size, corner: tuple[int, int], column: int
+) -> None:
+    (left, top), scores = corner, row.scores
+    _panel(canvas, enlarge(image, *size), left, top, row.name)
+    left += column + GAP
+    title = "one score for the image" if scores.is_single else "patch map"
+    title = f"{title}, {row.discriminator}" if row.discriminator else title
+    _panel(canvas, draw_patch_map(image, scores, size), left, top, title)
+    draw = ImageDraw.Draw(canvas)
+    _write(draw, left, top + LINE + size[0] + 3, _summary(scores), INK)
+    patches = [] if scores.is_single else [(scores.lowest, LEAST), (scores.highest, MOST)]
+    for position, colour in patches:
+        box = _box(scores.grid, position, size)
+        x, y = left, top + LINE
+        _outline(draw, (box[0] + x, box[1] + y, box[2] + x, box[3] + y), colour)
+    left += column + GAP // 2
+    _scale(canvas, scores, left, top + LINE, max(size[0], ROW_HEIGHT))
     left += SCALE
-    if not verdict.one_number:
-        half = max(size[0], ROOM) // 2
-        _crop(sheet, picture, verdict, verdict.least, (left, top), (half, wide // 2), "least")
-        below = top + half + LINE // 2
-        _crop(sheet, picture, verdict, verdict.most, (left, below), (half, wide // 2), "most")
+    half = max(size[0], ROW_HEIGHT) // 2
+    for (position, colour), name in zip(patches, ("least", "most"), strict=False):
+        title = f"{name} real: {float(scores.values[position]):.2f}"
+        y = top if name == "least" else top + half + LINE // 2
+        patch = _patch(image, scores.grid, position, (half - LINE - LINE // 2, column // 2))
+        _write(draw, left, y, title, colour)
+        canvas.paste(Image.fromarray(patch), (left, y + LINE))
+        frame = (left, y + LINE, left + patch.shape[1] - 1, y + LINE + patch.shape[0] - 1)
+        draw.rectangle(frame, outline=colour, width=2)
 
 
-def _told(verdict: PatchScores) -> str:
-    if verdict.share is None or verdict.one_number:
-        return f"as a whole {verdict.whole:.2f}"
-    return f"as a whole {verdict.whole:.2f}; {verdict.share:.0%} of patches taken for real"
+def _grid_of(rows: Sequence[Row], image: Pixels) -> PatchGrid | None:
+    """The patch grid of images of this size, if there is a map."""
+    grids = (row.scores.grid for row in rows if not row.scores.is_single)
+    return next((grid for grid in grids if (grid.height, grid.width) == image.shape[:2]), None)
 
 
-def _explained(rows: Sequence[Row]) -> str:
-    """What the picture shows, in words."""
-    told = {_resting(row): None for row in rows}
-    told |= {f"1 is real and 0 is made; a number is {row.verdict.meaning}.": None for row in rows}
-    told["The arrow is the score of the whole image, the mean of its patches' scores."] = None
-    return " ".join(told)
+def _summary(scores: PatchScores) -> str:
+    text = f"mean {scores.mean_value:.2f}"
+    if scores.real_fraction is None or scores.is_single:
+        return text
+    return f"{text}; {scores.real_fraction:.0%} of patches classified as real"
 
 
-def _resting(row: Row) -> str:
-    verdict = row.verdict
-    if verdict.one_number:
-        who = row.judge or "This discriminator"
-        return f"{who} has one number for the whole image, and no map."
-    size, stride = verdict.patches.size, verdict.patches.stride
+def _caption(rows: Sequence[Row]) -> str:
+    sentences = [_about_patches(row) for row in rows]
+    sentences += [f"1 is real and 0 is fake; a value is {row.scores.meaning}." for row in rows]
+    sentences.append("The arrow is the value of the mean score.")
+    return " ".join(dict.fromkeys(sentences))
+
+
+def _about_patches(row: Row) -> str:
+    if row.scores.is_single:
+        return f"{row.discriminator or 'The discriminator'} has one score for the whole image."
+    size, stride = row.scores.grid.size, row.scores.grid.stride
+    unit = "pixel" if stride == 1 else "pixels"
     return (
-        f"Each number of the map rests on a patch of {size}x{size} pixels; the next patch begins "
-        f"{stride} {'pixel' if stride == 1 else 'pixels'} further."
+        f"Each value of the map depends on a patch of {size}x{size} pixels; neighbouring patches "
+        f"are {stride} {unit} apart."
     )
 
 
-def _panel(sheet: Image.Image, picture: Pixels, left: int, top: int, title: str) -> None:
-    draw, (height, width) = ImageDraw.Draw(sheet), picture.shape[:2]
+def _panel(canvas: Image.Image, image: Pixels, left: int, top: int, title: str) -> None:
+    draw, (height, width) = ImageDraw.Draw(canvas), image.shape[:2]
     _write(draw, left, top, title, INK)
-    sheet.paste(Image.fromarray(picture), (left, top + LINE))
+    canvas.paste(Image.fromarray(image), (left, top + LINE))
     frame = (left - 1, top + LINE - 1, left + width, top + LINE + height)
     draw.rectangle(frame, outline=PALE)
 
 
-def _scale(sheet: Image.Image, verdict: PatchScores, left: int, top: int, height: int) -> None:
-    """The colours from 1 down to 0, with their numbers and words, and where the whole image is."""
-    draw = ImageDraw.Draw(sheet)
-    strip = colours(np.linspace(1, 0, height))[:, None].repeat(14, axis=1)
-    sheet.paste(Image.fromarray(strip), (left, top))
-    draw.rectangle((left, top, left + 13, top + height - 1), outline=FAINT)
-    for number, word in ((1.0, "real"), (0.75, ""), (0.5, ""), (0.25, ""), (0.0, "made")):
-        y = top + round((1 - number) * (height - 1))
-        draw.line((left + 13, y, left + 17, y), fill=FAINT)
-        text = f"{number:g} {word}"
-        _write(draw, left + 20, min(max(y - 8, top - 3), top + height - 14), text, FAINT)
-    y = top + round((1 - verdict.whole) * (height - 1))
+def _scale(canvas: Image.Image, scores: PatchScores, left: int, top: int, height: int) -> None:
+    """Draw the colour scale from 1 down to 0, with an arrow at the mean."""
+    draw = ImageDraw.Draw(canvas)
+    strip = to_colours(np.linspace(1, 0, height))[:, None].repeat(14, axis=1)
+    canvas.paste(Image.fromarray(strip), (left, top))
+    draw.rectangle((left, top, left + 13, top + height - 1), outline=GREY)
+    for value, name in ((1.0, "real"), (0.75, ""), (0.5, ""), (0.25, ""), (0.0, "fake")):
+        y = top + round((1 - value) * (height - 1))
+        draw.line((left + 13, y, left + 17, y), fill=GREY)
+        y = min(max(y - 8, top - 3), top + height - 14)
+        _write(draw, left + 20, y, f"{value:g} {name}", GREY)
+    y = top + round((1 - scores.mean_value) * (height - 1))
     draw.polygon([(left - 6, y - 5), (left, y), (left - 6, y + 5)], fill=INK)
 
 
-def _crop(
-    sheet: Image.Image, picture: Pixels, verdict: PatchScores, place: Place,
-    corner: tuple[int, int],
-    room: tuple[int, int], word: str,
-) -> None:  # fmt: skip
-    """A patch by itself, enlarged, with its number."""
-    top, left, bottom, right = verdict.patches.box(*place)
-    number = float(verdict.map[place])
-    cut = picture[top:bottom, left:right]
-    high, wide = room[0] - LINE - LINE // 2, room[1]
-    share = min(high / cut.shape[0], wide / cut.shape[1])
-    size = max(1, int(cut.shape[0] * share)), max(1, int(cut.shape[1] * share))
-    made = resized(np.ascontiguousarray(cut), *size)
-    draw, colour = ImageDraw.Draw(sheet), LEAST if word == "least" else MOST_REAL
-    _write(draw, corner[0], corner[1], f"{word} real: {number:.2f}", colour)
-    x, y = corner[0], corner[1] + LINE
-    sheet.paste(Image.fromarray(made), (x, y))
-    draw.rectangle((x, y, x + size[1] - 1, y + size[0] - 1), outline=colour, width=2)
+def _patch(image: Pixels, grid: PatchGrid, position: Position, most: Size) -> Pixels:
+    """Return the pixels of a patch, enlarged."""
+    top, left, bottom, right = grid.box(*position)
+    patch = np.ascontiguousarray(image[top:bottom, left:right])
+    factor = min(most[0] / patch.shape[0], most[1] / patch.shape[1])
+    return enlarge(patch, *(max(1, int(side * factor)) for side in patch.shape[:2]))
 
 
-def _overlapping(picture: Pixels, patches: PatchGrid, size: tuple[int, int]) -> Pixels:
-    """The image in a veil, with neighbouring patches of its middle outlined."""
-    pale = 0.35 * resized(picture, *size).astype(np.float64) + 0.65 * 255
+def _overlap(image: Pixels, grid: PatchGrid, size: Size) -> Pixels:
+    """Outline the central patch and its neighbours on a pale image."""
+    pale = 0.35 * enlarge(image, *size).astype(np.float64) + 0.65 * 255
     canvas = Image.fromarray(np.rint(pale).astype(np.uint8))
     draw = ImageDraw.Draw(canvas)
-    i, j = patches.rows // 2, patches.columns // 2
-    around = [(i + di, j + dj) for di in (-1, 0, 1) for dj in (-1, 0, 1) if di or dj]
-    for y, x in around:
-        if 0 <= y < patches.rows and 0 <= x < patches.columns:
-            draw.rectangle(_scaled(patches.box(y, x), patches, size), outline=FAINT)
-    draw.rectangle(_scaled(patches.box(i, j), patches, size), outline=INK, width=2)
+    i, j = grid.rows // 2, grid.columns // 2
+    for y in range(max(i - 1, 0), min(i + 2, grid.rows)):
+        for x in range(max(j - 1, 0), min(j + 2, grid.columns)):
+            if (y, x) != (i, j):
+                draw.rectangle(_box(grid, (y, x), size), outline=GREY)
+    draw.rectangle(_box(grid, (i, j), size), outline=INK, width=2)
     return np.asarray(canvas)
 
 
-def _outline(draw: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int]) -> None:
+def _outline(draw: ImageDraw.ImageDraw, box: Box, colour: Colour) -> None:
     left, top, right, bottom = box
     draw.rectangle(box, outline=PAPER, width=4)
     draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=2)
 
 
-def _scaled(box: Box, patches: PatchGrid, size: tuple[int, int]) -> Box:
-    """(top, left, bottom, right) of the image -> (left, top, right, bottom) of a picture of it."""
-    down, across = size[0] / patches.height, size[1] / patches.width
-    top, left, bottom, right = box
-    x, y = round(left * across), round(top * down)
-    return x, y, max(round(right * across) - 1, x + 3), max(round(bottom * down) - 1, y + 3)
+def _box(grid: PatchGrid, position: Position, size: Size) -> Box:
+    """The box of a patch in an image that is displayed at a size."""
+    y_scale, x_scale = size[0] / grid.height, size[1] / grid.width
+    top, left, bottom, right = grid.box(*position)
+    x, y = round(left * x_scale), round(top * y_scale)
+    return x, y, max(round(right * x_scale) - 1, x + 3), max(round(bottom * y_scale) - 1, y + 3)
 
 
-def _moved(box: Box, x: int, y: int) -> Box:
-    return box[0] + x, box[1] + y, box[2] + x, box[3] + y
-
-
-def _size(picture: Pixels) -> tuple[int, int]:
-    """Height and width in the sheet: enlarged by a whole number up to PANEL, else as it is."""
-    height, width = picture.shape[:2]
+def _display_size(image: Pixels) -> Size:
+    """Height and width in the figure: small images are enlarged by a whole number."""
+    height, width = image.shape[:2]
     longer = max(height, width)
-    if longer < PANEL:
-        times = -(-PANEL // longer)
-        return height * times, width * times
-    share = min(1.0, MOST / longer)
-    return max(1, round(height * share)), max(1, round(width * share))
+    if longer < SMALLEST:
+        factor = -(-SMALLEST // longer)
+        return height * factor, width * factor
+    scale = min(1.0, LARGEST / longer)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _write(draw: ImageDraw.ImageDraw, x: int, y: int, text: str, ink: tuple[int, int, int]) -> None:
-    draw.text((x, y), text, fill=ink, font=ImageFont.load_default(TEXT))
+def _write(draw: ImageDraw.ImageDraw, x: int, y: int, text: str, colour: Colour) -> None:
+    draw.text((x, y), text, fill=colour, font=ImageFont.load_default(TEXT))
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of whole words that fit a width in pixels."""
+    """Split a text into lines that fit a width in pixels."""
     font = ImageFont.load_default(TEXT)
     lines = [""]
     for word in text.split():

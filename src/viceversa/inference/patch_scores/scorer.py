@@ -1,18 +1,15 @@
-"""A finished discriminator: `PatchScorer.load("d_b.safetensors")(image)`."""
+"""Patch scores of a trained discriminator: `PatchScorer.load("d_b.safetensors")(image)`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...checkpoint import load_network, read_header
+from ...checkpoint import read_header
 from ...config.compatibility import objective_of
-from ...config.extensions import require
 from ...errors import UserError
-from ...fields import fill
 from ...images import Source
 from ...images import read_header as image_header
 from ...images.domain import Domain
@@ -23,63 +20,70 @@ from ...networks import DISCRIMINATORS
 from ...networks.norms import use_policy
 from ...networks.patch_grid import patch_grid
 from ...runtime.device import prepare_device
+from ..model_files import load_model, read_domain
 from .scores import PatchScores
 
 UNKNOWN = Preprocessing()
 
 
 class PatchScorer:
-    """Says of an image of its domain, patch by patch, how real it looks; of any size.
+    """Scores the patches of images of any size.
 
-    `domain` is what its images are; `source`, for one that judges pairs, what they were made from.
-    Batch norm takes the statistics of the image, so that an image is judged by itself: the network
-    is put to use in place, so of one that still learns give a copy.
+    Args:
+        network: The discriminator. It is set to eval mode in place, with the batch norm statistics
+            of each image: give a copy of a network that is being trained.
+        domain: Domain of the images.
+        source: Domain of their sources, for a discriminator of pairs; None for others.
+        objective: Name of the objective that it was trained with.
+        preprocessing: Preparation of files in training.
     """
 
     def __init__(
-        self, network: nn.Module, domain: Domain, source: Domain | None, objective: str,
-        framing: Preprocessing = UNKNOWN,
-    ):  # fmt: skip
+        self,
+        network: nn.Module,
+        domain: Domain,
+        source: Domain | None,
+        objective: str,
+        preprocessing: Preprocessing = UNKNOWN,
+    ) -> None:
         self.network, self.domain, self.source = network, domain, source
-        self.objective, self.framing = objective, framing
+        self.objective, self.preprocessing = objective, preprocessing
         use_policy(network)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> PatchScorer:
-        """A judge from the file that training wrote. Raises UserError for any other file."""
+        """Load a discriminator from its model file. Raises UserError."""
         path = Path(path)
         header = read_header(path)
         if header.get("kind") != "discriminator":
-            raise UserError(f"{path} is a {header.get('kind')}, not a discriminator")
-        settings = dict(header["discriminator"])
-        name = settings.pop("name", None)
-        if name not in DISCRIMINATORS:
-            require(header, path)
-            raise UserError(f"{path} holds a discriminator {name!r} that this version doesn't know")
-        objective = _objective(header, path)
-        domain, other = (_domain(header, end, path) for end in ("target", "source"))
-        source = other if header.get("pair") is True else None
-        width = domain.config.width + (source.config.width if source else 0)
-        network_class, config_class = DISCRIMINATORS[name]
-        config = fill(config_class, settings, str(path))
-        network = load_network(path, lambda: network_class(config, width))
+            raise UserError(f"{path} is a {header.get('kind')}, not a discriminator", path=path)
+        objective = objective_of(header)
+        if objective is None:
+            raise UserError(f"{path} was not trained: its run had no adversarial loss", path=path)
+        domain, source = (read_domain(header, key, path) for key in ("target", "source"))
+        pair = header.get("pair") is True
+        channels = domain.config.width + (source.config.width if pair else 0)
+        network = load_model(header, "discriminator", DISCRIMINATORS, (channels,), path)
         network.to(prepare_device(device))
-        return cls(network, domain, source, objective, Preprocessing.of(header))
+        return cls(network, domain, source if pair else None, objective, Preprocessing.of(header))
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, source: Tensor | None = None) -> PatchScores:
-        """The verdict on an image (channels, h, w) in [-1, 1], of its `source`, of the same size.
+        """Score the patches of an image.
 
-        Raises UserError where bands or sizes don't fit, or the image is too small for a map.
+        Args:
+            image: (channels, h, w) in [-1, 1].
+            source: Its source, of the same size, if the discriminator takes pairs.
+
+        Raises:
+            UserError: Channels or sizes do not fit, or the image is too small for a score.
         """
-        shown = [_fitting(image, self.domain, "the image")]
+        inputs = [_checked(image, self.domain, "the image")]
         if self.source is not None:
             if source is None:
-                raise UserError(
-                    "this discriminator judges pairs: give the source that the image was made from"
-                )
-            shown.insert(0, _fitting(source, self.source, "the source"))
-            if shown[0].shape[1:] != shown[1].shape[1:]:
+                raise UserError("this discriminator takes pairs: give the source of the image")
+            inputs.insert(0, _checked(source, self.source, "the source"))
+            if source.shape[1:] != image.shape[1:]:
                 raise UserError(
                     f"the source has {_size(source)} pixels and the image {_size(image)}; a pair "
                     "has one size"
@@ -87,10 +91,10 @@ class PatchScorer:
         try:
             grid = patch_grid(self.network, *image.shape[1:])
             weight = next(self.network.parameters())
-            scores = self.network(torch.cat(shown)[None].to(weight))[0]
+            scores = self.network(torch.cat(inputs)[None].to(weight))[0]
         except ValueError as error:
             raise UserError(
-                f"the image of {_size(image)} pixels can't be judged: {error}"
+                f"the image of {_size(image)} pixels cannot be scored: {error}"
             ) from None
         if grid is None:
             kind = type(self.network).__name__
@@ -98,49 +102,31 @@ class PatchScorer:
         return PatchScores(scores[0, 0].float().cpu(), grid, self.objective)
 
 
-def look(
-    path: str | Path, domain: Domain, half: Part = None, max_megapixels: int = 64,
-    framing: Preprocessing = UNKNOWN, size: str = "own", notes: list[str] | None = None,
-) -> Tensor:  # fmt: skip
-    """A file as an image of a domain: (channels, h, w) in [-1, 1]; `half` of one with A and B.
+def read_image(
+    path: Path,
+    domain: Domain,
+    half: Part,
+    max_megapixels: int,
+    preprocessing: Preprocessing,
+    size: str,
+) -> tuple[Tensor, list[str]]:
+    """Read a file as an image of a domain, or half of one with A and B side by side.
 
-    `framing` and `size` say how it is resized; `notes` gets a sentence on a size that training did
-    not have. Raises UserError, naming the file, for what the domain can't hold.
+    Returns:
+        (channels, h, w) in [-1, 1], and notes on its size. Errors name the file.
     """
-    path = Path(path)
-    most = max_megapixels * 10**6
-    config = domain.config
-    channels = config.read_channels
-    header = image_header(Source(path), config.pages, most, channels)
-    chosen = framing.half(header.height, header.width, half, path)
+    most, config = max_megapixels * 10**6, domain.config
+    header = image_header(Source(path), config.pages, most, config.read_channels)
+    chosen = preprocessing.half(header.height, header.width, half, path)
     part = load(Source(path), config, chosen, most, domain.nodata_value)
-    pixels = framing.resized(part, size, config)
-    if notes is not None and framing.enlargement(part, pixels) > LARGE:
-        notes.append(f"{path}: {framing.large}")
+    pixels = preprocessing.resized(part, size, config)
+    large = preprocessing.enlargement(part, pixels) > LARGE
     values = to_values(to_tensor(pixels)[None], domain.of_dtype(str(pixels.dtype)))
-    return fill_nodata(values[0], domain).float()
+    notes = [f"{path}: {preprocessing.large}"] if large else []
+    return fill_nodata(values[0], domain).float(), notes
 
 
-def _objective(header: dict[str, Any], path: Path) -> str:
-    """Name of the objective of training. Raises UserError if it was not trained."""
-    objective = objective_of(header)
-    if objective is None:
-        raise UserError(f"{path} was not trained: its run had no adversarial loss", path=path)
-    return objective
-
-
-def _domain(header: dict[str, Any], end: str, path: Path) -> Domain:
-    if not isinstance(header.get(end), dict):
-        raise UserError(
-            f"{path} does not say what its images are, since an earlier version wrote it; go on "
-            "with its run, or train anew, to have it written as this version does"
-        )
-    domain = fill(Domain, header[end], str(path))
-    domain.check_stored(path)
-    return domain
-
-
-def _fitting(image: Tensor, domain: Domain, name: str) -> Tensor:
+def _checked(image: Tensor, domain: Domain, name: str) -> Tensor:
     width = domain.config.width
     if image.ndim != 3 or image.shape[0] != width or not image.is_floating_point():
         raise UserError(

@@ -1,4 +1,4 @@
-"""A verdict: the discriminator's map of an image, as numbers from 0 (made) to 1 (real)."""
+"""Patch scores: the score map of a discriminator for one image, and its values from 0 to 1."""
 
 from __future__ import annotations
 
@@ -8,94 +8,101 @@ from torch import Tensor
 
 from ...networks.patch_grid import PatchGrid
 
-Place = tuple[int, int]  # row and column in a map
+Position = tuple[int, int]  # row and column in a map
+Limits = tuple[float, float]
 
-UNBOUNDED = "the score between the lowest and the highest in this picture: no probability"
-# objective -> what its number from 0 to 1 is
+UNBOUNDED = "the score between the lowest and the highest of this figure: no probability"
+# objective -> meaning of its values from 0 to 1
 MEANINGS = {
-    # Both have D = p(real) / (p(real) + p(made)) as their optimum (GAN, prop. 1; LSGAN, eq. 5).
+    # Both have D = p(real) / (p(real) + p(fake)) as their optimum (GAN, prop. 1; LSGAN, eq. 5).
     "bce": "the probability that it is real",
-    "lsgan": "the probability that it is real (the score, cut off below 0 and above 1)",
-    # No probabilities: hinge pushes scores beyond margins, a critic's have no zero.
+    "lsgan": "the probability that it is real (the score, clipped to 0 and 1)",
+    # No probabilities: hinge pushes scores beyond margins, those of a critic have no zero.
     "hinge": "the score between the margins of the hinge, -1 and 1: no probability",
     "wgan-gp": UNBOUNDED,
 }
-SPANS = {"lsgan": (0.0, 1.0), "hinge": (-1.0, 1.0)}  # scores that become 0 and 1
+LIMITS: dict[str, Limits] = {"lsgan": (0.0, 1.0), "hinge": (-1.0, 1.0)}  # scores that map to 0, 1
 
 
-def probability(scores: Tensor, objective: str, span: tuple[float, float] | None = None) -> Tensor:
-    """A discriminator's scores (any shape) as numbers from 0 (made) to 1 (real), in float32.
+def to_unit_range(scores: Tensor, objective: str, limits: Limits | None = None) -> Tensor:
+    """Map scores to values from 0 (fake) to 1 (real); MEANINGS says what they are.
 
-    What they mean stands in MEANINGS. `span`: for `wgan-gp`, the scores that become 0 and 1; by
-    default the lowest and the highest; where those are one, all is 0.5.
+    Args:
+        scores: Scores of a discriminator, of any shape.
+        objective: Name of the objective that it was trained with.
+        limits: For objectives with unbounded scores: those that map to 0 and 1. By default the
+            lowest and the highest; if they are equal, all values are 0.5.
+
+    Returns:
+        float32, the same shape.
     """
     scores = scores.detach().float()
     if objective == "bce":
         return scores.sigmoid()
-    low, high = SPANS.get(objective) or span or (float(scores.min()), float(scores.max()))
+    low, high = LIMITS.get(objective) or limits or (float(scores.min()), float(scores.max()))
     return ((scores - low) / (high - low)).clamp(0, 1) if high > low else scores * 0 + 0.5
 
 
 @dataclass(frozen=True)
 class PatchScores:
-    """What a discriminator says of one image."""
+    """Scores of the patches of one image."""
 
     scores: Tensor
     """(rows, columns) logits, in float32 on the CPU."""
-    patches: PatchGrid
-    """What each of them rests on."""
+    grid: PatchGrid
+    """The pixels that each score depends on."""
     objective: str
-    """Name of the objective it was trained with, which gives scores their meaning."""
-    span: tuple[float, float] | None = None
-    """For `wgan-gp`: the scores that become 0 and 1, see `on_common_scale`."""
+    """Name of the objective that the discriminator was trained with."""
+    limits: Limits | None = None
+    """Scores that map to 0 and 1 if the objective does not define them: see `on_common_scale`."""
 
     @property
-    def map(self) -> Tensor:
-        """(rows, columns) from 0 (made) to 1 (real)."""
-        return probability(self.scores, self.objective, self.span)
+    def values(self) -> Tensor:
+        """(rows, columns) from 0 (fake) to 1 (real)."""
+        return to_unit_range(self.scores, self.objective, self.limits)
 
     @property
-    def score(self) -> float:
-        """The map averaged to one number: all that `discriminator.whole_image` would have left."""
+    def mean_score(self) -> float:
+        """Mean of the scores: the score of the same discriminator with `whole_image`."""
         return float(self.scores.mean())
 
     @property
-    def whole(self) -> float:
-        """That one number, from 0 (made) to 1 (real)."""
-        span = self.span or (float(self.scores.min()), float(self.scores.max()))
-        return float(probability(self.scores.mean(), self.objective, span))
+    def mean_value(self) -> float:
+        """Value of the mean score, from 0 (fake) to 1 (real)."""
+        limits = self.limits or (float(self.scores.min()), float(self.scores.max()))
+        return float(to_unit_range(self.scores.mean(), self.objective, limits))
 
     @property
-    def share(self) -> float | None:
-        """The share of patches taken for real; None for a critic, whose scores have no middle."""
-        return None if self.meaning is UNBOUNDED else float((self.map > 0.5).float().mean())
+    def real_fraction(self) -> float | None:
+        """Fraction of patches classified as real; None if the scores have no decision threshold."""
+        return None if self.meaning is UNBOUNDED else float((self.values > 0.5).float().mean())
 
     @property
-    def least(self) -> Place:
-        """The least convincing patch."""
-        return self._place(int(self.scores.argmin()))
+    def lowest(self) -> Position:
+        """Position of the lowest score."""
+        return self._position(int(self.scores.argmin()))
 
     @property
-    def most(self) -> Place:
-        """The most convincing patch."""
-        return self._place(int(self.scores.argmax()))
+    def highest(self) -> Position:
+        """Position of the highest score."""
+        return self._position(int(self.scores.argmax()))
 
     @property
-    def one_number(self) -> bool:
-        """Whether there is no map: one number rests on the whole image."""
+    def is_single(self) -> bool:
+        """Whether there is one score for the whole image."""
         return self.scores.numel() == 1
 
     @property
     def meaning(self) -> str:
-        """What a number from 0 to 1 is."""
+        """Meaning of the values."""
         return MEANINGS.get(self.objective, UNBOUNDED)
 
-    def _place(self, number: int) -> Place:
-        return divmod(number, self.scores.shape[1])
+    def _position(self, index: int) -> Position:
+        return divmod(index, self.scores.shape[1])
 
 
-def on_common_scale(*verdicts: PatchScores) -> list[PatchScores]:
-    """Verdicts of one discriminator to compare: a critic's scores between their common ends."""
-    low = min(float(one.scores.min()) for one in verdicts)
-    high = max(float(one.scores.max()) for one in verdicts)
-    return [replace(one, span=(low, high)) for one in verdicts]
+def on_common_scale(*images: PatchScores) -> list[PatchScores]:
+    """Return scores of one discriminator with common limits, so that values can be compared."""
+    low = min(float(one.scores.min()) for one in images)
+    high = max(float(one.scores.max()) for one in images)
+    return [replace(one, limits=(low, high)) for one in images]
