@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(abspath constraints.txt)
 
-.PHONY: demo test quick soak check clean
+.PHONY: demo test quick coverage soak check clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,12 @@ quick: check
 test: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
 
+coverage: $(VENV)/ready
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not slow and not soak"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 soak: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 -m soak
 	$(BIN)/python benchmarks/demo.py
@@ -46,4 +52,4 @@ soak: $(VENV)/ready
 	$(BIN)/python benchmarks/reliability.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache

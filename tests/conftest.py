@@ -1,18 +1,42 @@
-"""Settings of every test."""
+"""Settings of all tests."""
 
+import atexit
+import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-torch.set_num_threads(1)  # two workers share two cores
-# What is learnt of data sets is kept in the user's cache folder; not in that of whoever tests.
+torch.set_num_threads(1)  # two pytest workers share two cores
+# The cache of dataset scans must not be in the home folder of the user who runs the tests.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="viceversa-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cpu-times", metavar="FILE", help="append the processor seconds of each test to FILE"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Measure a test with its fixtures, and the child processes it waited for."""
+    before = sum(os.times()[:4])
+    result = yield
+    if path := item.config.getoption("--cpu-times"):
+        seconds = round(sum(os.times()[:4]) - before, 2)
+        with Path(path).open("a") as file:
+            file.write(json.dumps({"test": item.nodeid, "seconds": seconds}) + "\n")
+    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `cuda` where there is no CUDA device."""
+    """Skip the tests marked `cuda` if there is no CUDA device."""
     if torch.cuda.is_available():
         return
     for item in items:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 100.0  # seconds that processes may take
+PATIENCE = 300.0  # seconds; leaves room for a machine that is slow or busy
 
 
 def free_port() -> int:
@@ -61,8 +61,22 @@ def said(folder: Path) -> str:
     return "".join(path.read_text() for path in sorted(folder.glob("*.txt")))
 
 
+def trained_here(settings: dict[str, Any]) -> None:
+    """Train in this process, in float64."""
+    import torch
+
+    from viceversa.build import resolve
+    from viceversa.training import train
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        train(resolve(settings))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def trained(count: int, settings: dict[str, Any], folder: Path, **test: Any) -> str:
-    """A run in so many processes, from its settings; returns what was said."""
+    """Train in `count` processes with these settings and return their output."""
     path = folder / "settings.json"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings | {"test": test}))

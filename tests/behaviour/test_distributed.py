@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from hosts import joined, one_machine, switch, two_machines
-from several import ended, said, started, trained
+from several import PATIENCE, ended, said, started, trained, trained_here
 from support import noise_pairs
 
 from viceversa.checkpoint import load_state, read_weights
@@ -78,49 +78,57 @@ def farthest(one: Path, two: Path) -> float:
 # -- the same steps
 
 
+@pytest.fixture(scope="module")
+def single(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process for each method, 21 steps of batches of 4, 4 and 2, in float64."""
+    folder = tmp_path_factory.mktemp("single")
+    for name in METHODS:
+        trained_here(settings(name, data, folder / name))
+    return folder
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_two_processes_make_the_steps_of_one(name: str, data: Path, tmp_path: Path) -> None:
-    """21 steps of batches of 4, 4 and 2, in float64."""
-    for count in (1, 2):
-        trained(count, settings(name, data, tmp_path / str(count)), tmp_path / f"x{count}",
-                float64=True)  # fmt: skip
-    assert farthest(tmp_path / "1", tmp_path / "2") < 1e-9
-    logs = [(tmp_path / str(count) / "log.jsonl").read_text().splitlines() for count in (1, 2)]
+def test_two_processes_make_the_steps_of_one(
+    name: str, data: Path, single: Path, tmp_path: Path
+) -> None:
+    trained(2, settings(name, data, tmp_path / "2"), tmp_path / "x", float64=True)
+    assert farthest(single / name, tmp_path / "2") < 1e-9
+    logs = [(run / "log.jsonl").read_text().splitlines() for run in (single / name, tmp_path / "2")]
     for one, two in zip(*(map(json.loads, log) for log in logs), strict=True):
         assert one["images"] == two["images"]
         assert one["losses"] == pytest.approx(two["losses"], abs=1e-9)
 
 
-def test_processes_that_share_nothing_go_their_own_ways(data: Path, tmp_path: Path) -> None:
+def test_processes_that_share_nothing_go_their_own_ways(
+    data: Path, single: Path, tmp_path: Path
+) -> None:
     """The control: without the sum, weights differ."""
-    trained(1, settings("pix2pix", data, tmp_path / "1"), tmp_path / "x1", float64=True)
     trained(2, settings("pix2pix", data, tmp_path / "2"), tmp_path / "x2", float64=True, alone=True)
-    assert farthest(tmp_path / "1", tmp_path / "2") > 1e-4
+    assert farthest(single / "pix2pix", tmp_path / "2") > 1e-4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.parametrize("size", [pytest.param(3, marks=pytest.mark.soak), 4])
 def test_four_processes_of_which_some_have_no_image_make_the_steps_of_one(
     size: int, data: Path, tmp_path: Path
 ) -> None:
     more = {"train": {"batch_size": 4, "epochs": 2}, "data": {"flip": True}}
     if size == 3:  # 10 images: the last batch has one
         more["train"]["batch_size"] = 3
-    for count in (1, 3 if size == 3 else 4):
-        trained(count, settings("cyclegan", data, tmp_path / str(min(count, 2)), **more),
-                tmp_path / f"x{count}", float64=True)  # fmt: skip
+    trained_here(settings("cyclegan", data, tmp_path / "1", **more))
+    trained(size, settings("cyclegan", data, tmp_path / "2", **more), tmp_path / "x", float64=True)
     assert farthest(tmp_path / "1", tmp_path / "2") < 1e-9
 
 
 @pytest.mark.slow
 def test_a_group_of_batches_is_shared_too(data: Path, tmp_path: Path) -> None:
     more = {"train": {"accumulation_steps": 2, "grad_clip": 1.0, "epochs": 3}}
-    for count in (1, 2):
-        trained(count, settings("pix2pix", data, tmp_path / str(count), **more),
-                tmp_path / f"x{count}", float64=True)  # fmt: skip
+    trained_here(settings("pix2pix", data, tmp_path / "1", **more))
+    trained(2, settings("pix2pix", data, tmp_path / "2", **more), tmp_path / "x", float64=True)
     assert farthest(tmp_path / "1", tmp_path / "2") < 1e-9
 
 
+@pytest.mark.slow
 def test_one_step_s_gradient_in_float32(data: Path, tmp_path: Path) -> None:
     """Adam's first average is half of the gradient: 1 - 0.5 of it."""
     gradients = []
@@ -187,7 +195,7 @@ def stopped_at(count: int, at: int, made: Sections, folder: Path, told: int = 0)
     path.write_text(json.dumps(made | {"test": {"float64": True}}))
     script = str(Path(__file__).with_name("several.py"))
     with started(count, [script, str(path)], folder / "said") as processes:
-        ends = time.monotonic() + 60
+        ends = time.monotonic() + PATIENCE
         while f"{at}/" not in said(folder / "said"):
             assert time.monotonic() < ends, said(folder / "said")
             time.sleep(0.01)
@@ -198,7 +206,7 @@ def stopped_at(count: int, at: int, made: Sections, folder: Path, told: int = 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [pytest.param("pix2pix", marks=pytest.mark.soak), "cyclegan"])
 def test_going_on_equals_never_having_stopped(name: str, data: Path, tmp_path: Path) -> None:
     """To the bit, with dropout and with a pool for each process."""
     long = {"train": {"epochs": 40, "sample_every": 10**9}}
@@ -223,10 +231,13 @@ def test_another_number_of_processes_goes_on(
     before: int, after: int, data: Path, tmp_path: Path
 ) -> None:
     long = {"train": {"epochs": 40, "sample_every": 10**9}}
-    trained(1, settings("cyclegan", data, tmp_path / "whole", **long), tmp_path / "x", float64=True)
+    trained_here(settings("cyclegan", data, tmp_path / "whole", **long))
     made = settings("cyclegan", data, tmp_path / "cut", **long)
     stopped_at(before, 40, made, tmp_path / "y", told=1)
-    trained(after, made, tmp_path / "z", float64=True)
+    if after == 1:
+        trained_here(made)
+    else:
+        trained(after, made, tmp_path / "z", float64=True)
     assert farthest(tmp_path / "whole", tmp_path / "cut") < 1e-9
 
 
@@ -273,7 +284,7 @@ def long_run(data: Path, run: Path, **train: Any) -> Sections:
 
 
 def under_way(folder: Path, run: Path) -> None:
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE
     while not list((run / "checkpoints").glob("*.safetensors")):
         assert time.monotonic() < ends, said(folder)
         time.sleep(0.02)
@@ -289,8 +300,8 @@ def test_the_others_end_when_one_dies_or_hangs(
     with started(2, words, tmp_path / "said") as (first, second):
         under_way(tmp_path / "said", run)
         second.send_signal(fault)
-        assert first.wait(30) == 2
-        assert second.wait(5) == -signal.SIGKILL  # one that was stopped is not left behind
+        assert first.wait(PATIENCE) == 2
+        assert second.wait(PATIENCE) == -signal.SIGKILL  # one that was stopped is not left behind
     text = (tmp_path / "said" / "0.txt").read_text()
     assert "process 0 of 2 lost another process, which ended or hangs" in text
     assert "Traceback" not in text
@@ -309,7 +320,7 @@ def test_processes_whose_launcher_is_gone_save_and_end(data: Path, tmp_path: Pat
         assert len(children) == 2
         launcher.kill()
         launcher.wait()
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + PATIENCE
         while any(alive(child) for child in children):
             assert time.monotonic() < ends, "left behind"
             time.sleep(0.05)
@@ -335,7 +346,7 @@ def test_torchrun_begins_anew_and_the_run_ends_as_if_nothing_had_been(
     try:
         under_way(tmp_path, tmp_path / "cut")
         os.kill(children_of(launcher.pid)[1], signal.SIGKILL)
-        assert launcher.wait(90) == 0, (tmp_path / "cut.txt").read_text()
+        assert launcher.wait(PATIENCE) == 0, (tmp_path / "cut.txt").read_text()
     finally:
         subprocess.run(["pkill", "-9", "-f", str(tmp_path / "cut.json")], check=False)
     assert "going on from" in (tmp_path / "cut.txt").read_text()
@@ -364,7 +375,7 @@ def test_two_hosts_train_as_two_processes_of_one_and_end_when_their_link_is_cut(
     path = tmp_path / "two.json"
     path.write_text(json.dumps(settings("pix2pix", data, tmp_path / "two")))
     for launcher in two_machines(path, tmp_path / "log.txt"):
-        assert launcher.wait(60) == 0, (tmp_path / "log.txt").read_text()
+        assert launcher.wait(PATIENCE) == 0, (tmp_path / "log.txt").read_text()
     assert farthest(tmp_path / "one", tmp_path / "two") == 0.0
 
     path = tmp_path / "cut.json"
@@ -373,7 +384,7 @@ def test_two_hosts_train_as_two_processes_of_one_and_end_when_their_link_is_cut(
     try:
         under_way(tmp_path, tmp_path / "cut")
         switch("down")
-        ends = time.monotonic() + 33
+        ends = time.monotonic() + PATIENCE
         while "lost another process" not in (text := (tmp_path / "log.txt").read_text()):
             assert time.monotonic() < ends, text
             time.sleep(0.05)
@@ -419,7 +430,7 @@ def test_a_stopped_process_is_ended_and_no_other() -> None:
         later = peers[2]._replace(started="0")  # another process that has its number now
         far = peers[2]._replace(machine="elsewhere")
         assert kill_stopped([current_process(), peers[0], peers[1], later, far]) == [stopped.pid]
-        assert stopped.wait(5) == -signal.SIGKILL
+        assert stopped.wait(PATIENCE) == -signal.SIGKILL
         assert running.poll() is None and other.poll() is None
 
 

@@ -273,7 +273,7 @@ def test_a_few_mutated_files_give_pixels_or_a_sentence() -> None:
     assert read > 100 and refused > 500
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(2, 6))
 def test_mutated_files_give_pixels_or_a_sentence(seed: int) -> None:
     read, refused = shake(25_000, seed)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +73,34 @@ def test_lost_output_is_an_error(way: str, words: list[str], here: Path) -> None
     check_lost(way, words, here)
 
 
-@needs_full
-@pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("words", [
+COMMANDS = [
     *LIGHT, ["plan", "pix2pix", "data", *TINY, "--steps", "0"],
     ["evaluate", "run", "data", "-o", "evaluation", "--metrics", "l1"],
     ["translate", "run/ab.safetensors", "data/A", "-o", "translated", "--overwrite"],
     ["explain", "run", "data/A/00.png", "-o", "map.png", "--overwrite"],
-], ids=lambda words: words[0])  # fmt: skip
-def test_lost_output_is_an_error_in_every_command(way: str, words: list[str], here: Path) -> None:
+]  # fmt: skip
+
+
+def named(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else " ".join(value[:2])
+
+
+@needs_full
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "way"), list(zip(COMMANDS, cycle(WAYS), strict=False)), ids=named
+)
+def test_lost_output_is_an_error_in_every_command(words: list[str], way: str, here: Path) -> None:
+    check_lost(way, words, here)
+
+
+@needs_full
+@pytest.mark.soak
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("words", COMMANDS, ids=named)
+def test_each_way_of_lost_output_is_an_error_in_every_command(
+    way: str, words: list[str], here: Path
+) -> None:
     check_lost(way, words, here)
 
 
