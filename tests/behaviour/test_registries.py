@@ -132,7 +132,7 @@ def _explains(run: Path, image: Path, judged: bool, drawn: bool) -> None:
     asked = ExplainOptions(run / "ab.safetensors", image, device="cpu")
     if drawn:
         (row,) = explain(asked).rows
-        assert row.verdict.map.shape == row.verdict.patches[2:4]
+        assert row.scores.values.shape == row.scores.grid[2:4]
         return
     reason = "has no patch grid" if judged else "there is no discriminator d_b.safetensors"
     with pytest.raises(UserError, match=reason):

@@ -1,4 +1,4 @@
-"""features."""
+"""The command features."""
 
 from __future__ import annotations
 
@@ -30,19 +30,21 @@ def features(
     every
         Get all of them.
     to
-        The folder to look in and write to; without it, the user's cache.
+        Folder of the networks (default: the user's cache).
     packages
-        A folder that holds the published packages, where there is no network.
+        Folder of the published packages, if there is no network connection.
     """
-    from ..evaluation.features import NAMES, NO_FOLDER, user_folder
-    from ..evaluation.features.store import file_name
+    from ..evaluation.features import NAMES, NO_FOLDER, file_name, user_folder
 
     if get is not None and every:
         raise UserError("--get names the networks to get, and --all gets all of them: give one")
     if get == []:
         raise UserError(f"--get needs the networks to get: {', '.join(NAMES)}; or give --all")
     if packages and get is None and not every:
-        raise UserError("--from says where packages lie: name the networks with --get or --all")
+        raise UserError(
+            "--from is the folder of packages: name the networks with --get or --all",
+            option="--from",
+        )
     names = list(NAMES) if every else get or []
     for name in names:
         file_name(name)
@@ -53,25 +55,23 @@ def features(
         if (folder := to or user_folder()) is None:
             raise UserError(NO_FOLDER, option="--to")
         obtain(names, folder, packages, say)
-    missing = [name for name in names or NAMES if not _told(name, to)]
+    missing = [name for name in names or NAMES if not _list(name, to)]
     if missing:
-        place = f" --to {to}" if to else ""
-        print(f"get what is missing with: viceversa features --get {' '.join(missing)}{place}")
+        option = f" --to {to}" if to else ""
+        print(f"get what is missing with: viceversa features --get {' '.join(missing)}{option}")
 
 
-def _told(name: str, folder: Path | None) -> bool:
-    """Say what there is of a network; whether it is there and the known one."""
-    from ..evaluation.features import NETWORKS, find, user_folder
-    from ..evaluation.features.store import file_name
+def _list(name: str, folder: Path | None) -> bool:
+    """Print the state of a network, and return whether its file is the known one."""
+    from ..evaluation.features import NETWORKS, file_name, find, user_folder
     from ..files import sha256
 
-    network = NETWORKS[name]
-    path = find(name, folder)
+    network, path = NETWORKS[name], find(name, folder)
     known = path is not None and sha256(path) == network.sha256
     print(f"{name}: for {network.purpose}; licence {network.licence}")
     if path is None:
-        place = folder or user_folder()
-        missing = file_name(name) if place is None else place / file_name(name)
+        parent = folder or user_folder()
+        missing = file_name(name) if parent is None else parent / file_name(name)
         print(f"  missing: {missing}, {network.megabytes} MB")
     elif known:
         print(f"  {path}, {path.stat().st_size / 1e6:.0f} MB, SHA-256 {network.sha256}")

@@ -15,7 +15,7 @@ from support import network
 from viceversa.errors import UserError
 from viceversa.evaluation.features import NAMES, NETWORKS
 from viceversa.evaluation.features import download as obtaining
-from viceversa.evaluation.features.download import HELPER, LPIPS, SOURCES, obtain
+from viceversa.evaluation.features.download import FID_PACKAGE, LPIPS_PACKAGE, SOURCES, obtain
 from viceversa.files import sha256
 
 
@@ -31,16 +31,16 @@ class Payload:
 
 def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
     for name, (package, _) in SOURCES.items():
-        with pytest.raises(UserError, match="does not hold") as caught:
+        with pytest.raises(UserError, match="does not contain") as caught:
             obtain([name], tmp_path / "out", tmp_path)
         assert package.file in str(caught.value) and package.version in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_package_of_another_digest_is_not_opened(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / HELPER.file, "w") as wheel:
+    with zipfile.ZipFile(tmp_path / FID_PACKAGE.file, "w") as wheel:
         wheel.writestr(SOURCES["inception"][1], b"not what is expected")
-    with tarfile.open(tmp_path / LPIPS.file, "w:gz") as archive:
+    with tarfile.open(tmp_path / LPIPS_PACKAGE.file, "w:gz") as archive:
         archive.addfile(tarfile.TarInfo(SOURCES["alexnet"][1]))
     for name in NAMES:
         with pytest.raises(UserError, match=r"has the SHA-256 \w{12}\.\.\., not the \w{12}\.\.\. "):
@@ -52,7 +52,7 @@ def test_a_pickle_is_read_and_never_run(tmp_path: Path) -> None:
     marker = tmp_path / "made"
     content = pickle.dumps(Payload(marker))
     with pytest.raises(AssertionError):  # it has not the arrays, and nothing was done
-        obtaining._stack("alexnet", content)
+        obtaining._lpips_network("alexnet", content)
     assert not marker.exists()
     pickle.loads(content)
     assert marker.exists()  # as it would have been
@@ -69,13 +69,13 @@ def test_numbers_that_come_out_otherwise_are_told(
         arrays += [one.weight.permute(2, 3, 1, 0).contiguous(), one.bias + 1e-6]
     arrays += list(net.get_submodule("heads").parameters())
     content = pickle.dumps([array.numpy().tobytes() for array in arrays], 3)
-    with tarfile.open(tmp_path / LPIPS.file, "w:gz") as archive:
+    with tarfile.open(tmp_path / LPIPS_PACKAGE.file, "w:gz") as archive:
         entry = tarfile.TarInfo(SOURCES["alexnet"][1])
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
-    known = LPIPS._replace(sha256=sha256(tmp_path / LPIPS.file))
+    known = LPIPS_PACKAGE._replace(sha256=sha256(tmp_path / LPIPS_PACKAGE.file))
     monkeypatch.setitem(SOURCES, "alexnet", (known, SOURCES["alexnet"][1]))
-    with pytest.raises(UserError, match="this computer rounds otherwise"):
+    with pytest.raises(UserError, match="this computer rounds differently"):
         obtain(["alexnet"], tmp_path / "out", tmp_path)
 
 
@@ -107,8 +107,8 @@ def downloaded(package: obtaining.Package, folder: Path) -> Path:
 
 @pytest.mark.slow
 def test_published_packages_give_the_known_files(tmp_path: Path) -> None:
-    downloaded(LPIPS, tmp_path)
-    downloaded(HELPER, tmp_path)
+    downloaded(LPIPS_PACKAGE, tmp_path)
+    downloaded(FID_PACKAGE, tmp_path)
     said: list[str] = []
     for path, name in zip(obtain(NAMES, tmp_path / "out", tmp_path, said.append), NAMES,
                           strict=True):  # fmt: skip
@@ -119,7 +119,7 @@ def test_published_packages_give_the_known_files(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_our_inception_network_is_the_published_one(tmp_path: Path) -> None:
-    with zipfile.ZipFile(downloaded(HELPER, tmp_path)) as wheel:
+    with zipfile.ZipFile(downloaded(FID_PACKAGE, tmp_path)) as wheel:
         content = wheel.read(SOURCES["inception"][1])
     theirs = torch.jit.load(io.BytesIO(content), "cpu").eval()
     x = torch.rand(4, 3, 299, 299, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -77,12 +77,12 @@ def test_other_weights_are_not_used_under_a_known_name(folder: Path) -> None:
 def test_files_of_another_architecture_or_kind_are_refused(folder: Path) -> None:
     path = folder / "vgg.safetensors"
     shutil.copy(folder / "alexnet.safetensors", path)
-    assert "holds a alexnet, not the feature network vgg" in refusal("vgg", folder)
+    assert "contains alexnet, not the feature network vgg" in refusal("vgg", folder)
     container.save(path, container.load(path)[0], header("vgg"))
     assert "is of another architecture" in refusal("vgg", folder)
     save_network(path, {"x": torch.zeros(2)}, {"kind": "translator", "direction": "ab",
                  "generator": {"name": "unet"}, "source": {}, "target": {}})  # fmt: skip
-    assert "holds a translator, not" in refusal("vgg", folder)
+    assert "contains translator, not" in refusal("vgg", folder)
     path.write_bytes(b"not a file of weights")
     assert "is not a model" in refusal("vgg", folder)
 
@@ -164,7 +164,7 @@ def test_resizing_averages_where_an_image_shrinks() -> None:
     torch.zeros(3, 8, 8, dtype=torch.uint8),
 ])  # fmt: skip
 def test_only_bytes_of_three_channels_are_resized(images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="features are made of uint8 images"):
+    with pytest.raises(ValueError, match="features need uint8 images"):
         resized(images)
 
 

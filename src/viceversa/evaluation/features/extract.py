@@ -1,4 +1,4 @@
-"""Images as the Inception network wants them. The filter is part of the protocol of FID and KID."""
+"""Features of the Inception network. The resize filter is part of the protocol of FID and KID."""
 
 from __future__ import annotations
 
@@ -11,34 +11,46 @@ SIDE = 299
 
 
 def resized(images: Tensor) -> Tensor:
-    """(n, 3, h, w) uint8, RGB -> (n, 3, 299, 299) float32 of (value - 128) / 128.
+    """Resize images for the Inception network.
 
-    The filter is Pillow's bicubic one on each channel as 32-bit floats (a = -0.5, widened where an
-    image shrinks, nothing rounded or clipped after it), which clean-FID recommends.
+    The filter is Pillow's bicubic one (a = -0.5, antialiased) on each channel as float32, without
+    rounding or clipping, as recommended by clean-FID.
+
+    Args:
+        images: (n, 3, h, w) uint8, RGB.
+
+    Returns:
+        (n, 3, 299, 299) float32 of (value - 128) / 128.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(
-            f"features are made of uint8 images (n, 3, h, w), "
-            f"not of {images.dtype} {tuple(images.shape)}"
+            f"features need uint8 images (n, 3, h, w), not {images.dtype} {tuple(images.shape)}"
         )
     channels = images.cpu().flatten(0, 1).numpy().astype(np.float32)
-    made = [
+    planes = [
         np.asarray(Image.fromarray(channel).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         for channel in channels
     ]
-    planes = torch.from_numpy(np.stack(made)) if made else torch.empty(0, SIDE, SIDE)
-    return (planes.view(len(images), 3, SIDE, SIDE) - 128) / 128
+    values = torch.from_numpy(np.stack(planes)) if planes else torch.empty(0, SIDE, SIDE)
+    return (values.view(len(images), 3, SIDE, SIDE) - 128) / 128
 
 
 @torch.no_grad()
 def pool3(inception: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
-    """(n, 3, h, w) uint8, RGB -> (n, 2048) float64 on the CPU: what FID and KID compare.
+    """Return the features that FID and KID compare.
 
-    `inception`: on whichever device; it sees `batch_size` images at once.
+    Args:
+        inception: The network, on any device.
+        images: (n, 3, h, w) uint8, RGB.
+        batch_size: Number of images in a call of the network.
+
+    Returns:
+        (n, 2048) float64 on the CPU.
     """
     device = next(inception.parameters()).device
-    found = [
-        inception(resized(some).to(device)).double().cpu()
-        for some in torch.split(images, batch_size)
-    ]
-    return torch.cat(found)
+    return torch.cat(
+        [
+            inception(resized(batch).to(device)).double().cpu()
+            for batch in torch.split(images, batch_size)
+        ]
+    )
