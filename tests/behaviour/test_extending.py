@@ -15,6 +15,7 @@ from viceversa.checkpoint import read_header
 from viceversa.cli import main
 from viceversa.config import extensions
 from viceversa.methods import METHODS
+from viceversa.metrics.registry import METRICS
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -154,3 +155,48 @@ def test_help_needs_no_import() -> None:
         [sys.executable, "-m", "viceversa", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert "--import" in said
+
+
+METRIC = """
+from viceversa.metrics.registry import METRICS, Metric
+
+def rmse(output, target, weight):
+    return (output - target).square().mean((1, 2, 3)).sqrt()
+
+METRICS["rmse"] = Metric("RMSE", "lower", "pair", lambda: rmse)
+METRICS["contrast"] = Metric(
+    "Contrast", "higher", "sets", lambda: lambda outputs, targets: float(outputs.std()),
+    default=True,
+)
+"""
+
+
+def test_a_metric(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = dict(METRICS)
+    module, run = tmp_path / "my_metrics.py", tmp_path / "run"
+    module.write_text(METRIC)
+    words = ["train", "pix2pix", str(data), *SMALL, "--generator.width", "2", "--generator.depth",
+             "2", "--train.run", str(run), "--validate.extra_metrics", "rmse",
+             "--validate.best_metric", "rmse"]  # fmt: skip
+    said = refused(capsys, *words)
+    assert "validate.extra_metrics takes ms_ssim, lpips, fid, kid, not 'rmse'" in said
+    try:
+        main([*words, "--import", str(module)])
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        found = next(line["validation"] for line in lines if "validation" in line)
+        assert list(found["raw"]) == ["l1", "psnr", "ssim", "rmse"]  # contrast: unpaired methods
+        assert found["chosen_by"] == "rmse" and found["raw"]["rmse"] > 0
+        assert "RMSE" in (run / "report.html").read_text()
+        main(["evaluate", str(run), "--import", str(module), "-o", str(tmp_path / "out")])
+        metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["directions"]["ab"]
+        assert metrics["means"]["rmse"]["mean"] > metrics["means"]["l1"]["mean"]
+        assert metrics["sets"]["contrast"] > 0
+        assert "RMSE, lower is better" in (tmp_path / "out" / "index.html").read_text()
+    finally:
+        METRICS.clear()
+        METRICS.update(known)
+        sys.modules.pop("my_metrics", None)
+    monkeypatch.setattr(extensions, "imported", [])
+    assert f"add --import {module}" in refused(capsys, "train", str(run / "config.json"))

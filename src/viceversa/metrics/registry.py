@@ -42,7 +42,8 @@ class Metric:
         load: Returns the function.
         network: Feature network of the metric. A function of pairs is called as `f(network, output,
             target)` on RGB images, a function of sets on features (n, d).
-        default: Whether validation includes it without `validate.extra_metrics`.
+        default: Whether validation includes it without `validate.extra_metrics`: if it compares pairs,
+            that of pairs, else that of unpaired methods.
         smallest: Smallest height and width in pixels, and smallest number of images in each set.
         reliable: Number of images in each set from which on values are reliable, and what is wrong
             with values of fewer.
