@@ -8,7 +8,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..errors import UserError
-from ..images.sources import printable
 from .app import app
 
 MAX_WIDTH = 40  # characters of a cell
@@ -46,6 +45,7 @@ def compare(
     if out is not None and out.suffix.lower() not in PAGES:
         raise UserError(f"-o {out} is not a page; its name must end in {' or '.join(PAGES)}")
     from ..data.readonly import refuse_output_in_data
+    from ..images.sources import printable
     from ..reports import compare_table, write_compare_page
     from ..reports.text import aligned
 

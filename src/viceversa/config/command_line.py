@@ -18,7 +18,6 @@ from ..errors import UserError
 from ..fields import fill, plain
 from .compatibility import refuse_old_options
 from .recipes import NAMED, SECTIONS, Sections, merge, read_recipe
-from .run import REGISTRIES, registered, resolve
 from .run_folder import refuse_lost_data
 
 KEYWORD, FIRST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY
@@ -55,6 +54,8 @@ def _settings(
     command: str, text: str, recipe: str, words: Sequence[str], own: list[inspect.Parameter]
 ) -> Any:
     """(the command's `own` options where one is given, resolved settings); None after --help."""
+    from .run import REGISTRIES, registered, resolve
+
     refuse_old_options(words)
     words = [SHORT.get(word, word) for word in words]
     sections = read_recipe(recipe)
