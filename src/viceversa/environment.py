@@ -1,4 +1,4 @@
-"""What has to be set before torch is loaded, so that `runtime` comes too late for it."""
+"""Environment variables and settings of the process that must be set before torch is imported."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4  # the numbers of mallopt's parameters (mallop
 
 
 def let_waiting_threads_sleep() -> None:
-    """Threads of OpenMP that wait for each other spin but briefly, unless the user says else.
+    """Limit the time that OpenMP threads spin while they wait, unless the user has set it.
 
-    By default they spin for long: on a machine that does anything besides, each of a step's many
-    short waits then lasts until the system takes the processor away from a thread that does
-    nothing. Not to spin at all is worse for small networks, whose waits are the shortest.
+    The default is long. If other processes use the same cores, each of the many short waits of a
+    step then lasts until the system preempts a spinning thread. No spinning at all is slower for
+    small networks, whose waits are the shortest.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def several() -> bool:
-    """Whether this process is one of several that train together, as torchrun says."""
+    """Return whether this process is one of several that torchrun started."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
 def process() -> int:
-    """The number of this process among those that train together; else 0."""
+    """Return the rank of this process; 0 without torchrun."""
     return int(os.environ["RANK"]) if several() else 0
 
 
 def keep_freed_memory() -> bool:
-    """Memory that was freed stays with the process, unless the user says else; whether it does.
+    """Keep freed memory in the process, unless the user has set it; return whether it is kept.
 
-    By default every large tensor is given back to the system at once, and the next one is made of
-    fresh pages that the system clears first: a step of training frees and takes gigabytes. For
-    what trains; the most that is held at once is not more by it. GNU's C library alone.
+    By default glibc returns every large block to the system at once, and the next block consists
+    of new pages that the system clears first; a training step frees and allocates gigabytes. The
+    peak memory does not grow. glibc only.
     """
     if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
         return False

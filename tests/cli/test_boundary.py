@@ -18,7 +18,7 @@ from support import noise_pairs
 
 from viceversa import UserError, read_recipe, resolve
 from viceversa.cli import boundary, main
-from viceversa.config.recipes import DEEPEST, LARGEST_RECIPE
+from viceversa.config.recipes import MAX_BYTES, MAX_DEPTH
 from viceversa.data.check import scan
 from viceversa.images import Source
 from viceversa.images.io import reading_errors
@@ -177,7 +177,7 @@ def test_a_size_without_end_is_refused(
 def test_sides_beyond_any_image_are_refused(option: str, side: int) -> None:
     sections = read_recipe("pix2pix")
     sections["data"] |= {"load_size": side, option.removeprefix("data."): side}
-    with pytest.raises(UserError, match="at most 65536"):
+    with pytest.raises(UserError, match="from 1 to 65536"):
         resolve(sections)
 
 
@@ -262,10 +262,10 @@ RECIPES = {
     "deep.json": nested(200000, "[", ""),
     "closed.json": nested(900, "[", "]"),
     "tables.json": nested(900, '{"train": ', "") + "1" + "}" * 900,
-    "values.json": f'{{"train": {{"betas": {nested(DEEPEST + 1, "[", "]")}}}}}',
+    "values.json": f'{{"train": {{"betas": {nested(MAX_DEPTH + 1, "[", "]")}}}}}',
     "digits.toml": f"[train]\nepochs = {'9' * 5000}",
     "digits.json": f'{{"train": {{"epochs": {"9" * 5000}}}}}',
-    "huge.toml": "#" * (LARGEST_RECIPE + 1),
+    "huge.toml": "#" * (MAX_BYTES + 1),
     "nul.json": '{"base": "pix2pix", "data": {"path": "a\\u0000b"}}',
     "list.json": "[1, 2]",
     "empty.json": "",

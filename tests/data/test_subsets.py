@@ -19,7 +19,7 @@ from viceversa.config.run import resolve
 from viceversa.data import DataConfig, SplitIndex, index_split
 from viceversa.data.check import check_dataset
 from viceversa.errors import UserError
-from viceversa.plan import inspect_images
+from viceversa.plan.images import inspect_images
 
 NAMES = [f"{number}.png" for number in range(100)]
 

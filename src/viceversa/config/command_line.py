@@ -1,5 +1,5 @@
-"""The words of a command line, on top of a recipe, to settings. Which options there are, the
-recipe says: so they are made when a command runs, and not before."""
+"""Command-line options on top of a recipe. The options depend on the recipe: on its method and
+networks. So they are defined when a command runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from cyclopts.config import Dict
 
 from ..errors import UserError
-from ..fields import fill, plain
+from ..fields import fill, option_of, plain
 from .compatibility import refuse_old_options
 from .recipes import NAMED, SECTIONS, Sections, merge, read_recipe
 from .run_folder import refuse_lost_data
@@ -24,27 +24,27 @@ KEYWORD, FIRST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ON
 NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
 NUMBERS = re.compile(rf"{NUMBER}(,\s*{NUMBER})*")
 SHORT = {"--seed": "--train.seed", "--deterministic": "--train.deterministic"}
-# Defaults are not shown: those of the classes are not the recipe's.
-SET_ASIDE = Parameter(name_transform=lambda name: name, negative_iterable=(), show_default=False)
+# Defaults of the classes are not shown: those of the recipe differ.
+NO_DEFAULTS = Parameter(name_transform=lambda name: name, negative_iterable=(), show_default=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class PlanOptions:
     steps: int = 4
-    """Steps to time, the first of which warms up; 0 only counts."""
+    """Number of steps to time; the first is a warm-up; 0: no timing."""
     json: bool = False
-    """Write the plan as JSON: bytes, multiply-accumulates, seconds."""
+    """Print the estimate as JSON: bytes, multiply-accumulates, seconds."""
 
 
 def train_settings(recipe: str, words: Sequence[str]) -> Any:
-    """The resolved settings of a recipe under the words of a command line; None after --help."""
+    """Return the settings of `viceversa train RECIPE` with these options; None after --help."""
     settings = _settings("train", f"Train with the recipe {recipe}.", recipe, words, [])
     return settings and settings[1]
 
 
 def plan_settings(recipe: str, words: Sequence[str]) -> tuple[PlanOptions, Any] | None:
-    """(options, resolved settings of a recipe) of a command line; None after --help."""
-    text = f"Say what a run with the recipe {recipe} costs."
+    """Return the options of `viceversa plan` and the settings of the run; None after --help."""
+    text = f"Estimate the costs of a run with the recipe {recipe}."
     own = _own_options(PlanOptions())
     settings = _settings("plan", text, recipe, words, [own])
     return settings and (settings[0] or PlanOptions(), settings[1])
@@ -53,29 +53,29 @@ def plan_settings(recipe: str, words: Sequence[str]) -> tuple[PlanOptions, Any] 
 def _settings(
     command: str, text: str, recipe: str, words: Sequence[str], own: list[inspect.Parameter]
 ) -> Any:
-    """(the command's `own` options where one is given, resolved settings); None after --help."""
-    from .run import REGISTRIES, registered, resolve
+    """Return the command's own options and the settings of a run; None after --help."""
+    from .run import registered, resolve
 
     refuse_old_options(words)
     words = [SHORT.get(word, word) for word in words]
     sections = read_recipe(recipe)
-    for section in NAMED:  # another network by name changes which options there are
+    for section in NAMED:  # the options depend on the method and the networks
         if name := _given(words, f"--{section}.name"):
             sections = merge(sections, {section: {"name": name}})
-    resolved = resolve(sections)  # the recipe's own mistakes are told as the recipe's
-
+    config = resolve(sections)  # before the options, so that the recipe's errors name the recipe
     typed = {
-        "method": resolved.method, "generator": resolved.generator,
-        "discriminator": resolved.discriminator, "data": resolved.data, "train": resolved.train,
-        "validate": resolved.validate, "speed": resolved.speed,
-    }  # fmt: skip
+        "method": config.method,
+        "generator": config.generator,
+        "discriminator": config.discriminator,
+        "data": config.data,
+        "train": config.train,
+        "validate": config.validate,
+        "speed": config.speed,
+    }
     parameters = [_data_folder(), *own]
     for section in SECTIONS:
         if section in NAMED:
-            names = Literal[tuple(REGISTRIES[section])]  # type: ignore[valid-type]
-            parameters.append(inspect.Parameter(
-                f"{section}_name", KEYWORD, default=resolved.name(section),
-                annotation=Annotated[names, Parameter(name=f"--{section}.name")]))  # fmt: skip
+            parameters.append(_name_option(section, config.name(section)))
         parameters.append(_section(section, typed[section]))
 
     def collect(data_folder: str = "", **given: Any) -> tuple[Any, Sections]:
@@ -91,7 +91,7 @@ def _settings(
 
     text = f"{text} Its values: viceversa show {recipe}"
     name = f"viceversa {command} {recipe}"
-    collected = _run(name, collect, parameters, resolved.sections, words, text)
+    collected = _run(name, collect, parameters, config.sections, words, text)
     if collected is None:
         return None
     options, chosen = collected
@@ -105,23 +105,24 @@ def _settings(
 @dataclasses.dataclass(frozen=True)
 class CheckOptions:
     recipe: str = ""
-    """A recipe or preset whose settings of the data, and whose method, to check against."""
+    """Recipe whose method and settings of the data are used."""
     pairs: Literal["auto", "yes", "no"] = "auto"
-    """Whether A and B are pairs; auto tries, and says."""
+    """Whether A and B are pairs; auto: detect."""
     json: bool = False
-    """Write what was found as JSON."""
+    """Print the result as JSON."""
     sheet: Path | None = None
-    """A picture to write: images of A and B beside each other."""
+    """Image file to write: samples of A and B next to each other."""
     preview: Path | None = None
-    """A picture to write: what the network will really see, augmentation included."""
+    """Image file to write: inputs of the networks, with augmentation."""
     verify: bool = False
-    """Hash every file anew, instead of trusting its size and time."""
+    """Hash every file again, even if its size and time did not change."""
 
 
 def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None:
-    """(options, settings of the data, method or "") of a command line; None after --help.
+    """Return the options of `viceversa check`, the settings of the data and the method's name.
 
-    Needs no torch, so that a check that was made before answers at once.
+    The name is empty without a recipe; None after --help. Loads no torch, so that a repeated check
+    answers at once.
     """
     from ..data import DataConfig
 
@@ -132,11 +133,12 @@ def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None
     options = [_own_options(CheckOptions()), _section("data", data)]
 
     def collect(data_folder: str = "", **given: Any) -> tuple[CheckOptions, Any, str]:
-        chosen = given.get("data", data)  # a section nobody names options of is not passed
+        chosen = given.get("data", data)  # not passed without options
         if data_folder:
             chosen = dataclasses.replace(chosen, path=data_folder)
         method = str(sections.get("method", {}).get("name", ""))
-        return given.get("options", CheckOptions()), chosen, method
+        checked = fill(DataConfig, plain(chosen), "data")
+        return given.get("options", CheckOptions()), checked, method
 
     parameters = [_data_folder(), *options]
     chosen: tuple[CheckOptions, Any, str] | None = _run(
@@ -146,90 +148,100 @@ def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None
 
 
 def _run(
-    name: str, collect: Callable[..., Any], parameters: list[inspect.Parameter],
-    defaults: Mapping[str, Any], words: Sequence[str], text: str = "",
-) -> Any:  # fmt: skip
-    """What `collect` makes of the words, called with these parameters; None after --help."""
+    name: str,
+    collect: Callable[..., Any],
+    parameters: list[inspect.Parameter],
+    defaults: Mapping[str, Any],
+    words: Sequence[str],
+    text: str = "",
+) -> Any:
+    """Parse the words and call `collect` with these parameters; None after --help."""
     collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app = App(
         name=name,
         help=text,
         config=Dict(_without_empty(defaults), use_commands_as_keys=False, source="the recipe"),
-        default_parameter=SET_ASIDE,
+        default_parameter=NO_DEFAULTS,
         result_action="return_value",
         version_flags=[],
     )
     app.default(collect)
     try:
         return app(number_lists(words, parameters), exit_on_error=False, print_error=False)
-    except ValueError as error:  # a setting that its class refuses
-        raise UserError(str(error)) from None
+    except ValueError as error:  # from __post_init__ of a dataclass
+        raise UserError(str(error), option=option_of(error)) from None
 
 
 def number_lists(words: Sequence[str], parameters: Sequence[inspect.Parameter]) -> list[str]:
-    """The words with every list of numbers in the form that its option takes.
+    """Return the words with every list of numbers in the form that its option takes.
 
     A user may write `--x -1000 2000`, `--x -1000,2000` or `--x=-1000,2000` for any option that
-    takes several numbers; cyclopts takes -1000,2000 for an option.
+    takes several numbers; cyclopts parses -1000,2000 as an option.
     """
-    hints: dict[str, Any] = {}
+    types: dict[str, Any] = {}
     for parameter in parameters:
-        hints |= _hints(f"--{parameter.name}", typing.get_args(parameter.annotation)[0])
-    made: list[str] = []
+        types |= _option_types(f"--{parameter.name}", typing.get_args(parameter.annotation)[0])
+    converted: list[str] = []
     left = list(words)
     while left:
         word = left.pop(0)
         option, equals, value = word.partition("=")
-        hint = hints.get(option)
+        hint = types.get(option)
         if not any(typing.get_origin(one) is tuple for one in (hint, *typing.get_args(hint))):
-            made.append(word)
+            converted.append(word)
             continue
         values = [value] if equals else []
         while left and NUMBERS.fullmatch(left[0]) and "," not in "".join(values):
             values.append(left.pop(0))
         if not values or not all(map(NUMBERS.fullmatch, values)):
-            made += [word, *values[bool(equals) :]]
+            converted += [word, *values[bool(equals) :]]
         elif typing.get_origin(hint) is tuple:  # a word for each number
-            made += [option, *",".join(values).replace(" ", "").split(",")]
-        else:  # one word, as of all options that take text too
-            made.append(f"{option}={','.join(values)}")
-    return made
+            converted += [option, *",".join(values).replace(" ", "").split(",")]
+        else:  # one word, as for all options that also take text
+            converted.append(f"{option}={','.join(values)}")
+    return converted
 
 
-def _hints(option: str, kind: Any) -> dict[str, Any]:
+def _option_types(option: str, kind: Any) -> dict[str, Any]:
     """The options of a dataclass, --section.key, with their types."""
     if not dataclasses.is_dataclass(kind):
         return {option: kind}
-    found: dict[str, Any] = {}
+    types: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(kind).items():
-        found |= _hints(f"{option}.{name}", hint)
-    return found
+        types |= _option_types(f"{option}.{name}", hint)
+    return types
 
 
 def _data_folder() -> inspect.Parameter:
-    """The folder of images, behind the recipe."""
-    text = "The images: a folder, a .zip or .tar archive, or a .csv or .jsonl manifest."
-    return inspect.Parameter("data_folder", FIRST, default="", annotation=Annotated[
-        str, Parameter(help=text, show_default=False)])  # fmt: skip
+    """The dataset, after the recipe."""
+    text = "The dataset: a folder, a .zip or .tar archive, or a .csv or .jsonl manifest."
+    annotation: Any = Annotated[str, Parameter(help=text, show_default=False)]
+    return inspect.Parameter("data_folder", FIRST, default="", annotation=annotation)
 
 
 def _own_options(default: Any) -> inspect.Parameter:
-    """Options of a command itself: --key for each key of a dataclass."""
-    return inspect.Parameter(
-        "options", KEYWORD, default=default,
-        annotation=Annotated[type(default), Parameter(name="*", negative="")],
-    )  # fmt: skip
+    """Options of a command itself: --key for each field of a dataclass."""
+    annotation: Any = Annotated[type(default), Parameter(name="*", negative="")]
+    return inspect.Parameter("options", KEYWORD, default=default, annotation=annotation)
+
+
+def _name_option(section: str, default: str) -> inspect.Parameter:
+    """--method.name, --generator.name or --discriminator.name."""
+    from .run import REGISTRIES
+
+    names: Any = Literal[tuple(REGISTRIES[section])]
+    annotation: Any = Annotated[names, Parameter(name=f"--{section}.name")]
+    return inspect.Parameter(f"{section}_name", KEYWORD, default=default, annotation=annotation)
 
 
 def _section(name: str, default: Any) -> inspect.Parameter:
-    """A section of settings: --name.key for each key it has."""
-    return inspect.Parameter(
-        name, KEYWORD, default=default, annotation=Annotated[type(default), Parameter(name=name)]
-    )
+    """Options of a section: --name.key for each field."""
+    annotation: Any = Annotated[type(default), Parameter(name=name)]
+    return inspect.Parameter(name, KEYWORD, default=default, annotation=annotation)
 
 
 def _given(words: Sequence[str], option: str) -> str | None:
-    """The last value that an option has among the words."""
+    """The last value of an option among the words."""
     value = None
     for number, word in enumerate(words):
         if word.startswith(option + "="):
@@ -240,7 +252,7 @@ def _given(words: Sequence[str], option: str) -> str | None:
 
 
 def _without_empty(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables without what cyclopts would take for words: empty tables, lists and texts."""
+    """Tables without the values that cyclopts cannot represent: empty tables, lists and texts."""
     return {
         key: _without_empty(value) if isinstance(value, Mapping) else value
         for key, value in table.items()

@@ -1,7 +1,7 @@
 """User modules that add methods, networks, objectives: `--import MODULE` on the command line.
 
-Recipes, config.json and model files may name the modules that they need (key `imports`). Nothing
-that a file names is ever imported: it is refused until the command line names it.
+Recipes, config.json and model files may list the modules that they need (key `imports`). No module
+listed in a file is imported: the file is refused until the command line names the module.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def take_imports(words: Sequence[str]) -> list[str]:
     Raises UserError if a module is missing or fails.
     """
     rest: list[str] = []
-    waiting = iter(words)
-    for word in waiting:
+    remaining = iter(words)
+    for word in remaining:
         option, equals, name = word.partition("=")
         if option != OPTION:
             rest.append(word)
             continue
-        name = name if equals else next(waiting, "")
+        name = name if equals else next(remaining, "")
         if not name or name.startswith("-"):
             raise UserError(f"{OPTION} needs a module: a .py file or a dotted name", option=OPTION)
         import_module(name)
@@ -79,7 +79,7 @@ def require(table: Mapping[str, Any], source: object) -> None:
 
 
 def named() -> dict[str, list[str]]:
-    """Return what a file records about the imported modules: nothing if there are none."""
+    """Return the entry of a file about imported modules; empty if there are none."""
     return {KEY: list(imported)} if imported else {}
 
 
@@ -88,14 +88,14 @@ def _is_path(name: str) -> bool:
 
 
 def _same(name: str, other: str) -> bool:
-    """Whether two names mean the same module; of a file only its name counts, not its folder."""
+    """Whether two names mean the same module; files are compared by name, without the folder."""
     return (Path(name).stem if _is_path(name) else name) == (
         Path(other).stem if _is_path(other) else other
     )
 
 
 def _where(error: BaseException) -> str:
-    """An error in one line, with its place in the user's file."""
+    """An error in one line, with its position in the user's file."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {error.msg}"
     last = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,8 +1,4 @@
-"""Settings: frozen dataclasses <- recipe (TOML) <- command line. Knows no torch and no network.
-
-A run's settings are sections of plain values, `{"train": {"epochs": 50}, ...}`; `fill` turns one
-section into its dataclass and refuses what does not fit.
-"""
+"""Recipes: settings in TOML files as sections of plain values, `{"train": {"epochs": 50}}`."""
 
 from __future__ import annotations
 
@@ -21,30 +17,36 @@ from .extensions import KEY, require
 from .run_folder import LOCATION, at_home, config_of
 
 SECTIONS = ("method", "generator", "discriminator", "data", "train", "validate", "speed")
-DEEPEST = 16  # levels of tables and lists in a recipe
-LONGEST_CHAIN = 50  # recipes that are based on each other
-LARGEST_RECIPE = 10**6  # bytes
-NAMED = ("method", "generator", "discriminator")  # sections whose `name` picks what they configure
+MAX_DEPTH = 16  # levels of tables and lists in a recipe
+MAX_BASES = 50  # recipes that are based on each other
+MAX_BYTES = 10**6
+NAMED = ("method", "generator", "discriminator")  # sections with an option `name`
 
 Sections = dict[str, dict[str, Any]]
 
 
 def recipes() -> dict[str, str]:
-    """The packaged recipes and presets: name -> TOML text."""
+    """Return the packaged recipes: name -> TOML text."""
     folder = resources.files("viceversa") / "recipes"
     files = [f for f in folder.iterdir() if f.name.endswith(".toml")]
     files.sort(key=lambda f: f.name)
     return {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in files}
 
 
-def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
-    """Sections of a packaged recipe, of a TOML file, or of a run's config.json.
+def read_recipe(name: str, derived: tuple[str | Path, ...] = ()) -> Sections:
+    """Read a packaged recipe, a TOML file or the config.json of a run.
 
-    `base = "NAME"` starts from another one; `above` are the recipes that have this one as base:
-    names of packaged recipes and resolved paths of files. The config.json of a run folder, or that
-    folder, means the run in it; as the base of another recipe only its settings count.
+    Args:
+        name: Name of a packaged recipe, or path of a file. A run folder or its config.json stands
+            for that run: train.run is its folder. As the base of another recipe it does not.
+        derived: Recipes that have this one as their base, to detect cycles: names of packaged
+            recipes and resolved paths.
 
-    Raises UserError for a name that is neither, or a file that is no recipe.
+    Returns:
+        The sections, on top of those of the base (`base = "NAME"`).
+
+    Raises:
+        UserError: There is no such recipe, or the file is not a recipe.
     """
     packaged = recipes()
     of_run = None if name in packaged else config_of(name)
@@ -55,7 +57,8 @@ def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
     elif Path(name).is_dir():
         raise UserError(
             f"{name} is a folder; the recipe comes first: viceversa train RECIPE {name}, with one "
-            f"of {', '.join(packaged)}"
+            f"of {', '.join(packaged)}",
+            path=name,
         )
     elif Path(name).is_file():
         text, source, itself = _text(Path(name)), name, Path(name).resolve()
@@ -64,10 +67,10 @@ def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
             f"there is no recipe {name!r}, and no such file{did_you_mean(name, packaged)}; "
             f"the recipes are {', '.join(packaged)}"
         )
-    if itself in above:
+    if itself in derived:
         raise UserError(f"{source}: the recipe is based on itself", path=name)
-    if len(above) > LONGEST_CHAIN:
-        raise UserError(f"{source}: more than {LONGEST_CHAIN} recipes are based on each other")
+    if len(derived) > MAX_BASES:
+        raise UserError(f"{source}: more than {MAX_BASES} recipes are based on each other")
     table = _parsed(text, source)
     if source.endswith(".json"):
         table = renamed(table)
@@ -83,23 +86,24 @@ def read_recipe(name: str, above: tuple[str | Path, ...] = ()) -> Sections:
         if section not in SECTIONS or not isinstance(values, dict):
             raise UserError(
                 f"{source}: unknown section {section!r}{did_you_mean(section, SECTIONS)}; "
-                f"the sections are {', '.join(SECTIONS)}"
+                f"the sections are {', '.join(SECTIONS)}",
+                path=name,
             )
     if of_run:
         table = at_home(table, of_run.parent)
-        if above:
+        if derived:
             del table["train"]["run"]
     table.pop(LOCATION, None)
     if base is None:
         return merge({}, table)
     beside = Path(name).parent / str(base)
     base = str(beside) if str(base) not in packaged and beside.is_file() else str(base)
-    return merge(read_recipe(base, (itself, *above)), table)
+    return merge(read_recipe(base, (itself, *derived)), table)
 
 
 def _text(path: Path) -> str:
-    """The text of a recipe's file. Raises UserError for a file that can't be a recipe."""
-    if path.stat().st_size > LARGEST_RECIPE:
+    """Read a file as text. Raises UserError for a file that cannot be a recipe."""
+    if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path} is not a recipe: it is larger than 1 MB", path=path)
     try:
         return path.read_text("utf-8-sig")
@@ -112,8 +116,8 @@ def _text(path: Path) -> str:
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:
-    """TOML; or JSON, as a run's config.json is."""
-    too_deep = UserError(f"{source} is no recipe: its tables and lists are nested too deeply")
+    """Parse TOML, or JSON (config.json of a run)."""
+    too_deep = UserError(f"{source} is not a recipe: its tables are nested too deeply", path=source)
     try:
         table = (
             json.loads(text)
@@ -122,13 +126,13 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
         )
     except ValueError as error:
         kind = "JSON" if source.endswith(".json") else "TOML"
-        raise UserError(f"{source} is not valid {kind}: {error}") from None
+        raise UserError(f"{source} is not valid {kind}: {error}", path=source) from None
     except RecursionError:
         raise too_deep from None
-    if _deeper_than(DEEPEST, table):
+    if _deeper_than(MAX_DEPTH, table):
         raise too_deep
     if not isinstance(table, dict):
-        raise UserError(f"{source} is no recipe: it holds no sections")
+        raise UserError(f"{source} is not a recipe: it contains no sections", path=source)
     return table
 
 
@@ -138,16 +142,16 @@ def _deeper_than(levels: int, value: Any) -> bool:
 
 
 def _number(text: str) -> float | str:
-    """A float of TOML; nan as text, since options that take it (a no-data value) take text."""
+    """A TOML float; nan as text, because options that allow it (no-data values) take text."""
     return "nan" if text.lstrip("+-") == "nan" else float(text)
 
 
 def merge(
-    under: Mapping[str, Mapping[str, Any]], over: Mapping[str, Mapping[str, Any]]
+    base: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Mapping[str, Any]]
 ) -> Sections:
-    """`over` on top of `under`. Another network or method by name drops the settings of the old."""
-    merged: Sections = {section: dict(values) for section, values in under.items()}
-    for section, values in over.items():
+    """Return `base` with changes. Another method or network drops the settings of the old one."""
+    merged: Sections = {section: dict(values) for section, values in base.items()}
+    for section, values in changes.items():
         old = merged.get(section, {})
         renamed = section in NAMED and values.get("name", old.get("name")) != old.get("name")
         merged[section] = dict(values) if renamed else _deep(old, values)
@@ -155,7 +159,7 @@ def merge(
 
 
 def _deep(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """`new` on top of `old`, tables within them too."""
+    """Tables with the values of `new` on top of `old`, recursively."""
     both = {**old, **new}
     for key in old.keys() & new.keys():
         if isinstance(old[key], Mapping) and isinstance(new[key], Mapping):
@@ -164,7 +168,7 @@ def _deep(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes(before: Sections, now: Sections) -> list[str]:
-    """The settings that differ, each as `train.lr 0.0002 -> 0.0001`."""
+    """Return the settings that differ, each as `train.lr 0.0002 -> 0.0001`."""
     old, new = (dict(flat(as_stored(sections))) for sections in (before, now))
     return [
         f"{key} {old.get(key)!r} -> {new.get(key)!r}"
@@ -174,7 +178,7 @@ def changes(before: Sections, now: Sections) -> list[str]:
 
 
 def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested tables, each as (`train.lr`, value)."""
+    """Yield the values of nested tables, each as (`train.lr`, value)."""
     for key, value in table.items():
         if isinstance(value, dict):
             yield from flat(value, f"{before}{key}.")
@@ -183,7 +187,7 @@ def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]
 
 
 def as_stored(value: Any) -> Any:
-    """As JSON gives it back: lists in place of tuples."""
+    """Return a value as it is read from JSON: with lists instead of tuples."""
     if isinstance(value, dict):
         return {key: as_stored(inner) for key, inner in value.items()}
     return [as_stored(inner) for inner in value] if isinstance(value, list | tuple) else value

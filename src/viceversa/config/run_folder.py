@@ -1,4 +1,4 @@
-"""config.json of a run: which run it means, and where its data are after a move."""
+"""config.json of a run: which run folder it belongs to, and where the dataset is after a move."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from ..errors import UserError
 
 CONFIG = "config.json"
 LOCATION = "data_location"  # key of config.json beside the sections
-MARKS = ".lock", "checkpoints", "log.jsonl", "machine.json"  # what a run folder contains
+MARKS = ".lock", "checkpoints", "log.jsonl", "machine.json"  # one of them is in a run folder
 
 
 def with_location(sections: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings of a run as config.json has them: with the location of the data, relative to the
-    run folder and absolute, so that it is found after either is moved."""
+    """Return the contents of config.json: the settings, and the location of the dataset.
+
+    The location is relative to the run folder and absolute, so that the dataset is found after
+    either is moved.
+    """
     data = Path(sections["data"]["path"]).absolute()
     data = data.parent.resolve() / data.name if data.name not in ("", "..") else data.resolve()
     location = {"absolute": str(data)}
@@ -27,52 +30,54 @@ def with_location(sections: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def config_of(recipe: str) -> Path | None:
-    """The config.json of the run that a recipe names: the file itself, or its run folder."""
+    """Return the config.json if a recipe is that of a run, or a run folder; else None."""
     path = Path(recipe) / CONFIG if Path(recipe).is_dir() else Path(recipe)
     in_run = path.name == CONFIG and any((path.parent / name).exists() for name in MARKS)
     return path if in_run and path.is_file() else None
 
 
 def candidates(table: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Where the data of a run may be: relative to its folder, absolute, as given."""
+    """Return the possible locations of the dataset: relative, absolute, as in the settings."""
     location, data = table.get(LOCATION), table.get("data")
     given = data.get("path") if isinstance(data, Mapping) else None
-    found = []
+    paths = []
     if isinstance(location, Mapping):
         relative, absolute = location.get("relative"), location.get("absolute")
         if isinstance(relative, str):
-            found.append(Path(os.path.normpath(folder.resolve() / relative)))
+            paths.append(Path(os.path.normpath(folder.resolve() / relative)))
         if isinstance(absolute, str):
-            found.append(Path(absolute))
-    return [*found, Path(given)] if isinstance(given, str) and given else found
+            paths.append(Path(absolute))
+    return [*paths, Path(given)] if isinstance(given, str) and given else paths
 
 
 def at_home(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings in a run's config.json, for the run in that folder and the data that are there.
+    """Return the sections of a config.json for the run in its present folder.
 
-    The path of the data stays as it was given where it leads to the same data.
+    The path of the dataset changes only if it does not lead to the dataset any more.
     """
     sections = {name: dict(values) for name, values in table.items() if name != LOCATION}
     sections["train"] = {**sections.get("train", {}), "run": str(folder)}
-    places = candidates(table, folder)
-    found = next((place for place in places if place.exists()), None)
-    if found is not None and not (places[-1].exists() and found.samefile(places[-1])):
-        sections["data"] = {**sections.get("data", {}), "path": str(found)}
+    paths = candidates(table, folder)
+    path = next((path for path in paths if path.exists()), None)
+    if path is not None and not (paths[-1].exists() and path.samefile(paths[-1])):
+        sections["data"] = {**sections.get("data", {}), "path": str(path)}
     return sections
 
 
 def refuse_lost_data(recipe: str) -> None:
-    """Raises UserError if a recipe is the config.json of a run whose data are nowhere."""
-    path = config_of(recipe)
-    if path is None:
+    """Raise UserError if a recipe is that of a run whose dataset cannot be found."""
+    config = config_of(recipe)
+    if config is None:
         return
     try:
-        places = candidates(json.loads(path.read_text()), path.parent)
+        paths = candidates(json.loads(config.read_text()), config.parent)
     except (OSError, ValueError, AttributeError):
         return
-    if places and not any(place.exists() for place in places):
-        tried = ", ".join(dict.fromkeys(str(place.absolute()) for place in places))
+    if paths and not any(path.exists() for path in paths):
+        tried = ", ".join(dict.fromkeys(str(path.absolute()) for path in paths))
         raise UserError(
-            f"the data of the run {path.parent} are not there; tried {tried}; name them: viceversa "
-            f"train {recipe} DATA", option="data.path", path=path,
-        )  # fmt: skip
+            f"the dataset of the run {config.parent} does not exist; tried {tried}; give its path: "
+            f"viceversa train {recipe} DATA",
+            option="data.path",
+            path=config,
+        )

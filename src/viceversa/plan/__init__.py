@@ -6,46 +6,22 @@ Steps are timed only if they fit into the memory. No file is written.
 from __future__ import annotations
 
 import statistics
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..config.run import RunConfig, make_method
-from ..data import SplitIndex
-from ..data.dataset import ImageDataset
-from ..data.index import index_splits
-from ..data.transforms import has_crop
+from ..config.run import RunConfig
 from ..errors import UserError
-from ..images.domain import Domain
 from ..runtime.device import free_memory
 from ..runtime.training import Runtime
 from ..training.preflight import disk_room
-from .costs import estimate, time_steps
+from .alternatives import Choice, choices
+from .costs import Costs, estimate, time_steps
+from .images import ImageStats, inspect_images
 
 IMAGE_LIBRARIES = 90_000_000  # bytes of code that is loaded with the first image
-BATCHES = [2**power for power in range(10)]
-LARGEST_SIDE = 8192
-Choice = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ImageStats:
-    """The images of a run. Without data, `count` is 0."""
-
-    size: tuple[int, int]
-    """Height and width of the networks' input."""
-    count: int = 0
-    """Images (or pairs) per epoch."""
-    decoded: int = 0
-    """Bytes of all images after decoding."""
-    unpaired: int = 0
-    one_size: bool = True
-    """Whether all images have the same size."""
-    splits: Mapping[str, SplitIndex] = field(default_factory=dict)
 
 
 def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> dict[str, Any]:
@@ -65,41 +41,29 @@ def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> dic
     """
     if steps < 0:
         raise UserError(f"--steps must be at least 0, not {steps}", option="--steps")
-    train, data = config.train, config.data
+    train = config.train
     device = Runtime(train.device, train.precision, train.deterministic, config.speed).device
-    free, images = free_memory(device), inspect_images(config)
+    images = inspect_images(config)
     note("estimating ...")
     costs = estimate(config, images.size, device, images.count)
-    limit = data.cache_megabytes * 2**20 if data.cache == "memory" else 0
-    cached = IMAGE_LIBRARIES + min(images.decoded, limit) if device.type == "cpu" else 0
-    memory: dict[str, Any] = {
-        **costs.parts,
-        "margin": costs.margin,
-        "ema": costs.averaged,
-        "copies": costs.copies,
-        "images": cached,
-        "steps": costs.steps,
-        "needed": costs.run + cached,
-        "free": free,
-        "fits": free is None or costs.run + cached <= free,
-        "measured": None,
-    }
+    memory = _memory(costs, config, images, device)
     batch = crop = time = None
-    instead: list[Choice] = []
-    if free is not None:
-        batch, crop, instead = choices(config, images, device, free, cached, memory["fits"])
+    alternatives: list[Choice] = []
+    if memory["free"] is not None:
+        batch, crop, alternatives = choices(
+            config, images, device, memory["free"], memory["images"], memory["fits"]
+        )
     if steps and memory["fits"]:
         note(f"timing {steps} step{'s' * (steps > 1)} on {device} ...")
         seconds, memory["measured"] = time_steps(config, images.size, steps, note)
         time = step_times(seconds, config, images.count, costs.step_macs)
-    cached_on_disk = images.decoded if data.cache == "disk" else 0
-    disk = costs.disk._replace(needed=costs.disk.needed + cached_on_disk)
+    cached = images.decoded if config.data.cache == "disk" else 0
+    disk = costs.disk._replace(needed=costs.disk.needed + cached)
     room = disk_room(disk, Path(train.run or "."))
-    height, width = images.size
     plan = {
         "device": str(device),
-        "height": height,
-        "width": width,
+        "height": images.size[0],
+        "width": images.size[1],
         "batch_size": train.batch_size,
         "accumulation_steps": train.accumulation_steps,
         "precision": train.precision,
@@ -113,11 +77,11 @@ def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> dic
         "macs": {"step": costs.step_macs, "translation": costs.translation_macs},
         "memory": memory,
         "largest": {"batch": batch, "crop": crop},
-        "instead": instead,
+        "alternatives": alternatives,
         "disk": {
             "checkpoint": disk.state,
             "models": disk.models,
-            "images": cached_on_disk,
+            "images": cached,
             "needed": disk.needed,
             "free": room.free,
         },
@@ -125,6 +89,27 @@ def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> dic
         "settings": config.sections,
     }
     return plan | {"advice": _advice(plan, images, room.enough)}
+
+
+def _memory(
+    costs: Costs, config: RunConfig, images: ImageStats, device: torch.device
+) -> dict[str, Any]:
+    """Return the memory of a run by use, and whether it fits."""
+    data, free = config.data, free_memory(device)
+    limit = data.cache_megabytes * 2**20 if data.cache == "memory" else 0
+    cached = IMAGE_LIBRARIES + min(images.decoded, limit) if device.type == "cpu" else 0
+    return {
+        **costs.parts,
+        "margin": costs.margin,
+        "ema": costs.ema,
+        "copies": costs.copies,
+        "images": cached,
+        "steps": costs.steps,
+        "needed": costs.run + cached,
+        "free": free,
+        "fits": free is None or costs.run + cached <= free,
+        "measured": None,
+    }
 
 
 def step_times(
@@ -167,129 +152,3 @@ def _advice(plan: dict[str, Any], images: ImageStats, disk_enough: bool) -> list
     if plan["time"]:
         lines.append("The time is that of steps only, without loading, samples and checkpoints.")
     return lines[:4]
-
-
-def inspect_images(config: RunConfig) -> ImageStats:
-    """Count the images of a run by their names and read the size of the first valid one.
-
-    Without data, the size is that of the settings.
-    """
-    data = config.data
-    one_size = has_crop(data) or data.preprocess == "resize"
-    if not data.path:
-        side = data.crop_size if one_size or data.preprocess == "none" else data.load_size
-        return ImageStats((side, side), one_size=one_size)
-    splits = index_splits(data.path, config.paired, data)
-    found = splits["train"]  # index_splits raises without it
-    domains = Domain(data.a), Domain(data.b)
-    pictures = ImageDataset(found, data, domains, config.paired, config.train.seed, training=True)
-    for position in range(len(pictures)):
-        try:
-            source, _, _ = pictures.item(1, position)
-            break
-        except UserError:
-            if data.on_invalid == "refuse" or position == len(pictures) - 1:
-                raise
-    chosen = pictures.indices(1, position)
-    decoded = sum(
-        length * pictures.image(side, index).nbytes
-        for side, index, length in zip(pictures.direction, chosen, pictures.lengths, strict=True)
-    )
-    size = source.shape[1], source.shape[2]
-    return ImageStats(size, len(pictures), decoded, len(found.unmatched), one_size, splits)
-
-
-def choices(
-    config: RunConfig,
-    images: ImageStats,
-    device: torch.device,
-    free: int,
-    cached: int,
-    fits: bool,
-) -> tuple[Choice | None, Choice | None, list[Choice]]:
-    """Find other settings and the memory that they need.
-
-    Args:
-        config: The settings of the run.
-        images: Its images.
-        device: The device of the run.
-        free: Free memory.
-        cached: Memory that all settings need in addition to that of the networks.
-        fits: Whether the run fits as it is.
-
-    Returns:
-        The largest batch and the largest square crop that fit, if any; if the run does not fit,
-        settings that need less memory, those that fit first.
-    """
-    train, speed = config.train, config.speed
-
-    def needed(size: tuple[int, int] = images.size, **sections: dict[str, Any]) -> int:
-        """Memory with other settings; 0 if the networks refuse the size, as they do small ones."""
-        own: dict[str, Any] = {"train": train, "speed": speed}
-        changed: dict[str, Any] = {
-            name: replace(own[name], **values) for name, values in sections.items()
-        }
-        try:
-            return estimate(replace(config, **changed), size, device).run + cached
-        except UserError:
-            return 0
-
-    def choice(options: str, memory: int) -> Choice:
-        return {"options": options, "needed": memory, "fits": memory <= free}
-
-    batches = [batch for batch in BATCHES if batch <= (images.count or BATCHES[-1])]
-    batch = largest(batches, lambda size: needed(train={"batch_size": size}), int, free)
-    with torch.device("meta"):
-        networks: list[Any] = list(make_method(config).translators().values())
-    multiple = max(32, *(int(network.multiple) for network in networks))
-    sides = range(multiple, max(LARGEST_SIDE, multiple) + 1, multiple)
-    crop = largest(sides, lambda side: needed((side, side)), lambda side: side**2, free)
-    instead: list[Choice] = []
-    if fits:
-        return batch, crop, instead
-    if crop:
-        instead.append(choice(f"--data.crop_size {crop['value']}", crop["needed"]))
-    if batch and batch["value"] < train.batch_size:
-        size = batch["value"]
-        every = -(-train.batch_size // size) * train.accumulation_steps
-        memory = needed(train={"batch_size": size, "accumulation_steps": every})
-        instead.append(
-            choice(f"--train.batch_size {size} --train.accumulation_steps {every}", memory)
-        )
-    if speed.activation_checkpointing == "off" and not speed.compile:
-        instead.append(
-            choice(
-                "--speed.activation_checkpointing blocks",
-                needed(speed={"activation_checkpointing": "blocks"}),
-            )
-        )
-    if train.precision in ("fp32", "tf32"):
-        instead.append(choice("--train.precision bf16", needed(train={"precision": "bf16"})))
-    return batch, crop, sorted(instead, key=lambda one: not one["fits"])
-
-
-def largest(
-    sizes: Sequence[int], needed: Callable[[int], int], amount: Callable[[int], int], free: int
-) -> Choice | None:
-    """Return the last of rising sizes that fits into the free memory, and what it needs.
-
-    `needed` is slow and nearly linear in `amount`, so that interpolation calls it for few sizes.
-    """
-    low, high = 0, len(sizes)  # sizes[:low] fit, sizes[high:] do not
-    known: list[tuple[int, int]] = []  # amounts and memory, without sizes that are refused
-    index, found = 0, None
-    while low < high:
-        size = sizes[index]
-        memory = needed(size)
-        if memory:
-            known.append((amount(size), memory))
-        if memory <= free:
-            low, found = index + 1, {"value": size, "needed": memory}
-        else:
-            high = index
-        limit = 4.0 * amount(size)
-        if len(known) > 1 and known[-2][1] != known[-1][1]:
-            (x, first), (y, second) = known[-2:]
-            limit = x + (free - first) * (y - x) / (second - first)
-        index = min(max(bisect_right(sizes, limit, key=amount) - 1, low), high - 1)
-    return found if found and found["needed"] else None

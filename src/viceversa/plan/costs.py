@@ -50,7 +50,7 @@ class Costs:
     """One image through a generator, by direction."""
     parts: dict[str, int]
     """Memory at the peak of a step, by use: weights, gradients, averages, pool, batch, maps."""
-    averaged: int
+    ema: int
     """EMA weights (train.ema)."""
     copies: int
     """Copies of the networks for samples, validation and diagnostics."""
@@ -59,7 +59,7 @@ class Costs:
     @property
     def margin(self) -> int:
         """Memory that libraries use in addition to tensors."""
-        return round(MARGIN * self.parts["maps"]) + LIBRARIES
+        return round(MARGIN * self.parts["activations"]) + LIBRARIES
 
     @property
     def steps(self) -> int:
@@ -69,7 +69,7 @@ class Costs:
     @property
     def run(self) -> int:
         """Memory of a run. The heap can rarely reuse the memory of copies for activations."""
-        return self.steps + self.averaged + round((1 + MARGIN) * self.copies)
+        return self.steps + self.ema + round((1 + MARGIN) * self.copies)
 
 
 class StepMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -164,7 +164,7 @@ def estimate(
                 for name, network in translators.items()
             },
             parts=parts,
-            averaged=_weights(translators.values()) if train.ema else 0,
+            ema=_weights(translators.values()) if train.ema else 0,
             copies=copies * _weights(translators.values()) + _weights(discriminators),
             disk=disk_needed(method, config),
         )
@@ -186,11 +186,11 @@ def _parts(method: Method, batch: Images, optimizers: Optimizers, peak: int) -> 
     parts = {
         "weights": _bytes([*method.parameters(), *method.buffers()]) - pool,
         "gradients": _bytes(weight.grad for weight in method.parameters()),
-        "averages": _bytes(chain.from_iterable(state.values() for state in states)),
+        "optimizer_state": _bytes(chain.from_iterable(state.values() for state in states)),
         "pool": pool,
         "batch": _bytes(batch),
     }
-    return parts | {"maps": peak - sum(parts.values())}
+    return parts | {"activations": peak - sum(parts.values())}
 
 
 def _translation_macs(network: nn.Module, images: Tensor, meter: StepMeter) -> int:

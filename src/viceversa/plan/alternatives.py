@@ -1,0 +1,115 @@
+"""Find the largest batch and crop that fit into the memory, and settings that need less."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..config.run import RunConfig, make_method
+from ..errors import UserError
+from .costs import estimate
+from .images import ImageStats
+
+BATCHES = [2**power for power in range(10)]
+LARGEST_SIDE = 8192
+Choice = dict[str, Any]
+
+
+def choices(
+    config: RunConfig,
+    images: ImageStats,
+    device: torch.device,
+    free: int,
+    cached: int,
+    fits: bool,
+) -> tuple[Choice | None, Choice | None, list[Choice]]:
+    """Find other settings and the memory that they need.
+
+    Args:
+        config: The settings of the run.
+        images: Its images.
+        device: The device of the run.
+        free: Free memory.
+        cached: Memory that all settings need in addition to that of the networks.
+        fits: Whether the run fits as it is.
+
+    Returns:
+        The largest batch and the largest square crop that fit, if any; if the run does not fit,
+        settings that need less memory, those that fit first.
+    """
+    train, speed = config.train, config.speed
+
+    def needed(size: tuple[int, int] = images.size, **sections: dict[str, Any]) -> int:
+        """Memory with other settings; 0 if the networks refuse the size, as they do small ones."""
+        own: dict[str, Any] = {"train": train, "speed": speed}
+        changed: dict[str, Any] = {
+            name: replace(own[name], **values) for name, values in sections.items()
+        }
+        try:
+            return estimate(replace(config, **changed), size, device).run + cached
+        except UserError:
+            return 0
+
+    def choice(options: str, memory: int) -> Choice:
+        return {"options": options, "needed": memory, "fits": memory <= free}
+
+    batches = [batch for batch in BATCHES if batch <= (images.count or BATCHES[-1])]
+    batch = largest(batches, lambda size: needed(train={"batch_size": size}), int, free)
+    with torch.device("meta"):
+        networks: list[Any] = list(make_method(config).translators().values())
+    multiple = max(32, *(int(network.multiple) for network in networks))
+    sides = range(multiple, max(LARGEST_SIDE, multiple) + 1, multiple)
+    crop = largest(sides, lambda side: needed((side, side)), lambda side: side**2, free)
+    alternatives: list[Choice] = []
+    if fits:
+        return batch, crop, alternatives
+    if crop:
+        alternatives.append(choice(f"--data.crop_size {crop['value']}", crop["needed"]))
+    if batch and batch["value"] < train.batch_size:
+        size = batch["value"]
+        steps = -(-train.batch_size // size) * train.accumulation_steps
+        memory = needed(train={"batch_size": size, "accumulation_steps": steps})
+        alternatives.append(
+            choice(f"--train.batch_size {size} --train.accumulation_steps {steps}", memory)
+        )
+    if speed.activation_checkpointing == "off" and not speed.compile:
+        alternatives.append(
+            choice(
+                "--speed.activation_checkpointing blocks",
+                needed(speed={"activation_checkpointing": "blocks"}),
+            )
+        )
+    if train.precision in ("fp32", "tf32"):
+        alternatives.append(choice("--train.precision bf16", needed(train={"precision": "bf16"})))
+    return batch, crop, sorted(alternatives, key=lambda one: not one["fits"])
+
+
+def largest(
+    sizes: Sequence[int], needed: Callable[[int], int], amount: Callable[[int], int], free: int
+) -> Choice | None:
+    """Return the last of rising sizes that fits into the free memory, and what it needs.
+
+    `needed` is slow and nearly linear in `amount`, so that interpolation calls it for few sizes.
+    """
+    low, high = 0, len(sizes)  # sizes[:low] fit, sizes[high:] do not
+    known: list[tuple[int, int]] = []  # amounts and memory, without sizes that are refused
+    index, found = 0, None
+    while low < high:
+        size = sizes[index]
+        memory = needed(size)
+        if memory:
+            known.append((amount(size), memory))
+        if memory <= free:
+            low, found = index + 1, {"value": size, "needed": memory}
+        else:
+            high = index
+        limit = 4.0 * amount(size)
+        if len(known) > 1 and known[-2][1] != known[-1][1]:
+            (x, first), (y, second) = known[-2:]
+            limit = x + (free - first) * (y - x) / (second - first)
+        index = min(max(bisect_right(sizes, limit, key=amount) - 1, low), high - 1)
+    return found if found and found["needed"] else None
