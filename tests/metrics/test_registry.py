@@ -86,7 +86,6 @@ def test_outputs_nearer_to_the_target_are_better() -> None:
     near, far = (truth + 0.05 * noise).clamp(-1, 1), (truth + noise).clamp(-1, 1)
     for name, metric in METRICS.items():
         if metric.compares == "pair" and not metric.network:
-            assert metric.load is not None
             measure = metric.load()
             assert bool(measure(near, truth) > measure(far, truth)) is higher_is_better(name), name
     correlated = edge_correlation(truth, near) > edge_correlation(truth, far)
@@ -105,9 +104,8 @@ def test_sets_that_are_nearer_are_better() -> None:
     classes = torch.tensor([[[0, 0], [1, 1]]])
     right, wrong = (confusion(made, classes, 2) for made in (classes, 1 - classes))
     for name in ("pixel_accuracy", "mean_iou"):
-        load = METRICS[name].load
-        assert load is not None
-        assert (float(load()(right)) > float(load()(wrong))) is higher_is_better(name)
+        measure = METRICS[name].load()
+        assert (float(measure(right)) > float(measure(wrong))) is higher_is_better(name)
 
 
 @pytest.mark.parametrize(("name", "images", "mark"), [

@@ -138,14 +138,13 @@ class MetricAccumulator:
             metric = self.metrics[name]
             sets = self._sets(metric)
             sizes = [len(one) for one in sets]
-            if min(sizes) < metric.smallest[1]:
+            if min(sizes) < metric.smallest_count:
                 if metric.network:
                     self.missed[name] = (
-                        f"it needs at least {metric.smallest[1]} images in each set, and there are "
+                        f"it needs at least {metric.smallest_count} images in each set, and there are "
                         f"{sizes[0]} and {sizes[1]}"
                     )
                 continue
-            assert metric.load is not None
             value = metric.load()(*sets)
             if isinstance(value, tuple):
                 results[name], results[f"{name}_deviation"] = value
@@ -196,7 +195,6 @@ class MetricAccumulator:
             metric = self.metrics[name]
             if not self._is_large_enough(name, y):
                 continue
-            assert metric.load is not None
             if metric.network:
                 network = self.networks[metric.network]
                 device = next(network.parameters()).device
@@ -208,7 +206,7 @@ class MetricAccumulator:
 
     def _is_large_enough(self, name: str, images: Tensor) -> bool:
         """Whether a metric can be computed of images of this size."""
-        (height, width), side = images.shape[2:], self.metrics[name].smallest[0]
+        (height, width), side = images.shape[2:], self.metrics[name].smallest_side
         if min(height, width) >= side:
             return True
         self.missed[name] = (

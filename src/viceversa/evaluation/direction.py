@@ -77,7 +77,7 @@ class DirectionEvaluator:
             sets |= {
                 name: one.load()(matrix)
                 for name, one in METRICS.items()
-                if one.compares == "labels" and one.load is not None
+                if one.compares == "labels"
             }
         values = self.accumulator.values
         names = [name for name in self.accumulator.metrics if name in values]

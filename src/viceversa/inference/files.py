@@ -48,9 +48,9 @@ def expand(inputs: Sequence[str]) -> Inputs:
     files: dict[File, None] = {}
     others: dict[str, None] = {}
     for given in inputs:
-        found, passed = _expand(given)
-        files |= dict.fromkeys(found)
-        others |= dict.fromkeys(passed)
+        images, rest = _expand(given)
+        files |= dict.fromkeys(images)
+        others |= dict.fromkeys(rest)
     named = {str(path) for path, _ in files}
     return Inputs(list(files), unread(name for name in others if name not in named))
 
@@ -63,15 +63,15 @@ def _expand(given: str) -> tuple[list[File], list[str]]:
     if path.exists() and not path.is_dir():
         return [(path, Path(path.name))], []
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*")) if _is_shown(file.relative_to(path))]
+        matches = [file for file in sorted(path.rglob("*")) if _is_visible(file.relative_to(path))]
         none = f"the folder {given} holds no images"
     else:
-        found = [Path(match) for match in sorted(glob.glob(given, recursive=True))]
-        found = [file for file in found if _is_shown(Path(file.name))]
+        matches = [Path(match) for match in sorted(glob.glob(given, recursive=True))]
+        matches = [file for file in matches if _is_visible(Path(file.name))]
         near = [str(f) for f in path.parent.iterdir()] if path.parent.is_dir() else []
         none = f"there is no image {given}{did_you_mean(given, near)}"
-    files = [file for file in found if is_image_name(file.name) and file.is_file()]
-    others = [str(file) for file in found if not is_image_name(file.name) and file.is_file()]
+    files = [file for file in matches if is_image_name(file.name) and file.is_file()]
+    others = [str(file) for file in matches if not is_image_name(file.name) and file.is_file()]
     if not files and (groups := unread(others)):
         listed = "; ".join(map(str, groups))
         raise UserError(
@@ -83,7 +83,7 @@ def _expand(given: str) -> tuple[list[File], list[str]]:
     return [(f, f.relative_to(path) if within else Path(f.name)) for f in files], others
 
 
-def _is_shown(path: Path) -> bool:
+def _is_visible(path: Path) -> bool:
     return not any(map(is_hidden, path.parts))
 
 

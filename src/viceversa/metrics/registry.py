@@ -10,6 +10,7 @@ torch: the functions are loaded on first use.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -38,13 +39,14 @@ class Metric:
             - `sets`: `f(outputs, targets)` returns one value, or a value and its deviation.
             - `labels`: `f(confusion)`, the (classes, classes) matrix of pixel counts, returns one
               value.
-            - "": reported by another metric.
+            - "": none; it is reported with another metric.
         load: Returns the function.
         network: Feature network of the metric. A function of pairs is called as `f(network, output,
             target)` on RGB images, a function of sets on features (n, d).
-        default: Whether validation includes it without `validate.extra_metrics`: if it compares pairs,
-            that of pairs, else that of unpaired methods.
-        smallest: Smallest height and width in pixels, and smallest number of images in each set.
+        default: Whether validation includes it without `validate.extra_metrics`: validation with
+            pairs if it compares pairs, else validation of unpaired methods.
+        smallest_side: Smallest height and width of images in pixels.
+        smallest_count: Smallest number of images in each set.
         reliable: Number of images in each set from which on values are reliable, and what is wrong
             with values of fewer.
     """
@@ -52,89 +54,81 @@ class Metric:
     label: str
     better: Better
     compares: Compares
-    load: Callable[[], Callable[..., Any]] | None = None
+    load: Callable[[], Callable[..., Any]]
     network: str = ""
     default: bool = False
-    smallest: tuple[int, int] = (1, 1)
+    smallest_side: int = 1
+    smallest_count: int = 1
     reliable: tuple[int, str] = (0, "")
 
 
-def _paired() -> ModuleType:
-    from . import paired
-
-    return paired
-
-
-def _distribution() -> ModuleType:
-    from . import distribution
-
-    return distribution
-
-
-def _labels() -> ModuleType:
-    from . import labels
-
-    return labels
-
-
-def _lpips() -> Callable[..., Any]:
-    from .perceptual import lpips
-
-    return lpips
-
-
-def _edge_correlation() -> Callable[..., Any]:
-    from .edges import edge_correlation
-
-    return edge_correlation
-
-
-def _swd() -> Callable[..., Any]:
-    from .sliced import swd
-
-    return swd
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f".{name}", __package__)
 
 
 METRICS: dict[str, Metric] = {
-    "l1": Metric("L1", "lower", "pair", lambda: _paired().l1, default=True),
-    "psnr": Metric("PSNR", "higher", "pair", lambda: _paired().psnr, default=True),
+    "l1": Metric("L1", "lower", "pair", lambda: _module("paired").l1, default=True),
+    "psnr": Metric("PSNR", "higher", "pair", lambda: _module("paired").psnr, default=True),
     "ssim": Metric(
-        "SSIM", "higher", "pair", lambda: _paired().ssim, default=True, smallest=(SSIM_SIDE, 1)
+        "SSIM",
+        "higher",
+        "pair",
+        lambda: _module("paired").ssim,
+        default=True,
+        smallest_side=SSIM_SIDE,
     ),
     "ms_ssim": Metric(
-        "MS-SSIM", "higher", "pair", lambda: _paired().ms_ssim, smallest=(MS_SSIM_SIDE, 1)
+        "MS-SSIM", "higher", "pair", lambda: _module("paired").ms_ssim, smallest_side=MS_SSIM_SIDE
     ),
-    "lpips": Metric("LPIPS", "lower", "pair", _lpips, "alexnet", smallest=(LPIPS_SIDE, 1)),
-    "cycle": Metric("Cycle error", "lower", "cycle", lambda: _paired().l1, default=True),
+    "lpips": Metric(
+        "LPIPS",
+        "lower",
+        "pair",
+        lambda: _module("perceptual").lpips,
+        "alexnet",
+        smallest_side=LPIPS_SIDE,
+    ),
+    "cycle": Metric("Cycle error", "lower", "cycle", lambda: _module("paired").l1, default=True),
     "edge_correlation": Metric(
-        "Edge correlation", "higher", "source", _edge_correlation, default=True
+        "Edge correlation",
+        "higher",
+        "source",
+        lambda: _module("edges").edge_correlation,
+        default=True,
     ),
     "swd": Metric(
-        "Sliced Wasserstein distance", "lower", "sets", _swd, default=True, smallest=(SWD_SIDE, 1)
+        "Sliced Wasserstein distance",
+        "lower",
+        "sets",
+        lambda: _module("sliced").swd,
+        default=True,
+        smallest_side=SWD_SIDE,
     ),
     "fid": Metric(
         "FID",
         "lower",
         "sets",
-        lambda: _distribution().fid,
+        lambda: _module("distribution").fid,
         "inception",
-        smallest=(1, 2),
+        smallest_count=2,
         reliable=(2048, "higher than that of more images; compare it only at equal numbers"),
     ),
     "kid": Metric(
         "KID",
         "lower",
         "sets",
-        lambda: _distribution().kid,
+        lambda: _module("distribution").kid,
         "inception",
-        smallest=(1, KID_IMAGES),
+        smallest_count=KID_IMAGES,
         reliable=(500, "its subsets overlap, so that their deviation is too small"),
     ),
-    "kid_deviation": Metric("KID, deviation between subsets", "", ""),
-    "pixel_accuracy": Metric(
-        "Pixel accuracy", "higher", "labels", lambda: _labels().pixel_accuracy
+    "kid_deviation": Metric(
+        "KID, deviation between subsets", "", "", lambda: _module("distribution").kid
     ),
-    "mean_iou": Metric("Mean IoU", "higher", "labels", lambda: _labels().mean_iou),
+    "pixel_accuracy": Metric(
+        "Pixel accuracy", "higher", "labels", lambda: _module("labels").pixel_accuracy
+    ),
+    "mean_iou": Metric("Mean IoU", "higher", "labels", lambda: _module("labels").mean_iou),
 }
 
 

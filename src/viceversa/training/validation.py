@@ -68,7 +68,7 @@ class Validation:
 
     def _refuse(self, best: str, split: str) -> None:
         """Raises UserError where the best can't be chosen by a metric on such images."""
-        side, least = METRICS[best].smallest
+        side, least = METRICS[best].smallest_side, METRICS[best].smallest_count
         if self.count < least:
             raise UserError(
                 f"validate.best_metric {best} needs at least {least} held-out images to validate "
