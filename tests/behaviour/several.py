@@ -65,8 +65,8 @@ def trained_here(settings: dict[str, Any]) -> None:
     """Train in this process, in float64."""
     import torch
 
-    from viceversa.build import resolve
-    from viceversa.training import train
+    from viceversa.config.run import resolve
+    from viceversa.training.loop import train
 
     torch.set_default_dtype(torch.float64)
     try:

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from viceversa import demo
-from viceversa.build import RunConfig
+from viceversa.config.run import RunConfig
 from viceversa.demo import run_demo
-from viceversa.training import train
+from viceversa.training.loop import train
 
 
 def test_unpaired(
