@@ -1,4 +1,4 @@
-"""How weights start."""
+"""Initialization of weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from .norms import BatchNorm, GroupNorm, InstanceNorm
 
 
 def init_weights(network: nn.Module, kind: str = "normal", gain: float = 0.02) -> None:
-    """Draw every convolution's weights anew and set its bias to 0.
+    """Initialize the weights of all convolutions and norms; biases become 0.
 
-    `normal` is N(0, gain), norms of batch or instance scale with N(1, gain) (pix2pix, sec. 6.2;
-    CycleGAN, sec. 7.1); `xavier` is Glorot's uniform, Keras's default; `kaiming` is He's normal
-    for a rectifier. Draws from torch's own generator.
+    Args:
+        network: The network, which is changed in place.
+        kind: `normal`: N(0, gain) for convolutions and N(1, gain) for the scale of batch and
+            instance norms (pix2pix, sec. 6.2; CycleGAN, sec. 7.1); `xavier`: Glorot's uniform,
+            Keras's default; `kaiming`: He's normal for a rectifier; `orthogonal`.
+        gain: Standard deviation of `normal`.
     """
     fills = {
         "normal": lambda w: nn.init.normal_(w, 0.0, gain),
@@ -21,7 +24,7 @@ def init_weights(network: nn.Module, kind: str = "normal", gain: float = 0.02) -
         "orthogonal": nn.init.orthogonal_,
     }
     if kind not in fills:
-        raise ValueError(f"unknown init {kind!r}; there are {', '.join(fills)}")
+        raise ValueError(f"unknown init {kind!r}; available: {', '.join(fills)}")
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             fills[kind](layer.weight)

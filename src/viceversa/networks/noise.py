@@ -1,6 +1,6 @@
-"""Dropout at inference that draws from a generator of its own.
+"""Dropout at inference with a random generator per thread.
 
-torch's dropout draws from the global generator, which all threads share.
+torch's dropout uses the global generator, which all threads share.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SeededDropout(nn.Dropout):
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within, `SeededDropout` draws from a new generator with this seed, in this thread alone."""
+    """Let `SeededDropout` use a new generator with this seed, in this thread only."""
     token = _generator.set(torch.Generator().manual_seed(seed))
     try:
         yield
@@ -40,7 +40,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def seed_dropout(network: nn.Module) -> None:
-    """Make the dropout layers of a network, which have no weights, draw from `seeded`."""
+    """Replace the dropout layers of a network by `SeededDropout`."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Dropout):

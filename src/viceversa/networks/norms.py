@@ -19,11 +19,12 @@ Statistics = Literal["image", "running"]
 
 
 class BatchNorm(nn.Module):
-    """Batch norm; what its statistics are when the network is used, `eval_statistics` says.
+    """Batch normalization. `eval_statistics` selects the statistics used at inference.
 
-    Training always takes those of the batch. In use, `image` takes those of each image by itself
-    (what the papers do at batch size 1), `running` the averages gathered in training. Neither lets
-    a picture feel its neighbours. Source: batch norm, algorithm 1; pix2pix, sec. 3.4.
+    Training uses the statistics of the batch. In eval mode `image` uses those of each image (as the
+    papers do with batch size 1), `running` the running averages of training. With both, an output
+    depends on no other image of the batch. Source: Batch Normalization, algorithm 1; pix2pix,
+    sec. 3.4.
     """
 
     running_mean: Tensor
@@ -37,8 +38,8 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
         self.eps, self.momentum = eps, momentum
         self.eval_statistics: Statistics = "image"
-        self.gathers = True  # whether a forward pass in training counts for the averages
-        # As F.batch_norm; another one takes its place where a batch is spread over processes.
+        self.gathers = True  # whether a forward pass in training updates the running averages
+        # Replaced by one over all processes in distributed training.
         self.normalise: Callable[..., Tensor] = F.batch_norm
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class BatchNorm(nn.Module):
 
     @torch.no_grad()
     def _gather(self, mean: Tensor, var: Tensor) -> None:
-        """Take over new averages; one batch that is not finite would spoil them for good."""
+        """Update the running averages, except by non-finite values, which would stay in them."""
         finite = mean.isfinite() & var.isfinite()
         self.running_mean.copy_(torch.where(finite, mean, self.running_mean))
         self.running_var.copy_(torch.where(finite, var, self.running_var))
@@ -66,7 +67,7 @@ class BatchNorm(nn.Module):
 
 @contextmanager
 def statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Within, batch norm gathers no averages: for a pass through what was passed before."""
+    """Stop updates of the running averages: for a second forward pass of the same batch."""
     layers = [layer for layer in network.modules() if isinstance(layer, BatchNorm)]
     before = [layer.gathers for layer in layers]
     for layer in layers:
@@ -79,10 +80,10 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
 
 
 class InstanceNorm(nn.Module):
-    """Each channel of each image to mean 0 and variance 1; with `affine`, a learnt scale and shift.
+    """Instance normalization; with `affine` a learned scale and shift.
 
-    `std_eps` adds epsilon to the standard deviation, as keras-contrib does (the GDL networks), and
-    not to the variance. Source: Instance Normalization, eq. 2.
+    `std_eps` adds epsilon to the standard deviation, as in keras-contrib (GDL networks), instead of
+    the variance. Source: Instance Normalization, eq. 2.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class InstanceNorm(nn.Module):
             return _instance_norm(x, self.eps, self.weight, self.bias)
         _refuse_single_pixel(x)
         variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
-        # The root of exactly 0 has an infinite gradient; a constant channel must not poison it.
+        # The gradient of sqrt is infinite at 0, the variance of a constant channel.
         return (x - mean) / (variance.clamp_min(1e-12).sqrt() + self.eps)
 
 
@@ -109,13 +110,13 @@ def _instance_norm(x: Tensor, eps: float, weight: Tensor | None, bias: Tensor | 
 
 def _refuse_single_pixel(x: Tensor) -> None:
     if x.shape[2] * x.shape[3] == 1:
-        raise ValueError("instance statistics need more than one pixel, and would erase a 1x1 map")
+        raise ValueError("instance norm needs more than one pixel per channel")
 
 
 class GroupNorm(nn.Module):
-    """Channels normalised in `groups` per image; layer norm is the case of one group.
+    """Group normalization; with one group: layer normalization.
 
-    Fewer channels than groups, or a number that groups do not divide: the largest divisor below.
+    If `groups` does not divide the number of channels, the largest smaller divisor is used.
     Source: Group Normalization, eq. 7.
     """
 
@@ -133,7 +134,7 @@ class GroupNorm(nn.Module):
 
 
 def make_norm(name: str, channels: int, groups: int = 32) -> nn.Module:
-    """A normalisation layer for (n, channels, h, w); `groups` counts for `group` alone."""
+    """Return a normalization layer for (n, channels, h, w); `groups` is used by `group` only."""
     layers = {
         "batch": lambda: BatchNorm(channels),
         "layer": lambda: GroupNorm(channels, 1),
@@ -144,18 +145,18 @@ def make_norm(name: str, channels: int, groups: int = 32) -> nn.Module:
         "none": nn.Identity,
     }
     if name not in layers:
-        raise ValueError(f"unknown norm {name!r}; there are {', '.join(layers)}")
+        raise ValueError(f"unknown norm {name!r}; available: {', '.join(layers)}")
     layer: nn.Module = layers[name]()  # type: ignore[no-untyped-call]
     return layer
 
 
 def has_shift(name: str) -> bool:
-    """Whether a norm adds a learnt shift of its own, so that a bias before it would do nothing."""
+    """Return whether a norm has a learned shift, so that a bias before it has no effect."""
     return name in ("batch", "layer", "instance-affine", "group")
 
 
 def use_policy(network: nn.Module, statistics: Statistics = "image", dropout: bool = False) -> None:
-    """Put a network to use: no training, batch norm by `statistics`, dropout on or off."""
+    """Switch a network to inference: eval mode, batch norm by `statistics`, dropout on or off."""
     network.eval()
     for layer in network.modules():
         if isinstance(layer, BatchNorm):

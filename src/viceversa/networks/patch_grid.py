@@ -9,7 +9,7 @@ from torch import nn
 from .norms import BatchNorm, GroupNorm, InstanceNorm
 from .same import SameConv
 
-LARGEST = 2**12  # a side that is enough for any discriminator of ours
+LARGEST = 2**12  # side of an image that is large enough for any discriminator
 POINTWISE = (nn.LeakyReLU, nn.Identity, BatchNorm, InstanceNorm, GroupNorm)
 
 
@@ -35,13 +35,11 @@ class PatchGrid(NamedTuple):
     def box(self, i: int, j: int) -> tuple[int, int, int, int]:
         """(top, left, bottom, right) of an element's patch, within the image; ends exclusive."""
         top, left = self.start_y + i * self.stride, self.start_x + j * self.stride
-        return (
-            max(top, 0), max(left, 0),
-            min(top + self.size, self.height), min(left + self.size, self.width),
-        )  # fmt: skip
+        bottom, right = min(top + self.size, self.height), min(left + self.size, self.width)
+        return max(top, 0), max(left, 0), bottom, right
 
     def centre(self, i: float, j: float) -> tuple[float, float]:
-        """(y, x) of the middle of an element's whole patch; the first pixel's own middle is 0."""
+        """(y, x) of the centre of an element's patch; the centre of the first pixel is 0."""
         half = (self.size - 1) / 2
         return self.start_y + i * self.stride + half, self.start_x + j * self.stride + half
 
@@ -51,11 +49,11 @@ class PatchScores(Protocol):
     """A discriminator whose first score map is a grid of patches."""
 
     def patch_grid(self, height: int, width: int) -> PatchGrid | None:
-        """The grid for an image of this size. Raises ValueError if the image is too small."""
+        """Return the grid for an image of a size. Raises ValueError for too small an image."""
 
 
 def patch_grid(network: nn.Module, height: int, width: int) -> PatchGrid | None:
-    """The patch grid of a discriminator; None if it has none, so that no patch map is drawn.
+    """Return the patch grid of a discriminator; None if it has none: no patch map is drawn.
 
     Raises ValueError if the image is too small.
     """
@@ -63,15 +61,15 @@ def patch_grid(network: nn.Module, height: int, width: int) -> PatchGrid | None:
 
 
 class _Axis(NamedTuple):
-    """A map along one axis: how many elements, how far apart, what the first one rests on."""
+    """A map along one axis: number of elements, stride, and receptive field of the first one."""
 
     length: int
     stride: int = 1
     size: int = 1
     start: int = 0
 
-    def behind(self, kernel: int, stride: int, before: int, after: int) -> _Axis:
-        """Behind a convolution with so much padding on either side."""
+    def after(self, kernel: int, stride: int, before: int, after: int) -> _Axis:
+        """The map after a convolution with this padding before and after."""
         return _Axis(
             max((self.length + before + after - kernel) // stride + 1, 0),
             self.stride * stride,
@@ -81,7 +79,7 @@ class _Axis(NamedTuple):
 
 
 def grid_of_layers(layers: nn.Sequential, height: int, width: int) -> PatchGrid:
-    """The patch grid of a stack of convolutions for an image of a size.
+    """Return the patch grid of a stack of convolutions for an image of a size.
 
     Raises ValueError if the image is too small for a score map.
     """
@@ -99,10 +97,10 @@ def _walk(layers: nn.Sequential, side: int) -> _Axis:
     axis = _Axis(side)
     for layer in layers:
         if isinstance(layer, SameConv):
-            axis = axis.behind(layer.kernel, layer.stride, *layer.pads(axis.length))
+            axis = axis.after(layer.kernel, layer.stride, *layer.pads(axis.length))
         elif isinstance(layer, nn.Conv2d):
             kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
-            axis = axis.behind(kernel, stride, padding, padding)
+            axis = axis.after(kernel, stride, padding, padding)
         elif not isinstance(layer, POINTWISE):
             raise TypeError(f"the receptive field of {type(layer).__name__} is not known")
     return axis

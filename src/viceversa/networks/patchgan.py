@@ -12,10 +12,10 @@ from .same import SameConv
 
 
 class PatchGAN(nn.Module):
-    """Score map in which each logit says how real one patch looks (pix2pix, sec. 3.2.2).
+    """Score map with one logit for each overlapping patch of the image (pix2pix, sec. 3.2.2).
 
     (n, in, h, w) -> [(n, 1, h', w')]. With `layers` 3 the patches are 70x70 (1 to 6: 16, 34, 70,
-    142, 286, 574), and 256x256 gives a 30x30 map; with padding `same` 128x128 gives 16x16.
+    142, 286, 574), and the map of 256x256 is 30x30; with padding `same` that of 128x128 is 16x16.
     """
 
     Config = PatchGANConfig
@@ -49,18 +49,18 @@ class PatchGAN(nn.Module):
         return [scores.mean(dim=(1, 2, 3), keepdim=True) if self.whole_image else scores]
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Activations of all layers but the last, for feature matching."""
+        """Return the activations of all layers but the last, for feature matching."""
         return _activations(self.layers, x)
 
     def patch_grid(self, height: int, width: int) -> PatchGrid:
-        """The patch of each score. Raises ValueError if an image of this size is too small."""
+        """Return the patch of each score. Raises ValueError for too small an image."""
         grid = grid_of_layers(self.layers, height, width)
         side = max(height, width)
         return PatchGrid(height, width, 1, 1, side, side, 0, 0) if self.whole_image else grid
 
 
 class PixelGAN(nn.Module):
-    """1x1 convolutions that score the colour of each pixel (pix2pix, sec. 6.1.2).
+    """1x1 convolutions: one score per pixel (pix2pix, sec. 6.1.2).
 
     (n, in, h, w) -> [(n, 1, h, w)] logits.
     """
@@ -85,19 +85,19 @@ class PixelGAN(nn.Module):
         return [self.layers(x)]
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Activations of all layers but the last, for feature matching."""
+        """Return the activations of all layers but the last, for feature matching."""
         return _activations(self.layers, x)
 
     def patch_grid(self, height: int, width: int) -> PatchGrid:
-        """The patch of each score: one pixel."""
+        """Return the patch of each score: one pixel."""
         return grid_of_layers(self.layers, height, width)
 
 
 def _activations(layers: nn.Sequential, x: Tensor) -> list[Tensor]:
     """The outputs of the nonlinearities, in order."""
-    found = []
+    activations = []
     for layer in layers:
         x = layer(x)
         if isinstance(layer, nn.LeakyReLU):
-            found.append(x)
-    return found
+            activations.append(x)
+    return activations

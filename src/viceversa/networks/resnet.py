@@ -1,4 +1,4 @@
-"""CycleGAN's own generator."""
+"""The generator of CycleGAN."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .norms import has_shift, make_norm
 
 
 class ResNet(nn.Module):
-    """Two halvings, residual blocks, two doublings (CycleGAN, sec. 7.2; Johnson et al. 2016).
+    """Downsampling by 4, residual blocks, upsampling by 4 (CycleGAN, sec. 7.2).
 
-    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 4. The paper takes 6
-    blocks for 128 px and 9 from 256 px up.
+    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 4. The paper uses 6
+    blocks for 128 px and 9 for 256 px and more. Source: Johnson et al. 2016.
     """
 
     Config = ResNetConfig
@@ -29,9 +29,8 @@ class ResNet(nn.Module):
         def norm_relu(channels: int) -> list[nn.Module]:
             return [make_norm(config.norm, channels, config.groups), nn.ReLU()]
 
-        layers: list[nn.Module] = [
-            nn.ReflectionPad2d(3), nn.Conv2d(channels_in, width, 7, bias=bias), *norm_relu(width),
-        ]  # fmt: skip
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
+        layers += [nn.Conv2d(channels_in, width, 7, bias=bias), *norm_relu(width)]
         for _ in range(2):
             layers += [nn.Conv2d(width, 2 * width, 3, 2, 1, bias=bias), *norm_relu(2 * width)]
             width *= 2
@@ -44,7 +43,7 @@ class ResNet(nn.Module):
         init_weights(self, config.init)
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Outputs of the modules `layers` of the stack, counted from 0 (CUT, sec. 3)."""
+        """Return the outputs of the modules `layers`, counted from 0 (CUT, sec. 3)."""
         outputs = []
         for module in list(self.layers)[: max(layers) + 1]:
             x = module(x)
@@ -52,7 +51,7 @@ class ResNet(nn.Module):
         return [outputs[number] for number in layers]
 
     def feature_channels(self, layers: Sequence[int]) -> list[int]:
-        """Channels of the `features` of these modules."""
+        """Return the channels of the `features` of these modules."""
         channels = [self.channels_in]
         for module in self.layers:
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -67,7 +66,7 @@ class ResNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Rk of the paper: x + two 3x3 convolutions, reflection-padded, nothing after the sum."""
+    """Rk of the paper: x + two 3x3 convolutions with reflection padding, no activation after."""
 
     def __init__(self, channels: int, config: ResNetConfig):
         super().__init__()
@@ -86,7 +85,7 @@ class ResidualBlock(nn.Module):
 
 
 def _double(channels_in: int, channels_out: int, bias: bool, upsample: str) -> list[nn.Module]:
-    """Layers that double a map's height and width."""
+    """Layers that double height and width."""
     if upsample == "transposed":
         return [nn.ConvTranspose2d(channels_in, channels_out, 3, 2, 1, 1, bias=bias)]
     return [nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=bias)]

@@ -1,4 +1,4 @@
-"""Convolution with the padding that TensorFlow calls `same`."""
+"""Convolution with TensorFlow's padding `same`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class SameConv(nn.Module):
-    """A convolution padded as Keras's `same`: the output has ceil(side / stride) pixels a side.
+    """Convolution with Keras's padding `same`: the output has ceil(side / stride) pixels per side.
 
-    Where the padding is odd in number, the extra row and column come after the image.
+    If the padding is odd, the additional row and column are after the image.
     """
 
     def __init__(
@@ -24,6 +24,6 @@ class SameConv(nn.Module):
         return out
 
     def pads(self, side: int) -> tuple[int, int]:
-        """How many pixels go before and after a side of the image."""
+        """Return the padding before and after a side of the image."""
         total = max((-(-side // self.stride) - 1) * self.stride + self.kernel - side, 0)
         return total // 2, total - total // 2

@@ -1,4 +1,4 @@
-"""Sizes of images that a network accepts."""
+"""Image sizes that a network supports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Generator(Protocol):
-    """Sizes of images that a generator accepts; others are padded by reflection and cropped."""
+    """Image sizes that a generator supports; other images are padded by reflection and cropped."""
 
     multiple: int
     """Height and width must be multiples of this."""
@@ -21,25 +21,27 @@ class Generator(Protocol):
 
 
 def check_size(network: nn.Module, channels: int, height: int, width: int, batch: int) -> None:
-    """Refuse a size that a network cannot train on, with the nearest that it can.
+    """Check that a network can train on a size, on torch's meta device: nothing is computed.
 
-    Raises ValueError. The network runs on shapes alone (torch's meta device): nothing is computed.
+    Raises:
+        ValueError: It cannot. The message contains the nearest size that it can train on.
     """
     problem = size_problem(network, channels, height, width, batch)
     if problem is None:
         return
-    fits = nearest_size(
-        height, width, multiple_of(network),
-        lambda height, width: _why_not(network, channels, height, width, batch) is None,
-    )  # fmt: skip
+
+    def supported(height: int, width: int) -> bool:
+        return _problem(network, channels, height, width, batch) is None
+
+    fits = nearest_size(height, width, multiple_of(network), supported)
     raise ValueError(problem + (f"; {fits[1]}x{fits[0]} would fit" if fits else ""))
 
 
 def size_problem(
     network: nn.Module, channels: int, height: int, width: int, batch: int
 ) -> str | None:
-    """Why a network cannot train on a size; None if it can."""
-    reason = _why_not(network, channels, height, width, batch)
+    """Return why a network cannot train on a size; None if it can."""
+    reason = _problem(network, channels, height, width, batch)
     if reason is None:
         return None
     return f"{type(network).__name__} cannot train on {width}x{height}: {reason}"
@@ -48,8 +50,10 @@ def size_problem(
 def nearest_size(
     height: int, width: int, multiple: int, fits: Callable[[int, int], bool]
 ) -> tuple[int, int] | None:
-    """The (height, width) near a size, in multiples, that `fits`: a square for a square, else
-    each side no longer than necessary. None if none does."""
+    """Return the (height, width) near a size, in multiples, that `fits`; None if there is none.
+
+    For a square it is a square; else each side is as short as possible.
+    """
     first = [max(1, round(side / multiple)) for side in (height, width)]
 
     def size(more_height: int, more_width: int) -> tuple[int, int]:
@@ -65,11 +69,11 @@ def nearest_size(
     return size(high, wide)
 
 
-def _why_not(network: nn.Module, channels: int, height: int, width: int, batch: int) -> str | None:
+def _problem(network: nn.Module, channels: int, height: int, width: int, batch: int) -> str | None:
     multiple = multiple_of(network)
     if height % multiple or width % multiple:
         return f"height and width must be multiples of {multiple}"
-    # The parameters' stand-ins go into the copy's memo, so that no weight is copied.
+    # Meta tensors in the memo of the copy replace the parameters, so that no weight is copied.
     memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta")) for p in network.parameters()}
     memo |= {id(b): b.to("meta") for b in network.buffers()}
     probe = copy.deepcopy(network, memo).train()
@@ -79,22 +83,22 @@ def _why_not(network: nn.Module, channels: int, height: int, width: int, batch: 
     except ValueError as error:
         return str(error)
     except RuntimeError:
-        return "the image is smaller than the network's kernels reach"
+        return "the image is smaller than the kernels of the network"
     return None
 
 
 def multiple_of(network: nn.Module) -> int:
-    """What a network's height and width must be multiples of; 1 where it takes any."""
+    """Return the number that height and width must be multiples of."""
     return network.multiple if isinstance(network, Generator) else 1
 
 
 def at_any_size(network: nn.Module, images: Tensor) -> Tensor:
-    """A generator on images (n, channels, h, w) of any size: mirrored outwards, and cut back."""
+    """Run a generator on images (n, channels, h, w) of any size: pad by reflection, then crop."""
     height, width = images.shape[2:]
     for dim in (2, 3):
         images = _reflected(images, dim, multiple_of(network), _smallest(network))
-    made: Tensor = network(images)
-    return made[:, :, :height, :width]
+    output: Tensor = network(images)
+    return output[:, :, :height, :width]
 
 
 def _smallest(network: nn.Module) -> int:
@@ -102,7 +106,7 @@ def _smallest(network: nn.Module) -> int:
 
 
 def _reflected(images: Tensor, dim: int, multiple: int, smallest: int) -> Tensor:
-    """Mirror an axis beyond its end up to the next size that fits, however short it is."""
+    """Pad an axis at its end by repeated reflection up to the next supported size."""
     size = images.shape[dim]
     wanted = max(smallest, -(-size // multiple) * multiple)
     if wanted == size:
@@ -115,5 +119,5 @@ def _reflected(images: Tensor, dim: int, multiple: int, smallest: int) -> Tensor
 
 
 def parameters(network: nn.Module) -> int:
-    """How many weights a network learns."""
+    """Return the number of parameters of a network."""
     return sum(p.numel() for p in network.parameters())

@@ -1,4 +1,4 @@
-"""The U-Net generators: pix2pix's, and the one of Generative Deep Learning (GDL)."""
+"""U-Net generators: that of pix2pix, and that of Generative Deep Learning (GDL)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .same import SameConv
 
 
 def _doublings(depth: int) -> list[int]:
-    """How many times the first layer's channels each layer has: 1, 2, 4, 8, 8, ..."""
+    """Channels of each level as multiples of the first: 1, 2, 4, 8, 8, ..."""
     return [min(2**i, 8) for i in range(depth)]
 
 
 class UNet(nn.Module):
-    """pix2pix's U-Net (sec. 3.2.1, 6.1.1): depth 8 is the paper's for 256 px, 7 the one for 128.
+    """U-Net of pix2pix (sec. 3.2.1, 6.1.1); the paper uses depth 8 for 256 px, 7 for 128 px.
 
-    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 2**depth. Each level
-    halves the map and widens the channels; on the way back each level gets, beside what comes from
-    below, the map of its own size from the way down: the skip connection.
+    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 2**depth. Each encoder
+    level halves the map. The input of each decoder level is the output of the level below,
+    concatenated with the encoder's output of the same size (skip connection).
     """
 
     Config = UNetConfig
@@ -33,8 +33,8 @@ class UNet(nn.Module):
         self.multiple = self.smallest = 2**config.depth
         self.skip = config.skip
         self.widths = widths = [config.width * d for d in _doublings(config.depth)]
-        # One rule for the whole network, as in the reference, whose weights must fit: so under a
-        # norm with a shift the first and the innermost convolution have neither norm nor bias.
+        # As in the reference implementation, so that its weights fit: with a norm that has a shift,
+        # the first and the innermost convolution have neither norm nor bias.
         bias = not has_shift(config.norm)
 
         self.downs = nn.ModuleList()
@@ -64,12 +64,12 @@ class UNet(nn.Module):
         init_weights(self, config.init)
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Outputs of the encoder levels `layers`, counted from 0 (CUT, sec. 3)."""
+        """Return the outputs of the encoder levels `layers`, counted from 0 (CUT, sec. 3)."""
         outputs = _encode(self.downs[: max(layers) + 1], x)
         return [outputs[level] for level in layers]
 
     def feature_channels(self, layers: Sequence[int]) -> list[int]:
-        """Channels of the `features` of these levels."""
+        """Return the channels of the `features` of these levels."""
         return [self.widths[level] for level in layers]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class UNet(nn.Module):
 
 
 def _encode(downs: nn.ModuleList, x: Tensor) -> list[Tensor]:
-    """The output of each level on the way down."""
+    """The output of each encoder level."""
     outputs = []
     for down in downs:
         x = down(x)
@@ -90,18 +90,18 @@ def _encode(downs: nn.ModuleList, x: Tensor) -> list[Tensor]:
 
 
 def _double(channels_in: int, channels_out: int, bias: bool, upsample: str) -> list[nn.Module]:
-    """Layers that double a map's height and width."""
+    """Layers that double height and width."""
     if upsample == "transposed":
         return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)]
     return [nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=bias)]
 
 
 class GDLUNet(nn.Module):
-    """The U-Net of Generative Deep Learning, chapter 5: four levels, its bottleneck normalised too.
+    """U-Net of Generative Deep Learning, chapter 5: four levels, with a norm in the bottleneck.
 
-    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 2**depth. Down: 4x4
-    convolution of stride 2, norm, ReLU. Up: nearest x2, 4x4 convolution `same`, norm, ReLU, and
-    then the skip, behind what comes from below.
+    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 2**depth. Encoder: 4x4
+    convolution of stride 2, norm, ReLU. Decoder: nearest upsampling, 4x4 convolution `same`, norm,
+    ReLU; the skip connection is concatenated after the output of the level below.
     """
 
     Config = GDLUNetConfig
@@ -135,12 +135,12 @@ class GDLUNet(nn.Module):
         init_weights(self, config.init)
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Outputs of the encoder levels `layers`, counted from 0 (CUT, sec. 3)."""
+        """Return the outputs of the encoder levels `layers`, counted from 0 (CUT, sec. 3)."""
         outputs = _encode(self.downs[: max(layers) + 1], x)
         return [outputs[level] for level in layers]
 
     def feature_channels(self, layers: Sequence[int]) -> list[int]:
-        """Channels of the `features` of these levels."""
+        """Return the channels of the `features` of these levels."""
         return [self.widths[level] for level in layers]
 
     def forward(self, x: Tensor) -> Tensor:
