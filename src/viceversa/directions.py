@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 DomainName = Literal["a", "b"]
 Direction = Literal["ab", "ba"]
-SWAPPED = {"a": "b", "b": "a", "ab": "ba", "ba": "ab"}
+SWAPPED: dict[Any, Any] = {"a": "b", "b": "a", "ab": "ba", "ba": "ab"}
+Name = TypeVar("Name", bound=str)
 
 
-def in_data(name: str, direction: Direction) -> str:
+def in_data(name: Name, direction: Direction) -> Name:
     """Return the name that a domain or a direction of the method has in the data.
 
     Domain `a` of a method is the source. With data.direction `ba` the source is domain B of the
     data.
     """
-    return name if direction == "ab" else SWAPPED[name]
+    swapped: Name = SWAPPED[name]
+    return name if direction == "ab" else swapped

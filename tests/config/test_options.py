@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import noise_pairs
 
 from viceversa.config.command_line import check_settings, plan_settings, train_settings
+from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.run import resolve
 from viceversa.errors import UserError
+from viceversa.fields import fill
 
 
 def settings(command: str, *words: str) -> Any:
@@ -83,3 +90,58 @@ def test_nan_of_a_recipe_is_a_no_data_value_and_no_number(tmp_path: Path) -> Non
     recipe.write_text('base = "pix2pix"\n[train]\nlr = nan\n')
     with pytest.raises(UserError, match=r"train\.lr takes a number, not 'nan'"):
         train_settings(str(recipe), ["x"])
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "cyclegan", "--help"], ["check", "--help"], ["show", "pix2pix"]]
+)
+def test_help_and_settings_need_no_torch(words: list[str]) -> None:
+    code = (
+        "import sys; from viceversa.cli import main; main(sys.argv[1:]); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=False)
+    assert done.returncode == 0 and done.stdout
+
+
+def test_a_check_against_a_recipe_needs_no_torch(tmp_path: Path) -> None:
+    noise_pairs(tmp_path / "data", 3, 16)
+    code = (
+        "import sys; from viceversa.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    words = ["check", str(tmp_path / "data"), "--recipe", "pix2pix"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=False)
+    assert done.returncode == 0 and b"pix2pix" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("train", "epochs", 0), ("train", "decay", 1.5), ("train", "betas", [0.5, 1.0]),
+        ("train", "ema", 1), ("train", "lr_per_network", {"generator": -1.0}),
+        ("validate", "images", 0), ("data", "load_size", 0), ("data", "zoom", 1.0),
+        ("data", "workers", -1), ("method", "lambda_l1", -1.0), ("generator", "width", 10**6),
+        ("generator", "depth", 1), ("discriminator", "layers", 7),
+    ],
+)  # fmt: skip
+def test_a_number_out_of_range_names_its_option(section: str, key: str, value: object) -> None:
+    sections = merge(read_recipe("pix2pix"), {section: {key: value}})
+    with pytest.raises(UserError) as caught:
+        resolve(sections)
+    assert caught.value.option == f"{section}.{key}"
+
+
+def test_numbers_of_a_users_method_are_not_negative() -> None:
+    """Without a range of their own: a weight of a loss below 0 is a mistake."""
+
+    @dataclass(frozen=True)
+    class Config:
+        weight: float = 1.0
+
+    with pytest.raises(UserError, match="at least 0") as caught:
+        fill(Config, {"weight": -1.0}, "method")
+    assert caught.value.option == "method.weight"
+    assert fill(Config, {"weight": -1.0}, "elsewhere").weight == -1.0

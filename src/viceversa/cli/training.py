@@ -32,8 +32,8 @@ def train(
     folder = run(config)
     if process():
         return
-    print(f"done: the models are in {folder}; try: viceversa translate {folder}/"
-        f"{'ab' if config.data.direction == 'ab' else 'ba'}.safetensors IMAGE -o OUT")  # fmt: skip
+    model = folder / f"{config.data.direction}.safetensors"
+    print(f"done: the models are in {folder}; try: viceversa translate {model} IMAGE -o OUT")
 
 
 @app.command
@@ -55,8 +55,8 @@ def plan(
     from ..plan.text import plan_text
     from ..terminal import say, silent
 
-    found = make_plan(config, options.steps, silent if options.json else say)
-    say(json.dumps(found, indent=2) if options.json else plan_text(found))
+    values = make_plan(config, options.steps, silent if options.json else say)
+    say(json.dumps(values, indent=2) if options.json else plan_text(values))
 
 
 @app.command

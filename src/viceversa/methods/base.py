@@ -43,7 +43,7 @@ class Method(ABC, nn.Module):
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:
-        """Networks that are optimized together: player -> networks."""
+        """Return the networks of each player, which are optimized together."""
 
     @abstractmethod
     def step(self, batch: Batch) -> Iterator[Turn]:
@@ -51,10 +51,10 @@ class Method(ABC, nn.Module):
 
     @abstractmethod
     def translators(self) -> dict[str, nn.Module]:
-        """The generators that are saved, by direction: `ab`, `ba`."""
+        """Return the generators that are saved, by `Direction`."""
 
     def discriminators(self) -> dict[str, Discriminator]:
-        """The discriminators by domain of their images: `a`, `b`."""
+        """Return the discriminators, by the domain (`DomainName`) of their images."""
         return {}
 
     @property
