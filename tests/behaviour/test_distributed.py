@@ -265,7 +265,7 @@ def test_batch_norm_is_refused_on_a_processor(data: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_more_processes_than_images_in_a_batch_are_refused(data: Path, tmp_path: Path) -> None:
     made = settings("pix2pix", data, tmp_path / "run", train={"batch_size": 1})
-    assert "train.batch_size counts the images of all of them" in refused(2, made, tmp_path / "x")
+    assert "the total batch size of all processes" in refused(2, made, tmp_path / "x")
 
 
 @pytest.mark.slow
@@ -349,7 +349,7 @@ def test_torchrun_begins_anew_and_the_run_ends_as_if_nothing_had_been(
         assert launcher.wait(PATIENCE) == 0, (tmp_path / "cut.txt").read_text()
     finally:
         subprocess.run(["pkill", "-9", "-f", str(tmp_path / "cut.json")], check=False)
-    assert "going on from" in (tmp_path / "cut.txt").read_text()
+    assert "resuming from" in (tmp_path / "cut.txt").read_text()
     assert farthest(tmp_path / "whole", tmp_path / "cut") == 0.0
 
 

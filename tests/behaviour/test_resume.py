@@ -296,12 +296,12 @@ def test_going_on_says_from_what_and_what_changed(
     capsys.readouterr()
     training.train(settings("pix2pix", data, run, epochs=6, lr=1e-4))
     said = capsys.readouterr().out
-    assert f"going on from {run}/checkpoints/0000000015.safetensors, written 0 minutes ago" in said
-    assert "epoch 2, batch 4, 15 images seen" in said
-    assert "changed since then: train.epochs 4 -> 6" in said
-    assert "changed since then: train.lr 0.0002 -> 0.0001" in said
-    assert said.count("changed since then") == 2
-    assert "planned anew: epoch 2 of 6 has the rate 0.0001" in said
+    assert f"resuming from {run}/checkpoints/0000000015.safetensors, written 0 minutes ago" in said
+    assert "epoch 2, batch 4, 15 images processed" in said
+    assert "changed since the checkpoint: train.epochs 4 -> 6" in said
+    assert "changed since the checkpoint: train.lr 0.0002 -> 0.0001" in said
+    assert said.count("changed since the checkpoint") == 2
+    assert "schedule changed: lr 0.0001 in epoch 2 of 6" in said
 
 
 def test_a_finished_run_is_made_longer_with_a_schedule_planned_anew(
@@ -311,7 +311,7 @@ def test_a_finished_run_is_made_longer_with_a_schedule_planned_anew(
     training.train(settings("pix2pix", data, run, epochs=2))
     capsys.readouterr()
     training.train(settings("pix2pix", data, run, epochs=4))
-    assert "planned anew: epoch 3 of 4 has the rate 0.0001333" in capsys.readouterr().out
+    assert "schedule changed: lr 0.0001333 in epoch 3 of 4" in capsys.readouterr().out
     assert load_state(max((run / "checkpoints").iterdir()))["images"] == 48
 
 

@@ -86,7 +86,7 @@ def test_a_run_goes_on_with_its_own_data_wherever_it_lies(
     told = refused(capsys, *train_words(tmp_path / "other", run, "--train.epochs", "2"))
     assert "was trained on" in told and "other has no image in common" in told
     shutil.move(data, tmp_path / "moved")
-    assert "going on from" in said(
+    assert "resuming from" in said(
         capsys, *train_words(tmp_path / "moved", run, "--train.epochs", "2")
     )
 
@@ -102,7 +102,7 @@ def test_fine_tuning_says_what_it_begins_with_and_refuses_nothing_to_begin_with(
     init = str(tmp_path / "ba" / "ba.safetensors")
     options = ["--generator.name", "unet", "--train.init", init, "--generator.dropout_from", "2"]
     told = said(capsys, *train_words(data, tmp_path / "cycle", *options, method="cyclegan"))
-    assert f"ba begins with the weights of {init}; ab starts fresh" in told
+    assert f"ba is initialized from {init}; ab is initialized randomly" in told
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("photos", "labels")])
@@ -124,7 +124,7 @@ def test_a_run_s_own_settings_are_a_recipe(
     said(capsys, *train_words(data, run))
     told = refused(capsys, *train_words(data, run, "--generator.width", "8"))
     assert "generator.width 4 -> 8" in told and f"viceversa train {run}/config.json" in told
-    assert "going on from" in said(capsys, "train", run / "config.json", "--train.epochs", "2")
+    assert "resuming from" in said(capsys, "train", run / "config.json", "--train.epochs", "2")
     assert "width = 4\n" in said(capsys, "show", run / "config.json")
     (tmp_path / "list.json").write_text("[1]")
     assert "list.json" in refused(capsys, "show", tmp_path / "list.json")

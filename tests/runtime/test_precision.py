@@ -239,7 +239,7 @@ def test_a_run_may_go_on_in_another_precision(
     training.train(half_run("pix2pix", data, run, before, epochs=2))
     training.train(half_run("pix2pix", data, run, after, epochs=3))
     said = capsys.readouterr().out
-    assert f"changed since then: train.precision '{before}' -> '{after}'" in said
+    assert f"changed since the checkpoint: train.precision '{before}' -> '{after}'" in said
     assert state_of(run)["images"] == 18
     assert bool(state_of(run)["runtime"]["scaler"]) == (after == "fp16")
 

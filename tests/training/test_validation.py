@@ -85,7 +85,7 @@ def test_without_a_split_to_hold_out_it_says_so_and_trains_on(
 ) -> None:
     run = training.train(settings("pix2pix", noise_pairs(tmp_path / "data", 4, 20),
                                   tmp_path / "run", validate={"patience": 1}))  # fmt: skip
-    assert "no validation: there is no val or test split to hold out" in capsys.readouterr().out
+    assert "no validation: the data have no val or test split" in capsys.readouterr().out
     assert not (run / "best").exists() and not lines(run, "validation")
     assert lines(run, "losses")[-1]["images"] == 8
 
@@ -99,7 +99,7 @@ def test_val_is_preferred_to_test(
 ) -> None:
     data = data_set(tmp_path / "data", **splits)
     run = training.train(settings("pix2pix", data, tmp_path / "run", train={"epochs": 1}))
-    told = f"validation on {splits[chosen]} images of {chosen}, the first of "
+    told = f"validation on {splits[chosen]} images of {chosen} (first image: "
     assert told in capsys.readouterr().out
     for line in lines(run, "validation"):
         assert (line["validation"]["split"], line["validation"]["n"]) == (chosen, splits[chosen])

@@ -60,7 +60,7 @@ def test_where_no_held_out_image_is_left_training_goes_on(
         "validate": {"every": 4, "health": 4, "patience": 1}, "train": {"samples": 0},
     }  # fmt: skip
     run = training.train(settings(name, data, tmp_path / "run", **more))
-    assert "no validation: no image of val can be read any more" in capsys.readouterr().out
+    assert "no validation: no image of val can be read" in capsys.readouterr().out
     assert lines(run, "losses")[-1]["images"] == 12 and not lines(run, "validation")
 
 
@@ -85,7 +85,7 @@ def test_an_end_by_patience_says_so(
     }  # fmt: skip
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     said = capsys.readouterr().out
-    assert "nothing better in 2 validations: training ends here" in said
+    assert "no improvement in 2 validations: training stops" in said
     assert lines(run, "losses")[-1]["images"] == 16
 
 
@@ -106,5 +106,5 @@ def test_a_look_that_the_memory_is_not_enough_for_is_left_out(
             training.train(config)
         return
     run = training.train(config)
-    assert "left out after 4 images: the memory is not enough" in capsys.readouterr().out
+    assert "skipped after 4 images: not enough memory" in capsys.readouterr().out
     assert lines(run, "losses")[-1]["images"] == 12

@@ -62,9 +62,11 @@ class Best:
         returns why."""
         metric, of = state.get("metric"), state.get("of", self.of)
         if metric != self.metric:
-            return f"the best by {metric} is forgotten: it is chosen by {self.metric} now"
+            reason = f"validate.best_metric is now {self.metric}"
+            return f"the best validation by {metric} is discarded: {reason}"
         if self.of and of not in ("", self.of, self.of_names):
-            return f"the best by {metric} is forgotten: it is of other held-out images than now"
+            reason = "the held-out images are not the same"
+            return f"the best validation by {metric} is discarded: {reason}"
         self.value, self.images = state["value"], state["images"]
         self.weights, self.since = state["weights"], state["since"]
         self.last, self.of = state["last"], self.of or of
@@ -150,12 +152,15 @@ def _belongs(path: Path, best: dict[str, Any]) -> bool:
 def in_words(values: dict[str, dict[str, float]], best: Best, better: bool) -> str:
     """A validation (weights -> metric -> value) for the terminal."""
     told = [
-        ("averaged: " if weights == "ema" else "")
+        ("EMA: " if weights == "ema" else "")
         # Of a metric of both ways the log has each, and the terminal the mean.
         + "  ".join(f"{n} {v:.4g}" for n, v in numbers.items() if not split_name(n)[1])
         for weights, numbers in values.items()
     ]
-    verdict = "none yet"
-    if best.value is not None:
-        verdict = "now" if better else f"{best.value:.4g} at {best.images} images"
-    return f"validation: {'; '.join(told)}; the best {best.metric}: {verdict}"
+    if best.value is None:
+        result = f"no best {best.metric} yet"
+    elif better:
+        result = f"new best {best.metric}"
+    else:
+        result = f"best {best.metric} {best.value:.4g} after {best.images} images"
+    return f"validation: {'; '.join(told)}; {result}"

@@ -188,5 +188,5 @@ def start_from(method: Method, config: RunConfig, path: Path) -> str:
             f"{' and '.join(translators)}"
         )
     fresh = [way for way in translators if way not in begun]
-    told = [f"{way} begins with the weights of {file}" for way, file in begun.items()]
-    return "; ".join(told + [f"{way} starts fresh" for way in fresh])
+    told = [f"{way} is initialized from {file}" for way, file in begun.items()]
+    return "; ".join(told + [f"{way} is initialized randomly" for way in fresh])

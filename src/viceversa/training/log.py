@@ -98,7 +98,7 @@ class Report:
             self._torn = False
         except OSError as error:  # a line that is lost is no reason to lose a run
             self._torn = True
-            say(f"{self._log} lacks a line: {error.strerror}")
+            say(f"a line could not be written to {self._log}: {error.strerror}")
         if self._board is not None:
             self._board.line(entry)
 
@@ -166,7 +166,7 @@ class Report:
                     if sheet.stem.isdigit() and int(sheet.stem) > images:
                         sheet.unlink()
         except OSError as error:  # what is too much there is no reason not to train
-            say(f"{self.folder} keeps what it says of later images: {error}")
+            say(f"{self.folder} still contains log lines of later images: {error}")
 
 
 def _is_norm(name: str) -> bool:

@@ -248,7 +248,7 @@ class Run:
         except UserError as error:
             if last or self.train.on_disk_full == "stop":
                 raise
-            say(f"{error}; the checkpoint before stays, and training goes on")
+            say(f"{error}; the previous checkpoint is kept, and training continues")
 
     def _resume(self) -> dict[str, Any] | None:
         """Go on from the newest checkpoint that is whole; returns the log's state in it."""

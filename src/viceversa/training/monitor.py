@@ -32,8 +32,8 @@ from .validation import Validation
 
 Networks = dict[str, nn.Module]
 NO_MEMORY = (
-    "the memory is not enough to look at whole images; a smaller data.load_size needs less, and "
-    "validate.every 0, validate.health 0 and train.samples 0 leave the looks out"
+    "not enough memory for whole images; lower data.load_size, or disable validation, diagnostics "
+    "and sample grids with validate.every 0, validate.health 0 and train.samples 0"
 )
 
 
@@ -78,9 +78,9 @@ class Monitor:
         if not self.first:
             return
         if self.validation is not None:
-            self.tell(f"{self.validation.told}; the best by {self.best.metric} is kept")
+            self.tell(f"{self.validation.told}; best models by {self.best.metric}")
         elif self.config.validate.every:
-            self.tell("no validation: there is no val or test split to hold out")
+            self.tell("no validation: the data have no val or test split (see data.hold_out)")
         if not images:
             self._match_best({})
             self._apart(images, lambda players: self.draw(report, players))
@@ -142,7 +142,7 @@ class Monitor:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            self.tell(f"left out after {images} images: {NO_MEMORY}; training goes on")
+            self.tell(f"skipped after {images} images: {NO_MEMORY}; training continues")
 
     def _check(self) -> None:
         """Raise Interrupted where a stop signal interrupts the look."""
@@ -169,7 +169,7 @@ class Monitor:
         try:
             write_run_page(self.folder)
         except UserError as error:  # it can be written again at any time
-            self.tell(f"{error}; training goes on")
+            self.tell(f"{error}; training continues")
 
     def enough(self) -> bool:
         """Whether so many validations have brought nothing better that training may end. The first
@@ -211,7 +211,7 @@ class Monitor:
         while self.validation.missed:
             self.tell("validation without {}: {}".format(*self.validation.missed.popitem()))
         if not values["raw"]:
-            self.tell(f"no validation: no image of {self.data.split} can be read any more")
+            self.tell(f"no validation: no image of {self.data.split} can be read")
             return
         metric, better = self.best.metric, None
         if any(metric in of for of in values.values()):  # else there is nothing to lose patience by
@@ -225,7 +225,7 @@ class Monitor:
         report.line({"images": images, "epoch": place.last_epoch, "validation": entry})
         self.tell(in_words(values, self.best, better is not None))
         if self.enough():
-            self.tell(f"nothing better in {self.best.since} validations: training ends here")
+            self.tell(f"no improvement in {self.best.since} validations: training stops")
         if self.config.validate.health:
             errors = self.validation.errors(players, values["raw"])
             self._found(report, place, self.health.validated(images, *errors))
@@ -242,7 +242,7 @@ class Monitor:
             if finding.state == "warning":
                 self.tell(f"warning: {finding.name}, {since}: {finding.saw}. Try {finding.advice}")
             else:
-                self.tell(f"over: {finding.name}, {since}")
+                self.tell(f"no longer detected: {finding.name}, {since}")
 
     def write(self, folder: Path, generators: Networks, about: dict[str, Any]) -> None:
         """Write these generators as models, with the discriminators as they are."""
@@ -296,4 +296,4 @@ class Monitor:
         except UserError as error:
             if self.config.train.on_disk_full == "stop":
                 raise
-            self.tell(f"{error}; training goes on")
+            self.tell(f"{error}; training continues")

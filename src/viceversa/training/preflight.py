@@ -34,14 +34,15 @@ def check_ranks(ranks: Ranks, pictures: ImageDataset, batch_size: int) -> None:
     images."""
     if ranks.count > batch_size:
         raise UserError(
-            f"{ranks.count} processes share batches of {batch_size}: train.batch_size counts the "
-            f"images of all of them; make it at least {ranks.count}"
+            f"train.batch_size {batch_size} is smaller than the number of processes, "
+            f"{ranks.count}; it is the total batch size of all processes, so at least "
+            f"{ranks.count}"
         )
     seen = ranks.all_gather(pictures.contents.fingerprint)
     if other := next((index for index, one in enumerate(seen) if one != seen[0]), None):
         raise UserError(
-            f"process {other} sees other images than the first one at {pictures.config.path}; each "
-            "machine needs the same data"
+            f"the images at {pictures.config.path} differ between process {other} and process 0; "
+            "each machine needs the same data"
         )
 
 

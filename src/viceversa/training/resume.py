@@ -78,8 +78,8 @@ def refuse_other_run(state: State, config: RunConfig, data: Datasets, path: Path
     batch_size = state["sections"]["train"]["batch_size"]
     if state["batch"] and batch_size != config.train.batch_size:
         raise UserError(
-            f"{folder} stands in the middle of an epoch with train.batch_size {batch_size}; keep "
-            "that size to go on"
+            f"{folder} was saved in the middle of an epoch with train.batch_size {batch_size}; "
+            "resume it with the same train.batch_size"
         )
     return news
 
@@ -153,21 +153,21 @@ def going_on(
 ) -> list[str]:
     """What a run says that goes on from a `file`: where it stands, and what is not as before."""
     told = [
-        f"going on from {file}: epoch {place.epoch}, batch {place.batch + 1}, {place.images} "
-        "images seen"
+        f"resuming from {file}: epoch {place.epoch}, batch {place.batch + 1}, {place.images} "
+        "images processed"
     ]
     told += [f"{option} no longer exists and is ignored" for option in removed(before)]
     before = without_removed(before)
     known = dict(flat(before))  # not the options that the earlier version did not have
     told += [
-        f"changed since then: {change}"
+        f"changed since the checkpoint: {change}"
         for change in changes(before, config.sections)
         if change.split()[0] in known
     ]
     planned = ("epochs", "schedule", "decay", "lr")
     if any(before["train"][key] != config.sections["train"][key] for key in planned):
         told.append(
-            f"the schedule is planned anew: epoch {place.epoch} of {config.train.epochs} has the "
-            f"rate {rate:.4g}"
+            f"the learning rate schedule changed: lr {rate:.4g} in epoch {place.epoch} of "
+            f"{config.train.epochs}"
         )
     return told

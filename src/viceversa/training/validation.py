@@ -58,7 +58,7 @@ class Validation:
         what = "pairs" if validate.pairs and not self.paired else "images"
         self.told = f"validation on {self.count} {what} of {data.split}"
         if self.size:
-            self.told += f", the first of {self.size[1]} x {self.size[0]} pixels"
+            self.told += f" (first image: {self.size[1]} x {self.size[0]} pixels)"
         self.measured = 0  # images that the latest numbers are of
         # What tells the held-out images from others; earlier versions went by their names.
         self.of, self.of_names = (

@@ -121,7 +121,7 @@ def test_training_goes_on_without_room_and_saves_when_there_is_some(
     said = capsys.readouterr().out
     missed = re.findall(
         r"(\d+)\.safetensors could not be written: the disk is full: [\d.]+ kB are nee"
-        r"ded, [\d.]+ kB are free; the checkpoint before stays, and training goes",
+        r"ded, [\d.]+ kB are free; the previous checkpoint is kept, and training",
         said,
     )
     assert [int(number) for number in missed] == [8, 12], said

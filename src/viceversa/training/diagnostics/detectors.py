@@ -153,8 +153,8 @@ class Health:
             case["saw"] = saw
             advice = "; ".join([advice, self.advice[name]] if name in self.advice else [advice])
             return Finding(name, of, "warning", case["since"], f"{of}: {saw}", advice)
-        return Finding(name, of, "over", case["since"], f"{of}: not seen since {case['turned']} "
-                       "images", "")  # fmt: skip
+        return Finding(name, of, "over", case["since"],
+                       f"{of}: not detected since {case['turned']} images", "")  # fmt: skip
 
     def _gradient(self, player: str, norm: float) -> tuple[str | None, str | None]:
         """(what shows that it vanished, what shows that it exploded)."""
@@ -198,6 +198,6 @@ def _memorised(train: float, held_out: float, made: float) -> str | None:
     if share < rules.MEMORISED:
         return None
     return (
-        f"the discriminator scores training images {train:.2f}, translations {made:.2f}, and real "
-        f"images it has never seen {held_out:.2f}"
+        f"the discriminator scores training images {train:.2f}, translations {made:.2f}, and "
+        f"held-out real images {held_out:.2f}"
     )

@@ -46,8 +46,8 @@ def saturated(signs: Signs, objective: str, paired: bool) -> str | None:
     if made > low or real < high:
         return None
     return (
-        f"the discriminator is sure of 9 in 10 patches: translations score below {made:.2f} "
-        f"(sure is {low:g}), real images above {real:.2f} (sure is {high:g})"
+        f"the scores of 9 in 10 patches are saturated: translations score below {made:.2f} (limit "
+        f"{low:g}), real images above {real:.2f} (limit {high:g})"
     )
 
 
@@ -71,7 +71,7 @@ def unchanged(signs: Signs, objective: str, paired: bool) -> str | None:
     moved, apart, told = signs["moved"], signs["apart"], signs.get("told", 1.0)
     if moved > (SAME_PAIRED if paired else SAME) * apart or told < TOLD:
         return None
-    judge = f"; the discriminator tells {told:.0%} of them" if "told" in signs else ""
+    judge = f"; the discriminator recognizes {told:.0%} of them" if "told" in signs else ""
     return (
         f"translations differ from their sources by {moved:.3f}, the target domain by {apart:.3f}"
         f"{judge}"
@@ -95,16 +95,16 @@ def gridded(signs: Signs, objective: str, paired: bool) -> str | None:
     if made < LATTICE * max(target, 1.0) or depth < DEPTH:
         return None
     return (
-        f"patterns of 2 and 4 pixels stand {made:.1f} times out of the spectrum, in real images "
-        f"{target:.1f} times; they are {127.5 * depth:.1f} of 255 deep"
+        f"patterns of 2 and 4 pixels exceed the rest of the spectrum {made:.1f} times, "
+        f"in real images {target:.1f} times; their amplitude is {127.5 * depth:.1f} of 255"
     )
 
 
 RULES = (
     Rule("saturated discriminator", saturated,
-         "slow the discriminator down with train.lr_per_network.discriminator (a quarter of "
-         "train.lr), give it less to tell images by with a smaller discriminator.width or "
-         "discriminator.layers, or show it more with data.jitter and data.zoom"),
+         "a lower train.lr_per_network.discriminator (a quarter of train.lr), a smaller "
+         "discriminator.width or discriminator.layers, or augmentation with data.jitter and "
+         "data.zoom"),
     Rule("collapse", collapsed,
          "another train.seed or a lower train.lr; generator.skip true in a unet"),
     Rule("identity", unchanged,
@@ -114,11 +114,11 @@ RULES = (
          "another train.seed; if the domains are negatives of each other, nothing is wrong"),
     Rule("checkerboard", gridded,
          "generator.upsample resize (unet and resnet) has no such pattern; a lower train.lr or "
-         "more epochs often let it fade"),
+         "more epochs often reduce it"),
 )  # fmt: skip
 OVER_FITTING = (
-    "stop earlier, and take the weights of the best validation; more images; data.jitter, "
-    "data.zoom, data.rotate and data.flip make more of those there are; a smaller generator.width"
+    "the models of the best validation (best/) and fewer epochs; more images; augmentation with "
+    "data.jitter, data.zoom, data.rotate and data.flip; a smaller generator.width"
 )
 VANISHING = "a generator.norm other than none; generator.init normal; another train.seed"
 EXPLODING = (
