@@ -141,8 +141,8 @@ class MetricAccumulator:
             if min(sizes) < metric.smallest_count:
                 if metric.network:
                     self.missed[name] = (
-                        f"it needs at least {metric.smallest_count} images in each set, and there are "
-                        f"{sizes[0]} and {sizes[1]}"
+                        f"it needs at least {metric.smallest_count} images in each set, and there "
+                        f"are {sizes[0]} and {sizes[1]}"
                     )
                 continue
             value = metric.load()(*sets)
