@@ -19,10 +19,9 @@ from .config import CycleGANConfig
 class CycleGAN(Method):
     """Unpaired images, both directions at once; a translation back reconstructs the image."""
 
-    paired = CycleGANConfig.paired
-    advice = CYCLEGAN
-
     Config = CycleGANConfig
+    paired = Config.paired
+    advice = CYCLEGAN
 
     def __init__(
         self,

@@ -16,10 +16,9 @@ from .config import Pix2PixConfig
 class Pix2Pix(Method):
     """Paired images: `g_ab` maps A to B, `d_b` discriminates pairs (a, b), patch by patch."""
 
-    paired = Pix2PixConfig.paired
-    advice = PIX2PIX
-
     Config = Pix2PixConfig
+    paired = Config.paired
+    advice = PIX2PIX
 
     def __init__(
         self,

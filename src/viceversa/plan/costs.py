@@ -17,10 +17,10 @@ from torch.utils.flop_counter import flop_registry
 
 from ..config.run import RunConfig, make_method
 from ..data.sizes import check_images
-from ..directions import in_data
+from ..directions import SWAPPED, Direction, in_data
 from ..errors import UserError
 from ..losses import ImagePool
-from ..methods.base import Method
+from ..methods.base import Batch, Method
 from ..networks.norms import use_policy
 from ..networks.sizes import parameters
 from ..runtime.cuda_graph import WARM_UP, GraphedStep
@@ -36,7 +36,6 @@ from ..training.steps import Steps
 # Measured on CPUs from 64 to 256 px, in fp32 and bf16: oneDNN's copies of activations in its own
 # layout and gaps in the heap, as a fraction of the activations; and code that is loaded late.
 MARGIN, LIBRARIES = 0.4, 35_000_000
-Images = tuple[Tensor, Tensor]  # source and target
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Costs:
     translation_macs: dict[str, int]
     """One image through a generator, by direction."""
     parts: dict[str, int]
-    """Memory at the peak of a step, by use: weights, gradients, averages, pool, batch, maps."""
+    """Memory at the peak of a step, by use: weights, gradients, optimizer_state, and so on."""
     ema: int
     """EMA weights (train.ema)."""
     copies: int
@@ -154,7 +153,7 @@ def estimate(
         copies = 2 if train.ema and config.validate.every else 1  # raw and EMA weights
         return Costs(
             parameters={
-                in_data(name, direction): parameters(network)
+                _in_data(name, direction): parameters(network)
                 for name, network in method.named_children()
                 if parameters(network)
             },
@@ -170,16 +169,23 @@ def estimate(
         )
 
 
-def empty_batch(config: RunConfig, size: tuple[int, int]) -> Images:
+def _in_data(name: str, direction: Direction) -> str:
+    """The name of a network, such as g_ab, with the domains of the data."""
+    prefix, separator, domains = name.rpartition("_")
+    known = domains in SWAPPED
+    return prefix + separator + in_data(domains, direction) if known else name
+
+
+def empty_batch(config: RunConfig, size: tuple[int, int]) -> Batch:
     """Return an uninitialised batch of the networks' input, on the CPU."""
     domains = (config.data.a, config.data.b)[:: 1 if config.data.direction == "ab" else -1]
     source, target = (
         torch.empty(config.train.batch_size, domain.width, *size) for domain in domains
     )
-    return source, target
+    return Batch(source, target)
 
 
-def _parts(method: Method, batch: Images, optimizers: Optimizers, peak: int) -> dict[str, int]:
+def _parts(method: Method, batch: Batch, optimizers: Optimizers, peak: int) -> dict[str, int]:
     pools = [module for module in method.modules() if isinstance(module, ImagePool)]
     states = chain.from_iterable(optimizer.state.values() for optimizer in optimizers.values())
     pool = _bytes(chain.from_iterable(module.buffers() for module in pools))
@@ -242,7 +248,7 @@ def time_steps(
         for _ in range(warm_up + count):
             start = synchronized_time(runtime.device)
             for part in range(train.accumulation_steps):
-                steps.take((source, target), part, train.accumulation_steps, requests)
+                steps.take(Batch(source, target), part, train.accumulation_steps, requests)
             seconds.append(synchronized_time(runtime.device) - start)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
