@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import UserError
 from ...images import Source
 from ..config import DataConfig
-from ..index import FileTree, Manifest, SplitIndex, index_split, index_splits, list_images
+from ..index import FileTree, Manifest, index_split, index_splits, list_images
 from .invalid import invalid_files
 from .issues import all_issues, unmatched_files
 from .result import CheckResult, DomainFiles
@@ -32,15 +31,15 @@ def check_dataset(
 
     Args:
         path: The dataset.
-        paired: Whether A and B are pairs; None: if most names have a partner.
+        paired: Whether A and B are pairs; None: detected from the names.
         config: Settings of the data.
-        names_first: Refuse images without a partner before any file is decoded.
-        verify: See `scan_files`, also for `progress` and `store`.
-        progress: Gets the progress.
-        store: Where records are kept.
+        names_first: Raise on images without a partner before any file is decoded.
+        verify: Hash all files, to detect changes that kept size and time.
+        progress: Called with the progress.
+        store: Where records of the files are kept, see `scan_files`.
 
     Raises:
-        UserError: If the dataset cannot be indexed.
+        UserError: The dataset cannot be indexed.
     """
     data = list_images(path)
     paired = _looks_paired(data, config) if paired is None else paired
@@ -48,7 +47,33 @@ def check_dataset(
     unmatched = list(unmatched_files(splits.items(), paired))
     if names_first and paired and unmatched and config.on_invalid == "refuse":
         raise UserError(f"{'; '.join(map(str, unmatched))}; {unmatched[0].advice}")
-    a, b = _scan_domains(splits, Path(path), config, verify, progress, store)
+    options = [
+        ReadOptions(
+            domain.pages,
+            domain.indices,
+            config.max_megapixels * 10**6,
+            0 if domain.indices else domain.file_channels,
+            str(domain.nodata) if domain.has_nodata else "none",
+        )
+        for domain in (config.a, config.b)
+    ]
+    files: dict[ReadOptions, dict[Source, None]] = {}  # one scan if A and B are read alike
+    for index in splits.values():
+        for how, side in zip(options, (index.a, index.b), strict=True):
+            files.setdefault(how, {}).update(dict.fromkeys(side))
+    total = sum(map(len, files.values()))
+    records: dict[ReadOptions, dict[Source, FileRecord]] = {}
+    for how, sources in files.items():
+        scanned = sum(map(len, records.values()))
+
+        def report(done: int, _: int, scanned: int = scanned) -> None:
+            if progress:
+                progress(scanned + done, total)
+
+        records[how] = scan_files(
+            sources, how, verify=verify, progress=report, store=store, root=Path(path)
+        )
+    a, b = (records[how] for how in options)
     domains = {
         split: (
             DomainFiles(split, "a", config.a, index.side_by_side, {s: a[s] for s in index.a}),
@@ -70,41 +95,3 @@ def _looks_paired(data: FileTree | Manifest, config: DataConfig) -> bool:
     except UserError:
         return False
     return index is not None and len(index.unmatched) <= len(index.a) + len(index.b)
-
-
-def _scan_domains(
-    splits: Mapping[str, SplitIndex],
-    root: Path,
-    config: DataConfig,
-    verify: bool,
-    progress: Progress | None,
-    store: Store,
-) -> tuple[dict[Source, FileRecord], dict[Source, FileRecord]]:
-    """Return the records of the files of A and of B: one scan if both are read in the same way."""
-    options = [
-        ReadOptions(
-            domain.pages,
-            domain.indices,
-            config.max_megapixels * 10**6,
-            0 if domain.indices else domain.file_channels,
-            str(domain.nodata) if domain.has_nodata else "none",
-        )
-        for domain in (config.a, config.b)
-    ]
-    due: dict[ReadOptions, dict[Source, None]] = {}
-    for index in splits.values():
-        for how, files in zip(options, (index.a, index.b), strict=True):
-            due.setdefault(how, {}).update(dict.fromkeys(files))
-    total = sum(map(len, due.values()))
-    records: dict[ReadOptions, dict[Source, FileRecord]] = {}
-    for how, sources in due.items():
-        before = sum(map(len, records.values()))
-
-        def report(done: int, _: int, before: int = before) -> None:
-            if progress:
-                progress(before + done, total)
-
-        records[how] = scan_files(
-            sources, how, verify=verify, progress=report, store=store, root=root
-        )
-    return records[options[0]], records[options[1]]

@@ -1,4 +1,4 @@
-"""Find the files that cannot be decoded, or not be used as images of their domain."""
+"""Find the files that cannot be decoded, or cannot be used as images of their domain."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from .scan import FileRecord
 
 
 class Group(NamedTuple):
-    """Files that cannot be used for one reason; a text follows the name of each."""
+    """Files that cannot be used, all for the same kind of reason."""
 
     text: str
+    """Description of the files."""
     reasons: dict[Source, str]
+    """Reason for each file, to follow its name."""
     advice: str
 
 
@@ -41,95 +43,93 @@ def invalid_files(check: CheckResult) -> tuple[dict[Source, str], list[Issue]]:
 def _groups(check: CheckResult) -> Iterator[Group]:
     config = check.config
     parts = [part for pair in check.domains.values() for part in pair]
-    errors = {s: record.error for part in parts for s, record in part.records.items()}
-    unread = {s: text for s, text in errors.items() if text and not text.endswith(NAN_HINT)}
-    repair = "repair or remove the files that can't be read"
-    yield Group("files that can't be read", unread, repair)
-    halves = {
-        source: f"is {record.width} pixels wide, which cannot be halved"
-        for part in parts
-        for source, record in part.readable()
-        if part.side_by_side and record.width % 2
-    }
+    errors = {source: record.error for source, record in check.records.items() if record.error}
+    yield Group(
+        "files that cannot be read",
+        {source: text for source, text in errors.items() if not text.endswith(NAN_HINT)},
+        "repair or remove the files that cannot be read",
+    )
     yield Group(
         "files with A and B side by side whose width is odd",
-        halves,
+        _reasons(
+            [part for part in parts if part.side_by_side],
+            lambda _, r: f"is {r.width} pixels wide, which cannot be halved" if r.width % 2 else "",
+        ),
         "crop the files of odd width to an even one: A is the left half, B the right",
     )
     for domain in "ab":
         yield from _of_domain(check.domain(domain), config)
     if check.paired:
-        mismatched = dict(_mismatched(check))
         yield Group(
             "images of B that differ in size from their partner",
-            mismatched,
+            dict(_mismatched(check)),
             "save both images of a pair at one size, or set --data.preprocess resize_and_crop",
         )
+
+
+def _reasons(
+    parts: Sequence[DomainFiles], reason: Callable[[DomainFiles, FileRecord], str]
+) -> dict[Source, str]:
+    """Return the readable files for which there is a reason."""
+    return {s: text for part in parts for s, r in part.readable() if (text := reason(part, r))}
 
 
 def _of_domain(parts: Sequence[DomainFiles], config: DataConfig) -> Iterator[Group]:
     domain, settings = parts[0].domain, parts[0].config
     name, kind = domain.upper(), settings.kind
-
-    def where(reason: Callable[[DomainFiles, FileRecord], str]) -> dict[Source, str]:
-        return {s: text for part in parts for s, r in part.readable() if (text := reason(part, r))}
-
-    nan = {
-        source: record.error.removesuffix(NAN_HINT)
-        for part in parts
-        for source, record in part.records.items()
-        if record.error.endswith(NAN_HINT)
-    }
-    advice = (
-        f"set --data.{domain}.nodata nan if NaN means no data in {name}, or repair these images"
+    records = {source: (part, r) for part in parts for source, r in part.records.items()}
+    yield Group(
+        f"images of {name} with NaN",
+        {
+            source: record.error.removesuffix(NAN_HINT)
+            for source, (_, record) in records.items()
+            if record.error.endswith(NAN_HINT)
+        },
+        f"set --data.{domain}.nodata nan if NaN means no data in {name}, or repair these images",
     )
-    yield Group(f"images of {name} with NaN", nan, advice)
+    usual = usual_dtype(parts)
     if kind != "image" and not settings.ids:
+        text = f"; {kind} takes images of 8 bits"
         yield Group(
             f"images of {name} that are not of 8 bits",
-            where(lambda _, record: _not_8_bits(record, kind)),
+            _reasons(parts, lambda _, r: f"is {r.dtype}{text}" * (r.read_dtype != "uint8")),
             f"save all images of {name} with 8 bits, or choose another --data.{domain}.kind",
         )
     if kind == "image" and settings.given() is None:
-        usual = usual_dtype(parts)
+        text = f", most are {usual}"
         yield Group(
             f"images of {name} of another dtype than most",
-            where(lambda _, record: _other_dtype(record, usual)),
+            _reasons(parts, lambda _, r: f"is {r.dtype}{text}" * (r.read_dtype != usual)),
             f"save all images of {name} in one dtype, or give --data.{domain}.range in numbers",
         )
     if not settings.ids:
         wanted = settings.file_channels
-        channels = where(lambda _, r: _wrong_channels(r.channels, r.alpha, r.read_dtype, wanted))
+        channels = _reasons(
+            parts, lambda _, r: _wrong_channels(r.channels, r.alpha, r.read_dtype, wanted)
+        )
         advice = f"save the images of {name} with {wanted} channels"
-        counts = {
-            record.channels for part in parts for s, record in part.readable() if s in channels
-        }
-        every = sum(not record.error for part in parts for record in part.records.values())
+        counts = {records[source][1].channels for source in channels}
+        every = sum(not record.error for _, record in records.values())
         if len(counts) == 1 and len(channels) == every and kind == "image":
             advice = f"set --data.{domain}.channels {counts.pop()}"
-        text = f"images of {name} whose channels don't fit data.{domain}.channels"
+        text = f"images of {name} whose channels do not fit data.{domain}.channels"
         yield Group(text, channels, advice)
-    small = where(lambda part, record: _too_small(part.size(record), config))
-    sizes = [
-        min(part.size(record)) for part in parts for s, record in part.readable() if s in small
-    ]
+    small = _reasons(parts, lambda part, record: _too_small(part.size(record), config))
+    least = min((min(part.size(record)) for part, record in (records[s] for s in small)), default=0)
     yield Group(
         f"images of {name} smaller than data.crop_size",
         small,
-        f"set --data.crop_size to {min(sizes, default=0)} or less, or --data.preprocess "
-        "resize_and_crop",
+        f"set --data.crop_size to {least} or less, or --data.preprocess resize_and_crop",
     )
     if kind == "labels":
-        count = settings.ids
-        strange = where(lambda part, record: _wrong_id(part, record, count)) if count else {}
-        strange |= {} if count else dict(_unknown_colours(parts, config))
-        highest = [
-            part.range(r)[1][0] for part in parts for s, r in part.readable() if s in strange
-        ]
-        top = max(highest, default=0)
+        if count := settings.ids:
+            unknown = _reasons(parts, lambda part, record: _wrong_id(part, record, count))
+        else:
+            unknown = dict(_unknown_colours(parts, config))
+        top = max((part.range(r)[1][0] for part, r in (records[s] for s in unknown)), default=0)
         yield Group(
             f"label maps of {name} with values that are not a class",
-            strange,
+            unknown,
             f"set --data.{domain}.ids {int(top) + 1}, or correct these label maps",
         )
 
@@ -138,15 +138,6 @@ def usual_dtype(parts: Sequence[DomainFiles]) -> str:
     """Return the dtype in which most images of a domain are read."""
     counts = Counter(record.read_dtype for part in parts for _, record in part.readable())
     return counts.most_common(1)[0][0] if counts else ""
-
-
-def _not_8_bits(record: FileRecord, kind: str) -> str:
-    wrong = record.read_dtype != "uint8"
-    return f"is {record.dtype}; {kind} takes images of 8 bits" if wrong else ""
-
-
-def _other_dtype(record: FileRecord, usual: str) -> str:
-    return f"is {record.dtype}, most are {usual}" if record.read_dtype != usual else ""
 
 
 @lru_cache(maxsize=1024)
@@ -188,8 +179,9 @@ def _unknown_colours(
 
     files = [(part, source) for part in parts for source, _ in part.readable()]
     with ThreadPoolExecutor() as pool:
-        texts = pool.map(lambda file: reason(*file), files)
-        yield from ((source, text) for (_, source), text in zip(files, texts, strict=True) if text)
+        for (_, source), text in zip(files, pool.map(lambda f: reason(*f), files), strict=True):
+            if text:
+                yield source, text
 
 
 Pair = tuple[Source, FileRecord, Source, FileRecord]
@@ -218,10 +210,5 @@ def _mismatched(check: CheckResult) -> Iterator[tuple[Source, str]]:
             except UserError:
                 continue  # too small, which is reported
             if first != second:
-                yield (
-                    target,
-                    (
-                        f"is {other.width}x{other.height}, its partner {source} "
-                        f"{one.width}x{one.height}"
-                    ),
-                )
+                partner = f"its partner {source} {one.width}x{one.height}"
+                yield target, f"is {other.width}x{other.height}, {partner}"

@@ -1,4 +1,4 @@
-"""Issues of a dataset: one function each, from the records of all files."""
+"""Issues of a dataset: a function for each kind, from the records of all files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..index import FileTree, SplitIndex
 from .invalid import different_sizes, usual_dtype
 from .result import LISTED, CheckResult, Issue, Severity, issue_of
 
-WIDE = 1.5  # width by height of a file that may have two images side by side
-ENOUGH = 20  # images of each domain, from which on a part of them may be held out
-NARROW = 8  # values that fill less than this part of their dtype's range look black or flat
-SQUASHED = 2  # aspect ratio of an image from which on a square loses its proportions
+WIDE = 1.5  # minimum width / height of a file that may have two images side by side
+ENOUGH = 20  # minimum number of images of each domain to hold some of them out
+NARROW = 8  # a range of values that is this many times smaller than that of the dtype looks flat
+OBLONG = 2  # minimum aspect ratio of an image whose proportions are lost in a square
 SAME_SPLIT = "it would make results look better than they are"
 
 
 def unmatched_files(splits: Iterable[tuple[str, SplitIndex]], paired: bool) -> Iterator[Issue]:
-    """Yield the images without a partner, which names alone tell."""
+    """Yield the images without a partner, by names alone."""
     severity: Severity = "error" if paired else "warning"
     for split, index in splits:
         for domain in dict.fromkeys(index.unmatched.values()):
@@ -32,10 +32,7 @@ def unmatched_files(splits: Iterable[tuple[str, SplitIndex]], paired: bool) -> I
                 text = f"images of {domain.upper()} in {split} without a partner"
             advice = "move the images that are in no domain elsewhere"
             if paired:
-                advice = (
-                    "give an image of A and its B the same name, or move those without a partner "
-                    "elsewhere"
-                )
+                advice = "give both images of a pair the same name, or move the others elsewhere"
             yield from issue_of(severity, text, names, advice, skippable=paired)
 
 
@@ -49,16 +46,12 @@ def few_images(check: CheckResult) -> Iterator[Issue]:
                 text = f"{split} has no image of {name} that can be read"
                 yield Issue("error", text, advice=advice)  # invalid files have their own advice
             elif len(part.records) == 1:
-                advice = (
-                    "a translator needs hundreds of images, or thousands"
-                    if split == "train"
-                    else ""
-                )
+                advice = "training needs hundreds or thousands of images" * (split == "train")
                 yield Issue("note", f"{split} has a single image of {name}", advice=advice)
 
 
 def unusual_halves(check: CheckResult) -> Iterator[Issue]:
-    """Yield side-by-side files of `train` whose halves are not shaped like most photos."""
+    """Yield side-by-side files of `train` whose halves are far from square."""
     index, (part, _) = check.splits["train"], check.domains["train"]
     sizes = [(record.height, record.width) for _, record in part.readable()]
     if not (index.side_by_side and sizes):
@@ -93,7 +86,7 @@ def unequal_pairs(check: CheckResult) -> Iterator[Issue]:
         pairs = zip(index.a, index.b, strict=True)
         same = [one for one, two in pairs if a[one].sha256 and a[one].sha256 == b[two].sha256]
         text = f"pairs of {split} whose A and B have the same content"
-        yield from issue_of("warning", text, same, "remove the pairs whose A and B are one file")
+        yield from issue_of("warning", text, same, "remove the pairs whose A and B are equal")
 
 
 def value_ranges(check: CheckResult, domain: str) -> Iterator[Issue]:
@@ -144,14 +137,11 @@ def resized_images(check: CheckResult, domain: str) -> Iterator[Issue]:
     if not config.preprocess.startswith("resize"):
         return
     sizes = {s: part.size(r) for part in check.domain(domain) for s, r in part.readable()}
-    oblong = [source for source, size in sizes.items() if max(size) >= SQUASHED * min(size)]
+    oblong = [source for source, size in sizes.items() if max(size) >= OBLONG * min(size)]
     worst = max(sizes.values(), key=lambda size: max(size) / max(1, min(size)), default=(1, 1))
     height, width = resized_size(*worst, config, "")
     text = f"images of {name} that lose their proportions: {worst[1]}x{worst[0]} becomes"
-    advice = (
-        "set --data.preprocess scale_width, scale_shortside or crop to keep the proportions of "
-        "oblong images"
-    )
+    advice = "to keep proportions, set --data.preprocess scale_width, scale_shortside or crop"
     yield from issue_of("warning", f"{text} {width}x{height}", oblong, advice)
     small = [source for source, size in sizes.items() if min(size) < config.crop_size]
     text = f"images of {name} smaller than data.crop_size, which will be enlarged"
@@ -165,7 +155,7 @@ def constant_images(check: CheckResult, domain: str) -> Iterator[Issue]:
     if settings.kind != "labels":
         text = f"images of {name} with one value everywhere"
         files = [source for source, (low, high) in ranges.items() if low == high]
-        advice = "look at the images of one value; remove empty ones"
+        advice = "check the images of one value, and remove empty ones"
         yield from issue_of("warning", text, files, advice)
     if settings.has_nodata:
         text = f"images of {name} that have the no-data value everywhere"
@@ -222,11 +212,9 @@ def duplicate_images(check: CheckResult) -> Iterator[Issue]:
     advice = f"remove images of train from val and test: {SAME_SPLIT}"
     yield from issue_of("warning", "images that are in more than one split", leaks, advice)
     text = "images that are more than once in a split"
-    yield from issue_of("warning", text, twice, "remove the copies: they count several times")
-    text = "images that are in both A and B"
-    yield from issue_of(
-        "warning", text, across, "decide for one domain for images that are in both"
-    )
+    yield from issue_of("warning", text, twice, "remove the copies")
+    advice = "remove these images from one of the domains"
+    yield from issue_of("warning", "images that are in both A and B", across, advice)
 
 
 def divided_groups(check: CheckResult) -> Iterator[Issue]:
@@ -235,11 +223,8 @@ def divided_groups(check: CheckResult) -> Iterator[Issue]:
     for split, index in check.splits.items():
         for group in sorted(set(index.groups.values())):
             splits.setdefault(group, []).append(split)
-    divided = [
-        f"{printable(group)} in {' and '.join(names)}"
-        for group, names in splits.items()
-        if len(names) > 1
-    ]
+    parts = {printable(group): names for group, names in splits.items() if len(names) > 1}
+    divided = [f"{group} in {' and '.join(names)}" for group, names in parts.items()]
     advice = f"keep the similar images of a group in one split: {SAME_SPLIT}"
     yield from issue_of("warning", "groups that are in more than one split", divided, advice)
 
@@ -257,11 +242,11 @@ def no_validation_split(check: CheckResult) -> Iterator[Issue]:
 
 
 def other_files(check: CheckResult) -> Iterator[Issue]:
-    """Yield what is stored among the images and is not an image file."""
+    """Yield files among the images that are not used."""
     if not isinstance(check.data, FileTree):
         return
     skipped = [f"{name}: {reason}" for name, reason in check.data.skipped]
-    advice = "see whether the skipped files should be images"
+    advice = "check whether the skipped files should be images"
     yield from issue_of("warning", "skipped files and folders", skipped, advice)
     for group in unread(check.data.other):
         text = f"files {group.kind}, which are not read"
@@ -274,10 +259,13 @@ def other_files(check: CheckResult) -> Iterator[Issue]:
 def all_issues(check: CheckResult) -> Iterator[Issue]:
     """Yield every issue of the dataset; `invalid_files` yields those of single files."""
     yield from unmatched_files(check.splits.items(), check.paired)
-    for find in (few_images, unusual_halves, unequal_pairs):
-        yield from find(check)
-    for find_in in (value_ranges, converted_images, resized_images, constant_images, nodata_values):
-        for domain in "ab":
-            yield from find_in(check, domain)
-    for find in (duplicate_images, divided_groups, no_validation_split, other_files):
-        yield from find(check)
+    for issues in (few_images, unusual_halves, unequal_pairs):
+        yield from issues(check)
+    for domain in "ab":
+        yield from value_ranges(check, domain)
+        yield from converted_images(check, domain)
+        yield from resized_images(check, domain)
+        yield from constant_images(check, domain)
+        yield from nodata_values(check, domain)
+    for issues in (duplicate_images, divided_groups, no_validation_split, other_files):
+        yield from issues(check)

@@ -1,4 +1,4 @@
-"""Report of a check: text for people, plain values for programs."""
+"""Report of a check, as text or as JSON values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..config import DataConfig
 from .result import FIRST, CheckResult, DomainFiles, shell_quoted
 from .scan import Range
 
-COMMON = 3  # number of sizes, modes and dtypes that are listed
-CHANNELS = 8  # ranges are listed for each channel up to this number
+MOST_COMMON = 3  # number of sizes, modes and dtypes that are listed
+MAX_CHANNELS = 8  # number of channels up to which the range of each is listed
 
 
 def as_text(check: CheckResult, train: str = "") -> str:
-    """Return the whole report as text; `train`: the arguments of `viceversa train`, if known."""
+    """Return the report as text; `train`: the arguments of `viceversa train`, if known."""
     pairs = "pairs of A and B" if check.paired else "A and B without pairs"
     lines = [f"{printable(check.path)}: {pairs}", ""]
     lines += [f"  {index.describe(split)}" for split, index in check.splits.items()]
@@ -36,7 +36,7 @@ def as_text(check: CheckResult, train: str = "") -> str:
     if check.errors:
         head = "What to do before training:"
     else:
-        head = "What to do, if you like:" if len(steps) > 1 else "No problems detected."
+        head = "Recommended:" if len(steps) > 1 else "No problems detected."
     return "\n".join([*lines, "", head, *(f"  - {step}" for step in steps)])
 
 
@@ -63,7 +63,7 @@ def advice(check: CheckResult, train: str = "") -> list[str]:
 
 
 def summary(parts: Sequence[DomainFiles]) -> dict[str, Any]:
-    """Return properties of the images of a domain, over all splits, as plain values."""
+    """Return properties of the images of a domain in all splits, as values for JSON."""
     images = [(part, record) for part in parts for _, record in part.readable()]
     sizes = Counter("{1}x{0}".format(*part.size(record)) for part, record in images)
     nodata = Counter(record.nodata for _, record in images)
@@ -85,7 +85,7 @@ def summary(parts: Sequence[DomainFiles]) -> dict[str, Any]:
 
 
 def channel_ranges(ranges: Sequence[Range]) -> list[list[float]]:
-    """Return [least, greatest] of each channel; of all together if their number differs."""
+    """Return [minimum, maximum] of each channel, or of all if images differ in channels."""
     if len({len(low) for low, _ in ranges}) > 1:
         ranges = [((min(low),), (max(high),)) for low, high in ranges]
     lows = map(min, zip(*(low for low, _ in ranges), strict=True))
@@ -98,7 +98,7 @@ def _domain_lines(values: Mapping[str, Any]) -> list[str]:
     if not values["range"]:
         return [f"  {name}  no image that can be read"]
     ranges = [f"{low:g} to {high:g}" for low, high in values["range"]]
-    if len(ranges) > CHANNELS or len(set(ranges)) == 1:
+    if len(ranges) > MAX_CHANNELS or len(set(ranges)) == 1:
         lows, highs = zip(*values["range"], strict=True)
         ranges = [f"{min(lows):g} to {max(highs):g}"]
     lines = [
@@ -113,13 +113,15 @@ def _domain_lines(values: Mapping[str, Any]) -> list[str]:
 def _most_common(counts: Mapping[str, int]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
-    listed: Iterable[str] = (f"{name} ({count})" for name, count in list(counts.items())[:COMMON])
-    rest = list(counts.values())[COMMON:]
+    listed: Iterable[str] = (
+        f"{name} ({count})" for name, count in list(counts.items())[:MOST_COMMON]
+    )
+    rest = list(counts.values())[MOST_COMMON:]
     return ", ".join([*listed, *([f"{len(rest)} others ({sum(rest)})"] if rest else [])])
 
 
 def as_dict(check: CheckResult, train: str = "") -> dict[str, Any]:
-    """Return the whole report as plain values, with every file that cannot be used."""
+    """Return the report as values for JSON, with every file that cannot be used."""
     return {
         "path": printable(check.path),
         "paired": check.paired,

@@ -23,19 +23,19 @@ FIRST = 3  # files that a sentence names
 
 @dataclass(frozen=True)
 class Issue:
-    """One problem of a dataset, or one fact to know. An error prevents training.
-
-    `text` is a sentence, or describes the `files`: the first ten of `total`, with the reason where
-    it differs between files. `advice`: what to do. `skippable`: an error of single files, which
-    `data.on_invalid skip` leaves out.
-    """
+    """A problem of a dataset, or a note on it. An error prevents training."""
 
     severity: Severity
     text: str
+    """A sentence, or a description of the `files`."""
     files: tuple[str, ...] = ()
+    """The first ten files, with the reason if it differs between files."""
     total: int = 0
+    """Number of all files with the issue."""
     advice: str = ""
+    """What to do."""
     skippable: bool = False
+    """Whether `data.on_invalid skip` leaves these files out."""
 
     def __str__(self) -> str:
         """Return the text and the first files in one sentence."""
@@ -52,20 +52,18 @@ def issue_of(
     skippable: bool = False,
 ) -> Iterator[Issue]:
     """Yield an issue of files if there are any."""
-    every = list(files)
-    if every:
-        names = tuple(map(str, every[:LISTED]))
-        yield Issue(severity, text, names, len(every), advice, skippable)
+    if names := tuple(map(str, files)):
+        yield Issue(severity, text, names[:LISTED], len(names), advice, skippable)
 
 
 def first_few(texts: Sequence[str], total: int | None = None) -> str:
-    """Return the first three texts and the number of the others."""
-    more = (len(texts) if total is None else total) - len(texts[:FIRST])
+    """Return the first three of `total` texts and the number of the others."""
+    more = (total or len(texts)) - len(texts[:FIRST])
     return ", ".join(texts[:FIRST]) + (f" and {more} more" if more else "")
 
 
 def shell_quoted(path: str) -> str:
-    """Return a path as it is typed in a shell."""
+    """Return a path, quoted for a shell if necessary."""
     return shlex.quote(printable(path))
 
 
@@ -99,7 +97,7 @@ class DomainFiles:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Result of a check. `invalid`: the files that cannot be used, with the reason."""
+    """Result of a check."""
 
     path: str
     paired: bool
@@ -107,7 +105,9 @@ class CheckResult:
     data: FileTree | Manifest
     splits: Mapping[str, SplitIndex]
     domains: Mapping[str, tuple[DomainFiles, DomainFiles]]
+    """Files of A and of B in each split."""
     invalid: Mapping[Source, str]
+    """The files that cannot be used, with the reason."""
     issues: tuple[Issue, ...] = ()
 
     def domain(self, domain: str) -> list[DomainFiles]:
@@ -122,7 +122,7 @@ class CheckResult:
 
     @property
     def errors(self) -> list[Issue]:
-        """The issues that prevent training under the policy for invalid files."""
+        """The issues that prevent training, given `data.on_invalid` and `data.max_invalid`."""
         count, total = self.left_out()
         skip = self.config.on_invalid == "skip" and count <= self.config.max_invalid * total
         return [
@@ -141,27 +141,22 @@ def usable_splits(
 ) -> dict[str, SplitIndex]:
     """Return the files of each split that can be used.
 
-    Of a pair both images are left out, and no other image takes their place.
+    If an image of a pair is invalid, the pair is left out; no other pair takes its place.
 
     Args:
         check: The result of a check.
-        note: Gets a sentence on files that are left out.
+        note: Called with a sentence on the files that are left out.
 
     Raises:
-        UserError: If there are errors under the policy of `data.on_invalid` and `data.max_invalid`.
+        UserError: There are errors, given `data.on_invalid` and `data.max_invalid`.
     """
     if errors := check.errors:
-        count, total = check.left_out()
-        texts = list(map(str, errors))
-        if check.config.on_invalid == "skip" and count > check.config.max_invalid * total:
-            texts.insert(
-                0,
-                f"{count} of {total} files can't be used, more than data.max_invalid "
-                f"{check.config.max_invalid:g} allows",
-            )
-        raise UserError(
-            f"{'; '.join(texts)}; for details: viceversa check {shell_quoted(check.path)}"
-        )
+        (count, total), most = check.left_out(), check.config.max_invalid
+        texts = [*map(str, errors), f"for details: viceversa check {shell_quoted(check.path)}"]
+        if check.config.on_invalid == "skip" and count > most * total:
+            text = f"{count} of {total} files cannot be used, more than data.max_invalid {most:g}"
+            texts.insert(0, f"{text} allows")
+        raise UserError("; ".join(texts), path=check.path)
     texts = [f"{source} {reason}" for source, reason in check.invalid.items()]
     for index in check.splits.values():
         texts += [f"{source} has no partner" for source in index.unmatched]
@@ -177,5 +172,5 @@ def _valid(index: SplitIndex, check: CheckResult) -> SplitIndex:
         a = b = [first and second for first, second in zip(a, b, strict=True)]
     left = index.masked(a, b)
     if not (left.a and left.b):
-        raise UserError(f"{index.layout}: every file is invalid")
+        raise UserError(f"{index.layout}: every file is invalid", path=check.path)
     return replace(left, unmatched={})

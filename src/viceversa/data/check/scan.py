@@ -1,6 +1,6 @@
-"""Scan image files: decode each one once and keep a record of it outside of the data folder.
+"""Scan image files: decode each file once and keep a record of it outside of the data folder.
 
-A second scan decodes only new and changed files: a file is known by its path, size and time.
+A second scan decodes only new and changed files, by path, size and modification time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,18 +28,17 @@ from ...images.nodata import mask_of, parse_nodata, suspected_nodata
 from ...images.sources import ArchiveChanged, printable
 
 Progress = Callable[[int, int], None]
-"""Gets the number of scanned files and the number of all files."""
+"""Called with the number of scanned files and the number of all files."""
 Store = Path | Literal["user"] | None
 """Folder in which records are kept: a given one, the user's cache, or none."""
 Range = tuple[tuple[float, ...], tuple[float, ...]]
-"""The least and the greatest value of each channel."""
+"""Minimum and maximum of each channel."""
 Stamp = tuple[int, int] | str
 """Size and modification time of a file, or why it cannot be read."""
 
-PER_TASK = 8  # files that a thread takes at once: few, so that the progress moves
-MOST_THREADS = 16  # each may hold a large image
+MAX_THREADS = 16  # each may hold a large image
 # Other versions may read images differently. Increase the number when the readers change.
-MADE_BY = [3, __version__, np.__version__, PIL.__version__]
+VERSION = [3, __version__, np.__version__, PIL.__version__]
 
 
 class ReadOptions(NamedTuple):
@@ -49,7 +48,7 @@ class ReadOptions(NamedTuple):
     indices: bool = False
     max_pixels: int = MAX_PIXELS
     channels: int = 0
-    """Channels of the domain, by which the axes of some TIFFs are read; 0 if it has none."""
+    """Channels of the domain, which decide the axes of some TIFF files; 0: not known."""
     nodata: str = "tag"
     """No-data value of the domain's settings."""
 
@@ -62,7 +61,7 @@ class FileRecord(NamedTuple):
     sha256: str
     """Empty if the file could not be read."""
     error: str = ""
-    """Why the file cannot be used, to follow its name; then the rest is empty."""
+    """Why the file cannot be used, to follow its name; the other fields are then empty."""
     height: int = 0
     width: int = 0
     channels: int = 0
@@ -74,7 +73,7 @@ class FileRecord(NamedTuple):
     nodata: str = ""
     """GDAL tag 42113."""
     suspected_nodata: float | None = None
-    """An undeclared value that may mean no data."""
+    """Value that may mean no data, although the file does not declare it."""
     icc: str = ""
     metadata: str = ""
     """SHA-256 of the ICC profile, and of GDAL tag 42112; empty if there is none."""
@@ -91,7 +90,7 @@ class FileRecord(NamedTuple):
 
 
 def join(left: Range, right: Range) -> Range:
-    """Return the range of both together."""
+    """Return the range of two images together."""
     return tuple(map(min, left[0], right[0])), tuple(map(max, left[1], right[1]))
 
 
@@ -105,62 +104,70 @@ def scan_files(
     store: Store = "user",
     root: Path | None = None,
 ) -> dict[Source, FileRecord]:
-    """Return a record of each file, in order.
+    """Return a record of each file, in order. Only new and changed files are decoded.
 
     Args:
         sources: The files.
         options: How to read them.
         verify: Hash all files, to detect changes that kept size and time.
-        threads: Number of threads.
-        progress: Gets the progress.
-        store: Where records are kept. A store that is damaged or cannot be written is not an
-            error; then all files are decoded again the next time.
+        threads: Number of threads; None: one for each processor, up to `MAX_THREADS`.
+        progress: Called with the progress.
+        store: Where records are kept. If it is damaged or cannot be written, all files are decoded
+            again the next time.
         root: The dataset: a folder, an archive or a manifest.
     """
     options = options or ReadOptions()
-    wanted = list(dict.fromkeys(sources))
-    folder = user_cache() if store == "user" else store
-    names = [f"{os.path.abspath(s.path)}\0{s.member}".rstrip("\0") for s in wanted]
-    place = os.path.abspath(root or os.path.commonpath([*map(os.path.dirname, names)] or "."))
-    path = (
-        folder / "surveys" / f"{_digest(json.dumps([place, *options]))[:32]}.json"
-        if folder
-        else None
-    )
+    wanted = {s: f"{os.path.abspath(s.path)}\0{s.member}".rstrip("\0") for s in sources}
+    path = _store_path(store, root, wanted.values(), options)
     known = _load(path) if path else {}
     stamps = {file: _stamp(file) for file in dict.fromkeys(source.path for source in wanted)}
-    records: dict[Source, FileRecord] = {}
-    due: dict[Source, FileRecord | None] = {}
-    for source, name in zip(wanted, names, strict=True):
-        old = known.get(name)
-        if old and not verify and old[:2] == stamps[source.path]:
-            records[source] = old
-        else:
-            due[source] = old
-    done = len(records)
+    old = {source: known.get(name) for source, name in wanted.items()}
+    records = {
+        source: record
+        for source, record in old.items()
+        if record and not verify and record[:2] == stamps[source.path]
+    }
+    due = [source for source in wanted if source not in records]
+    unchanged = len(records)
     if progress:
-        progress(done, len(wanted))
+        progress(unchanged, len(wanted))
 
-    def scan_some(part: Sequence[Source]) -> list[FileRecord]:
-        return [_scan(source, stamps[source.path], options, due[source]) for source in part]
+    def scan(source: Source) -> FileRecord:
+        return _scan(source, stamps[source.path], options, old[source])
 
+    count = threads or min(os.cpu_count() or 1, MAX_THREADS)
+    pool = ThreadPoolExecutor(count)
     try:
-        for source, record in zip(due, _in_threads(scan_some, list(due), threads), strict=True):
-            records[source] = record
-            if progress:
-                progress(len(records), len(wanted))
+        with _pillow_blocks(count):
+            # Decoders, hashes and minima release the interpreter's lock.
+            for source, record in zip(due, pool.map(scan, due), strict=True):
+                records[source] = record
+                if progress:
+                    progress(len(records), len(wanted))
     finally:  # an interrupted scan keeps its records too
-        kept = {n: records[s] for s, n in zip(wanted, names, strict=True) if s in records}
-        if path and (len(records) > done or len(kept) != len(known)):
+        pool.shutdown(cancel_futures=True)
+        kept = {name: records[source] for source, name in wanted.items() if source in records}
+        if path and (len(records) > unchanged or len(kept) != len(known)):
             _save(path, {name: record for name, record in kept.items() if record.sha256})
     return {source: records[source] for source in wanted}
+
+
+def _store_path(
+    store: Store, root: Path | None, names: Iterable[str], options: ReadOptions
+) -> Path | None:
+    """Return the file that keeps the records of a dataset, or None for no store."""
+    folder = user_cache() if store == "user" else store
+    if folder is None:
+        return None
+    start = os.path.abspath(root or os.path.commonpath([*map(os.path.dirname, names)] or "."))
+    return folder / "surveys" / f"{_digest(json.dumps([start, *options]))[:32]}.json"
 
 
 def _load(path: Path) -> dict[str, FileRecord]:
     """Load the records of a store; none if it is damaged or from another version."""
     try:
         table = json.loads(read_with_digest(path) or b"")
-        if table["made_by"] != MADE_BY:
+        if table["made_by"] != VERSION:
             return {}
         records = {name: FileRecord(*row) for name, row in table["files"].items()}
         for name, record in records.items():
@@ -172,7 +179,7 @@ def _load(path: Path) -> dict[str, FileRecord]:
 
 
 def _save(path: Path, records: Mapping[str, FileRecord]) -> None:
-    content = json.dumps({"made_by": MADE_BY, "files": records}, separators=(",", ":"))
+    content = json.dumps({"made_by": VERSION, "files": records}, separators=(",", ":"))
     with suppress(UserError):  # without the store the next scan takes longer
         write_with_digest(path, content.encode("ascii"))
 
@@ -185,23 +192,6 @@ def _stamp(path: Path) -> Stamp:
         return f"cannot be read: {_reason(error)}"
     regular = stat.S_ISREG(status.st_mode)
     return (status.st_size, status.st_mtime_ns) if regular else "is not a regular file"
-
-
-def _in_threads(
-    scan_some: Callable[[Sequence[Source]], list[FileRecord]],
-    due: Sequence[Source],
-    threads: int | None,
-) -> Iterator[FileRecord]:
-    """Yield the records in order. Decoders, hashes and minima release the interpreter's lock."""
-    count = threads or min(os.cpu_count() or 1, MOST_THREADS)
-    pool = ThreadPoolExecutor(count)
-    parts = [due[i : i + PER_TASK] for i in range(0, len(due), PER_TASK)]
-    try:
-        with _pillow_blocks(count):
-            for records in pool.map(scan_some, parts):
-                yield from records
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Contact sheet: images of A and B beside each other, with the values of their files."""
+"""Contact sheet of the files of a dataset, and a preview of the training samples."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ...images.nodata import mask_of
 from .render import channel_ranges
 from .result import CheckResult, DomainFiles, usable_splits
 
-CELL, FRAME, GAP = 160, 4, 4
+CELL, BORDER, GAP = 160, 4, 4
 PAIRS = 3  # in a row
 ROWS, INVALID_ROWS = 24, 6
 GREY, RED, WHITE = (160, 160, 160), (220, 30, 30), (255, 255, 255)
-SIMILAR = 4  # channels of one kind, such as RGB; of more, each has its own contrast
+MAX_SHARED = 4  # number of channels up to which all have the same contrast
 
 
 def contact_sheet(check: CheckResult, path: Path, count: int = ROWS) -> None:
     """Write `count` images of A and B, evenly spaced over the dataset, then invalid ones.
 
-    Values of any dtype are stretched between the domain's least and greatest value; of many
-    channels the first three are used. Invalid files have a red frame; unreadable ones are grey.
+    Values are scaled from the minimum and maximum of the domain to black and white; of many
+    channels the first three are used. Invalid files have a red border; unreadable ones are grey.
     """
     split, index = next(iter(check.splits.items()))
     parts = check.domains[split]
@@ -62,7 +62,7 @@ def _limits(part: DomainFiles) -> tuple[Pixels, Pixels]:
     values = np.array(
         channel_ranges([part.range(record) for _, record in part.readable()]) or [[0, 1]]
     )
-    if len(values) <= SIMILAR:
+    if len(values) <= MAX_SHARED:
         values = np.array([[values[:, 0].min(), values[:, 1].max()]])
     return values[:3, 0], values[:3, 1]
 
@@ -70,16 +70,16 @@ def _limits(part: DomainFiles) -> tuple[Pixels, Pixels]:
 def _cell(
     check: CheckResult, part: DomainFiles, limits: tuple[Pixels, Pixels], source: Source
 ) -> Pixels:
-    """Return (CELL, CELL, 3): the image in the middle, with a red frame if it is invalid."""
+    """Return (CELL, CELL, 3): the image in the middle, with a red border if it is invalid."""
     cell = np.full((CELL, CELL, 3), WHITE, dtype=np.uint8)
     try:
         image = _thumbnail(check, part, limits, source)
     except UserError:
-        image = np.full((CELL - 2 * FRAME, CELL - 2 * FRAME, 3), GREY, dtype=np.uint8)
+        image = np.full((CELL - 2 * BORDER, CELL - 2 * BORDER, 3), GREY, dtype=np.uint8)
     top, left = (CELL - image.shape[0]) // 2, (CELL - image.shape[1]) // 2
     bottom, right = top + image.shape[0], left + image.shape[1]
     if source in check.invalid:
-        cell[top - FRAME : bottom + FRAME, left - FRAME : right + FRAME] = RED
+        cell[top - BORDER : bottom + BORDER, left - BORDER : right + BORDER] = RED
     cell[top:bottom, left:right] = image
     return cell
 
@@ -87,7 +87,7 @@ def _cell(
 def _thumbnail(
     check: CheckResult, part: DomainFiles, limits: tuple[Pixels, Pixels], source: Source
 ) -> Pixels:
-    """Return 8-bit RGB that fits into the frame."""
+    """Return 8-bit RGB that fits into the border."""
     settings = part.config
     max_pixels = check.config.max_megapixels * 10**6
     channels = settings.read_channels
@@ -104,7 +104,7 @@ def _thumbnail(
     height, width = pixels.shape[:2]
     if not width:
         raise UserError(f"{source} cannot be halved")
-    scale = (CELL - 2 * FRAME) / max(height, width)
+    scale = (CELL - 2 * BORDER) / max(height, width)
     size = max(1, round(height * scale)), max(1, round(width * scale))
     pixels = pixels[:, :, :3] if pixels.shape[2] >= 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
     labels = settings.kind == "labels"
