@@ -42,7 +42,7 @@ def test_no_run_lies_in_the_data(
 ) -> None:
     before = digest(data)
     told = refused(capsys, *train_words(data, data / inside))
-    assert "train.run" in told and "lies in the data folder" in told
+    assert "train.run" in told and "is inside the data folder" in told
     assert digest(data) == before
 
 

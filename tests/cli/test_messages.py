@@ -187,7 +187,7 @@ def test_unreadable_images_are_to_be_repaired_not_to_be_added(
     told = said(capsys, "check", str(data), "--pairs", pairs)
     for name in side:
         assert f"train has no image of {name} that can be read" in told
-    assert "put images" not in told and "repair or remove the files that can't be read" in told
+    assert "put images" not in told and "repair or remove the files that cannot be read" in told
     assert "go on without" not in told
 
 

@@ -42,7 +42,7 @@ def test_a_manifest_with_a_mark(name: str, tmp_path: Path) -> None:
     path.write_bytes(MANIFESTS[name].encode("utf-8-sig"))
     assert len(read_manifest(path).rows) == 1
     path.write_bytes(MANIFESTS[name].encode("utf-16"))
-    with pytest.raises(UserError, match="is a UTF-16 text; save it as UTF-8"):
+    with pytest.raises(UserError, match="is encoded as UTF-16; save it as UTF-8"):
         read_manifest(path)
 
 

@@ -111,6 +111,6 @@ def test_draws_are_spread_and_bounded() -> None:
         np.array([one.color_jitter for one in draws]),
     ):
         assert np.abs(values).max() <= 1 and np.abs(values[:, 1:].mean(0)).max() < 0.1
-    assert {one.turns for one in draws} == {0, 1, 2, 3}
+    assert {one.rotations for one in draws} == {0, 1, 2, 3}
     assert 200 < sum(one.flip_vertical for one in draws) < 300
     assert draw_augmentation(config, (3, 7)) == draws[7]

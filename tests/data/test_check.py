@@ -105,14 +105,14 @@ CONSTANT = np.full((20, 20, 3), 9, dtype=np.uint8)
 # what -> (what is done to the clean set, settings, level, words of the finding, words of the files)
 FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
     "unreadable": (
-        lambda r: (r / "train/A/1.png").write_bytes(b"x"), {}, "error", "can't be read",
+        lambda r: (r / "train/A/1.png").write_bytes(b"x"), {}, "error", "cannot be read",
         "train/A/1.png is not an image"),
     "gone from B": (
         lambda r: (r / "train/B/1.png").unlink(), {}, "error",
         "images of A in train without a partner", "A/1.png"),
     "bands": (
         lambda r: put(r / "train/A/1.png", noise(50, bands=4)), {"a": DomainConfig(channels=6)},
-        "error", "channels don't fit data.a.channels", "1.png has 4 channels"),
+        "error", "channels do not fit data.a.channels", "1.png has 4 channels"),
     "floats": (
         lambda r: [put(p.with_suffix(".tif"), noise(i) / np.float32(9)) and p.unlink()
                    for i, p in enumerate(sorted(r.rglob("A/*.png")))], {},
@@ -356,7 +356,7 @@ def test_more_bad_files_than_max_bad_are_refused(tmp_path: Path) -> None:
     (root / "train/A/3.png").write_bytes(b"x")
     checked = looked(root, on_invalid="skip", max_invalid=0.01)
     with pytest.raises(
-        UserError, match=r"1 of 20 files can't be used, more than data.max_invalid 0\.0"
+        UserError, match=r"1 of 20 files cannot be used, more than data.max_invalid 0\.0"
     ):
         usable_splits(checked)
     assert "--data.on_invalid skip --data.max_invalid 0.05" in as_text(checked)
@@ -378,7 +378,7 @@ def test_forty_kinds_of_bad_file_are_all_named(tmp_path: Path) -> None:
     assert digest(root) == before
     told = json.dumps(as_dict(checked))
     assert all(name in told for name in [*bad, *odd])
-    with pytest.raises(UserError, match=r"files that can't be read: \d+ \(.* more\)"):
+    with pytest.raises(UserError, match=r"files that cannot be read: \d+ \(.* more\)"):
         usable_splits(checked)
     skipping = looked(root, on_invalid="skip", max_invalid=0.5)
     assert len(usable_splits(skipping)["train"].a) == 10

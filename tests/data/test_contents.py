@@ -55,13 +55,13 @@ def test_changes_by_hand(
     a: dict[str, str], b: dict[str, str], words: str, swapped: bool, common: bool
 ) -> None:
     found = compare(BEFORE, pairs(a, b))
-    assert (found.words, found.swapped, found.common) == (words, swapped, common)
+    assert (found.text, found.swapped, found.common) == (words, swapped, common)
 
 
 def test_files_with_both_sides_are_told_once() -> None:
     before, now = (side(**A), side(**(A | {f"s{n}": f"s{n}" for n in range(5)})))
     found = compare(Contents(before, before), Contents(now, now))
-    assert found.words == "5 images added (s0, s1, s2, ...)" and not found.swapped
+    assert found.text == "5 images added (s0, s1, s2, ...)" and not found.swapped
 
 
 def test_a_checkpoint_of_100000_pairs_keeps_them_compactly(tmp_path: Path) -> None:

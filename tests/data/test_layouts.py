@@ -496,7 +496,7 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
         ("x.csv", "a, b\n1.png\n", "line 2 has 1 fields, not 2"),
         ("x.csv", "a,b\n1.png,2,3.png\n", "line 2 has 3 fields, not 2 .*quotation marks"),
         ("x.csv", 'a,b\n"1.png,2.png\n', "unexpected end of data"),
-        ("x.csv", "a,b,split\n1.png,1.png,dev\n", "line 2 has the split 'dev'; there are train, v"),
+        ("x.csv", "a,b,split\n1.png,1.png,dev\n", "line 2: the split is one of train, v"),
         ("x.csv", "a,b\n,\n", "line 2 names no image"),
         ("x.csv", "a,b\n", "lists nothing to train on"),
         ("x.jsonl", "", "lists nothing to train on"),
@@ -507,7 +507,7 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
         ("x.jsonl", '{"a": "1.png", "group": 7}\n', "line 1: group is 7, not text"),
         ("x.jsonl", '{"c": "1.png"}\n', "line 1 is not like"),
         ("x.jsonl", '{"a": "n\\u0000l.png"}\n', r"n\\x00l\.png is not accessible"),
-        ("x.jsonl", "[" * 100_000, "can't be used"),
+        ("x.jsonl", "[" * 100_000, "cannot be used"),
     ],
 )  # fmt: skip
 def test_a_wrong_manifest_is_refused_by_line(

@@ -259,7 +259,7 @@ def test_forty_kinds_of_bad_file_among_a_thousand(
     assert f"left out: {late}" in said
     assert read_header(run / "ab.safetensors")["images_seen"] == 480
     # The others: bands, depth, range, and NaN that may mean no data.
-    assert "files that can't be read: 36" in str(caught.value)
+    assert "files that cannot be read: 36" in str(caught.value)
 
 
 def _bad(root: Path, skip: dict[str, Any]) -> list[Any]:

@@ -70,7 +70,7 @@ def test_no_command_writes_into_the_data(
 ) -> None:
     before = digest(there / "data")
     told = refused(capsys, *COMMANDS[command](out))
-    assert "lies in the data folder" in told, told
+    assert "is inside the data folder" in told, told
     assert digest(there / "data") == before and not (there / "out").exists()
 
 
@@ -104,7 +104,7 @@ def test_a_folder_to_translate_is_one_and_a_glob_is_not(
 
 
 def test_a_function_refuses_as_the_command_does(there: Path) -> None:
-    with pytest.raises(UserError, match="lies in the data folder") as caught:
+    with pytest.raises(UserError, match="is inside the data folder") as caught:
         evaluate("run", "data", out="data/ev")
     assert caught.value.option == "-o" and caught.value.path == Path("data/ev")
 
@@ -117,7 +117,7 @@ def test_the_current_folder_as_data_and_a_run_that_works(
     at = words.index("--train.run")
     words = words[:at] + words[at + 2 :]
     told = refused(capsys, *words)
-    assert "train.run runs/pix2pix lies in the data folder" in told
+    assert "train.run runs/pix2pix is inside the data folder" in told
     advised = told.split("--train.run ")[1].split()[0]
     before = digest(there / "data")
     said(capsys, *words, "--train.run", advised, "--validate.every", "0")
@@ -135,7 +135,7 @@ def test_an_archive_or_a_manifest_stands_for_its_folder(
             archive.writestr("x", b"")
     else:
         data.write_text("a,b\n")
-    with pytest.raises(UserError, match="lies in the data folder data"):
+    with pytest.raises(UserError, match="is inside the data folder data"):
         refuse_output_in_data(Path("data/out"), Path("data") / name, "-o")
     refuse_output_in_data(Path("out"), Path("data") / name, "-o")
     monkeypatch.chdir(there / "data")  # which holds runs/ too

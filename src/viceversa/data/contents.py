@@ -16,7 +16,7 @@ from torch import Tensor
 from ..images.sources import Source, printable
 
 DIGEST = 32  # bytes of a SHA-256
-FIRST = 3  # names that a sentence lists
+FIRST = 3  # number of names that a message lists
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Contents:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all contents in their order, without names."""
+        """Hash of the contents of all images, in order, without their names."""
         total = hashlib.sha256()
         for side in (self.a, self.b):
             total.update(b"side" + b"".join(digest for _, digest in side))
@@ -36,7 +36,7 @@ class Contents:
 
     @cached_property
     def state(self) -> dict[str, Any]:
-        """As tensors, for a checkpoint; one of A and B where their files are the same."""
+        """The contents as tensors, for a checkpoint; only `a` if the files of A and B are equal."""
         sides = {"a": self.a} if self.a == self.b else {"a": self.a, "b": self.b}
         return {
             name: {
@@ -48,7 +48,7 @@ class Contents:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> Contents:
-        """Restore from `state`. Raises ValueError, KeyError or TypeError for anything else."""
+        """Restore from `state`. Raises ValueError, KeyError or TypeError if it is invalid."""
         sides = {name: tuple(_side(**state[name])) for name in state}
         return cls(sides["a"], sides.get("b", sides["a"]))
 
@@ -85,14 +85,14 @@ def contents(
 
 @dataclass(frozen=True)
 class Changes:
-    """Differences between the contents of a split before and now."""
+    """Differences between the contents of a split then and now."""
 
-    words: str
-    """Such as `2 images of A added (4.png, 5.png)`; empty if nothing does."""
+    text: str
+    """Description, such as `2 images of A added (4.png, 5.png)`; empty if there are none."""
     swapped: bool
-    """More images of A were images of B, and the other way round, than stayed in their domain."""
+    """Whether more images changed their domain than stayed in it."""
     common: bool
-    """Whether any image stayed: its content, in its domain."""
+    """Whether any image stayed in its domain, by content."""
     names: bool
     """Whether any name stayed in its domain."""
 
@@ -108,10 +108,10 @@ def compare(before: Contents, now: Contents) -> Changes:
     sides = (
         [("", before.a, now.a)] if one else [(" of A", before.a, now.a), (" of B", before.b, now.b)]
     )
-    told = [words for side in sides for words in _of_side(*side)]
+    parts = [text for side in sides for text in _of_side(*side)]
     names = any({n for n, _ in was} & {n for n, _ in now} for _, was, now in sides)
     return Changes(
-        ", ".join(told) or "the images are in another order", crossed > stayed, stayed > 0, names
+        ", ".join(parts) or "the images are in another order", crossed > stayed, stayed > 0, names
     )
 
 

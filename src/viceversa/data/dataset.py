@@ -150,9 +150,10 @@ class ImageDataset:
 
     def names(self, epoch: int, position: int) -> list[str]:
         """Return the names of the source and target files at a position, each once."""
-        return list(dict.fromkeys(str(self.sources(d)[i]) for d, i in self._keys(epoch, position)))
+        return list(dict.fromkeys(str(self.sources(d)[i]) for d, i in self.keys(epoch, position)))
 
-    def _keys(self, epoch: int, position: int) -> list[tuple[str, int]]:
+    def keys(self, epoch: int, position: int) -> list[tuple[str, int]]:
+        """Return (domain, index) of the source and of the target at a position."""
         return list(zip(self.direction, self.indices(epoch, position), strict=True))
 
     def image(self, domain: str, index: int) -> Tensor:
@@ -168,7 +169,7 @@ class ImageDataset:
     def prefetch(self, positions: Sequence[Position], pool: Executor) -> None:
         """Start to decode the images at some positions in a pool of threads, unless cached."""
         for position in positions:
-            for key in self._keys(*position):
+            for key in self.keys(*position):
                 self.store.prefetch(key, pool)
 
     def item(self, epoch: int, position: int) -> Item:
@@ -184,7 +185,7 @@ class ImageDataset:
             draws = first, first if self.paired else draw_augmentation(self.config, (*stream, 1))
         source, target = (
             crop_and_flip(self.image(*key), self.config, draw)
-            for key, draw in zip(self._keys(epoch, position), draws, strict=True)
+            for key, draw in zip(self.keys(epoch, position), draws, strict=True)
         )
         return source, target, draws
 

@@ -1,10 +1,10 @@
-"""Data folders are never written to."""
+"""Prevent writing into the folder of a dataset."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +12,26 @@ from ..errors import UserError
 
 
 def refuse_output_in_data(path: Path, data: Path | None, option: str) -> None:
-    """Refuse an output inside a data set, which the next training would read.
+    """Raise UserError if an output is inside the folder of a dataset, which training would read.
 
     Args:
-        path: The file or folder to write.
-        data: A folder, or an archive or manifest, which stands for its folder. None is no data.
+        path: The file or folder to write; symbolic links are followed.
+        data: A folder, or an archive or manifest, whose folder counts; None: no data.
         option: The option that names `path`.
-
-    Raises:
-        UserError: `path` lies in the folder, by whatever name.
     """
     folder = None if data is None else _folder(data)
     if folder is None or not _is_inside(path, folder):
         return
-    if option != "train.run":
-        raise UserError(
-            f"{option} {path} lies in the data folder {folder}; choose another place",
-            option=option,
-            path=path,
-        )
-    outside = os.path.relpath(_writable_beside(folder) / "runs" / path.name)
-    raise UserError(
-        f"{option} {path} lies in the data folder {folder}; choose another place: "
-        f"--train.run {outside}",
-        option=option,
-        path=path,
-    )
+    text = f"{option} {path} is inside the data folder {folder}; choose another folder"
+    if option == "train.run":
+        text += f": --train.run {os.path.relpath(_writable_beside(folder) / 'runs' / path.name)}"
+    raise UserError(text, option=option, path=path)
 
 
 def training_data(header: Mapping[str, Any], model: Path) -> Path | None:
-    """The data set that a model was trained on, as its header names it, if it is there.
+    """Return the dataset that a model was trained on, by its header, or None if it is not found.
 
-    A relative path started at the folder in which the run's own path did.
+    A relative path is relative to the same folder as the path of the run.
     """
     trained = header.get("trained")
     sections = trained if isinstance(trained, Mapping) else {}
@@ -57,14 +45,14 @@ def training_data(header: Mapping[str, Any], model: Path) -> Path | None:
     for start in (Path.cwd(), *model.parents):
         if run and any(_same(start / run, folder) for folder in folders):
             return start / path if (start / path).exists() else None
-    # A run that was moved; "." then would be anything.
+    # The run was moved: a path such as "." would now be any folder.
     moved = Path(path).exists() and Path(path).absolute().name not in ("", "..") and path != "."
     return Path(path) if moved else None
 
 
 def _folder(data: Path) -> Path | None:
-    """The folder of a data set. That of an archive or a manifest in or above the current directory
-    holds everything else as well, and is not one."""
+    """Return the folder of a dataset. For an archive or manifest, the folder does not count if it
+    contains the current directory: other files are stored there as well."""
     if data.is_dir():
         return data
     if not data.is_file() or _is_inside(Path.cwd(), data.parent):
@@ -73,7 +61,7 @@ def _folder(data: Path) -> Path | None:
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
-    """By device and inode: a folder may have many names."""
+    """Compare by device and inode: a folder may have several paths."""
     path = path.absolute().resolve()
     return any(_same(one, folder) for one in (path, *path.parents))
 
@@ -86,16 +74,11 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _writable_beside(folder: Path) -> Path:
-    """A folder outside of the data that can be written to."""
-
-    def places() -> Iterator[Path]:
-        yield folder.absolute().resolve().parent
-        yield Path(tempfile.gettempdir())
-
-    return next(
-        (one for one in places() if os.access(one, os.W_OK) and not _is_inside(one, folder)),
-        folder.absolute().resolve().parent,
-    )
+    """Return a folder outside of the data that can be written to."""
+    parent, temporary = folder.resolve().parent, Path(tempfile.gettempdir())
+    if os.access(parent, os.W_OK) or not os.access(temporary, os.W_OK):
+        return parent
+    return parent if _is_inside(temporary, folder) else temporary
 
 
 def _text(sections: Mapping[str, Any], section: str, key: str) -> str:

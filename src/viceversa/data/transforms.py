@@ -1,4 +1,4 @@
-"""Random choices of augmentation, crop and flip of one image."""
+"""Random augmentation: drawn on the CPU, applied to batches on the training device."""
 
 from __future__ import annotations
 
@@ -17,66 +17,64 @@ from .config import DataConfig
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The random choices for one image.
-
-    `x`, `y`: where to crop, as fractions of the free space. `turns`: quarter turns. `warp`: from
-    -1 to 1 each, the amount of zoom, two shifts, rotation and shear; `zoom` from 0 to 1.
-    `jitter`: from -1 to 1, the amount of brightness, contrast and saturation.
-    """
+    """Random augmentation of one image."""
 
     x: float = 0.5
+    """Position of the crop, as a fraction of the free width."""
     y: float = 0.5
+    """Position of the crop, as a fraction of the free height."""
     flip: bool = False
     flip_vertical: bool = False
-    turns: int = 0
+    rotations: int = 0
+    """Number of rotations by 90 degrees."""
     warp: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    """Zoom in [0, 1]; horizontal and vertical shift, rotation and shear in [-1, 1]."""
     color_jitter: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """Brightness, contrast and saturation in [-1, 1]."""
 
 
 NO_AUGMENTATION = Augmentation()
+LUMINANCE = (0.299, 0.587, 0.114)  # of RGB, ITU-R BT.601
 
 
 def draw_augmentation(config: DataConfig, seed: tuple[int, ...]) -> Augmentation:
-    """Return the random choices for one image, which depend on `seed` only."""
-    x, y, flip, vertical, turns, zoom, *rest = np.random.default_rng(seed).random(13).tolist()
-    across, down, rotate, shear, *color_jitter = (2 * share - 1 for share in rest[:7])
+    """Draw the augmentation of one image, which depends only on `seed` and the settings."""
+    x, y, flip, vertical, rotations, zoom, *rest = np.random.default_rng(seed).random(13).tolist()
+    across, down, rotate, shear, *color_jitter = (2 * value - 1 for value in rest[:7])
     return Augmentation(
         x,
         y,
         config.flip and flip < 0.5,
         config.flip_vertical and vertical < 0.5,
-        int(4 * turns) if config.rotate90 else 0,
+        int(4 * rotations) if config.rotate90 else 0,
         (zoom, across, down, rotate, shear),
         tuple(color_jitter),
     )
 
 
 def has_crop(config: DataConfig) -> bool:
-    """Return whether this preprocessing ends with a crop of `crop_size`."""
+    """Return whether `data.preprocess` ends with a crop of `data.crop_size`."""
     return config.preprocess in ("resize_and_crop", "crop", "scale_width_and_crop")
 
 
-def crop_and_flip(planes: Tensor, config: DataConfig, chosen: Augmentation) -> Tensor:
+def crop_and_flip(planes: Tensor, config: DataConfig, draw: Augmentation) -> Tensor:
     """Crop, flip and rotate a resized image (channels, height, width); values stay exact."""
     if has_crop(config):
         size = config.crop_size
-        top = min(int(chosen.y * (planes.shape[1] - size + 1)), planes.shape[1] - size)
-        left = min(int(chosen.x * (planes.shape[2] - size + 1)), planes.shape[2] - size)
+        top = min(int(draw.y * (planes.shape[1] - size + 1)), planes.shape[1] - size)
+        left = min(int(draw.x * (planes.shape[2] - size + 1)), planes.shape[2] - size)
         planes = planes[:, top : top + size, left : left + size]
-    assert not chosen.turns or planes.shape[1] == planes.shape[2]  # the settings see to it
-    axes = [1] * chosen.flip_vertical + [2] * chosen.flip
-    if axes or chosen.turns:
-        planes = _flipped(planes, axes, chosen.turns)
+    assert not draw.rotations or planes.shape[1] == planes.shape[2]
+    axes = [1] * draw.flip_vertical + [2] * draw.flip
+    if axes or draw.rotations:
+        planes = _flipped(planes, axes, draw.rotations)
     return planes.contiguous()
 
 
-def _flipped(planes: Tensor, axes: list[int], turns: int) -> Tensor:
-    if planes.dtype == torch.uint16:  # torch moves none of these; their bits move as int16
-        return _flipped(planes.view(torch.int16), axes, turns).view(torch.uint16)
-    return torch.rot90(planes.flip(axes), turns, (1, 2))
-
-
-LUMINANCE = (0.299, 0.587, 0.114)
+def _flipped(planes: Tensor, axes: list[int], rotations: int) -> Tensor:
+    if planes.dtype == torch.uint16:  # not supported by torch
+        return _flipped(planes.view(torch.int16), axes, rotations).view(torch.uint16)
+    return torch.rot90(planes.flip(axes), rotations, (1, 2))
 
 
 def has_warp(config: DataConfig) -> bool:
@@ -91,11 +89,18 @@ def warp(
     nearest: bool,
     missing: bool = False,
 ) -> Tensor:
-    """Zoom, rotate, shift and shear each image of (n, channels, h, w), mirrored at its edges.
+    """Zoom, rotate, shift and shear images, with reflection at the border.
 
-    Bilinear, as floats; with `nearest` (numbers of classes) values stay what they were. With
-    `missing`, NaN stands for no data and does not contribute: the filter's weights are
-    renormalised.
+    Args:
+        numbers: Images (n, channels, h, w) as stored in their files.
+        draws: Augmentation of each image.
+        config: Settings of the data.
+        nearest: Whether to use the nearest pixel, for class indices; else bilinear interpolation.
+        missing: Whether NaN means no data: such pixels do not contribute, and the weights of the
+            filter are renormalised.
+
+    Returns:
+        (n, channels, h, w), floats unless `nearest`.
     """
     n, _, height, width = numbers.shape
     matrices = torch.tensor([_matrix(one, config, height, width) for one in draws])
@@ -115,35 +120,40 @@ def warp(
     return warped.round().to(numbers.dtype) if nearest else warped
 
 
-def _matrix(
-    draw_augmentation: Augmentation, config: DataConfig, height: int, width: int
-) -> list[list[float]]:
+def _matrix(draw: Augmentation, config: DataConfig, height: int, width: int) -> list[list[float]]:
     """Return the affine matrix from output to input coordinates, from -1 to 1 each."""
-    zoom, across, down, rotate, shear = draw_augmentation.warp
+    zoom, across, down, rotate, shear = draw.warp
     part = 1 - config.zoom * zoom
-    room = (1 - part) + 2 * config.shift  # the side is 2 long
+    free = (1 - part) + 2 * config.shift  # coordinates go from -1 to 1
     angle, slant = math.radians(config.rotate * rotate), math.radians(config.shear * shear)
     cos, sin, tan = math.cos(angle), math.sin(angle), math.tan(slant)
-    aspect = width / height  # so that a rotation is one of pixels
+    aspect = width / height  # pixels are square, coordinates are not
     return [
-        [part * cos, part * (cos * tan - sin) / aspect, room * across],
-        [part * sin * aspect, part * (sin * tan + cos), room * down],
+        [part * cos, part * (cos * tan - sin) / aspect, free * across],
+        [part * sin * aspect, part * (sin * tan + cos), free * down],
     ]
 
 
 def color_jitter(
     values: Tensor, draws: Sequence[Augmentation], strength: float, missing: bool = False
 ) -> Tensor:
-    """Change brightness, contrast and (of RGB) saturation of each image in [-1, 1].
+    """Change brightness, contrast and (of RGB images) saturation.
 
-    `missing`: some values are NaN, which stands for no data; they stay so, and do not contribute.
+    Args:
+        values: Images (n, channels, h, w) in [-1, 1].
+        draws: Augmentation of each image.
+        strength: Maximum change, as a fraction.
+        missing: Whether NaN means no data: such values stay NaN and do not contribute.
+
+    Returns:
+        (n, channels, h, w) in [-1, 1].
     """
     valid = None
     if missing:
         valid = ~values.isnan()
         values = values.nan_to_num()
-    chosen = values.new_tensor([one.color_jitter for one in draws]) * strength
-    brightness, contrast, saturation = chosen.view(len(draws), 3, 1, 1, 1).unbind(1)
+    amounts = values.new_tensor([one.color_jitter for one in draws]) * strength
+    brightness, contrast, saturation = amounts.view(len(draws), 3, 1, 1, 1).unbind(1)
     if values.shape[1] == 3:
         weights = values.new_tensor(LUMINANCE).view(1, 3, 1, 1)
         grey = (values * weights).sum(dim=1, keepdim=True)

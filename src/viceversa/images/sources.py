@@ -55,7 +55,7 @@ class Source:
     def _refuse_changed(self, status: os.stat_result) -> None:
         if self.archive not in (None, identity(status)):
             raise ArchiveChanged(
-                f"{printable(str(self.path))} changed while it was in use (size, modification "
+                f"{printable(self.path)} changed while it was in use (size, modification "
                 "time or inode); run the command again to use its present contents",
                 path=self.path,
             )

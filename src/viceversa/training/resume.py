@@ -114,12 +114,12 @@ def compare_data(state: State, config: RunConfig, data: Datasets, folder: Path |
             option="data.path", path=path,
         )  # fmt: skip
     lines = []
-    if train.words:
-        lines.append(f"the training images changed since the checkpoint: {train.words}")
+    if train.text:
+        lines.append(f"the training images changed since the checkpoint: {train.text}")
         lines[0] += _restarting(state)
-    if held_out is not None and held_out.words:
-        lines.append(f"the held-out images changed since the checkpoint: {held_out.words}")
-    return News(lines, bool(train.words) and state["batch"] > 0)
+    if held_out is not None and held_out.text:
+        lines.append(f"the held-out images changed since the checkpoint: {held_out.text}")
+    return News(lines, bool(train.text) and state["batch"] > 0)
 
 
 def _restarting(state: State) -> str:

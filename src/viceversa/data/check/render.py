@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...images.sources import printable
@@ -113,11 +113,10 @@ def _domain_lines(values: Mapping[str, Any]) -> list[str]:
 def _most_common(counts: Mapping[str, int]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
-    listed: Iterable[str] = (
-        f"{name} ({count})" for name, count in list(counts.items())[:MOST_COMMON]
-    )
-    rest = list(counts.values())[MOST_COMMON:]
-    return ", ".join([*listed, *([f"{len(rest)} others ({sum(rest)})"] if rest else [])])
+    listed = [f"{name} ({count})" for name, count in counts.items()][:MOST_COMMON]
+    if rest := list(counts.values())[MOST_COMMON:]:
+        listed.append(f"{len(rest)} others ({sum(rest)})")
+    return ", ".join(listed)
 
 
 def as_dict(check: CheckResult, train: str = "") -> dict[str, Any]:

@@ -287,4 +287,4 @@ def _digest(data: bytes | str) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return printable(str(error)) or type(error).__name__
+    return printable(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Index of a dataset, by names alone: the split, domain and pair of each image."""
+"""Index of a dataset by file names: the split, domain and pair of each image."""
 
 from .files import FileTree
 from .layouts import index_split, index_splits, list_images

@@ -1,4 +1,4 @@
-"""Find names of folders that can be read in several ways; only if the layout is detected."""
+"""Find folder names that can be read in several ways, if the layout is detected."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .roles import SPLITS, Entry, FolderRole, resembles, role_of
 
 
 def partial_split(tree: FileTree, entries: Sequence[Entry], layout: str) -> str:
-    """Return the problem if folders with a split's name do not divide the dataset, else "".
+    """Return the problem if only part of the images is in folders named like splits, else "".
 
-    A split's folder may be stored at any depth if every image is in a split. Otherwise splits are
+    If every image is in a split, the split's folder may be at any depth. Otherwise splits are
     folders of the dataset itself or of its A/ and B/, and images outside of them are those of
     `train` if no folder is.
     """
@@ -44,13 +44,13 @@ def ambiguities(
     layout: str,
     partial: str,
 ) -> Iterator[str]:
-    """Yield each problem, the first in importance first.
+    """Yield each problem, the most important first.
 
     Args:
         tree: The files of the dataset.
         used: Images that are in a domain, or all if domains are not folders.
         unused: The other images.
-        config: The patterns of names.
+        config: Settings of the data.
         layout: `folders` if domains are folders.
         partial: The problem that `partial_split` returned.
     """

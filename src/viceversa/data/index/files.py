@@ -1,6 +1,6 @@
 """List the image files of a folder, a .zip or .tar archive, or .tar shards, by names alone.
 
-No image is opened. The walk ends in any tree of names and opens no FIFO or device.
+No image, FIFO or device is opened; links cannot cause an endless walk.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from .roles import WORDS, role_of
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 ARCHIVES = (".zip", ".tar", *COMPRESSED)
+KINDS_OF_DATA = "a folder, a .zip or .tar archive, or a manifest (.csv or .jsonl)"
 IMAGE_FOLDER = "a folder with an image's name"
 Contents = tuple[dict[str, Source], list[tuple[str, str]], list[str]]
-"""Image files by name; what is skipped, and why; names of other files. In any order."""
+"""Image files by name; skipped names with the reason; names of other files. In any order."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class FileTree:
     files: dict[str, Source]
     """Image files by their posix name below the root and `prefix`, sorted."""
     skipped: tuple[tuple[str, str], ...] = ()
-    """Printable names of what is not used, each with the reason."""
+    """Names of files and folders that are not used, with the reason."""
     other: tuple[str, ...] = ()
-    """Names of files that do not end like an image, sorted."""
+    """Names of files without the ending of an image format, sorted."""
     prefix: str = ""
     """Folders that contain all images."""
 
@@ -51,34 +52,30 @@ def read_tree(root: Path) -> FileTree:
     """List the files of a folder (of its .tar shards, if it has no images), a .zip or a .tar.
 
     Raises:
-        UserError: If `root` is none of these, or a damaged archive.
+        UserError: `root` is none of these, or a damaged archive.
     """
-    label, name = printable(str(root)), root.name.lower()
+    label, name = printable(root), root.name.lower()
     try:
         mode = root.stat().st_mode
     except FileNotFoundError:
         raise UserError(f"there is no data folder or file {label}", path=root) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"the data {label} cannot be read ({printable(str(error))})") from None
+        raise UserError(f"the data {label} cannot be read ({error})", path=root) from None
     if stat.S_ISDIR(mode):
         files, skipped, other = _walk(root)
     elif not stat.S_ISREG(mode):
         kind = KINDS.get(stat.S_IFMT(mode), "something else")
-        raise UserError(f"{label} is {kind}; data is a folder, a .zip or .tar, or a manifest")
+        raise UserError(f"{label} is {kind}; data.path must be {KINDS_OF_DATA}", path=root)
     elif name.endswith((".zip", ".tar")):
         files, skipped, other = _read_archives([("", root)])
     elif name.endswith(COMPRESSED):
         raise UserError(
-            f"{label} is compressed as a whole and cannot be read in place; unpack it, or make it "
-            "a .tar or .zip",
+            f"{label} is a compressed archive that cannot be read in place; unpack it, or convert "
+            "it to .tar or .zip",
             path=root,
         )
     else:
-        raise UserError(
-            f"{label} is not a dataset: a folder, a .zip or .tar archive, or a manifest (.csv or "
-            ".jsonl)",
-            path=root,
-        )
+        raise UserError(f"{label} is not {KINDS_OF_DATA}", path=root)
     reasons = sorted((printable(name), reason) for name, reason in skipped)
     return FileTree(root, dict(sorted(files.items())), tuple(reasons), tuple(sorted(other)))
 
@@ -88,7 +85,7 @@ def refuse_other_formats(tree: FileTree) -> None:
     groups = unread(tree.other)
     if groups and not tree.files:
         raise UserError(
-            f"{printable(str(tree.root))} has no images that can be read, only "
+            f"{printable(tree.root)} has no images that can be read, only "
             f"{'; '.join(map(str, groups))}; convert them to a format that is read: {FORMATS}",
             path=tree.root,
         )
@@ -102,7 +99,7 @@ def _walk(root: Path) -> Contents:
     # A link to a folder above the data would make the whole disk a part of the dataset.
     seen = {_inode(folder): "a folder above the data" for folder in root.resolve().parents}
     folders = [""]
-    links: list[str] = []  # they come last: a folder that has a name of its own is listed by it
+    links: list[str] = []  # visited last: a folder that is not a link is listed by its own name
     while folders or links:
         folder = (folders or links).pop()
         try:
@@ -177,8 +174,10 @@ def _shard_folder(name: str) -> str:
 
 
 def _read_archives(archives: list[tuple[str, Path]]) -> Contents:
-    """List the members of archives, each under a folder. Of members with one name none is used:
-    which one a program reads is an accident."""
+    """List the members of archives, each in a folder.
+
+    If several members have the same name, none is used: programs differ in which one they read.
+    """
     files: dict[str, Source] = {}
     counts: Counter[str] = Counter()
     skipped: dict[str, str] = {}
@@ -208,8 +207,8 @@ def _read_archives(archives: list[tuple[str, Path]]) -> Contents:
     return files, list(skipped.items()), other
 
 
-LARGEST = 2**30  # bytes of a member, as its archive declares them
-RATIO = 200  # largest compression ratio of a member over 1 MB: images reach less, bombs more
+MAX_MEMBER = 2**30  # bytes of a member, as declared by its archive
+MAX_RATIO = 200  # compression ratio of a member over 1 MB: images have less, zip bombs more
 KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -218,22 +217,29 @@ KINDS = {
     stat.S_IFLNK: "a link",
 }
 Member = tuple[str, str, Source]
-"""Name of a member, the reason why it cannot be used ("" if it can), where its bytes are."""
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, ValueError, ArithmeticError)
+"""Name of a member, the reason why it cannot be used (or ""), and its source."""
+ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    OSError,
+    EOFError,
+    ValueError,
+    ArithmeticError,
+)
 
 
 def members(path: Path) -> Iterator[Member]:
     """List the members of a .zip or .tar file; names of folders end with a slash.
 
     Raises:
-        UserError: If the archive is damaged.
+        UserError: The archive is damaged.
     """
     try:
         yield from _zip_members(path) if path.name.lower().endswith(".zip") else _tar_members(path)
-    except (*DAMAGE, RuntimeError) as error:
+    except (*DAMAGED, RuntimeError) as error:
         raise UserError(
-            f"{printable(str(path))} is damaged or not an archive of its kind "
-            f"({printable(str(error))}); create it again, as a .zip or an uncompressed .tar",
+            f"{printable(path)} is not a valid archive ({printable(error)}); create it again, as a "
+            ".zip or an uncompressed .tar",
             path=path,
         ) from None
 
@@ -254,10 +260,10 @@ def _zip_problem(info: zipfile.ZipInfo) -> str:
         return "a backslash in a name of a zip, where only slashes separate folders"
     if info.flag_bits & 1:
         return "encrypted"
-    if info.file_size > LARGEST:
+    if info.file_size > MAX_MEMBER:
         return "more than 1 GiB"
-    if info.file_size > max(10**6, RATIO * info.compress_size):
-        return f"grows more than {RATIO} times when it is read"
+    if info.file_size > max(10**6, MAX_RATIO * info.compress_size):
+        return f"grows more than {MAX_RATIO} times when decompressed"
     return ""
 
 
@@ -282,11 +288,11 @@ def _tar_problem(member: tarfile.TarInfo) -> str:
         return "a link or device in an archive"
     if member.issparse():
         return "stored with holes, which cannot be read in place"
-    return "more than 1 GiB" if member.size > LARGEST else ""
+    return "more than 1 GiB" if member.size > MAX_MEMBER else ""
 
 
 def outside(raw: str) -> str:
-    """Return why a member's name could mean a path outside of its archive, or an empty text."""
+    """Return why a member's name is unsafe as a path, or an empty text."""
     if raw.startswith("/") or re.match(r"[A-Za-z]:[/\\]", raw):
         return "an absolute name in an archive"
     if ".." in re.split(r"[/\\]", raw):

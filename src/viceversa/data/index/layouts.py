@@ -1,6 +1,6 @@
-"""Detect the layout of a dataset and index its splits, by names alone.
+"""Detect the layout of a dataset and index its splits, by file names alone.
 
-No image is opened, and no direction is applied.
+No image is opened, and `data.direction` is not applied.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Data = Path | str | FileTree | Manifest
 
 
 def list_images(path: Path | str) -> FileTree | Manifest:
-    """List the images at a path once, to index several splits of it.
+    """List the images of a dataset, to index it several times.
 
     Raises:
-        UserError: If there is nothing that could be a dataset.
+        UserError: The path is not a dataset.
     """
     path = Path(path)
     return read_manifest(path) if is_manifest(path) else read_tree(path)
@@ -40,11 +40,11 @@ def index_split(
     Args:
         data: The dataset, or the result of `list_images`.
         split: `train`, `val` or `test`; images in no split are those of `train`.
-        paired: Whether `a[i]` must belong to `b[i]`.
+        paired: Whether A and B are pairs.
         config: Settings, see `index_splits`.
 
     Raises:
-        UserError: See `index_splits`.
+        UserError: As `index_splits`.
     """
     return index_splits(data, paired, config, (split,)).get(split)
 
@@ -56,18 +56,17 @@ def index_splits(
 
     Folders named A and B at any depth, also beside or inside of splits (`trainA`, `train/A`,
     `A/train`, `p1/A`), are domains; folders that each contain an A and a B are groups. Without
-    them, images are paired by patterns of names if most fit; else files have A and B side by side.
+    them, images are paired by name patterns if most names match; else files are side by side.
 
     Args:
         data: The dataset, or the result of `list_images`.
-        paired: Whether `a[i]` must belong to `b[i]`.
-        config: `config.layout` sets the layout unless it is `auto`; `config.hold_out` makes a
-            `val` of a part of `train`, and `config.max_images` limits `train`.
+        paired: Whether A and B are pairs.
+        config: Settings: `layout`, patterns, `hold_out` and `max_images`.
         wanted: The splits to index.
 
     Raises:
-        UserError: If there is nothing to train on, a domain is empty, no pair is found, names can
-            be read in several ways, or `config.hold_out` is set and there is a val or test split.
+        UserError: There is nothing to train on, a domain is empty, no pair is found, names can be
+            read in several ways, or `hold_out` is set and there is a val or test split.
     """
     config = config or DataConfig()
     data = data if isinstance(data, FileTree | Manifest) else list_images(data)
@@ -81,7 +80,7 @@ def index_splits(
         if others := list(splits.keys() - {"train"}):
             raise UserError(
                 f"data.hold_out {config.hold_out:g} takes validation images from train, but "
-                f"{printable(str(data.root))} has a {others[0]} split; set data.hold_out 0 to use "
+                f"{printable(data.root)} has a {others[0]} split; set data.hold_out 0 to use "
                 "that",
                 option="data.hold_out",
                 path=data.root,
@@ -103,7 +102,7 @@ def _index_tree(
     if config.layout == "auto":
         for problem in ambiguities(tree, entries, others, config, layout, partial):
             raise UserError(problem, option="data.layout", path=tree.root)
-    elif partial:  # then folders with a split's name are folders like others
+    elif partial:  # folders named like splits are not splits
         entries, others = _entries(tree, layout, splits=False)
     splits = {split: [e for e in entries if e.folder.split == split] for split in SPLITS}
     splits["train"] = splits["train"] or [e for e in entries if not e.folder.split]
@@ -131,7 +130,7 @@ def _index_tree(
 
 
 def _unwrap(tree: FileTree) -> FileTree:
-    """Return the tree below the folders that contain all of it (archives often have one)."""
+    """Return the tree below the folders that contain all images (archives often have one)."""
     files = tree.files
     prefix = ""
     while files:
@@ -167,7 +166,7 @@ def _in_folders(tree: FileTree, entries: Sequence[Entry], paired: bool, unused: 
         parts = [other_domain(part) if role_of(part).domain else part for part in path.split("/")]
         others = f" ({unused} images are elsewhere)" if unused else ""
         raise UserError(
-            f"{printable(str(tree.root))} has images in {printable(tree.prefix + path)}, but no "
+            f"{printable(tree.root)} has images in {printable(tree.prefix + path)}, but no "
             f"folder {printable(tree.prefix + '/'.join(parts))} with images beside it{others}"
             f"{_skipped(tree)}; move images there, or, if these are not domains, set --data.layout "
             "to side-by-side, patterns or photos",
@@ -182,7 +181,7 @@ def _in_folders(tree: FileTree, entries: Sequence[Entry], paired: bool, unused: 
     return SplitIndex(f"folders {text}", sides[0], sides[1], names=names_of(keyed_a, keyed_b))
 
 
-FITS = {
+LAYOUTS = {
     "folders": "folders A/ and B/, train/A/ and train/B/, A/train/ and B/train/, or trainA/ and "
     "trainB/",
     "side-by-side": "files with A and B side by side, in train/ or directly in the folder",
@@ -195,20 +194,19 @@ def _nothing_to_train_on(
     tree: FileTree, config: DataConfig, splits: dict[str, list[Entry]]
 ) -> UserError:
     refuse_other_formats(tree)
-    fits = FITS.get(config.layout) or "; or ".join(
-        f"{fit} (--data.layout {name})" for name, fit in FITS.items()
+    fits = LAYOUTS.get(config.layout) or "; or ".join(
+        f"{fit} (--data.layout {name})" for name, fit in LAYOUTS.items()
     )
     others = [f"{len(members)} are in {split}" for split, members in splits.items() if members]
     text = f" ({' and '.join(others)})" if others else ""
     return UserError(
-        f"{printable(str(tree.root))} has no images to train on{text}; it needs {fits}"
-        f"{_skipped(tree)}",
+        f"{printable(tree.root)} has no images to train on{text}; it needs {fits}{_skipped(tree)}",
         path=tree.root,
     )
 
 
 def _skipped(tree: FileTree) -> str:
-    """Return a clause on files that are not used, which may be the ones that are missing."""
+    """Return a clause on files that are not used, which may be the missing images."""
     parts = [f"not read: {group}" for group in unread(tree.other)]
     if tree.skipped:
         name, reason = tree.skipped[0]

@@ -24,19 +24,19 @@ Fields = dict[str, str]
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One line; one of `a` and `b` may be missing."""
+    """A line; `a` or `b` may be missing."""
 
     split: str
     a: Source | None
     b: Source | None
     name: str
-    """The first path of the line, as it is written there."""
+    """The first path of the line, as written in the manifest."""
     group: str = ""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The lines of a manifest, in their order. Every file that they name exists."""
+    """The lines of a manifest, in order. Every file that they name exists."""
 
     root: Path
     rows: tuple[ManifestRow, ...]
@@ -51,27 +51,27 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        UserError: If it has an error, with the line number.
+        UserError: The manifest has an error; the message contains the line number.
     """
-    label = printable(str(path))
+    label = printable(path)
     rows: list[ManifestRow] = []
     problems: list[str] = []
     words: dict[str, str] = {}
     try:
         if is_utf16(path):
-            raise ValueError("it is a UTF-16 text; save it as UTF-8")
+            raise ValueError("it is encoded as UTF-16; save it as UTF-8")
         # Names that are not UTF-8 are read as the file system gives them.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             for line, fields in (_csv if path.suffix.lower() == ".csv" else _jsonl)(file):
                 rows.append(_row(line, fields, path.parent, words, problems))
     except (OSError, ValueError, csv.Error, RecursionError) as error:
         raise UserError(
-            f"the manifest {label} can't be used: {printable(str(error))}", path=path
+            f"the manifest {label} cannot be used: {printable(error)}", path=path
         ) from None
     if problems:
         more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise UserError(
-            f"{len(problems)} of the files that {label} names can't be used: "
+            f"{len(problems)} of the files that {label} names cannot be used: "
             f"{'; '.join(problems[:10])}{more} (paths are relative to the manifest's folder)",
             path=path,
         )
@@ -81,15 +81,14 @@ def read_manifest(path: Path) -> Manifest:
 def _row(
     line: int, fields: Fields, folder: Path, words: Fields, problems: list[str]
 ) -> ManifestRow:
-    """Check the fields of a line; `words`: the spelling of each split in the lines before it."""
+    """Check the fields of a line; `words`: the spelling of each split in earlier lines."""
     word = fields.get("split", "train")
     split = split_of(word)
     if not split:
-        raise ValueError(f"line {line} has the split {word!r}; there are {', '.join(SPLITS)}")
+        raise ValueError(f"line {line}: the split is one of {', '.join(SPLITS)}, not {word!r}")
     if words.setdefault(split, word) != word:
         raise ValueError(
-            f"line {line} has the split {word!r}, lines before it {words[split]!r}; use one "
-            "spelling"
+            f"line {line} has the split {word!r}, earlier lines {words[split]!r}; use one spelling"
         )
     if not (fields["a"] or fields["b"]):
         raise ValueError(f"line {line} names no image")
@@ -104,9 +103,9 @@ def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) ->
     """Return the images of a split, or None if no line belongs to it.
 
     Raises:
-        UserError: If there is nothing to train on, or no pair or no image of a domain.
+        UserError: There is nothing to train on, no pair, or no image of a domain.
     """
-    label, name = printable(str(manifest.root)), printable(manifest.root.name)
+    label, name = printable(manifest.root), printable(manifest.root.name)
     if layout not in ("auto", "photos"):
         raise UserError(
             f"the manifest {label} defines the pairs itself; leave data.layout at auto, not "
@@ -120,7 +119,7 @@ def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) ->
         return None
     names = _names(rows)
     groups = {s: row.group for row in rows for s in (row.a, row.b) if s and row.group}
-    # An image that is in several pairs is one image of its domain.
+    # An image that is in several pairs is one image of its domain without pairs.
     a = tuple(dict.fromkeys(row.a for row in rows if row.a))
     b = tuple(dict.fromkeys(row.b for row in rows if row.b))
     pairs = [(row.a, row.b) for row in rows if row.a and row.b]
@@ -143,9 +142,9 @@ def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) ->
 
 
 def _names(rows: Iterable[ManifestRow]) -> dict[Source, str]:
-    """Return the name of each image's line; lines that are linked by images share one name.
+    """Return the name of each image; lines that have an image in common share one name.
 
-    Images held out by name then have no image in common with the rest.
+    So that no image is both held out, which is decided by name, and trained on.
     """
     names: dict[Source, str] = {}
     parent: dict[Source, Source] = {}
@@ -169,7 +168,7 @@ def _csv(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
     counts = {name: header.count(name) for name in ("a", "b", "split", "group")}
     if min(counts["a"], counts["b"]) < 1 or max(counts.values()) > 1:
         raise ValueError(
-            "its first line must name columns a and b, and may name split and group; it is "
+            "its first line must name the columns a and b, and may name split and group, not "
             f"{header}"
         )
     for values in filter(None, reader):
@@ -200,7 +199,7 @@ def _jsonl(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
 
 
 def _problem(path: Path) -> str:
-    """Return why a path can't be that of an image, from its kind; or an empty text."""
+    """Return why a path cannot be an image file, or an empty text."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):

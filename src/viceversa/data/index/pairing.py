@@ -1,4 +1,4 @@
-"""Index of one split, and pairing of its images of A and B by name."""
+"""Index of one split, and pairing of its images of A and B by file name."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ..config import DataConfig
 from .roles import Entry
 
 Keyed = dict[str, list[Source]]
-"""Images by the name that pairs them."""
+"""Images by name: an image of A and one of B with the same name are a pair."""
 SEPARATORS = ("-", "_", ".", " ")
 
 
 @dataclass(frozen=True)
 class SplitIndex:
-    """The image files of one split, before any direction is applied."""
+    """The image files of one split, before `data.direction` is applied."""
 
     layout: str
-    """Description of the layout."""
+    """Description of the layout, for reports."""
     a: tuple[Source, ...]
     b: tuple[Source, ...]
     """Paired: `a[i]` belongs to `b[i]`."""
     side_by_side: bool = False
-    """Each file of `a` contains A in its left half and B in its right; then `b` is `a`."""
+    """Whether each file contains A in its left half and B in its right; `b` then equals `a`."""
     unmatched: Mapping[Source, str] = field(default_factory=dict)
-    """Images without a partner (paired) or outside of both domains, with their domain or ""."""
+    """Images without a partner or outside of both domains, with their domain or ""."""
     groups: Mapping[Source, str] = field(default_factory=dict, compare=False)
-    """Group (patient, slide, scene) of each image that is in one; empty if there are no groups."""
+    """Group (patient, slide, scene) of each image that is in one."""
     names: Mapping[Source, str] = field(default_factory=dict, compare=False)
-    """Name of each image inside the dataset, the same for both images of a pair."""
+    """Name of each image in the dataset; both images of a pair have the same."""
 
     def describe(self, split: str) -> str:
         """Return a line on the number of images and the layout."""
@@ -51,11 +51,11 @@ class SplitIndex:
         return replace(self, a=a, b=b, groups=groups)
 
     def name_of(self, source: Source) -> str:
-        """Return the name of an image, which does not depend on where the dataset is stored."""
+        """Return the name of an image, which does not depend on the path of the dataset."""
         return self.names.get(source) or source.name.as_posix()
 
     def group_of(self, source: Source) -> str:
-        """Return the group of an image, else its name: a split must not divide it."""
+        """Return the group of an image, or its name: splits must not divide groups."""
         return self.groups.get(source) or self.name_of(source)
 
 
@@ -75,15 +75,15 @@ def by_stem(named: Iterable[tuple[str, Source]]) -> Keyed:
 def by_patterns(
     named: Iterable[tuple[str, Source]], pattern_a: str, pattern_b: str
 ) -> tuple[Keyed, Keyed, list[Source]]:
-    """Return the images of A, those of B and those that fit neither pattern, keyed by `{name}`.
+    """Return the images of A and of B, keyed by `{name}`, and those that match neither pattern.
 
-    The longer pattern counts if both fit, so that `{name}` and `{name}_label` can be combined.
+    If both patterns match, the longer one counts: `{name}` and `{name}_label` can be combined.
     """
     a: Keyed = {}
     b: Keyed = {}
     rest: list[Source] = []
     for name, source in named:
-        key_a, key_b = _fit(stem(name), pattern_a), _fit(stem(name), pattern_b)
+        key_a, key_b = _match(stem(name), pattern_a), _match(stem(name), pattern_b)
         if key_a and key_b and len(pattern_a) != len(pattern_b):
             key_a, key_b = (key_a, "") if len(pattern_a) > len(pattern_b) else ("", key_b)
         if bool(key_a) == bool(key_b):
@@ -93,43 +93,43 @@ def by_patterns(
     return a, b, rest
 
 
-def _fit(path: str, pattern: str) -> str:
-    """Return `{name}` in a path, or ""; a pattern without folders fits in any folder."""
+def _match(path: str, pattern: str) -> str:
+    """Return `{name}` in a path, or ""; a pattern without folders matches in any folder."""
     before, after = pattern.split("{name}")
     folder = ""
     if "/" not in pattern:
         folder, slash, path = path.rpartition("/")
         folder += slash
-    fits = path.startswith(before) and path.endswith(after)
-    name = path[len(before) : len(path) - len(after)] if fits else ""
+    matches = path.startswith(before) and path.endswith(after)
+    name = path[len(before) : len(path) - len(after)] if matches else ""
     return folder + name if name else ""
 
 
 def names_of(*keyed: Keyed) -> dict[Source, str]:
-    """Return the name that pairs each image."""
+    """Return the name of each image."""
     return {source: key for side in keyed for key, group in side.items() for source in group}
 
 
 def pair(a: Keyed, b: Keyed, layout: str, rest: Iterable[Source] = ()) -> SplitIndex:
-    """Pair the images of a split: those whose name appears once in each domain.
+    """Pair the images whose name appears once in each domain.
 
     Args:
         a: Images of A.
         b: Images of B.
         layout: Description of the layout.
-        rest: Images that are neither of A nor of B.
+        rest: Images that are in neither domain.
 
     Raises:
-        UserError: If there is no pair.
+        UserError: There is no pair.
     """
     keys = sorted(key for key in a.keys() & b.keys() if len(a[key]) == len(b[key]) == 1)
     names_a, names_b = names_of(a), names_of(b)
     if not keys:
-        fits = hint(a, b) or "an image of A and its B have the same name except for the ending"
+        advice = hint(a, b) or "both images of a pair have the same name except for the ending"
         raise UserError(
             f"{layout}: none of the {len(names_a)} images of A and {len(names_b)} of B have the "
             f"same name to pair by; A has {first_names(names_a)}; B has {first_names(names_b)}; "
-            f"{fits}; if A and B are not pairs of files, set --data.layout",
+            f"{advice}; if A and B are not pairs of files, set --data.layout",
             option="data.layout",
         )
     paired = set(keys)
@@ -161,7 +161,7 @@ Change = Callable[[str], str]
 
 
 def hint(a: Keyed, b: Keyed) -> str:
-    """Return a clause on the change of names that makes most of them match, or an empty text."""
+    """Return a clause on the renaming that makes most names match, or an empty text."""
     changes: list[tuple[str, Change, Change]] = [
         ("the difference in upper and lower case", str.lower, str.lower),
         ("the difference in sub-folders", _last, _last),
@@ -183,7 +183,7 @@ def _last(key: str) -> str:
 
 
 def _affixes(keyed: Keyed) -> list[str]:
-    """Return "" and the words that all names of a domain begin or end with."""
+    """Return "" and the prefix and suffix that all names of a domain have in common."""
     first = _last(next(iter(keyed)))
     matches = [
         re.search(r"[-_. ][A-Za-z]+$|(?<=\d)[A-Za-z]+$", first),
@@ -206,10 +206,10 @@ SHARDS = ("{name}.a", "{name}.b")  # WebDataset: KEY.a.png and KEY.b.png make a 
 def in_one_folder(
     entries: Sequence[Entry], folder: str, paired: bool, config: DataConfig
 ) -> SplitIndex:
-    """Index images of one folder: by patterns of names, side by side, or as photos.
+    """Index images of one folder: by name patterns, side by side, or as photos.
 
     Raises:
-        UserError: If no image fits `config.pattern_a` or `config.pattern_b`, or if the layout is
+        UserError: No image matches `config.pattern_a` or `config.pattern_b`, or the layout is
             detected and names can be read in several ways.
     """
     files = tuple(entry.source for entry in entries)
@@ -247,7 +247,7 @@ def in_one_folder(
 
 
 def patterns_of(entries: Sequence[Entry], config: DataConfig) -> tuple[str, str] | None:
-    """Return the patterns that most names fit, or those that are set; None: side-by-side files."""
+    """Return the patterns that are set, or that most names match; None: side-by-side files."""
     given = config.pattern_a, config.pattern_b
     if config.layout != "auto":
         return given if config.layout == "patterns" else None
@@ -259,7 +259,7 @@ def patterns_of(entries: Sequence[Entry], config: DataConfig) -> tuple[str, str]
 
 
 def _refuse_two_folders(entries: Sequence[Entry], parent: str) -> None:
-    """Refuse two folder names that most images are in: domains by other names than A and B."""
+    """Raise UserError if most images are in two folders that may be domains not named A and B."""
     folders = [entry.name.split("/")[:-1] for entry in entries]
     found: tuple[str, str] | None = None
     levels = 0

@@ -1,4 +1,4 @@
-"""Roles of folder names: a split, a domain, or both (`train`, `A`, `trainA`, `B_valid`)."""
+"""Meaning of folder names: a split, a domain, or both (`train`, `A`, `trainA`, `B_valid`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEAR = re.compile(rf"(?<![a-z])({WORDS})(?=$|[^a-z]|set|data|split|im(?:g|ag))")
 
 
 class Role(NamedTuple):
-    """Split (`train`, `val`, `test`) and domain (`a`, `b`) of a folder's name; empty: none."""
+    """Split (`train`, `val`, `test`) and domain (`a`, `b`) that a folder's name means, or ""."""
 
     split: str
     domain: str
@@ -39,7 +39,7 @@ def role_of(folder: str) -> Role:
 
 
 def split_of(word: str) -> str:
-    """Return the split that a word spells (`Valid`: val), or an empty text."""
+    """Return the split that a word means (`Valid`: val), or an empty text."""
     return SPELLINGS.get(word.lower(), "")
 
 
@@ -63,11 +63,11 @@ class FolderRole(NamedTuple):
     split: str
     domain: str
     group: str
-    """Folders without a role above the domain's folder."""
+    """Folders above the domain's folder that have no role."""
     rest: str
-    """All folders but those that name the split and the domain."""
+    """All folders except those that name the split and the domain."""
     pattern: str
-    """Path down to the last folder with a role; `*` stands for folders without one."""
+    """Path down to the last folder with a role; `*` replaces folders without one."""
     named: str
     """The same path with all names."""
     nested: bool
@@ -79,7 +79,7 @@ class FolderRole(NamedTuple):
 
 @lru_cache(maxsize=65536)
 def read_folder(path: str, domains: bool, splits: bool) -> FolderRole:
-    """Read a folder's path; `domains` and `splits`: whether such names have a meaning."""
+    """Interpret a folder's path; `domains`, `splits`: whether such names have a meaning."""
     parts = path.split("/") if path else []
     split = domain = group = conflict = ""
     nested, end = False, 0
@@ -109,13 +109,13 @@ class Entry(NamedTuple):
     """An image of a tree."""
 
     name: str
-    """Path without the folders of the split and the domain: images of a pair share it."""
+    """Path without the folders of the split and the domain; the same for a pair."""
     source: Source
     folder: FolderRole
 
 
 def common_folder(entries: Sequence[Entry]) -> str:
-    """Return the folder that images have in common; `*` stands for their groups."""
+    """Return the folder that images have in common; `*` replaces their groups."""
     paths = {entry.folder.named for entry in entries}
     if len(paths) == 1:
         return paths.pop()

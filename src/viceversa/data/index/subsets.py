@@ -14,20 +14,20 @@ from .pairing import SplitIndex
 def hold_out(index: SplitIndex, fraction: float, paired: bool) -> tuple[SplitIndex, SplitIndex]:
     """Hold out a part of the training images for validation.
 
-    A group stays together; without groups an image, or a pair, is its own group. The choice
-    depends on the names alone: images that are added do not move others from one side to the
-    other. Without pairs and groups, each domain is divided separately.
+    Groups are not divided; without groups, each image or pair is a group. The choice depends on
+    the names alone, so that adding images does not move others between the splits. Without pairs
+    and groups, each domain is divided separately.
 
     Args:
         index: The images of `train`.
-        fraction: Expected fraction of the groups that are held out; one at least.
+        fraction: Expected fraction of the groups that are held out; at least one is.
         paired: Whether `a[i]` belongs to `b[i]`.
 
     Returns:
-        The images of `train` that are left, and those of `val`.
+        The remaining images of `train`, and those of `val`.
 
     Raises:
-        UserError: If a domain has no image on one of the two sides.
+        UserError: A split would have no image of a domain.
     """
     keys_a, keys_b = ([index.group_of(source) for source in side] for side in (index.a, index.b))
     separate = not (paired or index.a == index.b or index.groups)
