@@ -218,14 +218,7 @@ KINDS = {
 }
 Member = tuple[str, str, Source]
 """Name of a member, the reason why it cannot be used (or ""), and its source."""
-ARCHIVE_ERRORS = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    OSError,
-    EOFError,
-    ValueError,
-    ArithmeticError,
-)
+DAMAGED = zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, ValueError, ArithmeticError
 
 
 def members(path: Path) -> Iterator[Member]:
