@@ -203,4 +203,4 @@ def test_advice_fits_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture
     single = images(tmp_path / "one" / "A", 1, 286).parent
     images(single / "B", 1, 286)
     values = json.loads(said(capsys, "check", str(single), "--json"))
-    assert "a translator needs hundreds" in json.dumps(values)
+    assert "training needs hundreds" in json.dumps(values)

@@ -489,9 +489,9 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("x.csv", "", "its first line must name columns a and b"),
-        ("x.csv", "a;b\n1;2\n", "its first line must name columns a and b"),
-        ("x.csv", "a,b,a\n", "its first line must name columns a and b"),
+        ("x.csv", "", "its first line must name the columns a and b"),
+        ("x.csv", "a;b\n1;2\n", "its first line must name the columns a and b"),
+        ("x.csv", "a,b,a\n", "its first line must name the columns a and b"),
         ("x.csv", "a,b,group,group\n", "columns a and b, and may name split and group"),
         ("x.csv", "a, b\n1.png\n", "line 2 has 1 fields, not 2"),
         ("x.csv", "a,b\n1.png,2,3.png\n", "line 2 has 3 fields, not 2 .*quotation marks"),

@@ -192,9 +192,9 @@ def test_a_jpeg_within_a_tiff_is_no_larger_than_its_strip() -> None:
 
 def test_the_most_pixels_can_be_chosen() -> None:
     data = png(RGB, 8, 2)
-    assert decode(data, "x", most=480)[0].shape == (24, 20, 3)
+    assert decode(data, "x", max_pixels=480)[0].shape == (24, 20, 3)
     with pytest.raises(UserError, match="x is 20x24"):
-        decode(data, "x", most=479)
+        decode(data, "x", max_pixels=479)
 
 
 # -- mutations
@@ -253,7 +253,7 @@ def shake(rounds: int, seed: int) -> tuple[int, int]:
         channels, indices = dice.choice([None, 1, 3]), dice.random() < 0.2
         start = time.process_time()
         try:
-            pixels = decode(data, "x.png", channels, pages, indices, most=2**20).pixels
+            pixels = decode(data, "x.png", channels, pages, indices, max_pixels=2**20).pixels
         except UserError as error:
             assert str(error).startswith("x.png ") and "\n" not in str(error)
         else:

@@ -1,4 +1,4 @@
-"""Images as numbers: files <-> pixels. Only `tensors` and `lab` import torch."""
+"""Image files <-> pixels (NumPy) <-> values in [-1, 1]. Only `values` and `lab` import torch."""
 
 from .header import MAX_PIXELS, Geometry, Header, Pixels, Tags
 from .io import Decoded, decode, read, read_header, read_tags

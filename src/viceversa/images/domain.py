@@ -1,4 +1,4 @@
-"""Settings of a domain: what its files contain, and which values become -1 and 1."""
+"""Domains A and B: contents of their files, and the values that become -1 and 1."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .header import MAX_PROFILE
 from .nodata import NoData, parse_nodata, parse_value
 from .sources import path_of
 
-WHOLE = ("uint8", "uint16", "int16")
-DTYPES = (*WHOLE, "float32")
-# dtype of a file -> dtype it is read as; all others become float32
+INTEGERS = ("uint8", "uint16", "int16")
+DTYPES = (*INTEGERS, "float32")
+# dtype of a file -> dtype of its pixels; all others become float32
 READ_AS = {"bool": "uint8", "uint8": "uint8", "uint16": "uint16", "int16": "int16"}
 Kind = Literal["image", "labels", "lab-l", "lab-ab"]
 
@@ -31,52 +31,52 @@ class DomainConfig:
     """Options of a domain (`data.a`, `data.b`)."""
 
     kind: Kind = "image"
-    """Images, maps of classes, or the lightness (lab-l) or the colours (lab-ab) of photos."""
+    """Images, label maps, or the lightness (lab-l) or colours (lab-ab) of photos."""
     channels: int = 3
-    """Channels of an image: 1 grey, 3 RGB, 4 with alpha, or as many as its files have."""
+    """Channels of an image: 1 (grey), 3 (RGB), 4 (RGB and alpha), or any other number."""
     range: str | tuple[float, ...] = "dtype"
-    """Values that become -1 and 1: dtype, minmax, percentiles, or two numbers: 0,65535."""
+    """Values that become -1 and 1: dtype, minmax, percentiles, or two numbers such as 0,65535."""
     percentiles: tuple[float, float] = (0.1, 99.9)
-    """Percentiles of the training images that `range percentiles` takes, per channel."""
+    """Percentiles of the training images for `range percentiles`, per channel."""
     classes: tuple[str, ...] = ()
-    """Colours of a label map, one per class: #rrggbb,#rrggbb,..."""
+    """Colours of the classes of a label map: #rrggbb,#rrggbb,..."""
     ids: int = 0
-    """Number of classes of a label map whose pixels are class numbers from 0."""
+    """Number of classes of a label map whose pixels are class indices from 0."""
     tolerance: int = 0
-    """Largest difference of a channel between a pixel and the colour of its class."""
+    """Maximum difference of a channel between a pixel and the colour of its class."""
     resize: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
-    """Filter for resizing; label maps always use nearest."""
+    """Resampling filter; label maps always use nearest."""
     nodata: str | float = "tag"
-    """No-data value: a number, nan, tag (GDAL tag 42113 of each file, if it has one) or none."""
+    """No-data value: a number, nan, tag (GDAL tag 42113 of each file) or none."""
     nodata_fill: float = -1.0
-    """Value in [-1, 1] of pixels without data in the input of the networks."""
+    """Value in [-1, 1] that replaces pixels without data in the input of the networks."""
     pages: str = "refuse"
-    """Files of several pages or frames: refuse, the number of one (from 0), or bands (all as
+    """Files of several pages or frames: refuse, the index of one (from 0), or bands (all as
     channels)."""
 
     def __post_init__(self) -> None:
         if self.channels < 1:
             raise UserError(f"channels must be at least 1, not {self.channels}")
         if self.kind == "labels" and bool(self.classes) == bool(self.ids):
-            raise UserError("kind labels needs either classes (colours) or ids (their number)")
+            raise UserError("kind labels needs either classes (colours) or ids (number of classes)")
         if self.kind != "labels" and (self.classes or self.ids):
             raise UserError(f"classes and ids belong to kind labels, not to {self.kind}")
         if self.pages not in ("refuse", "bands") and not self.pages.isdecimal():
-            raise UserError(f"pages is refuse, bands or a number from 0, not {self.pages!r}")
+            raise UserError(f"pages must be refuse, bands or an index from 0, not {self.pages!r}")
         invalid = [text for text in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", text)]
         if invalid:
-            raise UserError(f"the colour of a class is #rrggbb, not {invalid[0]!r}")
+            raise UserError(f"the colour of a class must be #rrggbb, not {invalid[0]!r}")
         self._check_classes()
         self._check_nodata()
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
-            raise UserError(f"percentiles must increase, from 0 to 100, not {low} and {high}")
+            raise UserError(f"percentiles must increase and be from 0 to 100, not {low} and {high}")
         self.given()
 
     def _check_classes(self) -> None:
         """Raise UserError if a pixel could belong to two classes."""
         if not 0 <= self.ids <= 2**16:
-            raise UserError(f"ids is a number of classes, from 1 to 65536, not {self.ids}")
+            raise UserError(f"ids must be a number of classes from 1 to 65536, not {self.ids}")
         if self.tolerance < 0:
             raise UserError(f"tolerance must be at least 0, not {self.tolerance}")
         if self.tolerance and not self.classes:
@@ -85,7 +85,9 @@ class DomainConfig:
         if near and near[2] <= 2 * self.tolerance:
             one, two, distance = near
             if not distance:
-                raise UserError(f"classes has the colour {one} twice; give each class its own")
+                raise UserError(
+                    f"classes has the colour {one} twice; use a different colour for each"
+                )
             raise UserError(
                 f"tolerance {self.tolerance} is too large for the classes {one} and {two}: a pixel "
                 f"could belong to both; set it to {(distance - 1) // 2} or less"
@@ -100,18 +102,18 @@ class DomainConfig:
             )
         if not -1 <= self.nodata_fill <= 1:
             raise UserError(
-                f"nodata_fill is a value in [-1, 1], not {self.nodata_fill}", option="nodata_fill"
+                f"nodata_fill must be in [-1, 1], not {self.nodata_fill}", option="nodata_fill"
             )
         parse_nodata(self.nodata)
 
     @property
     def has_nodata(self) -> bool:
-        """Whether a value of its files can mean no data: colours of classes and photos cannot."""
+        """Whether pixels of its files can have no data; class colours and photos cannot."""
         return self.kind == "image" or self.indices
 
     @property
     def nodata_value(self) -> NoData:
-        """No-data value of its files, as far as the settings decide it."""
+        """No-data value of its files according to the settings."""
         return parse_nodata(self.nodata) if self.has_nodata else NoData()
 
     def given(self) -> tuple[float, float] | None:
@@ -123,21 +125,21 @@ class DomainConfig:
             low, high = (float(word) for word in words)
         except (ValueError, OverflowError):
             raise UserError(
-                "a range is dtype, minmax, percentiles or two numbers such as 0,65535, not "
+                "range must be dtype, minmax, percentiles or two numbers such as 0,65535, not "
                 f"{self.range!r}"
             ) from None
         if not low < high or not math.isfinite(high - low):
-            raise UserError(f"a range must increase and be finite, not from {low} to {high}")
+            raise UserError(f"range must increase and be finite, not from {low} to {high}")
         return low, high
 
     @property
     def colours(self) -> list[str]:
-        """Colours of the classes; one text may list several, separated by commas."""
+        """Colours of the classes; an entry may contain several, separated by commas."""
         return [word.strip() for text in self.classes for word in text.split(",")]
 
     @property
     def indices(self) -> bool:
-        """Whether a pixel of its files is the number of a class."""
+        """Whether the pixels of its files are class indices."""
         return self.kind == "labels" and self.ids > 0
 
     @property
@@ -149,12 +151,12 @@ class DomainConfig:
 
     @property
     def read_channels(self) -> int | None:
-        """Channels that its files are converted to; None: class numbers are read as stored."""
+        """Channels to which its files are converted; None: class indices are read as stored."""
         return None if self.indices else self.file_channels
 
     @property
     def width(self) -> int:
-        """Channels of the networks."""
+        """Channels of the network input or output."""
         if self.kind == "labels":
             return len(self.colours) or self.ids
         return {"image": self.channels, "lab-l": 1, "lab-ab": 2}[self.kind]
@@ -162,25 +164,24 @@ class DomainConfig:
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain with the dtype and range of its training images, as stored in model files.
-
-    `low` and `high` are, per channel, the values that become -1 and 1.
-    """
+    """A domain with the dtype and range of its training images, as stored in model files."""
 
     config: DomainConfig = field(default_factory=DomainConfig)
     dtype: str = "uint8"
     low: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """Value that becomes -1, for each channel."""
     high: tuple[float, ...] = (255.0, 255.0, 255.0)
+    """Value that becomes 1, for each channel."""
     nodata: str = ""
-    """No-data value that `config` sets or all training files declare, as GDAL writes it."""
+    """No-data value set by `config` or declared by all training files, as text of GDAL."""
     icc: str = ""
-    """ICC profile that all training files have, in Base64."""
+    """ICC profile of all training files, in Base64."""
     metadata: str = ""
-    """TIFF tag 42112 (GDAL_METADATA) that all training files have."""
+    """TIFF tag 42112 (GDAL_METADATA) of all training files."""
 
     @property
     def nodata_value(self) -> NoData:
-        """No-data value of its files: as configured, else that of the tag, else `nodata`."""
+        """No-data value of its files: as configured, else by their tag, else `nodata`."""
         given = self.config.nodata_value
         return NoData(parse_value(self.nodata), tag=True) if given.tag and self.nodata else given
 
@@ -190,7 +191,7 @@ class Domain:
         return base64.b64decode(self.icc)
 
     def check_stored(self, where: object) -> None:
-        """Raise UserError that names the file if a domain read from it is invalid."""
+        """Raise UserError if a domain that was read from the file `where` is invalid."""
         bounds = list(zip(self.low, self.high, strict=False))
         count = self.config.channels if self.config.kind == "image" else len(self.low)
         valid = self.dtype in DTYPES and len(self.low) == len(self.high) == count
@@ -210,11 +211,11 @@ class Domain:
         """Return a note on images of another dtype than in training; else ""."""
         if self.config.kind != "image" or dtype == self.dtype:
             return ""
-        note = f"{dtype} images, and the model was trained on {self.dtype}: "
-        if self.config.range != "dtype" or dtype not in WHOLE:
-            return note + "their values are used as they are"
+        note = f"{dtype} images, but the model was trained on {self.dtype}: "
+        if self.config.range != "dtype" or dtype not in INTEGERS:
+            return note + "their values are not scaled"
         (low, high), (first, last) = full_range(dtype), full_range(self.dtype)
-        return note + f"{low:g} to {high:g} are scaled as {first:g} to {last:g} were in training"
+        return note + f"{low:g} to {high:g} are scaled like {first:g} to {last:g} in training"
 
     def of_dtype(self, dtype: str) -> Domain:
         """Return the domain for images of another dtype: with the range of that dtype, if the
@@ -241,7 +242,7 @@ def nearest_colours(colours: Sequence[str]) -> tuple[str, str, int] | None:
 
 def full_range(dtype: str) -> tuple[float, float]:
     """Return the smallest and largest value of an integer dtype. Raises UserError for floats."""
-    if dtype not in WHOLE:
-        raise UserError(f"{dtype} values have no range of their own; give it as numbers")
+    if dtype not in INTEGERS:
+        raise UserError(f"the range of {dtype} values is not defined; set it to two numbers")
     limits = np.iinfo(dtype)
     return float(limits.min), float(limits.max)

@@ -1,4 +1,4 @@
-"""Headers, tags and limits of image files: all that is known before pixels are decoded."""
+"""Headers, tags and limits of image files, before pixels are decoded."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ TRUNCATED = f"{DAMAGED}: it ends too early"
 
 
 class Refused(ValueError):
-    """The reason why a file is not read, to follow its name: "has ...", "is ..."."""
+    """Reason why a file is not read, to follow its name: "has ...", "is ..."."""
 
 
 class Tags(NamedTuple):
-    """Metadata of a file that a translation may keep; empty if the file has none."""
+    """Metadata of a file that a translation keeps; empty if the file has none."""
 
     icc: bytes = b""
     """ICC profile."""
@@ -40,20 +40,19 @@ class Tags(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """Size and kind of an image.
-
-    `dtype` is the dtype of the file ("uint16", "float64"); `mode` describes how it is stored.
-    `orientation` is that of EXIF (1 to 8) for a page as stored, and 1 in what `read_header`
-    returns.
-    """
+    """Size and type of an image."""
 
     height: int
     width: int
     channels: int
     dtype: str
+    """dtype of the file, such as "uint16" or "float64"."""
     mode: str
+    """Description of the stored channels, such as "RGB + alpha"."""
     alpha: bool = False
+    """Whether the last channel is alpha."""
     orientation: int = 1
+    """EXIF orientation (1 to 8) of a page as stored; `read_header` returns 1."""
     pages: int = 1
 
     def upright(self) -> Header:
@@ -65,30 +64,29 @@ class Header:
 
 @dataclass
 class ImageFile:
-    """An image file whose header was read; nothing is decoded yet.
-
-    `header` and `tags` take the number of a page. `pixels` also takes whether class numbers
-    (palette indices) are wanted, and returns pixels as stored, not yet upright.
-    """
+    """An image file whose header is read, but not its pixels."""
 
     header: Callable[[int], Header]
+    """Return the header of a page."""
     pixels: Callable[[int, bool], NDArray[Any]]
+    """Decode a page as stored; True: return palette indices instead of colours."""
     tags: Callable[[int], Tags] = lambda page: Tags()
+    """Return the tags of a page."""
     pages: int = 1
 
 
-def check_size(height: int, width: int, most: int, channels: int = 1) -> None:
-    """Refuse images without pixels and those of more than `most` pixels, before decoding."""
+def check_size(height: int, width: int, max_pixels: int, channels: int = 1) -> None:
+    """Raise Refused for an image without pixels, or of more than `max_pixels` pixels."""
     if min(height, width, channels) < 1:
         raise Refused(f"has no pixels: it is {width}x{height} with {channels} channels")
-    # Many channels are another way to be large.
+    # An image may also be large by its number of channels.
     megapixels = max(height * width, height * width * channels / 4) / 1e6
-    if megapixels > most / 1e6:
+    if megapixels > max_pixels / 1e6:
         needed = math.ceil(megapixels)
         more = f" with {channels} channels" if channels > 4 else ""
         raise Refused(
             f"is {width}x{height}{more}: {megapixels:.4g} megapixels are more than the limit of "
-            f"{most / 1e6:g}; raise it with --max_megapixels {needed} (for a data set: "
+            f"{max_pixels / 1e6:g}; raise it with --max_megapixels {needed} (for a dataset: "
             f"--data.max_megapixels {needed})"
         )
 
@@ -103,7 +101,7 @@ def mode_name(base: str, channels: int, alpha: bool = False) -> str:
 def exif_orientation(exif: bytes) -> int:
     """Return the orientation (1 to 8) in an EXIF block; 1 if it has none.
 
-    Pillow's own parser warns about blocks that are damaged elsewhere, and decodes a whole PNG.
+    Pillow's parser warns about blocks that are damaged elsewhere, and decodes a whole PNG.
     """
     exif = exif.removeprefix(b"Exif\0\0")
     if exif[:2] not in (b"II", b"MM"):

@@ -1,13 +1,13 @@
-"""Files <-> pixels: every dtype and number of channels is kept as it is or refused, never clipped.
+"""Read image files: every dtype and number of channels is kept or refused, never clipped.
 
-docs/data.md has the table of what is read, and as what. In short:
+docs/data.md has a table of the formats. In short:
 
-- The content decides which decoder reads a file, not its name.
-- Integers of 8 and 16 bits and float32 stay; wider integers become float32 if every value
-  survives, float16 and float64 become float32; 1 bit becomes 0 and 255.
+- The decoder is chosen by the content of a file, not by its name.
+- Integers of 8 and 16 bits and float32 are kept; wider integers become float32 if this changes
+  no value, float16 and float64 become float32; 1 bit becomes 0 and 255.
 - Palettes, CMYK and YCbCr become RGB. Orientation is applied; colour profiles and gamma are not.
-- Several pages or frames, NaN, Lab, complex numbers and what is too large are refused.
-- Values equal to a no-data value, if one is given, are masked: the result is a masked array.
+- Several pages or frames, NaN, Lab, complex numbers and images over the size limit are refused.
+- Pixels with the no-data value, if there is one, are masked: the result is a masked array.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from .nodata import NoData
 from .pixels import contiguous, convert_masked, fit_channels, upright
 from .sources import FORMATS, Source, path_of, printable
 
-LARGE = 2**26  # bytes: the header of a larger file is checked before the file is read
+LARGE = 2**26  # bytes; of larger files, the header is checked before the whole file is read
 NO_NODATA = NoData()
 OPENERS: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
     SIGNATURE: open_png,
@@ -60,7 +60,7 @@ TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class Decoded(NamedTuple):
-    """A decoded file. `pixels` is a masked array if some of them have no data."""
+    """A decoded file. `pixels` is a masked array if some pixels have no data."""
 
     pixels: Pixels
     header: Header
@@ -72,7 +72,7 @@ def read(
     channels: int | None = None,
     pages: str = "refuse",
     indices: bool = False,
-    most: int = MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     nodata: NoData = NO_NODATA,
     fit: bool = True,
 ) -> Pixels:
@@ -81,22 +81,25 @@ def read(
     Args:
         source: The file, or a member of an archive.
         channels: Number of channels, converted by `fit_channels`; None: those of the file.
-        pages: refuse, the number of one (from 0), or bands (all, of one size, as channels).
+        pages: refuse, the index of a page (from 0), or bands (all, of one size, as channels).
         indices: Whether to return the palette indices or grey values of a label map.
-        most: Maximum number of pixels.
-        nodata: Values that mean no data; if there are some, the result is a masked array.
-        fit: False: `channels` only decides how the axes of a TIFF are read.
+        max_pixels: Maximum number of pixels.
+        nodata: The no-data value; if some pixels have it, the result is a masked array.
+        fit: False: `channels` only decides the order of the axes of a TIFF.
+
+    Returns:
+        (height, width, channels) of uint8, uint16, int16 or float32.
 
     Raises:
-        UserError: The file is no image, is damaged or too large, or cannot be kept as it is.
+        UserError: The file is not an image, is damaged or too large, or cannot be kept exactly.
     """
     with reading_errors(source):
         source = _source(source)
         if not source.member and source.stamp()[0] > LARGE:
             with source.path.open("rb") as file:
-                _open(file, pages, most, channels)
+                _open(file, pages, max_pixels, channels)
         data = source.read()
-    return decode(data, source, channels, pages, indices, most, nodata, fit).pixels
+    return decode(data, source, channels, pages, indices, max_pixels, nodata, fit).pixels
 
 
 def decode(
@@ -105,13 +108,13 @@ def decode(
     channels: int | None = None,
     pages: str = "refuse",
     indices: bool = False,
-    most: int = MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     nodata: NoData = NO_NODATA,
     fit: bool = True,
 ) -> Decoded:
-    """Decode the bytes of an image file; as `read`, with `name` for error messages."""
+    """Decode the bytes of an image file as `read`; `name` is for error messages."""
     with reading_errors(name), BytesIO(data) as file:
-        opened, numbers, header = _open(file, pages, most, channels)
+        opened, numbers, header = _open(file, pages, max_pixels, channels)
         tags = opened.tags(numbers[0])
         value = nodata.for_tag(tags.nodata)
         decoded = [_decode_page(opened, number, indices, value) for number in numbers]
@@ -127,27 +130,27 @@ def read_tags(
     source: Source | Path | str,
     channels: int | None = None,
     pages: str = "refuse",
-    most: int = MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
 ) -> Tags:
     """Read the tags of the first page that `read` reads. Raises UserError as `read`."""
     with reading_errors(source), _file(source) as file:
-        opened, numbers, _ = _open(file, pages, most, channels)
+        opened, numbers, _ = _open(file, pages, max_pixels, channels)
         return opened.tags(numbers[0])
 
 
 def read_header(
     source: Source | Path | str,
     pages: str = "refuse",
-    most: int = MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     channels: int | None = None,
 ) -> Header:
     """Read the header of what `read` returns, without decoding. Raises UserError as `read`."""
     with reading_errors(source), _file(source) as file:
-        return _open(file, pages, most, channels)[2]
+        return _open(file, pages, max_pixels, channels)[2]
 
 
 def _source(source: Source | Path | str) -> Source:
-    """Return a source that is a regular file: reading a pipe or device could wait for ever."""
+    """Return a source that is a regular file: reading a pipe or device could block."""
     source = source if isinstance(source, Source) else Source(Path(source))
     if not source.path.is_file():
         raise FileNotFoundError
@@ -160,7 +163,7 @@ def _file(source: Source | Path | str) -> BinaryIO:
 
 
 def is_readable(data: bytes) -> bool:
-    """Return whether the first bytes of a file are those of a format that is read."""
+    """Return whether the first bytes of a file are those of a supported format."""
     return data.startswith(TIFFS) or _opener(data) is not None
 
 
@@ -173,36 +176,36 @@ def _opener(magic: bytes) -> Callable[[BinaryIO], ImageFile] | None:
 
 
 def _open(
-    file: BinaryIO, pages: str, most: int, channels: int | None
+    file: BinaryIO, pages: str, max_pixels: int, channels: int | None
 ) -> tuple[ImageFile, range, Header]:
     """Read the header of a file, choose its pages, and return the header of all of them.
 
-    This is the guard of all formats: nothing that Refused is raised for reaches a decoder.
+    All formats are checked here: no decoder is called for a file that is refused.
     """
     magic = file.read(16)
     file.seek(0)
     if magic.startswith(TIFFS):
-        # here, since most data sets have none and tifffile takes time to load
+        # imported here: most datasets have no TIFF, and tifffile takes time to load
         from .formats.tiff import open_tiff
 
         opened = open_tiff(file, channels, pages)
     elif (opener := _opener(magic)) is not None:
         opened = opener(file)
     else:
-        raise Refused(f"is not an image that can be read: {FORMATS}")
+        raise Refused(f"is not an image in a supported format: {FORMATS}")
     if not 0 < opened.pages <= MAX_PAGES:
-        raise Refused(f"holds {f'more than {MAX_PAGES}' if opened.pages else 'no'} pages or frames")
+        raise Refused(f"has {f'more than {MAX_PAGES}' if opened.pages else 'no'} pages or frames")
     numbers = _chosen(opened.pages, pages)
     header = dataclasses.replace(opened.header(numbers[0]).upright(), pages=opened.pages)
     count = header.channels * len(numbers)
-    check_size(header.height, header.width, most, count)
+    check_size(header.height, header.width, max_pixels, count)
     if len(numbers) == 1:
         return opened, numbers, header
     for number in numbers:
         other = dataclasses.replace(opened.header(number).upright(), pages=opened.pages)
         if other != header:
             raise Refused(
-                f"has pages of different kinds, which cannot become channels: page {numbers[0]} is "
+                f"has pages of different types, which cannot be channels: page {numbers[0]} is "
                 f"{_described(header)}, page {number} {_described(other)}"
             )
     mode = f"{count} channels"
@@ -220,14 +223,16 @@ def _chosen(count: int, pages: str) -> range:
     if pages == "refuse":
         if count > 1:
             raise Refused(
-                f"holds {count} pages or frames; choose one by the domain's pages, 0 to "
-                f"{count - 1}, or take all as channels with pages bands"
+                f"has {count} pages or frames; set the domain's pages to one of 0 to {count - 1}, "
+                "or to bands, to use all as channels"
             )
         return range(1)
     if not pages.isdecimal():
-        raise UserError(f"pages is refuse, bands or a number from 0, not {pages!r}", option="pages")
+        raise UserError(
+            f"pages must be refuse, bands or an index from 0, not {pages!r}", option="pages"
+        )
     if int(pages) >= count:
-        raise Refused(f"has no page {pages}: it holds {count}, counted from 0")
+        raise Refused(f"has no page {pages}: it has {count}, counted from 0")
     return range(int(pages), int(pages) + 1)
 
 
@@ -235,10 +240,10 @@ def _decode_page(opened: ImageFile, number: int, indices: bool, nodata: float | 
     header = opened.header(number)
     pixels = convert_masked(opened.pixels(number, indices), nodata, indices)
     if indices and pixels.shape[2] != 1:
-        raise Refused(f"is {header.mode}; class numbers need one channel or a palette")
+        raise Refused(f"is {header.mode}; class indices need one channel or a palette")
     channels = 1 if indices else header.channels
     if pixels.shape != (header.height, header.width, channels):
-        raise Refused(f"{DAMAGED}: its image does not have the size of its header")
+        raise Refused(f"{DAMAGED}: its image and its header differ in size")
     return upright(pixels, header.orientation)
 
 
@@ -250,7 +255,7 @@ def reading_errors(name: object) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # decoders raise all kinds, and bytes can be anything
-        raise UserError(f"{_message(error, printable(name))}", path=path_of(name)) from None
+        raise UserError(_message(error, printable(name)), path=path_of(name)) from None
 
 
 def _message(error: Exception, name: str) -> str:
@@ -258,7 +263,7 @@ def _message(error: Exception, name: str) -> str:
         case Refused():
             return f"{name} {error}"
         case MemoryError():
-            return f"{name} does not fit in the memory that is free"
+            return f"{name} does not fit into the free memory"
         case FileNotFoundError():
             return f"there is no file {name}"
         case zipfile.BadZipFile() | KeyError():

@@ -1,4 +1,4 @@
-"""Images as a domain uses them: with its channels, or the class of each pixel."""
+"""Load images for a domain: with its channels, or as the class of each pixel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = "a path, bytes, a binary file object, a Pillow image, an array or a tens
 
 
 def half_of(side: str) -> Half:
-    """Return the half of a file with A and B side by side that is domain `a` or `b`."""
+    """Return the half of a side-by-side file that is domain `a` or `b`."""
     return "left" if side == "a" else "right"
 
 
@@ -31,7 +31,7 @@ def load(
     source: Source,
     config: DomainConfig,
     half: Half = None,
-    most: int = MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     nodata: NoData | None = None,
 ) -> Pixels:
     """Load an image file of a domain.
@@ -40,8 +40,8 @@ def load(
         source: The file.
         config: The domain.
         half: Half of a file with A and B side by side; None: all of it.
-        most: Maximum number of pixels.
-        nodata: Values that mean no data, in place of what `config` says; they are masked.
+        max_pixels: Maximum number of pixels.
+        nodata: No-data value; None: that of `config`. Pixels that have it are masked.
 
     Returns:
         (h, w, channels) as in the file; of labels (h, w, 1), the class of each pixel.
@@ -50,16 +50,16 @@ def load(
         UserError: As `read`, or the image does not fit the domain.
     """
     return to_domain(
-        take_half(read(source, **_options(config, most, nodata)), half), config, source
+        take_half(read(source, **_options(config, max_pixels, nodata)), half), config, source
     )
 
 
-def _options(config: DomainConfig, most: int, nodata: NoData | None) -> dict[str, Any]:
+def _options(config: DomainConfig, max_pixels: int, nodata: NoData | None) -> dict[str, Any]:
     return {
         "channels": config.read_channels,
         "pages": config.pages,
         "indices": config.indices,
-        "most": most,
+        "max_pixels": max_pixels,
         "nodata": config.nodata_value if nodata is None else nodata,
     }
 
@@ -75,21 +75,20 @@ def take_half(pixels: Pixels, half: Half) -> Pixels:
 def to_domain(pixels: Pixels, config: DomainConfig, name: object) -> Pixels:
     """Return (h, w, channels) as in the file; of labels (h, w, 1), the class of each pixel.
 
-    Raises UserError for an unknown class, and for images of other than 8 bits in a Lab domain.
+    Raises UserError if a pixel is not a class, or an image of a Lab domain is not of 8 bits.
     """
     if config.kind == "labels":
         return masked(to_classes(np.ma.getdata(pixels), config, name), mask_of(pixels))
     if config.kind != "image" and pixels.dtype != np.uint8:
         raise UserError(
-            f"{printable(name)} is {pixels.dtype}; {config.kind} takes photos of 8 bits",
+            f"{printable(name)} is {pixels.dtype}; {config.kind} takes images of 8 bits",
             path=path_of(name),
         )
     return pixels
 
 
 def to_domain_range(pixels: Pixels, domain: Domain, name: object) -> Pixels:
-    """Scale an image of another dtype than the domain's from the range of its dtype to the
-    domain's range, if that is the range of a dtype.
+    """Scale an image whose dtype is not that of the domain, if the domain has `range` dtype.
 
     Raises UserError for floats, whose dtype has no range.
     """
@@ -105,33 +104,33 @@ def to_domain_range(pixels: Pixels, domain: Domain, name: object) -> Pixels:
 
 
 def resize_for(pixels: Pixels, height: int, width: int, config: DomainConfig) -> Pixels:
-    """Resize by the filter of the domain; classes are never mixed."""
+    """Resize with the filter of the domain; label maps always with `nearest`."""
     return resize(pixels, height, width, "nearest" if config.kind == "labels" else config.resize)
 
 
 def to_domain_pixels(
-    image: Any, config: DomainConfig, most: int, nodata: NoData | None = None
+    image: Any, config: DomainConfig, max_pixels: int, nodata: NoData | None = None
 ) -> Pixels:
     """Return an image given in Python as (height, width, channels) of its domain, upright.
 
-    If some of its pixels have no data, it is a masked array.
+    If some of its pixels have no data, the result is a masked array.
 
     Args:
         image: A path, the bytes of an image file, a file object opened in binary mode, a Pillow
             image, or an array (h, w) or (h, w, channels).
-        config: The domain, which says how many channels and which pages are read.
-        most: Maximum number of pixels.
-        nodata: Values that mean no data, in place of what `config` says.
+        config: The domain.
+        max_pixels: Maximum number of pixels.
+        nodata: No-data value; None: that of `config`.
 
     Raises:
         UserError: The image is damaged, empty, too large, has several frames or non-finite
-            values, or does not fit the domain; the same for every kind.
+            values, or does not fit the domain.
     """
-    options = _options(config, most, nodata)
+    options = _options(config, max_pixels, nodata)
     if isinstance(image, str | os.PathLike):
         return read(Path(image), **options)
     if isinstance(image, np.ndarray):
-        return _from_array(image, config, most, options["nodata"].value)
+        return _from_array(image, config, max_pixels, options["nodata"].value)
     if isinstance(image, Image.Image):
         return _from_image(image, options)
     name = "the image"
@@ -142,50 +141,50 @@ def to_domain_pixels(
             raise UserError(f"{name} is opened as text; open it in binary mode ('rb')")
     if isinstance(image, bytes | bytearray | memoryview):
         return decode(bytes(image), name, **options).pixels
-    raise UserError(f"an image is {KINDS}, not {type(image).__name__}")
+    raise UserError(f"an image must be {KINDS}, not {type(image).__name__}")
 
 
-def _from_array(array: Any, config: DomainConfig, most: int, nodata: float | None) -> Pixels:
+def _from_array(array: Any, config: DomainConfig, max_pixels: int, nodata: float | None) -> Pixels:
     values = array[:, :, None] if array.ndim == 2 else array
     channels = config.file_channels
     if values.ndim != 3 or values.shape[2] != channels:
         raise UserError(
-            f"an array is (h, w, {channels}) of uint8, uint16, int16 or float32, "
+            f"an array must be (h, w, {channels}) of uint8, uint16, int16 or float32, "
             f"not {array.shape} {array.dtype}"
         )
     with reading_errors("the array"):
-        check_size(values.shape[0], values.shape[1], most, channels)
+        check_size(values.shape[0], values.shape[1], max_pixels, channels)
         return convert_masked(values, nodata, config.indices)
 
 
 def _from_image(image: Image.Image, options: dict[str, Any]) -> Pixels:
-    """Convert a Pillow image. One that is not loaded yet is read from its file, as by its path."""
+    """Convert a Pillow image; one that is not loaded yet is read from its file."""
     name = str(getattr(image, "filename", "")) or "the image"
-    channels, indices, most = options["channels"], options["indices"], options["most"]
+    channels, indices, max_pixels = options["channels"], options["indices"], options["max_pixels"]
     with reading_errors(name):
-        check_size(image.height, image.width, most)
+        check_size(image.height, image.width, max_pixels)
         data = _file_of(image)
         if is_readable(data):
             decoded = decode(data, name, **options)
             size = decoded.header.width, decoded.header.height
-            if sorted(image.size) == sorted(size):  # not so after draft()
+            if sorted(image.size) == sorted(size):  # else it was scaled by draft()
                 return decoded.pixels
         if (frames := getattr(image, "n_frames", 1)) > 1:
-            raise Refused(f"has {frames} frames; copy() the one to use")
+            raise Refused(f"has {frames} frames; pass a copy() of one of them")
         image.load()
         if indices:
             pixels, alpha = convert_masked(np.asarray(image), options["nodata"].value, True), False
         else:
             pixels, alpha = from_pillow(image, options["nodata"].value)
-        check_size(pixels.shape[0], pixels.shape[1], most, pixels.shape[2])
+        check_size(pixels.shape[0], pixels.shape[1], max_pixels, pixels.shape[2])
         if indices and pixels.shape[2] != 1:
-            raise Refused(f"is {image.mode}; class numbers need one channel or a palette")
+            raise Refused(f"is {image.mode}; class indices need one channel or a palette")
         pixels = upright(pixels, exif_orientation(image.info.get("exif", b"")))
     return pixels if channels is None else fit_channels(pixels, alpha, channels, name)
 
 
 def _file_of(image: Image.Image) -> bytes:
-    """Return the file that a Pillow image was opened from and not loaded; else b""."""
+    """Return the file of a Pillow image that was opened and not loaded; else b""."""
     file = getattr(image, "fp", None)
     if not isinstance(image, ImageFile.ImageFile) or file is None or image.tell():
         return b""

@@ -1,4 +1,4 @@
-"""No-data values: masked arrays exclude the values of a file that mean no data."""
+"""No-data values: pixels that have one are masked."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..errors import UserError
 from .header import Pixels
 
 Mask = NDArray[np.bool_]
-# A resized pixel has no data if the filter's weights over valid pixels add up to less. Divided by
-# a smaller sum, the negative lobes of the bicubic filter would give values far outside the range.
+# A resized pixel has no data if the weights of the valid pixels under the filter sum to less:
+# divided by a smaller sum, the negative weights of bicubic filters give values out of range.
 LEAST_WEIGHT = 0.1
-SENTINELS = (-9999.0, -99999.0, -999.0, -32768.0, -32767.0)  # usual no-data values
+COMMON = (-9999.0, -99999.0, -999.0, -32768.0, -32767.0)  # common no-data values
 
 
 class NoData(NamedTuple):
-    """No-data value of a file: with `tag`, that of its GDAL tag if it has one; else `value`."""
+    """No-data value of a file: with `tag`, the value of its GDAL tag, if any; else `value`."""
 
     value: float | None = None
     tag: bool = False
@@ -46,7 +46,7 @@ def nodata_mask(values: NDArray[Any], value: float | None) -> Mask | None:
     if values.dtype.kind == "f" and math.isnan(value):
         mask = np.isnan(values)
     elif values.dtype.kind == "f":
-        limits = np.finfo(values.dtype)  # the tag often has more digits than the dtype, or fewer
+        limits = np.finfo(values.dtype)  # the tag may have more or fewer digits than the dtype
         with np.errstate(over="ignore"):
             nearest = np.float64(value).clip(limits.min, limits.max).astype(values.dtype)
             mask = (values == nearest) | (values == np.float64(value).astype(values.dtype))
@@ -56,7 +56,7 @@ def nodata_mask(values: NDArray[Any], value: float | None) -> Mask | None:
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Whether an integer dtype can represent a value."""
+    """Return whether an integer dtype can represent a value."""
     if dtype.kind not in "iu" or not value.is_integer():
         return False
     limits = np.iinfo(dtype)
@@ -64,7 +64,7 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
 
 
 def masked(values: NDArray[Any], mask: Mask | None) -> Pixels:
-    """Return the values as a masked array, or the array itself if nothing is masked."""
+    """Return the values as a masked array, or unchanged if nothing is masked."""
     if mask is None or not mask.any():
         return values
     return np.ma.MaskedArray(values, mask=mask)
@@ -77,7 +77,7 @@ def mask_of(pixels: Pixels) -> Mask | None:
 
 
 def value_for_dtype(dtype: str, text: str) -> float | None:
-    """Return the no-data value as a file of a dtype stores it; None if it can't."""
+    """Return the no-data value as a dtype stores it; None if it cannot."""
     if not text:
         return None
     value = parse_value(text)
@@ -95,7 +95,7 @@ def parse_nodata(text: str | float) -> NoData:
         return NoData(parse_value(str(text)))
     except ValueError:
         raise UserError(
-            f"nodata is a number, nan, tag (GDAL tag 42113 of each file) or none, not {text!r}",
+            f"nodata must be a number, nan, tag (GDAL tag of each file) or none, not {text!r}",
             option="nodata",
         ) from None
 
@@ -103,8 +103,8 @@ def parse_nodata(text: str | float) -> NoData:
 def suspected_nodata(pixels: Pixels) -> float | None:
     """Return an undeclared value that may mean no data, or None.
 
-    It is the smallest or the largest value of an image, of many pixels, and far from all others;
-    but neither 0, nor a value of an 8-bit image, where the extremes are black and white.
+    It is the minimum or maximum of an image, the value of many pixels, and far from all others,
+    but not 0, nor a value of an 8-bit image, whose extremes are black and white.
     """
     if pixels.dtype == np.uint8:
         return None
@@ -120,7 +120,7 @@ def suspected_nodata(pixels: Pixels) -> float | None:
             continue  # a mask or a label map
         value = float(extreme)
         gap = min(abs(value - others.min()), abs(value - others.max()))
-        usual = value in SENTINELS or abs(value) > 1e30
+        usual = value in COMMON or abs(value) > 1e30
         if gap > np.ptp(others) or (usual and fill > 1 and gap > 1):
             return value
     return None

@@ -15,7 +15,7 @@ from .sources import path_of, printable
 
 NAN_HINT = "; if NaN means no data, set the domain's nodata to nan"
 DTYPES = ("uint8", "uint16", "int16", "float32")
-# Pillow's mode -> the mode whose values are read; those of 1 bit become 0 and 255
+# mode of Pillow -> mode to which the image is converted; 1 bit becomes 0 and 255
 CONVERTED = {
     **{mode: mode for mode in ("L", "LA", "RGB", "RGBA", "I", "F")},
     **{mode: mode for mode in ("I;16", "I;16L", "I;16B", "I;16N")},
@@ -32,10 +32,10 @@ FILTERS = {
 
 
 def convert_dtype(values: NDArray[Any], indices: bool = False) -> NDArray[Any]:
-    """Return values as uint8, uint16, int16 or float32, none of which changes.
+    """Return values as uint8, uint16, int16 or float32, unchanged.
 
-    bool becomes 0 and 255 (0 and 1 as `indices`); float16 and float64 are rounded to float32.
-    Raises Refused for complex and other values, integers that float32 changes, and NaN or infinity.
+    bool becomes 0 and 255 (`indices`: 0 and 1); float16 and float64 are rounded to float32. Raises
+    Refused for non-real or non-finite values, and for integers that float32 cannot represent.
     """
     kind = values.dtype.kind
     if kind == "b":
@@ -45,38 +45,38 @@ def convert_dtype(values: NDArray[Any], indices: bool = False) -> NDArray[Any]:
             return values.astype(values.dtype.newbyteorder("="), copy=False)
         return _exact(values)
     if kind != "f":
-        raise Refused(f"holds {values.dtype.name} values, not real numbers")
-    # What is too large for float32 becomes infinite, and is counted instead of warned about.
+        raise Refused(f"contains {values.dtype.name} values, not real numbers")
+    # Values that are too large for float32 become infinite and are counted below.
     with np.errstate(over="ignore", invalid="ignore"):
         values = values.astype(np.float32)
     invalid = values.size - int(np.isfinite(values).sum())
     if invalid:
         hint = NAN_HINT if np.isnan(values).any() else ""
-        raise Refused(f"holds {invalid} non-finite values (NaN, infinite or too large){hint}")
+        raise Refused(f"contains {invalid} non-finite values (NaN, infinite or too large){hint}")
     return values
 
 
 def _exact(values: NDArray[Any]) -> NDArray[Any]:
-    """Return integers as float32, which holds each up to 2^24 and beyond it only some."""
+    """Return integers as float32, which represents all up to 2^24, but only some beyond."""
     with np.errstate(over="ignore"):
         result = values.astype(np.float32)
-    # Both comparisons are exact: float64 holds 32 bits; beyond 2^53, integers are refused anyway.
+    # Both comparisons are exact: float64 represents all integers up to 2^53.
     wide = values.astype(np.float64)
     changed = (result != wide) | (np.abs(wide) >= 2.0**53)
     if changed.any():
         value = values[changed].flat[0]
         raise Refused(
-            f"holds the {values.dtype.name} value {value}, which float32 cannot keep exactly; "
+            f"contains the {values.dtype.name} value {value}, which float32 cannot represent; "
             "convert it to uint16 or scale it first"
         )
     return result
 
 
 def convert_masked(values: NDArray[Any], nodata: float | None, indices: bool = False) -> Pixels:
-    """Return `convert_dtype` of (h, w) or (h, w, channels), as (h, w, channels) in C order.
+    """Apply `convert_dtype` to (h, w) or (h, w, channels); return (h, w, channels) in C order.
 
-    Masked where the values are the no-data value or were masked before. Masked values become 0,
-    since the dtype of the result may not hold the no-data value.
+    Pixels with the no-data value, and those that were masked before, are masked and become 0: the
+    dtype of the result may not represent the no-data value.
     """
     own, values = mask_of(values), np.ma.getdata(values)
     masks = [mask for mask in (own, nodata_mask(values, nodata)) if mask is not None]
@@ -104,11 +104,16 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def fit_channels(pixels: Pixels, alpha: bool, channels: int, name: object) -> Pixels:
-    """Return pixels with the channels of a domain: grey repeats to RGB, RGB becomes luminance.
+    """Convert pixels to a number of channels: grey to RGB, RGB to luminance, alpha over white.
 
-    If the last channel is `alpha`, the image is composed over white for 1 or 3 channels. The
-    luminance of a masked array is masked where any of its three channels is. Raises UserError that
-    names the file for any other number of channels.
+    Args:
+        pixels: (h, w, channels); the luminance is masked where any channel of RGB is.
+        alpha: Whether the last channel is alpha.
+        channels: Number of channels to return.
+        name: Name of the file, for error messages.
+
+    Raises:
+        UserError: There is no such conversion.
     """
     if (mask := mask_of(pixels)) is not None:
         pixels = fit_channels(np.ma.getdata(pixels), alpha, channels, name)
@@ -144,7 +149,7 @@ def fit_channels(pixels: Pixels, alpha: bool, channels: int, name: object) -> Pi
 
 
 def _over_white(pixels: Pixels) -> Pixels:
-    """Compose unsigned colours with straight alpha as last channel over white."""
+    """Compose unsigned colours with straight alpha, the last channel, over white."""
     white = np.iinfo(pixels.dtype).max
     wide: Pixels = pixels.astype(np.uint32 if pixels.dtype == np.uint8 else np.uint64)
     colours, alpha = wide[:, :, :-1], wide[:, :, -1:]
@@ -153,7 +158,7 @@ def _over_white(pixels: Pixels) -> Pixels:
 
 
 def _luminance(pixels: Pixels) -> Pixels:
-    """Return RGB as grey, by ITU-R 601 with the weights of Pillow's convert("L"), at any depth."""
+    """Return RGB as grey (ITU-R BT.601, with the weights of Pillow), at any bit depth."""
     if pixels.dtype == np.uint8:
         return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
     whole = pixels.dtype.kind != "f"
@@ -164,19 +169,19 @@ def _luminance(pixels: Pixels) -> Pixels:
 
 
 def from_cmyk(inks: NDArray[Any]) -> NDArray[Any]:
-    """Return unsigned amounts of ink (h, w, 4) as RGB: the light that passes all of them."""
+    """Convert unsigned CMYK (h, w, 4) to RGB: the product of the transmitted light."""
     white = np.iinfo(inks.dtype).max
     left = white - inks.astype(np.float64)
     return np.rint(left[:, :, :3] * left[:, :, 3:] / white).astype(inks.dtype)
 
 
 def unpremultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Divide colours that were multiplied by their alpha; they stay 0 where it is 0."""
+    """Convert premultiplied alpha to straight alpha; colours stay 0 where alpha is 0."""
     if pixels.dtype.kind != "u":
-        raise Refused(f"has colours multiplied by an alpha of {pixels.dtype.name}")
+        raise Refused(f"has premultiplied alpha in {pixels.dtype.name} values, which is not read")
     colours, alpha = pixels[:, :, :-1], pixels[:, :, -1:]
     if (colours > alpha).any():
-        raise Refused("has colours larger than the alpha that they are multiplied by")
+        raise Refused("has premultiplied colours that are larger than their alpha")
     white = np.iinfo(pixels.dtype).max
     straight = np.rint(colours * (white / np.maximum(alpha, 1).astype(np.float64)))
     return np.concatenate([straight.astype(pixels.dtype), alpha], axis=2)
@@ -187,7 +192,7 @@ def from_pillow(image: Image.Image, nodata: float | None = None) -> tuple[Pixels
     alpha."""
     mode = CONVERTED.get(image.mode)
     if mode is None:
-        raise Refused(f"is of Pillow's mode {image.mode}; convert it to RGB first")
+        raise Refused(f"has the mode {image.mode} of Pillow; convert it to RGB first")
     if "transparency" in image.info:
         mode = {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
     values = np.asarray(image if mode == image.mode else image.convert(mode))
@@ -205,15 +210,15 @@ def to_pil(pixels: Pixels) -> Image.Image:
     """
     dtype, channels = pixels.dtype.name, pixels.shape[2]
     if (dtype, channels) != ("uint16", 1) and not (dtype == "uint8" and channels in (1, 2, 3, 4)):
-        raise UserError(f"Pillow has no image of {channels} channels of {dtype}; use the array")
+        raise UserError(f"Pillow has no mode for {channels} channels of {dtype}; use the array")
     return Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
 
 
 def same_size(image: Image.Image, header: Header) -> Image.Image:
-    """Return the image if its decoder read the same size as its header, before it is decoded."""
+    """Return the image; raise Refused if Pillow reads another size from it than `header` has."""
     if image.size != (header.width, header.height):
         raise Refused(
-            f"{DAMAGED}: its header says {header.width}x{header.height}, its image "
+            f"{DAMAGED}: its header has the size {header.width}x{header.height}, its image "
             f"{image.width}x{image.height}"
         )
     return image
@@ -222,21 +227,20 @@ def same_size(image: Image.Image, header: Header) -> Image.Image:
 def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -> Pixels:
     """Return pixels of the same dtype and channels at another size.
 
-    Integers are rounded and kept within their dtype. Masked values do not contribute: the filter's
-    weights are renormalised over the others, and where hardly any weight is left the result is
-    masked.
+    Integers are rounded and kept within their dtype. Masked values do not contribute: the weights
+    of the filter are renormalized, and the result is masked where the sum of weights is too small.
 
     Args:
-        pixels: (h, w, channels); returned as they are if they have the size.
+        pixels: (h, w, channels); returned unchanged if they have the size.
         height: New height.
         width: New width.
-        resample: bicubic or bilinear (anti-aliased if it shrinks), or nearest.
+        resample: bicubic or bilinear (antialiased when downsampling), or nearest.
 
     Raises:
         UserError: `resample` is unknown.
     """
     if resample not in FILTERS:
-        raise UserError(f"images are resized by {', '.join(FILTERS)}, not {resample!r}")
+        raise UserError(f"resample must be one of {', '.join(FILTERS)}, not {resample!r}")
     if pixels.shape[:2] == (height, width):
         return pixels
     size, kind, mask = (width, height), FILTERS[resample], mask_of(pixels)
@@ -245,7 +249,7 @@ def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -
         return np.asarray(Image.fromarray(pixels).resize(size, kind))
     result = np.empty((height, width, pixels.shape[2]), dtype=pixels.dtype)
     missing = np.zeros(result.shape, bool)
-    # Channel by channel: Pillow would take the second or fourth of them for alpha.
+    # Channel by channel: Pillow would interpret the second or fourth channel as alpha.
     for channel in range(pixels.shape[2]):
         plane = np.ascontiguousarray(pixels[:, :, channel])
         if pixels.dtype != np.uint8 or mask is not None:
@@ -264,7 +268,7 @@ def resize(pixels: Pixels, height: int, width: int, resample: str = "bicubic") -
 def _resize_masked(
     plane: NDArray[Any], mask: Mask, size: tuple[int, int], kind: Image.Resampling
 ) -> tuple[NDArray[Any], Mask]:
-    """Normalised convolution (Knutsson 1993): the filtered values over the filtered weights."""
+    """Normalized convolution (Knutsson 1993): filtered values divided by filtered weights."""
     valid = ~mask
     low, high = plane.min(initial=np.inf, where=valid), plane.max(initial=-np.inf, where=valid)
     values, weights = (
@@ -273,6 +277,6 @@ def _resize_masked(
     )
     kept = weights >= LEAST_WEIGHT
     values = np.divide(values, weights, out=np.zeros_like(values), where=kept)
-    # Between data and no data, a bicubic filter overshoots more than elsewhere.
+    # At the border of the data, a bicubic filter overshoots more than elsewhere.
     values[kept] = values[kept].clip(low, high)
     return values, ~kept

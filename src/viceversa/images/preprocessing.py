@@ -1,4 +1,4 @@
-"""Size and crop of whole images, at inference as in training."""
+"""Sizes and halves of whole images, at inference as in training."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .header import Pixels
 from .loading import Half, resize_for, take_half
 
 Part = Literal["left", "right", "whole"] | None
-TOLERANCE = 0.02  # of an aspect ratio
-LARGE = 1.5  # times the size in training, from which on details have another scale
+TOLERANCE = 0.02  # relative difference of aspect ratios
+LARGE = 1.5  # times the size in training, from which details have a different scale
 LARGEST_SIDE = 2**16  # pixels
 WITHOUT_CROP = {
     "resize_and_crop": "resize",
     "crop": "none",
     "scale_width_and_crop": "scale_width",
 }
-"""`data.preprocess` -> the same for whole images: what training crops out of 286x286 is then
-256x256 (pix2pix sec. 6.2 tests so)."""
+"""`data.preprocess` -> the same without a crop: images are tested at the size of the crop (pix2pix,
+sec. 6.2)."""
 
 
 def is_side(text: str) -> bool:
@@ -48,10 +48,10 @@ def scaled_size(
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Preparation of whole files in training, as stored in the header of a model file.
+    """Preprocessing in training, as stored in the header of a model file.
 
     Args:
-        preprocess: `data.preprocess`; empty if the header does not say.
+        preprocess: `data.preprocess`; empty if the header does not contain it.
         load_size: `data.load_size`.
         crop_size: `data.crop_size`.
         side_by_side: Aspect ratios (width / height) of training files with A and B side by side.
@@ -78,22 +78,22 @@ class Preprocessing:
         return cls(side_by_side=ratios)
 
     def part(self, pixels: Pixels, part: Part, name: object) -> Pixels:
-        """Return one half of an image, or all of it. Raises UserError as `half`."""
+        """Return a half of an image, or all of it. Raises UserError as `half`."""
         return take_half(pixels, self.half(pixels.shape[0], pixels.shape[1], part, name))
 
     def half(self, height: int, width: int, part: Part, name: object) -> Half:
-        """Return the half that a chosen part of an image is, or None for all of it.
+        """Return the half of an image to use, or None for all of it.
 
-        Raises UserError if none is chosen and the image has the shape of a file with A and B side
-        by side, or if it is too narrow to have halves.
+        Raises UserError if no part is given and the image has the aspect ratio of side-by-side
+        training files, or if it is too narrow to have halves.
         """
         half: Half = None if part == "whole" else part
         if half is not None and width < 2:
-            raise UserError(f"{name} has no halves: it is one pixel wide", option="--half")
+            raise UserError(f"{name} is one pixel wide and has no halves", option="--half")
         if part is None and self._looks_paired(width / height):
             raise UserError(
-                f"{name} is {width}x{height}, the shape of the training files with A and B side by "
-                "side; choose --half left, --half right or --half whole",
+                f"{name} is {width}x{height}, the aspect ratio of the side-by-side training files; "
+                "choose --half left, --half right or --half whole",
                 option="--half",
             )
         return half
@@ -106,30 +106,35 @@ class Preprocessing:
             near(one / 2) for one in self.side_by_side
         )
 
-    def check(self, size: str, name: object, most: int) -> None:
+    def check(self, size: str, name: object, max_pixels: int) -> None:
         """Raise UserError for a `size` that is invalid, too large, or not known."""
         if size == "trained" and not self.preprocess:
             raise UserError(
-                f"{name} does not say at which size it was trained; use --size own or a number of "
-                "pixels",
+                f"{name} does not contain the size of the training images; use --size own or a "
+                "number of pixels",
                 option="--size",
             )
         if size not in ("trained", "own") and not is_side(size):
             raise UserError(
-                f"--size is trained, own or a number of pixels, not {size!r}", option="--size"
+                f"--size must be trained, own or a number of pixels, not {size!r}", option="--size"
             )
         side = int(size) if is_side(size) else 0
         side = max(self.load_size, self.crop_size) if size == "trained" else side
-        if side**2 > most:
+        if side**2 > max_pixels:
             raise UserError(
-                f"--size {size} makes images of {side**2 / 1e6:.4g} megapixels, more than "
-                f"--max_megapixels {most / 1e6:g} allows",
+                f"--size {size} results in images of {side**2 / 1e6:.4g} megapixels, more than "
+                f"--max_megapixels {max_pixels / 1e6:g} allows",
                 option="--size",
             )
 
     def resized(self, pixels: Pixels, size: str, config: DomainConfig) -> Pixels:
-        """Resize an image to a size: `own`, `trained` (as in training, not cropped) or pixels a
-        side."""
+        """Resize an image.
+
+        Args:
+            pixels: The image.
+            size: `own` (unchanged), `trained` (as in training, without crop), or the side length.
+            config: The domain.
+        """
         if size == "own":
             return pixels
         height, width = pixels.shape[:2]
@@ -141,7 +146,7 @@ class Preprocessing:
         return resize_for(pixels, *wanted, config)
 
     def enlargement(self, before: Pixels, after: Pixels) -> float:
-        """Return the size of an image, `after` any resizing, relative to its size in training."""
+        """Return the size of an image `after` resizing, relative to its size in training."""
         if not self.preprocess:
             return 1.0
         sizes = self.load_size, self.crop_size
@@ -163,6 +168,6 @@ class Preprocessing:
     def large(self) -> str:
         """Return a note on images that are much larger than those in training."""
         return (
-            f"more than {LARGE} times the size in training ({self.trained_size}), so details have "
-            "another scale; --size trained resizes images as in training"
+            f"more than {LARGE} times the size in training ({self.trained_size}): details have a "
+            "different scale; --size trained resizes images as in training"
         )

@@ -1,4 +1,4 @@
-"""Sources of image files: paths, and members of archives that are read in place."""
+"""Image files (paths, or members of archives that are read in place) and their names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import UserError
 
 
 class ArchiveChanged(UserError):
-    """An archive that changed since its members were listed."""
+    """An archive changed after its members were listed."""
 
 
 @dataclass(frozen=True, order=True)
@@ -55,8 +55,8 @@ class Source:
     def _refuse_changed(self, status: os.stat_result) -> None:
         if self.archive not in (None, identity(status)):
             raise ArchiveChanged(
-                f"{printable(self.path)} changed while it was in use (size, modification "
-                "time or inode); run the command again to use its present contents",
+                f"{printable(self.path)} changed while it was read (size, modification time or "
+                "inode); run the command again",
                 path=self.path,
             )
 
@@ -85,7 +85,7 @@ def printable(name: object) -> str:
 
 
 def path_of(name: object) -> Path | None:
-    """Return the path of a source or path that names an image in messages; else None."""
+    """Return the path of a source or path; None for other names of images."""
     name = name.path if isinstance(name, Source) else name
     return name if isinstance(name, Path) else None
 
@@ -120,7 +120,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder belongs to the system: it is neither read nor reported."""
+    """Return whether a file or folder is hidden or of the system, and so not reported."""
     return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir")
 
 
@@ -131,7 +131,7 @@ def is_sidecar(name: str) -> bool:
 
 
 def ending(name: str) -> str:
-    """Return the whole ending of a name in lower case, such as ".nii.gz"; "" where it has none."""
+    """Return the ending of a name in lower case, such as ".nii.gz"; "" if it has none."""
     stem, last = os.path.splitext(name.rpartition("/")[2].lower())
     if not re.fullmatch(r"\.\w*[^\W\d]\w*", last):  # "IM.0001" has none
         return ""
@@ -141,14 +141,14 @@ def ending(name: str) -> str:
 
 
 class Unread(NamedTuple):
-    """The files of one ending that are not read as images."""
+    """Files with one ending that are not read as images."""
 
     ending: str
     names: tuple[str, ...]
 
     @property
     def kind(self) -> str:
-        """Return what these files have in common, to follow the word "files"."""
+        """Return a phrase on the ending, to follow the word "files"."""
         return f"ending in {printable(self.ending)}" if self.ending else "without an ending"
 
     def __str__(self) -> str:

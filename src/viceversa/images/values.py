@@ -1,4 +1,4 @@
-"""Pixels <-> tensors of values in [-1, 1], by the range of a domain; grids of images."""
+"""Pixels <-> values in [-1, 1], by the range of a domain; grids of images for display."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .labels import from_classes, palette
 from .nodata import mask_of
 
 Allocate = Callable[[tuple[int, ...]], Tensor]
-AB = 110.0  # largest |a| and |b| of the colours of sRGB
+MAX_AB = 110.0  # maximum of |a| and |b| for colours of sRGB
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
@@ -31,9 +31,9 @@ def to_tensor(pixels: Pixels) -> Tensor:
 def to_values(numbers: Tensor, domain: Domain) -> Tensor:
     """Return pixels as values in [-1, 1].
 
-    Images: `low` becomes -1, `high` 1, values beyond are clipped. Labels: 1 in the channel of the
-    class, -1 in the others. Lab: L from 0 to 100, a and b from -110 to 110. NaN, which means no
-    data, stays NaN: see `fill_nodata`.
+    Images: `low` becomes -1 and `high` 1; other values are clipped. Labels: one-hot, with 1 in the
+    channel of the class and -1 in the others. Lab: L from 0 to 100, a and b from -110 to 110.
+    NaN (no data) stays NaN: see `fill_nodata`.
 
     Args:
         numbers: (n, channels of the files, h, w), as `loading.load` returns them.
@@ -49,7 +49,7 @@ def to_values(numbers: Tensor, domain: Domain) -> Tensor:
         return values.masked_fill(numbers.isnan(), math.nan)
     if kind != "image":
         lab = rgb_to_lab(numbers.to(dtype) / 255)
-        return lab[:, :1] / 50 - 1 if kind == "lab-l" else lab[:, 1:] / AB
+        return lab[:, :1] / 50 - 1 if kind == "lab-l" else lab[:, 1:] / MAX_AB
     return _scale(domain, numbers.device)(numbers.to(dtype, copy=True))
 
 
@@ -59,13 +59,20 @@ def stack_values(
     device: torch.device,
     allocate: Allocate = torch.empty,
 ) -> Tensor:
-    """Return `encode` of images (channels, h, w) of one size and dtype, on the device.
+    """Stack images and return `to_values` of them.
 
-    `allocate` returns a tensor of a shape for the result; reused memory is much faster.
+    Args:
+        images: Images (channels, h, w) of one size and dtype.
+        domain: The domain of the images.
+        device: Device of the result.
+        allocate: Returns a tensor of a shape for the result; reusing memory is much faster.
+
+    Returns:
+        (n, channels of the networks, h, w) in [-1, 1].
     """
     if device.type != "cpu" or domain.config.kind != "image":
         return to_values(torch.stack(list(images)).to(device, non_blocking=True), domain)
-    # One image at a time stays in the processor's cache; a whole batch would not.
+    # One image fits into the cache of the processor, a batch does not.
     values = allocate((len(images), *images[0].shape))
     scale = _scale(domain, device)
     for image, result in zip(images, values, strict=True):
@@ -74,18 +81,21 @@ def stack_values(
 
 
 def fill_nodata(values: Tensor, domain: Domain) -> Tensor:
-    """Replace NaN, which means no data, by the value that the networks get."""
+    """Replace NaN (no data) by the `nodata_fill` of the domain."""
     return values.masked_fill(values.isnan(), domain.config.nodata_fill)
 
 
 def has_data(source: Tensor, target: Tensor) -> Tensor:
-    """Return which images (n,) have pixels with data in both; NaN means no data."""
+    """Return for each image (n,) whether any pixel has data (not NaN) in source and target."""
     return data_mask(source, target).flatten(1).any(dim=1)
 
 
 def data_mask(source: Tensor, target: Tensor | None = None) -> Tensor:
-    """Return where values can be compared, (n, 1 or channels, h, w): where the target and at least
-    one channel of the source have data."""
+    """Return where values can be compared: the target and any channel of the source have data.
+
+    Returns:
+        (n, 1 or channels, h, w) of bool.
+    """
     some = ~source.isnan().all(dim=1, keepdim=True)
     return some if target is None else some & ~target.isnan()
 
@@ -95,7 +105,7 @@ def _scale(domain: Domain, device: torch.device) -> Callable[[Tensor], Tensor]:
     spans = [max(high - low, 1e-30) for low, high in zip(domain.low, domain.high, strict=True)]
     factors = [2 / span for span in spans]
     summands = [-1 - low * f for low, f in zip(domain.low, factors, strict=True)]
-    clip = domain.config.range != "dtype"  # no value is beyond the full range of a dtype
+    clip = domain.config.range != "dtype"  # all values are in the range of their dtype
     if len(set(factors)) == len(set(summands)) == 1:  # one pass instead of two
         summand, factor = torch.tensor(summands[0], device=device), factors[0]
 
@@ -119,7 +129,7 @@ def to_pixels(values: Tensor, domain: Domain, lightness: Tensor | None = None) -
     Args:
         values: (n, channels of the networks, h, w) in [-1, 1].
         domain: The domain of the images.
-        lightness: (n, 1, h, w), the source of a translation, which Lab colours are combined with.
+        lightness: (n, 1, h, w), the source image, to combine with Lab colours.
 
     Returns:
         n images (h, w, channels of the files).
@@ -143,7 +153,7 @@ def to_pixels(values: Tensor, domain: Domain, lightness: Tensor | None = None) -
 def quantized(values: Tensor, domain: Domain) -> Tensor:
     """Return values (n, channels, h, w) in [-1, 1] as if written to a file and read again.
 
-    Rounded if the files have integers; of labels, 1 in the most likely class and -1 elsewhere.
+    Values are rounded if the files have integers; labels become one-hot vectors.
     """
     values = values.detach().clamp(-1, 1)
     if domain.config.kind == "labels":
@@ -162,7 +172,8 @@ def quantized(values: Tensor, domain: Domain) -> Tensor:
 def to_rgb(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> Tensor:
     """Return values (n, channels, h, w) as RGB (n, 3, h, w) in [-1, 1], for display.
 
-    Of many channels the first three; of two the first; classes in their colours.
+    Of more than three channels, the first three are used; of two, the first. Classes have their
+    colours.
     """
     kind = domain.config.kind
     values = values.detach().float().cpu()
@@ -175,7 +186,7 @@ def to_rgb(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> T
 
 
 def _colours(domain: Domain) -> Pixels:
-    """Return a colour for each class: its own, or distinct ones if classes are numbers."""
+    """Return a colour for each class: as configured, or distinct colours for class indices."""
     if domain.config.classes:
         return palette(domain.config)
     numbers: Pixels = np.arange(domain.config.ids)[:, None] * np.array([[97, 57, 157]]) % 256
@@ -189,7 +200,7 @@ def _rgb_of_lab(values: Tensor, kind: str, lightness: Tensor | None) -> Tensor:
         return lab_to_rgb(lab)
     if lightness is None:
         lightness = torch.zeros_like(values[:, :1])
-    return lab_to_rgb(torch.cat([(lightness.float().cpu() + 1) * 50, values * AB], dim=1))
+    return lab_to_rgb(torch.cat([(lightness.float().cpu() + 1) * 50, values * MAX_AB], dim=1))
 
 
 def make_grid(rows: list[list[Tensor]], gap: int = 2) -> Pixels:

@@ -1,4 +1,4 @@
-"""Pixels -> files, in the format of the suffix; besides pixels only the tags given."""
+"""Write image files in the format of the suffix."""
 
 from __future__ import annotations
 
@@ -17,58 +17,61 @@ from .header import Pixels, Tags
 from .pixels import to_pil
 from .sources import JPEG_SUFFIXES
 
-# What the formats hold; TIFF and NPY hold everything.
-HOLDS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+# dtypes and numbers of channels that the formats support; TIFF and NPY support all.
+SUPPORTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     ".png": (("uint8", "uint16"), (1, 2, 3, 4)),
     **dict.fromkeys(JPEG_SUFFIXES, (("uint8",), (1, 3))),
     ".webp": (("uint8",), (3, 4)),
     ".bmp": (("uint8",), (1, 3)),
     ".gif": (("uint8",), (1,)),
 }
-HOLD_ALL = (".tif", ".tiff", ".npy")
+SUPPORT_ALL = (".tif", ".tiff", ".npy")
 NO_TAGS = Tags()
 
 
 def suffix_for(suffix: str, pixels: Pixels | tuple[DTypeLike, int]) -> str:
-    """Return a suffix whose format holds the pixels: `suffix` itself, else .png or .tif.
+    """Return a suffix whose format supports the pixels: `suffix` itself, else .png or .tif.
 
     `pixels` may be given as (dtype, channels).
     """
     dtype, channels = pixels if isinstance(pixels, tuple) else (pixels.dtype, pixels.shape[2])
     candidates = (suffix, ".png")
-    return next((one for one in candidates if _holds(one.lower(), dtype, channels)), ".tif")
+    return next((one for one in candidates if _supports(one.lower(), dtype, channels)), ".tif")
 
 
-def _holds(suffix: str, dtype: DTypeLike, channels: int) -> bool:
-    dtypes, counts = HOLDS.get(suffix, ((), ()))
-    return suffix in HOLD_ALL or (np.dtype(dtype).name in dtypes and channels in counts)
+def _supports(suffix: str, dtype: DTypeLike, channels: int) -> bool:
+    dtypes, counts = SUPPORTED.get(suffix, ((), ()))
+    return suffix in SUPPORT_ALL or (np.dtype(dtype).name in dtypes and channels in counts)
 
 
 def write(path: Path, pixels: Pixels, tags: Tags = NO_TAGS) -> None:
-    """Write a file in the format of its suffix, with the tags that the format can hold.
+    """Write a file in the format of its suffix.
 
-    JPEG and WebP have quality 95. Raises UserError if the format cannot hold the pixels.
+    Args:
+        path: The file. JPEG and WebP are written with quality 95.
+        pixels: (h, w, channels).
+        tags: Metadata, written if the format supports it.
+
+    Raises:
+        UserError: The format does not support the pixels, or the file cannot be written.
     """
     suffix = path.suffix.lower()
-    if suffix not in HOLDS and suffix not in HOLD_ALL:
-        known = " ".join([*HOLDS, *HOLD_ALL])
+    if suffix not in SUPPORTED and suffix not in SUPPORT_ALL:
+        known = " ".join([*SUPPORTED, *SUPPORT_ALL])
         raise UserError(
-            f"{path} has the suffix of no format that is written; use one of {known}", path=path
+            f"{path} does not have the suffix of a supported format; use one of {known}", path=path
         )
     if (other := suffix_for(suffix, pixels)) != suffix:
         channels = pixels.shape[2]
-        raise UserError(
-            f"{path} cannot hold {channels} channel{'s' * (channels > 1)} of {pixels.dtype}; "
-            f"{other} can",
-            path=path,
-        )
+        count = f"{channels} channel{'s' * (channels > 1)}"
+        raise UserError(f"{path} cannot store {count} of {pixels.dtype}; use {other}", path=path)
     write_bytes(path, to_bytes(pixels, suffix, tags), durable=False)
 
 
 def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS) -> bytes:
-    """Return the contents of a file in the format of a suffix that can hold the pixels.
+    """Return the contents of a file in the format of a suffix, which must support the pixels.
 
-    A TIFF holds all tags; PNG, JPEG and WebP the ICC profile; the other formats none.
+    TIFF stores all tags; PNG, JPEG and WebP only the ICC profile; the other formats none.
     """
     suffix, pixels, out = suffix.lower(), np.ascontiguousarray(pixels), BytesIO()
     if suffix == ".npy":
@@ -76,16 +79,16 @@ def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS) -> bytes:
     elif suffix in (".tif", ".tiff"):
         _write_tiff(out, pixels, tags)
     elif pixels.dtype == np.uint16:
-        import imagecodecs  # here, since few runs need it
+        import imagecodecs  # imported here: few runs need it
 
         png = bytes(imagecodecs.png_encode(pixels))
         profile = as_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(tags.icc))
-        return png[:33] + profile + png[33:] if tags.icc else png  # behind the header chunk
+        return png[:33] + profile + png[33:] if tags.icc else png  # after the header chunk
     else:
         kind = "JPEG" if suffix in JPEG_SUFFIXES else suffix[1:].upper()
         options: dict[str, Any] = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
         if kind == "GIF":
-            options["optimize"] = False  # which would turn grey into a palette
+            options["optimize"] = False  # optimizing would replace grey by a palette
         if tags.icc and kind in ("PNG", "JPEG", "WEBP"):
             options["icc_profile"] = tags.icc
         to_pil(pixels).save(out, kind, **options)
@@ -93,7 +96,7 @@ def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS) -> bytes:
 
 
 def _write_tiff(out: BytesIO, pixels: Pixels, tags: Tags) -> None:
-    """Write one page, deflated. Channels beyond grey and RGB are unspecified, never alpha."""
+    """Write one page, deflated. Channels after grey or RGB are unspecified, never alpha."""
     import tifffile
 
     channels = pixels.shape[2]

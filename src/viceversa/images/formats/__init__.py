@@ -1,1 +1,1 @@
-"""One opener for each file format: header first, pixels on demand, or a refusal."""
+"""A function for each file format that opens a file: header first, pixels on demand."""

@@ -1,7 +1,4 @@
-"""NPY and Netpbm (PBM, PGM, PPM): plain arrays of numbers, of any maximum.
-
-Pillow scales Netpbm files to 8 bits.
-"""
+"""NPY and Netpbm (PBM, PGM, PPM), which Pillow would scale to 8 bits."""
 
 from __future__ import annotations
 
@@ -15,12 +12,12 @@ from numpy.typing import NDArray
 from ..header import DAMAGED, MAX_PAGES, TRUNCATED, Header, ImageFile, Refused, mode_name
 
 CHANNELS = {b"1": 1, b"2": 1, b"3": 3, b"4": 1, b"5": 1, b"6": 3}
-BITMAPS, TEXTS = b"14", b"123"  # kinds of one bit, and those whose numbers are text
+BITMAPS, TEXTS = b"14", b"123"  # kinds with one bit per pixel, and kinds stored as text
 NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})"
 NETPBM_HEADER = re.compile(
     rb"P(?:([14])" + NUMBER * 2 + rb"|([2356])" + NUMBER * 3 + rb")\s"  # one space, then pixels
 )
-LONGEST_HEADER = 4096  # bytes, with comments
+MAX_HEADER = 4096  # bytes, with comments
 
 
 def open_npy(file: BinaryIO) -> ImageFile:
@@ -31,13 +28,13 @@ def open_npy(file: BinaryIO) -> ImageFile:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(file)
     if dtype.hasobject or dtype.kind not in "biuf":
-        raise Refused(f"holds {dtype} values, not real numbers")
+        raise Refused(f"contains {dtype} values, not real numbers")
     if len(shape) not in (2, 3):
-        raise Refused(f"holds an array of shape {shape}, not (height, width, channels)")
+        raise Refused(f"has the shape {shape}, not (height, width, channels)")
     if len(shape) == 3 and shape[0] < shape[1] and shape[2] >= max(16, 4 * shape[0]):
         raise Refused(
-            f"holds an array of shape {shape}, which looks like (channels, height, width); save "
-            f"it as (height, width, channels): {(*shape[1:], shape[0])}"
+            f"has the shape {shape}, which looks like (channels, height, width); save it as "
+            f"(height, width, channels): {(*shape[1:], shape[0])}"
         )
     height, width, channels = (*shape, 1)[:3]
     mode = mode_name("RGB" if channels == 3 else "grey", channels)
@@ -51,7 +48,7 @@ def open_npy(file: BinaryIO) -> ImageFile:
 
 
 class _Netpbm(NamedTuple):
-    """One image of a Netpbm file. `start` and `size` are those of its pixels, in bytes."""
+    """Header of an image; `start` and `size`: position of its pixels in the file, in bytes."""
 
     kind: bytes
     height: int
@@ -68,17 +65,17 @@ def is_netpbm(magic: bytes) -> bool:
 
 
 def open_netpbm(file: BinaryIO) -> ImageFile:
-    """Open a PBM, PGM or PPM. Binary files may hold several images: each is a page."""
+    """Open a PBM, PGM or PPM. Binary files may contain several images: each is a page."""
     images: list[_Netpbm] = []
     at = 0
-    while len(images) <= MAX_PAGES and (match := NETPBM_HEADER.match(file.read(LONGEST_HEADER))):
+    while len(images) <= MAX_PAGES and (match := NETPBM_HEADER.match(file.read(MAX_HEADER))):
         image = _netpbm(match, at)
         images.append(image)
         if image.kind in TEXTS:
             break
         at = file.seek(image.start + image.size)
     if not images:
-        raise Refused(f"{DAMAGED}: its header is not that of a PBM, PGM, PPM")
+        raise Refused(f"{DAMAGED}: its header is invalid")
 
     def header(page: int) -> Header:
         image = images[page]
@@ -126,6 +123,6 @@ def _text(file: BinaryIO, image: _Netpbm) -> NDArray[Any]:
     digits, wanted = b"".join(words), image.height * image.width * CHANNELS[image.kind]
     if not digits.isdigit() or len(digits if image.kind in BITMAPS else words) < wanted:
         raise Refused(f"{DAMAGED}: it has too few numbers, or other text")
-    if image.kind in BITMAPS:  # its digits need no space between them
+    if image.kind in BITMAPS:  # digits need no spaces between them
         return np.frombuffer(digits, np.uint8, wanted) - np.uint8(ord("0"))
     return np.array([min(int(word), 65536) for word in words[:wanted]])

@@ -1,6 +1,6 @@
-"""JPEG 2000, as a JP2 file or a bare codestream: decoded by imagecodecs, at any bit depth.
+"""JPEG 2000 (JP2 file or codestream), decoded by imagecodecs, of up to 16 bits.
 
-Only the codestream reaches the decoder: neither profiles nor palettes can change a value.
+Only the codestream is decoded, so that no profile or palette changes a value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIZ = struct.Struct(">8I H")  # image, origin, tile, origin of tiles (width and 
 
 
 def open_jpeg2000(file: BinaryIO) -> ImageFile:
-    """Open a JP2 file or a codestream of 1 to 16 bits, signed or not."""
+    """Open a JP2 file or a codestream of 1 to 16 bits, signed or unsigned."""
     start, end, alpha = 0, file.seek(0, 2), False
     order: list[int] = []
     if _bytes(file, 0, 4) != CODESTREAM:
@@ -39,11 +39,13 @@ def open_jpeg2000(file: BinaryIO) -> ImageFile:
     height, width, channels = _size(_bytes(file, start, 42))
     if order and order != list(range(1, channels - alpha + 1)):
         raise Refused("is a JPEG 2000 with its channels in another order, which is not read")
-    kinds = _bytes(file, start + 42, 3 * channels)  # of each channel: bits, steps of its samples
+    kinds = _bytes(
+        file, start + 42, 3 * channels
+    )  # for each channel: bits, horizontal and vertical subsampling
     if len(kinds) < 3 * channels:
         raise Refused(TRUNCATED)
     if kinds != kinds[:3] * channels or kinds[1:3] != b"\1\1":
-        raise Refused("is a JPEG 2000 whose channels differ in bits or in size, which is not read")
+        raise Refused("is a JPEG 2000 whose channels differ in bits or size, which is not read")
     signed, bits = kinds[0] & 0x80, (kinds[0] & 0x7F) + 1
     if bits > 16:
         raise Refused(f"is a JPEG 2000 of {bits} bits, which is not read")
@@ -52,9 +54,9 @@ def open_jpeg2000(file: BinaryIO) -> ImageFile:
     header = Header(height, width, channels, dtype, mode, alpha)
 
     def pixels(page: int, indices: bool) -> NDArray[Any]:
-        import imagecodecs  # here, since few data sets need it
+        import imagecodecs  # imported here: few datasets need it
 
-        # The decoder is strict: a codestream that is cut short is an error.
+        # The decoder is strict: a truncated codestream is an error.
         decoded: NDArray[Any] = imagecodecs.jpeg2k_decode(_bytes(file, start, end - start))
         return decoded
 
@@ -67,7 +69,7 @@ def _bytes(file: BinaryIO, at: int, count: int) -> bytes:
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (kind, start of its body, its end) of each box, also of those in the header box."""
+    """Yield (type, start of the contents, end) of each box, including boxes in the header box."""
     while start + 8 <= end:
         head = _bytes(file, start, 16)
         length, kind, body = int.from_bytes(head[:4], "big"), head[4:8], start + 8
@@ -75,7 +77,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
             length, body = int.from_bytes(head[8:], "big"), start + 16
         after = start + length if length else end
         if after < body:
-            raise Refused(f"{DAMAGED}: a box has an impossible length")
+            raise Refused(f"{DAMAGED}: a box has an invalid length")
         if kind == b"jp2h":
             yield from _boxes(file, body, after)
         else:
@@ -86,7 +88,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
 def _check_colours(body: bytes) -> None:
     method, space = struct.unpack(">BxxI", body)
     if method == 1 and space not in (0, 16, 17):  # unknown, sRGB, grey
-        raise Refused("is a JPEG 2000 of a colour space other than RGB and grey; save it as RGB")
+        raise Refused("is a JPEG 2000 in a colour space other than RGB and grey; save it as RGB")
 
 
 def _channel_order(body: bytes) -> tuple[list[int], bool]:
@@ -108,6 +110,6 @@ def _size(head: bytes) -> tuple[int, int, int]:
     if not (tile_width and tile_height):
         raise Refused(f"{DAMAGED}: its tiles have no size")
     tiles = -((tile_top - bottom) // tile_height) * -((tile_left - right) // tile_width)
-    if tiles > 65535:  # the most that a codestream can number
+    if tiles > 65535:  # maximum of the format
         raise Refused(f"{DAMAGED}: it has {tiles} tiles")
     return bottom - top, right - left, channels

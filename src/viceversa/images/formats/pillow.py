@@ -1,6 +1,6 @@
 """JPEG, WebP, BMP and GIF, decoded by Pillow.
 
-Pillow's plug-ins are called by name, so that none of its other formats can open.
+The plug-ins of Pillow are called directly, so that no other format of Pillow is ever opened.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..header import (
 )
 from ..pixels import from_pillow, same_size
 
-# Pillow's mode -> dtype, mode, channels
+# mode of Pillow -> dtype, mode, channels
 MODES = {
     "1": ("bool", "grey", 1),
     "L": ("uint8", "grey", 1),
@@ -37,7 +37,7 @@ MODES = {
     "RGB": ("uint8", "RGB", 3),
     "RGBA": ("uint8", "RGB + alpha", 4),
 }
-ICC = b"ICC_PROFILE\0"  # starts a segment with a part of a profile; its number and count follow
+ICC = b"ICC_PROFILE\0"  # begins a segment with a part of a profile; its number and count follow
 NOT_DECODED = {*range(0xE1, 0xEE), 0xEF, 0xFE}  # metadata: APP1 to APP13, APP15, comments
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG and DAC
 
@@ -73,7 +73,7 @@ def _pixels(image: Image.Image, indices: bool) -> NDArray[Any]:
 
 
 def open_gif(file: BinaryIO) -> ImageFile:
-    """Open a GIF, still or animated; each frame is drawn over those before it."""
+    """Open a GIF, still or animated; each frame is drawn over the previous ones."""
     data = file.read()
     frames, alpha = _gif_frames(data)
     image = GifImageFile(BytesIO(data))
@@ -88,16 +88,16 @@ def open_gif(file: BinaryIO) -> ImageFile:
         if not indices:
             return np.asarray(image.convert(mode))
         if image.mode not in ("P", "L"):
-            raise Refused("gives no class numbers: its frames are drawn over each other")
+            raise Refused("has no class indices: its frames are drawn over each other")
         return np.asarray(image)
 
     return ImageFile(lambda page: header, pixels, pages=frames)
 
 
 def _gif_frames(data: bytes) -> tuple[int, bool]:
-    """Count the frames, and return whether one of them has a transparent colour.
+    """Return the number of frames, and whether any frame has a transparent colour.
 
-    Pillow would take seconds for a file of many frames, and enlarge an image to its frames.
+    Pillow takes seconds for a file of many frames, and enlarges an image to its frames.
     """
 
     def table(flags: int) -> int:
@@ -116,19 +116,19 @@ def _gif_frames(data: bytes) -> tuple[int, bool]:
             alpha |= data[at + 1] == 0xF9 and bool(data[at + 3] & 1)
             at += 2
         else:
-            raise Refused(f"{DAMAGED}: its blocks do not follow each other")
+            raise Refused(f"{DAMAGED}: it has an invalid block")
         while data[at]:
             at += data[at] + 1
         at += 1
     if not frames:
-        raise Refused("holds no frames")
+        raise Refused("has no frames")
     return frames, alpha
 
 
 def open_jpeg(file: BinaryIO) -> ImageFile:
     """Open a JPEG of 8 bits.
 
-    Metadata do not reach Pillow, which parses them and warns about those that are damaged.
+    Metadata are removed: Pillow would parse them, and warn if they are damaged.
     """
     kept, profile, orientation, frame = [b"\xff\xd8"], [], 1, b""
     file.seek(2)
@@ -166,10 +166,10 @@ def open_jpeg(file: BinaryIO) -> ImageFile:
 
 
 def _marker(file: BinaryIO) -> int:
-    """Read the next marker, before which any number of fill bytes may stand."""
+    """Read the next marker, which any number of fill bytes may precede."""
     byte = file.read(1)
     if byte != b"\xff":
-        raise Refused(f"{DAMAGED}: its segments do not follow each other")
+        raise Refused(f"{DAMAGED}: it has an invalid segment")
     while byte == b"\xff":
         byte = file.read(1)
     if not byte or byte[0] in (0x00, 0x01, *range(0xD0, 0xDA)):

@@ -1,4 +1,4 @@
-"""PNG: 8 bits and less by Pillow; 16 bits by imagecodecs, since Pillow reduces those to 8."""
+"""PNG: decoded by Pillow up to 8 bits; by imagecodecs for 16 bits, which Pillow reduces to 8."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 3, GREY_ALPHA: 2, RGB_ALPHA: 4}
 DECODED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 ANIMATION = (b"acTL", b"fcTL", b"fdAT")
-PASSES = (  # of Adam7: first row and column, step of rows and columns
+PASSES = (  # of Adam7 interlacing: first row and column, step of rows and columns
     (0, 0, 8, 8),
     (0, 4, 8, 8),
     (4, 0, 8, 4),
@@ -42,8 +42,8 @@ PASSES = (  # of Adam7: first row and column, step of rows and columns
 def open_png(file: BinaryIO) -> ImageFile:
     """Open a PNG, still or animated.
 
-    Only the chunks that pixels need reach a decoder: texts cannot fill the memory, and neither
-    gamma nor profiles can change a value.
+    Only the chunks that pixels need are decoded: texts cannot fill the memory, and no gamma or
+    profile changes a value.
     """
     chunks, bodies = _chunks(file)
     kinds = [kind for kind, _, _ in chunks]
@@ -51,9 +51,9 @@ def open_png(file: BinaryIO) -> ImageFile:
     width, height, bits, colour, interlaced = struct.unpack(">IIBBxxB", bodies.get(b"IHDR", b""))
     allowed = {GREY: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}
     if kinds[0] != b"IHDR" or colour not in CHANNELS or bits not in allowed.get(colour, (8, 16)):
-        raise Refused(f"{DAMAGED}: it does not start with the header of a PNG")
+        raise Refused(f"{DAMAGED}: it does not begin with a valid header")
     pages = 1
-    if b"acTL" in before:  # the image itself need not be a frame of the animation
+    if b"acTL" in before:  # the image may be separate from the animation
         pages = int.from_bytes(bodies[b"acTL"][:4], "big") + (b"fcTL" not in before)
     clear = bodies.get(b"tRNS", b"")
     base = {GREY: "grey", GREY_ALPHA: "grey", PALETTE: "palette"}.get(colour, "RGB")
@@ -67,7 +67,7 @@ def open_png(file: BinaryIO) -> ImageFile:
         alpha,
         exif_orientation(bodies.get(b"eXIf", b"")),
     )
-    step = 255 // (2**bits - 1) if bits < 8 else 1  # between grey values where white is 255
+    step = 255 // (2**bits - 1) if bits < 8 else 1  # between grey values, so that white is 255
 
     def chunk(at: int, length: int) -> bytes:
         file.seek(at)
@@ -93,7 +93,7 @@ def open_png(file: BinaryIO) -> ImageFile:
             packed = [chunk(at + 8, length) for kind, at, length in chunks if kind == b"IDAT"]
             values = _deinterlaced(b"".join(packed), height, width, colour)
         else:
-            import imagecodecs  # here, since few data sets need it
+            import imagecodecs  # imported here: few datasets need it
 
             values = imagecodecs.png_decode(needed())
         if indices:
@@ -106,7 +106,7 @@ def open_png(file: BinaryIO) -> ImageFile:
 
 
 def _chunks(file: BinaryIO) -> tuple[list[tuple[bytes, int, int]], dict[bytes, bytes]]:
-    """Return (kind, start, length of its data) of each chunk, and the data of small ones."""
+    """Return (type, start, length of the data) of each chunk, and the data of small chunks."""
     chunks: list[tuple[bytes, int, int]] = []
     bodies: dict[bytes, bytes] = {}
     at = file.seek(len(SIGNATURE))
@@ -123,7 +123,7 @@ def _chunks(file: BinaryIO) -> tuple[list[tuple[bytes, int, int]], dict[bytes, b
 def _with_alpha(values: NDArray[Any], clear: bytes, step: int) -> NDArray[Any]:
     """Append alpha to grey or RGB values of which one colour is declared transparent.
 
-    Pillow compares that colour with values that it has scaled already.
+    Pillow would compare that colour with scaled values.
     """
     if len(clear) != 2 * values.shape[2]:
         raise Refused(f"{DAMAGED}: its transparent colour is invalid")
@@ -134,7 +134,7 @@ def _with_alpha(values: NDArray[Any], clear: bytes, step: int) -> NDArray[Any]:
 
 
 def _inflated(data: bytes) -> bytes:
-    """Decompress a profile; return nothing if it is damaged or larger than any that is kept."""
+    """Decompress an ICC profile; return b"" if it is damaged or larger than `MAX_PROFILE`."""
     try:
         inflater = zlib.decompressobj()
         profile = inflater.decompress(data, MAX_PROFILE)
@@ -146,7 +146,7 @@ def _inflated(data: bytes) -> bytes:
 def _deinterlaced(packed: bytes, height: int, width: int, colour: int) -> NDArray[np.uint16]:
     """Decode an interlaced image of 16 bits pass by pass.
 
-    libpng, as imagecodecs calls it, prints a warning for each image that is interlaced.
+    If imagecodecs decodes an interlaced image, libpng prints a warning to the terminal.
     """
     import imagecodecs
 
@@ -154,12 +154,12 @@ def _deinterlaced(packed: bytes, height: int, width: int, colour: int) -> NDArra
     values = np.empty((height, width, channels), np.uint16)
     parts = [values[top::down, left::right] for top, left, down, right in PASSES]
     parts = [part for part in parts if part.size]
-    # Each row starts with the byte of its filter.
+    # Each row begins with a byte for its filter.
     sizes = [part.shape[0] * (1 + part.shape[1] * channels * 2) for part in parts]
     inflater = zlib.decompressobj()
     rows = inflater.decompress(packed, sum(sizes) + 1)
     if len(rows) != sum(sizes) or not inflater.eof:
-        raise Refused(f"{DAMAGED}: its passes are not of its size")
+        raise Refused(f"{DAMAGED}: its passes and its header differ in size")
     for part, size in zip(parts, sizes, strict=True):
         header = struct.pack(">IIBBBBB", part.shape[1], part.shape[0], 16, colour, 0, 0, 0)
         png = [(b"IHDR", header), (b"IDAT", zlib.compress(rows[:size], 0)), (b"IEND", b"")]

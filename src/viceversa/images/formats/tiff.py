@@ -1,4 +1,4 @@
-"""TIFF of any dtype and number of channels, by tifffile; strict where tifffile repairs silently."""
+"""TIFF of any dtype and number of channels, by tifffile, without its silent repairs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..header import DAMAGED, MAX_PAGES, TRUNCATED, Header, ImageFile, Refused, 
 from ..pixels import from_cmyk, unpremultiplied
 from .pillow import open_jpeg
 
-# tifffile logs what it repairs. What matters is refused here; the rest stays silent unless an
-# application asks for it.
+# tifffile logs its repairs. Files whose pixels it would change are refused here; the log is silent
+# unless an application configures it.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 MINISWHITE, MINISBLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
@@ -43,24 +43,24 @@ NO_DIALECT: dict[str, Any] = {f"is_{flag}": False for flag in TIFF.FILE_FLAGS}
 
 
 def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> ImageFile:
-    """Open a TIFF or BigTIFF, of one page or many. Reduced copies and masks are no pages.
+    """Open a TIFF or BigTIFF. Reduced copies and masks do not count as pages.
 
-    tifffile writes an array (h, w, 6) as h pages of (w, 6), and its shape (h, w, 6) beside them:
-    such a file is images if `channels`, the channels of the domain, says so.
+    tifffile writes an array (h, w, 6) as h pages of (w, 6) with a note on the shape. Such pages
+    are read as one image if `channels`, the channels of the domain, equals 6.
     """
     size = file.seek(0, 2)
     file.seek(0)
     tiff = TiffFile(file, name="image.tif", _multifile=False, **NO_DIALECT)
     with suppress(IndexError):
         tiff.pages[MAX_PAGES]
-        raise Refused(f"holds more than {MAX_PAGES} pages")
-    file.seek(tiff.pages.next_page_offset or 0)  # where tifffile stopped: 0 unless it gave up
+        raise Refused(f"has more than {MAX_PAGES} pages")
+    file.seek(tiff.pages.next_page_offset or 0)  # where tifffile stopped; 0 unless it failed
     if file.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):
         raise Refused(f"{DAMAGED}: its chain of pages is broken")
     every = [page for page in tiff.pages if isinstance(page, TiffPage)]
     kept = [page for page in every if not (page.is_reduced or page.is_mask)]
     if not kept:
-        raise Refused("holds no page of full size")
+        raise Refused("has no page of full size")
 
     def pixels(page: int, indices: bool) -> NDArray[Any]:
         return _pixels(kept[page], indices, file, size)
@@ -72,7 +72,7 @@ def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> ImageFile:
 
 
 def _array_shape(pages: list[TiffPage]) -> tuple[tuple[int, ...], str]:
-    """Return shape and axes of an array that tifffile wrote as grey pages; () for other files."""
+    """Return shape and axes of an array that tifffile wrote as pages; () for other files."""
     page = pages[0]
     try:
         described = json.loads(page.shaped_description or "{}")
@@ -84,9 +84,9 @@ def _array_shape(pages: list[TiffPage]) -> tuple[tuple[int, ...], str]:
 
 
 def _is_image(shape: tuple[int, ...], axes: str, channels: int | None, pages: str) -> bool:
-    """Whether the last axis of an array stored as pages is channels.
+    """Return whether the last axis of an array stored as pages is channels.
 
-    It is if it equals `channels`. Raises Refused if neither this nor `pages` decides.
+    It is if it equals `channels`. Raises Refused if the file is ambiguous.
     """
     if not shape or axes.endswith("YX"):
         return False
@@ -94,15 +94,15 @@ def _is_image(shape: tuple[int, ...], axes: str, channels: int | None, pages: st
         return True
     count, last, images = math.prod(shape[:-2]), shape[-1], math.prod(shape[:-3])
     every = pages == "bands"
-    stack = every and channels in (None, count)  # the settings name it, and it fits
+    stack = every and channels in (None, count)  # the pages are the channels of the domain
     if channels in (last, last * images if every else last) and not stack:
         return True
     if pages == "refuse":
         several = "one image" if images == 1 else f"{images} images"
         raise Refused(
-            f"holds an array of shape {shape}, which is either {several} of "
+            f"contains an array of shape {shape}, which is either {several} of "
             f"{shape[-2]}x{shape[-3]} with {last} channels or {count} pages of {last}x{shape[-2]}; "
-            f"set the domain's channels to {last} for the former, or its pages (a number, or "
+            f"set the domain's channels to {last} for the former, or its pages (an index, or "
             "bands) for the latter"
         )
     return False
@@ -146,7 +146,7 @@ def _orientation(page: TiffPage) -> int:
 
 
 def _header(page: TiffPage, pages: int) -> Header:
-    """Return the header of a page. Raises Refused for what has no defined meaning."""
+    """Return the header of a page. Raises Refused for a kind of image that is not supported."""
     if 262 not in page.tags or page.photometric not in BASES:
         name = _name(page.photometric)
         raise Refused(f"is a TIFF of {name}, which is not read; convert it to grey or RGB")
@@ -157,7 +157,7 @@ def _header(page: TiffPage, pages: int) -> Header:
     if dtype is None or not isinstance(bits, int):
         raise Refused(f"is a TIFF with {bits} bits a channel, which is not read")
     if dtype.kind not in "biuf":
-        raise Refused(f"holds {dtype.name} values, not real numbers")
+        raise Refused(f"contains {dtype.name} values, not real numbers")
     base, stored = BASES[page.photometric]
     unsigned, whole = dtype.kind in "bu", bits in (8, 16)
     valid = {
@@ -169,13 +169,13 @@ def _header(page: TiffPage, pages: int) -> Header:
         YCBCR: unsigned and bits == 8 and (page.compression == JPEG or _is_jpeg_ycbcr(page)),
     }[page.photometric]
     if not valid or (bits < 8 and bits not in (1, 2, 4)):
-        raise Refused(f"is a TIFF of {base} with {bits} bits of a kind that is not read")
+        raise Refused(f"is a TIFF of {base} with {bits} bits in a format that is not read")
     if page.extrasamples and unsigned and bits not in (8, 16, 32, 64):
         raise Refused(f"is a TIFF of {bits} bits with more channels, which is not read")
     if page.imagedepth != 1 or page.tiledepth != 1 or page.jpegheader is not None:
-        raise Refused("is a TIFF of a maker's own kind, which is not read")
+        raise Refused("is a TIFF with a vendor extension that is not read")
     if pages == 1 and _is_stack(page):
-        raise Refused("is a stack within a single page; save it as pages, or as .npy")
+        raise Refused("is a stack in a single page; save it as pages, or as .npy")
     extra = channels - stored
     if extra and (extra < 0 or page.photometric not in (MINISBLACK, RGB)):
         raise Refused(f"is {base} in {channels} channels, which is not read")
@@ -191,12 +191,12 @@ def _header(page: TiffPage, pages: int) -> Header:
 
 
 def _name(value: Any) -> str:
-    """Return a number of the format with its name, if it has one."""
+    """Return the name and number of a constant of the format, or the number."""
     return f"{value.name.lower()} ({value.value})" if isinstance(value, IntEnum) else str(value)
 
 
 def _is_stack(page: TiffPage) -> bool:
-    """Whether more planes are stored behind a page than the directories say."""
+    """Return whether more planes are stored after a page than its directory lists."""
     imagej = re.search(r"^images=(\d+)", page.imagej_description or "", re.MULTILINE)
     return bool(imagej and int(imagej[1]) > 1) or '"truncated": true' in (
         page.shaped_description or ""
@@ -204,7 +204,7 @@ def _is_stack(page: TiffPage) -> bool:
 
 
 def _is_jpeg_ycbcr(page: TiffPage) -> bool:
-    """Whether YCbCr has the coefficients and the range of JPEG."""
+    """Return whether YCbCr has the coefficients and the range of JPEG."""
 
     def equal(code: int, usual: tuple[float, ...]) -> bool:
         value = page.tags.valueof(code)
@@ -223,17 +223,17 @@ def _is_jpeg_ycbcr(page: TiffPage) -> bool:
 def _pixels(page: TiffPage, indices: bool, file: BinaryIO, size: int) -> NDArray[Any]:
     _check_segments(page, file, size)
     values = page.asarray(squeeze=False, maxworkers=1)
-    # (separate channels, depth 1, height, width, contiguous channels): one of both is 1
+    # (separate channels, depth 1, height, width, contiguous channels): one of the two is 1
     values = np.moveaxis(values[:, 0], 0, -1).reshape(*page.shaped[2:4], -1)
     if not indices:
         return _decoded(page, values)
     if page.photometric == MINISWHITE:
-        raise Refused("has 0 as white: class numbers need 0 as black, or a palette")
+        raise Refused("has 0 as white: class indices need 0 as black, or a palette")
     return values
 
 
 def _check_segments(page: TiffPage, file: BinaryIO, size: int) -> None:
-    """Refuse strips or tiles that are missing, cut off, or far larger than the image."""
+    """Raise Refused if strips or tiles are missing, truncated, or far larger than the image."""
     height, width = page.rowsperstrip, page.imagewidth
     if page.is_tiled:
         height, width = page.tilelength, page.tilewidth
@@ -246,7 +246,7 @@ def _check_segments(page: TiffPage, file: BinaryIO, size: int) -> None:
     count *= page.samplesperpixel if page.planarconfig == 2 else 1
     offsets, sizes = (np.asarray(v, float) for v in (page.dataoffsets, page.databytecounts))
     if not len(offsets) == len(sizes) == count or (offsets < 8).any() or (sizes < 1).any():
-        raise Refused(f"{DAMAGED}: strips or tiles of it are missing")
+        raise Refused(f"{DAMAGED}: strips or tiles are missing")
     if (offsets + sizes > size).any():
         raise Refused(TRUNCATED)
     if page.compression == JPEG:
@@ -254,11 +254,11 @@ def _check_segments(page: TiffPage, file: BinaryIO, size: int) -> None:
             file.seek(offset)
             inner = open_jpeg(BytesIO(file.read(length))).header(0)
             if inner.height > height or inner.width > width:
-                raise Refused(f"{DAMAGED}: a tile is larger than it says")
+                raise Refused(f"{DAMAGED}: a tile is larger than declared")
 
 
 def _decoded(page: TiffPage, values: NDArray[Any]) -> NDArray[Any]:
-    """Return stored values as brightness: apply palettes, convert inks and YCbCr to RGB."""
+    """Convert stored values to grey or RGB: apply palettes, invert, convert CMYK and YCbCr."""
     bits = page.bitspersample
     if page.photometric == MINISWHITE:
         values = ~values if bits == 1 else (2**bits - 1 - values).astype(values.dtype)
@@ -275,12 +275,12 @@ def _decoded(page: TiffPage, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _palette(page: TiffPage) -> NDArray[Any]:
-    """Return the colours of a palette, (number, 3): as uint8 if that keeps all that they say."""
+    """Return the colours of a palette (number, 3), as uint8 if that changes none."""
     table = page.colormap
     if table is None or table.shape != (3, 2**page.bitspersample):
         raise Refused(f"{DAMAGED}: its palette does not fit its pixels")
     table = np.ascontiguousarray(table.T)
-    if table.max() < 256:  # written as 8 bits, where the format has 16
+    if table.max() < 256:  # written with 8 bits instead of the 16 of the format
         return table.astype(np.uint8)
     high = table >> 8
     eight = (table == high * 257).all() or (table == high * 256).all()
