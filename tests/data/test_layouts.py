@@ -218,7 +218,7 @@ def test_when_nothing_matches_both_sides_are_listed_with_a_hint(
 
 
 def test_no_hint_is_made_up(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="an image of A and its B have the same name"):
+    with pytest.raises(UserError, match="both images of a pair have the same name"):
         index_split(folder(tmp_path / "set", ["A/cat.png", "B/dog.png"]), "train", True)
 
 
