@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from viceversa.errors import UserError
-from viceversa.files import in_words, write_atomically, write_bytes, write_json
+from viceversa.files import format_bytes, write_atomically, write_bytes, write_json
 from viceversa.images import write
 from viceversa.reports.page import write_page
 
@@ -86,4 +86,4 @@ def test_other_names_of_an_old_file_keep_its_contents(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_size_in_words_has_three_digits(size: int, text: str) -> None:
-    assert in_words(size) == text
+    assert format_bytes(size) == text

@@ -1,10 +1,9 @@
-"""The two demos inside the package: train, judge on images never seen, show the picture."""
+"""The two demos of the package: train, measure errors on held-out images, save example results."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -16,22 +15,31 @@ from torch import Tensor
 
 from .config.recipes import Sections, merge, read_recipe
 from .config.run import resolve
-from .data import DataConfig, SplitIndex, index_split
+from .data import DataConfig, index_split
 from .data.dataset import ImageDataset
 from .images import Pixels, write
 from .images.domain import Domain
-from .images.values import make_grid, to_pixels, to_values
+from .images.values import make_grid, quantized, to_pixels
 from .inference import Translator
 from .terminal import say
 from .training.loop import train
 
 RECIPES = {"pix2pix": ("demo", "openmoji"), "cyclegan": ("demo-cyclegan", "earth")}
+Pairs = tuple[Tensor, Tensor]
+"""All images of A and of B, (n, 3, h, w) in [-1, 1]; `[0][i]` and `[1][i]` are a pair."""
 
 
 def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) -> dict[str, float]:
-    """Train a demo in `out`, print its test errors and baselines; returns the errors by name.
+    """Train a demo and print its test errors and those of baselines.
 
-    An error is the mean absolute difference of pixels in [-1, 1] on the held-out images.
+    Args:
+        which: `pix2pix` or `cyclegan`.
+        out: Folder in which the run folder is created.
+        seed: Seed of the training.
+        epochs: Number of epochs; None: that of the recipe.
+
+    Returns:
+        Mean absolute error of pixels in [-1, 1] on the held-out images, by name.
     """
     recipe, folder = RECIPES[which]
     data = Path(str(resources.files("viceversa") / "demos" / folder))
@@ -43,34 +51,32 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
     began = time.perf_counter()
     train(config)
     say(f"\ntrained in {time.perf_counter() - began:.0f} s")
-    whole = dataclasses.replace(config.data, path=str(data), preprocess="resize")
-    # Held-out images lie in pairs even where training has none: the truth to judge by.
-    known = _whole(index_split(data, "train", config.paired), whole)
-    unseen = _whole(index_split(data, "test", paired=True), whole)
-    judge: Callable[..., dict[str, float]] = _paired if config.paired else _unpaired
-    errors = judge(run, known, unseen)
+    # The held-out images are pairs, also for unpaired training: the target is the reference.
+    training = _images(config.data, data, "train", config.paired)
+    test = _images(config.data, data, "test", paired=True)
+    errors = (_paired_errors if config.paired else _unpaired_errors)(run, training, test)
     for name, error in errors.items():
         say(f"  {error:.4f}  {name}")
-    say(f"the picture: {run / 'result.png'}")
-    say(f"your own:    viceversa translate {run / 'ab.safetensors'} YOUR_PICTURE.png -o translated")
+    say(f"example results: {run / 'result.png'}")
+    say(f"your own images: viceversa translate {run / 'ab.safetensors'} IMAGE.png -o translated")
     return errors
 
 
-def _whole(found: SplitIndex | None, config: DataConfig) -> tuple[Tensor, Tensor]:
-    """Every image of both domains at its full size, as two batches."""
-    assert found is not None
-    pictures = ImageDataset(found, config, (Domain(), Domain()), True, 0, training=False)
-    sides = [
-        torch.stack([pictures.image(domain, index) for index in range(length)])
-        for domain, length in zip("ab", (len(found.a), len(found.b)), strict=True)
-    ]
-    return to_values(sides[0], Domain()), to_values(sides[1], Domain())
+def _images(config: DataConfig, path: Path, split: str, paired: bool) -> Pairs:
+    index = index_split(path, split, paired)
+    assert index is not None
+    config = dataclasses.replace(config, path=str(path), preprocess="resize")
+    dataset = ImageDataset(index, config, (Domain(), Domain()), True, 0, training=False)
+    a, b = (
+        torch.cat([dataset.values(name, i, torch.device("cpu")) for i in range(len(files))])
+        for name, files in (("a", index.a), ("b", index.b))
+    )
+    return a, b
 
 
-def _error(made: Tensor, target: Tensor) -> float:
-    """Mean absolute difference, of what the files would hold: 8 bits."""
-    eight_bit = ((made.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
-    return float((eight_bit - target).abs().mean())
+def _error(output: Tensor, target: Tensor) -> float:
+    """Return the mean absolute error of the output as saved in files with 8 bits."""
+    return float((quantized(output, Domain()) - target).abs().mean())
 
 
 def _translate(run: Path, direction: str, images: Tensor) -> Tensor:
@@ -78,34 +84,30 @@ def _translate(run: Path, direction: str, images: Tensor) -> Tensor:
     return torch.cat([translator.tensor(part) for part in torch.split(images, 16)])
 
 
-def _paired(
-    run: Path, known: tuple[Tensor, Tensor], unseen: tuple[Tensor, Tensor]
-) -> dict[str, float]:
-    lines, colours = unseen
-    made = _translate(run, "ab", lines)
-    chosen = range(0, len(lines), max(1, len(lines) // 10))
-    columns = [list(side[list(chosen)]) for side in (lines, made, colours)]
-    write(run / "result.png", make_grid(columns))
-    say(f"mean absolute error on {len(lines)} drawings never seen (rows: line, made, true):")
-    return {
-        "pix2pix": _error(made, colours),
-        "baseline: every enclosed region filled with one median colour": _error(
-            _flood_filled(known, lines), colours
-        ),
-        "baseline: the line drawing unchanged": _error(lines, colours),
+def _paired_errors(run: Path, training: Pairs, test: Pairs) -> dict[str, float]:
+    lines, target = test
+    output = _translate(run, "ab", lines)
+    step = max(1, len(lines) // 10)
+    write(run / "result.png", make_grid([list(side[::step]) for side in (lines, output, target)]))
+    say(f"mean absolute error on {len(lines)} held-out drawings (rows: source, output, target):")
+    outputs = {
+        "pix2pix": output,
+        "baseline: every enclosed region filled with one median colour": _fill(training, lines),
+        "baseline: the line drawing unchanged": lines,
     }
+    return {name: _error(output, target) for name, output in outputs.items()}
 
 
-def _flood_filled(known: tuple[Tensor, Tensor], lines: Tensor) -> Tensor:
-    """Drawings with all that the outside cannot reach in the median colour seen there."""
-    inside = torch.stack([_enclosed(line) for line in known[0]])
-    colour = known[1].movedim(1, -1)[inside].median(dim=0).values
+def _fill(training: Pairs, lines: Tensor) -> Tensor:
+    """Fill the enclosed regions of drawings with the median colour of such regions in training."""
+    inside = torch.stack([_enclosed(line) for line in training[0]])
+    colour = training[1].movedim(1, -1)[inside].median(dim=0).values
     enclosed = torch.stack([_enclosed(line) for line in lines])[:, None]
     return torch.where(enclosed, colour[:, None, None], lines)
 
 
 def _enclosed(line: Tensor) -> Tensor:
-    """(h, w) bool: light pixels of a drawing that no path of light ones joins to its border."""
+    """Return the light pixels, (h, w) of bool, that no light path connects to the border."""
     light: Pixels = (to_pixels(line[None], Domain())[0].mean(axis=2) > 127).astype(np.uint8) * 255
     image = Image.fromarray(np.pad(light, 1, constant_values=255)).copy()
     ImageDraw.floodfill(image, (0, 0), 128)
@@ -113,26 +115,24 @@ def _enclosed(line: Tensor) -> Tensor:
     return torch.from_numpy(filled == 255)
 
 
-def _unpaired(
-    run: Path, known: tuple[Tensor, Tensor], unseen: tuple[Tensor, Tensor]
-) -> dict[str, float]:
-    say(f"mean absolute error on {len(unseen[0])} places never seen (rows: from, made, true):")
+def _unpaired_errors(run: Path, training: Pairs, test: Pairs) -> dict[str, float]:
+    say(f"mean absolute error on {len(test[0])} held-out places (rows: source, output, target):")
     errors: dict[str, float] = {}
     rows: list[list[Tensor]] = []
-    for direction, name, here, there in (
+    means = [side.mean(dim=(0, 2, 3), keepdim=True) for side in training]
+    for direction, name, i, j in (
         ("ab", "satellite to relief", 0, 1),
         ("ba", "relief to satellite", 1, 0),
     ):
-        source, target = unseen[here], unseen[there]
-        made = _translate(run, direction, source)
-        rows += [list(source), list(made), list(target)]
-        mean = [side.mean(dim=(0, 2, 3), keepdim=True) for side in known]
-        constant = known[there].movedim(1, 0).flatten(1).median(dim=1).values[:, None, None]
-        errors[f"CycleGAN, {name}"] = _error(made, target)
-        shifted = source + mean[there] - mean[here]
-        errors[f"baseline: {name} by shifting the mean colour"] = _error(shifted, target)
-        errors[f"baseline: {name} by the best constant colour"] = _error(
-            constant.expand_as(target), target
-        )
+        source, target = test[i], test[j]
+        output = _translate(run, direction, source)
+        rows += [list(source), list(output), list(target)]
+        median = training[j].movedim(1, 0).flatten(1).median(dim=1).values[:, None, None]
+        outputs = {
+            f"CycleGAN, {name}": output,
+            f"baseline: {name} by shifting the mean colour": source + means[j] - means[i],
+            f"baseline: {name} by the best constant colour": median.expand_as(target),
+        }
+        errors |= {name: _error(output, target) for name, output in outputs.items()}
     write(run / "result.png", make_grid(rows))
     return errors

@@ -1,4 +1,4 @@
-"""The one family of errors that a user can cause and mend, and the end that a user asks for."""
+"""Errors that a user can fix, and the end of a run that a user requested."""
 
 from __future__ import annotations
 
@@ -23,11 +23,17 @@ class UserError(ValueError):
         self.path = None if path is None else Path(path)
 
 
-class Stopped(Exception):
-    """A run that ended early because it was asked to, with all of it saved; and its exit code."""
+class RunStopped(Exception):
+    """A run stopped early on request, after a checkpoint was saved.
+
+    Args:
+        why: Reason for the stop.
+        code: Exit code of the process.
+        advice: How to resume.
+    """
 
     def __init__(
-        self, why: str, code: int, advice: str = "the same command goes on from here"
+        self, why: str, code: int, advice: str = "run the same command again to resume"
     ) -> None:
         super().__init__(why)
         self.code, self.advice = code, advice

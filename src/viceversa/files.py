@@ -1,4 +1,4 @@
-"""Write files atomically. Every file that a command writes goes through here."""
+"""Write files atomically: the only module that writes the files of commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from .errors import UserError
 
-LONGEST_NAME = 255  # bytes of a file name on common file systems
+MAX_NAME = 255  # bytes of a file name on common file systems
 
 
 def write_atomically(
@@ -51,7 +51,7 @@ def write_atomically(
         if durable:
             _sync_folder(path.parent)
     except OSError as error:
-        why = reason(error, path.parent, needed)
+        why = write_error(error, path.parent, needed)
         raise UserError(f"{path} could not be written: {why}", path=path) from None
     finally:
         with suppress(OSError):
@@ -59,22 +59,22 @@ def write_atomically(
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write a file of these bytes. Raises UserError as `write_atomically`."""
+    """Write bytes to a file. Raises UserError as `write_atomically`."""
     write_atomically(path, lambda temporary: temporary.write_bytes(data), len(data), durable)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a readable JSON file. Raises UserError as `write_atomically`."""
+    """Write an indented JSON file. Raises UserError as `write_atomically`."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def write_with_digest(path: Path, content: bytes) -> None:
-    """Write `content` behind a line with its SHA-256. Raises UserError as `write_atomically`."""
+    """Write a line with the SHA-256 of `content`, then `content`. Raises as `write_atomically`."""
     write_bytes(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
 def read_with_digest(path: Path) -> bytes | None:
-    """Read what `write_with_digest` wrote; None if it is missing, unreadable or damaged."""
+    """Read a file of `write_with_digest`; None if it is missing, unreadable or damaged."""
     try:
         digest, _, content = path.read_bytes().partition(b"\n")
     except OSError:
@@ -91,7 +91,7 @@ def sha256(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror}", path=path) from None
 
 
-def in_words(size: int) -> str:
+def format_bytes(size: int) -> str:
     """Return a number of bytes as text, with three digits: 950 kB, 8.21 MB, 120 GB."""
     number, units = size / 1e3, ["kB", "MB", "GB"]
     while number >= 999.5 and units[1:]:
@@ -101,8 +101,8 @@ def in_words(size: int) -> str:
 
 
 def user_cache() -> Path | None:
-    """Return the user's cache folder; None if there is no home folder (no cache is needed)."""
-    import platformdirs  # most commands need none
+    """Return the cache folder of the user; None if there is no home folder."""
+    import platformdirs  # imported here: most commands do not need it
 
     try:
         folder = platformdirs.user_cache_path("viceversa")
@@ -112,25 +112,25 @@ def user_cache() -> Path | None:
 
 
 def is_utf16(path: Path) -> bool:
-    """Whether a text begins with a byte order mark of UTF-16. Raises OSError."""
+    """Return whether a file begins with a byte order mark of UTF-16. Raises OSError."""
     with path.open("rb") as file:
         return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def free_space(folder: Path) -> int:
-    """Free bytes on the disk of a folder, or of its nearest parent that exists."""
+    """Return the free bytes on the disk of a folder, which need not exist."""
     return shutil.disk_usage(_existing(folder)).free
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or its nearest parent that exists."""
+    """Return a folder, or its nearest parent that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove the temporary files that killed processes left below a folder."""
+    """Remove the temporary files of killed processes below a folder."""
     for path in folder.rglob("*.tmp"):
         if re.search(r"\.\d+\.tmp$", path.name):
             with suppress(OSError):
@@ -138,26 +138,26 @@ def remove_temporary(folder: Path) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    """A name in the same folder; with the process's number, since two may write the same file."""
+    """Return a path in the same folder, with the process ID: two processes may write one file."""
     ending = f".{os.getpid()}.tmp"
     name = path.name + ending
-    if len(os.fsencode(name)) > LONGEST_NAME:
+    if len(os.fsencode(name)) > MAX_NAME:
         name = hashlib.sha256(os.fsencode(path.name)).hexdigest() + ending
     return path.with_name(name)
 
 
-def reason(error: OSError, folder: Path, needed: int = 0) -> str:
-    """Return why a folder cannot be written to; of a full disk, what is used up."""
+def write_error(error: OSError, folder: Path, needed: int = 0) -> str:
+    """Return why a folder cannot be written to."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error.strerror or str(error)
     if free_inodes(folder) == 0:
         return "the disk has no inodes left for new files; remove files that are not needed"
-    wanted = f"{in_words(needed)} are needed, " if needed else ""
-    return f"the disk is full: {wanted}{in_words(free_space(folder))} are free"
+    wanted = f"{format_bytes(needed)} are needed, " if needed else ""
+    return f"the disk is full: {wanted}{format_bytes(free_space(folder))} are free"
 
 
 def free_inodes(folder: Path) -> int | None:
-    """How many files the disk of a folder still takes; None if it does not limit their number."""
+    """Return the number of free inodes on the disk of a folder; None if there is no limit."""
     if not hasattr(os, "statvfs"):
         return None
     state = os.statvfs(_existing(folder))
@@ -165,7 +165,7 @@ def free_inodes(folder: Path) -> int | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; where folders can't be opened (Windows), renames are."""
+    """Make a rename durable. On Windows, folders cannot be opened, and renames are durable."""
     if os.name == "nt":
         return
     number = os.open(folder, os.O_RDONLY)
@@ -176,7 +176,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def finite(value: Any) -> Any:
-    """A value for JSON, which has no word for infinity: what is not finite in it becomes None."""
+    """Return a value for JSON, in which non-finite numbers are replaced by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

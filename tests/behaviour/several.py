@@ -90,7 +90,7 @@ def main() -> None:
     import torch
 
     from viceversa.config.run import resolve
-    from viceversa.errors import Stopped
+    from viceversa.errors import RunStopped
     from viceversa.runtime.distributed import Ranks
     from viceversa.training.loop import train
 
@@ -104,7 +104,7 @@ def main() -> None:
     code = 0
     try:
         train(resolve(settings))
-    except Stopped as stopped:
+    except RunStopped as stopped:
         code = stopped.code
     sys.stdout.flush()
     os._exit(code)  # as the command does: torch's threads may abort a process on its way out

@@ -20,7 +20,7 @@ from viceversa import Translator
 from viceversa.cli import main
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import RunConfig, resolve
-from viceversa.errors import Stopped, UserError
+from viceversa.errors import RunStopped, UserError
 from viceversa.training import loop as training
 
 pytestmark = pytest.mark.cuda
@@ -69,7 +69,7 @@ def test_a_run_stopped_and_resumed_equals_an_uninterrupted_one(
     more = {"train": {"deterministic": True, "precision": precision, "ema": 0.9}}
     training.train(settings(name, data, tmp_path / "whole", **more))
     stop_at(17)
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         training.train(settings(name, data, tmp_path / "parts", **more))
     stop_at(0)
     training.train(settings(name, data, tmp_path / "parts", **more))

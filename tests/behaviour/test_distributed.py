@@ -326,7 +326,7 @@ def test_processes_whose_launcher_is_gone_save_and_end(data: Path, tmp_path: Pat
             time.sleep(0.05)
     finally:
         subprocess.run(["pkill", "-9", "-f", str(path)], check=False)
-    assert "interrupted; the same command goes on from here" in said(tmp_path / "said")
+    assert "interrupted; run the same command again to resume" in said(tmp_path / "said")
 
 
 @pytest.mark.slow

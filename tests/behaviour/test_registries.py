@@ -26,7 +26,7 @@ from support import (
 from viceversa import METHODS, Translator, train
 from viceversa.cli import main
 from viceversa.config.run import RunConfig, resolve
-from viceversa.errors import Stopped, UserError
+from viceversa.errors import RunStopped, UserError
 from viceversa.evaluation import evaluate
 from viceversa.inference.patch_scores import ExplainOptions, explain
 from viceversa.networks import DISCRIMINATORS, GENERATORS
@@ -122,7 +122,7 @@ def _resumes(
     stopped = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         stopping(patch)(1)
-        with pytest.raises(Stopped):
+        with pytest.raises(RunStopped):
             train(settings(names, data, stopped))
     train(settings(names, data, stopped))
     assert same(state_of(stopped), state_of(tmp_path / "run"))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from viceversa.checkpoint import Checkpoints, load_state, save_state
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import RunConfig, resolve
-from viceversa.errors import Stopped, UserError
+from viceversa.errors import RunStopped, UserError
 from viceversa.networks import GENERATORS
 from viceversa.networks.unet import UNet
 from viceversa.training import loop as training
@@ -84,7 +84,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 def run_until(config: RunConfig, stop: int, stop_at: Callable[[int], None]) -> None:
     stop_at(stop)
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(RunStopped) as stopped:
         training.train(config)
     assert stopped.value.code == 143
     stop_at(0)
@@ -342,7 +342,7 @@ def test_each_interval_saves_when_it_says(
 
 def test_the_time_that_a_run_may_take_ends_it_saved(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with pytest.raises(Stopped, match="max_time") as stopped:
+    with pytest.raises(RunStopped, match="max_time") as stopped:
         training.train(settings("pix2pix", data, run, max_time=1e-9))
     assert stopped.value.code == 75
     assert [path.stem for path in (run / "checkpoints").iterdir()] == ["0000000001"]

@@ -21,7 +21,7 @@ from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data import DataConfig
 from viceversa.data.dataset import ImageDataset
 from viceversa.data.open import open_data
-from viceversa.errors import Stopped, UserError
+from viceversa.errors import RunStopped, UserError
 from viceversa.images import Pixels, read, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.sources import Source
@@ -71,7 +71,7 @@ def test_going_on_with_fewer_images_begins_the_epoch_anew(
     monkeypatch.setattr(
         "viceversa.training.requests.crossed", lambda before, after, every: after == 5
     )
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         stopped = training.Run(settings("pix2pix", data, run))
         real = stopped._save
 

@@ -11,7 +11,7 @@ import pytest
 from monitored_runs import data_set, lines, settings
 from support import same, state_of
 
-from viceversa.errors import Stopped, UserError
+from viceversa.errors import RunStopped, UserError
 from viceversa.training import intervals as schedule
 from viceversa.training import loop as training
 from viceversa.training.intervals import Schedule
@@ -93,7 +93,7 @@ def test_a_stop_draws_a_grid(data: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patch:
         patch.setattr(Report, "step", stopping)
-        with pytest.raises(Stopped):
+        with pytest.raises(RunStopped):
             training.train(run)
     assert grids(tmp_path) == [0, 5]
     training.train(run)
@@ -101,7 +101,7 @@ def test_a_stop_draws_a_grid(data: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_no_grid_is_drawn_where_none_is_wanted(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(Stopped):
+    with pytest.raises(RunStopped):
         training.train(settings("pix2pix", data, tmp_path,
                                 train={"samples": 0, "max_time": 1e-9}))  # fmt: skip
     assert not (tmp_path / "samples").exists()

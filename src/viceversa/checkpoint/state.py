@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import reason, remove_temporary
+from ..files import remove_temporary, write_error
 from . import container
 from .container import Damaged
 
@@ -192,7 +192,7 @@ def hold(folder: Path) -> Iterator[None]:
         ) from None  # fmt: skip
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written to: {reason(error, folder)}", path=folder
+            f"{folder} cannot be written to: {write_error(error, folder)}", path=folder
         ) from None
     remove_temporary(folder)
     try:

@@ -11,7 +11,7 @@ from cyclopts import CycloptsError
 
 from ..config.extensions import take_imports
 from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
-from ..errors import Stopped, UserError
+from ..errors import RunStopped, UserError
 from ..terminal import guarded, occupy_descriptors
 from . import boundary, evaluate, explain, report, use
 from .app import app
@@ -65,7 +65,7 @@ def _run(words: list[str]) -> int:
             app(words, exit_on_error=False, print_error=False)
     except (UserError, CycloptsError) as error:
         return _refuse(str(error))
-    except Stopped as stopped:
+    except RunStopped as stopped:
         sys.stderr.write(f"viceversa: {stopped}; {stopped.advice}\n")
         return stopped.code
     except KeyboardInterrupt:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ..config.recipes import read_recipe, recipes
-from ..errors import Stopped, UserError
+from ..errors import RunStopped, UserError
+from ..images.sources import printable
 from .app import app
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def translate(
     for line in _report(outcome, unread, len(pairs), out):
         print(line, file=sys.stderr if out == STREAM else sys.stdout)
     if signals:
-        raise Stopped("interrupted", 128 + signals[0], "--resume continues from here")
+        raise RunStopped("interrupted", 128 + signals[0], "--resume continues from here")
     if outcome.failures:
         raise UserError("; ".join(by_kind(outcome.failures)))
 
@@ -135,8 +136,6 @@ def _report(outcome: Outcome, unread: Sequence[Unread], images: int, out: Path) 
 
 def by_kind(messages: Iterable[tuple[Path, str]]) -> list[str]:
     """Return one sentence for all files with the same message, with the first three names."""
-    from ..images.sources import printable
-
     kinds: dict[str, tuple[str, list[str]]] = {}
     for path, text in messages:
         kind = re.sub(r"[\d.]+ [kMG]B", "", text)  # the free space changes from file to file

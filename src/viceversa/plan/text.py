@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..files import in_words
+from ..files import format_bytes
 from .costs import MARGIN
 
 USES = {
     "weights": "weights",
     "gradients": "gradients",
-    "optimizer_state": "optimizer state",
+    "averages": "optimizer state",
     "pool": "image pool (method.pool_size)",
     "batch": "a batch of images",
-    "activations": "activations at the peak of a step",
+    "maps": "activations at the peak of a step",
     "margin": "margin for libraries",
     "ema": "EMA weights (train.ema)",
     "copies": "copies of the networks, for samples and validation",
@@ -45,20 +45,20 @@ def plan_text(plan: dict[str, Any]) -> str:
 
 
 def _refusal(plan: dict[str, Any]) -> list[str]:
-    memory, alternatives = plan["memory"], plan["alternatives"]
+    memory, instead = plan["memory"], plan["instead"]
     if memory["fits"]:
         return []
-    needed, free = in_words(memory["needed"]), in_words(memory["free"])
+    needed, free = format_bytes(memory["needed"]), format_bytes(memory["free"])
     lines = [f"The run does not fit: it needs {needed}, and {free} are free on {plan['device']}."]
-    fitting = [one for one in alternatives if one["fits"]]
-    if not alternatives:
+    fitting = [one for one in instead if one["fits"]]
+    if not instead:
         lines.append("Only smaller networks fit: --generator.width, --discriminator.width.")
     elif fitting:
         lines.append("This fits:" if len(fitting) == 1 else "Any of these fits:")
     else:
         lines.append("None of these is enough alone:")
-    for one in fitting or alternatives:
-        lines.append(f"  {one['options']:<48}{in_words(one['needed']):>9}")
+    for one in fitting or instead:
+        lines.append(f"  {one['options']:<48}{format_bytes(one['needed']):>9}")
     return [*lines, ""]
 
 
@@ -75,26 +75,26 @@ def _arithmetic(plan: dict[str, Any]) -> list[Row]:
 def _memory(plan: dict[str, Any]) -> list[Row]:
     memory = plan["memory"]
     sizes = memory | {"copies": round((1 + MARGIN) * memory["copies"])}
-    free = "" if memory["free"] is None else f", of {in_words(memory['free'])} that are free"
-    rows = [("memory", in_words(memory["needed"]), f"predicted{free}")]
-    rows += [("", in_words(sizes[k]), f"  {use}") for k, use in USES.items() if sizes[k] > 16]
+    free = "" if memory["free"] is None else f", of {format_bytes(memory['free'])} that are free"
+    rows = [("memory", format_bytes(memory["needed"]), f"predicted{free}")]
+    rows += [("", format_bytes(sizes[k]), f"  {use}") for k, use in USES.items() if sizes[k] > 16]
     if memory["measured"] is not None:
-        predicted = f"measured in the timed steps, {in_words(memory['steps'])} were predicted"
-        rows.append(("", in_words(memory["measured"]), predicted))
+        predicted = f"measured in the timed steps, {format_bytes(memory['steps'])} were predicted"
+        rows.append(("", format_bytes(memory["measured"]), predicted))
     for name, option in (("batch", "--train.batch_size"), ("crop", "--data.crop_size")):
         if found := plan["largest"][name]:
             text = f"for the largest {name} that fits: {option} {found['value']}"
-            rows.append(("", in_words(found["needed"]), text))
+            rows.append(("", format_bytes(found["needed"]), text))
     return rows
 
 
 def _disk(plan: dict[str, Any]) -> list[Row]:
     disk, keep = plan["disk"], plan["settings"]["train"]["keep_last"]
-    text = f"{keep} checkpoints of {in_words(disk['checkpoint'])}, models of "
-    text += in_words(disk["models"])
+    text = f"{keep} checkpoints of {format_bytes(disk['checkpoint'])}, models of "
+    text += format_bytes(disk["models"])
     if disk["images"]:
-        text += f", images of {in_words(disk['images'])}"
-    return [("disk", in_words(disk["needed"]), f"{text}; {in_words(disk['free'])} are free")]
+        text += f", images of {format_bytes(disk['images'])}"
+    return [("disk", format_bytes(disk["needed"]), f"{text}; {format_bytes(disk['free'])} are free")]
 
 
 def _time(plan: dict[str, Any]) -> list[Row]:

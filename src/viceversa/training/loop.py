@@ -86,7 +86,7 @@ class Run:
     def go(self) -> None:
         """Train to the end, from the checkpoint where there is one.
 
-        Raises Stopped, with everything saved, where a signal or `train.max_time` asked for an end.
+        Raises RunStopped, with everything saved, where a signal or `train.max_time` asked for an end.
         """
         with asked_to_stop() as self.requests.signals:
             self._go()
@@ -284,7 +284,7 @@ class Run:
 def train(config: RunConfig) -> Path:
     """Train, or go on training, and return the run's folder.
 
-    Raises UserError for bad input, Stopped where a signal or the time ended the run early.
+    Raises UserError for bad input, RunStopped where a signal or the time ended the run early.
     """
     ranks = join(config.train.rank_timeout)
     try:

@@ -12,7 +12,7 @@ from ..config.run import RunConfig
 from ..data.dataset import ImageDataset
 from ..data.readonly import refuse_output_in_data
 from ..errors import UserError
-from ..files import free_inodes, free_space, in_words
+from ..files import format_bytes, free_inodes, free_space
 from ..methods.base import Method
 from ..runtime.distributed import Ranks
 
@@ -112,8 +112,8 @@ def check_disk(method: Method, folder: Path, config: RunConfig) -> str:
     room = disk_room(disk, folder)
     if room.needed > room.free:
         raise UserError(
-            f"{folder} has {in_words(room.free)} free, and this run needs "
-            f"{in_words(room.needed)}; make room, or keep fewer checkpoints (train.keep_last)",
+            f"{folder} has {format_bytes(room.free)} free, and this run needs "
+            f"{format_bytes(room.needed)}; make room, or keep fewer checkpoints (train.keep_last)",
             option="train.keep_last", path=folder,
         )  # fmt: skip
     if not room.enough:
@@ -122,6 +122,6 @@ def check_disk(method: Method, folder: Path, config: RunConfig) -> str:
             f"{room.files}; remove files that are not needed", path=folder,
         )  # fmt: skip
     return (
-        f"on disk: {keep} checkpoints of {in_words(disk.state)} and models of "
-        f"{in_words(disk.models)}; {in_words(room.free)} are free"
+        f"on disk: {keep} checkpoints of {format_bytes(disk.state)} and models of "
+        f"{format_bytes(disk.models)}; {format_bytes(room.free)} are free"
     )

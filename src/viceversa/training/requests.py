@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..config.train import TrainConfig
-from ..errors import Stopped
+from ..errors import RunStopped
 from ..runtime.distributed import Ranks
 from .checkpoint import Place
 
@@ -86,8 +86,8 @@ class Requests:
         if self.failure is not None:
             return self.failure
         if asked.stop:
-            return Stopped("interrupted", 128 + asked.stop)
-        return Stopped(f"train.max_time, {self.train.max_time:g} minutes, is over", 75)
+            return RunStopped("interrupted", 128 + asked.stop)
+        return RunStopped(f"train.max_time, {self.train.max_time:g} minutes, is over", 75)
 
 
 def crossed(before: int, after: int, every: int) -> bool:
