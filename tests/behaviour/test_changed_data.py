@@ -333,7 +333,7 @@ def test_an_archive_that_changed_ends_the_run_saved(
             resumed()
     said = capsys.readouterr().err
     assert ended.value.code == 2 and said.count("\n") == 1
-    assert f"{archive} changed while it was in use" in said
+    assert f"{archive} changed while it was read" in said
     assert newest(resumed.run).stem == f"{8:010d}"
     resumed()
     assert (CHANGED in capsys.readouterr().out) == (change is rewrite)
@@ -350,5 +350,5 @@ def test_an_archive_that_changes_before_its_images_are_checked_is_not_mixed(tmp_
     assert found is not None
     scan_files(found.a, store=None)
     rewrite(archive, data)
-    with pytest.raises(UserError, match="changed while it was in use"):
+    with pytest.raises(UserError, match="changed while it was read"):
         scan_files(found.a, store=None)

@@ -163,7 +163,7 @@ def test_check_sees_the_colours_that_train_refuses(
         main(["check", str(data), *labels, "#000000,#ffffff"])
     assert caught.value.code == 1
     told = capsys.readouterr().out
-    assert "holds the colour #00ff80" in told and "No problems detected" not in told
+    assert "contains the colour #00ff80" in told and "No problems detected" not in told
     assert "#00ff80" in refused(
         capsys, *train_words(data, tmp_path / "run", *labels, "#000000,#ffffff")
     )

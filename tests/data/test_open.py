@@ -132,7 +132,7 @@ def test_an_unknown_class_is_refused_before_training(tmp_path: Path) -> None:
     maps[2][:] = 0
     root = pairs(tmp_path / "set", [ramp(0, 255, "uint8")] * 3, maps, ".png")
     labels = DomainConfig(kind="labels", classes=("#ffffff", "#000000"))
-    with pytest.raises(UserError, match=r"B/1\.png holds the colour #fffeff"):
+    with pytest.raises(UserError, match=r"B/1\.png contains the colour #fffeff"):
         opened(root, a=grey(), b=labels)
     tolerant = DomainConfig(kind="labels", classes=("#ffffff", "#000000"), tolerance=1)
     _, target = opened(root, a=grey(), b=tolerant).train.first()

@@ -85,7 +85,7 @@ def test_colours_become_classes_and_come_back() -> None:
 def test_a_colour_near_a_class_is_one_within_the_tolerance() -> None:
     pixels = np.array([[[250, 3, 0]]], dtype=np.uint8)
     assert to_classes(pixels, DomainConfig(**PALETTE, tolerance=5), "x").item() == 1
-    with pytest.raises(UserError, match=r"x\.png holds the colour #fa0300"):
+    with pytest.raises(UserError, match=r"x\.png contains the colour #fa0300"):
         to_classes(pixels, DomainConfig(**PALETTE, tolerance=4), "x.png")
 
 
@@ -94,7 +94,7 @@ def test_numbers_are_classes_up_to_their_count(count: int, dtype: str) -> None:
     config = DomainConfig(kind="labels", ids=count)
     pixels = np.array([[[0], [count - 1]]], dtype=dtype)
     assert np.array_equal(from_classes(to_classes(pixels, config, "x"), config), pixels)
-    with pytest.raises(UserError, match=rf"x\.png holds the class {count}"):
+    with pytest.raises(UserError, match=rf"x\.png contains the class {count}"):
         to_classes(pixels + np.array(1, dtype), config, "x.png")
 
 
@@ -136,7 +136,7 @@ def test_lightness_and_colours_join_to_the_picture() -> None:
     grey = to_pixels(source, lightness)[0]
     assert np.ptp(grey.astype(int), axis=2).max() <= 1 and np.abs(
         grey[..., 0].astype(int) - joined[..., 0]).max() > 100  # fmt: skip
-    with pytest.raises(UserError, match=r"x\.png is uint16; lab-l takes photos of 8 bits"):
+    with pytest.raises(UserError, match=r"x\.png is uint16; lab-l takes images of 8 bits"):
         to_domain(colours().astype(np.uint16), lightness.config, "x.png")
 
 
@@ -164,7 +164,7 @@ LABELS: dict[str, Any] = {"kind": "labels", "classes": ["#3a403d", "#404040", "#
         ({"range": [5, 5]}, "must increase"),
         ({"range": "0,1,2"}, "two numbers"),
         ({"percentiles": [90, 10]}, "percentiles must increase"),
-        ({"pages": "all"}, "pages is refuse"),
+        ({"pages": "all"}, "pages must be refuse"),
         ({"kind": "image", "resize": "cubic"}, "resize takes one of"),
     ],
 )

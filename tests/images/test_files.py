@@ -253,23 +253,23 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "complex NPY": (npy(COMPLEX), "complex64 values"),
     "objects": (npy(np.array([[{}]], dtype=object)), "object values"),
     "texts": (npy(np.array([["a"]])), "values, not real numbers"),
-    "NaN": (npy(np.array([[np.nan, 1], [np.inf, 2]])), "holds 2 non-finite values"),
-    "too large for float32": (npy(np.array([[1e300]])), "holds 1 non-finite values"),
+    "NaN": (npy(np.array([[np.nan, 1], [np.inf, 2]])), "contains 2 non-finite values"),
+    "too large for float32": (npy(np.array([[1e300]])), "contains 1 non-finite values"),
     "too fine for float32": (npy(np.array([[5, 2**24 + 1]])), "int64 value 16777217"),
     "far too large": (tiff(np.full((2, 2), 2**32 - 1, np.uint32), 1), "uint32 value 4294967295"),
     "bands first": (npy(np.zeros((4, 64, 64))), r"looks like \(channels, .*\(64, 64, 4\)"),
     "a row of numbers": (npy(np.zeros(7)), r"shape \(7,\), not \(height, width, channels\)"),
     "no pixels": (npy(np.zeros((0, 7))), "has no pixels"),
-    "animated GIF": (saved(PAIR[0], "GIF", **MORE), "holds 2 pages or frames.*domain's pages"),
-    "animated WebP": (saved(PAIR[0], "WEBP", **MORE), "holds 2 pages or frames"),
-    "animated PNG": (saved(PAIR[0], "PNG", **MORE), "holds 2 pages or frames"),
+    "animated GIF": (saved(PAIR[0], "GIF", **MORE), "has 2 pages or frames.*domain's pages"),
+    "animated WebP": (saved(PAIR[0], "WEBP", **MORE), "has 2 pages or frames"),
+    "animated PNG": (saved(PAIR[0], "PNG", **MORE), "has 2 pages or frames"),
     "TIFF of pages": (tif(np.stack([GREY] * 3), photometric="minisblack"),
                       "one image of 9x3 with 13 channels or 3 pages of 13x9"),
     "ImageJ stack": (tif(np.stack([GREY] * 3), imagej=True, truncate=True), "a stack within"),
     "JPEG of 12 bits": (imagecodecs.jpeg8_encode(G16 >> 4, bitspersample=12), "JPEG of 12 bits"),
     "lossless JPEG": (imagecodecs.ljpeg_encode(G16), "lossless"),
     "JPEG 2000 in TIFF": (tif(RGB, compression="jpeg2000", photometric="rgb"), "jpeg2000"),
-    "AVIF": (saved(PAIR[0], "AVIF"), "is not an image that can be read"),
+    "AVIF": (saved(PAIR[0], "AVIF"), "is not an image in a supported format"),
     "JP2 in YCbCr": (changed(JP2, ENUMERATED, b"\0\0\0\x12"), "a colour space other than RGB"),
     "JP2 in CMYK": (changed(JP2, ENUMERATED, b"\0\0\0\x0c"), "a colour space other than RGB"),
     "JP2 with a palette": (with_box(JP2, b"pclr", bytes(9)), "with a palette"),
@@ -305,15 +305,15 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "PGM of maxval 70000": (netpbm(GREY, 5, 70000), "maxval is 70000"),
     "PGM without a size": (b"P5\n# none\n", "header is not that of"),
     "PGM of no pixels": (netpbm(GREY[:0], 5), "has no pixels"),
-    "two PGMs": (netpbm(GREY, 5) * 2, "holds 2 pages or frames"),
+    "two PGMs": (netpbm(GREY, 5) * 2, "has 2 pages or frames"),
     "PAM": (b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 1\nENDHDR\n\0", "is not an image"),
-    "PFM": (b"Pf\n1 1\n-1\n\0\0\0\0", "is not an image that can be read"),
-    "text like a PGM": (b"P5, P6 and P7 were measured", "is not an image that can be read"),
-    "DICOM": (bytes(128) + b"DICM" + bytes(50), "is not an image that can be read"),
-    "EPS": (saved(PAIR[0], "EPS"), "is not an image that can be read"),
+    "PFM": (b"Pf\n1 1\n-1\n\0\0\0\0", "is not an image in a supported format"),
+    "text like a PGM": (b"P5, P6 and P7 were measured", "is not an image in a supported format"),
+    "DICOM": (bytes(128) + b"DICM" + bytes(50), "is not an image in a supported format"),
+    "EPS": (saved(PAIR[0], "EPS"), "is not an image in a supported format"),
     "5 inks": (tiff(np.tile(RGB, 2)[:, :, :5], 5), "CMYK in 5 channels"),
-    "text": (b"just text\n", "is not an image that can be read"),
-    "nothing": (b"", "is not an image that can be read"),
+    "text": (b"just text\n", "is not an image in a supported format"),
+    "nothing": (b"", "is not an image in a supported format"),
     "a PNG's first bytes": (b"\x89PNG\r\n\x1a\n", "is damaged or cannot be read"),
     "a GIF's first bytes": (b"GIF89a", "is damaged|has no pixels"),
     "half a JPEG": (NOISY_JPEG[: len(NOISY_JPEG) // 2], "is damaged or cannot be read"),
@@ -512,9 +512,9 @@ def test_one_page_is_chosen_or_all_become_bands(kind: str) -> None:
     pixels, header, _ = decode(data, "x", pages="bands")
     each = header.channels // 2
     assert np.array_equal(pixels[:, :, each : each + 3], second) and not header.alpha
-    with pytest.raises(UserError, match="x has no page 2: it holds 2, counted from 0"):
+    with pytest.raises(UserError, match="x has no page 2: it has 2, counted from 0"):
         decode(data, "x", pages="2")
-    with pytest.raises(UserError, match="pages is refuse, bands or a number"):
+    with pytest.raises(UserError, match="pages must be refuse, bands or an index"):
         decode(data, "x", pages="all")
 
 
@@ -558,7 +558,7 @@ def test_class_numbers_are_the_stored_ones(data: bytes, numbers: Array) -> None:
                                   "BMP", "TIFF white is 0", "PNG grey+alpha"])  # fmt: skip
 def test_class_numbers_need_one_band_or_a_palette(what: str) -> None:
     with pytest.raises(
-        UserError, match=r"x .*(class numbers need one channel or a palette|0 as white)"
+        UserError, match=r"x .*(class indices need one channel or a palette|0 as white)"
     ):
         decode(TABLE[what][0], "x", indices=True)
 
@@ -618,6 +618,6 @@ def test_images_of_pillow_keep_the_same_rules() -> None:
     clear = Image.fromarray(RGB)
     clear.info["transparency"] = tuple(RGB[0, 0].tolist())
     assert given(clear)[0, 0].tolist() == [255, 255, 255]
-    with pytest.raises(UserError, match="the image is of Pillow's mode HSV"):
+    with pytest.raises(UserError, match="the image has the mode HSV of Pillow"):
         given(Image.new("HSV", (2, 2)))
     assert zlib.crc32(given(Image.fromarray(RGB)).tobytes()) == zlib.crc32(RGB.tobytes())

@@ -71,7 +71,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     jp2k, codestream = jp2(RGB[:, :, 0]), jp2(RGB, form="j2k")
     siz = jp2k.index(b"\xff\x51") + 2
     page = {256: ("I", 1), 257: ("I", 1)}
-    over = f"holds more than {MAX_PAGES}"
+    over = f"has more than {MAX_PAGES}"
     many = "megapixels are more than"
     tile = {"t322": ("I", 60000), "t323": ("I", 60000), "t324": ("I", 8), "t273": (), "t279": (),
             "t278": (), "t325": ("I", len(hundred))}  # fmt: skip
@@ -186,7 +186,7 @@ def test_strips_that_unpack_to_more_than_they_say_cost_no_more() -> None:
 
 def test_a_jpeg_within_a_tiff_is_no_larger_than_its_strip() -> None:
     jpeg = imagecodecs.jpeg8_encode(np.zeros((4000, 4000), np.uint8))
-    with pytest.raises(UserError, match=r"x is damaged.*a tile is larger than it says"):
+    with pytest.raises(UserError, match=r"x is damaged.*a tile is larger than declared"):
         decode(tiff_of(16, 16, jpeg, t259=("H", 7)), "x")
 
 

@@ -168,7 +168,7 @@ def test_class_numbers_of_a_palette_are_its_indices() -> None:
     image.putpalette([9, 9, 9, 200, 0, 0, 0, 0, 255])
     made = to_domain_pixels(image, DomainConfig(kind="labels", ids=3), MAX_PIXELS)
     assert made[:, :, 0].tolist() == [[0, 1, 2, 0], [1, 2, 0, 1], [2, 0, 1, 2]]
-    with pytest.raises(UserError, match="class numbers need one channel"):
+    with pytest.raises(UserError, match="class indices need one channel"):
         to_domain_pixels(image.convert("RGB"), DomainConfig(kind="labels", ids=3), MAX_PIXELS)
 
 
@@ -186,20 +186,20 @@ def test_arrays_are_as_a_file_of_them(array: Any, dtype: str, tmp_path: Path) ->
 @pytest.mark.parametrize(("image", "said"), [
     (np.zeros((0, 5, 3), np.uint8), "the array has no pixels: it is 5x0"),
     (np.zeros((5, 0, 3), np.uint8), "the array has no pixels: it is 0x5"),
-    (np.zeros((5, 5, 0), np.uint8), r"an array is \(h, w, 3\)"),
-    (np.zeros((), np.uint8), r"an array is \(h, w, 3\)"),
+    (np.zeros((5, 5, 0), np.uint8), r"an array must be \(h, w, 3\)"),
+    (np.zeros((), np.uint8), r"an array must be \(h, w, 3\)"),
     (np.full((5, 5, 3), np.nan, np.float32), "75 non-finite values"),
     (np.full((5, 5, 3), 1e300), "75 non-finite values"),
     (np.full((5, 5, 3), 1j), "not real numbers"),
     (np.full((5, 5, 3), "x"), "not real numbers"),
-    (np.full((5, 5, 3), 2**24 + 1), "float32 cannot keep exactly"),
+    (np.full((5, 5, 3), 2**24 + 1), "float32 cannot represent"),
     (np.zeros((1001, 1000, 3), np.uint8), "--max_megapixels 2 "),
     (Image.new("RGB", (0, 5)), "has no pixels: it is 0x5"),
     (Image.new("RGB", (1001, 1000)), "--max_megapixels 2 "),
     (Image.new("F", (5, 5), float("inf")), "25 non-finite values"),
-    (b"", "the image is not an image that can be read"),
+    (b"", "the image is not an image in a supported format"),
     (io.StringIO("x"), "the image is opened as text"),
-    (None, "an image is a path"), (7, "an image is a path"), ([1], "an image is a path"),
+    (None, "an image must be a path"), (7, "an image must be a path"), ([1], "an image must be a path"),
 ])  # fmt: skip
 def test_what_is_no_image_is_refused_in_a_sentence(image: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):

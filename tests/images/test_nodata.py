@@ -92,7 +92,7 @@ def test_a_given_value_takes_the_place_of_the_tag(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="infinite or too large") as caught:
         read(tiff(tmp_path / "z.tif", np.array([[np.inf]], "f4")), nodata=parse_nodata("nan"))
     assert "nodata" not in str(caught.value)
-    with pytest.raises(UserError, match="nodata is a number, nan, tag"):
+    with pytest.raises(UserError, match="nodata must be a number, nan, tag"):
         parse_nodata("minus one")
 
 

@@ -51,7 +51,7 @@ def test_other_channels_are_refused_with_both_readings(
     path = saved(tmp_path / "x.tif", noise(9, 7, 6))
     with pytest.raises(UserError) as caught:
         read(path, channels)
-    assert "x.tif holds an array of shape (9, 7, 6)" in str(caught.value)
+    assert "x.tif contains an array of shape (9, 7, 6)" in str(caught.value)
     assert "one image of 7x9 with 6 channels or 9 pages of 6x7" in str(caught.value)
     assert "channels to 6" in str(caught.value) and "pages" in str(caught.value)
 
@@ -70,7 +70,7 @@ def test_stacks_stay_stacks(tmp_path: Path) -> None:
     axes = saved(tmp_path / "a.tif", cube, metadata={"axes": "ZYX"})
     for path in (imagej, ome, axes):  # they name their axes: the last one is X
         assert np.array_equal(read(path, 6, pages="bands"), np.moveaxis(cube, 0, 2))
-        with pytest.raises(UserError, match="holds 6 pages"):
+        with pytest.raises(UserError, match="has 6 pages"):
             read(path, 6)
     named = saved(tmp_path / "n.tif", noise(5, 6, 4), metadata={"axes": "YXC"})
     assert read(named).shape == (5, 6, 4)
@@ -82,7 +82,7 @@ def test_several_images_with_channels(tmp_path: Path) -> None:
     assert np.array_equal(read(path, 5, pages="1"), array[1])
     assert np.array_equal(read(path, 10, pages="bands")[:, :, 5:], array[1])
     assert read(path, 18, pages="bands").shape == (7, 5, 18)
-    with pytest.raises(UserError, match="holds 2 pages or frames"):
+    with pytest.raises(UserError, match="has 2 pages or frames"):
         read(path, 5)
     with pytest.raises(UserError, match="2 images of 7x9 with 5 channels or 18 pages of 5x7"):
         read(path, 3)
@@ -93,7 +93,7 @@ def test_what_is_not_the_shape_of_the_pages_is_none(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "two.tif") as file:
         file.write(noise(9, 7, 6), contiguous=False)
         file.write(noise(9, 7, 6), contiguous=False)
-    with pytest.raises(UserError, match="holds 18 pages"):
+    with pytest.raises(UserError, match="has 18 pages"):
         read(tmp_path / "two.tif", 6)
     for text in ('{"shape": [3, 8, 8]}', '{"shape": "x"}', '{"shape": [0, 1, 9]}', '{"shape": '):
         saved(
@@ -103,7 +103,7 @@ def test_what_is_not_the_shape_of_the_pages_is_none(tmp_path: Path) -> None:
             description=text,
             photometric="minisblack",
         )
-        with pytest.raises(UserError, match="holds 3 pages"):
+        with pytest.raises(UserError, match="has 3 pages"):
             read(tmp_path / "x.tif", 9)
 
 

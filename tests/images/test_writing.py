@@ -40,7 +40,7 @@ def test_what_a_format_holds_comes_back_exactly(
     pixels, path = values(dtype, bands, *size), tmp_path / f"new/x{suffix}"
     if suffix_for(suffix, pixels) != suffix:
         with pytest.raises(
-            UserError, match=rf"x\{suffix} cannot hold {bands} channels? of {dtype}"
+            UserError, match=rf"x\{suffix} cannot store {bands} channels? of {dtype}"
         ):
             write(path, pixels)
         assert not path.exists()
@@ -93,7 +93,7 @@ def test_an_ending_is_kept_where_its_format_holds_the_pixels(
 
 
 def test_endings_of_no_format_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x\.xyz has the suffix of no format.*\.png"):
+    with pytest.raises(UserError, match=r"x\.xyz does not have the suffix of a supported format.*\.png"):
         write(tmp_path / "x.xyz", values("uint8", 3))
     (tmp_path / "x.png").mkdir()
     with pytest.raises(UserError, match=r"x\.png could not be written"):

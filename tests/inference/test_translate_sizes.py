@@ -138,7 +138,7 @@ def test_a_model_that_does_not_say_its_size(trained: Any, place: Path, tmp_path:
     container.save(path, tensors, {**header, "trained": trained, "side_by_side": "x"})
     image = put(tmp_path / "x.png", 80, 40)
     assert Translator.load(path, "cpu")(image).size == (80, 40)
-    with pytest.raises(UserError, match="does not say at which size it was trained"):
+    with pytest.raises(UserError, match="does not contain the size of the training images"):
         Translator.load(path, "cpu", size="trained")
 
 
@@ -186,7 +186,7 @@ def test_a_file_of_that_shape_needs_a_half(
         assert size(tmp_path / "r.png") == translate(image).size == (width, height)
         return
     told = refused(capsys, *words)
-    assert f"is {width}x{height}, the shape of the training files" in told
+    assert f"is {width}x{height}, the aspect ratio of the side-by-side training files" in told
     assert all(f"--half {part}" in told for part in ("left", "right", "whole"))
     with pytest.raises(UserError, match="--half") as caught:
         translate(image)

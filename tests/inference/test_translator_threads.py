@@ -109,7 +109,7 @@ def test_masks_of_seeded_dropout() -> None:
     (torch.full((2, 3, 8, 8), float("inf")), "the tensor has non-finite values"),
     (torch.zeros(1, 3, 1001, 1000), "--max_megapixels 2 "),
     (np.zeros((0, 5, 3), np.uint8), "the array has no pixels"),
-    (b"", "is not an image that can be read"),
+    (b"", "is not an image in a supported format"),
 ], ids=str)  # fmt: skip
 def test_empty_and_non_finite_images_are_refused(tmp_path: Path, image: Any, said: str) -> None:
     translate = Translator.load(model(tmp_path), "cpu", max_megapixels=1)

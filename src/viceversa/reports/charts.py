@@ -1,4 +1,4 @@
-"""Line charts as SVG: round ticks, gaps, and a logarithmic axis for values that span decades."""
+"""Line charts as SVG, with round ticks, gaps, and logarithmic axes for a wide range of values."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 from .page import render
 from .run_folder import Curve
 
-MAX_POINTS = 400  # of a line; longer ones are drawn as means of neighbours
-TINY, HUGE = 1e-290, 4e307  # smaller values are drawn as 0, larger ones as this
-WIDTH, HEIGHT = 1000.0, 300.0  # of the SVG's own units; it is stretched to the space there is
-LOG_DECADES = 1.5  # ratio of the values from which the axis is logarithmic, as an exponent
-COLOURS = 8  # in page.css; further lines are dashed
+MAX_POINTS = 400  # of a line; longer lines are averaged
+MIN, MAX = 1e-290, 4e307  # smaller absolute values are drawn as 0, larger ones as MAX
+WIDTH, HEIGHT = 1000.0, 300.0  # of the SVG, which is scaled to the size of the plot
+LOG_DECADES = 1.5  # range of values, as a power of ten, from which the axis is logarithmic
+COLOURS = 8  # in page.css; more lines are dashed
 
 
 class Series(NamedTuple):
-    """A line of a chart. Lines that belong together have the same `colour` (a number)."""
+    """A line of a chart; `colour`: index of a colour of page.css."""
 
     name: str
     points: Curve
@@ -43,14 +43,14 @@ class Axis(NamedTuple):
     log: bool = False
 
     def position(self, value: float) -> float:
-        """Return where a value is: 0 at the low end, 1 at the high end."""
+        """Return the position of a value: 0 at the low end, 1 at the high end."""
         low, high = self.low, self.high
         if self.log:
             low, high, value = (math.log10(max(v, self.low)) for v in (low, high, value))
         return min(max((value - low) / (high - low), 0.0), 1.0)
 
     def label(self, tick: float) -> str:
-        """Return a tick's text: in thousands (k) or millions (M) if the largest tick is."""
+        """Return the text of a tick, in thousands (k) or millions (M) if the largest tick is."""
         largest = max(map(abs, self.ticks))
         for size, unit in ((1e6, "M"), (1e3, "k")):
             if 2 * size <= largest < 1e9 and tick:
@@ -72,16 +72,16 @@ def chart(title: str, series: Sequence[Series], note: str = "", marks: Sequence[
 
 
 def _line(one: Series, x: Axis, y: Axis) -> dict[str, Any]:
-    """Return what the template needs to know of a line."""
+    """Return the values of a line for the template."""
     path = ""
     for has_value, part in groupby(one.points, key=lambda point: point[1] is not None):
         if has_value:
-            places = [
+            points = [
                 f"{WIDTH * x.position(at):.1f} {HEIGHT * (1 - y.position(value or 0)):.1f}"
                 for at, value in part
             ]
             # A segment of length 0 is drawn as a dot.
-            path += "M" + "L".join(places) + ("h0" if len(places) == 1 else "")
+            path += "M" + "L".join(points) + ("h0" if len(points) == 1 else "")
     finite = _finite(one.points)
     return {
         "name": one.name,
@@ -100,7 +100,7 @@ def _finite(points: Curve) -> list[float]:
 
 
 def thinned(points: Curve, most: int = MAX_POINTS) -> Curve:
-    """Return at most `most` points, each the mean of its neighbours that have a value."""
+    """Return at most `most` points, each the mean of neighbouring points."""
     if len(points) <= most:
         return list(points)
     bounds = [len(points) * i // most for i in range(most + 1)]
@@ -108,7 +108,7 @@ def thinned(points: Curve, most: int = MAX_POINTS) -> Curve:
     for start, end in pairwise(bounds):
         values = _finite(points[start:end])
         x = math.fsum(x for x, _ in points[start:end]) / (end - start)
-        # Divided before adding: the sum of large values would overflow.
+        # Divided first: the sum of large values would overflow.
         means.append((x, math.fsum(v / len(values) for v in values) if values else None))
     return means
 
@@ -121,7 +121,7 @@ def x_axis(values: Sequence[float]) -> Axis:
 
 def y_axis(values: Sequence[float]) -> Axis:
     """Return an axis with a margin, logarithmic for positive values that span LOG_DECADES."""
-    values = [0.0 if abs(v) < TINY else min(max(v, -HUGE), HUGE) for v in values]
+    values = [0.0 if abs(v) < MIN else min(max(v, -MAX), MAX) for v in values]
     low, high = min(values), max(values)
     if low > 0 and math.log10(high) - math.log10(low) >= LOG_DECADES:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))

@@ -1,4 +1,4 @@
-"""Compare runs: the settings that differ, figures, curves and the last sample grids."""
+"""Compare runs: settings that differ, results, charts and the last sample grids."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from .run_folder import Curve, Numbers, RunFolder, ValidationEntry, names, refus
 from .text import ABSENT, number
 
 Row = list[str]
-Runs = dict[str, RunFolder]  # by the names in the table
+Runs = dict[str, RunFolder]
+"""Runs by their names in the tables."""
 ALWAYS_DIFFERENT = "train.run"
 
 
 def compare_table(folders: Sequence[Path]) -> list[Row]:
-    """Return a table with a column for each run: the settings that differ, then figures.
+    """Return a table with a column for each run: the settings that differ, then the results.
 
     Args:
         folders: Two or more run folders.
@@ -34,17 +35,17 @@ def compare_table(folders: Sequence[Path]) -> list[Row]:
         UserError: There are fewer than two folders, or one is not a run folder.
     """
     runs = _read(folders)
-    return [["", *runs], *_differing_settings(runs), *_figures(runs)]
+    return [["", *runs], *_differing_settings(runs), *_results(runs)]
 
 
 def compare_page(folders: Sequence[Path]) -> str:
-    """Return the page that compares runs; arguments and errors are those of `compare_table`."""
+    """Return a page that compares runs; arguments and errors as `compare_table`."""
     runs = _read(folders)
     return render(
         "compare.html",
         called=list(runs),
         settings=_differing_settings(runs),
-        figures=_figures(runs),
+        results=_results(runs),
         validations=[_metric_chart(runs, name) for name in _metrics(runs)],
         samples=list(_last_samples(runs)),
         unequal=_unequal_steps(runs),
@@ -54,12 +55,12 @@ def compare_page(folders: Sequence[Path]) -> str:
 
 
 def write_compare_page(folders: Sequence[Path], path: Path) -> None:
-    """Write the page that compares runs. Raises UserError as `compare_table` and `write_page`."""
+    """Write a page that compares runs. Raises UserError as `compare_table` and `write_page`."""
     write_page(path, compare_page(folders))
 
 
 def _read(folders: Sequence[Path]) -> Runs:
-    """Read run folders, named by the shortest ends of their paths that differ."""
+    """Read run folders, named by the shortest ends of their paths that are unique."""
     if len(folders) < 2:
         raise UserError("name two or more runs to compare, such as runs/one runs/two")
     for folder in folders:
@@ -70,7 +71,9 @@ def _read(folders: Sequence[Path]) -> Runs:
         called = ["/".join(one[-depth:]) for one in parts]
         if len(set(called)) == len(called):
             return dict(zip(called, runs, strict=True))
-    return {f"{run.name} ({i})": run for i, run in enumerate(runs, start=1)}  # one is named twice
+    return {
+        f"{run.name} ({i})": run for i, run in enumerate(runs, start=1)
+    }  # the same folder twice
 
 
 def _differing_settings(runs: Runs) -> list[Row]:
@@ -82,7 +85,7 @@ def _differing_settings(runs: Runs) -> list[Row]:
     return [row for row in rows if len(set(row[1:])) > 1 and row[0] != ALWAYS_DIFFERENT]
 
 
-def _figures(runs: Runs) -> list[Row]:
+def _results(runs: Runs) -> list[Row]:
     def add(title: str, cell: Callable[[RunFolder], str]) -> None:
         rows.append([title, *map(cell, runs.values())])
 
@@ -90,9 +93,11 @@ def _figures(runs: Runs) -> list[Row]:
     add("state", state)
     add("images processed", lambda run: f"{run.images:,}")
     add("last log entry", logged)
-    unequal = ", unequal steps" if _unequal_steps(runs) else ""
-    step = f"last sample grid (images){unequal}"
-    add(step, lambda run: f"{max(run.samples):,}" if run.samples else ABSENT)
+    unequal = ", different steps" if _unequal_steps(runs) else ""
+    add(
+        f"last sample grid (images){unequal}",
+        lambda run: f"{max(run.samples):,}" if run.samples else ABSENT,
+    )
     for name in _metrics(runs):
         add(f"{label(name)}, last (after images)", partial(_last, name))
         if better(name):
@@ -105,20 +110,20 @@ def _figures(runs: Runs) -> list[Row]:
 
 
 def _metrics(runs: Runs) -> list[str]:
-    return names(_kept(one) for run in runs.values() for one in run.validations)
+    return names(_metrics_of(one) for run in runs.values() for one in run.validations)
 
 
 def _loss_names(runs: Runs) -> list[str]:
     return names(entry.losses for run in runs.values() for entry in run.losses)
 
 
-def _kept(one: ValidationEntry) -> Numbers:
-    """Return the metrics of the weights that are kept: those of the EMA, if there is one."""
+def _metrics_of(one: ValidationEntry) -> Numbers:
+    """Return the metrics of the EMA weights, if there are any, else of the raw weights."""
     return one.ema or one.raw
 
 
 def _last(name: str, run: RunFolder) -> str:
-    found = ((_kept(one).get(name), one) for one in reversed(run.validations))
+    found = ((_metrics_of(one).get(name), one) for one in reversed(run.validations))
     return next((_cell(name, v, one) for v, one in found if v is not None), ABSENT)
 
 
@@ -165,7 +170,7 @@ def _loss_chart(runs: Runs, name: str) -> str:
 
 
 def _chart(runs: Runs, title: str, *curves: Callable[[RunFolder], Curve], note: str = "") -> str:
-    """Return a chart with a colour for each run; a second curve, of EMA weights, is dashed."""
+    """Return a chart with a colour for each run; the second curve, of EMA weights, is dashed."""
     series = [
         Series(who + (", EMA" if ema else ""), curve(run), i, dashed=ema)
         for i, (who, run) in enumerate(runs.items())
@@ -175,16 +180,16 @@ def _chart(runs: Runs, title: str, *curves: Callable[[RunFolder], Curve], note: 
 
 
 def _unequal_steps(runs: Runs) -> str:
-    """Return a sentence if the last sample grids are of unequal steps."""
+    """Return a sentence if the last sample grids are from different steps."""
     steps = [max(run.samples) for run in runs.values() if run.samples]
     if len(set(steps)) < 2:
         return ""
     of = ", ".join(f"{step:,}" for step in steps)
-    return f"They are of unequal steps ({of} images processed): compare them with care."
+    return f"They are from different steps ({of} images processed): compare them with care."
 
 
 def _last_samples(runs: Runs) -> Iterator[dict[str, Any]]:
-    """Yield the last sample grid of each run that is not damaged or half written."""
+    """Yield the last sample grid of each run that can be read."""
     for who, run in runs.items():
         for step in reversed(run.samples):
             if grid := thumbnail(run.samples[step]):

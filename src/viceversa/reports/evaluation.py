@@ -1,4 +1,4 @@
-"""The page of an evaluation: metrics, protocol, and the best, median and worst cases."""
+"""Page of an evaluation: metrics, protocol, and the best, median and worst cases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .page import flatten, render, write_page
 
 
 class Case(NamedTuple):
-    """The drawing of a case, the name of its source, and a metric with its value."""
+    """Image file of a case, the name of its source, and a metric with its value."""
 
     path: Path
     name: str
@@ -18,7 +18,7 @@ class Case(NamedTuple):
 
 
 class DirectionResult(NamedTuple):
-    """What the page shows of a direction. `cases`: kind -> cases; `columns`: of the drawings."""
+    """Results of a direction. `cases`: by kind; `columns`: column titles of their images."""
 
     title: str
     numbers: Sequence[Sequence[str]]

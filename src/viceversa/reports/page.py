@@ -21,7 +21,7 @@ from ..files import write_bytes
 from .text import ABSENT, number
 
 MAX_SIDE = 1400  # of a thumbnail, in pixels
-LOSSLESS_PIXELS = 200_000  # larger thumbnails are compressed with loss
+LOSSLESS_PIXELS = 200_000  # larger thumbnails are lossy
 QUALITY = 84
 BOMBS = Image.DecompressionBombError, Image.DecompressionBombWarning
 
@@ -35,7 +35,7 @@ class Thumbnail(NamedTuple):
 
 
 def render(template: str, **context: Any) -> Markup:
-    """Render a template of this package. Every value is escaped unless it is Markup."""
+    """Render a template of this package. Values are escaped unless they are Markup."""
     return Markup(_environment().get_template(template).render(context))
 
 
@@ -68,7 +68,7 @@ def _environment() -> Environment:
 
 
 def _printable(value: Any) -> Any:
-    """Escape characters that are not printable: they hide text or cannot be encoded."""
+    """Escape non-printable characters, which can hide text or cannot be encoded."""
     if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
         return value
     return "".join(
@@ -78,10 +78,7 @@ def _printable(value: Any) -> Any:
 
 
 def thumbnail(path: Path) -> Thumbnail | None:
-    """Return a thumbnail of a PNG file, or None if the file is missing or damaged.
-
-    Files that have not changed are not encoded again.
-    """
+    """Return a thumbnail of a PNG file, or None if it is missing or damaged; cached."""
     try:
         stat = path.stat()
     except OSError:
@@ -91,10 +88,12 @@ def thumbnail(path: Path) -> Thumbnail | None:
 
 @lru_cache(maxsize=128)
 def _encoded(path: Path, modified: int, size: int) -> Thumbnail | None:
-    """`modified` and `size` are part of the cache key."""
+    """Encode a thumbnail; `modified` and `size` are part of the cache key."""
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            file = Image.open(path, formats=("PNG",))  # too many pixels by its header: refused
+            file = Image.open(
+                path, formats=("PNG",)
+            )  # raises if the header declares too many pixels
         with file:
             image = file.convert("RGB")
         width, height = image.size

@@ -1,4 +1,4 @@
-"""The page of a run: everything its folder contains, as one file."""
+"""Page of a run, with the contents of its folder, as one HTML file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .run_folder import RunFolder, integer, names, table
 from .text import number
 
 FILE_NAME = "report.html"
-MAX_GRIDS = (24, 12, 6, 3, 2)  # sample grids on a page, fewer where all would be too large
+MAX_GRIDS = (24, 12, 6, 3, 2)  # sample grids on a page; fewer if the page would be too large
 MAX_CHARACTERS = 7_500_000  # of all images on a page
 
 
@@ -101,7 +101,7 @@ def logged(run: RunFolder) -> str:
 
 
 def samples(run: RunFolder) -> list[Sample]:
-    """Return the sample grids of the page, fewer where all of them would be too large."""
+    """Return the sample grids of the page; fewer if the page would be too large."""
     found: list[Sample] = []
     for most in MAX_GRIDS:
         found = []
@@ -116,10 +116,10 @@ def samples(run: RunFolder) -> list[Sample]:
 
 
 def selected(steps: Sequence[int], most: int = MAX_GRIDS[0]) -> list[int]:
-    """Return at most `most` steps, evenly spaced, among them the first and the last.
+    """Return at most `most` steps, evenly spaced, including the first and the last.
 
-    Every second, fourth, eighth, ... one: as a run grows most steps stay selected, and their
-    images need not be encoded again.
+    The stride is a power of two: as a run continues, most steps stay selected, and their thumbnails
+    stay cached.
     """
     stride = 1
     while -(-len(steps) // stride) + (stride > 1) > most:
@@ -128,7 +128,7 @@ def selected(steps: Sequence[int], most: int = MAX_GRIDS[0]) -> list[int]:
 
 
 def _loss_charts(run: RunFolder) -> Iterator[str]:
-    """Yield a chart for each network group: its initial begins the names of its losses."""
+    """Yield a chart for each network group; its losses begin with its initial, such as `g_`."""
     left = names(entry.losses for entry in run.losses)
     groups = {group.capitalize(): f"{group[:1]}_" for group in _groups(run)}
     for title, start in (groups | {"Other values": ""}).items():
@@ -138,7 +138,7 @@ def _loss_charts(run: RunFolder) -> Iterator[str]:
 
 
 def _validation_charts(run: RunFolder) -> Iterator[str]:
-    """Yield a chart for each metric, with a line for each direction; the best is marked."""
+    """Yield a chart for each metric, with a line for each direction and a mark at the best."""
     metrics: dict[str, list[str]] = {}
     for name in names(values for one in run.validations for values in (one.raw, one.ema)):
         metrics.setdefault(split_name(name)[0], []).append(name)
@@ -177,7 +177,7 @@ def _optimization_charts(run: RunFolder) -> Iterator[str]:
 
 
 def _groups(run: RunFolder) -> list[str]:
-    """Return the network groups that have an optimizer of their own."""
+    """Return the network groups, each of which has an optimizer."""
     return names(entry.gradients for entry in run.losses)
 
 

@@ -1,4 +1,4 @@
-"""Read a run folder. What is missing, damaged or of an unexpected type is left out."""
+"""Read a run folder. Missing, damaged and invalid values are left out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..config.compatibility import current_entry, folder_of, renamed, sample_col
 from ..errors import UserError
 
 Numbers = dict[str, float | None]  # None: NaN or infinite
-Curve = list[tuple[float, float | None]]  # (images processed, value); None is a gap
+Curve = list[tuple[float, float | None]]  # (images processed, value); None: a gap
 IMAGE_NAME = re.compile(r"\d{1,15}")  # images processed
 
 
 class LossEntry(NamedTuple):
-    """A log line about training: means since the line before."""
+    """A log entry of training: means since the previous entry."""
 
     images: int
     epoch: int
@@ -30,7 +30,7 @@ class LossEntry(NamedTuple):
 
 
 class BestEntry(NamedTuple):
-    """The best value so far of the metric that selects the best model; None before the first."""
+    """The best value so far of the metric that selects the best model; None: no value yet."""
 
     value: float | None
     images: int
@@ -38,7 +38,7 @@ class BestEntry(NamedTuple):
 
 
 class ValidationEntry(NamedTuple):
-    """A log line about a validation: metrics of the weights and of their EMA."""
+    """A log entry of a validation: metrics of the raw and of the EMA weights."""
 
     images: int
     split: str
@@ -50,7 +50,7 @@ class ValidationEntry(NamedTuple):
 
 
 class HealthEntry(NamedTuple):
-    """A log line about a problem that began or is over; `of`: where, such as a direction."""
+    """A log entry of a problem that began or is resolved; `of`: such as a direction."""
 
     images: int
     name: str
@@ -65,7 +65,7 @@ ENTRIES = {"validation": ValidationEntry, "health": HealthEntry, "losses": LossE
 
 
 class RunFolder:
-    """Everything that pages show of a run. Reading a folder never fails."""
+    """Contents of a run folder. Reading never fails."""
 
     def __init__(self, path: Path):
         self.path, self.name = path, path.absolute().name
@@ -99,11 +99,11 @@ class RunFolder:
         if 0 < patience <= sum(one.images > last_best for one in self.validations):
             return True
         last = self.losses[-1].images if self.losses else 0
-        sampled = not self.samples or last in self.samples  # a run ends with a sample grid
+        sampled = not self.samples or last in self.samples  # a finished run has a last sample grid
         return 0 < self.total_images <= last and sampled
 
     def active_problems(self) -> list[HealthEntry]:
-        """Problems that are not over, in the order in which they began."""
+        """Return the problems that are not resolved, in the order in which they began."""
         latest = {(one.name, one.of): one for one in self.health}
         active = (one for one in latest.values() if one.state != "over")
         return sorted(active, key=lambda one: one.since)
@@ -138,7 +138,7 @@ def refuse_other_folder(path: Path) -> None:
 
 
 def _log(lines: Iterable[str]) -> list[Any]:
-    """Return the entries of a log, without those that a resumed run has written again."""
+    """Return the entries of a log, without those that a resumed run wrote again."""
     entries: dict[Any, Any] = {}  # from the last to the first
     first = math.inf
     for line in reversed(list(lines)):
@@ -148,13 +148,13 @@ def _log(lines: Iterable[str]) -> list[Any]:
         if kind and images is not None and 0 <= images <= first:
             first = images
             entry = _entry(ENTRIES[kind], {**table(values[kind]), **values})
-            # Several problems may begin at once.
+            # Several problems may begin at the same step.
             entries.setdefault(entry if kind == "health" else (images, kind), entry)
     return list(entries.values())[::-1]
 
 
 def _entry(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
-    """Return a record with each field converted to its type."""
+    """Return an entry with each field converted to its type."""
     return kind(*(convert(values.get(name)) for name, convert in _converters(kind)))
 
 
@@ -171,12 +171,12 @@ def _converters(kind: Callable[..., Any]) -> list[tuple[str, Callable[[Any], Any
 
 
 def table(value: Any) -> dict[str, Any]:
-    """Return a table, or an empty one in place of anything else."""
+    """Return a table, or an empty one if the value is not a table."""
     return value if isinstance(value, dict) else {}
 
 
 def number_or_none(value: Any) -> float | None:
-    """Return a finite number, or None in place of anything else."""
+    """Return a finite number, or None if the value is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -186,12 +186,12 @@ def number_or_none(value: Any) -> float | None:
 
 
 def integer(value: Any) -> int:
-    """Return a finite number as an integer, or 0 in place of anything else."""
+    """Return a finite number as an integer, or 0 if the value is not one."""
     return int(number_or_none(value) or 0)
 
 
 def numbers(value: Any) -> Numbers:
-    """Return a table of numbers; those that are not finite, or no numbers, are None."""
+    """Return a table of numbers; values that are not finite numbers become None."""
     return {key: number_or_none(one) for key, one in table(value).items()}
 
 
@@ -210,7 +210,7 @@ def _text(path: Path) -> str:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):  # cut off, or written by something else
+    except (ValueError, RecursionError):  # truncated, or not JSON
         return None
 
 

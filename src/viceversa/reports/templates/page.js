@@ -2,7 +2,7 @@
 
 const whole = (number) => number.toLocaleString("en", { maximumFractionDigits: 0 });
 
-function words(number) {  // four digits, as the rest of the page has them
+function format(number) {  // four significant digits, as in the rest of the page
   if (number === null) return "–";
   const size = Math.abs(number);
   if (size !== 0 && (size < 1e-4 || size >= 1e15)) return number.toPrecision(4);
@@ -22,7 +22,7 @@ for (const plot of document.querySelectorAll(".plot")) {
   const nearest = (list, value) =>
     list.reduce((best, x, i) => (Math.abs(x - value) < Math.abs(list[best] - value) ? i : best), 0);
 
-  function value(line, moment) {  // none where the line has not begun, or has ended
+  function value(line, moment) {  // null outside of the line
     const first = line.x[0], last = line.x[line.x.length - 1];
     const gap = (last - first) / Math.max(1, line.x.length - 1);
     if (moment < first - gap || moment > last + gap) return null;
@@ -31,15 +31,15 @@ for (const plot of document.querySelectorAll(".plot")) {
 
   function show(index) {
     at = Math.max(0, Math.min(moments.length - 1, index));
-    const moment = moments[at], share = (moment - low) / span;
-    const told = lines.map((line) => `${line.name}  ${words(value(line, moment))}`);
-    tip.textContent = [`after ${whole(moment)} images`, ...told].join("\n");
+    const moment = moments[at], fraction = (moment - low) / span;
+    const values = lines.map((line) => `${line.name}  ${format(value(line, moment))}`);
+    tip.textContent = [`after ${whole(moment)} images`, ...values].join("\n");
     cross.hidden = tip.hidden = false;
-    cross.style.left = `${100 * share}%`;
-    // Beside the line, on the side that has more room, and never out of the plot.
-    const room = plot.clientWidth - tip.offsetWidth, across = share * plot.clientWidth;
-    const beside = share < 0.5 ? across + 10 : across - 10 - tip.offsetWidth;
-    tip.style.left = `${Math.max(0, Math.min(room, beside))}px`;
+    cross.style.left = `${100 * fraction}%`;
+    // On the side of the line with more space, inside the plot.
+    const space = plot.clientWidth - tip.offsetWidth, across = fraction * plot.clientWidth;
+    const beside = fraction < 0.5 ? across + 10 : across - 10 - tip.offsetWidth;
+    tip.style.left = `${Math.max(0, Math.min(space, beside))}px`;
   }
 
   function hide() { cross.hidden = tip.hidden = true; }
@@ -94,7 +94,7 @@ for (const player of document.querySelectorAll(".player")) {
 
   slider.addEventListener("input", () => { if (timer) stop(); show(); });
   button.addEventListener("click", () => (timer ? stop() : play()));
-  document.addEventListener("keydown", (event) => {  // wherever the page is, but in no other control
+  document.addEventListener("keydown", (event) => {  // unless another control has the focus
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const free = document.activeElement === document.body || document.activeElement === null;
     if (!step || !free || event.altKey || event.ctrlKey || event.metaKey) return;
