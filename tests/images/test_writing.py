@@ -188,5 +188,5 @@ def test_pillow_gets_what_it_can_hold() -> None:
         given = to_domain_pixels(image, DomainConfig(channels=bands), MAX_PIXELS)
         assert image.mode == mode and np.array_equal(given, pixels)
     for dtype, bands in (("uint8", 6), ("uint16", 3), ("float32", 1), ("int16", 1)):
-        with pytest.raises(UserError, match=f"no image of {bands} channels of {dtype}"):
+        with pytest.raises(UserError, match=f"no mode for {bands} channels of {dtype}"):
             to_pil(values(dtype, bands))
