@@ -65,9 +65,10 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         return cls(**converted)
     except ValueError as error:  # most dataclasses do not know the name of their section
-        if f"{where}." in str(error):
-            raise UserError(str(error), option=option_of(error)) from None
-        raise UserError(f"{where}: {error}", option=option_of(error)) from None
+        text, name = str(error), option_of(error)
+        if name and "." not in name:
+            name = f"{where}.{name}"
+        raise UserError(text if f"{where}." in text else f"{where}: {text}", option=name) from None
 
 
 def option_of(error: Exception) -> str | None:

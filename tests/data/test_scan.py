@@ -13,8 +13,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from viceversa.data.check.scan import ReadOptions, scan_files
+from viceversa.data.check.scan import scan_files
 from viceversa.images import Pixels, Source
+from viceversa.images.io import ReadOptions
 
 
 @pytest.fixture(autouse=True)

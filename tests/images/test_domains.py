@@ -61,7 +61,7 @@ def test_another_depth_takes_its_own_full_range_where_that_is_the_rule() -> None
     assert sixteen.dtype == "uint16" and sixteen.high == (65535.0,) * 3
     given = domain("uint8", 0, 200, 3)
     assert given.of_dtype("uint16") is given
-    with pytest.raises(UserError, match="float32 values have no range"):
+    with pytest.raises(UserError, match="the range of float32 values is not defined"):
         eight.of_dtype("float32")
 
 
@@ -151,8 +151,8 @@ LABELS: dict[str, Any] = {"kind": "labels", "classes": ["#3a403d", "#404040", "#
         ({"kind": "labels", "ids": 2, "classes": ["#000000"]}, "either classes"),
         ({"ids": 3}, "belong to kind labels"),
         ({"kind": "labels", "classes": ["red"]}, "#rrggbb, not 'red'"),
-        ({"kind": "labels", "ids": -1}, "from 1 to 65536, not -1"),
-        ({"kind": "labels", "ids": 70000}, "from 1 to 65536, not 70000"),
+        ({"kind": "labels", "ids": -1}, "ids must be from 0 to 65536, not -1"),
+        ({"kind": "labels", "ids": 70000}, "ids must be from 0 to 65536, not 70000"),
         ({**LABELS, "tolerance": -1}, "tolerance must be at least 0, not -1"),
         ({"kind": "labels", "ids": 2, "tolerance": 1}, "tolerance belongs to classes"),
         ({"tolerance": 1}, "tolerance belongs to classes"),
@@ -172,6 +172,7 @@ def test_impossible_domains_are_refused_by_name(settings: dict[str, Any], messag
     with pytest.raises(UserError, match=message) as caught:
         fill(DomainConfig, settings, "data.b")
     assert "data.b" in str(caught.value)
+    assert (caught.value.option or "").startswith("data.b.")
 
 
 def test_the_largest_tolerance_that_leaves_each_pixel_one_class() -> None:

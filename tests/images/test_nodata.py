@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from viceversa.errors import UserError
+from viceversa.fields import fill
 from viceversa.images import Pixels, read, resize
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.loading import to_domain, to_domain_pixels, to_domain_range
@@ -215,8 +216,8 @@ def test_labels_may_have_a_number_for_no_data(tmp_path: Path) -> None:
     for wrong in ({"kind": "labels", "classes": ("#000000",)}, {"kind": "lab-l"}):
         with pytest.raises(UserError, match="nodata belongs to images"):
             DomainConfig(**wrong, nodata="0")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="nodata_fill is a value in"):
-        DomainConfig(nodata_fill=-1.5)
+    with pytest.raises(UserError, match="nodata_fill must be from -1 to 1"):
+        fill(DomainConfig, {"nodata_fill": -1.5}, "data.a")
 
 
 def test_another_depth_keeps_its_range_and_its_mask() -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UserError
+from ..fields import number
 from .header import MAX_PROFILE
 from .nodata import NoData, parse_nodata, parse_value
 from .sources import path_of
@@ -32,79 +33,63 @@ class DomainConfig:
 
     kind: Kind = "image"
     """Images, label maps, or the lightness (lab-l) or colours (lab-ab) of photos."""
-    channels: int = 3
+    channels: int = number(3, min=1)
     """Channels of an image: 1 (grey), 3 (RGB), 4 (RGB and alpha), or any other number."""
     range: str | tuple[float, ...] = "dtype"
     """Values that become -1 and 1: dtype, minmax, percentiles, or two numbers such as 0,65535."""
-    percentiles: tuple[float, float] = (0.1, 99.9)
+    percentiles: tuple[float, float] = number((0.1, 99.9), min=0, max=100)
     """Percentiles of the training images for `range percentiles`, per channel."""
     classes: tuple[str, ...] = ()
     """Colours of the classes of a label map: #rrggbb,#rrggbb,..."""
-    ids: int = 0
+    ids: int = number(0, min=0, max=2**16)
     """Number of classes of a label map whose pixels are class indices from 0."""
-    tolerance: int = 0
+    tolerance: int = number(0, min=0)
     """Maximum difference of a channel between a pixel and the colour of its class."""
     resize: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
     """Resampling filter; label maps always use nearest."""
     nodata: str | float = "tag"
     """No-data value: a number, nan, tag (GDAL tag 42113 of each file) or none."""
-    nodata_fill: float = -1.0
+    nodata_fill: float = number(-1.0, min=-1, max=1)
     """Value in [-1, 1] that replaces pixels without data in the input of the networks."""
     pages: str = "refuse"
     """Files of several pages or frames: refuse, the index of one (from 0), or bands (all as
     channels)."""
 
     def __post_init__(self) -> None:
-        if self.channels < 1:
-            raise UserError(f"channels must be at least 1, not {self.channels}")
-        if self.kind == "labels" and bool(self.classes) == bool(self.ids):
-            raise UserError("kind labels needs either classes (colours) or ids (number of classes)")
-        if self.kind != "labels" and (self.classes or self.ids):
-            raise UserError(f"classes and ids belong to kind labels, not to {self.kind}")
+        kind, colours, (low, high) = self.kind, self.colours, self.percentiles
+        if kind == "labels" and bool(self.classes) == bool(self.ids):
+            text = "kind labels needs either classes (colours) or ids (number of classes)"
+            raise UserError(text, option="kind")
+        if kind != "labels" and (self.classes or self.ids):
+            raise UserError(f"classes and ids belong to kind labels, not to {kind}", option="kind")
         if self.pages not in ("refuse", "bands") and not self.pages.isdecimal():
-            raise UserError(f"pages must be refuse, bands or an index from 0, not {self.pages!r}")
-        invalid = [text for text in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", text)]
-        if invalid:
-            raise UserError(f"the colour of a class must be #rrggbb, not {invalid[0]!r}")
-        self._check_classes()
-        self._check_nodata()
-        low, high = self.percentiles
-        if not 0 <= low < high <= 100:
-            raise UserError(f"percentiles must increase and be from 0 to 100, not {low} and {high}")
-        self.given()
-
-    def _check_classes(self) -> None:
-        """Raise UserError if a pixel could belong to two classes."""
-        if not 0 <= self.ids <= 2**16:
-            raise UserError(f"ids must be a number of classes from 1 to 65536, not {self.ids}")
-        if self.tolerance < 0:
-            raise UserError(f"tolerance must be at least 0, not {self.tolerance}")
+            text = f"pages must be refuse, bands or an index from 0, not {self.pages!r}"
+            raise UserError(text, option="pages")
+        for colour in colours:
+            if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+                text = f"the colour of a class must be #rrggbb, not {colour!r}"
+                raise UserError(text, option="classes")
         if self.tolerance and not self.classes:
-            raise UserError("tolerance belongs to classes (colours); remove it")
-        near = nearest_colours(self.colours)
-        if near and near[2] <= 2 * self.tolerance:
+            text = "tolerance belongs to classes (colours); remove it"
+            raise UserError(text, option="tolerance")
+        if (near := nearest_colours(colours)) and near[2] <= 2 * self.tolerance:
             one, two, distance = near
             if not distance:
-                raise UserError(
-                    f"classes has the colour {one} twice; use a different colour for each"
-                )
+                text = f"classes has the colour {one} twice; use a different colour for each"
+                raise UserError(text, option="classes")
             raise UserError(
                 f"tolerance {self.tolerance} is too large for the classes {one} and {two}: a pixel "
-                f"could belong to both; set it to {(distance - 1) // 2} or less"
+                f"could belong to both; set it to {(distance - 1) // 2} or less",
+                option="tolerance",
             )
-
-    def _check_nodata(self) -> None:
         if self.nodata not in ("tag", "none") and not self.has_nodata:
-            raise UserError(
-                f"nodata belongs to images and to label maps with ids, not to {self.kind}"
-                + (" with classes" if self.classes else ""),
-                option="nodata",
-            )
-        if not -1 <= self.nodata_fill <= 1:
-            raise UserError(
-                f"nodata_fill must be in [-1, 1], not {self.nodata_fill}", option="nodata_fill"
-            )
+            text = f"nodata belongs to images and to label maps with ids, not to {kind}"
+            raise UserError(text + " with classes" * (kind == "labels"), option="nodata")
         parse_nodata(self.nodata)
+        if not low < high:
+            text = f"percentiles must increase, not be {low} and {high}"
+            raise UserError(text, option="percentiles")
+        self.given()
 
     @property
     def has_nodata(self) -> bool:
@@ -126,10 +111,12 @@ class DomainConfig:
         except (ValueError, OverflowError):
             raise UserError(
                 "range must be dtype, minmax, percentiles or two numbers such as 0,65535, not "
-                f"{self.range!r}"
+                f"{self.range!r}",
+                option="range",
             ) from None
         if not low < high or not math.isfinite(high - low):
-            raise UserError(f"range must increase and be finite, not from {low} to {high}")
+            text = f"range must increase and be finite, not be from {low} to {high}"
+            raise UserError(text, option="range")
         return low, high
 
     @property

@@ -67,6 +67,16 @@ class Decoded(NamedTuple):
     tags: Tags
 
 
+class ReadOptions(NamedTuple):
+    """Arguments of `read` that depend on the domain, see there."""
+
+    channels: int | None = None
+    pages: str = "refuse"
+    indices: bool = False
+    max_pixels: int = MAX_PIXELS
+    nodata: NoData = NO_NODATA
+
+
 def read(
     source: Source | Path | str,
     channels: int | None = None,

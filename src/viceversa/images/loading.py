@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from ..errors import UserError
 from .domain import Domain, DomainConfig
 from .header import MAX_PIXELS, Pixels, Refused, check_size, exif_orientation
-from .io import decode, is_readable, read, reading_errors
+from .io import ReadOptions, decode, is_readable, read, reading_errors
 from .labels import to_classes
 from .nodata import NoData, mask_of, masked
 from .pixels import convert_masked, fit_channels, from_pillow, resize, upright
@@ -49,19 +49,16 @@ def load(
     Raises:
         UserError: As `read`, or the image does not fit the domain.
     """
-    return to_domain(
-        take_half(read(source, **_options(config, max_pixels, nodata)), half), config, source
-    )
+    pixels = read(source, *read_options(config, max_pixels, nodata))
+    return to_domain(take_half(pixels, half), config, source)
 
 
-def _options(config: DomainConfig, max_pixels: int, nodata: NoData | None) -> dict[str, Any]:
-    return {
-        "channels": config.read_channels,
-        "pages": config.pages,
-        "indices": config.indices,
-        "max_pixels": max_pixels,
-        "nodata": config.nodata_value if nodata is None else nodata,
-    }
+def read_options(
+    config: DomainConfig, max_pixels: int = MAX_PIXELS, nodata: NoData | None = None
+) -> ReadOptions:
+    """Return the arguments of `read` for the files of a domain."""
+    nodata = config.nodata_value if nodata is None else nodata
+    return ReadOptions(config.read_channels, config.pages, config.indices, max_pixels, nodata)
 
 
 def take_half(pixels: Pixels, half: Half) -> Pixels:
@@ -126,11 +123,11 @@ def to_domain_pixels(
         UserError: The image is damaged, empty, too large, has several frames or non-finite
             values, or does not fit the domain.
     """
-    options = _options(config, max_pixels, nodata)
+    options = read_options(config, max_pixels, nodata)
     if isinstance(image, str | os.PathLike):
-        return read(Path(image), **options)
+        return read(Path(image), *options)
     if isinstance(image, np.ndarray):
-        return _from_array(image, config, max_pixels, options["nodata"].value)
+        return _from_array(image, config, max_pixels, options.nodata.value)
     if isinstance(image, Image.Image):
         return _from_image(image, options)
     name = "the image"
@@ -140,7 +137,7 @@ def to_domain_pixels(
         if not isinstance(image, bytes):
             raise UserError(f"{name} is opened as text; open it in binary mode ('rb')")
     if isinstance(image, bytes | bytearray | memoryview):
-        return decode(bytes(image), name, **options).pixels
+        return decode(bytes(image), name, *options).pixels
     raise UserError(f"an image must be {KINDS}, not {type(image).__name__}")
 
 
@@ -157,15 +154,15 @@ def _from_array(array: Any, config: DomainConfig, max_pixels: int, nodata: float
         return convert_masked(values, nodata, config.indices)
 
 
-def _from_image(image: Image.Image, options: dict[str, Any]) -> Pixels:
+def _from_image(image: Image.Image, options: ReadOptions) -> Pixels:
     """Convert a Pillow image; one that is not loaded yet is read from its file."""
     name = str(getattr(image, "filename", "")) or "the image"
-    channels, indices, max_pixels = options["channels"], options["indices"], options["max_pixels"]
+    channels, _, indices, max_pixels, nodata = options
     with reading_errors(name):
         check_size(image.height, image.width, max_pixels)
         data = _file_of(image)
         if is_readable(data):
-            decoded = decode(data, name, **options)
+            decoded = decode(data, name, *options)
             size = decoded.header.width, decoded.header.height
             if sorted(image.size) == sorted(size):  # else it was scaled by draft()
                 return decoded.pixels
@@ -173,9 +170,9 @@ def _from_image(image: Image.Image, options: dict[str, Any]) -> Pixels:
             raise Refused(f"has {frames} frames; pass a copy() of one of them")
         image.load()
         if indices:
-            pixels, alpha = convert_masked(np.asarray(image), options["nodata"].value, True), False
+            pixels, alpha = convert_masked(np.asarray(image), nodata.value, True), False
         else:
-            pixels, alpha = from_pillow(image, options["nodata"].value)
+            pixels, alpha = from_pillow(image, nodata.value)
         check_size(pixels.shape[0], pixels.shape[1], max_pixels, pixels.shape[2])
         if indices and pixels.shape[2] != 1:
             raise Refused(f"is {image.mode}; class indices need one channel or a palette")

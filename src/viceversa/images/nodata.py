@@ -35,7 +35,8 @@ class NoData(NamedTuple):
 
 def parse_value(text: str) -> float:
     """Parse a no-data value as GDAL writes it: -9999, -3.4e+38, nan. Raises ValueError."""
-    return float(text.strip().strip("\0").replace("1.#QNAN", "nan").replace("1.#IND", "nan"))
+    value = float(text.strip().strip("\0").replace("1.#QNAN", "nan").replace("1.#IND", "nan"))
+    return math.nan if math.isnan(value) else value  # one object, so that settings compare equal
 
 
 def nodata_mask(values: NDArray[Any], value: float | None) -> Mask | None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...images import Source
+from ...images.io import ReadOptions
+from ...images.loading import read_options
 from ..config import DataConfig
 from ..index import FileTree, Manifest, index_split, index_splits, list_images
 from .invalid import invalid_files
 from .issues import all_issues, unmatched_files
 from .result import CheckResult, DomainFiles
-from .scan import FileRecord, Progress, ReadOptions, Store, scan_files
+from .scan import FileRecord, Progress, Store, scan_files
 
 SEVERITIES = ("error", "warning", "note")
 
@@ -47,16 +49,8 @@ def check_dataset(
     unmatched = list(unmatched_files(splits.items(), paired))
     if names_first and paired and unmatched and config.on_invalid == "refuse":
         raise UserError(f"{'; '.join(map(str, unmatched))}; {unmatched[0].advice}")
-    options = [
-        ReadOptions(
-            domain.pages,
-            domain.indices,
-            config.max_megapixels * 10**6,
-            0 if domain.indices else domain.file_channels,
-            str(domain.nodata) if domain.has_nodata else "none",
-        )
-        for domain in (config.a, config.b)
-    ]
+    max_pixels = config.max_megapixels * 10**6
+    options = [read_options(domain, max_pixels) for domain in (config.a, config.b)]
     files: dict[ReadOptions, dict[Source, None]] = {}  # one scan if A and B are read alike
     for index in splits.values():
         for how, side in zip(options, (index.a, index.b), strict=True):

@@ -22,9 +22,10 @@ from PIL import Image
 from ... import __version__
 from ...errors import UserError
 from ...files import read_with_digest, user_cache, write_with_digest
-from ...images import MAX_PIXELS, Pixels, Source, decode
+from ...images import Pixels, Source, decode
 from ...images.domain import READ_AS
-from ...images.nodata import mask_of, parse_nodata, suspected_nodata
+from ...images.io import ReadOptions
+from ...images.nodata import NoData, mask_of, suspected_nodata
 from ...images.sources import ArchiveChanged, printable
 
 Progress = Callable[[int, int], None]
@@ -38,19 +39,7 @@ Stamp = tuple[int, int] | str
 
 MAX_THREADS = 16  # each may hold a large image
 # Other versions may read images differently. Increase the number when the readers change.
-VERSION = [3, __version__, np.__version__, PIL.__version__]
-
-
-class ReadOptions(NamedTuple):
-    """Options that change how images are read: each set has its own records."""
-
-    pages: str = "refuse"
-    indices: bool = False
-    max_pixels: int = MAX_PIXELS
-    channels: int = 0
-    """Channels of the domain, which decide the axes of some TIFF files; 0: not known."""
-    nodata: str = "tag"
-    """No-data value of the domain's settings."""
+VERSION = [4, __version__, np.__version__, PIL.__version__]
 
 
 class FileRecord(NamedTuple):
@@ -116,7 +105,7 @@ def scan_files(
             again the next time.
         root: The dataset: a folder, an archive or a manifest.
     """
-    options = options or ReadOptions()
+    options = options or ReadOptions(nodata=NoData(tag=True))
     wanted = {s: f"{os.path.abspath(s.path)}\0{s.member}".rstrip("\0") for s in sources}
     path = _store_path(store, root, wanted.values(), options)
     known = _load(path) if path else {}
@@ -234,17 +223,7 @@ def _scan(source: Source, stamp: Stamp, options: ReadOptions, old: FileRecord | 
 
 
 def _decode(data: bytes, source: Source, empty: FileRecord, options: ReadOptions) -> FileRecord:
-    nodata = parse_nodata(options.nodata)
-    pixels, header, tags = decode(
-        data,
-        source,
-        options.channels or None,
-        options.pages,
-        options.indices,
-        options.max_pixels,
-        nodata,
-        fit=False,
-    )
+    pixels, header, tags = decode(data, source, *options, fit=False)
     return empty._replace(
         height=header.height,
         width=header.width,
@@ -253,7 +232,7 @@ def _decode(data: bytes, source: Source, empty: FileRecord, options: ReadOptions
         mode=header.mode,
         alpha=header.alpha,
         halves=ranges(pixels),
-        nodata="" if nodata.for_tag(tags.nodata) is None else tags.nodata,
+        nodata="" if options.nodata.for_tag(tags.nodata) is None else tags.nodata,
         suspected_nodata=suspected_nodata(pixels),
         icc=_digest(tags.icc) if tags.icc else "",
         metadata=_digest(tags.metadata) if tags.metadata else "",

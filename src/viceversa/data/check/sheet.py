@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import UserError
 from ...images import Pixels, Source, read, resize, write
-from ...images.loading import half_of, take_half
+from ...images.loading import half_of, read_options, take_half
 from ...images.nodata import mask_of
 from .render import channel_ranges
 from .result import CheckResult, DomainFiles, usable_splits
@@ -88,18 +88,8 @@ def _thumbnail(
     check: CheckResult, part: DomainFiles, limits: tuple[Pixels, Pixels], source: Source
 ) -> Pixels:
     """Return 8-bit RGB that fits into the border."""
-    settings = part.config
-    max_pixels = check.config.max_megapixels * 10**6
-    channels = settings.read_channels
-    pixels = read(
-        source,
-        channels,
-        settings.pages,
-        settings.indices,
-        max_pixels,
-        settings.nodata_value,
-        fit=False,
-    )
+    settings, max_pixels = part.config, check.config.max_megapixels * 10**6
+    pixels = read(source, *read_options(settings, max_pixels), fit=False)
     pixels = take_half(pixels, half_of(part.domain) if part.side_by_side else None)
     height, width = pixels.shape[:2]
     if not width:
