@@ -199,7 +199,7 @@ def test_arrays_are_as_a_file_of_them(array: Any, dtype: str, tmp_path: Path) ->
     (Image.new("F", (5, 5), float("inf")), "25 non-finite values"),
     (b"", "the image is not an image in a supported format"),
     (io.StringIO("x"), "the image is opened as text"),
-    (None, "an image must be a path"), (7, "an image must be a path"), ([1], "an image must be a path"),
+    (None, "an image must be a path"), (7, "an image must be a path"), ([1], "must be a path"),
 ])  # fmt: skip
 def test_what_is_no_image_is_refused_in_a_sentence(image: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):

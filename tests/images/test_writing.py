@@ -93,7 +93,7 @@ def test_an_ending_is_kept_where_its_format_holds_the_pixels(
 
 
 def test_endings_of_no_format_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x\.xyz does not have the suffix of a supported format.*\.png"):
+    with pytest.raises(UserError, match=r"x\.xyz does not have the suffix of .*\.png"):
         write(tmp_path / "x.xyz", values("uint8", 3))
     (tmp_path / "x.png").mkdir()
     with pytest.raises(UserError, match=r"x\.png could not be written"):
