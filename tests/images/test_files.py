@@ -265,7 +265,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "animated PNG": (saved(PAIR[0], "PNG", **MORE), "has 2 pages or frames"),
     "TIFF of pages": (tif(np.stack([GREY] * 3), photometric="minisblack"),
                       "one image of 9x3 with 13 channels or 3 pages of 13x9"),
-    "ImageJ stack": (tif(np.stack([GREY] * 3), imagej=True, truncate=True), "a stack within"),
+    "ImageJ stack": (tif(np.stack([GREY] * 3), imagej=True, truncate=True), "a stack in a single page"),
     "JPEG of 12 bits": (imagecodecs.jpeg8_encode(G16 >> 4, bitspersample=12), "JPEG of 12 bits"),
     "lossless JPEG": (imagecodecs.ljpeg_encode(G16), "lossless"),
     "JPEG 2000 in TIFF": (tif(RGB, compression="jpeg2000", photometric="rgb"), "jpeg2000"),
@@ -280,8 +280,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         with_box(JP2, b"cdef", struct.pack(">10H", 3, 0, 0, 1, 1, 0, 2, 2, 2, 0)),
         "neither colours nor transparency"),
     "JP2 of two images": (JP2 + JP2[boxes(JP2)[b"jp2c"][0] :], "of 2 images"),
-    "JP2 with smaller colours": (changed(JP2, SIZ + 42, b"\2\2"), "differ in bits or in size"),
-    "JP2 of mixed bits": (changed(JP2, SIZ + 41, b"\x0b"), "differ in bits or in size"),
+    "JP2 with smaller colours": (changed(JP2, SIZ + 42, b"\2\2"), "differ in bits or size"),
+    "JP2 of mixed bits": (changed(JP2, SIZ + 41, b"\x0b"), "differ in bits or size"),
     "JP2 of 20 bits": (jp2(G16.astype(np.uint32) * 16, 20), "JPEG 2000 of 20 bits"),
     "JP2 of no codestream": (JP2[: boxes(JP2)[b"jp2c"][0]], "of 0 images"),
     "a JP2's first bytes": (JP2[:12], "of 0 images"),
@@ -303,7 +303,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "PBM as text with 2": (netpbm(np.full((3, 3), 2), 1), "above its maxval"),
     "PGM of maxval 0": (netpbm(GREY, 5, 0), "maxval is 0"),
     "PGM of maxval 70000": (netpbm(GREY, 5, 70000), "maxval is 70000"),
-    "PGM without a size": (b"P5\n# none\n", "header is not that of"),
+    "PGM without a size": (b"P5\n# none\n", "its header is invalid"),
     "PGM of no pixels": (netpbm(GREY[:0], 5), "has no pixels"),
     "two PGMs": (netpbm(GREY, 5) * 2, "has 2 pages or frames"),
     "PAM": (b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 1\nENDHDR\n\0", "is not an image"),
@@ -535,7 +535,7 @@ def test_reduced_copies_are_no_pages_and_other_sizes_no_bands() -> None:
     with tifffile.TiffWriter(out) as writer:
         writer.write(SMOOTH, photometric="rgb")
         writer.write(SMOOTH[::2, ::2], photometric="rgb")
-    with pytest.raises(UserError, match=r"x has pages of different kinds.*page 1 24x16 RGB"):
+    with pytest.raises(UserError, match=r"x has pages of different types.*page 1 24x16 RGB"):
         decode(out.getvalue(), "x", pages="bands")
     assert np.array_equal(decode(out.getvalue(), "x", pages="1")[0], SMOOTH[::2, ::2])
 

@@ -168,7 +168,7 @@ def test_overshoot_is_kept_within_the_dtype() -> None:
 
 
 def test_unknown_filters_are_refused() -> None:
-    with pytest.raises(UserError, match="by bicubic, bilinear, nearest, not 'lanczos'"):
+    with pytest.raises(UserError, match="one of bicubic, bilinear, nearest, not 'lanczos'"):
         resize(values("uint8", 3), 2, 2, "lanczos")
 
 

@@ -148,11 +148,11 @@ def test_sample_grids_of_unequal_steps_are_told(
 ) -> None:  # fmt: skip
     runs = [made(tmp_path / "a", one, {}, 1), made(tmp_path / "b", two, {}, 1)]
     rows = {name: cells for name, *cells in compare_table(runs)}
-    heading = f"last sample grid (images){', different steps' if unequal else ''}"
+    heading = f"last sample grid (images){', steps differ' if unequal else ''}"
     assert rows[heading] == [f"{max(s):,}" if s else "–" for s in (one, two)]
-    assert ("different steps" in compare_page(runs)) is unequal
+    assert ("steps differ" in compare_page(runs)) is unequal
     main(["compare", *map(str, runs)])
-    assert ("different steps" in capsys.readouterr().out) is unequal
+    assert ("steps differ" in capsys.readouterr().out) is unequal
 
 
 def test_fid_and_kid_of_few_images_are_marked(tmp_path: Path) -> None:

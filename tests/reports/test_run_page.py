@@ -332,8 +332,8 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
     }
     best = {"value": 0.3, "images": 100, "weights": "raw"}
     for name, said in {
-        "ema": {"raw": both, "ema": both, "chosen_by": "swd", "best_metric": best},
-        "raw": {"raw": both, "chosen_by": "swd", "best_metric": best},
+        "ema": {"raw": both, "ema": both, "chosen_by": "swd", "best": best},
+        "raw": {"raw": both, "chosen_by": "swd", "best": best},
         "alone": {"raw": {"swd_ab": 0.2, "kid_deviation": 0.01}},
     }.items():
         (tmp_path / name).mkdir()
@@ -369,8 +369,8 @@ def test_columns_of_both_ways_are_named_by_the_domains_on_disk(
     direction: str, heads: str, tmp_path: Path
 ) -> None:
     sample_grid(tmp_path / "samples/00000100.png", 100, columns=6)
-    sides = SimpleNamespace(paired=False, sides=direction)
-    columns = sample_columns(dict.fromkeys(("ab", "ba")), sides)  # type: ignore[arg-type]
+    dataset = SimpleNamespace(paired=False, direction=direction)
+    columns = sample_columns(dict.fromkeys(("ab", "ba")), dataset)  # type: ignore[arg-type]
     machine = tmp_path / "machine.json"
     machine.write_text(json.dumps({"sample_columns": columns}))
     assert heads in words(run_page(tmp_path))

@@ -93,7 +93,7 @@ def _results(runs: Runs) -> list[Row]:
     add("state", state)
     add("images processed", lambda run: f"{run.images:,}")
     add("last log entry", logged)
-    unequal = ", different steps" if _unequal_steps(runs) else ""
+    unequal = ", steps differ" if _unequal_steps(runs) else ""
     add(
         f"last sample grid (images){unequal}",
         lambda run: f"{max(run.samples):,}" if run.samples else ABSENT,
@@ -180,12 +180,12 @@ def _chart(runs: Runs, title: str, *curves: Callable[[RunFolder], Curve], note: 
 
 
 def _unequal_steps(runs: Runs) -> str:
-    """Return a sentence if the last sample grids are from different steps."""
+    """Return a sentence if the last sample grids are of different steps."""
     steps = [max(run.samples) for run in runs.values() if run.samples]
     if len(set(steps)) < 2:
         return ""
     of = ", ".join(f"{step:,}" for step in steps)
-    return f"They are from different steps ({of} images processed): compare them with care."
+    return f"Their steps differ ({of} images processed): compare them with care."
 
 
 def _last_samples(runs: Runs) -> Iterator[dict[str, Any]]:
