@@ -152,6 +152,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {similar[0]}?)" if similar else ""
 
 
+def nested(values: Any, *names: str) -> dict[str, Any]:
+    """Return a nested table of plain values; an empty one if it is missing or not a table."""
+    for name in names:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return dict(values) if isinstance(values, Mapping) else {}
+
+
 def plain(config: Any) -> dict[str, Any]:
     """Return a dataclass as plain values, for JSON."""
     return dataclasses.asdict(config)

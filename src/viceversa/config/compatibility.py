@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..fields import nested
 
 REMOVED = {("speed", "together")}  # options of earlier versions that changed no result
 RENAMED = {
@@ -196,6 +197,4 @@ def sample_columns(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _method(header: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings of the method in the header of a model."""
-    trained = header.get("trained")
-    method = trained.get("method") if isinstance(trained, Mapping) else None
-    return method if isinstance(method, Mapping) else {}
+    return nested(header, "trained", "method")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,14 @@ from ..errors import UserError
 from ..images import Source, read_tags
 from ..images.domain import READ_AS, Domain, DomainConfig, full_range
 from ..images.header import MAX_PROFILE, Tags
-from ..images.nodata import mask_of
 from .check.result import DomainFiles
 from .check.scan import FileRecord, Range, join, ranges
 from .config import DataConfig
 from .index import SplitIndex
 
-MAX_IMAGES = 200  # images whose values `percentiles` reads, evenly spread over the dataset
-MAX_VALUES = 5000  # values of each channel that are read from each of them
+MAX_IMAGES = 200  # images that are read for `percentiles`, evenly spaced over the dataset
+MAX_VALUES = 5000  # values of each channel that are read from each of these images
+Records = dict[Source, FileRecord]
 
 
 def fit_domains(
@@ -30,23 +31,18 @@ def fit_domains(
 
     Args:
         index: The training images.
-        files: Records of the training images of A and of B; they may have more images.
+        files: Files of A and of B, among them the training images.
         config: Settings of the data.
 
     Raises:
-        UserError: If a range is not available: floats with `range dtype`, or a single value.
+        UserError: There is no range: all values are equal, or floats with `range dtype`.
     """
     max_pixels = config.max_megapixels * 10**6
     a, b = (
-        _fit(
-            part, {source: part.records[source] for source in index.files(part.domain)}, max_pixels
-        )
+        _fit(part, {s: part.records[s] for s in index.files(part.domain)}, max_pixels)
         for part in files
     )
     return a, b
-
-
-Records = dict[Source, FileRecord]
 
 
 def _fit(part: DomainFiles, records: Records, max_pixels: int) -> Domain:
@@ -55,53 +51,44 @@ def _fit(part: DomainFiles, records: Records, max_pixels: int) -> Domain:
         dtype = "uint16" if config.width > 256 and config.kind == "labels" else "uint8"
         return Domain(config, dtype, (0.0,), (255.0,), nodata=tags.nodata, metadata=tags.metadata)
     dtype = str(np.result_type(*{record.read_dtype for record in records.values()}))
-    dtype = dtype if dtype in READ_AS else "float32"  # of several dtypes, one that holds all
+    dtype = dtype if dtype in READ_AS else "float32"
     low, high = _range(part, records, dtype, max_pixels)
-    name = f"domain {part.domain.upper()}"
     for channel, (least, most) in enumerate(zip(low, high, strict=True), start=1):
-        if least >= most and math.isinf(least):
-            raise UserError(
-                f"{name} has no data in channel {channel}: all its values are the no-data value; "
-                f"check data.{part.domain}.nodata",
-                option=f"data.{part.domain}.nodata",
-            )
-        if least >= most:
-            raise UserError(
-                f"all values of {name} in channel {channel} are {least:g}; give "
-                f"data.{part.domain}.range in numbers",
-                option=f"data.{part.domain}.range",
-            )
+        if least < most:
+            continue
+        name, option = f"domain {part.domain.upper()}", f"data.{part.domain}.range"
+        text = f"all values of {name} in channel {channel} are {least:g}; set {option} to numbers"
+        if math.isinf(least):
+            option = f"data.{part.domain}.nodata"
+            text = f"{name} has no data in channel {channel}; check {option}"
+        raise UserError(text, option=option)
     icc = base64.b64encode(tags.icc).decode()
     return Domain(config, dtype, low, high, tags.nodata, icc, tags.metadata)
 
 
 def _common_tags(config: DomainConfig, records: Records, max_pixels: int) -> Tags:
-    """Return the no-data value, ICC profile and GDAL metadata that all files have.
+    """Return the no-data value, ICC profile and GDAL metadata that all files have in common.
 
-    They are empty if files differ. A no-data value of the settings replaces those of the files.
+    A no-data value of the settings replaces those of the files.
     """
-    nodata, icc, metadata = (
-        values.pop() if len(values) == 1 else ""
-        for values in (
-            {record.nodata for record in records.values()},
-            {record.icc for record in records.values()},
-            {record.metadata for record in records.values()},
-        )
-    )
-    if config.nodata != "tag":
-        nodata = "" if config.nodata == "none" else str(config.nodata)
-    elif not config.has_nodata:
+    values = zip(*((one.nodata, one.icc, one.metadata) for one in records.values()), strict=True)
+    nodata, icc, metadata = map(_common, values)
+    if config.nodata not in ("tag", "none"):
+        nodata = str(config.nodata)
+    elif config.nodata == "none" or not config.has_nodata:
         nodata = ""
     if not (icc or metadata):
         return Tags(nodata=nodata)
     first = read_tags(next(iter(records)), config.file_channels, config.pages, max_pixels)
     colours = {1: b"GRAY", 3: b"RGB "}.get(config.file_channels)
-    fits = len(first.icc) <= MAX_PROFILE and first.icc[16:20] == colours
-    return Tags(
-        nodata=nodata,
-        icc=first.icc if icc and fits else b"",
-        metadata=first.metadata if metadata else "",
-    )
+    valid = len(first.icc) <= MAX_PROFILE and first.icc[16:20] == colours
+    return Tags(first.icc if icc and valid else b"", first.metadata if metadata else "", nodata)
+
+
+def _common(values: Iterable[str]) -> str:
+    """Return the only value, or an empty text if there are several."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def _range(part: DomainFiles, records: Records, dtype: str, max_pixels: int) -> Range:
@@ -118,23 +105,19 @@ def _range(part: DomainFiles, records: Records, dtype: str, max_pixels: int) -> 
     if given is not None:
         return (given[0],) * config.channels, (given[1],) * config.channels
     if config.range == "minmax":
-        lows, highs = zip(
-            *(
-                part.range(record)
-                if record.channels == config.channels
-                else join(*ranges(part.load(source, max_pixels)))  # converted, such as grey to RGB
-                for source, record in records.items()
-            ),
-            strict=True,
-        )
-        return tuple(map(min, zip(*lows, strict=True))), tuple(map(max, zip(*highs, strict=True)))
+        fitted = [
+            part.range(record)
+            if record.channels == config.channels
+            else join(*ranges(part.load(source, max_pixels)))  # converted, such as grey to RGB
+            for source, record in records.items()
+        ]
+        lows, highs = (zip(*side, strict=True) for side in zip(*fitted, strict=True))
+        return tuple(map(min, lows)), tuple(map(max, highs))
     values: list[list[NDArray[Any]]] = [[] for _ in range(config.channels)]
     for source in list(records)[:: max(1, len(records) // MAX_IMAGES)]:
-        pixels = part.load(source, max_pixels)
-        mask = mask_of(pixels)
+        pixels = np.ma.asarray(part.load(source, max_pixels))
         for channel, some in enumerate(values):
-            flat = np.ma.getdata(pixels)[:, :, channel].reshape(-1)
-            flat = flat if mask is None else flat[~mask[:, :, channel].reshape(-1)]
+            flat = pixels[:, :, channel].compressed()
             some.append(flat[:: max(1, len(flat) // MAX_VALUES)])
     channels = [np.concatenate(some) for some in values]
     if not all(map(len, channels)):

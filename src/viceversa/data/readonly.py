@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..fields import nested
 
 
 def refuse_output_in_data(path: Path, data: Path | None, option: str) -> None:
@@ -33,17 +34,16 @@ def training_data(header: Mapping[str, Any], model: Path) -> Path | None:
 
     A relative path is relative to the same folder as the path of the run.
     """
-    trained = header.get("trained")
-    sections = trained if isinstance(trained, Mapping) else {}
-    path, run = _text(sections, "data", "path"), _text(sections, "train", "run")
-    if not path:
+    path = nested(header, "trained", "data").get("path")
+    run = nested(header, "trained", "train").get("run")
+    if not isinstance(path, str) or not path:
         return None
     if Path(path).is_absolute():
         return Path(path) if Path(path).exists() else None
     model = model.absolute().resolve()
     folders = [one for one in (model, *model.parents[:2]) if one.is_dir()]
     for start in (Path.cwd(), *model.parents):
-        if run and any(_same(start / run, folder) for folder in folders):
+        if isinstance(run, str) and run and any(_same(start / run, folder) for folder in folders):
             return start / path if (start / path).exists() else None
     # The run was moved: a path such as "." would now be any folder.
     moved = Path(path).exists() and Path(path).absolute().name not in ("", "..") and path != "."
@@ -79,9 +79,3 @@ def _writable_beside(folder: Path) -> Path:
     if os.access(parent, os.W_OK) or not os.access(temporary, os.W_OK):
         return parent
     return parent if _is_inside(temporary, folder) else temporary
-
-
-def _text(sections: Mapping[str, Any], section: str, key: str) -> str:
-    values = sections.get(section)
-    value = values.get(key) if isinstance(values, Mapping) else None
-    return value if isinstance(value, str) else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import UserError
+from ..fields import nested
 from .domain import DomainConfig
 from .header import Pixels
 from .loading import Half, resize_for, take_half
@@ -65,9 +66,7 @@ class Preprocessing:
     @classmethod
     def of(cls, header: Mapping[str, Any]) -> Preprocessing:
         """Read a header; missing and invalid entries stay unknown."""
-        trained = header.get("trained")
-        section = trained.get("data") if isinstance(trained, Mapping) else None
-        data: dict[str, Any] = dict(section) if isinstance(section, Mapping) else {}
+        data = nested(header, "trained", "data")
         preprocess, load, crop = map(data.get, ("preprocess", "load_size", "crop_size"))
         ratios = header.get("side_by_side")
         ratios = ratios if isinstance(ratios, list) else []
