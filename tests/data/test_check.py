@@ -259,7 +259,7 @@ def test_the_store_is_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.Mon
     root = clean(tmp_path / "set")
     before = digest(root)
     check_dataset(root, True, DataConfig(**SMALL))
-    assert len(list((tmp_path / "cache/viceversa/surveys").iterdir())) == 1
+    assert len(list((tmp_path / "cache/viceversa/scans").iterdir())) == 1
     assert digest(root) == before
 
 

@@ -1,4 +1,4 @@
-"""A survey: what a decode tells of a file, what is kept of it, and when a file is read again."""
+"""A scan: what a decode tells of a file, what is kept of it, and when a file is read again."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def replaced(path: Path, data: bytes) -> None:
 
 
 def stored(store: Path) -> Path:
-    (path,) = (store / "surveys").iterdir()
+    (path,) = (store / "scans").iterdir()
     return path
 
 
@@ -83,7 +83,7 @@ def test_ranges_are_those_of_the_pixels(tmp_path: Path, shape: tuple[int, ...], 
         assert (low, high) == (tuple(half.min(axis=(0, 1))), tuple(half.max(axis=(0, 1))))
 
 
-def test_a_second_survey_decodes_nothing(tmp_path: Path, decoded: list[str]) -> None:
+def test_a_second_scan_decodes_nothing(tmp_path: Path, decoded: list[str]) -> None:
     sources, store = images(tmp_path / "set"), tmp_path / "store"
     first = scan_files(sources, store=store)
     assert sorted(decoded) == ["0.png", "1.png", "2.png"]
@@ -190,7 +190,7 @@ def test_other_ways_of_reading_are_kept_apart(tmp_path: Path) -> None:
     assert scan_files([Source(path)], store=store)[Source(path)] == colours
 
 
-def test_an_archive_is_surveyed_in_place(tmp_path: Path, decoded: list[str]) -> None:
+def test_an_archive_is_scanned_in_place(tmp_path: Path, decoded: list[str]) -> None:
     images(tmp_path / "set")
     archive, store = tmp_path / "set.zip", tmp_path / "store"
     with zipfile.ZipFile(archive, "w") as file:
@@ -254,7 +254,7 @@ def test_progress_counts_every_file_and_ends_complete(tmp_path: Path) -> None:
         assert told[-1] == (20, 20) and told == sorted(told)
 
 
-def test_what_an_interrupted_survey_knows_is_kept(tmp_path: Path, decoded: list[str]) -> None:
+def test_what_an_interrupted_scan_knows_is_kept(tmp_path: Path, decoded: list[str]) -> None:
     sources, store = images(tmp_path / "set", 40), tmp_path / "store"
 
     def stop(done: int, total: int) -> None:
@@ -271,5 +271,5 @@ def test_what_an_interrupted_survey_knows_is_kept(tmp_path: Path, decoded: list[
     assert len(decoded) == 20
 
 
-def test_an_empty_survey_is_empty(tmp_path: Path) -> None:
+def test_an_empty_scan_is_empty(tmp_path: Path) -> None:
     assert scan_files([], store=tmp_path) == {}

@@ -1,6 +1,6 @@
-"""Datasets: index of image files, check, order and augmentation.
+"""Datasets: index and check of image files, loading, order and augmentation.
 
-Names exported here need no torch; `dataset` builds the batches.
+The names exported here do not import torch.
 """
 
 from .config import DataConfig

@@ -122,11 +122,13 @@ class MemoryCache:
 class DiskCache:
     """Images in one memory-mapped file, which is complete before training and never changes.
 
-    `entries`: [domain, index, first byte, dtype, shape] of each image.
+    Args:
+        path: The file.
+        entries: [domain, index, first byte, dtype, shape] of each image.
     """
 
     def __init__(self, path: Path, entries: list[list[Any]]):
-        # Copy on write: torch takes no read-only array, and the file does not change.
+        # Copy on write: torch does not accept read-only arrays.
         self._bytes = np.memmap(path, dtype=np.uint8, mode="c") if path.stat().st_size else None
         self._entries = {(domain, index): entry for domain, index, *entry in entries}
 
@@ -153,12 +155,12 @@ def open_disk_cache(
     """Open the cache in `folder`; build it if there is none, or if it is damaged or outdated.
 
     Args:
-        folder: Contains `images.bin` and its index `images.json`, each of them with a digest.
-        images: SHA-256 of the file of each image. Neither its path nor its time counts.
+        folder: Folder of `images.bin` and its index `images.json`, which contains the digests.
+        images: SHA-256 of the file of each image; paths and times do not matter.
         settings: Settings that change the images.
         decode: Decodes and resizes an image.
         threads: Number of images that are decoded at once.
-        note: Gets a sentence on what is read or written, and why.
+        note: Called with a sentence when the cache is opened or built.
 
     Raises:
         UserError: The cache cannot be written.
@@ -173,7 +175,7 @@ def open_disk_cache(
         if old and not problem:
             note(f"images cached in {folder}")
             return DiskCache(path, old["entries"])
-        note(f"building the image cache in {folder} again: {problem}")
+        note(f"rebuilding the image cache in {folder}: {problem}")
     note(f"caching {len(images)} images in {folder}")
     written: dict[str, Any] = {}
     write_atomically(path, lambda file: written.update(_write(file, list(images), decode, threads)))
@@ -186,13 +188,13 @@ def _write(
 ) -> dict[str, Any]:
     """Write the images one after another and return their entries and the digest of all.
 
-    The digest is that of the images, so that it does not fit if the file is damaged on the way.
+    The digest is computed from memory, so that damage while writing is detected.
     """
 
     def attempt(key: Key) -> Tensor | None:
         try:
             return decode(key)
-        except UserError:  # reported when training reads it
+        except UserError:  # reported when training loads it
             return None
 
     entries: list[list[Any]] = []
@@ -213,7 +215,7 @@ def _write(
 def _problem(old: dict[str, Any] | None, wanted: dict[str, Any], path: Path) -> str:
     """Return why a cache cannot be used, or an empty text."""
     if old is None:
-        return "its index is damaged or of another version"
+        return "its index is damaged or from another version"
     for key, text in (("settings", "the settings of the data"), ("images", "the images")):
         if old[key] != wanted[key]:
             return f"{text} changed"

@@ -19,11 +19,11 @@ class DataConfig:
     path: str = ""
     """The data: a folder, a .zip or .tar archive, or a .csv or .jsonl manifest."""
     layout: Layout = "auto"
-    """Structure of the data, detected by `auto`; `photos`: each image is both A and B (for Lab)."""
+    """Layout of the data; `auto` detects it; `photos`: each image is both A and B (for Lab)."""
     pattern_a: str = "{name}_A"
-    """Names of the images of A without their ending, for `patterns`."""
+    """Pattern of the file names of A without their ending, for layout `patterns`."""
     pattern_b: str = "{name}_B"
-    """Names of the images of B without their ending, for `patterns`."""
+    """Pattern of the file names of B without their ending, for layout `patterns`."""
     hold_out: float = number(0.0, min=0, below=1)
     """Fraction of the training images, or of their groups, held out as `val` if the data have no
     val or test split; 0: none."""
@@ -62,21 +62,21 @@ class DataConfig:
     jitter: float = number(0.0, min=0, below=1)
     """Change brightness, contrast and saturation by up to this fraction."""
     jitter_on: Literal["source", "both"] = "source"
-    """Images whose colours change: the source only, or both in the same way."""
+    """Images with colour jitter: the source only, or both with the same amounts."""
     a: DomainConfig = field(default_factory=DomainConfig)
     """Properties of the images of domain A."""
     b: DomainConfig = field(default_factory=DomainConfig)
     """Properties of the images of domain B."""
     on_invalid: Literal["refuse", "skip"] = "refuse"
-    """Files that cannot be used: refuse to train, or leave them out and count them."""
+    """What to do with invalid files: refuse to train, or skip and count them."""
     max_invalid: float = number(0.01, min=0, below=1)
-    """The largest fraction of the files that `skip` leaves out."""
+    """Maximum fraction of files that `skip` leaves out."""
     max_megapixels: int = number(64, min=1)
     """Size limit of images, in megapixels."""
     workers: int = number(2, min=0)
-    """Threads that load images ahead; 0 loads in the training thread."""
+    """Threads that load images ahead; 0: load in the training thread."""
     cache: Literal["memory", "disk", "off"] = "memory"
-    """Where decoded and resized images are kept: in memory, in the run's folder, or nowhere."""
+    """Cache of decoded and resized images: in memory, on disk in the run folder, or off."""
     cache_megabytes: int = number(4096, min=0)
     """Size limit of the in-memory image cache in MB; other images are decoded every epoch."""
 
@@ -90,7 +90,7 @@ class DataConfig:
         if self.rotate90 and self.preprocess in ("scale_width", "scale_shortside", "none"):
             raise UserError(
                 "data.rotate90 needs square images, which data.preprocess "
-                f"{self.preprocess} does not make; choose resize_and_crop, resize or crop",
+                f"{self.preprocess} does not guarantee; choose resize_and_crop, resize or crop",
                 option="data.rotate90",
             )
         source = self.a if self.direction == "ab" else self.b
@@ -116,7 +116,10 @@ def uncropped(config: DataConfig) -> DataConfig:
 
 
 def resized_size(height: int, width: int, config: DataConfig, name: object) -> tuple[int, int]:
-    """Return the (height, width) to which the preprocessing resizes an image."""
+    """Return the (height, width) to which an image is resized before any crop.
+
+    Raises UserError if it is smaller than the crop; `name` is for the message.
+    """
     crop = config.crop_size
     size = scaled_size(height, width, config.preprocess, config.load_size, crop)
     if config.preprocess in ("crop", "scale_width_and_crop") and min(size) < crop:

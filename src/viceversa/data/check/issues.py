@@ -230,7 +230,7 @@ def divided_groups(check: CheckResult) -> Iterator[Issue]:
 
 
 def no_validation_split(check: CheckResult) -> Iterator[Issue]:
-    """Advise a held-out split if there is none and there are enough images."""
+    """Suggest a held-out split if there is none and there are enough images."""
     train, config = check.splits["train"], check.config
     if len(check.splits) > 1 or config.hold_out or min(len(train.a), len(train.b)) < ENOUGH:
         return

@@ -149,14 +149,14 @@ def _store_path(
     if folder is None:
         return None
     start = os.path.abspath(root or os.path.commonpath([*map(os.path.dirname, names)] or "."))
-    return folder / "surveys" / f"{_digest(json.dumps([start, *options]))[:32]}.json"
+    return folder / "scans" / f"{_digest(json.dumps([start, *options]))[:32]}.json"
 
 
 def _load(path: Path) -> dict[str, FileRecord]:
     """Load the records of a store; none if it is damaged or from another version."""
     try:
         table = json.loads(read_with_digest(path) or b"")
-        if table["made_by"] != VERSION:
+        if table["version"] != VERSION:
             return {}
         records = {name: FileRecord(*row) for name, row in table["files"].items()}
         for name, record in records.items():
@@ -168,7 +168,7 @@ def _load(path: Path) -> dict[str, FileRecord]:
 
 
 def _save(path: Path, records: Mapping[str, FileRecord]) -> None:
-    content = json.dumps({"made_by": VERSION, "files": records}, separators=(",", ":"))
+    content = json.dumps({"version": VERSION, "files": records}, separators=(",", ":"))
     with suppress(UserError):  # without the store the next scan takes longer
         write_with_digest(path, content.encode("ascii"))
 
