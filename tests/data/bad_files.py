@@ -117,15 +117,17 @@ PLANTED: dict[str, tuple[str, Callable[[], bytes]]] = {
     "NPY of infinite values": ("npy", lambda: npy(np.where(FLOAT > 0.9, np.inf, FLOAT))),
     "TIFF with NaN": ("tif", lambda: tif(HOLED, photometric="rgb")),
     "TIFF of floats": ("tif", lambda: tif(FLOAT, photometric="rgb")),
-    "TIFF of 6 bands": ("tif", lambda: tif(noise(bands=6), photometric="minisblack",
-                                           planarconfig="contig")),
+    "TIFF of 6 bands": (
+        "tif",
+        lambda: tif(noise(bands=6), photometric="minisblack", planarconfig="contig"),
+    ),
     "TIFF of 2 pages": ("tif", lambda: saved("TIFF", OTHER)),
     "PNG of 16 bits": ("png", lambda: png(48, 48, 16, (b"\0" + bytes(range(96)) * 3) * 48)),
     "animated GIF": ("gif", lambda: GIF_FRAMES),
     "animated WebP": ("webp", lambda: saved("WEBP", OTHER)),
     "PNG that would fill the memory": ("png", lambda: png(60000, 60000, 8, bytes(99))),
     "NPY that would fill the memory": ("npy", lambda: header_of((90000, 90000, 3))),
-}  # fmt: skip
+}
 assert len(PLANTED) == 40
 
 

@@ -20,8 +20,9 @@ def warped(image: Tensor, draws: list[Augmentation], nearest: bool = False, **da
     return warp(image, draws, DataConfig(**data), nearest)
 
 
-def at(zoom: float = 0, across: float = 0, down: float = 0, rotate: float = 0,
-       shear: float = 0) -> Augmentation:  # fmt: skip
+def at(
+    zoom: float = 0, across: float = 0, down: float = 0, rotate: float = 0, shear: float = 0
+) -> Augmentation:
     return Augmentation(warp=(zoom, across, down, rotate, shear))
 
 

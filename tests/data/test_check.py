@@ -105,82 +105,183 @@ CONSTANT = np.full((20, 20, 3), 9, dtype=np.uint8)
 # what -> (what is done to the clean set, settings, level, words of the finding, words of the files)
 FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
     "unreadable": (
-        lambda r: (r / "train/A/1.png").write_bytes(b"x"), {}, "error", "cannot be read",
-        "train/A/1.png is not an image"),
+        lambda r: (r / "train/A/1.png").write_bytes(b"x"),
+        {},
+        "error",
+        "cannot be read",
+        "train/A/1.png is not an image",
+    ),
     "gone from B": (
-        lambda r: (r / "train/B/1.png").unlink(), {}, "error",
-        "images of A in train without a partner", "A/1.png"),
+        lambda r: (r / "train/B/1.png").unlink(),
+        {},
+        "error",
+        "images of A in train without a partner",
+        "A/1.png",
+    ),
     "bands": (
-        lambda r: put(r / "train/A/1.png", noise(50, bands=4)), {"a": DomainConfig(channels=6)},
-        "error", "channels do not fit data.a.channels", "1.png has 4 channels"),
+        lambda r: put(r / "train/A/1.png", noise(50, bands=4)),
+        {"a": DomainConfig(channels=6)},
+        "error",
+        "channels do not fit data.a.channels",
+        "1.png has 4 channels",
+    ),
     "floats": (
-        lambda r: [put(p.with_suffix(".tif"), noise(i) / np.float32(9)) and p.unlink()
-                   for i, p in enumerate(sorted(r.rglob("A/*.png")))], {},
-        "error", "values of A are not of 8 or 16 bits", ""),
+        lambda r: [
+            put(p.with_suffix(".tif"), noise(i) / np.float32(9)) and p.unlink()
+            for i, p in enumerate(sorted(r.rglob("A/*.png")))
+        ],
+        {},
+        "error",
+        "values of A are not of 8 or 16 bits",
+        "",
+    ),
     "mixed depths": (
-        lambda r: put(r / "train/A/9.tif", noise(50).astype(np.uint16)) and
-        put(r / "train/B/9.png", noise(51)), {},
-        "error", "of A of another dtype than most", "9.tif is uint16, most are uint8"),
+        lambda r: (
+            put(r / "train/A/9.tif", noise(50).astype(np.uint16))
+            and put(r / "train/B/9.png", noise(51))
+        ),
+        {},
+        "error",
+        "of A of another dtype than most",
+        "9.tif is uint16, most are uint8",
+    ),
     "too small": (
-        lambda r: put(r / "train/A/1.png", noise(50, 15, 20)) and
-        put(r / "train/B/1.png", noise(51, 15, 20)), {"preprocess": "crop"},
-        "error", "of A smaller than data.crop_size", "A/1.png is 20x15, smaller than 16"),
+        lambda r: (
+            put(r / "train/A/1.png", noise(50, 15, 20))
+            and put(r / "train/B/1.png", noise(51, 15, 20))
+        ),
+        {"preprocess": "crop"},
+        "error",
+        "of A smaller than data.crop_size",
+        "A/1.png is 20x15, smaller than 16",
+    ),
     "sizes no crop fits": (
-        lambda r: put(r / "train/B/1.png", noise(50, 30, 20)), {"preprocess": "crop"},
-        "error", "differ in size from their partner", "B/1.png is 20x30, its partner"),
+        lambda r: put(r / "train/B/1.png", noise(50, 30, 20)),
+        {"preprocess": "crop"},
+        "error",
+        "differ in size from their partner",
+        "B/1.png is 20x30, its partner",
+    ),
     "class numbers": (
-        lambda r: [put(p, noise(50 + i, bands=1) % (7 if i == 3 else 5))
-                   for i, p in enumerate(sorted(r.rglob("B/*.png")))],
+        lambda r: [
+            put(p, noise(50 + i, bands=1) % (7 if i == 3 else 5))
+            for i, p in enumerate(sorted(r.rglob("B/*.png")))
+        ],
         {"b": DomainConfig(kind="labels", ids=5)},
-        "error", "of B with values that are not a class", "contains the class 6; with ids 5"),
+        "error",
+        "of B with values that are not a class",
+        "contains the class 6; with ids 5",
+    ),
     "labels of 16 bits": (
-        lambda r: put(r / "train/B/1.tif", noise(50).astype(np.uint16)) and
-        (r / "train/B/1.png").unlink(), {"b": DomainConfig(kind="labels", classes=("#000000",))},
-        "error", "of B that are not of 8 bits", "1.tif is uint16"),
+        lambda r: (
+            put(r / "train/B/1.tif", noise(50).astype(np.uint16)) and (r / "train/B/1.png").unlink()
+        ),
+        {"b": DomainConfig(kind="labels", classes=("#000000",))},
+        "error",
+        "of B that are not of 8 bits",
+        "1.tif is uint16",
+    ),
     "sizes": (
-        lambda r: put(r / "train/B/1.png", noise(50, 30, 20)), {},
-        "warning", "A and B differ in size", "A/1.png is 20x20, "),
+        lambda r: put(r / "train/B/1.png", noise(50, 30, 20)),
+        {},
+        "warning",
+        "A and B differ in size",
+        "A/1.png is 20x20, ",
+    ),
     "copies": (
-        lambda r: put(r / "train/A/1.png", noise(0)), {},
-        "warning", "more than once in a split", "A/0.png = "),
+        lambda r: put(r / "train/A/1.png", noise(0)),
+        {},
+        "warning",
+        "more than once in a split",
+        "A/0.png = ",
+    ),
     "leak": (
-        lambda r: put(r / "test/B/1.png", noise(1003)), {},
-        "warning", "in more than one split", "train/B/3.png = "),
+        lambda r: put(r / "test/B/1.png", noise(1003)),
+        {},
+        "warning",
+        "in more than one split",
+        "train/B/3.png = ",
+    ),
     "one file as A and B": (
-        lambda r: put(r / "train/B/1.png", noise(1)), {},
-        "warning", "have the same content", "A/1.png"),
+        lambda r: put(r / "train/B/1.png", noise(1)),
+        {},
+        "warning",
+        "have the same content",
+        "A/1.png",
+    ),
     "constant": (
-        lambda r: put(r / "train/A/1.png", CONSTANT), {},
-        "warning", "one value everywhere", "A/1.png"),
+        lambda r: put(r / "train/A/1.png", CONSTANT),
+        {},
+        "warning",
+        "one value everywhere",
+        "A/1.png",
+    ),
     "dark": (
         lambda r: [put(p, noise(50 + i) // 16) for i, p in enumerate(sorted(r.rglob("B/*.png")))],
-        {}, "warning", "values of B are from 0 to 15 only; uint8 goes to 255", ""),
+        {},
+        "warning",
+        "values of B are from 0 to 15 only; uint8 goes to 255",
+        "",
+    ),
     "odd things": (
-        lambda r: (r / "train/A/x.png").mkdir(), {},
-        "warning", "skipped files", "train/A/x.png: a folder"),
+        lambda r: (r / "train/A/x.png").mkdir(),
+        {},
+        "warning",
+        "skipped files",
+        "train/A/x.png: a folder",
+    ),
     "another ending": (
-        lambda r: (r / "train/A/9.nii.gz").touch(), {},
-        "warning", "files ending in .nii.gz, which are not read", "train/A/9.nii.gz"),
+        lambda r: (r / "train/A/9.nii.gz").touch(),
+        {},
+        "warning",
+        "files ending in .nii.gz, which are not read",
+        "train/A/9.nii.gz",
+    ),
     "another ending in one folder": (
-        lambda r: [(r / f"x{i}.AVIF").touch() for i in range(9)], {},
-        "warning", "files ending in .avif, which are not read", "x2.AVIF"),
+        lambda r: [(r / f"x{i}.AVIF").touch() for i in range(9)],
+        {},
+        "warning",
+        "files ending in .avif, which are not read",
+        "x2.AVIF",
+    ),
     "no ending": (
-        lambda r: (r / "train/A/IM0001").touch(), {},
-        "warning", "files without an ending, which are not read", "train/A/IM0001"),
+        lambda r: (r / "train/A/IM0001").touch(),
+        {},
+        "warning",
+        "files without an ending, which are not read",
+        "train/A/IM0001",
+    ),
     "a text": (
-        lambda r: (r / "notes.txt").touch(), {},
-        "note", "text and other files, which are not images", "notes.txt"),
+        lambda r: (r / "notes.txt").touch(),
+        {},
+        "note",
+        "text and other files, which are not images",
+        "notes.txt",
+    ),
     "grey": (
-        lambda r: put(r / "train/A/1.png", GREY), {},
-        "note", "of A that will be converted from grey to RGB", "A/1.png"),
+        lambda r: put(r / "train/A/1.png", GREY),
+        {},
+        "note",
+        "of A that will be converted from grey to RGB",
+        "A/1.png",
+    ),
     "alpha": (
-        lambda r: put(r / "train/A/1.png", noise(50, bands=4)), {},
-        "note", "will be blended over white", "A/1.png"),
+        lambda r: put(r / "train/A/1.png", noise(50, bands=4)),
+        {},
+        "note",
+        "will be blended over white",
+        "A/1.png",
+    ),
     "enlarged": (
-        lambda r: put(r / "train/A/1.png", noise(50, 9, 9)) and
-        put(r / "train/B/1.png", noise(51, 9, 9)), {},
-        "note", "of A smaller than data.crop_size, which will be enlarged", "A/1.png"),
-}  # fmt: skip
+        lambda r: (
+            put(r / "train/A/1.png", noise(50, 9, 9)) and put(r / "train/B/1.png", noise(51, 9, 9))
+        ),
+        {},
+        "note",
+        "of A smaller than data.crop_size, which will be enlarged",
+        "A/1.png",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", FOUND)
@@ -468,9 +569,12 @@ def test_groups_are_counted_and_those_in_two_splits_are_warned_of(tmp_path: Path
 def test_narrow_files_of_several_folders_are_not_cut_in_half(tmp_path: Path) -> None:
     """Such as three domains; wide files, a single folder and a layout that is given are."""
     for width, folders, layout, refused in (
-        (20, "xyz", "auto", True), (28, "xyz", "auto", True), (20, "xyz", "side-by-side", False),
-        (40, "xyz", "auto", False), (20, "x", "auto", False),
-    ):  # fmt: skip
+        (20, "xyz", "auto", True),
+        (28, "xyz", "auto", True),
+        (20, "xyz", "side-by-side", False),
+        (40, "xyz", "auto", False),
+        (20, "x", "auto", False),
+    ):
         root = tmp_path / f"{width}{folders}{layout}"
         for number, folder in enumerate(folders):
             put(root / folder / "1.png", noise(number, 20, width))

@@ -35,22 +35,47 @@ BEFORE = pairs(A, B)
         (A, B, "", False, True),
         ({"x": "1", "y": "2", "z": "3"}, B, "", False, True),  # only names differ
         ({**A, "q": "9"}, B, "1 image of A changed (q)", False, True),
-        ({**A, "s": "4"}, {**B, "s": "-4"},
-         "1 image of A added (s), 1 image of B added (s)", False, True),
-        ({"p": "1"}, {"p": "-1"},
-         "2 images of A removed (q, r), 2 images of B removed (q, r)", False, True),
-        ({"p": "1", "q": "2", "s": "9"}, B, "1 image of A added (s), 1 image of A removed (r)",
-         False, True),
+        (
+            {**A, "s": "4"},
+            {**B, "s": "-4"},
+            "1 image of A added (s), 1 image of B added (s)",
+            False,
+            True,
+        ),
+        (
+            {"p": "1"},
+            {"p": "-1"},
+            "2 images of A removed (q, r), 2 images of B removed (q, r)",
+            False,
+            True,
+        ),
+        (
+            {"p": "1", "q": "2", "s": "9"},
+            B,
+            "1 image of A added (s), 1 image of A removed (r)",
+            False,
+            True,
+        ),
         ({"a": "3", "p": "1", "q": "2"}, B, "1 image of A renamed (a)", False, True),
         ({"r": "3", "q": "2", "p": "1"}, B, "the images are in another order", False, True),
         ({"p": "2", "q": "1", "r": "3"}, B, "2 images of A changed (p, q)", False, True),
         (B, A, "3 images of A changed (p, q, r), 3 images of B changed (p, q, r)", True, False),
-        ({**B, "r": "3"}, A, "2 images of A changed (p, q), 3 images of B changed (p, q, r)",
-         True, True),
-        ({"p": "7", "q": "8", "r": "9"}, {"p": "70", "q": "80", "r": "90"},
-         "3 images of A changed (p, q, r), 3 images of B changed (p, q, r)", False, False),
+        (
+            {**B, "r": "3"},
+            A,
+            "2 images of A changed (p, q), 3 images of B changed (p, q, r)",
+            True,
+            True,
+        ),
+        (
+            {"p": "7", "q": "8", "r": "9"},
+            {"p": "70", "q": "80", "r": "90"},
+            "3 images of A changed (p, q, r), 3 images of B changed (p, q, r)",
+            False,
+            False,
+        ),
     ],
-)  # fmt: skip
+)
 def test_changes_by_hand(
     a: dict[str, str], b: dict[str, str], words: str, swapped: bool, common: bool
 ) -> None:
@@ -91,11 +116,20 @@ def test_names_are_those_below_the_data(tmp_path: Path) -> None:
     assert made.a == (("A/1.png", b"\x11" * 32),)
 
 
-@pytest.mark.parametrize("state", [
-    {}, {"a": {}}, {"a": {"names": torch.zeros(3, dtype=torch.uint8)}},
-    {"a": {"names": torch.zeros(3, dtype=torch.uint8),
-           "digests": torch.zeros(1, 32, dtype=torch.uint8)}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"a": {}},
+        {"a": {"names": torch.zeros(3, dtype=torch.uint8)}},
+        {
+            "a": {
+                "names": torch.zeros(3, dtype=torch.uint8),
+                "digests": torch.zeros(1, 32, dtype=torch.uint8),
+            }
+        },
+    ],
+)
 def test_what_is_no_list_of_images_is_refused(state: dict[str, object]) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         Contents.of_state(state)

@@ -190,9 +190,13 @@ def test_paired_epochs_are_permutations_of_pairs(tmp_path: Path) -> None:
 def test_seed_epoch_and_position_decide_everything_whoever_loads(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "set", 5, 3)
     data: dict[str, Any] = {
-        "preprocess": "crop", "crop_size": 16, "workers": 0, "rotate90": True, "rotate": 10.0,
+        "preprocess": "crop",
+        "crop_size": 16,
+        "workers": 0,
+        "rotate90": True,
+        "rotate": 10.0,
         "jitter": 0.2,
-    }  # fmt: skip
+    }
 
     def epoch(number: int, start: int = 0, disk: Path | None = None, **more: Any) -> list[bytes]:
         pictures = opened(root, False, **{"seed": 7, **data, **more})
@@ -488,9 +492,10 @@ def test_a_bad_file_is_left_out_counted_and_not_replaced(tmp_path: Path) -> None
     for epoch in (1, 2):
         loaded = [
             (image + 1) * 127.5
-            for batch in batches(pictures, 3, epoch, 0) if batch is not None
+            for batch in batches(pictures, 3, epoch, 0)
+            if batch is not None
             for image in batch[0].clone()
-        ]  # fmt: skip
+        ]
         assert len(loaded) == 7
         images = {one.round().byte().numpy().transpose(1, 2, 0).tobytes() for one in loaded}
         assert images == {noise(number).tobytes() for number in range(8) if number != 3}

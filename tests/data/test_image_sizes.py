@@ -14,10 +14,23 @@ from support import refused, said
 from viceversa.networks.sizes import nearest_size
 
 TINY = [
-    "--generator.depth", "4", "--generator.width", "4", "--discriminator.width", "4",
-    "--discriminator.layers", "2", "--train.epochs", "1", "--train.device", "cpu",
-    "--train.samples", "1", "--validate.every", "0",
-]  # fmt: skip
+    "--generator.depth",
+    "4",
+    "--generator.width",
+    "4",
+    "--discriminator.width",
+    "4",
+    "--discriminator.layers",
+    "2",
+    "--train.epochs",
+    "1",
+    "--train.device",
+    "cpu",
+    "--train.samples",
+    "1",
+    "--validate.every",
+    "0",
+]
 
 
 def data(root: Path, width: int, height: int, beside: bool = False) -> Path:
@@ -32,21 +45,47 @@ def data(root: Path, width: int, height: int, beside: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("beside", [False, True])
-@pytest.mark.parametrize(("words", "width", "height", "advice"), [
-    ("scale_width --data.load_size 64 --data.crop_size 64", 60, 40, "load_size 48 gives 48x32"),
-    ("scale_shortside --data.load_size 43 --data.crop_size 64", 60, 40, "load_size 32 gives 48x32"),
-    ("resize --data.crop_size 72", 60, 40, "crop_size 64 gives 64x64"),
-    ("resize_and_crop --data.load_size 72 --data.crop_size 71", 60, 40, "crop_size 64 gives 64x64"),
-    ("resize_and_crop --data.load_size 10 --data.crop_size 10", 60, 40,
-     "load_size 16 --data.crop_size 16 gives 16x16"),
-    ("crop --data.crop_size 39", 60, 40, "crop_size 32 gives 32x32"),
-    ("scale_width_and_crop --data.load_size 60 --data.crop_size 39", 60, 40,
-     "crop_size 32 gives 32x32"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "width", "height", "advice"),
+    [
+        ("scale_width --data.load_size 64 --data.crop_size 64", 60, 40, "load_size 48 gives 48x32"),
+        (
+            "scale_shortside --data.load_size 43 --data.crop_size 64",
+            60,
+            40,
+            "load_size 32 gives 48x32",
+        ),
+        ("resize --data.crop_size 72", 60, 40, "crop_size 64 gives 64x64"),
+        (
+            "resize_and_crop --data.load_size 72 --data.crop_size 71",
+            60,
+            40,
+            "crop_size 64 gives 64x64",
+        ),
+        (
+            "resize_and_crop --data.load_size 10 --data.crop_size 10",
+            60,
+            40,
+            "load_size 16 --data.crop_size 16 gives 16x16",
+        ),
+        ("crop --data.crop_size 39", 60, 40, "crop_size 32 gives 32x32"),
+        (
+            "scale_width_and_crop --data.load_size 60 --data.crop_size 39",
+            60,
+            40,
+            "crop_size 32 gives 32x32",
+        ),
+    ],
+)
 def test_advice_is_a_setting_that_works(
-    words: str, width: int, height: int, advice: str, beside: bool, tmp_path: Path,
+    words: str,
+    width: int,
+    height: int,
+    advice: str,
+    beside: bool,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     root = data(tmp_path / "data", width, height, beside)
     command = ["train", "pix2pix", root, *TINY, "--train.run", tmp_path / "run"]
     given = ["--data.preprocess", *words.split()]
@@ -64,17 +103,32 @@ def test_without_a_setting_the_size_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = data(tmp_path / "data", 450, 16)
-    told = refused(capsys, "train", "pix2pix", root, *TINY, "--train.run", tmp_path / "run",
-                   "--data.preprocess", "none")  # fmt: skip
+    told = refused(
+        capsys,
+        "train",
+        "pix2pix",
+        root,
+        *TINY,
+        "--train.run",
+        tmp_path / "run",
+        "--data.preprocess",
+        "none",
+    )
     assert "cannot train on 450x16" in told
     assert "448x16 would fit (data.preprocess none decides the size" in told
 
 
-@pytest.mark.parametrize(("size", "multiple", "least", "found"), [
-    ((16, 450), 16, (16, 16), (16, 448)), ((16, 450), 16, (32, 32), (32, 448)),
-    ((450, 16), 16, (40, 40), (448, 48)), ((3, 5), 4, (24, 24), (24, 24)),
-    ((100, 100), 1, (70, 120), (120, 120)), ((1, 1), 256, (1, 1), (256, 256)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "multiple", "least", "found"),
+    [
+        ((16, 450), 16, (16, 16), (16, 448)),
+        ((16, 450), 16, (32, 32), (32, 448)),
+        ((450, 16), 16, (40, 40), (448, 48)),
+        ((3, 5), 4, (24, 24), (24, 24)),
+        ((100, 100), 1, (70, 120), (120, 120)),
+        ((1, 1), 256, (1, 1), (256, 256)),
+    ],
+)
 def test_the_nearest_size(
     size: tuple[int, int], multiple: int, least: tuple[int, int], found: tuple[int, int]
 ) -> None:
@@ -86,15 +140,28 @@ def test_the_nearest_size(
 
 
 @pytest.mark.parametrize("beside", [False, True])
-@pytest.mark.parametrize(("preprocess", "width", "height", "warned"), [
-    ("resize_and_crop", 120, 60, True), ("resize_and_crop", 30, 300, True),
-    ("resize", 200, 50, True), ("resize_and_crop", 90, 60, False), ("resize", 60, 60, False),
-    ("scale_width", 120, 60, False), ("crop", 120, 60, False), ("none", 120, 60, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("preprocess", "width", "height", "warned"),
+    [
+        ("resize_and_crop", 120, 60, True),
+        ("resize_and_crop", 30, 300, True),
+        ("resize", 200, 50, True),
+        ("resize_and_crop", 90, 60, False),
+        ("resize", 60, 60, False),
+        ("scale_width", 120, 60, False),
+        ("crop", 120, 60, False),
+        ("none", 120, 60, False),
+    ],
+)
 def test_oblong_images_that_become_squares_are_warned_of(
-    preprocess: str, width: int, height: int, warned: bool, beside: bool, tmp_path: Path,
+    preprocess: str,
+    width: int,
+    height: int,
+    warned: bool,
+    beside: bool,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     root = data(tmp_path / "data", width, height, beside)
     words = ["--data.preprocess", preprocess, "--data.load_size", "40", "--data.crop_size", "32"]
     found = json.loads(said(capsys, "check", root, "--json", *words))["issues"]

@@ -153,8 +153,17 @@ def test_one_folder_around_everything_is_looked_into(tmp_path: Path, form: Form)
 
 @every_form
 def test_names_that_stand_alone_or_twice_are_told(tmp_path: Path, form: Form) -> None:
-    names = ["A/1.png", "A/2.png", "A/2.jpg", "A/3.png", "A/c.png", "B/1.png", "B/2.png",
-             "B/4.png", "B/C.png"]  # fmt: skip
+    names = [
+        "A/1.png",
+        "A/2.png",
+        "A/2.jpg",
+        "A/3.png",
+        "A/c.png",
+        "B/1.png",
+        "B/2.png",
+        "B/4.png",
+        "B/C.png",
+    ]
     found, told = seen(form(tmp_path / "set", names))
     alone = ["A/2.jpg", "A/2.png", "A/3.png", "A/c.png", "B/2.png", "B/4.png", "B/C.png"]
     assert told == (["A/1.png"], ["B/1.png"], alone)
@@ -223,8 +232,11 @@ def test_no_hint_is_made_up(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_mismatched_names_are_told_at_once(tmp_path: Path) -> None:
-    names = [f"{side}/{i:05}_{word}.png" for side, word in (("A", "x"), ("B", "y"))
-             for i in range(10_000)]  # fmt: skip
+    names = [
+        f"{side}/{i:05}_{word}.png"
+        for side, word in (("A", "x"), ("B", "y"))
+        for i in range(10_000)
+    ]
     data = folder(tmp_path / "set", names)
     start = time.process_time()
     with pytest.raises(UserError, match="none of the 10000 images of A and 10000 of B"):
@@ -410,9 +422,11 @@ Make = Callable[[Path, list[dict[str, str]]], Path]
 def test_a_manifest_says_pairs_and_splits_in_its_own_order(tmp_path: Path, make: Make) -> None:
     root = folder(tmp_path / "set", ["z.png", "x,y.png", "q/1.tif", "2.png"])
     elsewhere = folder(tmp_path / "far", ["é.png"]) / "é.png"
-    rows = [{"a": "z.png", "b": "x,y.png", "split": "train"},
-            {"a": "q/1.tif", "b": "../far/é.png", "split": "train"},
-            {"a": "2.png", "b": str(elsewhere), "split": "val"}]  # fmt: skip
+    rows = [
+        {"a": "z.png", "b": "x,y.png", "split": "train"},
+        {"a": "q/1.tif", "b": "../far/é.png", "split": "train"},
+        {"a": "2.png", "b": str(elsewhere), "split": "val"},
+    ]
     path = make(root / "list", rows)
     data = list_images(path)
     found = index_split(data, "train", True)
@@ -501,7 +515,7 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
         ("x.csv", "a,b\n", "lists nothing to train on"),
         ("x.jsonl", "", "lists nothing to train on"),
         ("x.jsonl", '{"a": "1.png"\n', "line 1 is not JSON"),
-        ("x.jsonl", '\n[1, 2]\n', "line 2 is not like"),
+        ("x.jsonl", "\n[1, 2]\n", "line 2 is not like"),
         ("x.jsonl", '{"b": 3}\n', "line 1: b is 3, not text"),
         ("x.jsonl", '{"a": "1.png", "split": 1}\n', "line 1: split is 1, not text"),
         ("x.jsonl", '{"a": "1.png", "group": 7}\n', "line 1: group is 7, not text"),
@@ -509,7 +523,7 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
         ("x.jsonl", '{"a": "n\\u0000l.png"}\n', r"n\\x00l\.png is not accessible"),
         ("x.jsonl", "[" * 100_000, "cannot be used"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_manifest_is_refused_by_line(
     tmp_path: Path, name: str, text: str, message: str
 ) -> None:

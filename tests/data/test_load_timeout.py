@@ -40,9 +40,15 @@ def test_a_result_that_never_comes_is_not_waited_for(seconds: float) -> None:
 
 
 # Gaps: (seconds that each tick takes, limit, whether a result after 50 ticks is waited for)
-@pytest.mark.parametrize(("gap", "limit", "waited"), [
-    (TICK, 30.0, True), (3600.0, 60.0, True), (3600.0, 30.0, False), (TICK, 10.0, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gap", "limit", "waited"),
+    [
+        (TICK, 30.0, True),
+        (3600.0, 60.0, True),
+        (3600.0, 30.0, False),
+        (TICK, 10.0, False),
+    ],
+)
 def test_gaps_count_as_a_second_each(
     gap: float, limit: float, waited: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,16 +112,45 @@ def test_a_run_whose_read_never_returns_ends(tmp_path: Path) -> None:
     """The control: the image is left out, and nothing waits for the thread that hangs."""
     noise_pairs(tmp_path / "data", 3, 20)
     words = [
-        "train", "pix2pix", "data", "--generator.width", "2", "--generator.depth", "2",
-        "--discriminator.width", "2", "--discriminator.layers", "1", "--data.load_size", "18",
-        "--data.crop_size", "16", "--data.workers", "1", "--data.cache", "off",
-        "--train.device", "cpu",
-        "--train.samples", "0", "--train.epochs", "2", "--validate.every", "0",
-        "--validate.health", "0", "--train.run", "run",
-    ]  # fmt: skip
+        "train",
+        "pix2pix",
+        "data",
+        "--generator.width",
+        "2",
+        "--generator.depth",
+        "2",
+        "--discriminator.width",
+        "2",
+        "--discriminator.layers",
+        "1",
+        "--data.load_size",
+        "18",
+        "--data.crop_size",
+        "16",
+        "--data.workers",
+        "1",
+        "--data.cache",
+        "off",
+        "--train.device",
+        "cpu",
+        "--train.samples",
+        "0",
+        "--train.epochs",
+        "2",
+        "--validate.every",
+        "0",
+        "--validate.health",
+        "0",
+        "--train.run",
+        "run",
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", HANGING, *words], cwd=tmp_path, capture_output=True, text=True,
-        timeout=250, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", HANGING, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
     assert "did not load within 1 s" in done.stdout + done.stderr, done
     assert (tmp_path / "run" / "ab.safetensors").exists() == (done.returncode == 0)

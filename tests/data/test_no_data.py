@@ -179,9 +179,15 @@ def test_a_cache_on_disk_is_made_again_for_another_no_data_value(tmp_path: Path)
 def test_no_value_depends_on_the_no_data_value(tmp_path: Path) -> None:
     """Resized, cropped, mirrored, warped and jittered: the same batch, whatever was stored."""
     settings: dict[str, Any] = {
-        "preprocess": "resize_and_crop", "load_size": 28, "crop_size": 24, "flip": True,
-        "rotate": 20.0, "zoom": 0.3, "shear": 5.0, "jitter": 0.4,
-    }  # fmt: skip
+        "preprocess": "resize_and_crop",
+        "load_size": 28,
+        "crop_size": 24,
+        "flip": True,
+        "rotate": 20.0,
+        "zoom": 0.3,
+        "shear": 5.0,
+        "jitter": 0.4,
+    }
     made = []
     for name, stored in (("one", -9999), ("two", 12345), ("three", np.nan)):
         root = tiles(tmp_path / name, None, stored)

@@ -191,8 +191,11 @@ def settings(data: Path, run: Path, /, **more: Any) -> RunConfig:
 
 
 def digest(root: Path) -> str:
-    sums = [(str(p.relative_to(root)), hashlib.sha256(p.read_bytes()).hexdigest())
-            for p in sorted(root.rglob("*")) if p.is_file()]  # fmt: skip
+    sums = [
+        (str(p.relative_to(root)), hashlib.sha256(p.read_bytes()).hexdigest())
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    ]
     return hashlib.sha256(repr(sums).encode()).hexdigest()
 
 
@@ -201,9 +204,10 @@ def test_sixteen_bits_train_and_translate_as_sixteen_bits(deep: Path, cache: str
     before = digest(deep)
     run = deep.parent / "run"
     data = {
-        "a": {"channels": 1, "range": "minmax"}, "b": {"channels": 1, "range": [-2, 6]},
+        "a": {"channels": 1, "range": "minmax"},
+        "b": {"channels": 1, "range": [-2, 6]},
         "cache": cache,
-    }  # fmt: skip
+    }
     training.train(settings(deep, run, data=data))
     header = read_header(run / "ab.safetensors")
     assert header["source"]["dtype"] == "uint16" and header["source"]["low"] == [100.0]

@@ -33,23 +33,45 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COMMANDS: dict[str, Callable[[str], list[str]]] = {
-    "translate one image": lambda out: ["translate", "run/ab.safetensors", "loose/0.png", "-o",
-                                        out],
-    "translate by a name": lambda out: ["translate", "run/ab.safetensors", "loose/0.png", "-o",
-                                        f"{out}/r.png"],
+    "translate one image": lambda out: [
+        "translate",
+        "run/ab.safetensors",
+        "loose/0.png",
+        "-o",
+        out,
+    ],
+    "translate by a name": lambda out: [
+        "translate",
+        "run/ab.safetensors",
+        "loose/0.png",
+        "-o",
+        f"{out}/r.png",
+    ],
     "translate a folder": lambda out: ["translate", "run/ab.safetensors", "loose", "-o", out],
-    "translate with the best": lambda out: ["translate", "run/best/ab.safetensors", "loose", "-o",
-                                            out],
+    "translate with the best": lambda out: [
+        "translate",
+        "run/best/ab.safetensors",
+        "loose",
+        "-o",
+        out,
+    ],
     "explain": lambda out: ["explain", "run", "loose/0.png", "-o", f"{out}/e.png"],
-    "explain a discriminator": lambda out: ["explain", "run/d_b.safetensors", "loose/0.png",
-                                            "--source", "loose/1.png", "-o", f"{out}/e.png"],
+    "explain a discriminator": lambda out: [
+        "explain",
+        "run/d_b.safetensors",
+        "loose/0.png",
+        "--source",
+        "loose/1.png",
+        "-o",
+        f"{out}/e.png",
+    ],
     "evaluate": lambda out: ["evaluate", "run", "data", "-o", out],
     "evaluate the run's data": lambda out: ["evaluate", "run", "-o", out],
     "check --sheet": lambda out: ["check", "data", "--sheet", f"{out}/s.png"],
     "check --preview": lambda out: ["check", "data", "--preview", f"{out}/s.png"],
     "compare": lambda out: ["compare", "run", "copy", "-o", f"{out}/c.html"],
     "train": lambda out: ["train", "pix2pix", "data", "--train.run", out],
-}  # fmt: skip
+}
 
 
 @pytest.fixture

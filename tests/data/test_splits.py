@@ -59,67 +59,110 @@ def texts(found: SplitIndex | None) -> tuple[list[str], list[str], list[str]]:
 READ: dict[str, dict[str, str]] = {
     # splits inside of the domains
     "A/train/ A/val/ A/test/ B/train/ B/val/ B/test/": {
-        "train": "A/train/ | B/train/", "val": "A/val/ | B/val/", "test": "A/test/ | B/test/"},
-    "A/Train/ A/VALID/ B/Train/ B/VALID/": {"train": "A/Train/ | B/Train/",
-                                            "val": "A/VALID/ | B/VALID/"},
+        "train": "A/train/ | B/train/",
+        "val": "A/val/ | B/val/",
+        "test": "A/test/ | B/test/",
+    },
+    "A/Train/ A/VALID/ B/Train/ B/VALID/": {
+        "train": "A/Train/ | B/Train/",
+        "val": "A/VALID/ | B/VALID/",
+    },
     "A/training/ A/validation/ A/testing/ B/training/ B/validation/ B/testing/": {
-        "train": "A/training/ | B/training/", "val": "A/validation/ | B/validation/",
-        "test": "A/testing/ | B/testing/"},
+        "train": "A/training/ | B/training/",
+        "val": "A/validation/ | B/validation/",
+        "test": "A/testing/ | B/testing/",
+    },
     "A/trainA/ A/testA/ B/trainB/ B/testB/": {
-        "train": "A/trainA/ | B/trainB/", "test": "A/testA/ | B/testB/"},
+        "train": "A/trainA/ | B/trainB/",
+        "test": "A/testA/ | B/testB/",
+    },
     "A/train/x/ A/train/y/ A/val/x/ B/train/x/ B/train/y/ B/val/x/": {
-        "train": "A/train/x/ A/train/y/ | B/train/x/ B/train/y/", "val": "A/val/x/ | B/val/x/"},
+        "train": "A/train/x/ A/train/y/ | B/train/x/ B/train/y/",
+        "val": "A/val/x/ | B/val/x/",
+    },
     "A/x/train/ A/x/test/ B/x/train/ B/x/test/": {
-        "train": "A/x/train/ | B/x/train/", "test": "A/x/test/ | B/x/test/"},
+        "train": "A/x/train/ | B/x/train/",
+        "test": "A/x/test/ | B/x/test/",
+    },
     "A/ A/test/ B/ B/test/": {"train": "A/ | B/", "test": "A/test/ | B/test/"},
-    "A/train/ A/val/ B/TRAIN/ B/valid/": {"train": "A/train/ | B/TRAIN/",
-                                          "val": "A/val/ | B/valid/"},
+    "A/train/ A/val/ B/TRAIN/ B/valid/": {
+        "train": "A/train/ | B/TRAIN/",
+        "val": "A/val/ | B/valid/",
+    },
     # domains inside of the splits, or in one name with them
     "Train/A/ Train/B/ Valid/A/ Valid/B/ Test/A/ Test/B/": {
-        "train": "Train/A/ | Train/B/", "val": "Valid/A/ | Valid/B/", "test": "Test/A/ | Test/B/"},
-    "A_train/ B_train/ A_test/ B_test/": {"train": "A_train/ | B_train/",
-                                          "test": "A_test/ | B_test/"},
+        "train": "Train/A/ | Train/B/",
+        "val": "Valid/A/ | Valid/B/",
+        "test": "Test/A/ | Test/B/",
+    },
+    "A_train/ B_train/ A_test/ B_test/": {
+        "train": "A_train/ | B_train/",
+        "test": "A_test/ | B_test/",
+    },
     "train_A/ train_B/ val_A/ val_B/": {"train": "train_A/ | train_B/", "val": "val_A/ | val_B/"},
     "TrainA/ TrainB/ TESTA/ TESTB/": {"train": "TrainA/ | TrainB/", "test": "TESTA/ | TESTB/"},
-    "trainA/ trainB/ validationA/ validationB/": {"train": "trainA/ | trainB/",
-                                                  "val": "validationA/ | validationB/"},
-    "training-a/ training-b/ testing.A/ testing.B/": {"train": "training-a/ | training-b/",
-                                                      "test": "testing.A/ | testing.B/"},
+    "trainA/ trainB/ validationA/ validationB/": {
+        "train": "trainA/ | trainB/",
+        "val": "validationA/ | validationB/",
+    },
+    "training-a/ training-b/ testing.A/ testing.B/": {
+        "train": "training-a/ | training-b/",
+        "test": "testing.A/ | testing.B/",
+    },
     "Atrain/ Btrain/ a_val/ b_val/": {"train": "Atrain/ | Btrain/", "val": "a_val/ | b_val/"},
     "train/trainA/ train/trainB/ test/testA/ test/testB/": {
-        "train": "train/trainA/ | train/trainB/", "test": "test/testA/ | test/testB/"},
+        "train": "train/trainA/ | train/trainB/",
+        "test": "test/testA/ | test/testB/",
+    },
     "A/ B/ test/A/ test/B/": {"train": "A/ | B/", "test": "test/A/ | test/B/"},
-    "A/ B/ testA/ testB/ valA/ valB/": {"train": "A/ | B/", "test": "testA/ | testB/",
-                                        "val": "valA/ | valB/"},
+    "A/ B/ testA/ testB/ valA/ valB/": {
+        "train": "A/ | B/",
+        "test": "testA/ | testB/",
+        "val": "valA/ | valB/",
+    },
     # groups
     "p1/A/ p1/B/ p2/A/ p2/B/ p3/A/ p3/B/": {"train": "p1/A/ p2/A/ p3/A/ | p1/B/ p2/B/ p3/B/"},
     "x/p1/A/ x/p1/B/ y/p1/A/ y/p1/B/": {"train": "x/p1/A/ y/p1/A/ | x/p1/B/ y/p1/B/"},
     "p1/A/s1/ p1/A/s2/ p1/B/s1/ p1/B/s2/ p2/A/s1/ p2/B/s1/": {
-        "train": "p1/A/s1/ p1/A/s2/ p2/A/s1/ | p1/B/s1/ p1/B/s2/ p2/B/s1/"},
+        "train": "p1/A/s1/ p1/A/s2/ p2/A/s1/ | p1/B/s1/ p1/B/s2/ p2/B/s1/"
+    },
     "train/p1/A/ train/p1/B/ train/p2/A/ train/p2/B/ val/p3/A/ val/p3/B/": {
         "train": "train/p1/A/ train/p2/A/ | train/p1/B/ train/p2/B/",
-        "val": "val/p3/A/ | val/p3/B/"},
+        "val": "val/p3/A/ | val/p3/B/",
+    },
     "p1/train/A/ p1/train/B/ p1/test/A/ p1/test/B/ p2/train/A/ p2/train/B/": {
         "train": "p1/train/A/ p2/train/A/ | p1/train/B/ p2/train/B/",
-        "test": "p1/test/A/ | p1/test/B/"},
+        "test": "p1/test/A/ | p1/test/B/",
+    },
     "p1/trainA/ p1/trainB/ p2/trainA/ p2/trainB/ p2/valA/ p2/valB/": {
-        "train": "p1/trainA/ p2/trainA/ | p1/trainB/ p2/trainB/", "val": "p2/valA/ | p2/valB/"},
+        "train": "p1/trainA/ p2/trainA/ | p1/trainB/ p2/trainB/",
+        "val": "p2/valA/ | p2/valB/",
+    },
     "p1/A/train/ p1/B/train/ p2/A/test/ p2/B/test/": {
-        "train": "p1/A/train/ | p1/B/train/", "test": "p2/A/test/ | p2/B/test/"},
+        "train": "p1/A/train/ | p1/B/train/",
+        "test": "p2/A/test/ | p2/B/test/",
+    },
     "p1/A/ p1/B/ p2/A/ p2/B/ test/A/ test/B/": {
-        "train": "p1/A/ p2/A/ | p1/B/ p2/B/", "test": "test/A/ | test/B/"},
+        "train": "p1/A/ p2/A/ | p1/B/ p2/B/",
+        "test": "test/A/ | test/B/",
+    },
     # images that are in no domain or in no split are not used
     "A/ B/ C/ masks/ x.png": {"train": "A/ | B/"},
     "p1/A/ p1/B/ p1/mask/ p2/A/ p2/B/ p2/x.png": {"train": "p1/A/ p2/A/ | p1/B/ p2/B/"},
     "train/A/ train/B/ train/x.png test/A/ test/B/ old/ y.png": {
-        "train": "train/A/ | train/B/", "test": "test/A/ | test/B/"},
+        "train": "train/A/ | train/B/",
+        "test": "test/A/ | test/B/",
+    },
     "A/train/ A/test/ A/x.png B/train/ B/test/ B/y.png masks/train/ masks/test/": {
-        "train": "A/train/ | B/train/", "test": "A/test/ | B/test/"},
+        "train": "A/train/ | B/train/",
+        "test": "A/test/ | B/test/",
+    },
     "A/bus/ A/car/ B/bus/ B/car/": {"train": "A/bus/ A/car/ | B/bus/ B/car/"},
     "train/A/bus/ train/A/train/ train/B/bus/ train/B/train/": {
-        "train": "train/A/bus/ train/A/train/ | train/B/bus/ train/B/train/"},
+        "train": "train/A/bus/ train/A/train/ | train/B/bus/ train/B/train/"
+    },
     "A/test_01/ A/p2/ B/test_01/ B/p2/": {"train": "A/p2/ A/test_01/ | B/p2/ B/test_01/"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("folders", READ)
@@ -167,9 +210,13 @@ FOLDERS, JOINT, PHOTOS = "folders", "side-by-side", "photos"
 REFUSED: dict[str, tuple[str, dict[str, tuple[int, int]]]] = {
     # two spellings of a split
     "A/train/ A/val/ A/valid/ B/train/ B/val/ B/valid/": (
-        "A/val and .*A/valid are both named like the split val", {FOLDERS: (2, 2)}),
+        "A/val and .*A/valid are both named like the split val",
+        {FOLDERS: (2, 2)},
+    ),
     "train/A/ train/B/ val/A/ val/B/ valid/A/ valid/B/": (
-        "both named like the split val", {FOLDERS: (2, 2)}),
+        "both named like the split val",
+        {FOLDERS: (2, 2)},
+    ),
     "train/A/ train/B/ Train/A/ Train/B/": ("both named like the split train", {FOLDERS: (4, 4)}),
     "trainA/ trainB/ train_A/ train_B/": ("both named like the split train", {FOLDERS: (4, 4)}),
     "trainA/ trainB/ train/A/ train/B/": ("both named like the split train", {FOLDERS: (4, 4)}),
@@ -180,20 +227,28 @@ REFUSED: dict[str, tuple[str, dict[str, tuple[int, int]]]] = {
     "val/p1/A/ val/p1/B/ valid/p2/A/ valid/p2/B/ A/ B/": ("both named like", {FOLDERS: (2, 2)}),
     # names of a split that divide only a part, or nothing
     "A/bus/ A/car/ A/train/ B/bus/ B/car/ B/train/": (
-        "A/train has a split's name, but 8 images in folders beside it", {FOLDERS: (6, 6)}),
+        "A/train has a split's name, but 8 images in folders beside it",
+        {FOLDERS: (6, 6)},
+    ),
     "bus/ car/ train/": ("train has a split's name, but 4 images", {JOINT: (6, 6), PHOTOS: (6, 6)}),
     "p1/A/ p1/B/ train/A/ train/B/": ("train/A has a split's name", {FOLDERS: (4, 4)}),
     "x.png v1/train/ v1/test/": ("v1/test has a split's name, but 1 images", {JOINT: (5, 5)}),
     "p1/A/ p1/B/ p2/train/A/ p2/train/B/ p2/test/A/ p2/test/B/": (
-        "p2/.* has a split's name, but 4 images outside", {FOLDERS: (6, 6)}),
+        "p2/.* has a split's name, but 4 images outside",
+        {FOLDERS: (6, 6)},
+    ),
     "A/ A/x/test/ B/ B/x/test/": ("A/x/test has a split's name", {FOLDERS: (4, 4)}),
     "test/A/train/ test/B/train/ train/A/ train/B/": (
-        "test/A/train contradicts a folder around it", {FOLDERS: (2, 2)}),
+        "test/A/train contradicts a folder around it",
+        {FOLDERS: (2, 2)},
+    ),
     "A/trainB/ B/trainA/": ("A/trainB contradicts a folder around it", {}),
     "A/A/ A/B/ B/A/ B/B/ C/A/ C/B/": ("contradicts a folder around it", {JOINT: (12, 12)}),
     "train2017/ val2017/ test2017/": ("test2017 looks like a split", {JOINT: (6, 6)}),
     "A/train_images/ A/test_images/ B/train_images/ B/test_images/": (
-        "A/test_images looks like a split", {FOLDERS: (4, 4)}),
+        "A/test_images looks like a split",
+        {FOLDERS: (4, 4)},
+    ),
     "train/ val/ TestSet/": ("TestSet looks like a split", {JOINT: (2, 2)}),
     # one split, group or domain that is unlike the others
     "trainA/ trainB/ val/": ("val has images, but no folders A and B", {FOLDERS: (2, 2)}),
@@ -203,22 +258,29 @@ REFUSED: dict[str, tuple[str, dict[str, tuple[int, int]]]] = {
     "A/train/ A/test/ B/": ("has images in .*A/train, but no folder .*B/train with images", {}),
     "A/ C/": ("has images in .*A, but no folder .*B with images beside it", {JOINT: (4, 4)}),
     "B_train/ C_train/": ("has images in .*B_train, but no folder .*A_train with", {JOINT: (4, 4)}),
-    "p1/A/ p2/A/ p3/x/": (r"has images in .*\*/A, but no folder .*\*/B with images",
-                          {JOINT: (6, 6)}),
+    "p1/A/ p2/A/ p3/x/": (
+        r"has images in .*\*/A, but no folder .*\*/B with images",
+        {JOINT: (6, 6)},
+    ),
     "A/test/ B/test/": (r"no images to train on \(4 are in test\)", {}),
     "train/1_A.png train/1_B.png val/1.png val/2.png": (
         "the splits of .* have several layouts: the files of train .*_A and .*those of val",
-        {JOINT: (2, 2)}),
+        {JOINT: (2, 2)},
+    ),
     # domains by other names
     "a/ b/": ("contains the folders a and b; if they are the two domains", {JOINT: (4, 4)}),
     "t1/ t2/ x.png": ("contains the folders t1 and t2", {JOINT: (5, 5)}),
     "p1/a/ p1/b/ p2/a/ p2/b/ p3/a/ p3/b/": (r"the folders \*/a and \*/b", {JOINT: (12, 12)}),
     "p1/s/T1/ p1/s/T2/ p2/s/T1/ p2/s/T2/": (r"folders \*/\*/T1 and \*/\*/T2", {JOINT: (8, 8)}),
     "train/images/ train/labels/ test/images/ test/labels/": (
-        "folders images and labels", {JOINT: (4, 4)}),
+        "folders images and labels",
+        {JOINT: (4, 4)},
+    ),
     "images/train/ images/val/ labels/train/ labels/val/": (
-        "folders images and labels", {JOINT: (4, 4)}),
-}  # fmt: skip
+        "folders images and labels",
+        {JOINT: (4, 4)},
+    ),
+}
 
 
 @pytest.mark.parametrize("folders", REFUSED)
@@ -246,9 +308,11 @@ JOINTS: dict[str, dict[str, str]] = {
     "x.png test/": {"train": "x.png", "test": "test/"},
     "bus/ car/ dog/": {"train": "bus/ car/ dog/"},
     "p1/train/ p1/test/ p2/train/ p3/train/ p3/test/ p4/test/": {
-        "train": "p1/train/ p2/train/ p3/train/", "test": "p1/test/ p3/test/ p4/test/"},
+        "train": "p1/train/ p2/train/ p3/train/",
+        "test": "p1/test/ p3/test/ p4/test/",
+    },
     "x.png y.png z.png old/ new/1.png": {"train": "new/1.png old/ x.png y.png z.png"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("folders", JOINTS)
@@ -371,8 +435,18 @@ def test_a_manifest_spells_its_splits_in_one_way(tmp_path: Path, words: tuple[st
 def random_tree(rng: random.Random) -> FileTree:
     """Folders that follow one scheme, with a few that do not."""
     words = ["train", "Val", "test", "valid", "A", "B", "p1", "p2", "trainA", "B_test", "x", "bus"]
-    schemes = [["{s}", "{d}"], ["{d}", "{s}"], ["{s}{d}"], ["{p}", "{d}"], ["{p}", "{s}", "{d}"],
-               ["{s}", "{p}", "{d}"], ["{s}"], ["{d}"], ["{d}", "{p}", "{s}"], []]  # fmt: skip
+    schemes = [
+        ["{s}", "{d}"],
+        ["{d}", "{s}"],
+        ["{s}{d}"],
+        ["{p}", "{d}"],
+        ["{p}", "{s}", "{d}"],
+        ["{s}", "{p}", "{d}"],
+        ["{s}"],
+        ["{d}"],
+        ["{d}", "{p}", "{s}"],
+        [],
+    ]
     scheme = rng.choice(schemes)
     folders = {
         "/".join(part.format(s=split, d=domain, p=group) for part in scheme)
@@ -391,8 +465,10 @@ def test_no_image_is_in_a_split_or_domain_that_its_folders_do_not_name() -> None
     outcomes: Counter[str] = Counter()
     for _ in range(1500):
         tree = random_tree(rng)
-        roles = {source: [role_of(folder) for folder in name.split("/")[:-1]]
-                 for name, source in tree.files.items()}  # fmt: skip
+        roles = {
+            source: [role_of(folder) for folder in name.split("/")[:-1]]
+            for name, source in tree.files.items()
+        }
         try:
             splits = index_splits(tree, False, DataConfig())
         except UserError as error:

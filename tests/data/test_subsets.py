@@ -72,10 +72,14 @@ def test_a_fraction_is_held_out_by_the_hash_of_its_name(
 def test_every_layout_can_hold_out(tmp_path: Path, layout: str, paired: bool) -> None:
     names = {"patterns": [f"{i}_{side}.png" for i in range(50) for side in "AB"]}.get(layout, NAMES)
     data = folder(tmp_path / "set", names)
-    train, val = parts(data, paired, hold_out=0.1)if layout != "photos" else (
-        index_split(data, split, paired, DataConfig(layout="photos", hold_out=0.1))
-        for split in ("train", "val")
-    )  # fmt: skip
+    train, val = (
+        parts(data, paired, hold_out=0.1)
+        if layout != "photos"
+        else (
+            index_split(data, split, paired, DataConfig(layout="photos", hold_out=0.1))
+            for split in ("train", "val")
+        )
+    )
     assert train and val and not set(train.a) & set(val.a)
     if layout != "patterns":
         assert train.a == train.b and val.a == val.b

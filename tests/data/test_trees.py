@@ -89,11 +89,25 @@ def digest(root: Path) -> str:
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """One tree with all that is not an image file but could pass for one."""
     root = touch(
-        tmp_path / "set", "1.png", "sub/2.JPG", "sub/deep/3.tif", "notes.txt",
-        ".hidden.png", "._1.png", "Thumbs.db", ".git/4.png", "__MACOSX/5.png",
-        "folder.png/6.png", "new\nline.png", "\udcff.png", "\u202etxt.png", "\U0001f600.png",
-        "x" * 251 + ".png", "Case.png", "case.png",
-    )  # fmt: skip
+        tmp_path / "set",
+        "1.png",
+        "sub/2.JPG",
+        "sub/deep/3.tif",
+        "notes.txt",
+        ".hidden.png",
+        "._1.png",
+        "Thumbs.db",
+        ".git/4.png",
+        "__MACOSX/5.png",
+        "folder.png/6.png",
+        "new\nline.png",
+        "\udcff.png",
+        "\u202etxt.png",
+        "\U0001f600.png",
+        "x" * 251 + ".png",
+        "Case.png",
+        "case.png",
+    )
     (root / "empty.png").write_bytes(b"")
     (root / "sub/loop").symlink_to("..")
     (root / "sub/above").symlink_to("../..")
@@ -123,10 +137,20 @@ def test_a_hostile_tree_is_walked_once_and_nothing_in_it_is_opened(hostile: Path
     assert not [path for path in opened if str(hostile) in path]
     assert digest(hostile) == before
     assert set(tree.files) == {
-        "1.png", "sub/2.JPG", "sub/deep/3.tif", "new\nline.png", "\udcff.png", "\u202etxt.png",
-        "\U0001f600.png", "x" * 251 + ".png", "Case.png", "case.png", "empty.png", "again.png",
+        "1.png",
+        "sub/2.JPG",
+        "sub/deep/3.tif",
+        "new\nline.png",
+        "\udcff.png",
+        "\u202etxt.png",
+        "\U0001f600.png",
+        "x" * 251 + ".png",
+        "Case.png",
+        "case.png",
+        "empty.png",
+        "again.png",
         "linked/far.png",
-    }  # fmt: skip
+    }
     assert list(tree.files) == sorted(tree.files)
     assert why(tree) == {
         "folder.png": "a folder with an image's name",
@@ -196,10 +220,12 @@ def test_a_link_to_data_elsewhere_is_data_and_a_real_name_goes_first(tmp_path: P
         ("new\nline", lambda path: None, r"new\\nline"),
         ("x" * 300, lambda path: None, "cannot be read"),
         ("n\0l", lambda path: None, r"n\\x00l cannot be read"),
-        *((f"x.{end}", Path.touch, "a compressed archive that cannot be read in place; unpack it")
-          for end in ("tar.gz", "TGZ", "tar.bz2", "tar.xz", "tar.zst")),
+        *(
+            (f"x.{end}", Path.touch, "a compressed archive that cannot be read in place; unpack it")
+            for end in ("tar.gz", "TGZ", "tar.bz2", "tar.xz", "tar.zst")
+        ),
     ],
-)  # fmt: skip
+)
 @pytest.mark.timeout(10)
 def test_what_is_no_tree_is_refused_in_a_printable_sentence(
     tmp_path: Path, name: str, make: Callable[[Path], object], message: str
@@ -215,17 +241,30 @@ def test_a_hostile_zip_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path
     path = zipped(
         tmp_path / "set.zip",
         [
-            ("A/1.png", b"one"), ("./A/2.png", b"two"), ("B//3.png", b"three"),
-            ("../out.png", b"x"), ("A/../../up.png", b"x"), ("/abs.png", b"x"),
-            ("C:/drive.png", b"x"), ("..\\back.png", b"x"), ("A\\win.png", b"x"),
-            (unix("link.png", stat.S_IFLNK), b"/etc/passwd"), (unix("f.png", stat.S_IFIFO), b""),
-            (unix("null.png", stat.S_IFCHR), b""), ("d.png/", b""), ("e.png/1.png", b"x"),
-            ("A/.x.png", b"x"), ("__MACOSX/A/._1.png", b"x"), ("notes.txt", b"x"),
-            ("bomb.png", bytes(10**7)), ("small.png", bytes(10**5)), (locked, b"x"),
+            ("A/1.png", b"one"),
+            ("./A/2.png", b"two"),
+            ("B//3.png", b"three"),
+            ("../out.png", b"x"),
+            ("A/../../up.png", b"x"),
+            ("/abs.png", b"x"),
+            ("C:/drive.png", b"x"),
+            ("..\\back.png", b"x"),
+            ("A\\win.png", b"x"),
+            (unix("link.png", stat.S_IFLNK), b"/etc/passwd"),
+            (unix("f.png", stat.S_IFIFO), b""),
+            (unix("null.png", stat.S_IFCHR), b""),
+            ("d.png/", b""),
+            ("e.png/1.png", b"x"),
+            ("A/.x.png", b"x"),
+            ("__MACOSX/A/._1.png", b"x"),
+            ("notes.txt", b"x"),
+            ("bomb.png", bytes(10**7)),
+            ("small.png", bytes(10**5)),
+            (locked, b"x"),
             ("\u202enew\nline.png", b"x"),
         ],
         compression=zipfile.ZIP_DEFLATED,
-    )  # fmt: skip
+    )
     content = bytearray(path.read_bytes())
     at = content.rindex(b"locked.png") - 46  # its entry in the central directory
     content[at + 8] |= 1
@@ -233,19 +272,28 @@ def test_a_hostile_zip_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path
     before = digest(tmp_path)
     tree = read_tree(path)
     assert {name: source.read() for name, source in tree.files.items()} == {
-        "A/1.png": b"one", "A/2.png": b"two", "B/3.png": b"three", "small.png": bytes(10**5),
+        "A/1.png": b"one",
+        "A/2.png": b"two",
+        "B/3.png": b"three",
+        "small.png": bytes(10**5),
         "\u202enew\nline.png": b"x",
-    }  # fmt: skip
+    }
     outside, absolute = "a name that leads out of its archive", "an absolute name in an archive"
     assert why(tree) == {
-        "../out.png": outside, "A/../../up.png": outside, "..\\back.png": outside,
-        "/abs.png": absolute, "C:/drive.png": absolute,
+        "../out.png": outside,
+        "A/../../up.png": outside,
+        "..\\back.png": outside,
+        "/abs.png": absolute,
+        "C:/drive.png": absolute,
         "A\\win.png": "a backslash in a name of a zip, where only slashes separate folders",
-        "link.png": "a link in an archive", "f.png": "a FIFO in an archive",
-        "null.png": "a device in an archive", "d.png": "a folder with an image's name",
-        "e.png": "a folder with an image's name", "locked.png": "encrypted",
+        "link.png": "a link in an archive",
+        "f.png": "a FIFO in an archive",
+        "null.png": "a device in an archive",
+        "d.png": "a folder with an image's name",
+        "e.png": "a folder with an image's name",
+        "locked.png": "encrypted",
         "bomb.png": "grows more than 200 times when decompressed",
-    }  # fmt: skip
+    }
     assert digest(tmp_path) == before
 
 
@@ -263,28 +311,42 @@ def test_a_hostile_tar_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path
     path = tarred(
         tmp_path / "set.tar",
         [
-            member("A", b"", type=tarfile.DIRTYPE), member("./A/1.png", b"one"),
-            member("A/" + "x" * 200 + ".png", b"long"), member("../out.png"),
-            member("A/../../up.png"), member("/abs.png"), member("notes.txt"),
+            member("A", b"", type=tarfile.DIRTYPE),
+            member("./A/1.png", b"one"),
+            member("A/" + "x" * 200 + ".png", b"long"),
+            member("../out.png"),
+            member("A/../../up.png"),
+            member("/abs.png"),
+            member("notes.txt"),
             member("link.png", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
             member("hard.png", b"", type=tarfile.LNKTYPE, linkname="A/1.png"),
-            member("f.png", b"", type=tarfile.FIFOTYPE), member("n.png", b"", type=tarfile.CHRTYPE),
-            member("d.png", b"", type=tarfile.DIRTYPE), member("._1.png"), member("empty.png", b""),
+            member("f.png", b"", type=tarfile.FIFOTYPE),
+            member("n.png", b"", type=tarfile.CHRTYPE),
+            member("d.png", b"", type=tarfile.DIRTYPE),
+            member("._1.png"),
+            member("empty.png", b""),
             member("\udcff.png"),
         ],
-    )  # fmt: skip
+    )
     before = digest(tmp_path)
     tree = read_tree(path)
     assert {name: source.read() for name, source in tree.files.items()} == {
-        "A/1.png": b"one", "A/" + "x" * 200 + ".png": b"long", "empty.png": b"",
+        "A/1.png": b"one",
+        "A/" + "x" * 200 + ".png": b"long",
+        "empty.png": b"",
         "\udcff.png": b"x",
-    }  # fmt: skip
+    }
     outside, link = "a name that leads out of its archive", "a link or device in an archive"
     assert why(tree) == {
-        "../out.png": outside, "A/../../up.png": outside,
-        "/abs.png": "an absolute name in an archive", "link.png": link, "hard.png": link,
-        "f.png": link, "n.png": link, "d.png": "a folder with an image's name",
-    }  # fmt: skip
+        "../out.png": outside,
+        "A/../../up.png": outside,
+        "/abs.png": "an absolute name in an archive",
+        "link.png": link,
+        "hard.png": link,
+        "f.png": link,
+        "n.png": link,
+        "d.png": "a folder with an image's name",
+    }
     assert digest(tmp_path) == before
 
 
@@ -362,10 +424,18 @@ def test_shards_make_one_tree_and_their_names_tell_splits(tmp_path: Path) -> Non
     tarred(tmp_path / "sub" / "train-1.tar", [member("s.png")])
     tree = read_tree(tmp_path)
     assert list(tree.files) == [
-        "more-k.a.png", "more-k.b.png", "sub/train/s.png", "test/test-k.a.png", "test/test-k.b.png",
-        "train/train-000-k.a.png", "train/train-000-k.b.png", "train/train-001-k.a.png",
-        "train/train-001-k.b.png", "val/val-000-k.a.png", "val/val-000-k.b.png",
-    ]  # fmt: skip
+        "more-k.a.png",
+        "more-k.b.png",
+        "sub/train/s.png",
+        "test/test-k.a.png",
+        "test/test-k.b.png",
+        "train/train-000-k.a.png",
+        "train/train-000-k.b.png",
+        "train/train-001-k.a.png",
+        "train/train-001-k.b.png",
+        "val/val-000-k.a.png",
+        "val/val-000-k.b.png",
+    ]
     assert why(tree) == {"../x.png": "a name that leads out of its archive"}
     assert tree.files["sub/train/s.png"].read() == b"x"
 

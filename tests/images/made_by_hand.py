@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Array = NDArray[Any]
-ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
-         (1, 0, 2, 1)]  # fmt: skip
+ADAM7 = [
+    (0, 0, 8, 8),
+    (0, 4, 8, 8),
+    (4, 0, 8, 4),
+    (0, 2, 4, 4),
+    (2, 0, 4, 2),
+    (0, 1, 2, 2),
+    (1, 0, 2, 1),
+]
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -41,10 +48,15 @@ def png(values: Array, bits: int, colour: int, *extra: bytes, interlaced: bool =
         if part.size:
             rows += b"".join(b"\0" + packed(row.reshape(-1), bits) for row in part)
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
-    return b"".join([
-        b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), *extra,
-        chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""),
-    ])  # fmt: skip
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            *extra,
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        ]
+    )
 
 
 def netpbm(values: Array, kind: int, white: int = 255, comment: bytes = b"") -> bytes:
@@ -65,9 +77,13 @@ def jp2(values: Array, bits: int = 0, form: str = "jp2", **options: Any) -> byte
     import imagecodecs
 
     data: bytes = imagecodecs.jpeg2k_encode(
-        values, level=0, reversible=True, bitspersample=bits or 8 * values.dtype.itemsize,
-        codecformat=form, **options,
-    )  # fmt: skip
+        values,
+        level=0,
+        reversible=True,
+        bitspersample=bits or 8 * values.dtype.itemsize,
+        codecformat=form,
+        **options,
+    )
     return data
 
 
@@ -99,11 +115,18 @@ def tiff(
     head = 16 if big else 8
     kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
     entries: dict[int, tuple[Any, ...]] = {
-        256: ("I", width), 257: ("I", height), 258: ("H", *[8 * values.dtype.itemsize] * bands),
-        259: ("H", 1), 262: ("H", photometric), 273: ("I", head), 277: ("H", bands),
-        278: ("I", height), 279: ("I", len(data)), 339: ("H", *[kind] * bands),
+        256: ("I", width),
+        257: ("I", height),
+        258: ("H", *[8 * values.dtype.itemsize] * bands),
+        259: ("H", 1),
+        262: ("H", photometric),
+        273: ("I", head),
+        277: ("H", bands),
+        278: ("I", height),
+        279: ("I", len(data)),
+        339: ("H", *[kind] * bands),
         **{int(name[1:]): value for name, value in tags.items()},
-    }  # fmt: skip
+    }
     return ifds([entries], data, order, big)
 
 
@@ -143,8 +166,9 @@ def bmp(values: Array, bits: int, colours: Array | None = None) -> bytes:
         text = packed(row.reshape(-1), min(bits, 8))
         data += text + b"\0" * (-len(text) % 4)
     table = b"" if colours is None else b"".join(bytes([*c[::-1], 0]) for c in colours.tolist())
-    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, 0, len(data), 0, 0,
-                       len(table) // 4, 0)  # fmt: skip
+    info = struct.pack(
+        "<IiiHHIIiiII", 40, width, height, 1, bits, 0, len(data), 0, 0, len(table) // 4, 0
+    )
     start = 14 + 40 + len(table)
     return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + info + table + data
 

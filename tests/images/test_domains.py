@@ -78,8 +78,9 @@ def test_colours_become_classes_and_come_back() -> None:
     assert values[0, :, 1, 0].tolist() == [-1, -1, 1]
     made = to_pixels(values + 0.3 * torch.sin(torch.arange(12.0)).view(1, 3, 2, 2), Domain(config))
     assert np.array_equal(made[0], pixels)
-    assert torch.equal((to_rgb(values, Domain(config))[0, :, 0, 0] + 1) * 127.5,
-                       torch.tensor([255.0, 0, 0]))  # fmt: skip
+    assert torch.equal(
+        (to_rgb(values, Domain(config))[0, :, 0, 0] + 1) * 127.5, torch.tensor([255.0, 0, 0])
+    )
 
 
 def test_a_colour_near_a_class_is_one_within_the_tolerance() -> None:
@@ -134,8 +135,10 @@ def test_lightness_and_colours_join_to_the_picture() -> None:
     joined = to_pixels(target, colour, source)[0]
     assert np.abs(joined.astype(int) - colours()).max() <= 1
     grey = to_pixels(source, lightness)[0]
-    assert np.ptp(grey.astype(int), axis=2).max() <= 1 and np.abs(
-        grey[..., 0].astype(int) - joined[..., 0]).max() > 100  # fmt: skip
+    assert (
+        np.ptp(grey.astype(int), axis=2).max() <= 1
+        and np.abs(grey[..., 0].astype(int) - joined[..., 0]).max() > 100
+    )
     with pytest.raises(UserError, match=r"x\.png is uint16; lab-l takes images of 8 bits"):
         to_domain(colours().astype(np.uint16), lightness.config, "x.png")
 

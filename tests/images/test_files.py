@@ -29,7 +29,7 @@ from made_by_hand import (
     saved,
     tiff,
     with_box,
-)  # fmt: skip
+)
 from PIL import Image
 
 from viceversa.errors import UserError
@@ -83,10 +83,25 @@ KEYED = np.where((RGB[0, 0] == RGB).all(axis=2, keepdims=True), 0, 255).astype(n
 PALETTE_CHUNK, TABLE16 = chunk(b"PLTE", COLOURS.tobytes()), (COLOURS.T.astype(np.uint16) * 257)
 FAINT = chunk(b"tRNS", bytes(range(256)))
 WEBP, SMOOTH_JPEG = (saved(Image.fromarray(SMOOTH), k, quality=90) for k in ("WEBP", "JPEG"))
-JPEG_IN_TIFF = ifds([{
-    256: ("I", 48), 257: ("I", 32), 258: ("H", 8, 8, 8), 259: ("H", 7), 262: ("H", 6),
-    273: ("I", 8), 277: ("H", 3), 278: ("I", 32), 279: ("I", len(SMOOTH_JPEG)), 530: ("H", 2, 2),
-}], SMOOTH_JPEG, "<", False)  # fmt: skip
+JPEG_IN_TIFF = ifds(
+    [
+        {
+            256: ("I", 48),
+            257: ("I", 32),
+            258: ("H", 8, 8, 8),
+            259: ("H", 7),
+            262: ("H", 6),
+            273: ("I", 8),
+            277: ("H", 3),
+            278: ("I", 32),
+            279: ("I", len(SMOOTH_JPEG)),
+            530: ("H", 2, 2),
+        }
+    ],
+    SMOOTH_JPEG,
+    "<",
+    False,
+)
 YCC = np.asarray(Image.fromarray(SMOOTH).convert("YCbCr"))
 FROM_YCC = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]])
 # what -> (bytes, what must come of it, how far it may lie in 1/255, words of the header's mode)
@@ -98,8 +113,12 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
     "PNG grey 16": (png(G16, 16, 0), G16, 0, "grey"),
     "PNG grey 16 interlaced": (png(G16, 16, 0, interlaced=True), G16, 0, "grey"),
     "PNG RGBA 16 interlaced": (png(DEEP, 16, 6, interlaced=True), DEEP, 0, "RGB + alpha"),
-    "PNG 2x1 of 16 interlaced": (png(DEEP[:1, :2, :3], 16, 2, interlaced=True), DEEP[:1, :2, :3], 0,
-                                 "RGB"),
+    "PNG 2x1 of 16 interlaced": (
+        png(DEEP[:1, :2, :3], 16, 2, interlaced=True),
+        DEEP[:1, :2, :3],
+        0,
+        "RGB",
+    ),
     "PNG grey+alpha": (png(RGB[:, :, :2], 8, 4), RGB[:, :, :2], 0, "grey + alpha"),
     "PNG grey+alpha 16": (png(DEEP[:, :, :2], 16, 4), DEEP[:, :, :2], 0, "grey + alpha"),
     "PNG RGB": (png(RGB, 8, 2), RGB, 0, "RGB"),
@@ -107,37 +126,70 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
     "PNG RGB gamma": (png(RGB, 8, 2, GAMMA, PROFILE), RGB, 0, "RGB"),
     "PNG RGB 16 gamma": (png(DEEP[:, :, :3], 16, 2, GAMMA), DEEP[:, :, :3], 0, "RGB"),
     "PNG RGB clear colour": (
-        png(RGB, 8, 2, CLEAR), np.concatenate([RGB, KEYED], axis=2), 0, "RGB + alpha"),
+        png(RGB, 8, 2, CLEAR),
+        np.concatenate([RGB, KEYED], axis=2),
+        0,
+        "RGB + alpha",
+    ),
     "PNG 2 bits clear grey": (
         png(G2, 2, 0, chunk(b"tRNS", b"\0\1")),
-        np.stack([G2 * 85, np.where(G2 == 1, 0, 255)], axis=2), 0, "grey + alpha"),
+        np.stack([G2 * 85, np.where(G2 == 1, 0, 255)], axis=2),
+        0,
+        "grey + alpha",
+    ),
     "PNG grey 16 clear grey": (
         png(G16, 16, 0, chunk(b"tRNS", G16[:1, :1].astype(">u2").tobytes())),
-        np.stack([G16, np.where(G16[0, 0] == G16, 0, 65535)], axis=2), 0, "grey + alpha"),
+        np.stack([G16, np.where(G16[0, 0] == G16, 0, 65535)], axis=2),
+        0,
+        "grey + alpha",
+    ),
     "PNG RGBA": (png(INKS, 8, 6), INKS, 0, "RGB + alpha"),
     "PNG RGBA 16": (png(DEEP, 16, 6), DEEP, 0, "RGB + alpha"),
     "PNG palette": (png(GREY, 8, 3, PALETTE_CHUNK), COLOURS[GREY], 0, "palette"),
-    "PNG palette 4 bits": (png(G4, 4, 3, chunk(b"PLTE", COLOURS[:16].tobytes())), COLOURS[G4], 0,
-                           "palette"),
+    "PNG palette 4 bits": (
+        png(G4, 4, 3, chunk(b"PLTE", COLOURS[:16].tobytes())),
+        COLOURS[G4],
+        0,
+        "palette",
+    ),
     "PNG palette+alpha": (
         png(GREY, 8, 3, PALETTE_CHUNK, FAINT),
-        np.concatenate([COLOURS[GREY], GREY[:, :, None]], axis=2), 0, "palette + alpha"),
+        np.concatenate([COLOURS[GREY], GREY[:, :, None]], axis=2),
+        0,
+        "palette + alpha",
+    ),
     "JPEG": (SMOOTH_JPEG, imagecodecs.jpeg8_decode(SMOOTH_JPEG), 1, "RGB"),
-    "JPEG grey": (saved(Image.fromarray(SMOOTH[:, :, 0]), "JPEG", quality=100), SMOOTH[:, :, 0], 1,
-                  "grey"),
-    "JPEG progressive": (saved(Image.fromarray(SMOOTH), "JPEG", quality=90, progressive=True),
-                         imagecodecs.jpeg8_decode(SMOOTH_JPEG), 1, "RGB"),
+    "JPEG grey": (
+        saved(Image.fromarray(SMOOTH[:, :, 0]), "JPEG", quality=100),
+        SMOOTH[:, :, 0],
+        1,
+        "grey",
+    ),
+    "JPEG progressive": (
+        saved(Image.fromarray(SMOOTH), "JPEG", quality=90, progressive=True),
+        imagecodecs.jpeg8_decode(SMOOTH_JPEG),
+        1,
+        "RGB",
+    ),
     "JPEG CMYK of Adobe": (CMYK_JPEG, STORED[:, :, :3] * STORED[:, :, 3:] / 255, 1, "CMYK"),
     "WebP": (WEBP, imagecodecs.webp_decode(WEBP), 1, "RGB"),
     "WebP lossless": (saved(Image.fromarray(RGB), "WEBP", lossless=True), RGB, 0, "RGB"),
-    "WebP alpha": (saved(Image.fromarray(INKS), "WEBP", lossless=True, exact=True), INKS, 0,
-                   "RGB + alpha"),
+    "WebP alpha": (
+        saved(Image.fromarray(INKS), "WEBP", lossless=True, exact=True),
+        INKS,
+        0,
+        "RGB + alpha",
+    ),
     "BMP": (bmp(RGB, 24), RGB, 0, "RGB"),
     "BMP palette": (bmp(GREY, 8, COLOURS), COLOURS[GREY], 0, "palette"),
     "BMP 1 bit": (bmp(G1, 1, np.array([[0] * 3, [255] * 3])), G1 * 255, 0, "grey"),
     "BMP grey": (bmp(GREY, 8, np.arange(256)[:, None].repeat(3, 1)), GREY, 0, "grey"),
-    "GIF": (saved(Image.fromarray(RGB).quantize(32), "GIF"),
-            np.asarray(Image.fromarray(RGB).quantize(32).convert("RGB")), 0, "palette"),
+    "GIF": (
+        saved(Image.fromarray(RGB).quantize(32), "GIF"),
+        np.asarray(Image.fromarray(RGB).quantize(32).convert("RGB")),
+        0,
+        "palette",
+    ),
     "TIFF grey": (tiff(GREY, 1), GREY, 0, "grey"),
     "TIFF white is 0": (tiff(GREY, 0), 255 - GREY, 0, "grey"),
     "TIFF white is 0, 16": (tiff(G16, 0), 65535 - G16, 0, "grey"),
@@ -147,42 +199,90 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
     "TIFF float": (tiff(G16 - np.float32(7.25), 1), G16 - np.float32(7.25), 0, "grey"),
     "TIFF float 64": (tiff(G16 / 7, 1), (G16 / 7).astype(np.float32), 0, "grey"),
     "TIFF float 16": (tif(GREY.astype(np.float16)), GREY.astype(np.float32), 0, "grey"),
-    "TIFF 32 bits that fit": (tiff(G16.astype(np.uint32) * 256, 1), G16.astype(np.float32) * 256, 0,
-                              "grey"),
+    "TIFF 32 bits that fit": (
+        tiff(G16.astype(np.uint32) * 256, 1),
+        G16.astype(np.float32) * 256,
+        0,
+        "grey",
+    ),
     "TIFF RGB": (tiff(RGB, 2), RGB, 0, "RGB"),
     "TIFF RGB 16 tiled LZW": (
-        tif(np.tile(DEEP[:, :, :3], (3, 3, 1)), tile=(16, 16), photometric="rgb",
-            compression="lzw", predictor=True), np.tile(DEEP[:, :, :3], (3, 3, 1)), 0, "RGB"),
-    "TIFF RGB in planes": (tif(np.moveaxis(RGB, 2, 0), photometric="rgb", planarconfig="separate"),
-                           RGB, 0, "RGB"),
+        tif(
+            np.tile(DEEP[:, :, :3], (3, 3, 1)),
+            tile=(16, 16),
+            photometric="rgb",
+            compression="lzw",
+            predictor=True,
+        ),
+        np.tile(DEEP[:, :, :3], (3, 3, 1)),
+        0,
+        "RGB",
+    ),
+    "TIFF RGB in planes": (
+        tif(np.moveaxis(RGB, 2, 0), photometric="rgb", planarconfig="separate"),
+        RGB,
+        0,
+        "RGB",
+    ),
     "TIFF RGBA": (tiff(INKS, 2, t338=("H", 2)), INKS, 0, "RGB + alpha"),
     "TIFF RGB and one more": (tiff(INKS, 2, t338=("H", 0)), INKS, 0, "4 channels"),
     "TIFF 6 bands": (tiff(np.tile(RGB, 2), 1), np.tile(RGB, 2), 0, "6 channels"),
     "TIFF 5 bands in planes": (
-        tif(np.moveaxis(np.tile(DEEP, 2)[:, :, :5], 2, 0), photometric="minisblack",
-            planarconfig="separate"), np.tile(DEEP, 2)[:, :, :5], 0, "5 channels"),
-    "TIFF palette": (tiff(GREY, 3, t320=("H", *TABLE16.reshape(-1).tolist())), COLOURS[GREY], 0,
-                     "palette"),
+        tif(
+            np.moveaxis(np.tile(DEEP, 2)[:, :, :5], 2, 0),
+            photometric="minisblack",
+            planarconfig="separate",
+        ),
+        np.tile(DEEP, 2)[:, :, :5],
+        0,
+        "5 channels",
+    ),
+    "TIFF palette": (
+        tiff(GREY, 3, t320=("H", *TABLE16.reshape(-1).tolist())),
+        COLOURS[GREY],
+        0,
+        "palette",
+    ),
     "TIFF CMYK": (tiff(INKS, 5), mixed(INKS, 255), 1, "CMYK"),
     "TIFF CMYK 16": (tiff(DEEP, 5), mixed(DEEP, 65535), 1, "CMYK"),
-    "TIFF YCbCr": (tiff(YCC, 6, t530=("H", 1, 1)), (YCC - [0.0, 128, 128]) @ FROM_YCC.T, 1,
-                   "YCbCr"),
+    "TIFF YCbCr": (
+        tiff(YCC, 6, t530=("H", 1, 1)),
+        (YCC - [0.0, 128, 128]) @ FROM_YCC.T,
+        1,
+        "YCbCr",
+    ),
     "TIFF JPEG": (JPEG_IN_TIFF, imagecodecs.jpeg8_decode(SMOOTH_JPEG), 1, "YCbCr"),
-    "TIFF fax": (saved(Image.fromarray(G1.astype(bool)), "TIFF", compression="group4"), G1 * 255, 0,
-                 "grey"),
+    "TIFF fax": (
+        saved(Image.fromarray(G1.astype(bool)), "TIFF", compression="group4"),
+        G1 * 255,
+        0,
+        "grey",
+    ),
     "TIFF deflate": (tif(G16, compression="deflate"), G16, 0, "grey"),
     "TIFF Zstandard": (tif(G16, compression="zstd"), G16, 0, "grey"),
     "NPY grey": (npy(G16), G16, 0, "grey"),
     "NPY bool": (npy(G1.astype(bool)), G1 * 255, 0, "grey"),
-    "NPY float64, by columns": (npy(np.asfortranarray(G16 / 3)), (G16 / 3).astype(np.float32), 0,
-                                "grey"),
-    "NPY big-endian 6 bands": (npy(np.tile(RGB, 2).astype(">i2")), np.tile(RGB, 2).astype(np.int16),
-                               0, "6 channels"),
+    "NPY float64, by columns": (
+        npy(np.asfortranarray(G16 / 3)),
+        (G16 / 3).astype(np.float32),
+        0,
+        "grey",
+    ),
+    "NPY big-endian 6 bands": (
+        npy(np.tile(RGB, 2).astype(">i2")),
+        np.tile(RGB, 2).astype(np.int16),
+        0,
+        "6 channels",
+    ),
     "NPY RGB": (npy(RGB), RGB, 0, "RGB"),
     "PBM": (netpbm(G1, 4), (1 - G1) * 255, 0, "grey"),
     "PBM as text": (netpbm(G1, 1), (1 - G1) * 255, 0, "grey"),
     "PBM as text without spaces": (
-        netpbm(G1, 1)[:9] + netpbm(G1, 1)[9:].replace(b" ", b""), (1 - G1) * 255, 0, "grey"),
+        netpbm(G1, 1)[:9] + netpbm(G1, 1)[9:].replace(b" ", b""),
+        (1 - G1) * 255,
+        0,
+        "grey",
+    ),
     "PGM": (netpbm(GREY, 5), GREY, 0, "grey"),
     "PGM 16": (netpbm(G16, 5, 65535, b"# 12 34 a comment\n"), G16, 0, "grey"),
     "PGM 12 bits": (netpbm(G16 >> 4, 5, 4095), G16 >> 4, 0, "grey"),
@@ -194,12 +294,20 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
     "PPM of Pillow": (saved(Image.fromarray(RGB), "PPM"), RGB, 0, "RGB"),
     "JP2 of Pillow": (saved(Image.fromarray(RGB), "JPEG2000"), RGB, 0, "RGB"),
     "JP2 of Pillow, in tiles": (
-        saved(Image.fromarray(SMOOTH), "JPEG2000", tile_size=(16, 8)), SMOOTH, 0, "RGB"),
+        saved(Image.fromarray(SMOOTH), "JPEG2000", tile_size=(16, 8)),
+        SMOOTH,
+        0,
+        "RGB",
+    ),
     "JP2 grey of Pillow": (saved(Image.fromarray(GREY), "JPEG2000"), GREY, 0, "grey"),
     "JP2 lossy": (saved(Image.fromarray(SMOOTH), "JPEG2000", irreversible=True), SMOOTH, 3, "RGB"),
     "JP2 RGBA": (saved(Image.fromarray(INKS), "JPEG2000"), INKS, 0, "RGB + alpha"),
-    "JP2 grey+alpha": (saved(Image.fromarray(RGB[:, :, :2]), "JPEG2000"), RGB[:, :, :2], 0,
-                       "grey + alpha"),
+    "JP2 grey+alpha": (
+        saved(Image.fromarray(RGB[:, :, :2]), "JPEG2000"),
+        RGB[:, :, :2],
+        0,
+        "grey + alpha",
+    ),
     "JP2 grey 16": (saved(Image.fromarray(G16), "JPEG2000"), G16, 0, "grey"),
     "JP2 RGB 16": (jp2(DEEP[:, :, :3]), DEEP[:, :, :3], 0, "RGB"),
     "JP2 RGB 12": (jp2(DEEP[:, :, :3] >> 4, 12), DEEP[:, :, :3] >> 4, 0, "RGB"),
@@ -207,12 +315,20 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
     "JP2 RGB and one more": (jp2(DEEP), DEEP, 0, "4 channels"),
     "JP2 6 bands": (jp2(np.tile(DEEP[:, :, :3], 2)), np.tile(DEEP[:, :, :3], 2), 0, "6 channels"),
     "JP2 with a profile": (
-        with_box(jp2(DEEP[:, :, :3]), b"colr", b"\2\0\0" + bytes(300)), DEEP[:, :, :3], 0, "RGB"),
+        with_box(jp2(DEEP[:, :, :3]), b"colr", b"\2\0\0" + bytes(300)),
+        DEEP[:, :, :3],
+        0,
+        "RGB",
+    ),
     "JPEG 2000 codestream": (jp2(RGB, form="j2k"), RGB, 0, "RGB"),
     "JPEG 2000 codestream 16": (jp2(G16, form="j2k"), G16, 0, "grey"),
     "JPEG 2000 codestream of Pillow": (
-        saved(Image.fromarray(RGB), "JPEG2000", no_jp2=True), RGB, 0, "RGB"),
-}  # fmt: skip
+        saved(Image.fromarray(RGB), "JPEG2000", no_jp2=True),
+        RGB,
+        0,
+        "RGB",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", TABLE)
@@ -263,9 +379,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "animated GIF": (saved(PAIR[0], "GIF", **MORE), "has 2 pages or frames.*domain's pages"),
     "animated WebP": (saved(PAIR[0], "WEBP", **MORE), "has 2 pages or frames"),
     "animated PNG": (saved(PAIR[0], "PNG", **MORE), "has 2 pages or frames"),
-    "TIFF of pages": (tif(np.stack([GREY] * 3), photometric="minisblack"),
-                      "one image of 9x3 with 13 channels or 3 pages of 13x9"),
-    "ImageJ stack": (tif(np.stack([GREY] * 3), imagej=True, truncate=True), "a stack in a single page"),
+    "TIFF of pages": (
+        tif(np.stack([GREY] * 3), photometric="minisblack"),
+        "one image of 9x3 with 13 channels or 3 pages of 13x9",
+    ),
+    "ImageJ stack": (
+        tif(np.stack([GREY] * 3), imagej=True, truncate=True),
+        "a stack in a single page",
+    ),
     "JPEG of 12 bits": (imagecodecs.jpeg8_encode(G16 >> 4, bitspersample=12), "JPEG of 12 bits"),
     "lossless JPEG": (imagecodecs.ljpeg_encode(G16), "lossless"),
     "JPEG 2000 in TIFF": (tif(RGB, compression="jpeg2000", photometric="rgb"), "jpeg2000"),
@@ -275,10 +396,12 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "JP2 with a palette": (with_box(JP2, b"pclr", bytes(9)), "with a palette"),
     "JP2 in blue, green, red": (
         with_box(JP2, b"cdef", struct.pack(">10H", 3, 0, 0, 3, 1, 0, 2, 2, 0, 1)),
-        "channels in another order"),
+        "channels in another order",
+    ),
     "JP2 multiplied by its alpha": (
         with_box(JP2, b"cdef", struct.pack(">10H", 3, 0, 0, 1, 1, 0, 2, 2, 2, 0)),
-        "neither colours nor transparency"),
+        "neither colours nor transparency",
+    ),
     "JP2 of two images": (JP2 + JP2[boxes(JP2)[b"jp2c"][0] :], "of 2 images"),
     "JP2 with smaller colours": (changed(JP2, SIZ + 42, b"\2\2"), "differ in bits or size"),
     "JP2 of mixed bits": (changed(JP2, SIZ + 41, b"\x0b"), "differ in bits or size"),
@@ -291,7 +414,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "nearly all of a codestream": (jp2(DEEP, form="j2k")[:-9], "is damaged or cannot be read"),
     "JP2 in tiles, cut": (
         saved(Image.fromarray(SMOOTH), "JPEG2000", tile_size=(16, 8))[:-40],
-        "is damaged or cannot be read"),
+        "is damaged or cannot be read",
+    ),
     "half a PPM": (netpbm(RGB, 6)[:-100], "ends too early"),
     "half a PBM": (netpbm(G1, 4)[:-3], "ends too early"),
     "half a PPM as text": (netpbm(RGB, 3)[:-100], "too few numbers"),
@@ -326,11 +450,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "PNG without its end": (png(RGB, 8, 2)[:-12], "ends too early"),
     "TIFF without its second page": (
         ifds([{256: ("I", 1), 257: ("I", 1)}] * 2, b"", "<", False)[:-9],
-        "chain of pages is broken"),
+        "chain of pages is broken",
+    ),
     "TIFF with its next page nowhere": (
-        tiff(GREY, 1)[:-4] + b"\xff\xff\0\0", "chain of pages is broken"),
+        tiff(GREY, 1)[:-4] + b"\xff\xff\0\0",
+        "chain of pages is broken",
+    ),
     "TIFF without a strip": (tiff(GREY, 1, t273=("I", 0)), "missing"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -377,9 +504,19 @@ def test_no_decoder_writes_to_the_terminal(tmp_path: Path) -> None:
     assert b"PNG warning" in said[1].stdout + said[1].stderr
 
 
-@pytest.mark.parametrize("what", [
-    "PNG RGB 16", "JPEG", "GIF", "BMP", "NPY RGB", "TIFF RGB", "PPM 16", "JP2 RGB 16",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "what",
+    [
+        "PNG RGB 16",
+        "JPEG",
+        "GIF",
+        "BMP",
+        "NPY RGB",
+        "TIFF RGB",
+        "PPM 16",
+        "JP2 RGB 16",
+    ],
+)
 def test_a_header_needs_no_pixels(tmp_path: Path, what: str) -> None:
     data = TABLE[what][0]
     path = tmp_path / "x"
@@ -454,10 +591,15 @@ def test_pillow_alone_makes_8_bits_of_16_in_other_formats_too() -> None:
 # -- orientation
 
 STORED_AS: dict[int, Callable[[Array], Array]] = {
-    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, 1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: lambda a: np.rot90(a, -1),
-}  # fmt: skip
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, -1),
+}
 
 
 def exif(orientation: int, order: str = "<") -> bytes:
@@ -543,19 +685,36 @@ def test_reduced_copies_are_no_pages_and_other_sizes_no_bands() -> None:
 @pytest.mark.parametrize(
     ("data", "numbers"),
     [
-        (png(GREY, 8, 3, PALETTE_CHUNK, FAINT), GREY), (png(G2, 2, 0), G2), (png(G1, 1, 0), G1),
-        (png(G16, 16, 0), G16), (bmp(I8, 8, COLOURS), I8), (npy(G1.astype(bool)), G1),
-        (tiff(GREY, 3, t320=("H", *TABLE16.reshape(-1).tolist())), GREY), (npy(I8), I8),
+        (png(GREY, 8, 3, PALETTE_CHUNK, FAINT), GREY),
+        (png(G2, 2, 0), G2),
+        (png(G1, 1, 0), G1),
+        (png(G16, 16, 0), G16),
+        (bmp(I8, 8, COLOURS), I8),
+        (npy(G1.astype(bool)), G1),
+        (tiff(GREY, 3, t320=("H", *TABLE16.reshape(-1).tolist())), GREY),
+        (npy(I8), I8),
         (saved(Image.fromarray(I8), "PNG"), I8),
     ],
-)  # fmt: skip
+)
 def test_class_numbers_are_the_stored_ones(data: bytes, numbers: Array) -> None:
     pixels = decode(data, "x", 1, indices=True).pixels
     assert np.array_equal(pixels[:, :, 0], numbers)
 
 
-@pytest.mark.parametrize("what", ["PNG RGB", "PNG RGB 16", "JPEG", "TIFF RGB", "NPY RGB", "WebP",
-                                  "BMP", "TIFF white is 0", "PNG grey+alpha"])  # fmt: skip
+@pytest.mark.parametrize(
+    "what",
+    [
+        "PNG RGB",
+        "PNG RGB 16",
+        "JPEG",
+        "TIFF RGB",
+        "NPY RGB",
+        "WebP",
+        "BMP",
+        "TIFF white is 0",
+        "PNG grey+alpha",
+    ],
+)
 def test_class_numbers_need_one_band_or_a_palette(what: str) -> None:
     with pytest.raises(
         UserError, match=r"x .*(class indices need one channel or a palette|0 as white)"
@@ -570,8 +729,11 @@ def test_rgb_becomes_luminance_at_any_depth() -> None:
     expected = np.asarray(Image.fromarray(RGB).convert("L"))
     assert np.array_equal(fit_channels(RGB, False, 1, "x")[:, :, 0], expected)
     weights = np.array([19595, 38470, 7471]) / 65536
-    for values in (DEEP[:, :, :3], (DEEP[:, :, :3] // 2).astype(np.int16) - 999,
-                   DEEP[:, :, :3].astype(np.float32)):  # fmt: skip
+    for values in (
+        DEEP[:, :, :3],
+        (DEEP[:, :, :3] // 2).astype(np.int16) - 999,
+        DEEP[:, :, :3].astype(np.float32),
+    ):
         grey = fit_channels(values, False, 1, "x")
         assert grey.dtype == values.dtype
         assert np.abs(grey[:, :, 0] - values.astype(np.float64) @ weights).max() <= 0.51

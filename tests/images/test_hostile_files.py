@@ -35,16 +35,30 @@ def zeros(count: int) -> bytes:
 
 def png_of(width: int, height: int, data: bytes, bits: int = 8, *extra: bytes) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
-    return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), *extra, chunk(b"IDAT", data),
-                     chunk(b"IEND", b"")])  # fmt: skip
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            *extra,
+            chunk(b"IDAT", data),
+            chunk(b"IEND", b""),
+        ]
+    )
 
 
 def tiff_of(width: int, height: int, data: bytes, **tags: tuple[object, ...]) -> bytes:
     entries = {
-        256: ("I", width), 257: ("I", height), 258: ("H", 8), 259: ("H", 8), 262: ("H", 1),
-        273: ("I", 8), 277: ("H", 1), 278: ("I", height), 279: ("I", len(data)),
+        256: ("I", width),
+        257: ("I", height),
+        258: ("H", 8),
+        259: ("H", 8),
+        262: ("H", 1),
+        273: ("I", 8),
+        277: ("H", 1),
+        278: ("I", height),
+        279: ("I", len(data)),
         **{int(name[1:]): value for name, value in tags.items()},
-    }  # fmt: skip
+    }
     return ifds([{k: v for k, v in entries.items() if v}], data, "<", False)
 
 
@@ -73,8 +87,15 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     page = {256: ("I", 1), 257: ("I", 1)}
     over = f"has more than {MAX_PAGES}"
     many = "megapixels are more than"
-    tile = {"t322": ("I", 60000), "t323": ("I", 60000), "t324": ("I", 8), "t273": (), "t279": (),
-            "t278": (), "t325": ("I", len(hundred))}  # fmt: skip
+    tile = {
+        "t322": ("I", 60000),
+        "t323": ("I", 60000),
+        "t324": ("I", 8),
+        "t273": (),
+        "t279": (),
+        "t278": (),
+        "t325": ("I", len(hundred)),
+    }
     return {
         "PNG": (png_of(13000, 13000, zeros(13000 * 13001)), many),
         "PNG of 16 bits": (png_of(13000, 13000, hundred, 16), many),
@@ -88,7 +109,8 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "GIF": (patched(saved(IMAGE, "GIF"), 6, struct.pack("<HH", 65535, 65535)), many),
         "GIF of a large frame": (
             b"GIF89a" + head + patched(dot, 5, struct.pack("<HH", 65535, 65535)) + b";",
-            "a frame is larger"),
+            "a frame is larger",
+        ),
         "GIF of 100,000 frames": (b"GIF89a" + head + dot * 100_000 + b";", over),
         "WebP": (webp[:12] + vp8x + webp[12:], "exceeds limit"),
         "BMP": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, 30000)), many),
@@ -101,11 +123,16 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "JP2 of 2^32": (patched(jp2k, siz + 4, b"\xff" * 8), "tiles"),
         "JP2 of 16384 bands": (patched(jp2k, siz + 36, b"\x40\0"), "ends too early"),
         "JP2 of many tiles": (
-            patched(patched(jp2k, siz + 4, struct.pack(">II", 8000, 8000)), siz + 20,
-                    struct.pack(">II", 1, 1)), "64000000 tiles"),
+            patched(
+                patched(jp2k, siz + 4, struct.pack(">II", 8000, 8000)),
+                siz + 20,
+                struct.pack(">II", 1, 1),
+            ),
+            "64000000 tiles",
+        ),
         "codestream": (patched(codestream, 8, struct.pack(">II", 30000, 30000)), "1875000 tiles"),
         "NPY": (npy(np.zeros((9, 9))).replace(b"(9, 9)", b"(99999, 99999)"), many),
-    }  # fmt: skip
+    }
 
 
 MEASURE = """
@@ -132,8 +159,9 @@ def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:
     made = bombs()
     for name, (data, _) in made.items():
         (tmp_path / name).write_bytes(data)
-    run = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True,
-                         text=True, check=True)  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     said = json.loads(run.stdout)
     assert run.stderr == "" and said.keys() == made.keys()
     for name, results in said.items():
@@ -155,8 +183,12 @@ def test_pillow_alone_decodes_such_a_file(tmp_path: Path) -> None:
     """Control: 9000x9000 in 80 kB, of which Pillow does not even warn."""
     data = png_of(9000, 9000, zeros(9000 * 9001))
     (tmp_path / "x.png").write_bytes(data)
-    run = subprocess.run([sys.executable, "-c", PLAIN, str(tmp_path / "x.png")],
-                         capture_output=True, text=True, check=True)  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(tmp_path / "x.png")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert len(data) < 100_000 and float(run.stdout) > 250
     with pytest.raises(UserError, match=r"9000x9000: 81 megapixels are more than the limit of 64"):
         read_header(tmp_path / "x.png")
@@ -207,20 +239,33 @@ def seeds() -> list[bytes]:
     deep = RGB.astype(np.uint16) * 257
     options = [{"compression": name} for name in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")]
     return [
-        png(RGB, 8, 2), png(deep, 16, 2), png(deep[:, :, 0], 16, 0, interlaced=True),
-        netpbm(RGB, 6), netpbm(deep[:, :, 0], 5, 65535), netpbm(RGB, 3),
-        netpbm(RGB[:, :, 0] % 2, 4), netpbm(RGB[:, :, 0] % 2, 1), netpbm(RGB, 6) * 2,
-        jp2(RGB), jp2(deep), jp2(deep[:, :, 0], form="j2k"), saved(IMAGE, "JPEG2000"),
+        png(RGB, 8, 2),
+        png(deep, 16, 2),
+        png(deep[:, :, 0], 16, 0, interlaced=True),
+        netpbm(RGB, 6),
+        netpbm(deep[:, :, 0], 5, 65535),
+        netpbm(RGB, 3),
+        netpbm(RGB[:, :, 0] % 2, 4),
+        netpbm(RGB[:, :, 0] % 2, 1),
+        netpbm(RGB, 6) * 2,
+        jp2(RGB),
+        jp2(deep),
+        jp2(deep[:, :, 0], form="j2k"),
+        saved(IMAGE, "JPEG2000"),
         saved(IMAGE.convert("RGBA"), "JPEG2000", tile_size=(16, 16)),
-        bmp(RGB, 24), npy(RGB), npy(deep.astype(np.float64)), tiff(deep, 2, ">"),
-        tiff(RGB, 2, "<", big=True), tiff(RGB[:, :, 0], 0),
+        bmp(RGB, 24),
+        npy(RGB),
+        npy(deep.astype(np.float64)),
+        tiff(deep, 2, ">"),
+        tiff(RGB, 2, "<", big=True),
+        tiff(RGB[:, :, 0], 0),
         saved(IMAGE.convert("1"), "TIFF", compression="group4"),
         *[saved(IMAGE, kind) for kind in ("JPEG", "WEBP", "GIF")],
         *[saved(palette, kind) for kind in ("PNG", "BMP", "GIF", "TIFF")],
         *[saved(IMAGE.convert("CMYK"), kind) for kind in ("JPEG", "TIFF")],
         *[saved(IMAGE, "TIFF", **option) for option in options],
         *[saved(IMAGE, kind, **more) for kind in ("PNG", "GIF", "WEBP", "TIFF")],
-    ]  # fmt: skip
+    ]
 
 
 def mutated(data: bytes, dice: random.Random) -> bytes:

@@ -172,35 +172,49 @@ def test_class_numbers_of_a_palette_are_its_indices() -> None:
         to_domain_pixels(image.convert("RGB"), DomainConfig(kind="labels", ids=3), MAX_PIXELS)
 
 
-@pytest.mark.parametrize(("array", "dtype"), [
-    (RGB, "uint8"), (RGB.astype(np.float64), "float32"), (RGB.astype(np.float16), "float32"),
-    (RGB > 9, "uint8"), (RGB.astype(np.int32), "float32"), (RGB.astype(">u2"), "uint16"),
-    (RGB[::-1, ::-1], "uint8"), (np.asfortranarray(RGB), "uint8"),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("array", "dtype"),
+    [
+        (RGB, "uint8"),
+        (RGB.astype(np.float64), "float32"),
+        (RGB.astype(np.float16), "float32"),
+        (RGB > 9, "uint8"),
+        (RGB.astype(np.int32), "float32"),
+        (RGB.astype(">u2"), "uint16"),
+        (RGB[::-1, ::-1], "uint8"),
+        (np.asfortranarray(RGB), "uint8"),
+    ],
+    ids=str,
+)
 def test_arrays_are_as_a_file_of_them(array: Any, dtype: str, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", array)
     made = given(array)
     assert made.dtype == dtype and np.array_equal(made, read(tmp_path / "x.npy", 3))
 
 
-@pytest.mark.parametrize(("image", "said"), [
-    (np.zeros((0, 5, 3), np.uint8), "the array has no pixels: it is 5x0"),
-    (np.zeros((5, 0, 3), np.uint8), "the array has no pixels: it is 0x5"),
-    (np.zeros((5, 5, 0), np.uint8), r"an array must be \(h, w, 3\)"),
-    (np.zeros((), np.uint8), r"an array must be \(h, w, 3\)"),
-    (np.full((5, 5, 3), np.nan, np.float32), "75 non-finite values"),
-    (np.full((5, 5, 3), 1e300), "75 non-finite values"),
-    (np.full((5, 5, 3), 1j), "not real numbers"),
-    (np.full((5, 5, 3), "x"), "not real numbers"),
-    (np.full((5, 5, 3), 2**24 + 1), "float32 cannot represent"),
-    (np.zeros((1001, 1000, 3), np.uint8), "--max_megapixels 2 "),
-    (Image.new("RGB", (0, 5)), "has no pixels: it is 0x5"),
-    (Image.new("RGB", (1001, 1000)), "--max_megapixels 2 "),
-    (Image.new("F", (5, 5), float("inf")), "25 non-finite values"),
-    (b"", "the image is not an image in a supported format"),
-    (io.StringIO("x"), "the image is opened as text"),
-    (None, "an image must be a path"), (7, "an image must be a path"), ([1], "must be a path"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((0, 5, 3), np.uint8), "the array has no pixels: it is 5x0"),
+        (np.zeros((5, 0, 3), np.uint8), "the array has no pixels: it is 0x5"),
+        (np.zeros((5, 5, 0), np.uint8), r"an array must be \(h, w, 3\)"),
+        (np.zeros((), np.uint8), r"an array must be \(h, w, 3\)"),
+        (np.full((5, 5, 3), np.nan, np.float32), "75 non-finite values"),
+        (np.full((5, 5, 3), 1e300), "75 non-finite values"),
+        (np.full((5, 5, 3), 1j), "not real numbers"),
+        (np.full((5, 5, 3), "x"), "not real numbers"),
+        (np.full((5, 5, 3), 2**24 + 1), "float32 cannot represent"),
+        (np.zeros((1001, 1000, 3), np.uint8), "--max_megapixels 2 "),
+        (Image.new("RGB", (0, 5)), "has no pixels: it is 0x5"),
+        (Image.new("RGB", (1001, 1000)), "--max_megapixels 2 "),
+        (Image.new("F", (5, 5), float("inf")), "25 non-finite values"),
+        (b"", "the image is not an image in a supported format"),
+        (io.StringIO("x"), "the image is opened as text"),
+        (None, "an image must be a path"),
+        (7, "an image must be a path"),
+        ([1], "must be a path"),
+    ],
+)
 def test_what_is_no_image_is_refused_in_a_sentence(image: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         given(image)

@@ -69,8 +69,9 @@ def test_the_tag_of_gdal_declares_a_value_of_any_dtype(
     mask = mask_of(pixels)
     assert (mask is not None) == is_masked
     if mask is not None:
-        assert np.array_equal(mask[:, :, 0], (np.indices((6, 5))[0] // 2 == 1)
-                              & (np.indices((6, 5))[1] > 0))  # fmt: skip
+        assert np.array_equal(
+            mask[:, :, 0], (np.indices((6, 5))[0] // 2 == 1) & (np.indices((6, 5))[1] > 0)
+        )
         assert np.isfinite(np.ma.getdata(pixels)).all() and pixels.min() == pixels.max() == 7
 
 
@@ -104,11 +105,19 @@ def opened(path: Path) -> Image.Image:
 
 def test_every_kind_of_input_is_masked_alike(tmp_path: Path) -> None:
     values = np.array([[1.0, -9999], [3, 4]], "f4")
-    path, config = tiff(tmp_path / "x.tif", values), DomainConfig(channels=1, range="0,9",
-                                                                  nodata="-9999")  # fmt: skip
-    given: list[Any] = [path, path.read_bytes(), io.BytesIO(path.read_bytes()), values,
-                        Image.fromarray(values), opened(path),
-                        np.ma.MaskedArray(values, values < 0)]  # fmt: skip
+    path, config = (
+        tiff(tmp_path / "x.tif", values),
+        DomainConfig(channels=1, range="0,9", nodata="-9999"),
+    )
+    given: list[Any] = [
+        path,
+        path.read_bytes(),
+        io.BytesIO(path.read_bytes()),
+        values,
+        Image.fromarray(values),
+        opened(path),
+        np.ma.MaskedArray(values, values < 0),
+    ]
     for one in given:
         pixels = to_domain_pixels(one, config, 100)
         assert np.array_equal(mask_of(pixels), (values < 0)[..., None]), type(one)
@@ -176,7 +185,11 @@ def test_weights_of_the_filter_by_hand() -> None:
     ]  # the second has the weight 1/8 of pixel 4: enough
     mask[0, :5] = True
     assert mask_of(resize(masked(row, mask), 1, 4, "bilinear"))[0, :, 0].tolist() == [
-        True, True, False, False]  # fmt: skip
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_bicubic_stays_within_the_valid_values() -> None:

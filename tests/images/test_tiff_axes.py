@@ -29,8 +29,9 @@ def noise(*shape: int, dtype: str = "uint16") -> Any:
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64", "int32"])
 @pytest.mark.parametrize("channels", [2, 5, 6, 13])
-@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"bigtiff": True},
-                                     {"byteorder": ">"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}]
+)
 def test_the_last_axis_is_channels_if_the_domain_has_as_many(
     tmp_path: Path, dtype: str, channels: int, options: dict[str, Any]
 ) -> None:

@@ -74,17 +74,29 @@ def test_lossy_files_are_close(tmp_path: Path, suffix: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("suffix", "dtype", "bands", "expected"),
     [
-        (".PNG", "uint16", 4, ".PNG"), (".jpg", "uint8", 3, ".jpg"), (".jpg", "uint8", 1, ".jpg"),
-        (".jpg", "uint16", 3, ".png"), (".jfif", "uint8", 3, ".jfif"),
-        (".jpe", "uint8", 1, ".jpe"), (".jfif", "uint16", 3, ".png"), (".jp2", "uint16", 3, ".png"),
-        (".ppm", "uint8", 3, ".png"), (".pgm", "float32", 1, ".tif"),
-        (".jpeg", "uint8", 4, ".png"), (".webp", "uint8", 1, ".png"),
-        (".webp", "uint8", 4, ".webp"), (".gif", "uint8", 3, ".png"), (".gif", "uint8", 1, ".gif"),
+        (".PNG", "uint16", 4, ".PNG"),
+        (".jpg", "uint8", 3, ".jpg"),
+        (".jpg", "uint8", 1, ".jpg"),
+        (".jpg", "uint16", 3, ".png"),
+        (".jfif", "uint8", 3, ".jfif"),
+        (".jpe", "uint8", 1, ".jpe"),
+        (".jfif", "uint16", 3, ".png"),
+        (".jp2", "uint16", 3, ".png"),
+        (".ppm", "uint8", 3, ".png"),
+        (".pgm", "float32", 1, ".tif"),
+        (".jpeg", "uint8", 4, ".png"),
+        (".webp", "uint8", 1, ".png"),
+        (".webp", "uint8", 4, ".webp"),
+        (".gif", "uint8", 3, ".png"),
+        (".gif", "uint8", 1, ".gif"),
         (".png", "float32", 1, ".tif"),
-        (".png", "uint8", 6, ".tif"), (".bmp", "int16", 1, ".tif"), (".npy", "float32", 9, ".npy"),
-        (".tiff", "uint8", 3, ".tiff"), (".xyz", "uint8", 3, ".png"),
+        (".png", "uint8", 6, ".tif"),
+        (".bmp", "int16", 1, ".tif"),
+        (".npy", "float32", 9, ".npy"),
+        (".tiff", "uint8", 3, ".tiff"),
+        (".xyz", "uint8", 3, ".png"),
     ],
-)  # fmt: skip
+)
 def test_an_ending_is_kept_where_its_format_holds_the_pixels(
     suffix: str, dtype: str, bands: int, expected: str
 ) -> None:
@@ -101,8 +113,13 @@ def test_endings_of_no_format_are_refused(tmp_path: Path) -> None:
 
 
 def test_tiff_says_what_its_bands_are(tmp_path: Path) -> None:
-    for bands, dtype, photometric in ((1, "uint16", 1), (3, "uint16", 2), (3, "float32", 1),
-                                      (4, "uint8", 1), (6, "int16", 1)):  # fmt: skip
+    for bands, dtype, photometric in (
+        (1, "uint16", 1),
+        (3, "uint16", 2),
+        (3, "float32", 1),
+        (4, "uint8", 1),
+        (6, "int16", 1),
+    ):
         write(tmp_path / "x.tif", values(dtype, bands))
         with tifffile.TiffFile(tmp_path / "x.tif") as file:
             page = file.pages[0]
@@ -181,8 +198,13 @@ def test_a_fourth_band_is_no_transparency_to_the_filter() -> None:
 
 
 def test_pillow_gets_what_it_can_hold() -> None:
-    for dtype, bands, mode in (("uint8", 1, "L"), ("uint8", 2, "LA"), ("uint8", 3, "RGB"),
-                               ("uint8", 4, "RGBA"), ("uint16", 1, "I;16")):  # fmt: skip
+    for dtype, bands, mode in (
+        ("uint8", 1, "L"),
+        ("uint8", 2, "LA"),
+        ("uint8", 3, "RGB"),
+        ("uint8", 4, "RGBA"),
+        ("uint16", 1, "I;16"),
+    ):
         pixels = values(dtype, bands)
         image = to_pil(pixels)
         given = to_domain_pixels(image, DomainConfig(channels=bands), MAX_PIXELS)

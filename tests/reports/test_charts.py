@@ -80,11 +80,17 @@ def test_means_leave_out_what_is_not_finite() -> None:
     assert [y for _, y in thinned(dead)] == [1.0] * 200 + [None] * 200
 
 
-@pytest.mark.parametrize(("low", "high", "ticks"), [
-    (0, 10, [0, 5, 10]), (0.26, 0.42, [0.3, 0.35, 0.4]), (-3, 3, [-2, 0, 2]),
-    (12.0, 14.7, [12, 13, 14]), (0, 0.0003, [0, 0.0001, 0.0002, 0.0003]),
-    (0.326, 0.346, [0.325, 0.33, 0.335, 0.34, 0.345]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 10, [0, 5, 10]),
+        (0.26, 0.42, [0.3, 0.35, 0.4]),
+        (-3, 3, [-2, 0, 2]),
+        (12.0, 14.7, [12, 13, 14]),
+        (0, 0.0003, [0, 0.0001, 0.0002, 0.0003]),
+        (0.326, 0.346, [0.325, 0.33, 0.335, 0.34, 0.345]),
+    ],
+)
 def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
     assert y_axis([low, high]).ticks == pytest.approx(ticks)
 

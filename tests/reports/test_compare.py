@@ -19,10 +19,14 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [
         make_run(folder / "one", sheets=2),
         make_run(
-            folder / "two", last=5000, sheets=2, seed=1, warned=False,
+            folder / "two",
+            last=5000,
+            sheets=2,
+            seed=1,
+            warned=False,
             train={"lr": 1e-3, "run": "runs/two"},
         ),
-    ]  # fmt: skip
+    ]
 
 
 def test_the_table_tells_what_differs_and_what_came_of_it(two: list[Path]) -> None:
@@ -45,10 +49,13 @@ def test_best_is_the_least_or_the_greatest_as_the_metric_has_it(tmp_path: Path) 
     for name, l1, psnr in (("a", [3.0, 1.0, 2.0], [10.0, 30.0, 20.0]), ("b", [1.0], [5.0])):
         (tmp_path / name).mkdir()
         runs.append(tmp_path / name)
-        write_log(tmp_path / name, [
-            {"images": 100 * i, "validation": {"raw": {"l1": one, "psnr": other, "new": one}}}
-            for i, (one, other) in enumerate(zip(l1, psnr, strict=True), start=1)
-        ])  # fmt: skip
+        write_log(
+            tmp_path / name,
+            [
+                {"images": 100 * i, "validation": {"raw": {"l1": one, "psnr": other, "new": one}}}
+                for i, (one, other) in enumerate(zip(l1, psnr, strict=True), start=1)
+            ],
+        )
     rows = {name: cells for name, *cells in compare_table(runs)}
     assert rows["L1, best (after images)"] == ["1 (200)", "1 (100)"]
     assert rows["PSNR, best (after images)"] == ["30 (200)", "5 (100)"]
@@ -70,14 +77,21 @@ def test_the_page_has_every_run_s_line_in_each_chart(two: list[Path]) -> None:
     text = compare_page(two)
     charts = re.findall(r'<figure class="chart" data-title="([^"]*)">(.*?)</figure>', text, re.S)
     assert [title for title, _ in charts] == [
-        "L1", "PSNR", "d_real", "d_fake", "g_l1", "g_gan", "Images per second",
-    ]  # fmt: skip
+        "L1",
+        "PSNR",
+        "d_real",
+        "d_fake",
+        "g_l1",
+        "g_gan",
+        "Images per second",
+    ]
     lines = {title: re.findall('data-name="([^"]*)"', body) for title, body in charts}
     assert lines["g_l1"] == ["one", "two"]
     assert lines["L1"] == ["one", "one, EMA", "two", "two, EMA"]
     assert re.findall(r'alt="(Samples of \w+ after [\d,]+)', text) == [
-        "Samples of one after 8,000", "Samples of two after 5,000",
-    ]  # fmt: skip
+        "Samples of one after 8,000",
+        "Samples of two after 5,000",
+    ]
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -91,8 +105,9 @@ def test_a_half_written_sheet_gives_way_to_the_one_before(tmp_path: Path) -> Non
     newest = runs[0] / "samples" / "00008000.png"
     newest.write_bytes(newest.read_bytes()[:900])
     assert re.findall("Samples of (.*?) images", compare_page(runs)) == [
-        "a after 4,000", "b after 8,000",
-    ]  # fmt: skip
+        "a after 4,000",
+        "b after 8,000",
+    ]
 
 
 def test_what_cannot_be_compared_is_refused(two: list[Path], tmp_path: Path) -> None:
@@ -138,14 +153,24 @@ def made(folder: Path, sheets: list[int], values: dict[str, float], n: int) -> P
     return folder
 
 
-@pytest.mark.parametrize(("one", "two", "unequal"), [
-    ([100, 200], [100, 200], False), ([100, 200], [200], False), ([100, 200], [100], True),
-    ([2000], [100], True), ([100], [], False), ([], [], False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("one", "two", "unequal"),
+    [
+        ([100, 200], [100, 200], False),
+        ([100, 200], [200], False),
+        ([100, 200], [100], True),
+        ([2000], [100], True),
+        ([100], [], False),
+        ([], [], False),
+    ],
+)
 def test_sample_grids_of_unequal_steps_are_told(
-    one: list[int], two: list[int], unequal: bool, tmp_path: Path,
+    one: list[int],
+    two: list[int],
+    unequal: bool,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     runs = [made(tmp_path / "a", one, {}, 1), made(tmp_path / "b", two, {}, 1)]
     rows = {name: cells for name, *cells in compare_table(runs)}
     heading = f"last sample grid (images){', steps differ' if unequal else ''}"

@@ -44,10 +44,15 @@ def words(text: str) -> str:
 def test_the_page_tells_where_the_run_stands(run: Path) -> None:
     said = words(run_page(run))
     for told in (
-        "method pix2pix", "images processed 8,000 of 8,000", "epoch 20 of 20", "state finished",
-        "best L1 0.274 after 8,000 images, EMA weights", "memory 8.0 GiB",
-        "Measured on 100 images of the split val.", "lower is better",
-    ):  # fmt: skip
+        "method pix2pix",
+        "images processed 8,000 of 8,000",
+        "epoch 20 of 20",
+        "state finished",
+        "best L1 0.274 after 8,000 images, EMA weights",
+        "memory 8.0 GiB",
+        "Measured on 100 images of the split val.",
+        "lower is better",
+    ):
         assert told in said, told
 
 
@@ -65,8 +70,15 @@ def test_curves_have_the_values_of_the_log(run: Path) -> None:
         wanted = [line["losses"][name] for line in lines]
         assert json.loads(found[2]) == pytest.approx(wanted, rel=1e-4)
     titles = re.findall(r'<figure class="chart" data-title="([^"]*)"', text)
-    assert titles == ["Generator", "Discriminator", "L1", "PSNR", "Gradient norm",
-                      "Learning rate", "Speed"]  # fmt: skip
+    assert titles == [
+        "Generator",
+        "Discriminator",
+        "L1",
+        "PSNR",
+        "Gradient norm",
+        "Learning rate",
+        "Speed",
+    ]
 
 
 def test_health_tells_what_is_and_what_was(run: Path) -> None:
@@ -82,14 +94,22 @@ def test_a_quiet_run_is_told_to_be_well(tmp_path: Path) -> None:
     assert "No problems detected." in said and "What to try" not in said
 
 
-@pytest.mark.parametrize(("states", "stands"), [
-    (["warning"], True), (["warning", "over"], False), (["warning", "over", "warning"], True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("states", "stands"),
+    [
+        (["warning"], True),
+        (["warning", "over"], False),
+        (["warning", "over", "warning"], True),
+    ],
+)
 def test_a_warning_stands_until_it_is_over(states: list[str], stands: bool, tmp_path: Path) -> None:
-    write_log(tmp_path, [
-        {"images": 100 * i, "epoch": 1, "health": {**WARNING, "state": state}}
-        for i, state in enumerate(states)
-    ])  # fmt: skip
+    write_log(
+        tmp_path,
+        [
+            {"images": 100 * i, "epoch": 1, "health": {**WARNING, "state": state}}
+            for i, state in enumerate(states)
+        ],
+    )
     assert bool(RunFolder(tmp_path).active_problems()) is stands
 
 
@@ -134,9 +154,23 @@ def test_a_log_cut_off_anywhere_is_read_up_to_there(run: Path) -> None:
 
 
 STRANGE: list[object] = [
-    None, True, -1, 1e308, 10**400, float("nan"), float("inf"), "text", "\ud800", [], [1], {},
-    {"x": {"y": 1}}, {"g_l1": "much"}, {"g_l1": None}, "<script>",
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    1e308,
+    10**400,
+    float("nan"),
+    float("inf"),
+    "text",
+    "\ud800",
+    [],
+    [1],
+    {},
+    {"x": {"y": 1}},
+    {"g_l1": "much"},
+    {"g_l1": None},
+    "<script>",
+]
 
 
 def test_no_contents_break_the_page(run: Path) -> None:
@@ -201,13 +235,27 @@ def test_names_and_contents_are_text(run: Path) -> None:
     renamed = run.rename(run.parent / hostile.replace("/", "\u2215"))
     (renamed / "config.json").write_text(json.dumps({hostile: {hostile: hostile, "name": "x"}}))
     (renamed / "machine.json").write_text(json.dumps({hostile: hostile}))
-    write_log(renamed, [
-        {"images": 5, "epoch": 1, "losses": {hostile: 1, "g_" + hostile: 2},
-         "gradients": {hostile: 1}},
-        {"images": 5, "validation": {"raw": {hostile: 1}, "split": hostile, "chosen_by": hostile,
-                                     "best": {"value": 1, "images": 5, "weights": hostile}}},
-        {"images": 5, "health": {"name": hostile, "saw": hostile, "advice": hostile}},
-    ])  # fmt: skip
+    write_log(
+        renamed,
+        [
+            {
+                "images": 5,
+                "epoch": 1,
+                "losses": {hostile: 1, "g_" + hostile: 2},
+                "gradients": {hostile: 1},
+            },
+            {
+                "images": 5,
+                "validation": {
+                    "raw": {hostile: 1},
+                    "split": hostile,
+                    "chosen_by": hostile,
+                    "best": {"value": 1, "images": 5, "weights": hostile},
+                },
+            },
+            {"images": 5, "health": {"name": hostile, "saw": hostile, "advice": hostile}},
+        ],
+    )
     text = run_page(renamed)
     assert text.count("<script>") == 1 and "<img src=x" not in text and 'onerror="' not in text
     assert text.count("&lt;img src=x") > 10
@@ -343,11 +391,12 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
             title: re.findall('data-name="([^"]*)"', body)
             for title, body in re.findall(
                 r'<figure class="chart" data-title="([^"]*)">(.*?)</figure>',
-                run_page(tmp_path / name), re.S,
+                run_page(tmp_path / name),
+                re.S,
             )
         }
         for name in ("ema", "raw", "alone")
-    }  # fmt: skip
+    }
     ways = ["both directions", "A to B", "B to A"]
     assert charts["raw"] == {"Cycle error": ways, "Sliced Wasserstein distance": ways}
     assert charts["ema"]["Cycle error"] == [
@@ -362,9 +411,13 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
     assert "best Sliced Wasserstein distance 0.3 after 100 images Last log entry" in said
 
 
-@pytest.mark.parametrize(("direction", "heads"), [
-    ("ab", "A to B and back B to A and back"), ("ba", "B to A and back A to B and back"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("direction", "heads"),
+    [
+        ("ab", "A to B and back B to A and back"),
+        ("ba", "B to A and back A to B and back"),
+    ],
+)
 def test_columns_of_both_ways_are_named_by_the_domains_on_disk(
     direction: str, heads: str, tmp_path: Path
 ) -> None:
