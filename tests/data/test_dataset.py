@@ -23,6 +23,7 @@ from viceversa.data.cache import ImageStore
 from viceversa.data.dataset import ImageDataset
 from viceversa.data.loader import Batch, Loader
 from viceversa.errors import UserError
+from viceversa.fields import fill
 from viceversa.images import Pixels, Source
 from viceversa.images.domain import Domain, DomainConfig
 
@@ -267,18 +268,18 @@ def test_a_quarter_turn_needs_square_images(tmp_path: Path) -> None:
     ("data", "message"),
     [
         ({"load_size": 200}, "crop_size \\(256\\) is larger than data.load_size \\(200\\)"),
-        ({"crop_size": 0}, "crop_size must be at least 1"),
+        ({"crop_size": 0}, "crop_size must be from 1 to 65536"),
         ({"workers": -1}, "workers"),
-        ({"zoom": 1.0}, "data.zoom is a fraction"),
-        ({"jitter": -0.1}, "data.jitter is a fraction"),
-        ({"max_invalid": 2.0}, "data.max_invalid is a fraction"),
+        ({"zoom": 1.0}, "data.zoom must be from 0 to less than 1"),
+        ({"jitter": -0.1}, "data.jitter must be from 0 to less than 1"),
+        ({"max_invalid": 2.0}, "data.max_invalid must be from 0 to less than 1"),
         ({"pattern_a": "A"}, "pattern"),
-        ({"jitter": 0.1, "a": DomainConfig(kind="lab-l")}, "data.jitter"),
+        ({"jitter": 0.1, "a": {"kind": "lab-l"}}, "data.jitter"),
     ],
 )
 def test_impossible_settings_are_refused(data: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        DataConfig(**data)
+        fill(DataConfig, data, "data")
 
 
 def test_different_sizes_in_a_batch_are_refused(tmp_path: Path) -> None:

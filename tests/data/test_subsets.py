@@ -19,7 +19,8 @@ from viceversa.config.run import resolve
 from viceversa.data import DataConfig, SplitIndex, index_split
 from viceversa.data.check import check_dataset
 from viceversa.errors import UserError
-from viceversa.plan.images import inspect_images
+from viceversa.fields import fill
+from viceversa.plan import inspect_images
 
 NAMES = [f"{number}.png" for number in range(100)]
 
@@ -171,11 +172,11 @@ def test_what_leaves_nothing_is_refused(tmp_path: Path) -> None:
             index_split(data, "train", paired, DataConfig(hold_out=0.5))
         assert at.value.option == "data.hold_out"
     for wrong in (-0.1, 1.0, 7.0):
-        with pytest.raises(UserError, match=r"data\.hold_out is a fraction, from 0") as at:
-            DataConfig(hold_out=wrong)
+        with pytest.raises(UserError, match=r"data\.hold_out must be from 0 to less") as at:
+            fill(DataConfig, {"hold_out": wrong}, "data")
         assert at.value.option == "data.hold_out"
     with pytest.raises(UserError, match=r"data\.max_images must be at least 0, not -1"):
-        DataConfig(max_images=-1)
+        fill(DataConfig, {"max_images": -1}, "data")
 
 
 @pytest.mark.parametrize("form", FORMS)

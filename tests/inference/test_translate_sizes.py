@@ -232,7 +232,7 @@ def test_files_of_several_shapes() -> None:
     def half(width: int, height: int) -> None:
         framing.half(height, width, None, "x")
 
-    with pytest.raises(UserError, match="side by side"):
+    with pytest.raises(UserError, match="side-by-side"):
         half(200, 100)
     half(100, 100)  # also the shape of a half of the others
     half(50, 100)
