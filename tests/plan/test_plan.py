@@ -21,16 +21,10 @@ from viceversa.cli import main
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.files import format_bytes
-from viceversa.plan import (
-    BATCHES,
-    ImageStats,
-    choices,
-    inspect_images,
-    largest,
-    make_plan,
-    step_times,
-)
+from viceversa.plan import make_plan, step_times
+from viceversa.plan.alternatives import BATCHES, choices, largest
 from viceversa.plan.costs import Costs, StepMeter, estimate
+from viceversa.plan.images import ImageStats, inspect_images
 from viceversa.plan.text import duration_text, plan_text
 from viceversa.runtime.training import Runtime
 from viceversa.training.loop import Run
@@ -164,10 +158,12 @@ def test_parts_are_what_they_are_called() -> None:
     assert (
         found.parts["weights"] == found.parts["gradients"] == learnt
     )  # instance norm has no buffers
-    assert 0 <= found.parts["averages"] - 2 * learnt < 4 * 1000  # and a counter for each weight
+    assert (
+        0 <= found.parts["optimizer_state"] - 2 * learnt < 4 * 1000
+    )  # and a counter for each weight
     assert found.parts["pool"] == 2 * (7 * 3 * 32 * 32 * 4 + 8)  # and how full it is
     assert found.parts["batch"] == 2 * 2 * 3 * 32 * 32 * 4
-    assert found.copies == learnt and found.averaged == 0  # all networks are looked at
+    assert found.copies == learnt and found.ema == 0  # all networks are looked at
     assert costs("cyclegan", method={"pool_size": 0}).parts["pool"] == 2 * 8
     assert (
         found.run
@@ -180,11 +176,11 @@ def test_parts_are_what_they_are_called() -> None:
 def test_averaged_weights_are_kept_and_looked_at() -> None:
     plain, kept = costs("cyclegan"), costs("cyclegan", train={"ema": 0.999})
     generators = 4 * (plain.parameters["g_ab"] + plain.parameters["g_ba"])
-    assert kept.averaged == kept.copies - plain.copies == generators
+    assert kept.ema == kept.copies - plain.copies == generators
     assert kept.run - plain.run == generators + round(1.4 * kept.copies) - round(1.4 * plain.copies)
     assert kept.steps == plain.steps
     unseen = costs("cyclegan", train={"ema": 0.999}, validate={"every": 0})
-    assert unseen.averaged == generators and unseen.copies == plain.copies
+    assert unseen.ema == generators and unseen.copies == plain.copies
 
 
 @pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
@@ -208,7 +204,7 @@ def test_what_is_counted_is_what_a_look_holds(recipe: str, ema: float, data: Pat
         weights = list(chain.from_iterable(network.parameters() for network in copies))
         found = estimate(config, (32, 32), CPU)
         assert found.copies == sum(weight.nbytes for weight in weights)
-        assert found.averaged == sum(weight.nbytes for weight in kept)
+        assert found.ema == sum(weight.nbytes for weight in kept)
         assert len({weight.data_ptr() for weight in weights}) == len(weights)
 
 
@@ -219,7 +215,7 @@ def test_memory_rises_with_batch_and_crop_and_falls_by_the_options() -> None:
     assert batches == sorted(set(batches)) and crops == sorted(set(crops))
 
     def maps(**sections: dict[str, Any]) -> int:
-        return costs("cyclegan", 128, **merge(wide, sections)).parts["maps"]
+        return costs("cyclegan", 128, **merge(wide, sections)).parts["activations"]
 
     full = maps()
     assert maps(speed={"activation_checkpointing": "blocks"}) < 0.9 * full
@@ -277,25 +273,25 @@ def test_choices_need_what_they_say() -> None:
         "cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulation_steps": 2}
     )
     images, own = ImageStats((32, 32)), estimate(config, (32, 32), CPU).run
-    batch, _, instead = choices(config, images, CPU, own - 1, 5, False)
+    batch, _, alternatives = choices(config, images, CPU, own - 1, 5, False)
     assert batch is not None and batch["value"] == 4
     four = replace(config, train=replace(config.train, batch_size=4))
     assert batch["needed"] == estimate(four, (32, 32), CPU).run + 5 <= own - 1
-    assert {one["options"] for one in instead} >= {
+    assert {one["options"] for one in alternatives} >= {
         "--train.batch_size 4 --train.accumulation_steps 4",
         "--speed.activation_checkpointing blocks",
         "--train.precision bf16",
     }  # fmt: skip
-    assert all(one["fits"] == (one["needed"] <= own - 1) for one in instead)
+    assert all(one["fits"] == (one["needed"] <= own - 1) for one in alternatives)
     assert choices(config, images, CPU, 1000, 0, False)[0] is None
 
 
 def test_no_batch_is_larger_than_an_epoch() -> None:
     for count, expected in ((0, BATCHES[-1]), (7, 4)):
-        batch, _, instead = choices(
+        batch, _, alternatives = choices(
             small("pix2pix"), ImageStats((32, 32), count), CPU, 10**15, 0, True
         )
-        assert batch is not None and batch["value"] == expected and instead == []
+        assert batch is not None and batch["value"] == expected and alternatives == []
 
 
 def sized(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
@@ -315,7 +311,7 @@ def test_what_does_not_fit_is_said_first_and_not_tried(monkeypatch: pytest.Monke
         lines[2].startswith("  --train.batch_size 32 --train.accumulation_steps 2 ")
         and not lines[3]
     )
-    first, second = plan["instead"][:2]
+    first, second = plan["alternatives"][:2]
     assert first["needed"] <= 400_000_000 < second["needed"]
     sized(monkeypatch, 500_000_000)
     lines = plan_text(make_plan(config, 4, lambda said: None)).splitlines()
@@ -479,11 +475,11 @@ def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -
     found = json.loads(shown(capsys, "plan", "pix2pix", data, *QUICK, "--json", "--steps", "2"))
     assert set(found) == {
         "device", "height", "width", "batch_size", "accumulation_steps", "precision", "images",
-        "epochs", "parameters", "macs", "memory", "largest", "instead", "disk",
+        "epochs", "parameters", "macs", "memory", "largest", "alternatives", "disk",
         "time", "settings", "advice", "splits",
     }  # fmt: skip
     assert set(found["memory"]) == {
-        "weights", "gradients", "averages", "pool", "batch", "maps", "margin", "ema",
+        "weights", "gradients", "optimizer_state", "pool", "batch", "activations", "margin", "ema",
         "copies", "images", "steps", "needed", "free", "fits", "measured",
     }  # fmt: skip
     assert set(found["macs"]) == {"step", "translation"}

@@ -13,7 +13,6 @@ from cyclopts import Parameter
 
 from ..config.recipes import read_recipe, recipes
 from ..errors import RunStopped, UserError
-from ..images.sources import printable
 from .app import app
 
 if TYPE_CHECKING:
@@ -136,6 +135,8 @@ def _report(outcome: Outcome, unread: Sequence[Unread], images: int, out: Path) 
 
 def by_kind(messages: Iterable[tuple[Path, str]]) -> list[str]:
     """Return one sentence for all files with the same message, with the first three names."""
+    from ..images.sources import printable
+
     kinds: dict[str, tuple[str, list[str]]] = {}
     for path, text in messages:
         kind = re.sub(r"[\d.]+ [kMG]B", "", text)  # the free space changes from file to file

@@ -10,10 +10,10 @@ from .costs import MARGIN
 USES = {
     "weights": "weights",
     "gradients": "gradients",
-    "averages": "optimizer state",
+    "optimizer_state": "optimizer state",
     "pool": "image pool (method.pool_size)",
     "batch": "a batch of images",
-    "maps": "activations at the peak of a step",
+    "activations": "activations at the peak of a step",
     "margin": "margin for libraries",
     "ema": "EMA weights (train.ema)",
     "copies": "copies of the networks, for samples and validation",
@@ -45,19 +45,19 @@ def plan_text(plan: dict[str, Any]) -> str:
 
 
 def _refusal(plan: dict[str, Any]) -> list[str]:
-    memory, instead = plan["memory"], plan["instead"]
+    memory, alternatives = plan["memory"], plan["alternatives"]
     if memory["fits"]:
         return []
     needed, free = format_bytes(memory["needed"]), format_bytes(memory["free"])
     lines = [f"The run does not fit: it needs {needed}, and {free} are free on {plan['device']}."]
-    fitting = [one for one in instead if one["fits"]]
-    if not instead:
+    fitting = [one for one in alternatives if one["fits"]]
+    if not alternatives:
         lines.append("Only smaller networks fit: --generator.width, --discriminator.width.")
     elif fitting:
         lines.append("This fits:" if len(fitting) == 1 else "Any of these fits:")
     else:
         lines.append("None of these is enough alone:")
-    for one in fitting or instead:
+    for one in fitting or alternatives:
         lines.append(f"  {one['options']:<48}{format_bytes(one['needed']):>9}")
     return [*lines, ""]
 
