@@ -1,4 +1,4 @@
-"""The command line. Heavy imports stay inside the commands, so that --help answers at once."""
+"""The command line. Commands import heavy modules when they run, so --help answers at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["app", "evaluate", "explain", "features", "main", "report", "use"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line; a user's mistake is one sentence and exit code 2."""
+    """Run a command line. An error of the user is reported in one sentence, with exit code 2."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    ours = arguments is None  # the process is, and not where Python calls this function
-    if ours:
+    whole_process = arguments is None  # not if Python code calls this function
+    if whole_process:
         occupy_descriptors()
     boundary.replace_unencodable()
     let_waiting_threads_sleep()
-    if ours and words[:1] in (["train"], ["demo"], ["plan"]):
+    if whole_process and words[:1] in (["train"], ["demo"], ["plan"]):
         keep_freed_memory()
     with guarded() as (out, err):
         try:
@@ -41,16 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         finally:
             for stream in (out, err):
                 stream.flush()
-                if ours and stream.error is not None:
+                if whole_process and stream.error is not None:
                     stream.discard()
-        if ours and boundary.reads_hang():
-            os._exit(code)  # the interpreter would wait for them for ever
+        if whole_process and boundary.reads_hang():
+            os._exit(code)  # the interpreter would wait for these threads forever
         if code or several():
             _end(code)
 
 
 def _run(words: list[str]) -> int:
-    """Run a command; returns its exit code."""
+    """Run a command and return its exit code."""
     try:
         _refuse_empty(words)
         words = take_imports(words)
@@ -80,40 +80,43 @@ def _run(words: list[str]) -> int:
 
 
 def _lost(error: Exception, words: Sequence[str]) -> int:
-    """The exit code of a complete command whose output was lost, at least in part.
+    """Return the exit code of a completed command whose output could not be written.
 
-    The result of training is the run's folder; that of other commands is what they print.
+    The result of training is the run folder; that of other commands is their output.
     """
     trained = words[:1] == ["train"] and not {"--help", "-h"} & set(words)
-    if isinstance(error, BrokenPipeError):  # the reader has read enough; as if SIGPIPE ended us
+    if isinstance(error, BrokenPipeError):  # the reader closed the pipe; the exit code of SIGPIPE
         return 0 if trained else 128 + 13
-    reason = getattr(error, "strerror", None) or str(error)
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     sys.stderr.write(f"viceversa: standard output could not be written: {reason}\n")
     return 0 if trained else 2
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
-    """Raise UserError for an empty argument, such as a variable of the shell that is not set."""
-    settings = words[:1] in (["train"], ["plan"], ["check"])  # these may be set to an empty text
+    """Raise UserError for an empty argument, such as an unset shell variable."""
+    settings = words[:1] in (["train"], ["plan"], ["check"])  # their options may be empty
     for before, word in zip(["", *words], words, strict=False):
         option = before if before.startswith("-") else ""
         if word.startswith("-") and word.endswith("="):
             option, word = word.rstrip("="), ""
         if not word and not (settings and option):
             what = f"the value of {option} is empty" if option else "an argument is empty"
-            raise UserError(f"{what}; name it, or leave it out", option=option or None)
+            raise UserError(f"{what}; give a value, or leave it out", option=option or None)
 
 
 def _refuse(text: str) -> int:
-    """Write one line to stderr; returns the exit code 2."""
+    """Write one line to stderr; return the exit code 2."""
     who = f"viceversa, process {process()}" if process() else "viceversa"
     sys.stderr.write(f"{who}: {boundary.one_line(text)}\n")
     return 2
 
 
 def _end(code: int) -> NoReturn:
-    """End the process. One of several goes at once: the threads with which torch talked to the
-    others may abort it on the way out, all work being done, and its exit code would say so."""
+    """End the process.
+
+    In distributed training it ends at once: torch's communication threads may abort it at
+    interpreter shutdown, when all work is done, and change its exit code.
+    """
     if several():
         sys.stdout.flush()
         sys.stderr.flush()

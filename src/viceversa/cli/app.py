@@ -1,4 +1,4 @@
-"""The command line itself; the modules beside this one give it its commands."""
+"""The cyclopts application. The other modules of the package add the commands."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import re
 import sys
 import threading
 
-DECODE_THREADS = "decode"  # begins the names of the loader's threads
-LONGEST_WORD = 160  # characters of a name in a message
+DECODE_THREADS = "decode"  # prefix of the names of loader threads
+LONGEST_WORD = 160  # characters of a word in a message
 SMALLER = {
     "train": "lower train.batch_size, data.crop_size, data.load_size or the width of the networks",
     "translate": "lower --batch_size, or translate smaller images",
@@ -31,14 +31,14 @@ REASONS = {
 
 
 def replace_unencodable() -> None:
-    """Let stdout and stderr escape characters that their encoding lacks, instead of failing."""
+    """Let stdout and stderr escape characters that their encoding does not support."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def reads_hang() -> bool:
-    """Whether a thread of the loader is still in a read that may never return."""
+    """Return whether a loader thread is still in a read that may never return."""
     threads = [one for one in threading.enumerate() if one.name.startswith(DECODE_THREADS)]
     for thread in threads:
         thread.join(1.0)  # the others end by themselves
@@ -46,11 +46,11 @@ def reads_hang() -> bool:
 
 
 def sentence(error: Exception, command: str) -> str | None:
-    """Return what to tell the user about an error of the system; None for an error of the program.
+    """Return a message about an error of the system; None for an error of the program.
 
     Args:
         error: The error that ended a command.
-        command: Name of the command, which decides the advice where memory is short.
+        command: Name of the command, on which the advice about memory depends.
     """
     if _out_of_memory(error):
         advice = SMALLER.get(command, "close other programs")
@@ -59,7 +59,7 @@ def sentence(error: Exception, command: str) -> str | None:
         reason = REASONS.get(error.errno, error.strerror or str(error))
         names = [str(name) for name in (error.filename, error.filename2) if _is_name(name)]
         return f"{' and '.join(names)}: {reason}" if names else reason
-    if isinstance(error, UnicodeEncodeError) and error.encoding == _of_names():
+    if isinstance(error, UnicodeEncodeError) and error.encoding == _file_name_encoding():
         return (
             f"the file system's encoding {error.encoding} lacks a character of the name "
             f"{error.object!a}; use another name, or a UTF-8 locale such as LANG=C.UTF-8"
@@ -85,16 +85,18 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str | bytes) and bool(name)
 
 
-def _of_names() -> str:
+def _file_name_encoding() -> str:
     return re.sub("_", "-", sys.getfilesystemencoding())
 
 
 def _out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    if isinstance(error, ValueError):  # numpy, of what no address could reach
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, ValueError):  # numpy, for arrays larger than the address space
         return str(error).startswith(("array is too big", "Maximum allowed dimension"))
-    if isinstance(error, ImportError):  # the libraries themselves do not fit
+    if isinstance(error, ImportError):  # shared libraries do not fit into the memory
         return "failed to map segment" in str(error)
     if "torch" not in sys.modules:
         return False
