@@ -141,9 +141,9 @@ def settings_of_the_process(job: Job) -> dict[str, Any]:
     """Make the settings of our command for its process, load torch, and report the settings."""
     about: dict[str, Any] = {}
     if job.kind != "reference":
-        from viceversa.environment import keep_freed_memory, let_waiting_threads_sleep
+        from viceversa.environment import keep_freed_memory, limit_thread_spinning
 
-        let_waiting_threads_sleep()
+        limit_thread_spinning()
         about["keeps_freed_memory"] = keep_freed_memory()
     names = sorted(name for name in os.environ if name.startswith(("OMP_", "GOMP_", "MALLOC_")))
     about["environment"] = {name: os.environ[name] for name in names}

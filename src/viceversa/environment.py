@@ -10,7 +10,7 @@ SPINS = "1000"
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # the numbers of mallopt's parameters (mallopt(3))
 
 
-def let_waiting_threads_sleep() -> None:
+def limit_thread_spinning() -> None:
     """Limit the time that OpenMP threads spin while they wait, unless the user has set it.
 
     The default is long. If other processes use the same cores, each of the many short waits of a
@@ -21,14 +21,14 @@ def let_waiting_threads_sleep() -> None:
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Return whether this process is one of several that torchrun started."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
-def process() -> int:
+def rank() -> int:
     """Return the rank of this process; 0 without torchrun."""
-    return int(os.environ["RANK"]) if several() else 0
+    return int(os.environ["RANK"]) if is_distributed() else 0
 
 
 def keep_freed_memory() -> bool:

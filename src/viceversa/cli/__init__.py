@@ -10,7 +10,7 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 
 from ..config.extensions import take_imports
-from ..environment import keep_freed_memory, let_waiting_threads_sleep, process, several
+from ..environment import is_distributed, keep_freed_memory, limit_thread_spinning, rank
 from ..errors import RunStopped, UserError
 from ..terminal import guarded, occupy_descriptors
 from . import boundary, evaluate, explain, report, use
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if whole_process:
         occupy_descriptors()
     boundary.replace_unencodable()
-    let_waiting_threads_sleep()
+    limit_thread_spinning()
     if whole_process and words[:1] in (["train"], ["demo"], ["plan"]):
         keep_freed_memory()
     with guarded() as (out, err):
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     stream.discard()
         if whole_process and boundary.reads_hang():
             os._exit(code)  # the interpreter would wait for these threads forever
-        if code or several():
+        if code or is_distributed():
             _end(code)
 
 
@@ -106,7 +106,7 @@ def _refuse_empty(words: Sequence[str]) -> None:
 
 def _refuse(text: str) -> int:
     """Write one line to stderr; return the exit code 2."""
-    who = f"viceversa, process {process()}" if process() else "viceversa"
+    who = f"viceversa, process {rank()}" if rank() else "viceversa"
     sys.stderr.write(f"{who}: {boundary.one_line(text)}\n")
     return 2
 
@@ -117,7 +117,7 @@ def _end(code: int) -> NoReturn:
     In distributed training it ends at once: torch's communication threads may abort it at
     interpreter shutdown, when all work is done, and change its exit code.
     """
-    if several():
+    if is_distributed():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

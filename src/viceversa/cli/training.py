@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ..config.command_line import plan_settings, train_settings
-from ..environment import process
+from ..environment import rank
 from .app import app
 
 
@@ -30,7 +30,7 @@ def train(
     from ..training.loop import train as run
 
     folder = run(config)
-    if process():
+    if rank():
         return
     model = folder / f"{config.data.direction}.safetensors"
     print(f"done: the models are in {folder}; try: viceversa translate {model} IMAGE -o OUT")

@@ -63,15 +63,7 @@ def _settings(
         if name := _given(words, f"--{section}.name"):
             sections = merge(sections, {section: {"name": name}})
     config = resolve(sections)  # before the options, so that the recipe's errors name the recipe
-    typed = {
-        "method": config.method,
-        "generator": config.generator,
-        "discriminator": config.discriminator,
-        "data": config.data,
-        "train": config.train,
-        "validate": config.validate,
-        "speed": config.speed,
-    }
+    typed = vars(config)
     parameters = [_data_folder(), *own]
     for section in SECTIONS:
         if section in NAMED:

@@ -24,6 +24,12 @@ REGISTRIES: dict[str, Mapping[str, tuple[Any, Any]]] = {
     "generator": GENERATORS,
     "discriminator": DISCRIMINATORS,
 }
+CONFIGS: dict[str, type[Any]] = {
+    "data": DataConfig,
+    "train": TrainConfig,
+    "validate": ValidateConfig,
+    "speed": SpeedConfig,
+}
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,10 @@ def resolve(sections: Sections) -> RunConfig:
         _, config_class = registered(section, name)
         typed[section] = fill(config_class, values, section)
         full[section] = {"name": name, **plain(typed[section])}
-    typed["data"] = fill(DataConfig, sections.get("data", {}), "data")
-    typed["train"] = fill(TrainConfig, sections.get("train", {}), "train")
-    typed["validate"] = fill(ValidateConfig, sections.get("validate", {}), "validate")
-    typed["speed"] = fill(SpeedConfig, sections.get("speed", {}), "speed")
+    for section, config_class in CONFIGS.items():
+        typed[section] = fill(config_class, sections.get(section, {}), section)
+        full[section] = plain(typed[section])
     typed["validate"].chosen(is_paired(full["method"]["name"]))
-    full |= {section: plain(typed[section]) for section in ("data", "train", "validate", "speed")}
     return RunConfig(**typed, sections=full)
 
 

@@ -94,7 +94,9 @@ def _disk(plan: dict[str, Any]) -> list[Row]:
     text += format_bytes(disk["models"])
     if disk["images"]:
         text += f", images of {format_bytes(disk['images'])}"
-    return [("disk", format_bytes(disk["needed"]), f"{text}; {format_bytes(disk['free'])} are free")]
+    return [
+        ("disk", format_bytes(disk["needed"]), f"{text}; {format_bytes(disk['free'])} are free")
+    ]
 
 
 def _time(plan: dict[str, Any]) -> list[Row]:

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.nn.modules._functions import SyncBatchNorm
 
 from ..checkpoint import state_from_bytes, state_to_bytes
-from ..environment import several
+from ..environment import is_distributed
 from ..errors import UserError
 from ..networks.norms import BatchNorm
 from .peers import Peer, current_process, kill_stopped
@@ -203,7 +203,7 @@ def join(timeout: float) -> Ranks:
     Raises:
         UserError: The processes cannot connect to each other.
     """
-    if not several():
+    if not is_distributed():
         return Ranks()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
