@@ -26,15 +26,35 @@ def run(out: Path, *options: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, parts
 
 
-def test_every_part_works(tmp_path: Path) -> None:
+def part(name: str, out: Path) -> dict[str, Any]:
+    """The results of one part, which must end without an error."""
+    code, parts = run(out, "--parts", name)
+    assert code == 0 and list(parts) == [name] and parts[name]["ok"], parts
+    return parts[name]
+
+
+def test_gpu_tests_are_run_and_counted(tmp_path: Path) -> None:
+    result = part("tests", tmp_path)
+    assert result["skipped"] > 30 and not result["failed_tests"]
+
+
+@pytest.mark.parametrize("method", [pytest.param("pix2pix", marks=pytest.mark.soak), "cyclegan"])
+def test_steps_are_timed(method: str, tmp_path: Path) -> None:
+    assert part(method, tmp_path)["plain"]["median_s"] > 0
+
+
+def test_training_is_stopped_resumed_and_evaluated(tmp_path: Path) -> None:
+    result = part("training", tmp_path)
+    stopped, ended = result["images"]
+    assert 0 < stopped < ended and 0 < result["evaluation"]["ab"]["l1"] < 1
+    assert (tmp_path / "samples.png").exists()
+
+
+@pytest.mark.soak
+def test_all_parts_work_in_one_call(tmp_path: Path) -> None:
     code, parts = run(tmp_path)
     assert sorted(parts) == ["cyclegan", "pix2pix", "tests", "training"]
     assert code == 0 and all(part["ok"] for part in parts.values()), parts
-    assert parts["tests"]["skipped"] > 30 and not parts["tests"]["failed_tests"]
-    assert parts["cyclegan"]["plain"]["median_s"] > 0
-    stopped, ended = parts["training"]["images"]
-    assert 0 < stopped < ended and 0 < parts["training"]["evaluation"]["ab"]["l1"] < 1
-    assert (tmp_path / "samples.png").exists()
 
 
 def test_a_part_that_fails_is_reported(tmp_path: Path) -> None:

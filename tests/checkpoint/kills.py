@@ -20,13 +20,15 @@ from viceversa.errors import UserError
 
 NUMBERS = 1_000_000  # of four bytes
 KEEP = 3
-SPAN = 0.08  # seconds: a handful of saves
+SAVES = 5  # at most, until a kill
 State = dict[str, Any]
 
 
-def killed(save: Callable[[State, int], object], first: int, after: float) -> int:
-    """Save one state after another until a kill -9; the last one acknowledged, or the one before
-    the first."""
+def killed(save: Callable[[State, int], object], first: int, rng: random.Random) -> int:
+    """Save one state after another until a kill -9; return the number of the last complete save.
+
+    The instant is chosen by the time that saves take here, so that a busy machine is hit as well.
+    """
 
     def work(pipe: int) -> None:
         numbers = torch.empty(NUMBERS)
@@ -35,10 +37,14 @@ def killed(save: Callable[[State, int], object], first: int, after: float) -> in
             os.write(pipe, struct.pack("<q", number))
 
     child = fork(work)
-    time.sleep(after)
+    said, began, seconds = b"", time.monotonic(), 0.01
+    for _ in range(rng.randrange(SAVES)):
+        said += os.read(child.pipe, 8)
+        began, seconds = time.monotonic(), time.monotonic() - began
+    time.sleep(rng.uniform(0, seconds))
     child.kill()
-    assert child.status == -9, "the victim ended by itself"
-    said = child.said()
+    assert child.status == -9, "the child ended by itself"
+    said += child.said()
     return int(struct.unpack("<q", said[-8:])[0]) if said else first - 1
 
 
@@ -50,7 +56,7 @@ def kills(folder: Path, trials: int, seed: int) -> dict[str, int]:
     )
     checkpoints, newest, there = Checkpoints(folder, KEEP), 0, 0
     for _ in range(trials):
-        acknowledged = killed(checkpoints.save, newest + 1, rng.uniform(0, SPAN))
+        acknowledged = killed(checkpoints.save, newest + 1, rng)
         tally["saves"] += acknowledged - newest
         files = checkpoints.files()
         whole = [path for path in files if _number(path) == int(path.stem)]
@@ -73,9 +79,7 @@ def naive_kills(folder: Path, trials: int, seed: int) -> int:
     rng = random.Random(seed)
     path, newest, lost = folder / "latest.pt", 0, 0
     for _ in range(trials):
-        acknowledged = killed(
-            lambda state, number: torch.save(state, path), newest + 1, rng.uniform(0, SPAN)
-        )
+        acknowledged = killed(lambda state, number: torch.save(state, path), newest + 1, rng)
         newest = 0
         with suppress(Exception):
             newest = int(torch.load(path, weights_only=True)["images"])
