@@ -19,16 +19,16 @@ def features(
     to: Path | None = None,
     packages: Annotated[Path | None, Parameter(name="--from")] = None,
 ) -> None:
-    """List the feature networks that some metrics need, or get them.
+    """List or install the feature networks that FID, KID and LPIPS need.
 
-    Without options: which are here, where and under which licence, and how to get the others.
+    Without options: list installed networks with their files and licences, and the missing ones.
 
     Parameters
     ----------
     get
-        Networks to get: inception (FID, KID), alexnet and vgg (LPIPS).
+        Networks to install: inception (FID, KID), alexnet and vgg (LPIPS).
     every
-        Get all of them.
+        Install all networks.
     to
         Folder of the networks (default: the user's cache).
     packages

@@ -133,8 +133,9 @@ def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None
         return given.get("options", CheckOptions()), checked, method
 
     parameters = [_data_folder(), *options]
+    text = "Decode every file of a dataset once, and report its contents, problems and advice."
     chosen: tuple[CheckOptions, Any, str] | None = _run(
-        "viceversa check", collect, parameters, {"data": plain(data)}, words
+        "viceversa check", collect, parameters, {"data": plain(data)}, words, text
     )
     return chosen
 
