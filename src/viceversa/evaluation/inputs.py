@@ -21,6 +21,7 @@ from ..fields import fill
 from ..images.sources import unread
 from ..images.values import has_data
 from ..inference import Translator
+from ..inference.model_files import translator_files
 from ..metrics.registry import DIRECTIONS
 from .options import EvaluationOptions
 
@@ -53,20 +54,10 @@ class Model(NamedTuple):
         return paired
 
 
-def model_files(path: Path) -> list[Path]:
-    """Return the translators in a folder, or the file itself. Raises UserError if none exist."""
-    if not path.is_dir():
-        return [path]
-    files = [path / f"{direction}.safetensors" for direction in DIRECTIONS]
-    if not any(file.is_file() for file in files):
-        raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors", path=path)
-    return [file for file in files if file.is_file()]
-
-
 def open_model(options: EvaluationOptions) -> Model:
     """Load the translators of a model. Raises UserError."""
     model = Model({}, {}, {})
-    for file in model_files(options.model):
+    for file in translator_files(options.model):
         header = read_header(file)
         translator = Translator.load(
             file, options.device, options.policy, options.seed, options.max_megapixels

@@ -14,10 +14,11 @@ from ..data.readonly import refuse_output_in_data, training_data
 from ..errors import UserError
 from ..files import write_json
 from ..inference import Policy
+from ..inference.model_files import translator_files
 from ..metrics.registry import DIRECTIONS, METRICS, needs_pairs
 from .accumulator import Features, load_features
 from .direction import DirectionEvaluator
-from .inputs import batches, model_files, open_images, open_model
+from .inputs import batches, open_images, open_model
 from .options import EvaluationOptions, Pairs, Split
 from .render import write_page
 from .results import Evaluation, as_json
@@ -201,7 +202,7 @@ def check_output_folder(folder: Path, options: EvaluationOptions) -> None:
             f"-o {folder} is a file; name a folder for the results", option="--out", path=folder
         )
     refuse_output_in_data(folder, Path(options.data) if options.data else None, "-o")
-    for file in model_files(options.model):
+    for file in translator_files(options.model):
         refuse_output_in_data(folder, training_data(read_header(file), file), "-o")
 
 

@@ -1,4 +1,4 @@
-"""Domains and network of a model file."""
+"""Model files: those of a run folder, and their domains and networks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ from ..config.extensions import require
 from ..errors import UserError
 from ..fields import fill
 from ..images.domain import Domain
+
+
+def translator_files(path: Path) -> list[Path]:
+    """Return the translators in a folder, or the file itself. Raises UserError if none exist."""
+    if not path.is_dir():
+        return [path]
+    files = [path / f"{direction}.safetensors" for direction in ("ab", "ba")]
+    files = [file for file in files if file.is_file()]
+    if not files:
+        raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors", path=path)
+    return files
 
 
 def read_domain(header: Mapping[str, Any], key: str, path: Path) -> Domain:

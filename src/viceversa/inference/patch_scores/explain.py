@@ -14,6 +14,7 @@ from ...errors import UserError
 from ...images.domain import Domain
 from ...images.preprocessing import Part
 from ...images.values import to_rgb
+from ..model_files import translator_files
 from ..translator import Translator
 from .figure import Row
 from .scorer import PatchScorer, read_image
@@ -102,18 +103,13 @@ def model_file(path: Path) -> Path:
 
     Raises UserError if the folder has none, or two.
     """
-    if not path.is_dir():
-        return path
-    files = [path / f"{direction}.safetensors" for direction in ("ab", "ba")]
-    files = [file for file in files if file.is_file()]
-    if not files:
-        raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors", path=path)
-    if len(files) > 1:
+    file, *others = translator_files(path)
+    if others:
         raise UserError(
-            f"{path} has translators of both directions; name one: {files[0]} or {files[1]}",
+            f"{path} has translators of both directions; name one: {file} or {others[0]}",
             path=path,
         )
-    return files[0]
+    return file
 
 
 def _translation(options: ExplainOptions, file: Path) -> _Case:
