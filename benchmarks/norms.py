@@ -38,7 +38,8 @@ from viceversa.metrics.paired import l1, ssim
 from viceversa.networks.norms import BatchNorm, use_policy
 from viceversa.runtime.random_state import seed_everything
 from viceversa.runtime.training import Runtime
-from viceversa.training.step import make_optimizers, set_rates, update
+from viceversa.training.setup import make_optimizers, set_learning_rates
+from viceversa.training.step import MicroBatch, update
 
 ROOT = Path(__file__).parent.parent
 NORMS = ("batch", "layer", "instance", "group")
@@ -107,8 +108,9 @@ def trained(variant: Variant, seed: int, learnt: Pairs, images: int) -> tuple[nn
     began = time.perf_counter()
     seen = 0
     for places in batches(len(learnt[0]), images, variant.batch, seed):
-        set_rates(optimizers, config.train, 1 + STEPS_OF_RATE * seen // images)
-        update(method, (learnt[0][places], learnt[1][places]), optimizers, runtime)
+        set_learning_rates(optimizers, config.train, 1 + STEPS_OF_RATE * seen // images)
+        pair = learnt[0][places], learnt[1][places]
+        update(method, [MicroBatch(pair)], optimizers, runtime)
         seen += len(places)
     return method.translators()["ab"], time.perf_counter() - began
 

@@ -29,9 +29,12 @@ from viceversa.data.open import open_data
 from viceversa.files import write_json
 from viceversa.methods.base import Batch, Method
 from viceversa.runtime.training import Runtime
-from viceversa.training.checkpoint import Place, state_of, write_models
-from viceversa.training.diagnostics import Watch
-from viceversa.training.step import Optimizers, make_optimizers, set_rates, update
+from viceversa.training.checkpoint import run_state
+from viceversa.training.gradients import GradientStats
+from viceversa.training.models import write_models
+from viceversa.training.progress import Progress
+from viceversa.training.setup import make_optimizers, set_learning_rates
+from viceversa.training.step import MicroBatch, Optimizers, update
 
 
 def unchecked(method: Method, batch: Batch, optimizers: Optimizers) -> None:
@@ -54,13 +57,13 @@ def main() -> None:
     runtime = Runtime("cpu")
     method = make_method(config).train()
     optimizers = make_optimizers(method, config.train, runtime)
-    set_rates(optimizers, config.train, 1)
-    watch = Watch(runtime.device)
+    set_learning_rates(optimizers, config.train, 1)
+    watch = GradientStats(runtime.device)
     batch = torch.rand(1, 3, 256, 256) * 2 - 1, torch.rand(1, 3, 256, 256) * 2 - 1
     seconds: dict[str, list[float]] = {"checked": [], "unchecked": []}
     for number in range(options.steps + 1):
         began = time.perf_counter()
-        update(method, batch, optimizers, runtime, watch=watch)
+        update(method, [MicroBatch(batch)], optimizers, runtime, stats=watch)
         between = time.perf_counter()
         for optimizer in optimizers.values():
             optimizer.found_inf = None
@@ -80,7 +83,7 @@ def main() -> None:
         checkpoints = Checkpoints(Path(folder) / "checkpoints", 2)
         for number in range(options.saves):
             began = time.perf_counter()
-            state = state_of(config, data, method, optimizers, Place(), {}, runtime, {})
+            state = run_state(config, data, method, optimizers, Progress(), {}, runtime, {})
             path = checkpoints.save(state, number)
             saves.append(time.perf_counter() - began)
             began = time.perf_counter()
@@ -88,9 +91,8 @@ def main() -> None:
                 Path(folder),
                 config,
                 data.train.domains,
+                method,
                 method.translators(),
-                method.discriminators(),
-                method.objective,
                 {"images_seen": number},
             )
             models.append(time.perf_counter() - began)

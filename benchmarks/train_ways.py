@@ -24,8 +24,9 @@ from viceversa.methods.base import Batch
 from viceversa.runtime.cuda_graph import WARM_UP
 from viceversa.runtime.device import synchronized_time
 from viceversa.runtime.training import Runtime
-from viceversa.training.diagnostics import Watch
-from viceversa.training.step import make_optimizers, set_rates, update
+from viceversa.training.gradients import GradientStats
+from viceversa.training.setup import make_optimizers, set_learning_rates
+from viceversa.training.step import MicroBatch, update
 
 Work = tuple[dict[str, Any], dict[str, Callable[[], Any]]]
 Step = Callable[[Batch], object]
@@ -126,8 +127,8 @@ def ours(job: Job) -> Work:
     networks = list(chain.from_iterable(method.players().values()))
     runtime.prepare(method, networks)
     optimizers = make_optimizers(method, config.train, runtime)
-    set_rates(optimizers, config.train, 1)
-    watch = Watch(runtime.device)
+    set_learning_rates(optimizers, config.train, 1)
+    watch = GradientStats(runtime.device)
     batch = images(job)
     layout = runtime.choose_memory_format(method, networks[0], lambda: batch[0])
     runtime.compile(networks, [])
@@ -135,7 +136,7 @@ def ours(job: Job) -> Work:
     notes: list[str] = []  # that no graph could be made, say
     step = runtime.graphed(
         lambda batch: update(
-            method, batch, optimizers, runtime, config.train.grad_clip, watch=watch
+            method, [MicroBatch(batch)], optimizers, runtime, config.train.grad_clip, watch
         ),
         notes.append,
     )

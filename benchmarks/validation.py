@@ -33,10 +33,12 @@ from viceversa.config.train import TrainConfig
 from viceversa.config.validate import ValidateConfig
 from viceversa.files import write_json
 from viceversa.runtime.device import synchronized_time
-from viceversa.training.checkpoint import Place
-from viceversa.training.log import Report
-from viceversa.training.loop import Run
-from viceversa.training.validation import LEARNT
+from viceversa.training.log import Log
+from viceversa.training.progress import Progress
+from viceversa.training.run import Run
+from viceversa.training.snapshot import snapshot
+from viceversa.training.step import MicroBatch, updater
+from viceversa.training.validation import TRAIN_IMAGES
 
 JOBS = {
     "facades-fp32": ("facades", "fp32"),
@@ -77,34 +79,39 @@ def measured(options: argparse.Namespace, job: str, folder: Path) -> dict[str, A
     data = noise(folder / "data", options.images, options.size)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         run = Run(settings(options, job, data, folder / "run"))
-        run.steps.settle(None)
+        run.choose_formats()
         run.method.train()
-        report = Report(run.folder, TRAIN, 0, 10**9)
+        report = Log(run.folder, TRAIN, 0, 10**9)
         monitor, validation = run.monitor, run.monitor.validation
         assert validation is not None
         device = run.runtime.device
-        batches = [batch for batch in run.loader.epoch(1, 0) if batch is not None]
+        dataset = run.data.train
+        loaded = [dataset.batch([(1, position)], device) for position in range(TRAIN)]
+        batches = [batch for batch in loaded if batch is not None]
 
         def timed(work: Callable[[], object]) -> float:
             began = clock(device)
             work()
             return clock(device) - began
 
+        step_on = updater(
+            run.method, run.optimizers, run.runtime, 0.0, run.gradients, lambda text: None
+        )
         each = [
-            timed(lambda n=n: run.steps.take(batches[n % TRAIN], 0, 1, run.requests))  # type: ignore[misc]
+            timed(lambda n=n: step_on([MicroBatch(batches[n % TRAIN])]))  # type: ignore[misc]
             for n in range(options.steps + 2)
         ]
         step = statistics.median(each[2:])
-        place = Place(1, 0, 1)
-        with monitor._aside() as players:
+        progress = Progress(1, 0, 1)
+        with snapshot(run.method) as players:
             generators = players.generators
             validation(generators)  # decoded and kept, as in a run
             numbers = timed(lambda: validation(generators)) / options.images
             held_out = validation(generators)
             validation.errors(players, held_out)
             fitting = timed(lambda: validation.errors(players, held_out))
-            monitor.examine(report, players, place)
-            look = timed(lambda: monitor.examine(report, players, place))
+            monitor.diagnose(report, players, progress)
+            look = timed(lambda: monitor.diagnose(report, players, progress))
             monitor.draw(report, players)
             sheet = timed(lambda: monitor.draw(report, players))
         copies = statistics.median(timed(lambda: _copied(monitor)) for _ in range(3))
@@ -117,7 +124,7 @@ def clock(device: torch.device) -> float:
 
 
 def _copied(monitor: Any) -> None:
-    with monitor._aside():
+    with snapshot(monitor.method):
         pass
 
 
@@ -127,8 +134,8 @@ def shares(
 ) -> dict[str, Any]:  # fmt: skip
     """What is added to each second of training at the default settings, one image a step."""
     train, validate = TrainConfig(), ValidateConfig()
-    learnt = min(LEARNT, TRAIN)  # as many training images as there were, of those that are measured
-    fitting = fitting * LEARNT / learnt
+    learnt = min(TRAIN_IMAGES, TRAIN)  # training images that are evaluated
+    fitting = fitting * TRAIN_IMAGES / learnt
     parts = {
         "validation": (validate.images * image + fitting + copies) / (validate.every * step),
         "health": (look + copies) / (validate.health * step),

@@ -36,7 +36,7 @@ from viceversa.networks import GENERATORS
 from viceversa.networks.patch_grid import PatchGrid
 from viceversa.networks.patchgan import PatchGAN
 from viceversa.training import loop as training
-from viceversa.training.log import Report
+from viceversa.training.log import Log
 
 # -- images and data
 
@@ -300,15 +300,15 @@ def train_words(data: Path, run: Path, *more: str, method: str = "pix2pix") -> l
 
 def interrupted(patch: pytest.MonkeyPatch, at: int, config: RunConfig) -> None:
     """Start a run that dies right after so many images."""
-    step = Report.step
+    step = Log.add
 
-    def dying(self: Report, *arguments: Any) -> None:
+    def dying(self: Log, *arguments: Any) -> None:
         step(self, *arguments)
         if self.done >= at:
             raise RuntimeError("power cut")
 
     with patch.context() as patched:
-        patched.setattr(Report, "step", dying)
+        patched.setattr(Log, "step", dying)
         with pytest.raises(RuntimeError, match="power cut"):
             training.train(config)
 
@@ -316,14 +316,14 @@ def interrupted(patch: pytest.MonkeyPatch, at: int, config: RunConfig) -> None:
 def stopping(patch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Send SIGTERM to this process after a number of images, which the result sets; 0: never."""
     at = [0]
-    step = Report.step
+    step = Log.add
 
-    def stepping(self: Report, *arguments: Any) -> None:
+    def stepping(self: Log, *arguments: Any) -> None:
         step(self, *arguments)
         if self.done == at[0]:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    patch.setattr(Report, "step", stepping)
+    patch.setattr(Log, "step", stepping)
     return lambda images: at.__setitem__(0, images)
 
 

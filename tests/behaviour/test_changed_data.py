@@ -21,7 +21,7 @@ from viceversa.cli import main
 from viceversa.config.command_line import train_settings
 from viceversa.config.run import RunConfig
 from viceversa.errors import UserError
-from viceversa.training.log import Report
+from viceversa.training.log import Log
 
 IMAGES = 6
 CHANGED = "the training images changed since the checkpoint: "
@@ -320,15 +320,15 @@ def test_an_archive_that_changed_ends_the_run_saved(
     resumed.folder, resumed.method, resumed.run = tmp_path, "pix2pix", tmp_path / "run"
     resumed.data = archive
     resumed.more = {"data.cache": "off", "validate.every": "0", "data.max_invalid": "0.9"}
-    step = Report.step
+    step = Log.add
 
-    def stepping(self: Report, *arguments: Any) -> None:
+    def stepping(self: Log, *arguments: Any) -> None:
         step(self, *arguments)
         if self.done == 8:
             change(archive, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Report, "step", stepping)
+        patch.setattr(Log, "step", stepping)
         with pytest.raises(SystemExit) as ended:
             resumed()
     said = capsys.readouterr().err

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support import same
 from torch import Tensor
 
 from viceversa.checkpoint import load_state, read_header
@@ -26,9 +27,8 @@ from viceversa.images import Pixels, read, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.sources import Source
 from viceversa.inference import Translator
-from viceversa.runtime.training import Runtime
 from viceversa.training import loop as training
-from viceversa.training.step import make_optimizers, step_players, update
+from viceversa.training.progress import Progress, Step
 
 
 def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> RunConfig:
@@ -73,14 +73,14 @@ def test_going_on_with_fewer_images_begins_the_epoch_anew(
     )
     with pytest.raises(RunStopped):
         stopped = training.Run(settings("pix2pix", data, run))
-        real = stopped._save
+        real = stopped.save
 
         def stop(*arguments: Any, **more: Any) -> None:
             stopped.requests.signals.append(15)
             real(*arguments, **more)
 
-        monkeypatch.setattr(stopped, "_save", stop)
-        stopped.go()
+        monkeypatch.setattr(stopped, "save", stop)
+        training.train_run(stopped)
     monkeypatch.undo()
     for domain in "AB":
         for number in (3, 4, 5):
@@ -93,28 +93,7 @@ def test_going_on_with_fewer_images_begins_the_epoch_anew(
     assert (state["epoch"], state["batch"], state["images"]) == (3, 0, 5 + 3 + 3)
 
 
-# -- accumulation around a bad image
-
-
-def gradients(good: list[bool]) -> dict[str, Tensor]:
-    """The weights after one group of micro-batches, of which some are left out."""
-    config = settings("pix2pix", Path("x"), Path("y"))
-    torch.manual_seed(0)
-    method = make_method(config).train()
-    runtime = Runtime("cpu")
-    optimizers = make_optimizers(method, config.train, runtime)
-    begun = 0
-    for number, fine in enumerate(good):
-        if not fine:
-            continue
-        torch.manual_seed(number)
-        batch = torch.rand(1, 3, 16, 16) * 2 - 1, torch.rand(1, 3, 16, 16) * 2 - 1
-        last = number == len(good) - 1
-        update(method, batch, optimizers, runtime, 0.0, begun == 0, last, 1 / len(good))
-        begun += 1
-    if not good[-1] and begun:
-        step_players(method, optimizers, runtime)
-    return {name: weight.detach() for name, weight in method.named_parameters()}
+# -- accumulation around an invalid image
 
 
 def test_a_run_steps_once_a_group_whichever_of_its_images_is_bad(tmp_path: Path) -> None:
@@ -124,21 +103,30 @@ def test_a_run_steps_once_a_group_whichever_of_its_images_is_bad(tmp_path: Path)
             "pix2pix", data, tmp_path / f"run{missing}", train={"accumulation_steps": 2},
             data={"max_invalid": 0.5, "cache": "off"},
         ))  # fmt: skip
-        index = run.pictures.indices(1, missing)[0]
+        index = run.data.train.indices(1, missing)[0]
         (data / "A" / f"{index:02d}.png").write_bytes(b"")
-        run.go()
+        training.train_run(run)
         path = max((tmp_path / f"run{missing}" / "checkpoints").glob("*.safetensors"))
         steps = {int(one["step"]) for one in load_state(path)["optimizers"]["generator"].values()}
         assert steps == {4}  # two groups in each of two epochs
 
 
-@pytest.mark.parametrize("good", [[True, False], [False, True]])
-def test_a_group_of_one_good_image_is_the_step_of_that_image(good: list[bool]) -> None:
-    """Adam's first step has the size of the rate, whatever share the gradient has."""
-    alone = gradients([good[0], good[1]])
-    assert all(bool(weight.isfinite().all()) for weight in alone.values())
-    again = gradients(list(good))
-    assert all(torch.equal(alone[name], again[name]) for name in alone)
+@pytest.mark.parametrize("valid", [0, 1])
+def test_a_group_with_one_valid_batch_is_the_step_on_that_batch(valid: int, tmp_path: Path) -> None:
+    data = pairs(tmp_path / "data", 4)
+
+    def weights(skip: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weights and losses after a step on one batch, beside a batch without images or alone."""
+        run = training.Run(settings("pix2pix", data, tmp_path / "run"))
+        batch = run.data.train.batch([(1, valid)], torch.device("cpu"))
+        batches = [batch, None] if valid == 0 else [None, batch]
+        step = Step(1, 0, batches if skip else [batch], 2, 1e-3, Progress(1, 2, 2))
+        with run.started():
+            losses, _ = run.update(step, step.counts)
+        return dict(run.method.named_parameters()), losses
+
+    alone, beside = weights(skip=False), weights(skip=True)
+    assert same(alone[0], beside[0]) and same(alone[1], beside[1])
 
 
 # -- ranges
@@ -183,7 +171,7 @@ def test_a_bad_or_odd_image_to_show_does_not_end_a_run(
     pairs(data / "val", 2, 10, 13)  # a size that the network can't halve twice
     run = training.Run(settings("pix2pix", data, tmp_path / "run", train={"samples": 2}))
     (data / "val" / "A" / "00.png").write_bytes(b"")
-    run.go()
+    training.train_run(run)
     assert "left out: " in capsys.readouterr().out
     with Image.open(tmp_path / "run" / "samples" / "00000006.png") as sheet:
         assert sheet.size == (3 * (13 + 2) + 2, 10 + 2 + 2)  # the row that is left
@@ -209,12 +197,12 @@ def test_a_later_image_that_does_not_fit_is_refused_by_name(
     data = pairs(tmp_path / "data", 3)
     config = settings(name, data, tmp_path / "run")
     run = training.Run(config)
-    index = run.pictures.indices(1, 2)
+    index = run.data.train.indices(1, 2)
     for domain, number in zip("AB", index, strict=True):
         put(data / domain / f"{number:02d}.png", 9, *later)
     run = training.Run(config)
     with pytest.raises(UserError, match=rf"{later[1]}x{later[0]}.*{index[0]:02d}\.png"):
-        run.go()
+        training.train_run(run)
 
 
 # -- settings
@@ -308,7 +296,7 @@ def test_new_betas_count_when_a_run_goes_on(tmp_path: Path) -> None:
     training.train(settings("pix2pix", data, tmp_path / "run"))
     again = settings("pix2pix", data, tmp_path / "run", train={"betas": [0.9, 0.99], "epochs": 3})
     run = training.Run(again)
-    run.go()
+    training.train_run(run)
     assert run.optimizers["generator"].param_groups[0]["betas"] == (0.9, 0.99)
 
 

@@ -33,7 +33,7 @@ from viceversa.inference import Translator
 from viceversa.methods.base import Method
 from viceversa.networks import GENERATORS
 from viceversa.networks.unet import UNet
-from viceversa.training.checkpoint import start_from
+from viceversa.training.models import start_from
 
 GENERATOR = {"name": "unet", **plain(UNet.Config(width=2, depth=2, dropout_layers=0))}
 Make = Callable[[Path], object]

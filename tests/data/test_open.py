@@ -255,10 +255,10 @@ def test_forty_kinds_of_bad_file_among_a_thousand(
     with pytest.raises(UserError, match=r"more than data\.max_invalid"):
         training.train(settings(root, run, data={"on_invalid": "skip", "max_invalid": 0.01}))
     started = training.Run(settings(root, run, data={**skip, "cache": "off"}))
-    late = started.pictures.sources("b")[started.pictures.indices(1, 9)[1]].path
+    late = started.data.train.sources("b")[started.data.train.indices(1, 9)[1]].path
     late.write_bytes(b"gone bad after the check")
     capsys.readouterr()
-    started.go()
+    training.train_run(started)
     said = capsys.readouterr().out
     assert f"left out: {late}" in said
     assert read_header(run / "ab.safetensors")["images_seen"] == 480

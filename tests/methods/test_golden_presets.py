@@ -15,7 +15,8 @@ from torch import Tensor
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import make_method, resolve
 from viceversa.runtime.training import Runtime
-from viceversa.training.step import make_optimizers, set_rates, update
+from viceversa.training.setup import make_optimizers, set_learning_rates
+from viceversa.training.step import MicroBatch, update
 
 PRESETS = ("pix2pix-paper", "pix2pix-reference", "cyclegan-paper", "cyclegan-reference", "gdl")
 TINY = {
@@ -121,8 +122,8 @@ def ten_steps(preset: str) -> list[dict[str, float]]:
     optimizers = make_optimizers(method, config.train, runtime)
     losses = []
     for step in range(1, 11):
-        set_rates(optimizers, config.train, step)
-        made = update(method, images(step), optimizers, runtime)
+        set_learning_rates(optimizers, config.train, step)
+        made = update(method, [MicroBatch(images(step))], optimizers, runtime)
         losses.append({name: float(value) for name, value in made.items()})
     return losses
 

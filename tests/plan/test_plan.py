@@ -20,7 +20,6 @@ from viceversa import plan as planning
 from viceversa.cli import main
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
-from viceversa.files import format_bytes
 from viceversa.plan import make_plan, step_times
 from viceversa.plan.alternatives import BATCHES, choices, largest
 from viceversa.plan.costs import Costs, StepMeter, estimate
@@ -29,7 +28,9 @@ from viceversa.plan.text import duration_text, plan_text
 from viceversa.runtime.training import Runtime
 from viceversa.training.loop import Run
 from viceversa.training.preflight import check_disk, disk_needed
-from viceversa.training.step import make_optimizers, update
+from viceversa.training.setup import make_optimizers
+from viceversa.training.snapshot import snapshot
+from viceversa.training.step import MicroBatch, update
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -147,7 +148,7 @@ def test_what_is_alive_is_what_would_be_in_a_real_step(
         optimizers = make_optimizers(method, config.train, runtime)
         for _ in range(3):
             meter.restart()
-            update(method, batch, optimizers, runtime)
+            update(method, [MicroBatch(batch)], optimizers, runtime)
         real = meter.peak
     assert sum(estimate(config, (32, 32), CPU).parts.values()) == real
 
@@ -191,16 +192,17 @@ def test_what_is_counted_is_what_a_look_holds(recipe: str, ema: float, data: Pat
     data.rename(data.parent / "set" / "train")
     config = small(recipe, data={"path": str(data.parent / "set"), "workers": 0},
                    train={"run": str(data.parent / "run"), "ema": ema})  # fmt: skip
-    monitor = Run(config).monitor
-    kept = list(chain.from_iterable(k.values() for k in monitor.averages._kept.values())
-                ) if monitor.averages else []  # fmt: skip
-    with monitor._aside() as players:
+    run = Run(config)
+    monitor = run.monitor
+    kept = list(chain.from_iterable(k.values() for k in monitor.ema._averages.values())
+                ) if monitor.ema else []  # fmt: skip
+    with snapshot(run.method) as players:
         copies = [
             *players.generators.values(),
             *(one.network for one in players.discriminators.values()),
         ]
-        if monitor.averages:
-            copies += monitor.averages.networks().values()
+        if monitor.ema:
+            copies += monitor.ema.networks().values()
         weights = list(chain.from_iterable(network.parameters() for network in copies))
         found = estimate(config, (32, 32), CPU)
         assert found.copies == sum(weight.nbytes for weight in weights)
@@ -393,7 +395,7 @@ def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
     assert disk.models == costs("pix2pix").parts["weights"]
     assert disk.needed == 4 * disk.state + 2 * disk.models  # those of the run, and the best
     said = check_disk(make_method(config), tmp_path, config)
-    assert f"3 checkpoints of {in_words(disk.state)}" in said
+    assert f"3 checkpoints of {format_bytes(disk.state)}" in said
     with_pool = costs("cyclegan", method={"pool_size": 5}).disk
     without = costs("cyclegan", method={"pool_size": 0}).disk
     assert with_pool.state - without.state == 2 * 5 * 3 * 32 * 32 * 4

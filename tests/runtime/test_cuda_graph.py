@@ -17,8 +17,9 @@ from viceversa.runtime import cuda_graph
 from viceversa.runtime.cuda_graph import GraphedStep
 from viceversa.runtime.distributed import Ranks
 from viceversa.runtime.training import Runtime
-from viceversa.training.diagnostics import Fault, Watch
-from viceversa.training.step import set_rates, update
+from viceversa.training.gradients import Fault, GradientStats
+from viceversa.training.setup import set_learning_rates
+from viceversa.training.step import MicroBatch, update
 
 GRAPH = only(cuda_graph="auto")
 
@@ -45,14 +46,14 @@ def test_a_graph_that_cannot_be_made_is_explained_once_and_steps_go_on(
     plain, other = made("cyclegan"), made("cyclegan")
 
     def step(shown: Batch) -> dict[str, Tensor]:
-        return update(other.method, shown, other.optimizers, other.runtime)
+        return update(other.method, [MicroBatch(shown)], other.optimizers, other.runtime)
 
     forgotten: list[int] = []
     graphed = GraphedStep(step, said.append, lambda: forgotten.append(1))
     sizes = (2, 2, 1, 2)  # a smaller one among them
     torch.manual_seed(1)
     expected = [
-        update(plain.method, batch(number, size), plain.optimizers, plain.runtime)
+        update(plain.method, [MicroBatch(batch(number, size))], plain.optimizers, plain.runtime)
         for number, size in enumerate(sizes)
     ]
     torch.manual_seed(1)
@@ -98,32 +99,32 @@ def test_a_step_that_broke_off_is_forgotten(precision: str, call: int) -> None:
     before = one.runtime.precision.state_dict()
     breaking = Break(one, call)
     with pytest.raises(RuntimeError, match="in the middle"):
-        update(one.method, batch(3), one.optimizers, one.runtime)
+        update(one.method, [MicroBatch(batch(3))], one.optimizers, one.runtime)
     breaking.hook.remove()
     if precision == "fp16" and call == 3:  # the control
         with pytest.raises(RuntimeError, match="unscale_"):
-            update(one.method, batch(3), one.optimizers, one.runtime)
+            update(one.method, [MicroBatch(batch(3))], one.optimizers, one.runtime)
     one.runtime.precision.abandon_step()
     assert one.runtime.precision.state_dict() == before
-    losses = update(one.method, batch(3), one.optimizers, one.runtime)
+    losses = update(one.method, [MicroBatch(batch(3))], one.optimizers, one.runtime)
     assert all(bool(loss.isfinite()) for loss in losses.values())
 
 
 def test_the_watch_changes_its_tensors_in_place() -> None:
     """A captured step writes where it did when it was captured: a new tensor would be missed."""
-    watch = Watch(torch.device("cpu"))
+    watch = GradientStats(torch.device("cpu"))
     good, bad = torch.tensor(True), torch.tensor(False)
-    watch.note("generator", good, torch.ones(()))
-    first, now = watch._first["generator"], watch._now
+    watch.record("generator", good, torch.ones(()))
+    first, now = watch._first["generator"], watch._step
     places = first.data_ptr(), now.data_ptr()
-    watch.step()
-    watch.note("generator", bad, torch.ones(()))
-    watch.step()
-    watch.note("generator", bad, torch.ones(()))
-    assert watch._first["generator"] is first and watch._now is now
+    watch.count_step()
+    watch.record("generator", bad, torch.ones(()))
+    watch.count_step()
+    watch.record("generator", bad, torch.ones(()))
+    assert watch._first["generator"] is first and watch._step is now
     assert (first.data_ptr(), now.data_ptr()) == places
     assert int(first) == 1 and int(now) == 2 == watch.steps
-    assert watch.fault() == Fault("generator", 1)
+    assert watch.first_fault() == Fault("generator", 1)
 
 
 # -- on a GPU
@@ -140,14 +141,14 @@ def trained(
     one, said = made(name, speed, precision, "cuda", **own), []
 
     def step(shown: Batch) -> dict[str, Tensor]:
-        return update(one.method, shown, one.optimizers, one.runtime)
+        return update(one.method, [MicroBatch(shown)], one.optimizers, one.runtime)
 
     run = one.runtime.graphed(step, said.append)
     assert isinstance(run, GraphedStep) == graph
     losses: Losses = []
     for number, size in enumerate(sizes):
         if rates:
-            set_rates(one.optimizers, TrainConfig(epochs=len(sizes)), 1 + number)
+            set_learning_rates(one.optimizers, TrainConfig(epochs=len(sizes)), 1 + number)
         a, b = batch(number, size)
         losses.append({k: v.cpu() for k, v in run((a.cuda(), b.cuda())).items()})
     if graph and not said:
@@ -185,7 +186,7 @@ def test_a_graph_draws_new_random_numbers_each_time() -> None:
                train={"lr": 0.0})  # fmt: skip
 
     def step(shown: Batch) -> dict[str, Tensor]:
-        return update(one.method, shown, one.optimizers, one.runtime)
+        return update(one.method, [MicroBatch(shown)], one.optimizers, one.runtime)
 
     run = one.runtime.graphed(step, lambda text: None)
     a, b = (x.cuda() for x in batch(0))
@@ -201,7 +202,7 @@ def test_a_capture_that_fails_leaves_steps_that_go_on(precision: str, call: int)
     one, said = made("pix2pix", SpeedConfig(memory_format="contiguous"), precision, "cuda"), []
 
     def step(shown: Batch) -> dict[str, Tensor]:
-        return update(one.method, shown, one.optimizers, one.runtime)
+        return update(one.method, [MicroBatch(shown)], one.optimizers, one.runtime)
 
     run = one.runtime.graphed(step, said.append)
     calls = [0]

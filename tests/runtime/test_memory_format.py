@@ -23,7 +23,8 @@ from viceversa.runtime.memory_format import FORMATS, faster_format, to_format
 from viceversa.runtime.training import Runtime
 from viceversa.training import checkpoint as saving
 from viceversa.training.loop import Run, train
-from viceversa.training.step import update
+from viceversa.training.resume import resume
+from viceversa.training.step import MicroBatch, update
 
 LAST = torch.channels_last
 
@@ -183,7 +184,7 @@ def test_going_on_in_channels_last_equals_never_having_stopped(
     assert same(state_of(tmp_path / "cut"), state_of(tmp_path / "whole"))
     # The control: averages that lie otherwise than their weights, in one kernel for all of them.
     interrupted(monkeypatch, 5, config("naive"))
-    monkeypatch.setattr(saving, "_lay_out_alike", lambda optimizer: None)
+    monkeypatch.setattr(saving, "_match_memory_format", lambda optimizer: None)
     train(config("naive"))
     assert not same(state_of(tmp_path / "naive"), state_of(tmp_path / "whole"))
 
@@ -194,7 +195,7 @@ def resumed(data: Path, run: Path) -> Made:
                        train={"epochs": 1})  # fmt: skip
     train(config)
     going_on = Run(config)
-    going_on._resume()
+    resume(going_on)
     return Made(config, going_on.method, going_on.runtime, going_on.optimizers)
 
 
@@ -208,7 +209,7 @@ def test_averages_lie_as_their_weights_after_going_on(data: Path, tmp_path: Path
                 assert weight.is_contiguous(memory_format=LAST)
                 seen += not weight.is_contiguous()  # 1x1 maps lie both ways
     assert seen > 3
-    update(one.method, batch(0), one.optimizers, one.runtime)
+    update(one.method, [MicroBatch(batch(0))], one.optimizers, one.runtime)
 
 
 def test_another_format_does_not_change_what_a_checkpoint_holds(
@@ -222,10 +223,10 @@ def test_another_format_does_not_change_what_a_checkpoint_holds(
     before = load_state(newest(run))
     assert all(value.is_contiguous() for value in before["method"].values())
     going_on = Run(in_folder("pix2pix", data, run, **more))
-    going_on._resume()
+    resume(going_on)
     assert same(dict(going_on.method.state_dict()), before["method"])
     assert all(weight.is_contiguous() for weight in going_on.method.parameters())
-    going_on.go()
+    training.train_run(going_on)
     assert state_of(run)["images"] == 12
 
 

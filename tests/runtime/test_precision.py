@@ -20,8 +20,8 @@ from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
 from viceversa.runtime.training import Runtime
 from viceversa.training import loop as training
-from viceversa.training.diagnostics import Watch
-from viceversa.training.step import step_players, update
+from viceversa.training.gradients import GradientStats
+from viceversa.training.step import MicroBatch, update
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -120,7 +120,7 @@ def norms(precision: str, clip: float = 0.0) -> dict[str, float]:
             found[player] = float(nn.utils.get_total_norm([w.grad for w in weights]))
 
         optimizer.register_step_pre_hook(note)
-    update(one.method, batch(0), one.optimizers, one.runtime, clip)
+    update(one.method, [MicroBatch(batch(0))], one.optimizers, one.runtime, clip)
     return found
 
 
@@ -136,21 +136,21 @@ def test_the_scale_is_taken_out_of_gradients_before_they_are_clipped() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_an_overflow_skips_the_step_and_halves_the_scale(name: str, speed: SpeedConfig) -> None:
     one = made(name, speed, "fp16")
-    watch = Watch(one.runtime.device)
-    update(one.method, batch(0), one.optimizers, one.runtime, watch=watch)  # Adam has averages now
-    watch.step()
+    watch = GradientStats(one.runtime.device)
+    update(one.method, [MicroBatch(batch(0))], one.optimizers, one.runtime, stats=watch)  # Adam has averages now
+    watch.count_step()
     scaled_by(one, 2.0**40)  # more than fp16 can hold, whatever the loss
     before = {n: w.detach().clone() for n, w in one.method.named_parameters()}
     averages = copy.deepcopy({p: o.state_dict()["state"] for p, o in one.optimizers.items()})
-    losses = update(one.method, batch(1), one.optimizers, one.runtime, watch=watch)
-    watch.step()
+    losses = update(one.method, [MicroBatch(batch(1))], one.optimizers, one.runtime, stats=watch)
+    watch.count_step()
     assert all(bool(loss.isfinite()) for loss in losses.values())
     assert same(dict(one.method.named_parameters()), before)
     assert same({p: o.state_dict()["state"] for p, o in one.optimizers.items()}, averages)
     assert scale(one) == 2.0**39
-    assert watch.fault() is None  # it is no fault: training goes on
+    assert watch.first_fault() is None  # it is no fault: training goes on
     scaled_by(one, 256.0)
-    update(one.method, batch(2), one.optimizers, one.runtime, watch=watch)
+    update(one.method, [MicroBatch(batch(2))], one.optimizers, one.runtime, stats=watch)
     assert not same(dict(one.method.named_parameters()), before) and scale(one) == 256.0
 
 
@@ -160,7 +160,7 @@ def test_a_scale_that_has_held_grows() -> None:
     one.runtime.precision.load_state_dict(state)
     seen = []
     for step in range(7):
-        update(one.method, batch(step), one.optimizers, one.runtime)
+        update(one.method, [MicroBatch(batch(step))], one.optimizers, one.runtime)
         seen.append(scale(one))
     assert seen == [64.0, 64.0, 128.0, 128.0, 128.0, 256.0, 256.0]
 
@@ -169,13 +169,10 @@ def test_the_scale_holds_over_a_group_of_batches() -> None:
     """Gradients of one scale add up: it changes when the players have stepped, and not before."""
     one = made("pix2pix", OFF, "fp16")
     scaled_by(one, 2.0**40)
-    update(one.method, batch(0), one.optimizers, one.runtime, last=False, share=0.5)
-    assert scale(one) == 2.0**40
-    update(one.method, batch(1), one.optimizers, one.runtime, first=False, share=0.5)
-    assert scale(one) == 2.0**39
-    update(one.method, batch(2), one.optimizers, one.runtime, last=False, share=0.5)
-    step_players(one.method, one.optimizers, one.runtime)  # the last batch of the group was bad
-    assert scale(one) == 2.0**38
+    for exponent in (39, 38):
+        group = [MicroBatch(batch(number), 0.5) for number in range(2)]
+        update(one.method, group, one.optimizers, one.runtime)
+        assert scale(one) == 2.0**exponent
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -265,14 +262,14 @@ def test_images_that_are_no_numbers_stop_the_run(
     spoil(monkeypatch, lambda epoch, position: epoch > 1)
     run = training.Run(half_run("pix2pix", data, tmp_path / "run", precision, epochs=8))
     with pytest.raises(UserError, match=r"training stopped: .* was not finite"):
-        run.go()
+        training.train_run(run)
     assert all(bool(weight.isfinite().all()) for weight in run.method.parameters())
     if precision != "fp16":
-        assert run.place.images <= 8
+        assert run.progress.images <= 8
         return
     assert run.runtime.precision.state_dict()["scale"] <= 1
     # An epoch; halvings, of which overflows have made some already; until a line is due.
-    assert 6 + 10 <= run.place.images <= 6 + 16 + 4
+    assert 6 + 10 <= run.progress.images <= 6 + 16 + 4
 
 
 def test_one_image_that_is_no_number_is_taken_for_an_overflow_in_fp16(

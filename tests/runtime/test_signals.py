@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from viceversa.runtime.signals import asked_to_stop
+from viceversa.runtime.signals import collect_stop_signals
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
 
@@ -39,7 +39,7 @@ def send(*signals: signal.Signals) -> None:
 
 @pytest.mark.parametrize("kind", SIGNALS)
 def test_a_signal_is_collected_and_the_handler_comes_back(kind: signal.Signals) -> None:
-    with asked_to_stop() as asked:
+    with collect_stop_signals() as asked:
         send(kind)
         assert asked == [kind]
     with pytest.raises(Ended):
@@ -53,7 +53,7 @@ def test_a_signal_is_collected_and_the_handler_comes_back(kind: signal.Signals) 
 def test_a_second_signal_has_its_previous_effect(
     first: signal.Signals, second: signal.Signals
 ) -> None:
-    with asked_to_stop() as asked:
+    with collect_stop_signals() as asked:
         send(first)
         with pytest.raises(Ended):
             send(second)
@@ -65,22 +65,22 @@ def test_a_second_signal_has_its_previous_effect(
     [signal.SIGTERM, signal.SIGHUP], [signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGHUP],
 ])  # fmt: skip
 def test_a_hangup_never_counts_as_a_second_signal(sent: list[signal.Signals]) -> None:
-    with asked_to_stop() as asked:
+    with collect_stop_signals() as asked:
         send(*sent)
         assert asked == sent
 
 
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with asked_to_stop() as asked:
+    with collect_stop_signals() as asked:
         send(signal.SIGHUP)
         assert asked == [] and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_nohup_keeps_a_process_alive() -> None:
     code = (
-        "import os, signal; from viceversa.runtime.signals import asked_to_stop\n"
-        "with asked_to_stop() as asked: os.kill(os.getpid(), signal.SIGHUP)\n"
+        "import os, signal; from viceversa.runtime.signals import collect_stop_signals\n"
+        "with collect_stop_signals() as asked: os.kill(os.getpid(), signal.SIGHUP)\n"
         "print(asked)"
     )
     done = subprocess.run(

@@ -15,7 +15,8 @@ from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.config.speed import SpeedConfig
 from viceversa.methods.base import Batch, Method
 from viceversa.runtime.training import Runtime
-from viceversa.training.step import Optimizers, make_optimizers, update
+from viceversa.training.setup import make_optimizers
+from viceversa.training.step import MicroBatch, Optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
 OFF = SpeedConfig(
@@ -82,7 +83,7 @@ def steps(one: Made, count: int = 5, images: int = 2) -> Losses:
     """The losses of some steps, from the same random numbers each time."""
     torch.manual_seed(1)
     return [
-        update(one.method, batch(step, images), one.optimizers, one.runtime)
+        update(one.method, [MicroBatch(batch(step, images))], one.optimizers, one.runtime)
         for step in range(count)
     ]
 

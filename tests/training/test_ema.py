@@ -17,7 +17,7 @@ from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
 from viceversa.networks.norms import BatchNorm
 from viceversa.training import loop as training
-from viceversa.training.ema import Averages
+from viceversa.training.ema import EMA
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def one_weight(value: float) -> nn.Linear:
     return network
 
 
-def averaged(averages: Averages) -> float:
+def averaged(averages: EMA) -> float:
     return float(next(averages.networks()["ab"].parameters()).detach())
 
 
@@ -45,7 +45,7 @@ def averaged(averages: Averages) -> float:
 )
 def test_three_steps_by_hand(decay: float, expected: tuple[float, ...]) -> None:
     network = one_weight(1.0)
-    averages = Averages({"ab": network}, decay)
+    averages = EMA({"ab": network}, decay)
     assert averaged(averages) == 1.0
     for weight, value in zip((2.0, 3.0, 5.0), expected, strict=True):
         network.weight.data.fill_(weight)
@@ -56,7 +56,7 @@ def test_three_steps_by_hand(decay: float, expected: tuple[float, ...]) -> None:
 
 def test_the_decay_bounds_it_in_the_long_run() -> None:
     network = one_weight(0.0)
-    averages = Averages({"ab": network}, 0.5)
+    averages = EMA({"ab": network}, 0.5)
     for _ in range(20):
         averages.take()
     network.weight.data.fill_(1.0)
@@ -66,7 +66,7 @@ def test_the_decay_bounds_it_in_the_long_run() -> None:
 
 def test_statistics_are_those_of_the_generator_and_not_averaged() -> None:
     network = BatchNorm(2)
-    averages = Averages({"ab": network}, 0.9)
+    averages = EMA({"ab": network}, 0.9)
     network.train()
     network(torch.randn(4, 2, 5, 5) * 3 + 7)
     network.weight.data.fill_(3.0)
@@ -82,11 +82,11 @@ def test_statistics_are_those_of_the_generator_and_not_averaged() -> None:
 
 def test_going_on_from_where_there_was_none_begins_with_the_weights() -> None:
     network = one_weight(1.0)
-    averages = Averages({"ab": network}, 0.9)
+    averages = EMA({"ab": network}, 0.9)
     network.weight.data.fill_(4.0)
     averages.restore({})
     assert averaged(averages) == 4.0 and averages.steps == 0
-    other = Averages({"ab": one_weight(9.0)}, 0.9)
+    other = EMA({"ab": one_weight(9.0)}, 0.9)
     averages.steps = 17
     other.restore(averages.state())
     assert averaged(other) == 4.0 and other.steps == 17
@@ -150,8 +150,8 @@ def test_a_step_that_is_not_finite_does_not_spoil_it(
     more = {"train": {"ema": 0.9, "log_every": NEVER}, "validate": {"every": 0}}
     run = training.Run(settings("pix2pix", data, tmp_path / "run", **more))
     with pytest.raises(UserError, match="not finite"):
-        run.go()
-    averages = run.monitor.averages
+        training.train_run(run)
+    averages = run.monitor.ema
     assert averages is not None and averages.steps > 2
     for network in averages.networks().values():
         assert all(bool(weight.isfinite().all()) for weight in network.state_dict().values())

@@ -13,9 +13,9 @@ import torch
 from monitored_runs import METHODS, data_set, lines, settings
 from support import same, state_of
 
+from viceversa.methods.base import Method
 from viceversa.training import loop as training
-from viceversa.training.monitor import Monitor
-from viceversa.training.snapshot import Players
+from viceversa.training.snapshot import Snapshot, snapshot
 
 BUSY: dict[str, dict[str, Any]] = {
     "train": {"sample_every": 1, "ema": 0.9},
@@ -78,14 +78,14 @@ def test_the_naive_look_does_change_what_is_learnt(
     from moving, and random numbers of their own keep dropout from using up training's."""
 
     @contextmanager
-    def naive(self: Monitor) -> Iterator[Players]:
-        networks = self.method.translators(), self.method.discriminators()
+    def naive(method: Method) -> Iterator[Snapshot]:
+        networks = method.translators(), method.discriminators()
         if copied:
             networks = copy.deepcopy(networks)
         with torch.random.fork_rng([], enabled=apart):
-            yield Players(*networks, objective="bce")
+            yield Snapshot(*networks, objective="bce")
 
-    monkeypatch.setattr(Monitor, "_aside", naive)
+    monkeypatch.setattr("viceversa.training.monitor.snapshot", naive)
     found = learnt("pix2pix", data, tmp_path / "run", **BUSY)
     assert same(found, idle["pix2pix"]) == (copied and apart)
 
@@ -94,7 +94,7 @@ def test_the_naive_look_does_change_what_is_learnt(
 def test_networks_go_on_training_after_a_look(name: str, data: Path, tmp_path: Path) -> None:
     run = training.Run(settings(name, data, tmp_path / "run"))
     run.method.train()
-    with run.monitor._aside() as players:
+    with snapshot(run.method) as players:
         discriminators = [one.network for one in players.discriminators.values()]
         copies = [*players.generators.values(), *discriminators]
     assert not any(layer.training for copy in copies for layer in copy.modules())

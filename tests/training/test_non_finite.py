@@ -21,9 +21,10 @@ from viceversa.networks.norms import BatchNorm
 from viceversa.runtime.device import out_of_memory
 from viceversa.runtime.training import Runtime
 from viceversa.training import loop as training
-from viceversa.training import steps
-from viceversa.training.diagnostics import Fault, Watch
-from viceversa.training.step import Optimizers, make_optimizers, update
+from viceversa.training import step as training_step
+from viceversa.training.gradients import Fault, GradientStats
+from viceversa.training.setup import make_optimizers
+from viceversa.training.step import MicroBatch, Optimizers, update
 
 METHODS = ("pix2pix", "cyclegan")
 BAD = (float("nan"), float("inf"))
@@ -78,35 +79,35 @@ def finite(method: Method) -> bool:
 @pytest.mark.parametrize("value", BAD)
 def test_a_bad_image_leaves_no_trace(name: str, side: int, value: float) -> None:
     _, method, optimizers, runtime = started(name)
-    watch = Watch(runtime.device)
+    watch = GradientStats(runtime.device)
     for step in range(3):
-        update(method, batch(step), optimizers, runtime, watch=watch)
-        watch.step()
-    assert watch.fault() is None
+        update(method, [MicroBatch(batch(step))], optimizers, runtime, stats=watch)
+        watch.count_step()
+    assert watch.first_fault() is None
     before = weights(method, optimizers)
     spoilt = copy.deepcopy(batch(3))
     spoilt[side][1, 2, 3, 4] = value
-    losses = update(method, spoilt, optimizers, runtime, watch=watch)
-    watch.step()
+    losses = update(method, [MicroBatch(spoilt)], optimizers, runtime, stats=watch)
+    watch.count_step()
     assert not all(bool(loss.isfinite()) for loss in losses.values())
     assert equal(weights(method, optimizers), before) and finite(method)
-    fault = watch.fault()
+    fault = watch.first_fault()
     assert fault is not None and fault.step == 3
-    update(method, batch(4), optimizers, runtime, watch=watch)  # ... and training can go on
-    watch.step()
+    update(method, [MicroBatch(batch(4))], optimizers, runtime, stats=watch)  # ... and training can go on
+    watch.count_step()
     assert not equal(weights(method, optimizers), before) and finite(method)
-    assert watch.fault() == fault  # the first fault is remembered
+    assert watch.first_fault() == fault  # the first fault is remembered
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_naive_step_is_poisoned(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: an optimizer that steps anyway, and statistics that take everything in."""
     _, method, optimizers, runtime = started(name)
-    update(method, batch(0), optimizers, runtime)
+    update(method, [MicroBatch(batch(0))], optimizers, runtime)
     monkeypatch.setattr(Runtime, "step", lambda self, optimizer, sound: optimizer.step())
     spoilt = copy.deepcopy(batch(1))
     spoilt[0][0, 0, 0, 0] = float("nan")
-    update(method, spoilt, optimizers, runtime)
+    update(method, [MicroBatch(spoilt)], optimizers, runtime)
     assert not all(bool(weight.isfinite().all()) for weight in method.parameters())
     norm = BatchNorm(3)
     norm.running_mean[0] = float("nan")  # as torch's own would have it, and keep it
@@ -118,21 +119,21 @@ def test_the_naive_step_is_poisoned(name: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_a_bad_gradient_stops_its_own_player_alone(name: str, player: str) -> None:
     _, method, optimizers, runtime = started(name)
-    watch = Watch(runtime.device)
-    update(method, batch(0), optimizers, runtime, watch=watch)
-    watch.step()
+    watch = GradientStats(runtime.device)
+    update(method, [MicroBatch(batch(0))], optimizers, runtime, stats=watch)
+    watch.count_step()
     before = weights(method, optimizers)
     weight = next(method.players()[player][0].parameters())
     handle = weight.register_hook(lambda gradient: gradient * float("inf"))
-    losses = update(method, batch(1), optimizers, runtime, watch=watch)
-    watch.step()
+    losses = update(method, [MicroBatch(batch(1))], optimizers, runtime, stats=watch)
+    watch.count_step()
     handle.remove()
     assert all(bool(loss.isfinite()) for loss in losses.values())  # no loss tells of it
     after = weights(method, optimizers)
     moved = {key for key in before if not torch.equal(before[key], after[key])}
     mine = {f"{part}." for part in _names(method, player)} | {f"{player}."}
     assert moved and not any(key.startswith(tuple(mine)) for key in moved)
-    assert watch.fault() == Fault(player, 1)
+    assert watch.first_fault() == Fault(player, 1)
 
 
 def _names(method: Method, player: str) -> list[str]:
@@ -142,12 +143,12 @@ def _names(method: Method, player: str) -> list[str]:
 
 def test_accumulated_gradients_are_skipped_whole() -> None:
     _, method, optimizers, runtime = started("pix2pix")
-    update(method, batch(0), optimizers, runtime)
+    update(method, [MicroBatch(batch(0))], optimizers, runtime)
     before = weights(method, optimizers)
     spoilt = copy.deepcopy(batch(1))
     spoilt[0][0, 0, 0, 0] = float("nan")
-    update(method, spoilt, optimizers, runtime, last=False, share=0.5)
-    update(method, batch(2), optimizers, runtime, first=False, share=0.5)
+    group = [MicroBatch(spoilt, 0.5), MicroBatch(batch(2), 0.5)]
+    update(method, group, optimizers, runtime)
     assert equal(weights(method, optimizers), before)
 
 
@@ -173,14 +174,14 @@ def test_a_run_stops_at_the_next_line_and_names_what_it_was(
 
     monkeypatch.setattr(ImageDataset, "batch", spoilt)
     run = training.Run(settings(name, data, tmp_path / "run"))
-    named = run.pictures.names(*at)
+    named = run.data.train.names(*at)
     with pytest.raises(UserError) as caught:
-        run.go()
+        training.train_run(run)
     said = str(caught.value)
     assert "epoch 2, batch 2" in said and all(file in said for file in named)
     assert "g_ab" in said or "d_b" in said
     assert ("g_l1" if name == "pix2pix" else "g_cycle_a") in said and "\n" not in said
-    assert run.place.images in (10, 11)  # the next line is due at 12 images
+    assert run.progress.images == 12  # when the next line is due
     files = sorted((tmp_path / "run" / "checkpoints").iterdir())
     assert [int(path.stem) for path in files] == [3, 6, 9]  # nothing since is the newest
     for path in files:
@@ -237,8 +238,8 @@ def test_out_of_memory_names_what_would_fit(
     def full(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(steps, "update", full)
-    with pytest.raises(UserError, match="memory is not enough") as caught:
+    monkeypatch.setattr(training_step, "update", full)
+    with pytest.raises(UserError, match="out of memory") as caught:
         training.train(settings("pix2pix", data, tmp_path / "run", **more))
     assert advice in str(caught.value) and "16x16" in str(caught.value)
     assert not list((tmp_path / "run").rglob("*.tmp"))
@@ -250,7 +251,7 @@ def test_an_error_that_no_setting_mends_is_shown_as_it_is(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(steps, "update", broken)
+    monkeypatch.setattr(training_step, "update", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         training.train(settings("pix2pix", data, tmp_path / "run"))
 

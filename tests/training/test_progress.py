@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 
 from viceversa.training import log as report
-from viceversa.training.log import Report
-from viceversa.training.progress import TrainingBar, duration
+from viceversa.training.log import Log
+from viceversa.training.progress_bar import TrainingBar, duration
 
 LOSSES = [f"{name}_{way} 0.123" for name in ("g_gan", "g_cycle", "g_identity", "d_real", "d_fake")
           for way in ("ab", "ba")]  # fmt: skip
@@ -56,7 +56,7 @@ def test_the_bar_of_a_report_moves_at_every_step(
     leader, follower = pty.openpty()
     with open(follower, "w") as terminal:
         monkeypatch.setattr(report.sys, "stdout", terminal)  # type: ignore[attr-defined]
-        log = Report(tmp_path, total=100, done=0, every=1000, epochs=10)
+        log = Log(tmp_path, total=100, done=0, every=1000, epochs=10)
         for _ in range(7):
             log.step(1, 1, {"g": torch.zeros(())}, 0.1)
         assert log._bar is not None and log._bar.done == 7

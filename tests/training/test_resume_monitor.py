@@ -15,7 +15,7 @@ from viceversa.checkpoint import Checkpoints, load_state, read_header, save_netw
 from viceversa.config.run import RunConfig
 from viceversa.training import loop as training
 from viceversa.training.best import Best, BestModels
-from viceversa.training.diagnostics import Watch
+from viceversa.training.gradients import GradientStats
 
 TOGETHER: dict[str, dict[str, Any]] = {
     "train": {"accumulation_steps": 3, "ema": 0.9, "epochs": 4, "save_every": 1, "keep_last": 99},
@@ -82,10 +82,10 @@ def test_gradient_norms_are_in_the_checkpoint(data: Path, tmp_path: Path) -> Non
 
 
 def test_a_player_that_did_not_step_since_resuming_keeps_its_norm() -> None:
-    before = Watch(torch.device("cpu"))
+    before = GradientStats(torch.device("cpu"))
     for player, norm in (("slow", 2.0), ("fast", 3.0)):
         before.note(player, torch.tensor(True), torch.tensor(norm))
-    after = Watch(torch.device("cpu"))
+    after = GradientStats(torch.device("cpu"))
     after.restore(before.norms())
     after.note("fast", torch.tensor(True), torch.tensor(5.0))
     assert after.norms() == {"slow": 2.0, "fast": 5.0} and after.fault() is None

@@ -15,7 +15,7 @@ from viceversa.errors import RunStopped, UserError
 from viceversa.training import intervals as schedule
 from viceversa.training import loop as training
 from viceversa.training.intervals import Schedule
-from viceversa.training.log import Report
+from viceversa.training.log import Log
 
 LOOKS = {"validate": {"every": 4, "health": 3}}
 
@@ -69,13 +69,13 @@ def test_the_clock_changes_pictures_alone(
 ) -> None:
     calm = training.train(settings(name, data, tmp_path / "calm", **LOOKS))
     assert grids(calm) == [0, 12]
-    step = Report.step
+    step = Log.add
 
-    def slowly(self: Report, *details: Any) -> None:
+    def slowly(self: Log, *details: Any) -> None:
         step(self, *details)
         clock[0] += 25
 
-    monkeypatch.setattr(Report, "step", slowly)
+    monkeypatch.setattr(Log, "step", slowly)
     more = {"train": {"sample_minutes": 2.0}, **LOOKS}
     busy = training.train(settings(name, data, tmp_path / "busy", **more))
     assert grids(busy) == [0, 3, 8, 12]  # after 75 s, and 2 minutes later
@@ -84,15 +84,15 @@ def test_the_clock_changes_pictures_alone(
 
 def test_a_stop_draws_a_grid(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = settings("pix2pix", data, tmp_path)
-    step = Report.step
+    step = Log.add
 
-    def stopping(self: Report, *details: Any) -> None:
+    def stopping(self: Log, *details: Any) -> None:
         step(self, *details)
         if self.done == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Report, "step", stopping)
+        patch.setattr(Log, "add", stopping)
         with pytest.raises(RunStopped):
             training.train(run)
     assert grids(tmp_path) == [0, 5]

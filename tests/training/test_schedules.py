@@ -11,7 +11,7 @@ from torch import nn
 
 from viceversa.config.train import TrainConfig
 from viceversa.training.schedules import SCHEDULES
-from viceversa.training.step import set_rates
+from viceversa.training.setup import set_learning_rates
 
 
 def rates(epochs: int = 200, **train: Any) -> dict[str, list[float]]:
@@ -23,7 +23,7 @@ def rates(epochs: int = 200, **train: Any) -> dict[str, list[float]]:
     }
     seen: dict[str, list[float]] = {"returned": [], "generator": [], "discriminator": []}
     for epoch in range(1, epochs + 1):
-        seen["returned"].append(set_rates(optimizers, config, epoch))
+        seen["returned"].append(set_learning_rates(optimizers, config, epoch))
         for player, optimizer in optimizers.items():
             seen[player].append(optimizer.param_groups[0]["lr"])
     return seen

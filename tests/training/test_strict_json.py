@@ -17,7 +17,7 @@ from viceversa.cli import main
 from viceversa.files import finite
 from viceversa.reports.run_folder import RunFolder
 from viceversa.training import loop as training
-from viceversa.training.log import Report
+from viceversa.training.log import Log
 
 
 def strict(text: str) -> Any:
@@ -38,7 +38,7 @@ def test_what_is_not_finite_becomes_null_wherever_it_stands() -> None:
 
 
 def test_a_line_of_the_log_is_strict_json(tmp_path: Path) -> None:
-    report = Report(tmp_path, 4, 0, 2)
+    report = Log(tmp_path, 4, 0, 2)
     report.line({"images": 2, "validation": {"raw": {"psnr": math.inf, "l1": 0.0}}})
     report.line({"images": 3, "losses": {"g_l1": math.nan, "d": 1.0}, "gradients": {}})
     report.close()

@@ -19,7 +19,7 @@ from support import interrupted, same, state_of
 
 from viceversa.config.run import RunConfig
 from viceversa.training import loop as training
-from viceversa.training.log import Report
+from viceversa.training.log import Log
 
 pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 Points = dict[str, list[tuple[int, float]]]
@@ -156,7 +156,7 @@ def test_a_file_in_the_way_costs_tensorboard_alone(
 
 @pytest.mark.parametrize("first", [True, False])
 def test_of_several_processes_the_first_alone_writes(first: bool, tmp_path: Path) -> None:
-    report = Report(tmp_path, 4, 0, 2, speaks=first, board=True)
+    report = Log(tmp_path, 4, 0, 2, speaks=first, board=True)
     for _ in range(4):
         report.step(1, 1, {"g_l1": torch.tensor(0.5)}, 0.1)
     report.close()

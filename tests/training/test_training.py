@@ -21,7 +21,8 @@ from viceversa.methods.base import Batch, Method, Turn
 from viceversa.runtime.training import Runtime
 from viceversa.training import checkpoint as saving
 from viceversa.training import loop as training
-from viceversa.training.step import make_optimizers, update
+from viceversa.training.setup import make_optimizers
+from viceversa.training.step import MicroBatch, update
 
 METHODS = ("pix2pix", "cyclegan")
 TINY: dict[str, Sections] = {
@@ -189,7 +190,7 @@ def test_fine_tuning_starts_from_the_weights(data: Path, tmp_path: Path) -> None
         started(run, "pix2pix")
     with pytest.raises(UserError, match="is a discriminator, not a translator"):
         started(run / "d_a.safetensors")
-    with pytest.raises(UserError, match="holds no ab"):
+    with pytest.raises(UserError, match="has neither ab"):
         started(data)
 
 
@@ -200,7 +201,7 @@ def spoilt(data: Path, folder: Path, config: Callable[[Path], RunConfig]) -> tup
         for path in (data / domain).iterdir():
             (folder / domain / path.name).write_bytes(path.read_bytes())
     run = training.Run(config(folder))
-    bad = run.pictures.sources("a")[run.pictures.indices(1, 3)[0]].path
+    bad = run.data.train.sources("a")[run.data.train.indices(1, 3)[0]].path
     bad.write_bytes(bad.read_bytes()[:2000])
     return bad, run
 
@@ -212,7 +213,7 @@ def test_too_many_bad_images_end_a_run_by_name_and_keep_what_was_learnt(
     bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
         "pix2pix", folder, tmp_path / "run", **more))  # fmt: skip
     with pytest.raises(UserError, match=f"A/{bad.name}"):
-        run.go()
+        training.train_run(run)
     assert state_of(tmp_path / "run")["images"] == 3
 
 
@@ -222,7 +223,7 @@ def test_an_image_that_goes_bad_is_left_out_and_told(
     bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
         "pix2pix", folder, tmp_path / "run", 
         data={"max_invalid": 0.5, "cache": "off"}))  # fmt: skip
-    run.go()
+    training.train_run(run)
     said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
     assert len(said) == 1 and bad.name in said[0]
     steps = state_of(tmp_path / "run")["optimizers"]["generator"].values()
@@ -273,7 +274,7 @@ def test_losses_move_their_own_player_alone(name: str, monkeypatch: pytest.Monke
     seen: list[tuple[str | None, set[str]]] = []
     monkeypatch.setattr(method, "step", watched(method, seen))
     for _ in range(2):
-        update(method, pair(), optimizers, runtime)
+        update(method, [MicroBatch(pair())], optimizers, runtime)
     order = ["discriminator", "generator"] if name == "pix2pix" else ["generator", "discriminator"]
     assert seen == [(player, {player}) for player in order * 2]
 
@@ -282,7 +283,7 @@ def test_losses_move_their_own_player_alone(name: str, monkeypatch: pytest.Monke
 def test_a_player_without_a_rate_stays_and_gets_no_other_s_gradient(name: str) -> None:
     _, method, runtime, optimizers = made(name, train={"lr_per_network": {"generator": 0.0}})
     before = {n: w.detach().clone() for n, w in method.named_parameters()}
-    update(method, pair(), optimizers, runtime)
+    update(method, [MicroBatch(pair())], optimizers, runtime)
     moved = {n.split(".")[0] for n, w in method.named_parameters() if not torch.equal(w, before[n])}
     assert moved == ({"d_b"} if name == "pix2pix" else {"d_a", "d_b"})
 
@@ -306,12 +307,10 @@ def test_two_micro_batches_are_one_batch(name: str, first: str) -> None:
             method={"pool_size": 0} if name == "cyclegan" else {},
         )  # fmt: skip
         a, b = pair()
-        for part, split in enumerate(splits):
-            batch = a[split].double(), b[split].double()
-            update(
-                method, batch, optimizers, runtime, 0.0, part == 0, part == len(splits) - 1,
-                1 / len(splits),
-            )  # fmt: skip
+        group = [
+            MicroBatch((a[split].double(), b[split].double()), 1 / len(splits)) for split in splits
+        ]
+        update(method, group, optimizers, runtime)
         weights = [w for network in method.players()[first] for w in network.parameters()]
         return [w.grad for w in weights if w.grad is not None], [w.detach() for w in weights]
 
@@ -335,7 +334,7 @@ def test_clip_bounds_each_player_s_gradient(name: str) -> None:
                 found[player] = float(torch.nn.utils.get_total_norm([w.grad for w in weights]))
 
             optimizer.register_step_pre_hook(note)
-        update(method, pair(), optimizers, runtime, clip)
+        update(method, [MicroBatch(pair())], optimizers, runtime, clip)
         return found
 
     free, clipped = norms(0.0), norms(1e-2)
@@ -356,7 +355,7 @@ def test_accumulation_goes_through_a_run(data: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_player_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'critic'; the players are generator, discriminator"):
+    with pytest.raises(UserError, match="'critic', which is none of generator, discriminator"):
         training.train(
             settings("pix2pix", data, tmp_path / "run", train={"lr_per_network": {"critic": 1e-4}})
         )

@@ -22,7 +22,7 @@ from viceversa.errors import UserError
 from viceversa.metrics.limits import KID_IMAGES
 from viceversa.training import loop as training
 from viceversa.training import validation
-from viceversa.training.snapshot import in_use
+from viceversa.training.snapshot import eval_copies
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_validation_looks_at_so_many_images_and_no_more(data: Path, tmp_path: Pa
     ]
     held_out = [run.monitor.validation for run in runs]
     assert [one.count for one in held_out if one is not None] == [1, 2, 3]
-    networks = in_use(runs[0].method.translators())
+    networks = eval_copies(runs[0].method.translators())
     values = [one(networks)["l1"] for one in held_out if one is not None]
     assert len(set(values)) == 3
 
@@ -125,7 +125,7 @@ def test_validation_looks_at_so_many_images_and_no_more(data: Path, tmp_path: Pa
 def test_each_method_has_its_numbers(name: str, direction: str, data: Path, tmp_path: Path) -> None:
     run = training.Run(settings(name, data, tmp_path / "run", data={"direction": direction}))
     assert run.monitor.validation is not None
-    found = run.monitor.validation(in_use(run.method.translators()))
+    found = run.monitor.validation(eval_copies(run.method.translators()))
     if name == "pix2pix":
         assert list(found) == ["l1", "psnr", "ssim"]
         return
@@ -155,7 +155,7 @@ def test_a_way_is_named_by_the_domains_on_disk(data: Path, tmp_path: Path) -> No
                 torch.nn.init.normal_(weight, std=0.1)
         if direction == "ba":
             networks = {"ab": networks["ba"], "ba": networks["ab"]}
-        found[direction] = run.monitor.validation(in_use(networks))
+        found[direction] = run.monitor.validation(eval_copies(networks))
     for metric in ("swd_ab", "swd_ba", "cycle_ab", "cycle_ba"):
         assert found["ab"][metric] == pytest.approx(found["ba"][metric], rel=1e-5)
     assert found["ab"]["cycle_ab"] != pytest.approx(found["ab"]["cycle_ba"], rel=1e-3)  # control
@@ -291,8 +291,8 @@ def test_a_run_validates_on_what_it_held_out_and_resumes_so(name: str, tmp_path:
     for domain in "ab":
         out = {source.name.stem for source in made.data.held_out.sources(domain)}
         assert out and not out & used
-    made.go()
-    assert made.place.images == 4 * 3
+    training.train_run(made)
+    assert made.progress.images == 4 * 3
     assert json.loads((run / "config.json").read_text())["data"]["hold_out"] == 0.4
     assert {line["validation"]["split"] for line in lines(run, "validation")} == {"val"}
 

@@ -75,7 +75,7 @@ def translate(
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, not {batch_size}", option="--batch_size")
     from ..inference import STREAM, Translator, expand, names_image, plan, translate_files
-    from ..runtime.signals import asked_to_stop
+    from ..runtime.signals import collect_stop_signals
 
     if out.exists() and not (out.is_dir() or names_image(out)):
         raise UserError(
@@ -93,7 +93,7 @@ def translate(
     if out != STREAM and (resume or not names_image(out)):
         options = {"policy": policy, "seed": seed if policy == "paper" else None}
         record = _open_record(out, model, options | {"half": half, "size": size})
-    with asked_to_stop() as signals:
+    with collect_stop_signals() as signals:
         outcome = translate_files(
             translator, pairs, batch_size, half, record, resume, lambda: bool(signals)
         )

@@ -36,13 +36,14 @@ class Loader:
 
     Threads decode images that are not cached, some batches ahead (decoding releases Python's lock).
     Cropping and scaling take a twentieth of that time and are done when a batch is requested.
-    A batch is valid until the next but one is requested: its memory is then used again.
+    A batch is valid while `held` more batches are requested; its memory is then used again.
 
     Args:
         dataset: The split.
         batch_size: Samples in a batch, over all processes.
         device: Where batches are stored.
         select_part: Selects the positions of a batch that this process loads.
+        held: Batches that stay valid beside the latest one.
     """
 
     def __init__(
@@ -51,10 +52,11 @@ class Loader:
         batch_size: int,
         device: torch.device,
         select_part: SelectPart = list[Position],
+        held: int = 1,
     ):
         self.dataset, self.batch_size, self.device = dataset, batch_size, device
         self.select_part = select_part
-        self._buffers = cycle([(Buffer(), Buffer()), (Buffer(), Buffer())])
+        self._buffers = cycle([(Buffer(), Buffer()) for _ in range(held + 1)])
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch | None]:
         """Yield the batches of an epoch.

@@ -23,15 +23,14 @@ from ..losses import ImagePool
 from ..methods.base import Batch, Method
 from ..networks.norms import use_policy
 from ..networks.sizes import parameters
-from ..runtime.cuda_graph import WARM_UP, GraphedStep
+from ..runtime.cuda_graph import WARM_UP
 from ..runtime.device import out_of_memory, peak_memory, synchronized_time
 from ..runtime.random_state import seed_everything
 from ..runtime.training import Runtime
-from ..training.diagnostics import Watch
+from ..training.gradients import GradientStats
 from ..training.preflight import Disk, disk_needed
-from ..training.requests import Requests
-from ..training.step import Optimizers, make_optimizers, update
-from ..training.steps import Steps
+from ..training.setup import choose_formats, make_optimizers
+from ..training.step import MicroBatch, Optimizers, update, updater
 
 # Measured on CPUs from 64 to 256 px, in fp32 and bf16: oneDNN's copies of activations in its own
 # layout and gaps in the heap, as a fraction of the activations; and code that is loaded late.
@@ -136,18 +135,18 @@ def estimate(
         runtime.apply_speed_options(chain.from_iterable(method.players().values()))
         optimizers = make_optimizers(method, train, runtime)
         every = train.accumulation_steps
-        micro_batches = min(every, 2)  # two show the memory of any larger number
+        # Two micro-batches show the memory of any larger number.
+        micro_batches = [MicroBatch(batch, 1 / every)] * min(every, 2)
 
         def step() -> None:
-            for part in range(micro_batches):
-                first, last = part == 0, part == micro_batches - 1
-                update(method, batch, optimizers, runtime, train.grad_clip, first, last, 1 / every)
+            update(method, micro_batches, optimizers, runtime, train.grad_clip)
 
         step()
         meter.restart()
         step()  # unlike the first, with the state of the optimizers
-        step_macs = meter.macs * every // micro_batches
+        step_macs = meter.macs * every // len(micro_batches)
         parts = _parts(method, batch, optimizers, meter.peak)
+        parts["batch"] *= every  # all batches of a step are loaded before it
         translators, direction = method.translators(), config.data.direction
         discriminators = [one.network for one in method.discriminators().values()]
         copies = 2 if train.ema and config.validate.every else 1  # raw and EMA weights
@@ -238,17 +237,16 @@ def time_steps(
         source, target = (
             images.uniform_(-1, 1).to(runtime.device) for images in empty_batch(config, size)
         )
-        watch = Watch(runtime.device)
-        first = source[0], target[0]
-        steps = Steps(method, optimizers, runtime, train, watch, lambda: first, note)
-        steps.settle(None)
-        requests = Requests(train, runtime.ranks, lambda: False)
-        graphed = isinstance(steps.whole, GraphedStep) and train.accumulation_steps == 1
-        warm_up = WARM_UP + 1 if graphed else 0
+        choose_formats(method, runtime, lambda: source, note)
+        stats = GradientStats(runtime.device)
+        step = updater(method, optimizers, runtime, train.grad_clip, stats, note)
+        every = train.accumulation_steps
+        micro_batches = [MicroBatch((source, target), 1 / every)] * every
+        graph = runtime.no_graph_reason() is None and every == 1
+        warm_up = WARM_UP + 1 if graph else 0
         for _ in range(warm_up + count):
             start = synchronized_time(runtime.device)
-            for part in range(train.accumulation_steps):
-                steps.take(Batch(source, target), part, train.accumulation_steps, requests)
+            step(micro_batches)
             seconds.append(synchronized_time(runtime.device) - start)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):

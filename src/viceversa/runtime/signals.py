@@ -1,4 +1,4 @@
-"""Signals that ask for an end, which comes after the step at hand."""
+"""Stop signals, collected until the current step is finished and saved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STOP_SIGNALS = "SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"  # some schedulers send 
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[list[int]]:
+def collect_stop_signals() -> Iterator[list[int]]:
     """Collect stop signals in a list, so that the step at hand is finished and saved first.
 
     A second signal has its previous effect: it ends the process. SIGHUP is an exception. A closing

@@ -118,20 +118,24 @@ class Runtime:
         a, b = batch
         return to_format(a, self.memory_format), to_format(b, self.memory_format)
 
+    def no_graph_reason(self) -> str | None:
+        """Return why a step cannot run as a CUDA graph; "" if that is off or not supported."""
+        if self.speed.cuda_graph == "off" or self.device.type != "cuda":
+            return ""
+        if self.ranks.count > 1:
+            return "several processes"
+        if self.speed.activation_checkpointing != "off":
+            return f"speed.activation_checkpointing {self.speed.activation_checkpointing}"
+        return None
+
     def graphed(self, step: Step, note: Callable[[str], None]) -> Step:
         """Return a step that runs as one CUDA graph if that is possible, else the step itself."""
-        if self.speed.cuda_graph == "off" or self.device.type != "cuda":
-            return step
-        reason = "several processes" if self.ranks.count > 1 else ""
-        reason = reason or (
-            "speed.activation_checkpointing blocks"
-            if self.speed.activation_checkpointing != "off"
-            else ""
-        )
+        reason = self.no_graph_reason()
+        if reason is None:
+            return GraphedStep(step, note, self.precision.abandon_step)
         if reason:
             note(f"no CUDA graph is used: it cannot be combined with {reason}")
-            return step
-        return GraphedStep(step, note, self.precision.abandon_step)
+        return step
 
     def optimizer(self, weights: list[nn.Parameter], lr: float, betas: tuple[float, float]) -> Any:
         """Return Adam; on a GPU its learning rate is a tensor there, which a CUDA graph reads."""

@@ -1,10 +1,10 @@
-"""The best validation, when it was, and the models of it in best/."""
+"""The best validation so far, and its models in best/."""
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,32 +18,34 @@ from ..metrics.registry import higher_is_better, split_name
 
 @dataclass
 class Best:
-    """The best value of a `metric` so far, where it was, and the validations since."""
+    """The best value of a metric so far, and the validations since."""
 
     metric: str
     value: float | None = None
     images: int = 0
     weights: str = "raw"
-    """raw, or averaged."""
+    """`raw` or `ema`."""
     since: int = 0
     last: int = -1
-    """Images at the latest validation, so that a run which goes on does not count it twice."""
+    """Images at the latest validation, so that a resumed run does not count it twice."""
     of: str = ""
-    """What tells the held-out images from others; empty where nothing is validated."""
+    """Digest of the held-out images; empty without validation."""
     of_names: str = ""
-    """The same as checkpoints of earlier versions have it: it may stand in their `of`."""
+    """The same digest of checkpoints of earlier versions, which may have it in `of`."""
 
-    def take(self, values: dict[str, float], images: int) -> str | None:
-        """Look at a validation, weights -> value; the weights that are better than all before.
+    def update(self, values: Mapping[str, float], images: int) -> str | None:
+        """Add a validation; return the weights that are better than all before, None if none are.
 
-        A value that is not a number never is; the first one that is, always.
+        Args:
+            values: Weights (`raw`, `ema`) -> value of the metric; NaN is never better.
+            images: Images processed.
         """
         self.last = images
-        sound = {name: value for name, value in values.items() if math.isfinite(value)}
+        valid = {name: value for name, value in values.items() if math.isfinite(value)}
         pick = max if higher_is_better(self.metric) else min
-        name = pick(sound, key=lambda one: sound[one], default=None)
-        if name is not None and self._better(sound[name]):
-            self.value, self.images, self.weights, self.since = sound[name], images, name, 0
+        name = pick(valid, key=lambda one: valid[one], default=None)
+        if name is not None and self._better(valid[name]):
+            self.value, self.images, self.weights, self.since = valid[name], images, name, 0
             return name
         self.since += 1
         return None
@@ -54,12 +56,16 @@ class Best:
         return value > self.value if higher_is_better(self.metric) else value < self.value
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return asdict(self)
 
     def restore(self, state: dict[str, Any]) -> str:
-        """Go on from `state`; from nothing where it can't be compared with what comes, and then
-        returns why."""
+        """Restore `state`.
+
+        Returns:
+            A message if it is dropped, because it cannot be compared with later validations;
+            else "".
+        """
         metric, of = state.get("metric"), state.get("of", self.of)
         if metric != self.metric:
             reason = f"validate.best_metric is now {self.metric}"
@@ -86,7 +92,7 @@ class BestModels:
         self.abandoned = run / "best_abandoned"
 
     def stage(self, write: Callable[[Path], None]) -> None:
-        """Let `write` write the models to a folder that no checkpoint belongs to yet."""
+        """Write the models to a temporary folder, to which no checkpoint belongs yet."""
         self.discard()
         try:
             write(self.pending)
@@ -95,26 +101,28 @@ class BestModels:
             raise
 
     def discard(self) -> None:
-        """Remove the models that no checkpoint belongs to yet."""
+        """Remove the models to which no checkpoint belongs."""
         shutil.rmtree(self.pending, ignore_errors=True)
 
     def publish(self) -> None:
-        """Move the models of the latest best validation to best/. Raises UserError."""
+        """Move the models of the best validation to best/. Raises UserError if that fails."""
         try:
             for path in _models(self.pending):
                 self.folder.mkdir(exist_ok=True)
                 path.replace(self.folder / path.name)
         except OSError as error:
             raise UserError(
-                f"{self.folder} could not be written: {error.strerror}", path=self.folder
+                f"{self.folder} cannot be written: {error.strerror}", path=self.folder
             ) from None
         self.discard()
 
     def match(self, best: dict[str, Any]) -> str:
-        """Let best/ be what a checkpoint's state of `Best` describes, if that is still there.
+        """Make best/ match a checkpoint's state of `Best`.
 
-        Models of steps that the checkpoint does not continue are moved to best_abandoned/; returns
-        a message about it, else "".
+        Models of steps that the checkpoint does not continue are moved to best_abandoned/.
+
+        Returns:
+            A message if models were moved; else "".
         """
         pending = _models(self.pending)
         if pending and all(_belongs(path, best) for path in pending):
@@ -136,24 +144,43 @@ def _models(folder: Path) -> list[Path]:
 
 
 def _belongs(path: Path, best: dict[str, Any]) -> bool:
-    """Whether a model is of the validation that a state of `Best` describes."""
+    """Return whether a model belongs to a state of `Best`."""
     try:
         header = read_header(path)
     except Damaged:
         return False
-    except UserError:  # it is unreadable now, and may be right
+    except UserError:  # unreadable now, but it may belong
         return True
-    return best.get("value") is not None and all(
-        header.get(name) == best[key] for name, key in (("images_seen", "images"),
-                                                       ("weights", "weights"))
-    )  # fmt: skip
+    same = header.get("images_seen") == best["images"] and header.get("weights") == best["weights"]
+    return best.get("value") is not None and same
 
 
-def in_words(values: dict[str, dict[str, float]], best: Best, better: bool) -> str:
-    """A validation (weights -> metric -> value) for the terminal."""
-    told = [
+def validation_entry(
+    split: str, count: int, values: Mapping[str, Mapping[str, float]], best: Best
+) -> dict[str, Any]:
+    """Return the entry of a validation in the log.
+
+    Args:
+        split: Name of the held-out split.
+        count: Images evaluated.
+        values: Weights (`raw`, `ema`) -> metric -> value.
+        best: The best validation so far.
+    """
+    reached = {"value": best.value, "images": best.images, "weights": best.weights}
+    return {"split": split, "n": count, **values, "chosen_by": best.metric, "best": reached}
+
+
+def validation_line(values: Mapping[str, Mapping[str, float]], best: Best, better: bool) -> str:
+    """Return a line about a validation for the terminal.
+
+    Args:
+        values: Weights (`raw`, `ema`) -> metric -> value.
+        best: The best validation so far.
+        better: Whether it is this one.
+    """
+    words = [
         ("EMA: " if weights == "ema" else "")
-        # Of a metric of both ways the log has each, and the terminal the mean.
+        # Of a metric of both directions, the log contains each, and the terminal the mean.
         + "  ".join(f"{n} {v:.4g}" for n, v in numbers.items() if not split_name(n)[1])
         for weights, numbers in values.items()
     ]
@@ -163,4 +190,4 @@ def in_words(values: dict[str, dict[str, float]], best: Best, better: bool) -> s
         result = f"new best {best.metric}"
     else:
         result = f"best {best.metric} {best.value:.4g} after {best.images} images"
-    return f"validation: {'; '.join(told)}; {result}"
+    return f"validation: {'; '.join(words)}; {result}"

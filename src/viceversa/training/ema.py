@@ -1,4 +1,4 @@
-"""Averaged weights of the generators (EMA), beside those that train."""
+"""Exponential moving average (EMA) of the generators' weights."""
 
 from __future__ import annotations
 
@@ -11,50 +11,54 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-class Averages:
-    """An exponential moving average of each generator, taken in after every step.
+class EMA:
+    """Exponential moving average of the weights of generators, updated after every step.
 
-    average <- d * average + (1 - d) * weights, d = min(decay, (1 + step) / (10 + step)): the first
-    steps, far from anything worth keeping, are soon forgotten. Statistics of batch norm are not
-    averaged but those of the generator at the time. A step that was not finite left the weights as
-    they were, so it can't spoil the average.
+    ema <- d * ema + (1 - d) * weights, with d = min(decay, (1 + step) / (10 + step)), so that the
+    first weights lose their influence soon. The statistics of batch norm are not averaged.
+
+    Args:
+        networks: The generators, by direction.
+        decay: The decay, from 0 to less than 1.
     """
 
     def __init__(self, networks: dict[str, nn.Module], decay: float):
-        self._live, self.decay, self.steps = networks, decay, 0
-        self._kept = {
+        self._networks, self.decay, self.steps = networks, decay, 0
+        self._averages = {
             name: {key: weight.detach().clone() for key, weight in network.named_parameters()}
             for name, network in networks.items()
         }
 
     @torch.no_grad()
-    def take(self) -> None:
-        """Take in the weights after a step."""
+    def update(self) -> None:
+        """Update the averages after a step; a non-finite one left the weights as they were."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        mine: list[Tensor] = list(chain.from_iterable(k.values() for k in self._kept.values()))
-        theirs = list(chain.from_iterable(n.parameters() for n in self._live.values()))
+        averages: list[Tensor] = list(
+            chain.from_iterable(a.values() for a in self._averages.values())
+        )
+        weights = list(chain.from_iterable(n.parameters() for n in self._networks.values()))
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        average(mine, theirs, 0)
+        average(averages, weights, 0)
         self.steps += 1
 
     @torch.no_grad()
     def networks(self) -> dict[str, nn.Module]:
-        """Copies of the generators with the averaged weights."""
-        copies = {name: copy.deepcopy(network) for name, network in self._live.items()}
+        """Return copies of the generators with EMA weights."""
+        copies = {name: copy.deepcopy(network) for name, network in self._networks.items()}
         for name, network in copies.items():
             for key, weight in network.named_parameters():
-                weight.copy_(self._kept[name][key])
+                weight.copy_(self._averages[name][key])
         return copies
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"steps": self.steps, "kept": {name: dict(k) for name, k in self._kept.items()}}
+        """Return the state for a checkpoint."""
+        return {"steps": self.steps, "kept": {name: dict(a) for name, a in self._averages.items()}}
 
     @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`; from the weights as they are, where there was no average yet."""
+        """Restore `state`; start from the current weights if it has no averages."""
         self.steps = state.get("steps", 0)
-        for name, network in self._live.items():
-            before = state.get("kept", {}).get(name) or dict(network.named_parameters())
-            for key, kept in self._kept[name].items():
-                kept.copy_(before[key])
+        for name, network in self._networks.items():
+            saved = state.get("kept", {}).get(name) or dict(network.named_parameters())
+            for key, average in self._averages[name].items():
+                average.copy_(saved[key])

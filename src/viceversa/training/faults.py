@@ -1,10 +1,8 @@
-"""What went wrong in a step, in the words of the settings and the files that can mend it."""
+"""Error messages about a training step, with the settings and files that may have caused it."""
 
 from __future__ import annotations
 
 from collections import deque
-
-from torch import Tensor
 
 from ..config.train import TrainConfig
 from ..data.dataset import ImageDataset
@@ -13,53 +11,56 @@ from ..errors import UserError
 from ..methods.base import Method
 from ..runtime.device import out_of_memory
 from ..runtime.training import Runtime
-from .checkpoint import Place
-from .diagnostics import Fault
+from .gradients import Fault
+from .progress import Images, Step
+
+NAMED = 4  # images of a step that a message names
 
 
-class Recent:
+class RecentSteps:
     """The steps since the last check for non-finite values, to name the images of one of them."""
 
-    def __init__(self, pictures: ImageDataset, batch_size: int):
-        self.pictures, self.batch_size = pictures, batch_size
-        self._steps: deque[tuple[int, int, int]] = deque()  # step, epoch, batch
+    def __init__(self, dataset: ImageDataset, batch_size: int):
+        self.dataset, self.batch_size = dataset, batch_size
+        self._steps: deque[tuple[int, Step]] = deque()
 
-    def add(self, step: int, place: Place) -> None:
-        """Remember that a step uses the batch at a place."""
-        self._steps.append((step, place.epoch, place.batch))
-
-    def drop(self) -> None:
-        """Forget the latest step: its batch had no image."""
-        self._steps.pop()
+    def add(self, number: int, step: Step) -> None:
+        """Add a step; `number` counts steps as `GradientStats` does."""
+        self._steps.append((number, step._replace(batches=[])))  # images need memory
 
     def clear(self) -> None:
         """Forget all steps: they were finite."""
         self._steps.clear()
 
-    def files(self, place: Place, step: int | None = None) -> str:
-        """The images of a step (default: the latest), and where it is."""
-        now = (0, place.epoch, place.batch)
-        steps = [one for one in self._steps if one[0] == step] or [*self._steps, now][-2:]
-        _, epoch, batch = steps[0]
-        first = batch * self.batch_size
-        places = range(first, min(first + self.batch_size, len(self.pictures)))
-        pairs = [" and ".join(self.pictures.names(epoch, position)) for position in places]
-        return f"epoch {epoch}, batch {batch + 1}: {'; '.join(pairs[:4])}"
+    def images(self, number: int | None = None) -> str:
+        """Return the epoch, batch and files of a step (default: the latest), for a message."""
+        steps = [step for count, step in self._steps if count == number]
+        step = (steps or [step for _, step in self._steps])[-1]
+        first = step.first * self.batch_size
+        positions = range(first, min(first + step.images, first + NAMED))
+        files = [" and ".join(self.dataset.names(step.epoch, position)) for position in positions]
+        return f"epoch {step.epoch}, batch {step.first + 1}: {'; '.join(files)}"
 
 
-def explained(
+def explain(
     error: Exception,
-    batch: tuple[Tensor, Tensor],
+    images: Images,
     method: Method,
     train: TrainConfig,
     runtime: Runtime,
     where: str,
 ) -> Exception:
-    """A step's error as a UserError, where a setting or an image caused it; else as it is.
+    """Return a UserError if a setting or an image caused an error in a step, else the error itself.
 
-    `where`: which batch it was, and its files.
+    Args:
+        error: The error.
+        images: A batch of the step.
+        method: The method.
+        train: Settings of training.
+        runtime: Device and processes.
+        where: Epoch, batch and files of the step.
     """
-    height, width = batch[0].shape[2:]
+    height, width = images[0].shape[2:]
     if out_of_memory(error):
         advice = f"smaller images, such as --data.crop_size {height // 2}, or a smaller width"
         if train.batch_size > 1:
@@ -68,26 +69,27 @@ def explained(
                 f"--train.accumulation_steps {2 * train.accumulation_steps}"
             )
         return UserError(
-            f"the memory is not enough for batches of {train.batch_size} at {width}x{height}; try "
-            f"{advice}"
+            f"out of memory with batches of {train.batch_size} at {width}x{height}; try {advice}",
+            option="train.batch_size",
         )
     if not isinstance(error, ValueError):
-        try:  # a later image may have a size that the first had not
-            check_images(method, (batch[0][0], batch[1][0]), len(batch[0]))
+        try:  # a later image may have another size than the first one
+            check_images(method, (images[0][0], images[1][0]), len(images[0]))
         except UserError as reason:
             error = reason
     if isinstance(error, ValueError):
-        return UserError(f"{error}; the batch is of {width}x{height}: {where}")
+        return UserError(f"{error}; the batch is {width}x{height}: {where}")
     return runtime.explain(error)
 
 
-def not_finite(fault: Fault, method: Method, losses: list[str], where: str) -> UserError:
-    """The end of a run whose losses or gradients are no numbers any more."""
+def non_finite(fault: Fault, method: Method, losses: list[str], where: str) -> UserError:
+    """Return the error that ends a run with non-finite losses or gradients."""
     names = {id(module): name for name, module in method.named_children()}
     networks = ", ".join(names[id(network)] for network in method.players()[fault.player])
-    nor = f", nor were the losses {', '.join(losses)}" if losses else ""
+    also = f" and the losses {', '.join(losses)} were" if losses else " was"
     return UserError(
-        f"training stopped: the gradient of the {fault.player} ({networks}) was not finite{nor}, "
-        f"at {where}; no weight was touched by it, and the last checkpoint is sound; look at these "
-        "images, or try a smaller train.lr"
+        f"training stopped: the gradient of the {fault.player} ({networks}){also} not finite, "
+        f"at {where}; no weight was changed by it, and the last checkpoint is valid; check these "
+        "images, or try a lower train.lr",
+        option="train.lr",
     )

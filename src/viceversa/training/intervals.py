@@ -1,4 +1,4 @@
-"""When a run is looked at: by images processed, and sample grids by time too."""
+"""Intervals of monitoring: by images processed, and of sample grids also by time."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import NamedTuple
 from ..config.run import RunConfig
 from .requests import crossed
 
-FIRST_GRID = 1.0  # minutes after which a run, also a resumed one, draws a grid at the latest
+FIRST_GRID = 1.0  # minutes after which a run, also a resumed one, draws a sample grid at the latest
 
 
 class Due(NamedTuple):
-    """The looks that are due."""
+    """Parts of monitoring that are due."""
 
     draw: bool
-    measure: bool
-    examine: bool
+    validate: bool
+    diagnose: bool
 
 
 class Schedule:
-    """Decides which looks are due, and remembers which have been made.
+    """Decide which parts of monitoring are due.
 
-    Time decides on sample grids alone, so what a run learns and logs never depends on the clock.
+    Time decides on sample grids only: weights and logged numbers do not depend on the clock.
     """
 
     def __init__(self, config: RunConfig):
@@ -31,17 +31,17 @@ class Schedule:
         self._intervals = train.sample_every, validate.every, validate.health
         self._seconds = 60 * train.sample_minutes or math.inf
         self._next = time.monotonic() + min(60 * FIRST_GRID, self._seconds)
-        self.looked = 0  # images at which all looks that were due have been made
+        self.monitored = 0  # images at the last call at which everything due was done
         self.drawn = -1  # images of the latest sample grid
 
     def due(self, images: int) -> Due:
-        """The looks that have become due since `looked`."""
-        draw, measure, examine = (crossed(self.looked, images, one) for one in self._intervals)
+        """Return what has become due since `monitored`."""
+        draw, validate, diagnose = (crossed(self.monitored, images, i) for i in self._intervals)
         late = math.isfinite(self._seconds) and time.monotonic() >= self._next
-        return Due((draw or late) and images != self.drawn, measure, examine)
+        return Due((draw or late) and images != self.drawn, validate, diagnose)
 
-    def drew(self, images: int) -> None:
-        """A sample grid has been drawn; that of untrained networks does not put off the next."""
+    def note_drawn(self, images: int) -> None:
+        """Note a sample grid; that of untrained networks does not delay the next one."""
         self.drawn = images
         if images:
             self._next = time.monotonic() + self._seconds

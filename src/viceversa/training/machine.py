@@ -1,4 +1,4 @@
-"""What a run runs on."""
+"""Description of the machine that a run uses, for machine.json."""
 
 from __future__ import annotations
 
@@ -8,33 +8,47 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from .. import __version__
+from ..files import write_json
 from ..runtime.training import Runtime
 
 
-def machine(
-    runtime: Runtime, total_images: int, columns: Sequence[str] = (), since: str | None = None
-) -> dict[str, Any]:
-    """Return versions, processor and device, when the run began (`since`, or now), and what its
-    page needs: how many images it will process, and the columns of its sample grids."""
+def write_machine(
+    path: Path, runtime: Runtime, total_images: int, columns: Sequence[str], resumed: bool
+) -> None:
+    """Write versions, processor, device and start time, and what the page of the run needs.
+
+    Args:
+        path: The file; a resumed run keeps the start time in it.
+        runtime: Device and processes.
+        total_images: Images that the whole run processes.
+        columns: Titles of the columns of its sample grids.
+        resumed: Whether the run is resumed.
+    """
     device = runtime.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    return {
-        "viceversa": __version__, "python": platform.python_version(),
-        "torch": torch.__version__, "system": platform.platform(terse=True),
-        "processor": platform.machine(), "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(), "device": name, "processes": runtime.ranks.count,
+    since = start_time(path) if resumed else None
+    content = {
+        "viceversa": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": platform.platform(terse=True),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "processes": runtime.ranks.count,
         "began": since or datetime.now(UTC).isoformat(timespec="seconds"),
-        "total_images": total_images, "sample_columns": list(columns),
-    }  # fmt: skip
+        "total_images": total_images,
+        "sample_columns": list(columns),
+    }
+    write_json(path, content)
 
 
-def began(path: Path) -> str | None:
-    """When the run began whose machine.json lies there; None where that does not say."""
+def start_time(path: Path) -> str | None:
+    """Return the start time in a machine.json; None if it has none."""
     try:
         since = json.loads(path.read_text())["began"]
     except (OSError, ValueError, KeyError, TypeError):

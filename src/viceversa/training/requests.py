@@ -1,95 +1,100 @@
-"""Requests to save or to end a run: signals, time limits, patience, a failure."""
+"""Requests to save or to end a run: signals, time limits, early stopping, an error."""
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..config.train import TrainConfig
 from ..errors import RunStopped
 from ..runtime.distributed import Ranks
-from .checkpoint import Place
+from .progress import Progress
 
 
-class RequestFlags(NamedTuple):
-    """The requests of all processes after a step; 0 is none."""
+class Request(NamedTuple):
+    """The requests of all processes after a step; 0: none."""
 
-    stop: int = 0
-    """The number of a signal."""
-    late: int = 0
+    signal: int = 0
+    """Number of the signal that ends the run."""
+    time_over: int = 0
     """`train.max_time` is over."""
     save: int = 0
     """A checkpoint is due by `train.save_minutes`."""
-    enough: int = 0
-    """`validate.patience` is used up: training is over."""
+    early_stop: int = 0
+    """`validate.patience` is used up: training is complete."""
+
+    @property
+    def ends_run(self) -> bool:
+        """Whether the run is to end before training is complete."""
+        return bool(self.signal or self.time_over)
 
 
 class Requests:
-    """The requests of this process, and those of all processes together."""
+    """Collects the requests of this process, and agrees on them with the other processes."""
 
-    def __init__(self, train: TrainConfig, ranks: Ranks, enough: Callable[[], bool]):
-        self.train, self.ranks, self.enough = train, ranks, enough
+    def __init__(self, train: TrainConfig, ranks: Ranks, early_stop: Callable[[], bool]):
+        self.train, self.ranks, self.early_stop = train, ranks, early_stop
         self.signals: list[int] = []
-        self.failure: Exception | None = None  # ends the run once it is saved
+        self.error: Exception | None = None  # ends the run once it is saved
         self.ends_at = time.monotonic() + 60 * (train.max_time or float("inf"))
         self.saved, self.saved_at = 0, time.monotonic()  # images and time of the last checkpoint
 
     @property
-    def interrupt(self) -> bool:
-        """Whether a signal interrupts a look at the run, which a resumed run then repeats.
+    def interrupts_monitoring(self) -> bool:
+        """Whether a signal interrupts monitoring; the resumed run repeats it.
 
-        Of several processes only the first one looks. The others would be a step ahead of it.
+        With several processes only the first one monitors; the others would be a step ahead.
         """
         return bool(self.signals) and self.ranks.count == 1
 
-    def own(self) -> RequestFlags:
-        """The requests of this process."""
+    def own(self) -> Request:
+        """Return the requests of this process."""
         every, now = self.train.save_minutes, time.monotonic()
-        # A process whose torchrun has died ends itself, since no other process would end it.
-        ending = signal.SIGTERM if self.failure or self.ranks.launcher_exited() else 0
-        return RequestFlags(
-            stop=int(self.signals[0] if self.signals else ending),
-            late=int(now >= self.ends_at),
+        # A process whose torchrun has ended stops by itself: nothing else would end it.
+        ending = signal.SIGTERM if self.error or self.ranks.launcher_exited() else 0
+        return Request(
+            signal=int(self.signals[0] if self.signals else ending),
+            time_over=int(now >= self.ends_at),
             save=int(bool(every and (now - self.saved_at) / 60 >= every)),
-            enough=int(self.enough()),
+            early_stop=int(self.early_stop()),
         )
 
-    def agree(self, number: int = 0) -> tuple[int, RequestFlags]:
-        """The sum of a number over all processes, and their requests; they all call it at once."""
+    def agree(self, counts: Sequence[int] = ()) -> tuple[list[int], Request]:
+        """Sum counts and requests over all processes, in one call that all of them make."""
         own = self.own()
-        total, stop, *rest = self.ranks.sum([number, *map(bool, own)])
-        return total, RequestFlags(
-            own.stop or bool(stop) * signal.SIGTERM, *rest
-        )  # by its own signal
+        numbers = self.ranks.sum([*counts, *map(bool, own)])
+        sums, (stop, *others) = numbers[: len(counts)], numbers[len(counts) :]
+        return sums, Request(own.signal or bool(stop) * signal.SIGTERM, *others)
 
-    def update(self, asked: RequestFlags) -> RequestFlags:
-        """The requests after a step that began with `asked`: of one process alone, the latest."""
-        return self.own() if self.ranks.count == 1 else asked
+    def latest(self, agreed: Request) -> Request:
+        """Return the current requests of a single process; else those agreed on for this step."""
+        return self.own() if self.ranks.count == 1 else agreed
 
-    def save_due(self, asked: RequestFlags, place: Place) -> bool:
-        """Whether a checkpoint is due by images, time or epochs."""
+    def save_due(self, request: Request, progress: Progress) -> bool:
+        """Return whether a checkpoint is due by images, time or epochs."""
         train = self.train
+        epochs_done = 0 if progress.batch else progress.epoch - 1
         return bool(
-            crossed(self.saved, place.images, train.save_every)
-            or asked.save
-            or (train.save_epochs and not place.batch and not (place.epoch - 1) % train.save_epochs)
+            crossed(self.saved, progress.images, train.save_every)
+            or request.save
+            or (train.save_epochs and epochs_done and epochs_done % train.save_epochs == 0)
         )
 
-    def note_save(self, place: Place) -> None:
-        """A checkpoint is being written."""
-        self.saved, self.saved_at = place.images, time.monotonic()
+    def note_save(self, progress: Progress) -> None:
+        """Note that a checkpoint is being written."""
+        self.saved, self.saved_at = progress.images, time.monotonic()
 
-    def stopped(self, asked: RequestFlags) -> Exception:
-        """The end of a run that was asked to end."""
-        if self.failure is not None:
-            return self.failure
-        if asked.stop:
-            return RunStopped("interrupted", 128 + asked.stop)
+    def exception(self, request: Request) -> Exception:
+        """Return the exception that ends the run as requested."""
+        if self.error is not None:
+            return self.error
+        if request.signal:
+            return RunStopped("interrupted", 128 + request.signal)
         return RunStopped(f"train.max_time, {self.train.max_time:g} minutes, is over", 75)
 
 
 def crossed(before: int, after: int, every: int) -> bool:
-    """Whether what is due every `every` images (0: never) has become due."""
+    """Return whether something due every `every` images (0: never) has become due."""
     return bool(every) and after // every > before // every

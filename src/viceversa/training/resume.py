@@ -1,11 +1,12 @@
-"""Whether a run may resume from a checkpoint, and what it reports about it."""
+"""Checks of a checkpoint before a run resumes from it, and messages about it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..config.compatibility import removed, without_removed
+from ..checkpoint import age
+from ..config.compatibility import current_state, removed, without_removed
 from ..config.recipes import SECTIONS, Sections, changes, flat
 from ..config.run import RunConfig
 from ..data import contents
@@ -14,63 +15,107 @@ from ..data.open import Datasets
 from ..errors import UserError
 from ..fields import fill, plain
 from ..images.domain import Domain
-from .checkpoint import Place, State
+from ..terminal import say
+from .checkpoint import State, restore
+from .progress import Progress
+from .setup import set_learning_rates
 
-FIELDS = frozenset({
-    "sections", "domains", "data", "epoch", "batch", "images", "method", "optimizers", "random",
-    "log", "runtime", "others", "monitor",
-})  # fmt: skip
+if TYPE_CHECKING:
+    from .run import Run
+
+TABLES = ("sections", "domains", "method", "optimizers", "random", "log", "runtime", "monitor")
+COUNTS = "epoch", "batch", "images"
+FIELDS = frozenset({*TABLES, *COUNTS, "data", "others"})
 
 
-class News(NamedTuple):
-    """What changed in the data since a checkpoint."""
+class DataChanges(NamedTuple):
+    """Changes of the data since a checkpoint."""
 
     lines: list[str]
-    restart: bool
-    """Whether the epoch must restart: it had begun, and its images are others."""
+    restart_epoch: bool
+    """Whether the epoch must restart: it had begun, and its images changed."""
 
 
-def refuse_other_run(state: State, config: RunConfig, data: Datasets, path: Path) -> News:
-    """Raises UserError where a checkpoint is of another architecture, method, data or values."""
-    folder = config.train.run or path.parent.parent
-    if missing := sorted(FIELDS - state.keys()):
-        raise UserError(f"{path} has no {', '.join(missing)}: it is not of this version")
-    tables = ("sections", "domains", "method", "optimizers", "random", "log", "runtime",
-              "monitor")  # fmt: skip
-    counts = ("epoch", "batch", "images")
-    if not (
-        all(isinstance(state[name], dict) for name in tables)
-        and isinstance(state["others"], list)
-        and all(type(state[name]) is int and state[name] >= 0 for name in counts)
-        and all(isinstance(state["sections"].get(name), dict) for name in SECTIONS)
-    ):
-        raise UserError(f"{path} is not a checkpoint that a run wrote")
+def resume(run: Run) -> State | None:
+    """Restore the newest valid checkpoint of a run.
+
+    Returns:
+        The state of the log in it; None if there is no checkpoint.
+
+    Raises:
+        UserError: The checkpoint cannot be read, or is of another run.
+    """
+    ranks, config = run.runtime.ranks, run.config
+    # The other processes may be on machines that cannot read the file.
+    newest = run.checkpoints.latest(say) if ranks.first else None
+    found: Any = ranks.broadcast(newest and [newest[0], str(newest[1]), age(newest[1])])
+    if found is None:
+        run.choose_formats()
+        return None
+    state, path, written = current_state(found[0]), Path(found[1]), found[2]
+    changed = check_resumable(state, config, run.data, path)
+    run.choose_formats(state["runtime"].get("format"))
+    run.progress = restore(state, run.method, run.optimizers, run.runtime)
+    run.monitor.restore(state["monitor"], run.progress)
+    run.gradients.restore(run.monitor.norms)
+    run.requests.saved = run.progress.images
+    if changed.restart_epoch:
+        run.progress = Progress(run.progress.epoch, 0, run.progress.images)
+    lr = set_learning_rates(run.optimizers, config.train, run.progress.epoch)
+    checkpoint = f"{path}, written {written}"
+    lines = resume_report(state["sections"], config, run.progress, checkpoint, lr)
+    for line in lines + changed.lines:
+        run.say(line)
+    log: State = state["log"]
+    return log
+
+
+def check_resumable(state: State, config: RunConfig, data: Datasets, path: Path) -> DataChanges:
+    """Check that a run can resume from a checkpoint.
+
+    Args:
+        state: The state in the checkpoint.
+        config: The settings of the run.
+        data: The datasets of the run.
+        path: The checkpoint.
+
+    Raises:
+        UserError: The checkpoint is of another method, architecture, dataset or value range.
+    """
+    run = config.train.run or path.parent.parent
+    _check_fields(state, path)
     for section in ("method", "generator", "discriminator"):
-        differ = changes({section: state["sections"][section]}, {section: config.sections[section]})
-        if differ:
+        before, now = state["sections"][section], config.sections[section]
+        if different := changes({section: before}, {section: now}):
             raise UserError(
-                f"{folder} holds a run with another {section} ({', '.join(differ[:5])}); choose "
-                "another train.run, or the settings of that run: viceversa train "
-                f"{folder}/config.json"
+                f"{run} contains a run with another {section} ({', '.join(different[:5])}); choose "
+                f"another train.run, or use the settings of that run: viceversa train "
+                f"{run}/config.json",
+                option="train.run",
+                path=path,
             )
     direction = state["sections"]["data"]["direction"]
     if direction != config.data.direction:
         raise UserError(
-            f"{folder} holds a run of data.direction {direction}; choose another train.run"
+            f"{run} contains a run with data.direction {direction}; choose another train.run",
+            option="data.direction",
+            path=path,
         )
-    news = compare_data(state, config, data, folder)
+    data_changes = compare_data(state, config, data, run)
     for name, domain in data.train.domains.items():
         before = fill(Domain, state["domains"][name], str(path))  # as this version would write it
-        if _learnt(plain(before)) != _learnt(plain(domain)):
+        if _value_range(before) != _value_range(domain):
             raise UserError(
-                f"{folder} learnt domain {name.upper()} with another range or kind of values (its "
-                f"config.json and model files say which); give data.{name}.range in numbers to go "
-                "on"
+                f"{run} was trained with another value range or kind of domain {name.upper()} "
+                f"(config.json and the model files contain it); set data.{name}.range to it to "
+                "resume",
+                option=f"data.{name}.range",
+                path=path,
             )
     reached = state["epoch"] if state["batch"] else state["epoch"] - 1
     if config.train.epochs < reached:
         raise UserError(
-            f"{folder} has reached epoch {reached}, and train.epochs is {config.train.epochs}; set "
+            f"{run} has reached epoch {reached}, and train.epochs is {config.train.epochs}; set "
             f"train.epochs to {reached} or more, or choose another train.run",
             option="train.epochs",
             path=path,
@@ -78,96 +123,121 @@ def refuse_other_run(state: State, config: RunConfig, data: Datasets, path: Path
     batch_size = state["sections"]["train"]["batch_size"]
     if state["batch"] and batch_size != config.train.batch_size:
         raise UserError(
-            f"{folder} was saved in the middle of an epoch with train.batch_size {batch_size}; "
-            "resume it with the same train.batch_size"
+            f"{run} was saved in the middle of an epoch with train.batch_size {batch_size}; "
+            "resume it with the same train.batch_size",
+            option="train.batch_size",
+            path=path,
         )
-    return news
+    return data_changes
 
 
-def compare_data(state: State, config: RunConfig, data: Datasets, folder: Path | str) -> News:
+def _check_fields(state: State, path: Path) -> None:
+    """Raise UserError if a checkpoint lacks fields, or has values of other types."""
+    if missing := sorted(FIELDS - state.keys()):
+        raise UserError(f"{path} has no {', '.join(missing)}: it is of another version", path=path)
+    if not (
+        all(isinstance(state[name], dict) for name in TABLES)
+        and isinstance(state["others"], list)
+        and all(type(state[name]) is int and state[name] >= 0 for name in COUNTS)
+        and all(isinstance(state["sections"].get(name), dict) for name in SECTIONS)
+    ):
+        raise UserError(f"{path} is not a checkpoint of a run", path=path)
+
+
+def compare_data(state: State, config: RunConfig, data: Datasets, run: Path | str) -> DataChanges:
     """Compare the images with those that a checkpoint lists.
 
-    Raises UserError where A and B are swapped, or the images are those of another data set.
+    Raises:
+        UserError: A and B are swapped, or the images are those of another dataset.
     """
-    kept = state.get("contents")
-    path = config.data.path
-    if kept is None:
-        return _compare_names(state, config, data, folder)
+    listed, path = state.get("contents"), config.data.path
+    if listed is None:
+        return _compare_names(state, config, data, run)
     try:
-        train = contents.compare(Contents.of_state(kept["train"]), data.train.contents)
+        train = contents.compare(Contents.of_state(listed["train"]), data.train.contents)
         held_out = None
-        if kept["held_out"] and data.held_out is not None:
-            held_out = contents.compare(Contents.of_state(kept["held_out"]),
-                                        data.held_out.contents)  # fmt: skip
-        moved = Path(kept["path"]) != Path(path).absolute()
+        if listed["held_out"] and data.held_out is not None:
+            before = Contents.of_state(listed["held_out"])
+            held_out = contents.compare(before, data.held_out.contents)
+        moved = Path(listed["path"]) != Path(path).absolute()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"the checkpoint's list of images is invalid: {error!r}") from None
     if train.swapped:
         raise UserError(
-            f"A and B of {path} are swapped: images of A are those that {folder} was trained on as "
-            "B; swap them back, or choose another train.run", option="data.path", path=path,
-        )  # fmt: skip
+            f"A and B of {path} are swapped: {run} was trained on the images of A as B; swap them "
+            "back, or choose another train.run",
+            option="data.path",
+            path=path,
+        )
     if not train.common and (moved or not train.names):
         raise UserError(
-            f"{folder} was trained on {kept['path']}, and {path} has no image in common with it; "
-            f"choose another train.run (--train.init {folder} starts from its weights)",
-            option="data.path", path=path,
-        )  # fmt: skip
+            f"{run} was trained on {listed['path']}, and {path} has no image in common with it; "
+            f"choose another train.run (--train.init {run} starts from its weights)",
+            option="data.path",
+            path=path,
+        )
     lines = []
     if train.text:
-        lines.append(f"the training images changed since the checkpoint: {train.text}")
-        lines[0] += _restarting(state)
+        restart = _restart(state)
+        lines.append(f"the training images changed since the checkpoint: {train.text}{restart}")
     if held_out is not None and held_out.text:
         lines.append(f"the held-out images changed since the checkpoint: {held_out.text}")
-    return News(lines, bool(train.text) and state["batch"] > 0)
+    return DataChanges(lines, bool(train.text) and state["batch"] > 0)
 
 
-def _restarting(state: State) -> str:
-    """A clause on the epoch in whose middle a checkpoint was written."""
+def _compare_names(state: State, config: RunConfig, data: Datasets, run: Path | str) -> DataChanges:
+    """Compare the images with a checkpoint of an earlier version: it has a hash of all names."""
+    before, path = state["sections"]["data"]["path"], config.data.path
+    if state["data"] == data.train.names_hash():
+        line = "the checkpoint has no digests of the images: only their names were compared"
+        return DataChanges([line], restart_epoch=False)
+    if Path(before).absolute() != Path(path).absolute():
+        raise UserError(
+            f"{run} was trained on {before}, whose images have other names than those of {path}; "
+            "choose another train.run",
+            option="data.path",
+            path=path,
+        )
+    line = "the names of the training images changed since the checkpoint, which has no digests"
+    return DataChanges([line + _restart(state)], restart_epoch=state["batch"] > 0)
+
+
+def _restart(state: State) -> str:
+    """Return a clause on the epoch in which a checkpoint was written."""
     return f"; restarting epoch {state['epoch']}" if state["batch"] else ""
 
 
-def _compare_names(state: State, config: RunConfig, data: Datasets, folder: Path | str) -> News:
-    """The same for a checkpoint of an earlier version, which has only a hash of all names."""
-    before, path = state["sections"]["data"]["path"], config.data.path
-    if state["data"] == data.train.names_hash():
-        text = "the checkpoint has no digests of the images: only their names were compared"
-        return News([text], restart=False)
-    if Path(before).absolute() != Path(path).absolute():
-        raise UserError(
-            f"{folder} was trained on {before}, whose images have other names than those of "
-            f"{path}; choose another train.run", option="data.path", path=path,
-        )  # fmt: skip
-    text = "the training images have other names than at the checkpoint, which has no digests"
-    return News([text + _restarting(state)], state["batch"] > 0)
+def _value_range(domain: Domain) -> dict[str, Any]:
+    """Return what the values of a domain mean, without metadata and the option of the range."""
+    described = plain(domain)
+    options = {
+        name: value
+        for name, value in described["config"].items()
+        if name not in ("range", "percentiles")
+    }
+    return {**described, "config": options, "icc": "", "metadata": ""}
 
 
-def _learnt(domain: dict[str, Any]) -> dict[str, Any]:
-    """What a domain's values mean; not the words that its range was given in, nor metadata."""
-    config = {k: v for k, v in domain["config"].items() if k not in ("range", "percentiles")}
-    return {**domain, "config": config, "icc": "", "metadata": ""}
-
-
-def going_on(
-    before: Sections, config: RunConfig, place: Place, file: str, rate: float
+def resume_report(
+    before: Sections, config: RunConfig, progress: Progress, checkpoint: str, lr: float
 ) -> list[str]:
-    """What a run says that goes on from a `file`: where it stands, and what is not as before."""
-    told = [
-        f"resuming from {file}: epoch {place.epoch}, batch {place.batch + 1}, {place.images} "
-        "images processed"
+    """Return the lines that a resumed run prints: its progress, and which settings changed."""
+    lines = [
+        f"resuming from {checkpoint}: epoch {progress.epoch}, batch {progress.batch + 1}, "
+        f"{progress.images} images processed"
     ]
-    told += [f"{option} no longer exists and is ignored" for option in removed(before)]
+    lines += [f"{option} no longer exists and is ignored" for option in removed(before)]
     before = without_removed(before)
-    known = dict(flat(before))  # not the options that the earlier version did not have
-    told += [
+    known = dict(flat(before))  # without the options that the earlier version did not have
+    lines += [
         f"changed since the checkpoint: {change}"
         for change in changes(before, config.sections)
         if change.split()[0] in known
     ]
     planned = ("epochs", "schedule", "decay", "lr")
     if any(before["train"][key] != config.sections["train"][key] for key in planned):
-        told.append(
-            f"the learning rate schedule changed: lr {rate:.4g} in epoch {place.epoch} of "
+        lines.append(
+            f"the learning rate schedule changed: lr {lr:.4g} in epoch {progress.epoch} of "
             f"{config.train.epochs}"
         )
-    return told
+    return lines

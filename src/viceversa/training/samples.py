@@ -1,4 +1,4 @@
-"""Sheets of the same images, drawn again and again while a method trains."""
+"""Sample grids and patch maps: the same images, drawn at intervals during training."""
 
 from __future__ import annotations
 
@@ -7,46 +7,86 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from ..config.run import RunConfig
 from ..data.dataset import ImageDataset
 from ..images import Pixels
 from ..images.values import make_grid, to_rgb
+from ..inference.patch_scores import PatchScorer, Row, draw_figure, on_common_scale
+from ..networks.patch_grid import patch_grid
 from ..networks.sizes import at_any_size
+from .snapshot import Snapshot
 
 
-def sample_columns(generators: Mapping[str, nn.Module], pictures: ImageDataset) -> list[str]:
-    """Return the titles of the columns of a sample grid, by the domains as they are on disk."""
-    if pictures.paired:
+def sample_columns(generators: Mapping[str, nn.Module], dataset: ImageDataset) -> list[str]:
+    """Return the titles of the columns of a sample grid, by the domains of the dataset."""
+    if dataset.paired:
         return ["source", "translation", "target"]
-    a, b = (side.upper() for side in pictures.direction)
+    a, b = (side.upper() for side in dataset.direction)
     both = [f"to {b}", "and back", b, f"to {a}", "and back"]
     return [a, *(both if "ba" in generators else both[:1])]
 
 
 @torch.no_grad()
-def sample_sheet(
-    generators: dict[str, nn.Module], pictures: ImageDataset, count: int, device: torch.device
+def sample_grid(
+    generators: Mapping[str, nn.Module], dataset: ImageDataset, count: int, device: torch.device
 ) -> Pixels | None:
-    """One picture: a row for each of the first `count` images; None where there is none.
+    """Return an image with a row for each of the first `count` samples; None if there are none.
 
-    Its columns are those that `sample_columns` names.
+    Its columns are those of `sample_columns`.
     """
-    here, there = (pictures.domains[side] for side in pictures.direction)
+    source, target = (dataset.domains[side] for side in dataset.direction)
     rows = []
-    for position in range(min(count, len(pictures))):
-        batch = pictures.batch([(1, position)], device)
+    for position in range(min(count, len(dataset))):
+        batch = dataset.batch([(1, position)], device)
         if batch is None:
             continue
         a, b = batch
-        row = [to_rgb(a, here), to_rgb(fake := at_any_size(generators["ab"], a), there, a)]
-        if pictures.paired:
-            row.append(to_rgb(b, there, a))
+        fake_b = at_any_size(generators["ab"], a)
+        row = [to_rgb(a, source), to_rgb(fake_b, target, a)]
+        if dataset.paired:
+            row.append(to_rgb(b, target, a))
         elif "ba" in generators:
-            back = at_any_size(generators["ba"], b)
+            fake_a = at_any_size(generators["ba"], b)
             row += [
-                to_rgb(at_any_size(generators["ba"], fake), here),
-                to_rgb(b, there),
-                to_rgb(back, here),
+                to_rgb(at_any_size(generators["ba"], fake_b), source),
+                to_rgb(b, target),
+                to_rgb(fake_a, source),
+                to_rgb(at_any_size(generators["ab"], fake_a), target),
             ]
-            row.append(to_rgb(at_any_size(generators["ab"], back), there))
         rows.append([image[0] for image in row])
     return make_grid(rows) if rows else None
+
+
+@torch.no_grad()
+def patch_map_figure(
+    copies: Snapshot, dataset: ImageDataset, config: RunConfig, device: torch.device
+) -> Pixels | None:
+    """Return each discriminator's patch maps of the first translation and of a real image.
+
+    None if the sample cannot be read, or no discriminator has a patch grid.
+    """
+    batch = dataset.batch([(1, 0)], device)
+    if batch is None or copies.objective is None:
+        return None
+    rows = []
+    for name, generator in copies.generators.items():
+        discriminator = copies.discriminators.get(name[1])
+        sides = dataset.direction if name == "ab" else dataset.direction[::-1]
+        here, there = (dataset.domains[side] for side in sides)
+        source, target = batch if name == "ab" else batch[::-1]
+        size = target.shape[2], target.shape[3]
+        if discriminator is None or patch_grid(discriminator.network, *size) is None:
+            continue
+        condition = here if discriminator.conditional else None
+        scorer = PatchScorer(discriminator.network, there, condition, copies.objective)
+        images = {"generated": at_any_size(generator, source), "real": target}
+        scores = on_common_scale(*(scorer(image[0], source[0]) for image in images.values()))
+        domain = "" if config.paired else f" {sides[1].upper()}"
+        rows += [
+            Row(title + domain, to_rgb(image, there, source)[0], one)
+            for (title, image), one in zip(images.items(), scores, strict=True)
+        ]
+    if not rows:
+        return None
+    first = dataset.domains[dataset.direction[0]]
+    return draw_figure(rows, to_rgb(batch[0], first)[0] if config.paired else None)

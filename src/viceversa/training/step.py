@@ -1,123 +1,160 @@
-"""One step of any method, and the optimizers that take it."""
+"""One optimizer step of any method."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..config.train import TrainConfig
-from ..errors import UserError
-from ..methods.base import Batch, Method
-from ..runtime.training import Runtime
-from .diagnostics import Watch
-from .schedules import SCHEDULES
+from ..methods.base import Batch
 
-Optimizers = dict[str, torch.optim.Optimizer]
+if TYPE_CHECKING:
+    from ..methods.base import Losses, Method, Turn
+    from ..runtime.training import Runtime
+    from .gradients import GradientStats
+
+Optimizers = dict[str, torch.optim.Optimizer]  # by player
+
+
+class MicroBatch(NamedTuple):
+    """Images of both domains, and their weight in the losses of an optimizer step.
+
+    The weights of all micro-batches of all processes add up to 1. A weight of 0 marks the
+    placeholder of a process that has no image: it computes like the others and changes nothing.
+    """
+
+    images: tuple[Tensor, Tensor]
+    weight: float = 1.0
 
 
 def update(
     method: Method,
-    batch: tuple[Tensor, Tensor],
+    micro_batches: Sequence[MicroBatch],
     optimizers: Optimizers,
     runtime: Runtime,
-    clip: float = 0.0,
-    first: bool = True,
-    last: bool = True,
-    share: float = 1.0,
-    watch: Watch | None = None,
-    weight: float = 1.0,
-) -> dict[str, Tensor]:
-    """One step of any method on one batch; the losses come back detached, still on the device.
+    grad_clip: float = 0.0,
+    stats: GradientStats | None = None,
+) -> Losses:
+    """Take one optimizer step of every player.
 
-    At each turn the method takes, its losses are minimised over that player's weights alone. Of
-    several micro-batches, gradients add up from the `first`, each with its `share`, and players
-    step at the `last` (earlier ones see the other player as it was). Of a batch that several
-    processes share, `weight` is this one's part. A player whose gradient is not finite keeps its
-    weights and its averages; `watch` remembers it.
+    Every micro-batch runs the whole step of the method. At each turn, the losses are minimized over
+    the weights of that player alone. Gradients add up over the micro-batches and the processes; at
+    its turn in the last micro-batch, each player's optimizer steps. A player with non-finite
+    gradients keeps its weights and the state of its optimizer.
+
+    Args:
+        method: The method, in training mode.
+        micro_batches: At least one; (n, channels, h, w) each, on the device.
+        optimizers: The optimizer of each player.
+        runtime: Device, precision, and processes.
+        grad_clip: Maximum norm of a player's gradient; 0: no limit.
+        stats: Records which steps were finite, and the norms of the gradients.
+
+    Returns:
+        The losses, averaged over micro-batches and processes; scalars on the device.
     """
-    seen: dict[str, Tensor] = {}
-    turns = method.step(Batch(*runtime.format_batch(batch)))
-    players = method.players()
+    sums: Losses = {}
+    for number, (images, weight) in enumerate(micro_batches):
+        first, last = number == 0, number == len(micro_batches) - 1
+        with nullcontext() if weight else buffers_unchanged(method):
+            for player, losses in turns(method, Batch(*runtime.format_batch(images)), runtime):
+                for name, loss in losses.items():
+                    part = loss.detach() * weight
+                    sums[name] = part if name not in sums else sums[name] + part
+                if player is None:
+                    continue
+                optimizer = optimizers[player]
+                if first:
+                    optimizer.zero_grad(set_to_none=True)
+                backward(torch.stack(list(losses.values())).sum() * weight, optimizer, runtime)
+                if last:
+                    step_player(player, optimizer, runtime, grad_clip, stats)
+    runtime.precision.update_scale()
+    runtime.ranks.all_reduce(list(sums.values()))
+    return sums
+
+
+def turns(method: Method, batch: Batch, runtime: Runtime) -> Iterator[Turn]:
+    """Advance the step of a method; autocast is entered at each advance, never held open."""
+    steps = method.step(batch)
     while True:
         with runtime.autocast():
-            turn = next(turns, None)
+            turn = next(steps, None)
         if turn is None:
-            break
-        player, losses = turn
-        seen |= {name: loss.detach() * weight for name, loss in losses.items()}
-        if player is None:
-            continue
-        weights = list(chain.from_iterable(network.parameters() for network in players[player]))
-        if first:
-            optimizers[player].zero_grad(set_to_none=True)
-        total = torch.stack(list(losses.values())).sum() * (share * weight)
-        # 1 where the loss is finite; else not a number, and so is then every gradient, even that of
-        # an absolute difference, which would be 0 and hide it.
-        seed = total.detach() * 0 + 1
-        runtime.precision.scale(total).backward(seed, inputs=weights)  # type: ignore[no-untyped-call]
-        if last:
-            _step(player, weights, optimizers[player], runtime, clip, watch)
-    if last:
-        runtime.precision.update_scale()
-    runtime.ranks.all_reduce(list(seen.values()))
-    return seen
+            return
+        yield turn
 
 
-def step_players(
-    method: Method, optimizers: Optimizers, runtime: Runtime, clip: float = 0.0,
-    watch: Watch | None = None,
-) -> None:  # fmt: skip
-    """Let every player step with the gradients that it has: of a group whose last batch is bad."""
-    for player, networks in method.players().items():
-        weights = list(chain.from_iterable(network.parameters() for network in networks))
-        _step(player, weights, optimizers[player], runtime, clip, watch)
-    runtime.precision.update_scale()
+def backward(loss: Tensor, optimizer: torch.optim.Optimizer, runtime: Runtime) -> None:
+    """Add the gradient of a loss over the weights of one optimizer."""
+    # 1 for a finite loss, else NaN: a NaN loss must make every gradient NaN, also that of an
+    # absolute difference, which would be 0.
+    seed = loss.detach() * 0 + 1
+    scaled = runtime.precision.scale(loss)
+    scaled.backward(seed, inputs=parameters(optimizer))  # type: ignore[no-untyped-call]
 
 
-def _step(
-    player: str, weights: list[nn.Parameter], optimizer: torch.optim.Optimizer, runtime: Runtime,
-    clip: float, watch: Watch | None,
-) -> None:  # fmt: skip
-    """One player's step, unless its gradient is not finite."""
+def step_player(
+    player: str,
+    optimizer: torch.optim.Optimizer,
+    runtime: Runtime,
+    grad_clip: float,
+    stats: GradientStats | None,
+) -> None:
+    """Let one optimizer step, unless its gradient is not finite."""
     runtime.reduce_gradients(optimizer)
+    weights = parameters(optimizer)
     norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
-    if clip:
-        nn.utils.clip_grads_with_norm_(weights, clip, norm)
-    sound = norm.isfinite()
-    runtime.step(optimizer, sound)
-    if watch is not None:
-        watch.note(player, sound | runtime.precision.may_overflow(), torch.where(sound, norm, 0.0))
+    if grad_clip:
+        nn.utils.clip_grads_with_norm_(weights, grad_clip, norm)
+    finite = norm.isfinite()
+    runtime.step(optimizer, finite)
+    if stats is not None:
+        overflow = runtime.precision.may_overflow()
+        stats.record(player, finite | overflow, torch.where(finite, norm, 0.0))
 
 
-def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:
-    """Adam for each player, at its own rate. Raises UserError for a player there is not."""
-    players = method.players()
-    for name in config.lr_per_network:
-        if name not in players:
-            raise UserError(
-                f"train.lr_per_network has {name!r}; the players are {', '.join(players)}"
-            )
-    return {
-        player: runtime.optimizer(
-            list(chain.from_iterable(network.parameters() for network in networks)),
-            config.lr_per_network.get(player, config.lr),
-            config.betas,
-        )
-        for player, networks in players.items()
-    }
+def parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Return the weights that an optimizer updates."""
+    return list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
 
 
-def set_rates(optimizers: Optimizers, config: TrainConfig, epoch: int) -> float:
-    """Each player's rate for an epoch (from 1); returns that of `train.lr`."""
-    decay_epochs = round(config.decay * config.epochs)
-    factor = SCHEDULES[config.schedule](epoch, config.epochs, decay_epochs)
-    for player, optimizer in optimizers.items():
-        for group in optimizer.param_groups:
-            rate = config.lr_per_network.get(player, config.lr) * factor
-            if isinstance(group["lr"], Tensor):  # on a GPU, where a captured step reads it
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
-    return config.lr * factor
+@contextmanager
+def buffers_unchanged(method: Method) -> Iterator[None]:
+    """Restore image pools and batch norm statistics at the end."""
+    before = {name: buffer.clone() for name, buffer in method.named_buffers()}
+    yield
+    for name, buffer in method.named_buffers():
+        if buffer.shape == before[name].shape:
+            buffer.copy_(before[name])
+
+
+def updater(
+    method: Method,
+    optimizers: Optimizers,
+    runtime: Runtime,
+    grad_clip: float,
+    stats: GradientStats,
+    report: Callable[[str], None],
+) -> Callable[[Sequence[MicroBatch]], Losses]:
+    """Return `update` as a function of the micro-batches, run as one CUDA graph if possible.
+
+    Only a step of one whole batch can be a graph.
+    """
+
+    def eager(micro_batches: Sequence[MicroBatch]) -> Losses:
+        return update(method, micro_batches, optimizers, runtime, grad_clip, stats)
+
+    graphed = runtime.graphed(lambda images: eager([MicroBatch(images)]), report)
+
+    def step(micro_batches: Sequence[MicroBatch]) -> Losses:
+        whole = len(micro_batches) == 1 and micro_batches[0].weight == 1
+        losses = graphed(micro_batches[0].images) if whole else eager(micro_batches)
+        stats.count_step()
+        return losses
+
+    return step

@@ -1,4 +1,4 @@
-"""Numbers of the generators on images that they do not learn from."""
+"""Validation: metrics of the generators on held-out images during training."""
 
 from __future__ import annotations
 
@@ -19,113 +19,121 @@ from ..images.values import fill_nodata, has_data, quantized
 from ..methods.base import Discriminator
 from ..metrics.registry import METRICS, default_metrics
 from ..networks.sizes import at_any_size
-from .snapshot import Players, scores_of
+from .snapshot import Snapshot, scores_of
 
 Errors = dict[str, float]
-LEARNT = 32  # training images that are measured too, to compare with those held out
+TRAIN_IMAGES = 32  # training images that are evaluated too, to compare with held-out ones
 
 
 class Validation:
-    """Measures generators on the first held-out images, whole, as files would hold the results.
+    """Evaluate generators on the first held-out images, uncropped, as files would store the output.
 
-    Paired: of the one way there is. Unpaired: of both ways, `swd_ab` and so on by the domains as
-    they lie on disk, and `swd` is the mean of the two; with `validate.pairs` also the metrics of
-    pairs.
+    Paired methods have one direction. Others have two: `swd_ab` and so on, named by the domains of
+    the dataset, and their mean `swd`; with `validate.pairs` also the metrics of pairs.
+
+    Args:
+        config: The settings of the run.
+        data: Its datasets, with held-out images.
+        device: Where the generators are.
+        check: Called before each image; it may raise to interrupt a validation.
+
+    Raises:
+        UserError: The best model cannot be chosen by the requested metric.
     """
 
     def __init__(
-        self, config: RunConfig, data: Datasets, device: torch.device,
+        self,
+        config: RunConfig,
+        data: Datasets,
+        device: torch.device,
         check: Callable[[], None] = lambda: None,
-    ):  # fmt: skip
-        """`check` is called before each image; it may raise to interrupt a validation."""
+    ):
         assert data.held_out is not None
         validate, self.device, self._check = config.validate, device, check
         self.paired, self.direction = config.paired, config.data.direction
         self.pairs = config.paired or validate.pairs
-        self.held_out, self.learnt = data.held_out, data.train_eval
+        self.held_out, self.train_eval = data.held_out, data.train_eval
         self.count = min(validate.images, *self.held_out.lengths)
         first = next(self._images(self.held_out, self.count, "ab"), None)
         self.size = tuple(first[1].shape[2:]) if first is not None else ()
-        # A metric that nobody named, and that nothing hangs on, may be lacking.
+        # The default metric may be unavailable, unless the end of training depends on it.
         if validate.best_metric != "auto" or validate.patience:
-            self._refuse(validate.chosen(self.paired), data.split)
+            self._check_best_metric(validate.chosen(self.paired), data.split)
         of_pairs = default_metrics(True) if self.pairs and not self.paired else ()
         self.names = (*default_metrics(self.paired), *of_pairs, *validate.extra_metrics)
         folder = Path(validate.features) if validate.features else None
         self.features: Features = load_features(self.names, folder, device)
-        self.missed: dict[str, str] = {}  # metric -> why it can't be had, of those not yet told
-        self._told: set[str] = set()
+        self.unavailable: dict[str, str] = {}  # metric -> reason, of those not reported yet
+        self._reported: set[str] = set()
         what = "pairs" if validate.pairs and not self.paired else "images"
-        self.told = f"validation on {self.count} {what} of {data.split}"
+        self.description = f"validation on {self.count} {what} of {data.split}"
         if self.size:
-            self.told += f" (first image: {self.size[1]} x {self.size[0]} pixels)"
-        self.measured = 0  # images that the latest numbers are of
-        # What tells the held-out images from others; earlier versions went by their names.
+            self.description += f" (first image: {self.size[1]} x {self.size[0]} pixels)"
+        self.evaluated = 0  # images of the latest validation
+        # Digests of the held-out images: by contents, and by names as in earlier versions.
         self.of, self.of_names = (
             hashlib.sha256(f"{self.count} {self.size} {images}".encode()).hexdigest()
             for images in (self.held_out.contents.fingerprint, self.held_out.names_hash())
         )
 
-    def _refuse(self, best: str, split: str) -> None:
-        """Raises UserError where the best can't be chosen by a metric on such images."""
+    def _check_best_metric(self, best: str, split: str) -> None:
+        """Raise UserError if the metric is not available for such images."""
         side, least = METRICS[best].smallest_side, METRICS[best].smallest_count
         if self.count < least:
             raise UserError(
-                f"validate.best_metric {best} needs at least {least} held-out images to validate "
-                f"on, and there are {self.count} of {split}; name another metric"
+                f"validate.best_metric {best} needs at least {least} held-out images, and {split} "
+                f"has {self.count}; choose another metric",
+                option="validate.best_metric",
             )
         if self.size and min(self.size) < side:
             raise UserError(
-                f"validate.best_metric {best} needs images of at least {side} x {side} pixels, "
-                f"and the first held-out one has {self.size[1]} x {self.size[0]}; name another "
-                "metric"
+                f"validate.best_metric {best} needs images of at least {side} x {side} pixels, and "
+                f"the first held-out one has {self.size[1]} x {self.size[0]}; choose another metric",
+                option="validate.best_metric",
             )
 
     def __call__(self, generators: dict[str, nn.Module]) -> dict[str, float]:
-        """Every metric of generators in use: on copies of their own, without dropout.
+        """Return every metric of generators in eval mode; empty if no image can be read."""
+        return self._evaluate(generators, self.held_out, self.count, self.names)
 
-        Nothing where no image can be read any more.
-        """
-        return self._measured(generators, self.held_out, self.count, self.names)
+    def errors(self, copies: Snapshot, held_out: dict[str, float]) -> tuple[Errors, Errors, Errors]:
+        """Return what shows overfitting: errors on training images and on held-out images.
 
-    def errors(self, players: Players, held_out: dict[str, float]) -> tuple[Errors, Errors, Errors]:
-        """What tells over-fitting: errors on some images of training, and those on images held out.
-
-        Unpaired, discriminators' mean scores as well: on real images of training, on those held
-        out, and on translations of the former (only they are in the third).
+        Unpaired, also the discriminators' mean scores on real training images, on held-out images,
+        and on translations of training images (only they are in the third result).
         """
         name = "l1" if self.paired else "cycle"
-        count = min(LEARNT, *self.learnt.lengths)
-        learnt = self._measured(players.generators, self.learnt, count, (name,))
+        count = min(TRAIN_IMAGES, *self.train_eval.lengths)
+        train = self._evaluate(copies.generators, self.train_eval, count, (name,))
         others = {name: held_out[name]} if name in held_out else {}  # one direction has no cycle
-        if others and not learnt:
+        if others and not train:
             return {}, {}, {}
-        made: Errors = {}
+        generated: Errors = {}
         if self.paired:
-            return learnt, others, {}
-        for way, generator in players.generators.items():
-            if (discriminator := players.discriminators.get(way[1])) is None:
+            return train, others, {}
+        for way, generator in copies.generators.items():
+            if (discriminator := copies.discriminators.get(way[1])) is None:
                 continue
             domain = f"d_{in_data(way[1], self.direction)}"
-            learnt[domain], others[domain] = (
-                self._scores(discriminator, pictures, way)
-                for pictures in (self.learnt, self.held_out)
+            train[domain], others[domain] = (
+                self._mean_score(discriminator, dataset, way)
+                for dataset in (self.train_eval, self.held_out)
             )
-            made[domain] = self._scores(discriminator, self.learnt, way, generator)
-        return {k: learnt[k] for k in others}, others, made
+            generated[domain] = self._mean_score(discriminator, self.train_eval, way, generator)
+        return {k: train[k] for k in others}, others, generated
 
     @torch.no_grad()
-    def _scores(
+    def _mean_score(
         self,
         discriminator: Discriminator,
-        pictures: ImageDataset,
+        dataset: ImageDataset,
         way: str,
         generator: nn.Module | None = None,
     ) -> float:
-        """A discriminator's mean score on real images, or on a generator's translations."""
+        """Return a discriminator's mean score on real images, or on a generator's translations."""
         total, count = 0.0, 0
-        for source, target in self._images(pictures, min(LEARNT, *pictures.lengths), way):
-            here, there = (pictures.domains[side] for side in pictures.direction)
+        for source, target in self._images(dataset, min(TRAIN_IMAGES, *dataset.lengths), way):
+            here, there = (dataset.domains[side] for side in dataset.direction)
             if way != "ab":
                 here, there = there, here
             source, target = fill_nodata(source, here), fill_nodata(target, there)
@@ -135,48 +143,54 @@ class Validation:
         return total / max(count, 1)
 
     @torch.no_grad()
-    def _measured(
-        self, generators: dict[str, nn.Module], pictures: ImageDataset, count: int,
+    def _evaluate(
+        self,
+        generators: dict[str, nn.Module],
+        dataset: ImageDataset,
+        count: int,
         names: tuple[str, ...],
-    ) -> dict[str, float]:  # fmt: skip
+    ) -> dict[str, float]:
+        """Return metrics of generators on the first `count` images of a dataset."""
         found: dict[str, dict[str, float]] = {}
-        for way in generators:
-            sides = pictures.direction if way == "ab" else pictures.direction[::-1]
-            here, there = (pictures.domains[side] for side in sides)
-            measures = MetricAccumulator(names, here, there, self.features.networks)
-            taken = 0
-            for source, target in self._images(pictures, count, way):
-                made = quantized(at_any_size(generators[way], fill_nodata(source, here)), there)
-                back = None
+        for way, generator in generators.items():
+            sides = dataset.direction if way == "ab" else dataset.direction[::-1]
+            here, there = (dataset.domains[side] for side in sides)
+            metrics = MetricAccumulator(names, here, there, self.features.networks)
+            evaluated = 0
+            for source, target in self._images(dataset, count, way):
+                output = quantized(at_any_size(generator, fill_nodata(source, here)), there)
+                cycled = None
                 if other := generators.get(way[::-1]):
-                    back = quantized(at_any_size(other, made), here)
-                measures.add(source, made, target if self.pairs else None, back)
-                measures.add_real(target, source)
-                taken += 1
-            if pictures is self.held_out:
-                self.measured = taken
-            if not taken:
+                    cycled = quantized(at_any_size(other, output), here)
+                metrics.add(source, output, target if self.pairs else None, cycled)
+                metrics.add_real(target, source)
+                evaluated += 1
+            if dataset is self.held_out:
+                self.evaluated = evaluated
+            if not evaluated:
                 return {}
-            found[in_data(way, self.direction)] = measures.compute()
-            self.missed |= {k: v for k, v in measures.missed.items() if k not in self._told}
-            self._told |= self.missed.keys()
+            found[in_data(way, self.direction)] = metrics.compute()
+            missed = metrics.missed.items()
+            self.unavailable |= {k: v for k, v in missed if k not in self._reported}
+            self._reported |= self.unavailable.keys()
         if self.paired:
             return next(iter(found.values()))
-        ways = list(found.values())
-        means = {name: sum(way[name] for way in ways) / len(ways) for name in ways[0]}
+        directions = list(found.values())
+        means = {
+            name: sum(of[name] for of in directions) / len(directions) for name in directions[0]
+        }
         return means | {f"{name}_{way}": v for way, of in found.items() for name, v in of.items()}
 
     def _images(
-        self, pictures: ImageDataset, count: int, way: str
+        self, dataset: ImageDataset, count: int, way: str
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """(source, target) of each place, one at a time: whole images differ in size.
+        """Yield (source, target) one at a time, since uncropped images differ in size.
 
-        NaN where they have no data. Pairs that have none in common are left out, as files are that
-        turned out bad.
+        Pixels without data are NaN. Pairs without common data, and invalid files, are left out.
         """
         for position in range(count):
             self._check()
-            batch = pictures.batch([(1, position)], self.device, fill=False)
+            batch = dataset.batch([(1, position)], self.device, fill=False)
             if batch is None:
                 continue
             source, target = batch if way == "ab" else batch[::-1]

@@ -32,12 +32,10 @@ from viceversa.checkpoint import Checkpoints, container, load_state, read_header
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import RunConfig, resolve
 from viceversa.evaluation.accumulator import MetricAccumulator
-from viceversa.training import loop as training
-from viceversa.training import monitor
+from viceversa.training import machine, monitor, run
 from viceversa.training.best import BestModels
-from viceversa.training.ema import Averages
-from viceversa.training.log import Report
-from viceversa.training.steps import Steps
+from viceversa.training.ema import EMA
+from viceversa.training.log import Log
 from viceversa.training.validation import Validation
 
 TRAIN, VAL, SIDE = 6, 2, 20
@@ -46,15 +44,15 @@ FAULTS = "SIGTERM", "SIGKILL", "ENOSPC", "exception"
 DISK = 24 * 2**20  # bytes of the disk that fills up
 # name -> (owner, function, whether it belongs to a look at the run)
 PLACES: dict[str, tuple[Any, str, bool]] = {
-    "config.json": (training, "write_json", False),
-    "machine.json": (monitor, "write_json", False),
-    "step": (Steps, "take", False),
-    "log line": (Report, "line", False),
-    "log of a step": (Report, "step", False),
+    "config.json": (run, "write_json", False),
+    "machine.json": (machine, "write_json", False),
+    "step": (run.Run, "update", False),
+    "log line": (Log, "append", False),
+    "log of a step": (Log, "add", False),
     "look": (monitor.Monitor, "look", False),
-    "diagnostics": (monitor.Monitor, "examine", True),
+    "diagnostics": (monitor.Monitor, "diagnose", True),
     "sample grid": (monitor.Monitor, "draw", True),
-    "image of a sample grid or patch map": (Report, "picture", True),
+    "image of a sample grid or patch map": (Log, "write_grid", True),
     "validation": (Validation, "__call__", True),
     "image of a validation": (MetricAccumulator, "add", True),
     "best models": (BestModels, "stage", True),
@@ -64,8 +62,8 @@ PLACES: dict[str, tuple[Any, str, bool]] = {
     "file in its place": (files, "_sync_folder", False),
     "best models published": (BestModels, "publish", False),
     "models": (monitor, "write_models", False),
-    "EMA models": (Averages, "networks", False),
-    "end of the log": (Report, "close", False),
+    "EMA models": (EMA, "networks", False),
+    "end of the log": (Log, "close", False),
 }  # fmt: skip
 
 
@@ -166,7 +164,7 @@ def hit(data: Path, run: Path, name: str, call: int, fault: str) -> Ended:
             os.kill(os.getpid(), getattr(signal, fault))
 
     def prepare(pipe: int) -> None:
-        tell(Report, "step", lambda report: os.write(pipe, struct.pack("<bq", 0, report.done)))
+        tell(Log, "add", lambda report: os.write(pipe, struct.pack("<bq", 0, report.done)))
         tell(Checkpoints, "save", lambda _: os.write(pipe, struct.pack("<bq", 1, 0)))
         hook(name, strike)
 

@@ -18,7 +18,7 @@ from support import Child, fork
 
 from viceversa.checkpoint import Checkpoints
 from viceversa.cli import main
-from viceversa.training.log import Report
+from viceversa.training.log import Log
 from viceversa.training.loop import train as train  # loaded here, and not in each child
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 138}
@@ -53,14 +53,14 @@ def trainer(data: Path, run: Path, slow: float = 0.0) -> Child:
         with (run.parent / f"{run.name}.said").open("w") as said:
             os.dup2(said.fileno(), 1)
             os.dup2(said.fileno(), 2)
-        step = Report.step
+        step = Log.add
 
-        def stepping(self: Report, *details: Any) -> None:
+        def stepping(self: Log, *details: Any) -> None:
             step(self, *details)
             os.write(pipe, struct.pack("<q", self.done))
             time.sleep(slow)
 
-        Report.step = stepping  # type: ignore[method-assign]
+        Log.add = stepping  # type: ignore[method-assign]
         main(arguments(data, run, epochs=10**6))
 
     return fork(work)

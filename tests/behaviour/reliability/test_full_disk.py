@@ -20,7 +20,7 @@ from viceversa.config.command_line import train_settings
 from viceversa.config.run import make_method
 from viceversa.errors import UserError
 from viceversa.files import free_inodes, free_space, write_json
-from viceversa.training.log import Report
+from viceversa.training.log import Log
 from viceversa.training.preflight import Disk, DiskRoom, disk_needed, disk_room
 
 MB = 2**20
@@ -97,16 +97,16 @@ def fill_and_make_room(
     disk: Path, monkeypatch: pytest.MonkeyPatch, free: int, full_from: int, room_from: int
 ) -> None:
     """Let the disk fill up at one step, and let there be room again at another."""
-    step = Report.step
+    step = Log.add
 
-    def stepping(self: Report, *arguments: Any) -> None:
+    def stepping(self: Log, *arguments: Any) -> None:
         step(self, *arguments)
         if self.done == full_from:
             filler(disk, free)
         elif self.done == room_from:
             (disk / "filler").unlink()
 
-    monkeypatch.setattr(Report, "step", stepping)
+    monkeypatch.setattr(Log, "step", stepping)
 
 
 @pytest.mark.parametrize("free", [40_000, 0])

@@ -42,7 +42,7 @@ def test_a_second_signal_ends_it_at_once(
 def test_a_run_that_catches_no_signal_loses_its_steps(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "asked_to_stop", lambda: nullcontext([]))
+    monkeypatch.setattr(training, "collect_stop_signals", lambda: nullcontext([]))
     stop = stops.stopped(data, tmp_path / "run", signal.SIGTERM, 0.1)
     assert not stop.durable and stop.code == -signal.SIGTERM
     assert stop.told > stop.saved == 0

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from viceversa.training.diagnostics import Finding, Health, Translations, signs
+from viceversa.training.diagnostics import Diagnostics, Finding, Translations, signs
 from viceversa.training.diagnostics.rules import RULES
 
 WELL = {
@@ -24,17 +24,17 @@ ILL = {
 }
 
 
-def looks(health: Health, times: int, ill: dict[str, float], start: int = 100) -> list[Finding]:
+def looks(health: Diagnostics, times: int, ill: dict[str, float], start: int = 100) -> list[Finding]:
     found = []
     for number in range(times):
-        found += health.look(start + 100 * number, "ab", WELL | ill)
+        found += health.translations(start + 100 * number, "ab", WELL | ill)
     return found
 
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("name", ILL)
 def test_an_illness_is_told_once_and_within_300_images(name: str, paired: bool) -> None:
-    health = Health("bce", paired)
+    health = Diagnostics("bce", paired)
     found = looks(health, 3, ILL[name])
     assert [one.name for one in found] == [name] and found[0].state == "warning"
     assert found[0].since == 100 and found[0].saw.startswith("ab: ") and found[0].advice
@@ -45,7 +45,7 @@ def test_an_illness_is_told_once_and_within_300_images(name: str, paired: bool) 
 
 @pytest.mark.parametrize("name", ILL)
 def test_what_does_not_last_is_no_finding(name: str) -> None:
-    health = Health("bce", paired=True)
+    health = Diagnostics("bce", paired=True)
     for start in range(100, 2000, 300):
         assert looks(health, 2, ILL[name], start) == []
         assert looks(health, 1, {}, start + 200) == []
@@ -53,7 +53,7 @@ def test_what_does_not_last_is_no_finding(name: str) -> None:
 
 def test_a_healthy_run_is_left_in_peace() -> None:
     for paired in (True, False):
-        assert looks(Health("lsgan", paired), 50, {"made_high": 0.6, "real_low": 0.4}) == []
+        assert looks(Diagnostics("lsgan", paired), 50, {"made_high": 0.6, "real_low": 0.4}) == []
 
 
 def test_every_rule_is_tried_here() -> None:
@@ -61,26 +61,26 @@ def test_every_rule_is_tried_here() -> None:
 
 
 def test_a_run_that_goes_on_finds_the_same() -> None:
-    whole, first = Health("bce", True), Health("bce", True)
+    whole, first = Diagnostics("bce", True), Diagnostics("bce", True)
     looks(first, 2, ILL["collapse"])
-    second = Health("bce", True, state=json.loads(json.dumps(first.state())))
+    second = Diagnostics("bce", True, state=json.loads(json.dumps(first.state())))
     assert looks(second, 1, ILL["collapse"], 300) == looks(whole, 3, ILL["collapse"])
-    assert looks(Health("bce", True), 1, ILL["collapse"], 300) == []  # without the state
+    assert looks(Diagnostics("bce", True), 1, ILL["collapse"], 300) == []  # without the state
 
 
 @pytest.mark.parametrize(("norm", "name"), [
     (1e-8, "vanishing gradients"), (1e6, "exploding gradients"),
 ])  # fmt: skip
 def test_gradients_that_vanish_or_explode(norm: float, name: str) -> None:
-    health = Health("bce", True)
+    health = Diagnostics("bce", True)
     for images in range(50, 300, 50):
-        assert health.trained(images, {"generator": 1.0}) == []
-    found = [one for i in range(300, 600, 50) for one in health.trained(i, {"generator": norm})]
+        assert health.training(images, {"generator": 1.0}) == []
+    found = [one for i in range(300, 600, 50) for one in health.training(i, {"generator": norm})]
     assert [one.name for one in found] == [name] and "1" in found[0].saw
 
 
 def test_over_fitting_is_a_gap_that_grows() -> None:
-    health, calm = Health("bce", True), Health("bce", True)
+    health, calm = Diagnostics("bce", True), Diagnostics("bce", True)
     found = []
     for number in range(8):
         train, held_out = 0.3 * 0.8**number, 0.3 + 0.02 * number
@@ -102,7 +102,7 @@ def test_over_fitting_is_a_gap_that_grows() -> None:
 def test_how_far_apart_errors_are_when_that_is_over_fitting(
     paired: bool, worse: float, gap: float, told: bool
 ) -> None:
-    health, held_out = Health("lsgan", paired), 0.5
+    health, held_out = Diagnostics("lsgan", paired), 0.5
     assert health.validated(100, {"l1": 0.6}, {"l1": held_out}) == []
     found = []
     for number in range(1, 4):
@@ -117,7 +117,7 @@ def test_how_far_apart_errors_are_when_that_is_over_fitting(
 def test_a_discriminator_that_knows_its_images_by_heart(
     train: float, held_out: float, told: bool
 ) -> None:
-    health = Health("lsgan", paired=False)
+    health = Diagnostics("lsgan", paired=False)
     found = [
         one for images in range(100, 103)
         for one in health.validated(images, {"d_b": train}, {"d_b": held_out}, {"d_b": 0.1})

@@ -1,7 +1,6 @@
-"""What can go wrong in training, and how one sees it."""
+"""Training diagnostics: problems found in translations, gradients and validation errors."""
 
-from ..gradients import Fault, Watch
-from .detectors import Finding, Health
+from .detectors import Diagnostics, Finding
 from .signs import Translations, signs
 
-__all__ = ["Fault", "Finding", "Health", "Translations", "Watch", "signs"]
+__all__ = ["Diagnostics", "Finding", "Translations", "signs"]

@@ -1,8 +1,8 @@
-"""Detectors: signs through time to findings. Plain Python, no tensor.
+"""Findings of problems from signs over time. Plain Python, no tensors.
 
-A rule that holds once is no finding: every network looks ill when it begins. A finding begins when
-its rule has held at several looks in a row, for a while, after the first steps; and is over when it
-has not held for as many.
+A rule that holds once is no finding: it may hold for any untrained network. A finding begins when
+its rule has held several times in a row, over some steps, after the first steps; it ends when the
+rule has not held as often.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from typing import Any, Literal, NamedTuple
 from . import rules
 from .rules import RULES, Signs
 
-LOOKS = 3  # in a row
-STEPS = 200  # that they are apart, first and last
-AFTER = 50  # steps that a network may begin with as it likes
-KEPT = 30  # looks whose gradients are remembered
+TIMES = 3  # in a row
+STEPS = 200  # between the first and the last of them
+AFTER = 50  # first steps, in which nothing is reported
+HISTORY = 30  # gradient norms that are stored
 
 
 class Finding(NamedTuple):
-    """What is wrong, or no longer is; `since` counts images seen, `of` says where: ab, d_b, ..."""
+    """A problem that began (`warning`) or ended (`over`).
+
+    `of` is a direction, an optimizer group or a metric; `since` counts images processed; `saw`
+    describes what was observed.
+    """
 
     name: str
     of: str
@@ -32,17 +36,25 @@ class Finding(NamedTuple):
     saw: str
     advice: str
 
+    @property
+    def line(self) -> str:
+        """A line for the terminal."""
+        since = f"{self.name}, since {self.since} images"
+        if self.state == "over":
+            return f"no longer detected: {since}"
+        return f"warning: {since}: {self.saw}. Try {self.advice}"
+
 
 class Patience(NamedTuple):
-    """How often in a row, over how many images and after how many, a rule must have held."""
+    """How often in a row, over how many images, and after how many, a rule must hold."""
 
     times: int
     images: int
     after: int
 
 
-class Health:
-    """Watches a run: told what is logged and seen, returns what begins or ends to be wrong.
+class Diagnostics:
+    """Detect problems of a run from signs, gradient norms and validation errors over time.
 
     Args:
         objective: Name of the adversarial objective.
@@ -61,9 +73,9 @@ class Health:
         state: dict[str, Any] | None = None,
     ):
         self.objective, self.paired, self.advice = objective, paired, advice
-        self.looks = Patience(LOOKS, STEPS * batch, AFTER * batch)
-        self.means = Patience(LOOKS, AFTER * batch, AFTER * batch)
-        self.validations = Patience(LOOKS, 0, AFTER * batch)
+        self.per_look = Patience(TIMES, STEPS * batch, AFTER * batch)
+        self.per_gradient = Patience(TIMES, AFTER * batch, AFTER * batch)
+        self.per_validation = Patience(TIMES, 0, AFTER * batch)
         state = state or {"cases": {}, "norms": {}, "errors": {}}
         self._cases: dict[str, dict[str, Any]] = {k: dict(v) for k, v in state["cases"].items()}
         self._norms: dict[str, list[float]] = {k: list(v) for k, v in state["norms"].items()}
@@ -73,71 +85,86 @@ class Health:
         }
 
     def state(self) -> dict[str, Any]:
-        """Plain values (JSON) for a run that goes on to find the same."""
+        """Return plain values (JSON) for a checkpoint."""
         return {
             "cases": {k: dict(v) for k, v in self._cases.items()},
             "norms": {k: list(v) for k, v in self._norms.items()},
             "errors": {k: [list(pair) for pair in v] for k, v in self._errors.items()},
         }
 
-    def look(self, images: int, way: str, signs: Signs) -> list[Finding]:
-        """Take in the signs of one generator, `way` ab or ba, after so many images."""
-        told = [
+    def translations(self, images: int, direction: str, signs: Signs) -> list[Finding]:
+        """Return the findings that begin or end with the signs of one generator."""
+        found = [
             self._case(
-                rule.name, way, images, self.looks, rule.advice,
+                rule.name, direction, images, self.per_look, rule.advice,
                 rule.seen(signs, self.objective, self.paired),
             )
             for rule in RULES
         ]  # fmt: skip
-        return [finding for finding in told if finding]
+        return [finding for finding in found if finding]
 
-    def trained(self, images: int, gradients: dict[str, float]) -> list[Finding]:
-        """Take in the gradient norm of each player."""
-        told = []
-        for player, norm in gradients.items():
+    def training(self, images: int, norms: Mapping[str, float]) -> list[Finding]:
+        """Return the findings that begin or end with the gradient norm of each player."""
+        found = []
+        for player, norm in norms.items():
             if not math.isfinite(norm):
-                continue  # such a step changed nothing, and others tell of it
-            gone, burst = self._gradient(player, norm)
-            told += [
+                continue  # such a step changed nothing, and ends the run anyway
+            vanished, exploded = self._gradient(player, norm)
+            found += [
                 self._case(
-                    "vanishing gradients", player, images, self.means, rules.VANISHING, gone
+                    "vanishing gradients",
+                    player,
+                    images,
+                    self.per_gradient,
+                    rules.VANISHING,
+                    vanished,
                 ),
                 self._case(
-                    "exploding gradients", player, images, self.means, rules.EXPLODING, burst
+                    "exploding gradients",
+                    player,
+                    images,
+                    self.per_gradient,
+                    rules.EXPLODING,
+                    exploded,
                 ),
             ]
-        return [finding for finding in told if finding]
+        return [finding for finding in found if finding]
 
     def validated(
-        self, images: int, train: dict[str, float], held_out: dict[str, float],
-        made: dict[str, float] | None = None,
-    ) -> list[Finding]:  # fmt: skip
-        """Take in the same errors (less is better) on training images and on held-out ones.
+        self,
+        images: int,
+        train: Mapping[str, float],
+        held_out: Mapping[str, float],
+        generated: Mapping[str, float] | None = None,
+    ) -> list[Finding]:
+        """Return the findings that begin or end with errors on training and held-out images.
 
-        For names in `made`, all three are a discriminator's mean scores instead: on training
-        images, on held-out ones, and on translations.
+        For names in `generated`, all three are mean scores of a discriminator instead: on training
+        images, on held-out images, and on translations.
         """
-        told = []
+        found = []
         for name in sorted(train.keys() & held_out.keys()):
-            if made is not None and name in made:
-                saw = _memorised(train[name], held_out[name], made[name])
+            if generated is not None and name in generated:
+                saw = _memorized(train[name], held_out[name], generated[name])
             else:
-                saw = self._apart(name, train[name], held_out[name])
-            told.append(
-                self._case("over-fitting", name, images, self.validations, rules.OVER_FITTING, saw)
+                saw = self._overfitting(name, train[name], held_out[name])
+            found.append(
+                self._case(
+                    "over-fitting", name, images, self.per_validation, rules.OVER_FITTING, saw
+                )
             )
-        return [finding for finding in told if finding]
+        return [finding for finding in found if finding]
 
     def _case(
         self, name: str, of: str, images: int, patience: Patience, advice: str, saw: str | None
     ) -> Finding | None:
-        """What there is to tell of a rule now that it holds (with what it saw) or does not."""
+        """Return a finding if a problem begins or ends; `saw`: what was observed, if the rule holds."""
         if images < patience.after:
             return None
         key = f"{name} {of}"
         fresh = {"told": False, "turned": images, "times": 0, "since": images, "saw": ""}
         case = self._cases.setdefault(key, fresh)
-        if (saw is not None) == case["told"]:  # as it was told: nothing turns
+        if (saw is not None) == case["told"]:  # as reported before
             case["times"] = 0
             case["saw"] = saw or ""
             return None
@@ -153,24 +180,24 @@ class Health:
             case["saw"] = saw
             advice = "; ".join([advice, self.advice[name]] if name in self.advice else [advice])
             return Finding(name, of, "warning", case["since"], f"{of}: {saw}", advice)
-        return Finding(name, of, "over", case["since"],
-                       f"{of}: not detected since {case['turned']} images", "")  # fmt: skip
+        since = f"{of}: not detected since {case['turned']} images"
+        return Finding(name, of, "over", case["since"], since, "")
 
     def _gradient(self, player: str, norm: float) -> tuple[str | None, str | None]:
-        """(what shows that it vanished, what shows that it exploded)."""
+        """Return descriptions of a vanished and of an exploded gradient; None if it is neither."""
         before = self._norms.setdefault(player, [])
         usual = median(before) if before else None
-        gone = norm < rules.GONE or (usual is not None and norm < rules.FALLEN * usual)
-        burst = norm > rules.BURST or (usual is not None and norm > rules.RISEN * usual)
-        if not (gone or burst):
+        vanished = norm < rules.GONE or (usual is not None and norm < rules.FALLEN * usual)
+        exploded = norm > rules.BURST or (usual is not None and norm > rules.RISEN * usual)
+        if not (vanished or exploded):
             before.append(norm)
-            del before[:-KEPT]
-        was = f", and was {usual:.2g}" if usual is not None else ""
-        saw = f"the gradient's norm is {norm:.2g}{was}"
-        return saw if gone else None, saw if burst else None
+            del before[:-HISTORY]
+        usually = f", usually {usual:.2g}" if usual is not None else ""
+        saw = f"the gradient norm is {norm:.2g}{usually}"
+        return saw if vanished else None, saw if exploded else None
 
-    def _apart(self, name: str, train: float, held_out: float) -> str | None:
-        """Held-out images have become worse while training images became better."""
+    def _overfitting(self, name: str, train: float, held_out: float) -> str | None:
+        """Describe an error that grew on held-out images and fell on training images."""
         if not (math.isfinite(train) and math.isfinite(held_out)):
             return None
         errors = self._errors.setdefault(name, [])
@@ -178,26 +205,26 @@ class Health:
             errors[:] = [[held_out, train]]
             return None
         best, train_then = errors[0]
-        # The way there and back is better on training images long before that does any harm.
+        # The cycle error is lower on training images long before that does any harm.
         gap = rules.GAP if self.paired else rules.FAR
         if train >= train_then or held_out < gap * train:
             return None
         if held_out < rules.WORSE * best and held_out < rules.FAR * train:
             return None
         return (
-            f"{name} on held-out images is {held_out:.3g}, and was {best:.3g} at best; on training "
-            f"images it fell from {train_then:.3g} to {train:.3g}"
+            f"{name} on held-out images is {held_out:.3g}, at best {best:.3g}; on training images "
+            f"it fell from {train_then:.3g} to {train:.3g}"
         )
 
 
-def _memorised(train: float, held_out: float, made: float) -> str | None:
-    """The discriminator takes held-out real images for made ones (ADA, eq. 1)."""
-    if train - made < rules.LEAST_WAY:
+def _memorized(train: float, held_out: float, generated: float) -> str | None:
+    """Describe a discriminator that scores held-out images like generated ones (ADA, eq. 1)."""
+    if train - generated < rules.LEAST_WAY:
         return None
-    share = (train - held_out) / (train - made)
-    if share < rules.MEMORISED:
+    fraction = (train - held_out) / (train - generated)
+    if fraction < rules.MEMORISED:
         return None
     return (
-        f"the discriminator scores training images {train:.2f}, translations {made:.2f}, and "
+        f"the discriminator scores training images {train:.2f}, translations {generated:.2f}, and "
         f"held-out real images {held_out:.2f}"
     )

@@ -1,0 +1,118 @@
+"""Model files of a run, and model files to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..checkpoint import fit_weights, read_header, save_network
+from ..config.extensions import named
+from ..config.recipes import changes
+from ..config.run import RunConfig
+from ..directions import in_data
+from ..errors import UserError
+from ..fields import plain
+from ..images.domain import Domain
+from ..methods.base import Method
+
+MODEL_FILES = "ab.safetensors", "ba.safetensors"
+
+
+def write_models(
+    folder: Path,
+    config: RunConfig,
+    domains: Mapping[str, Domain],
+    method: Method,
+    generators: Mapping[str, nn.Module],
+    about: Mapping[str, Any],
+) -> None:
+    """Write a file per generator and discriminator, named by the domains of the dataset.
+
+    Args:
+        folder: The folder of the files.
+        config: The settings of the run.
+        domains: The domains of the dataset, by name.
+        method: The method, with the discriminators.
+        generators: The generators, by direction: those of the method, or their EMA.
+        about: More fields of the headers, such as the images processed.
+    """
+    direction, sections = config.data.direction, config.sections
+    about = {**about, "paired": config.paired, "trained": sections, **named()}
+    described = {name: plain(domain) for name, domain in domains.items()}
+    objective = method.objective.name if method.objective else None
+    for name, network in generators.items():
+        way = in_data(name, direction)
+        header = {
+            "kind": "translator",
+            "direction": way,
+            "generator": sections["generator"],
+            "source": described[way[0]],
+            "target": described[way[1]],
+            **about,
+        }
+        save_network(folder / f"{way}.safetensors", network.state_dict(), header)
+    for name, (network, conditional) in method.discriminators().items():
+        domain = in_data(name, direction)
+        header = {
+            "kind": "discriminator",
+            "domain": domain,
+            "pair": conditional,
+            "objective": objective,
+            "discriminator": sections["discriminator"],
+            "target": described[domain],
+            "source": described["b" if domain == "a" else "a"],
+            **about,
+        }
+        save_network(folder / f"d_{domain}.safetensors", network.state_dict(), header)
+
+
+def start_from(method: Method, config: RunConfig, path: Path) -> str:
+    """Load the weights of finished models into the generators (fine-tuning).
+
+    Args:
+        method: The method.
+        config: The settings of the run.
+        path: A model file, or a folder with ab.safetensors or ba.safetensors.
+
+    Returns:
+        A sentence for the log.
+
+    Raises:
+        UserError: The models do not fit the run.
+    """
+
+    def refuse(message: str) -> UserError:
+        return UserError(f"train.init: {message}", option="train.init", path=path)
+
+    files = [path]
+    if path.is_dir():
+        files = [path / name for name in MODEL_FILES if (path / name).is_file()]
+    if not files:
+        raise refuse(f"the folder {path} has neither ab.safetensors nor ba.safetensors")
+    generators = {
+        in_data(name, config.data.direction): network
+        for name, network in method.translators().items()
+    }
+    loaded: dict[str, Path] = {}
+    for file in files:
+        header = read_header(file)
+        if header.get("kind") != "translator":
+            raise refuse(f"{file} is a {header.get('kind')}, not a translator")
+        if header["direction"] not in generators:
+            continue
+        before, now = header["generator"], config.sections["generator"]
+        if different := changes({"generator": before}, {"generator": now}):
+            raise refuse(f"{file} has another architecture: {', '.join(different[:5])}")
+        fit_weights(generators[header["direction"]], file)
+        loaded[header["direction"]] = file
+    if not loaded:
+        raise refuse(
+            f"{path} translates {' and '.join(read_header(f)['direction'] for f in files)}, "
+            f"this run translates {' and '.join(generators)}"
+        )
+    lines = [f"{way} is initialized from {file}" for way, file in loaded.items()]
+    lines += [f"{way} is initialized randomly" for way in generators if way not in loaded]
+    return "; ".join(lines)

@@ -1,0 +1,287 @@
+"""A training run: what it trains, on which data, how far it is, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from math import ceil
+from pathlib import Path
+
+from torch import Tensor
+
+from ..checkpoint import Checkpoints
+from ..config.compatibility import rename_folders
+from ..config.extensions import named
+from ..config.run import RunConfig, make_method
+from ..config.run_folder import with_location
+from ..data.loader import Loader
+from ..data.open import open_data
+from ..data.sizes import check_sizes
+from ..errors import UserError
+from ..files import write_json
+from ..methods.base import Losses
+from ..runtime.distributed import Ranks
+from ..runtime.random_state import seed_everything
+from ..runtime.training import Runtime
+from ..terminal import counter, say, silent
+from .checkpoint import run_state
+from .faults import RecentSteps, explain, non_finite
+from .gradients import GradientStats
+from .log import Log
+from .models import start_from
+from .monitor import Monitor
+from .preflight import check_disk, check_ranks, run_folder
+from .progress import Images, Progress, Step
+from .requests import Request, Requests
+from .resume import resume
+from .setup import choose_formats, make_optimizers, set_learning_rates, trained_networks
+from .step import MicroBatch, updater
+from .tensorboard_log import summary_writer
+
+
+class Run:
+    """The parts of a training run, prepared but not started; `train_run` trains it.
+
+    Args:
+        config: The settings.
+        ranks: The processes of the run; by default this one alone.
+
+    Raises:
+        UserError: The settings, the data or the device are invalid.
+    """
+
+    def __init__(self, config: RunConfig, ranks: Ranks | None = None):
+        train = config.train
+        ranks = ranks or Ranks()
+        if train.loggers and ranks.first:
+            summary_writer()  # refused before the data is read if it is not installed
+        self.config, self.folder = config, run_folder(config)
+        self.say = say if ranks.first else silent
+        seed_everything(train.seed)
+        self.runtime = Runtime(
+            train.device, train.precision, train.deterministic, config.speed, ranks
+        )
+        with ranks.first_rank_first(), counter("checking the images") as progress:
+            pairs = config.validate.pairs and not config.paired
+            self.data = open_data(
+                config.data, config.paired, train.seed, self.folder, self.say, progress, pairs
+            )
+        self.say(f"data: {Path(config.data.path).absolute()}")
+        check_ranks(ranks, self.data.train, train.batch_size)
+        self.method = make_method(config)
+        check_sizes(self.method, self.data.train, ceil(train.batch_size / ranks.count))
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", train.keep_last)
+        if train.init and ranks.first and not self.checkpoints.files():
+            self.say(start_from(self.method, config, Path(train.init)))
+        self.runtime.prepare(self.method, trained_networks(self.method))
+        ranks.offset_seed()
+        self.optimizers = make_optimizers(self.method, train, self.runtime)
+        self.gradients = GradientStats(self.runtime.device)
+        self.requests = Requests(train, ranks, lambda: self.monitor.patience_used_up())
+        self.monitor = Monitor(
+            config,
+            self.folder,
+            self.method,
+            self.data,
+            self.runtime,
+            self.say,
+            lambda: self.requests.interrupts_monitoring,
+        )
+        self._update = updater(
+            self.method, self.optimizers, self.runtime, train.grad_clip, self.gradients, self.say
+        )
+        self._recent = RecentSteps(self.data.train, train.batch_size)
+        self.progress = Progress()
+        self.log: Log
+
+    @contextmanager
+    def started(self) -> Iterator[Log]:
+        """Resume from the newest checkpoint if there is one, and open the log."""
+        ranks, train = self.runtime.ranks, self.config.train
+        with ranks.first_rank_first():
+            if ranks.first:
+                rename_folders(self.folder)
+                self.checkpoints.clean()
+        log_state = resume(self)
+        if ranks.first:
+            say(check_disk(self.method, self.folder, self.config))
+            sections = with_location(self.config.sections, self.folder) | named()
+            write_json(self.folder / "config.json", sections)
+        done = self.progress.images
+        left = self.progress.images_left(len(self.data.train), train.batch_size, train.epochs)
+        self.log = Log(
+            self.folder,
+            done + left,
+            done,
+            train.log_every,
+            log_state,
+            ranks.first,
+            "tensorboard" in train.loggers,
+            self.monitor.schedule.monitored,
+            train.epochs,
+        )
+        try:
+            self.monitor.begin(self.log, done)
+            yield self.log
+        finally:
+            self.log.close()
+
+    def steps(self) -> Iterator[Step]:
+        """Yield one optimizer step after another, from the progress of the run to its last epoch.
+
+        Raises:
+            UserError: Too many images are invalid; the steps before are saved.
+        """
+        train, dataset = self.config.train, self.data.train
+        size, group = train.batch_size, train.accumulation_steps
+        loader = Loader(
+            dataset,
+            size,
+            self.runtime.device,
+            self.runtime.ranks.own_part,
+            held=group,
+        )
+        count = ceil(len(dataset) / size)
+        done, start = self.progress.images, self.progress.batch
+        self.method.train()
+        for epoch in range(self.progress.epoch, train.epochs + 1):
+            lr = set_learning_rates(self.optimizers, train, epoch)
+            batches = loader.epoch(epoch, start)
+            while start < count:
+                # A resumed run may start within a group, and the last one of an epoch is smaller.
+                end = min((start // group + 1) * group, count)
+                loaded = self._load(batches, end - start)
+                images = min(end * size, len(dataset)) - start * size
+                done += images
+                after = Progress(epoch, end, done) if end < count else Progress(epoch + 1, 0, done)
+                yield Step(epoch, start, loaded, images, lr, after)
+                start = end
+            start = 0
+
+    def _load(self, batches: Iterator[Images | None], count: int) -> list[Images | None]:
+        """Load batches; save the steps before an error."""
+        try:
+            return list(islice(batches, count))
+        except Exception:
+            if self.progress.images > self.requests.saved:
+                self.save()
+            raise
+
+    def update(self, step: Step, counts: list[int]) -> tuple[Losses, dict[str, Tensor]]:
+        """Take an optimizer step.
+
+        Args:
+            step: The step.
+            counts: Valid images in each of its batches, in all processes.
+
+        Returns:
+            The losses and the gradient norms of all players; empty if there is no valid image.
+
+        Raises:
+            UserError: A setting or an image made the step fail.
+        """
+        used = [(own, n) for own, n in zip(step.batches, counts, strict=True) if n]
+        if not used:
+            return {}, {}
+        micro_batches = [
+            MicroBatch(own, len(own[0]) / n / len(used))
+            if own
+            else MicroBatch(self.placeholder(), 0)
+            for own, n in used
+        ]
+        self._recent.add(self.gradients.steps, step)
+        try:
+            losses = self._update(micro_batches)
+        except (RuntimeError, MemoryError, ValueError) as error:
+            images, files = micro_batches[0].images, self._recent.images()
+            raise explain(
+                error, images, self.method, self.config.train, self.runtime, files
+            ) from None
+        norms = self.gradients.norms()
+        self.monitor.after_step(norms)
+        return losses, norms
+
+    def placeholder(self) -> Images:
+        """Return the first valid image pair, for a process without an image in a batch."""
+        source, target = (image[None].to(self.runtime.device) for image in self.data.train.first())
+        return source, target
+
+    def choose_formats(self, previous: str | None = None) -> None:
+        """Choose the memory format, `previous` in a resumed run, and compile the networks."""
+        each = ceil(self.config.train.batch_size / self.runtime.ranks.count)
+        choose_formats(
+            self.method,
+            self.runtime,
+            lambda: self.placeholder()[0].repeat(each, 1, 1, 1),
+            self.say,
+            previous,
+        )
+
+    def check_finite(self) -> None:
+        """Raise UserError if a step since the last line was not finite; it changed no weight."""
+        fault = self.gradients.first_fault()
+        if fault is not None:
+            losses, images = self.log.non_finite_losses(), self._recent.images(fault.step)
+            raise non_finite(fault, self.method, losses, images)
+        self._recent.clear()
+
+    def report_invalid_files(self, epoch_end: bool) -> None:
+        """Report files that turned out to be invalid; no other images replace them."""
+        for line in self.data.new_invalid_files(epoch_end):
+            say(f"left out: {line}")
+
+    def monitor_if_due(self) -> None:
+        """Draw, validate and diagnose what is due; an error ends the run once it is saved."""
+        if self.requests.error is None and self.progress.epoch <= self.config.train.epochs:
+            try:
+                self.monitor.look(self.log, self.progress)
+            except Exception as error:
+                self.requests.error = error
+
+    def save(self, last: bool = False) -> None:
+        """Write the checkpoint, and a file per generator and discriminator.
+
+        Raises:
+            UserError: It cannot be written, and this is the last one or `train.on_disk_full` is
+                `stop`; or a step was not finite.
+        """
+        self.check_finite()
+        self.requests.note_save(self.progress)
+        state = run_state(
+            self.config,
+            self.data,
+            self.method,
+            self.optimizers,
+            self.progress,
+            self.log.state(),
+            self.runtime,
+            self.monitor.state(),
+        )
+        if not self.runtime.ranks.first:
+            return
+        try:
+            self.checkpoints.save(state, self.progress.images)
+            self.monitor.save(self.progress.images)
+        except UserError as error:
+            if last or self.config.train.on_disk_full == "stop":
+                raise
+            say(f"{error}; the previous checkpoint is kept, and training continues")
+
+    def stop(self, request: Request) -> None:
+        """End a saved run as requested, with a last sample grid."""
+        if self.requests.error is None:
+            self.monitor.draw_last(self.log, self.progress)
+            self.runtime.ranks.barrier()  # torchrun could kill the first process while it saves
+        raise self.requests.exception(request)
+
+    def finish(self) -> None:
+        """Save, monitor a last time, and save again: an error in monitoring costs no step."""
+        self.save(last=True)
+        monitored = int(self.monitor.look(self.log, self.progress, last=True))
+        self.report_invalid_files(epoch_end=True)
+        (monitored,), request = self.requests.agree([monitored])
+        if monitored:
+            self.save(last=True)
+        if request.signal:
+            self.stop(request)

@@ -1,0 +1,84 @@
+"""Optimizers, learning rates, memory format and compilation of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+
+from torch import Tensor, nn
+
+from ..config.train import TrainConfig
+from ..errors import UserError
+from ..methods.base import Method
+from ..runtime.training import Runtime
+from .schedules import SCHEDULES
+from .step import Optimizers
+
+
+def trained_networks(method: Method) -> list[nn.Module]:
+    """Return all networks that are optimized."""
+    return list(chain.from_iterable(method.players().values()))
+
+
+def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:
+    """Return Adam for each player, with its own learning rate.
+
+    Raises:
+        UserError: `train.lr_per_network` names an unknown player.
+    """
+    players = method.players()
+    for name in config.lr_per_network:
+        if name not in players:
+            raise UserError(
+                f"train.lr_per_network has {name!r}, which is none of {', '.join(players)}",
+                option="train.lr_per_network",
+            )
+    return {
+        player: runtime.optimizer(
+            list(chain.from_iterable(network.parameters() for network in networks)),
+            config.lr_per_network.get(player, config.lr),
+            config.betas,
+        )
+        for player, networks in players.items()
+    }
+
+
+def set_learning_rates(optimizers: Optimizers, config: TrainConfig, epoch: int) -> float:
+    """Set the learning rates of an epoch (from 1); return that of `train.lr`."""
+    decay_epochs = round(config.decay * config.epochs)
+    factor = SCHEDULES[config.schedule](epoch, config.epochs, decay_epochs)
+    for player, optimizer in optimizers.items():
+        for group in optimizer.param_groups:
+            lr = config.lr_per_network.get(player, config.lr) * factor
+            if isinstance(group["lr"], Tensor):  # on a GPU, where a captured step reads it
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+    return config.lr * factor
+
+
+def choose_formats(
+    method: Method,
+    runtime: Runtime,
+    images: Callable[[], Tensor],
+    report: Callable[[str], None],
+    previous: str | None = None,
+) -> None:
+    """Choose the memory format and compile the networks.
+
+    Args:
+        method: The method, on its device.
+        runtime: Device and speed options.
+        images: Returns a batch of sources, to measure the memory format with.
+        report: Gets a message if the format is not the default.
+        previous: The memory format of the run that is resumed.
+    """
+    network = next(iter(method.translators().values()))
+    chosen = runtime.choose_memory_format(method, network, images, previous)
+    if chosen != "contiguous":
+        report(f"memory format of images: {chosen}")
+    objective = method.objective
+    penalized = method.discriminators().values() if objective and objective.penalized else ()
+    runtime.compile(
+        trained_networks(method), [discriminator.network for discriminator in penalized]
+    )
