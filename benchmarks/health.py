@@ -3,7 +3,8 @@
 python benchmarks/health.py [--facades FOLDER] [--horse2zebra FOLDER] [--demos] [--seeds 0 1 2]
     [--epochs 3]
 Runs made to fail, each in its way (tests/training/diagnostics/trials.py), train for 300 steps
-on images of the demos at 64 px; of each the images are noted after which its finding was told, and what else was.
+on images of the demos at 64 px; of each it records
+after how many images its problem was reported, and what else was.
 Then healthy ones, for each seed, of which nothing should be told: the same steps on the same images
 as they are; with --demos both demos to their end; and of data sets named, `facades` (pix2pix) and
 `horse2zebra` (CycleGAN, 300 images a side) at 128 px with networks of half the width and less.

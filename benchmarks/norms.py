@@ -139,8 +139,10 @@ def errors(network: nn.Module, variant: Variant, held_out: Pairs) -> dict[str, d
 def compared(source: Tensor, target: Tensor, images: Tensor) -> dict[str, float]:
     """How near images are to the target, and how far their outlines lie where the source's do."""
     values = {
-        "l1": l1(images, target), "ssim": ssim(images, target), "outlines": edge_correlation(source, images),
-    }  # fmt: skip
+        "l1": l1(images, target),
+        "ssim": ssim(images, target),
+        "outlines": edge_correlation(source, images),
+    }
     return {name: round(float(value.mean()), 4) for name, value in values.items()}
 
 

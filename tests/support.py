@@ -308,7 +308,7 @@ def interrupted(patch: pytest.MonkeyPatch, at: int, config: RunConfig) -> None:
             raise RuntimeError("power cut")
 
     with patch.context() as patched:
-        patched.setattr(Log, "step", dying)
+        patched.setattr(Log, "add", dying)
         with pytest.raises(RuntimeError, match="power cut"):
             training.train(config)
 
@@ -323,7 +323,7 @@ def stopping(patch: pytest.MonkeyPatch) -> Callable[[int], None]:
         if self.done == at[0]:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    patch.setattr(Log, "step", stepping)
+    patch.setattr(Log, "add", stepping)
     return lambda images: at.__setitem__(0, images)
 
 

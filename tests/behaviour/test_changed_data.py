@@ -328,7 +328,7 @@ def test_an_archive_that_changed_ends_the_run_saved(
             change(archive, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Log, "step", stepping)
+        patch.setattr(Log, "add", stepping)
         with pytest.raises(SystemExit) as ended:
             resumed()
     said = capsys.readouterr().err

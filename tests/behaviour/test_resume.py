@@ -221,8 +221,8 @@ def fields(state: dict[str, Any]) -> list[tuple[str, ...]]:
     paths += [("method", net) for net in nets]
     paths += [("optimizers", player, moment) for player in state["optimizers"]
               for moment in ("step", "exp_avg", "exp_avg_sq")]  # fmt: skip
-    # Of the health of so short a run there is nothing to tell: tests/training/diagnostics have its state. The
-    # norms are needed by its first look alone (tests/training/test_resume_monitor.py).
+    # Diagnostics report nothing in so short a run (tests/training/diagnostics test their state).
+    # Only the first look needs the norms (tests/training/test_resume_monitor.py).
     left_out = {"health", "norms"}
     paths += [("monitor", part) for part in state["monitor"] if part not in left_out]
     return paths + [("random", kind) for kind in ("python", "numpy", "torch")]

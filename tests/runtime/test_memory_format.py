@@ -154,7 +154,7 @@ def test_a_run_says_what_was_measured_and_keeps_it(
         return in_folder("pix2pix", data, tmp_path / run, speed={"memory_format": "measure"},
                          **more)  # fmt: skip
 
-    told = "images lie in memory as channels_last"
+    told = "memory format of images: channels_last"
     asked = answering(monkeypatch, "channels_last")
     interrupted(monkeypatch, 6, config("run"))
     assert asked == [2] and told in capsys.readouterr().out

@@ -137,7 +137,9 @@ def test_the_scale_is_taken_out_of_gradients_before_they_are_clipped() -> None:
 def test_an_overflow_skips_the_step_and_halves_the_scale(name: str, speed: SpeedConfig) -> None:
     one = made(name, speed, "fp16")
     watch = GradientStats(one.runtime.device)
-    update(one.method, [MicroBatch(batch(0))], one.optimizers, one.runtime, stats=watch)  # Adam has averages now
+    update(
+        one.method, [MicroBatch(batch(0))], one.optimizers, one.runtime, stats=watch
+    )  # Adam's state
     watch.count_step()
     scaled_by(one, 2.0**40)  # more than fp16 can hold, whatever the loss
     before = {n: w.detach().clone() for n, w in one.method.named_parameters()}
@@ -223,7 +225,7 @@ def test_a_checkpoint_without_a_scale_at_all_is_refused(data: Path, tmp_path: Pa
     state = load_state(path)
     del state["runtime"]["scaler"]
     save_state(path, state)
-    with pytest.raises(UserError, match="the checkpoint is not one of such a run: 'scaler'"):
+    with pytest.raises(UserError, match="the checkpoint does not match this run: 'scaler'"):
         training.train(half_run("pix2pix", data, run, epochs=2))
 
 

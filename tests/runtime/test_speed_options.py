@@ -82,7 +82,10 @@ def test_other_random_numbers_are_noticed() -> None:
     ours, plain = made("cyclegan"), made("cyclegan")
     found = steps(ours, 4)
     torch.manual_seed(2)
-    late = [update(plain.method, [MicroBatch(batch(step))], plain.optimizers, plain.runtime) for step in range(4)]
+    late = [
+        update(plain.method, [MicroBatch(batch(step))], plain.optimizers, plain.runtime)
+        for step in range(4)
+    ]
     assert apart(found, late) > 1e-3
 
 

@@ -93,7 +93,7 @@ def test_a_bad_image_leaves_no_trace(name: str, side: int, value: float) -> None
     assert equal(weights(method, optimizers), before) and finite(method)
     fault = watch.first_fault()
     assert fault is not None and fault.step == 3
-    update(method, [MicroBatch(batch(4))], optimizers, runtime, stats=watch)  # ... and training can go on
+    update(method, [MicroBatch(batch(4))], optimizers, runtime, stats=watch)
     watch.count_step()
     assert not equal(weights(method, optimizers), before) and finite(method)
     assert watch.first_fault() == fault  # the first fault is remembered

@@ -75,7 +75,7 @@ def test_the_clock_changes_pictures_alone(
         step(self, *details)
         clock[0] += 25
 
-    monkeypatch.setattr(Log, "step", slowly)
+    monkeypatch.setattr(Log, "add", slowly)
     more = {"train": {"sample_minutes": 2.0}, **LOOKS}
     busy = training.train(settings(name, data, tmp_path / "busy", **more))
     assert grids(busy) == [0, 3, 8, 12]  # after 75 s, and 2 minutes later

@@ -163,9 +163,9 @@ def test_a_folder_with_another_run_is_refused(
 ) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run", train={"epochs": 1}))
     before = newest(run).read_bytes(), (run / "config.json").read_bytes()
-    with pytest.raises(UserError, match=f"holds a run with another {section}"):
+    with pytest.raises(UserError, match=f"contains a run with another {section}"):
         training.train(settings("pix2pix", data, run, **{section: other}))
-    with pytest.raises(UserError, match="holds a run with another method"):
+    with pytest.raises(UserError, match="contains a run with another method"):
         training.train(settings("cyclegan", data, run))
     after = newest(run).read_bytes(), (run / "config.json").read_bytes()
     assert after == before

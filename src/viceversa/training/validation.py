@@ -88,7 +88,7 @@ class Validation:
         if self.size and min(self.size) < side:
             raise UserError(
                 f"validate.best_metric {best} needs images of at least {side} x {side} pixels, and "
-                f"the first held-out one has {self.size[1]} x {self.size[0]}; choose another metric",
+                f"the first one has {self.size[1]} x {self.size[0]}; choose another metric",
                 option="validate.best_metric",
             )
 

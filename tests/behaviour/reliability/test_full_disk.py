@@ -106,7 +106,7 @@ def fill_and_make_room(
         elif self.done == room_from:
             (disk / "filler").unlink()
 
-    monkeypatch.setattr(Log, "step", stepping)
+    monkeypatch.setattr(Log, "add", stepping)
 
 
 @pytest.mark.parametrize("free", [40_000, 0])

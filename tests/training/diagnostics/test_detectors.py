@@ -11,20 +11,33 @@ from viceversa.training.diagnostics import Diagnostics, Finding, Translations, s
 from viceversa.training.diagnostics.rules import RULES
 
 WELL = {
-    "spread_source": 0.5, "spread_made": 0.4, "spread_target": 0.5, "moved": 0.4, "apart": 0.5,
-    "tones": 0.3, "tones_target": 0.8, "edges": 0.6, "grid_made": 1.2, "grid_target": 1.0,
-    "grid_depth": 0.001, "made_high": 0.5, "real_low": -0.5, "told": 0.7,
-}  # fmt: skip
+    "spread_source": 0.5,
+    "spread_generated": 0.4,
+    "spread_target": 0.5,
+    "change": 0.4,
+    "distance": 0.5,
+    "tones": 0.3,
+    "tones_target": 0.8,
+    "edges": 0.6,
+    "pattern_generated": 1.2,
+    "pattern_target": 1.0,
+    "pattern_depth": 0.001,
+    "generated_high": 0.5,
+    "real_low": -0.5,
+    "recognized": 0.7,
+}
 ILL = {
-    "saturated discriminator": {"made_high": -9.0, "real_low": 9.0},
-    "collapse": {"spread_made": 0.001},
-    "identity": {"moved": 0.001, "told": 1.0},
+    "saturated discriminator": {"generated_high": -9.0, "real_low": 9.0},
+    "collapse": {"spread_generated": 0.001},
+    "identity": {"change": 0.001, "recognized": 1.0},
     "inversion": {"tones": -0.9, "tones_target": -0.9},
-    "checkerboard": {"grid_made": 50.0, "grid_depth": 0.2},
+    "checkerboard": {"pattern_generated": 50.0, "pattern_depth": 0.2},
 }
 
 
-def looks(health: Diagnostics, times: int, ill: dict[str, float], start: int = 100) -> list[Finding]:
+def looks(
+    health: Diagnostics, times: int, ill: dict[str, float], start: int = 100
+) -> list[Finding]:
     found = []
     for number in range(times):
         found += health.translations(start + 100 * number, "ab", WELL | ill)
@@ -53,7 +66,9 @@ def test_what_does_not_last_is_no_finding(name: str) -> None:
 
 def test_a_healthy_run_is_left_in_peace() -> None:
     for paired in (True, False):
-        assert looks(Diagnostics("lsgan", paired), 50, {"made_high": 0.6, "real_low": 0.4}) == []
+        assert (
+            looks(Diagnostics("lsgan", paired), 50, {"generated_high": 0.6, "real_low": 0.4}) == []
+        )
 
 
 def test_every_rule_is_tried_here() -> None:
@@ -134,9 +149,9 @@ def test_signs_of_pictures_by_hand() -> None:
     assert found["tones_target"] == pytest.approx(1, abs=1e-4)
     assert found["edges"] == pytest.approx(1, abs=1e-4)
     same = signs(Translations(source, source, -source, False))
-    assert same["moved"] == 0 and same["apart"] > 0.2
+    assert same["change"] == 0 and same["distance"] > 0.2
     one = source[:1].repeat(4, 1, 1, 1)
-    assert signs(Translations(source, one, source, True))["spread_made"] == pytest.approx(
+    assert signs(Translations(source, one, source, True))["spread_generated"] == pytest.approx(
         0, abs=1e-6
     )
     checks = torch.zeros(1, 1, 64, 64)
@@ -144,15 +159,18 @@ def test_signs_of_pictures_by_hand() -> None:
     smooth = torch.linspace(-1, 1, 64).expand(4, 3, 64, 64)
     gridded = signs(Translations(smooth, smooth * 0.5 + 0.3 * checks, smooth, True))
     assert (
-        gridded["grid_made"] > 8 * max(gridded["grid_target"], 1) and gridded["grid_depth"] > 0.05
+        gridded["pattern_generated"] > 8 * max(gridded["pattern_target"], 1)
+        and gridded["pattern_depth"] > 0.05
     )
     judged = signs(
         Translations(source, source, source, True, torch.full((9,), -3.0), torch.full((9,), 3.0))
     )
-    assert judged["told"] == 1 and judged["made_high"] == -3 and judged["real_low"] == 3
+    assert judged["recognized"] == 1 and judged["generated_high"] == -3 and judged["real_low"] == 3
     alike = signs(Translations(source, source, source, True, torch.ones(9), torch.ones(7)))
-    assert alike["told"] == 0.5  # nothing is told apart by equal logits
+    assert alike["recognized"] == 0.5  # nothing is told apart by equal logits
     made, real = torch.arange(20.0), torch.arange(10.0) + 10.5
     scored = signs(Translations(source, source, source, True, made, real))
-    assert scored["made_high"] == 17 and scored["real_low"] == 11.5
-    assert scored["told"] == pytest.approx((11 + 12 + 13 + 14 + 15 + 16 + 17 + 18 + 19 + 20) / 200)
+    assert scored["generated_high"] == 17 and scored["real_low"] == 11.5
+    assert scored["recognized"] == pytest.approx(
+        (11 + 12 + 13 + 14 + 15 + 16 + 17 + 18 + 19 + 20) / 200
+    )

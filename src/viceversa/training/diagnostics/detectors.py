@@ -97,7 +97,7 @@ class Diagnostics:
         found = [
             self._case(
                 rule.name, direction, images, self.per_look, rule.advice,
-                rule.seen(signs, self.objective, self.paired),
+                rule.check(signs, self.objective, self.paired),
             )
             for rule in RULES
         ]  # fmt: skip
@@ -158,7 +158,7 @@ class Diagnostics:
     def _case(
         self, name: str, of: str, images: int, patience: Patience, advice: str, saw: str | None
     ) -> Finding | None:
-        """Return a finding if a problem begins or ends; `saw`: what was observed, if the rule holds."""
+        """Return a finding if a problem begins or ends; `saw`: what was observed, if it holds."""
         if images < patience.after:
             return None
         key = f"{name} {of}"
@@ -187,8 +187,8 @@ class Diagnostics:
         """Return descriptions of a vanished and of an exploded gradient; None if it is neither."""
         before = self._norms.setdefault(player, [])
         usual = median(before) if before else None
-        vanished = norm < rules.GONE or (usual is not None and norm < rules.FALLEN * usual)
-        exploded = norm > rules.BURST or (usual is not None and norm > rules.RISEN * usual)
+        vanished = norm < rules.VANISHED or (usual is not None and norm < rules.FALLEN * usual)
+        exploded = norm > rules.EXPLODED or (usual is not None and norm > rules.RISEN * usual)
         if not (vanished or exploded):
             before.append(norm)
             del before[:-HISTORY]
@@ -219,10 +219,10 @@ class Diagnostics:
 
 def _memorized(train: float, held_out: float, generated: float) -> str | None:
     """Describe a discriminator that scores held-out images like generated ones (ADA, eq. 1)."""
-    if train - generated < rules.LEAST_WAY:
+    if train - generated < rules.LEAST_GAP:
         return None
     fraction = (train - held_out) / (train - generated)
-    if fraction < rules.MEMORISED:
+    if fraction < rules.MEMORIZED:
         return None
     return (
         f"the discriminator scores training images {train:.2f}, translations {generated:.2f}, and "

@@ -1,6 +1,6 @@
-"""Signs of health: numbers from a few translations, their sources and what they should look like.
+"""Signs of problems: numbers from a few translations, their sources and their targets.
 
-Each is a mean over the images; what they mean together, `rules` says.
+Each is a mean over the images; `rules` interprets them.
 """
 
 from __future__ import annotations
@@ -10,61 +10,71 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BLOCK = 32  # pixels a side, of which a spectrum is taken
-FLAT = 1e-4  # a deviation below which an image has no tones to compare
+BLOCK = 32  # side in pixels of the blocks whose spectrum is computed
+FLAT = 1e-4  # deviation below which an image has no brightness to correlate
 
 
 class Translations(NamedTuple):
-    """A look at one generator: a few images, always the same ones, each (n, c, h, w) in [-1, 1].
+    """Translations of a few samples by one generator, (n, c, h, w) in [-1, 1] each.
 
-    Unpaired, `target` holds any images of the domain that is translated to. `judged_*` are the
-    discriminator's logits on `made` and on `target`, of any shape, where there is one.
+    Unpaired, `target` contains any images of the target domain. The scores are the logits of the
+    discriminator on `generated` and on `target`, of any shape; None without a discriminator.
     """
 
     source: Tensor
-    made: Tensor
+    generated: Tensor
     target: Tensor
     paired: bool
-    judged_made: Tensor | None = None
-    judged_real: Tensor | None = None
+    scores_generated: Tensor | None = None
+    scores_real: Tensor | None = None
 
 
 @torch.no_grad()
-def signs(way: Translations) -> dict[str, float]:
-    """Numbers by name; one that the images are too few, too small or too flat for is left out.
+def signs(translations: Translations) -> dict[str, float]:
+    """Return signs by name; without those for which there are too few, too small or flat images.
 
-    `spread_source`, `spread_made`, `spread_target`: mean difference of two of the images, in
-    [0, 2]. `moved`: of made and source; `apart`: of target and source (unpaired: of any two).
-    `tones`, `edges`: correlation of brightness, and of its steps, of made with source; and
-    `tones_target`, where paired, of made with target. `grid_made`, `grid_target`: how far the
-    spectrum at periods of 2 and 4 pixels stands out of what lies around it (1: not at all);
-    `grid_depth`: what stands out of it in made, as a deviation in [0, 1].
-    `made_high`, `real_low`: the logit that nine of ten patches of made stay below, and nine of ten
-    patches of real above; `told`: how often a real patch has the higher logit (1/2: by chance).
+    - `spread_source`, `spread_generated`, `spread_target`: mean absolute difference of two images,
+      in [0, 2].
+    - `change`: difference of generated and source; `distance`: of target and source (unpaired: of
+      any two).
+    - `tones`, `edges`: correlation of the brightness, and of its gradient, of generated and source;
+      `tones_target`: of generated and target, if paired.
+    - `pattern_generated`, `pattern_target`: energy of the spectrum at periods of 2 and 4 pixels,
+      relative to the energy around them; `pattern_depth`: the excess in generated images, as a
+      deviation in [0, 1].
+    - `generated_high`: the score that 9 of 10 generated patches do not reach; `real_low`: the score
+      that 9 of 10 real patches exceed; `recognized`: how often the real one of two patches has the
+      higher score (1/2: by chance).
     """
-    source, made, target = (x.detach().float() for x in way[:3])
+    source, generated, target = (x.detach().float() for x in translations[:3])
     found = {
         "spread_source": spread(source),
-        "spread_made": spread(made),
+        "spread_generated": spread(generated),
         "spread_target": spread(target),
     }
-    if source.shape[1] == made.shape[1]:  # else the domains have no values in common
-        found["moved"] = _apart(made, source)
-        found["apart"] = _apart(target, source) if way.paired else _all_apart(target, source)
-        found["tones"] = correlation(brightness(made), brightness(source))
-        found["edges"] = correlation(steps(brightness(made)), steps(brightness(source)))
-    if way.paired:
-        found["tones_target"] = correlation(brightness(made), brightness(target))
-    found["grid_made"], found["grid_depth"] = grid(made)
-    found["grid_target"], _ = grid(target)
-    if way.judged_made is not None and way.judged_real is not None:
-        found |= _judged(way.judged_made.float().flatten(), way.judged_real.float().flatten())
-    values = torch.stack([torch.as_tensor(x).to(made.device) for x in found.values()]).tolist()
+    if source.shape[1] == generated.shape[1]:  # else their values cannot be compared
+        found["change"] = _difference(generated, source)
+        compare = _difference if translations.paired else _mean_difference
+        found["distance"] = compare(target, source)
+        found["tones"] = correlation(brightness(generated), brightness(source))
+        found["edges"] = correlation(
+            steepness(brightness(generated)), steepness(brightness(source))
+        )
+    if translations.paired:
+        found["tones_target"] = correlation(brightness(generated), brightness(target))
+    found["pattern_generated"], found["pattern_depth"] = pattern(generated)
+    found["pattern_target"], _ = pattern(target)
+    if translations.scores_generated is not None and translations.scores_real is not None:
+        found |= _scores(
+            translations.scores_generated.float().flatten(),
+            translations.scores_real.float().flatten(),
+        )
+    values = torch.stack([torch.as_tensor(x).to(generated.device) for x in found.values()]).tolist()
     return {name: x for name, x in zip(found, values, strict=True) if x == x}
 
 
 def spread(images: Tensor) -> Tensor:
-    """Mean absolute difference of any two of the images; not a number where there is one."""
+    """Return the mean absolute difference of any two images; NaN for a single image."""
     n = len(images)
     if n < 2:
         return images.new_tensor(torch.nan)
@@ -74,30 +84,31 @@ def spread(images: Tensor) -> Tensor:
 
 
 def brightness(images: Tensor) -> Tensor:
-    """(n, c, h, w) -> (n, h, w): the mean of the channels."""
+    """Return the mean of the channels, (n, c, h, w) -> (n, h, w)."""
     return images.mean(1)
 
 
-def steps(x: Tensor) -> Tensor:
-    """(n, h, w) -> (n, h-1, w-1): how steep brightness is, whether it rises or falls."""
+def steepness(x: Tensor) -> Tensor:
+    """Return the length of the gradient of brightness, (n, h, w) -> (n, h - 1, w - 1)."""
     down, right = x[:, 1:, :-1] - x[:, :-1, :-1], x[:, :-1, 1:] - x[:, :-1, :-1]
     return (down.square() + right.square()).sqrt()
 
 
 def correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson's correlation within each image, (n, h, w) each, and its mean over those not flat."""
-    x, y = (z.flatten(1) - z.flatten(1).mean(1, keepdim=True) for z in _cut(x, y))
+    """Return Pearson's correlation within each image, (n, h, w) each: mean of non-flat images."""
+    x, y = (z.flatten(1) - z.flatten(1).mean(1, keepdim=True) for z in _common(x, y))
     lengths = x.square().mean(1).sqrt() * y.square().mean(1).sqrt()
     values = (x * y).mean(1) / lengths
     return values[lengths > FLAT**2].mean()
 
 
-def grid(images: Tensor) -> tuple[Tensor, Tensor]:
-    """How far lattices of 2 and 4 pixels stand out of the spectrum around, and their deviation.
+def pattern(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the relative energy and the deviation of patterns with periods of 2 and 4 pixels.
 
-    Blocks of 32 px under Hann's window; a peak then fills its bin and the next ones, so what lies
-    around is taken three bins away. Natural spectra fall as a power law: the geometric mean of both
-    sides is what would be expected between them. Not a number for images smaller than a block.
+    The spectrum is that of blocks of 32 pixels under a Hann window. A peak fills its bin and the
+    neighbouring ones, so the energy around it is taken three bins away. Natural spectra fall as a
+    power law: the geometric mean of both sides is expected between them. NaN for images smaller
+    than a block.
     """
     none = images.new_tensor(torch.nan)
     if min(images.shape[2:]) < BLOCK:
@@ -107,7 +118,7 @@ def grid(images: Tensor) -> tuple[Tensor, Tensor]:
     blocks = images.unfold(2, BLOCK, BLOCK // 2).unfold(3, BLOCK, BLOCK // 2)
     blocks = blocks - blocks.mean((-2, -1), keepdim=True)
     power = torch.fft.fft2(blocks * window).abs().square().flatten(0, 3).mean(0)
-    power = power / window.square().sum() / BLOCK**2  # sums up to the mean square of the blocks
+    power = power / window.square().sum() / BLOCK**2  # the sum is the mean square of the blocks
     peaks, around = [], []
     for down, right in LATTICE:
         peaks.append(power[down, right])
@@ -120,8 +131,7 @@ def grid(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 HALF, QUARTER = BLOCK // 2, BLOCK // 4
-# Periods of 2 and 4 pixels, down and right, on the half of the spectrum that says it all
-# (a mirrored bin counts for itself, as its energy is there a second time).
+# Bins with periods of 2 and 4 pixels, down and right; a mirrored bin has the same energy again.
 LATTICE = [
     (y, x)
     for y in (0, QUARTER, HALF, BLOCK - QUARTER)
@@ -131,34 +141,37 @@ LATTICE = [
 
 
 def _around(down: int, right: int) -> list[tuple[int, int]]:
-    """Bins three away from a bin of the lattice, along those axes where it has a period."""
+    """Return the bins three away from a bin, along the axes on which it has a period."""
     moves_down = (-3, 3) if down else (0,)
     moves_right = (-3, 3) if right else (0,)
     return [(down + y, right + x) for y in moves_down for x in moves_right]
 
 
-def _cut(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """As many images, rows and columns of each as both have."""
-    n, h, w = (min(a, b) for a, b in zip((len(x), *x.shape[-2:]), (len(y), *y.shape[-2:]),
-                                         strict=True))  # fmt: skip
+def _common(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Crop both to the images, rows and columns that both have."""
+    shapes = zip((len(x), *x.shape[-2:]), (len(y), *y.shape[-2:]), strict=True)
+    n, h, w = (min(sizes) for sizes in shapes)
     return x[:n, ..., :h, :w], y[:n, ..., :h, :w]
 
 
-def _apart(x: Tensor, y: Tensor) -> Tensor:
-    x, y = _cut(x, y)
+def _difference(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean absolute difference of images with the same index."""
+    x, y = _common(x, y)
     return (x - y).abs().mean()
 
 
-def _all_apart(x: Tensor, y: Tensor) -> Tensor:
-    """Mean absolute difference of every image of one with every image of the other."""
-    return torch.stack([_apart(x.roll(shift, 0), y) for shift in range(len(x))]).mean()
+def _mean_difference(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean absolute difference of every image of x and every image of y."""
+    return torch.stack([_difference(x.roll(shift, 0), y) for shift in range(len(x))]).mean()
 
 
-def _judged(made: Tensor, real: Tensor) -> dict[str, Tensor]:
-    made, real = made.sort().values, real.sort().values
-    below = [torch.searchsorted(made, real, right=ties).float().mean() for ties in (False, True)]
+def _scores(generated: Tensor, real: Tensor) -> dict[str, Tensor]:
+    generated, real = generated.sort().values, real.sort().values
+    below = [
+        torch.searchsorted(generated, real, right=ties).float().mean() for ties in (False, True)
+    ]
     return {
-        "made_high": made[-1 - len(made) // 10],
+        "generated_high": generated[-1 - len(generated) // 10],
         "real_low": real[len(real) // 10],
-        "told": (below[0] + below[1]) / (2 * len(made)),  # of equal logits half count
+        "recognized": (below[0] + below[1]) / (2 * len(generated)),  # ties count half
     }
