@@ -12,7 +12,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from viceversa.checkpoint import load_state, save_network
 from viceversa.cli import main
 from viceversa.config.run import RunConfig
+from viceversa.errors import UserError
 from viceversa.evaluation.features import find, load
 from viceversa.fields import plain
 from viceversa.images.domain import Domain
@@ -286,6 +287,17 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
     message = capsys.readouterr().err
     assert caught.value.code == 2 and message.count("\n") == 1, message
     return message
+
+
+@contextmanager
+def raises_user_error(
+    option: str | None = None, path: Path | None = None
+) -> Iterator[pytest.ExceptionInfo[UserError]]:
+    """Expect a UserError with these fields; None: any value."""
+    with pytest.raises(UserError) as caught:
+        yield caught
+    assert option is None or caught.value.option == option, repr(caught.value)
+    assert path is None or caught.value.path == path, caught.value.path
 
 
 def train_words(data: Path, run: Path, *more: str, method: str = "pix2pix") -> list[str | Path]:

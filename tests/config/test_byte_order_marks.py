@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from support import noise_pairs
+from support import noise_pairs, raises_user_error
 
 from viceversa.config.recipes import read_recipe
 from viceversa.data.index.manifest import read_manifest
-from viceversa.errors import UserError
 from viceversa.reports.run_folder import RunFolder
 
 RECIPES = {
@@ -31,9 +30,9 @@ def test_a_recipe_with_a_mark(name: str, tmp_path: Path) -> None:
     for encoding in ("utf-16", "utf-16-be"):
         mark = b"\xfe\xff" * (encoding == "utf-16-be")
         path.write_bytes(mark + RECIPES[name].encode(encoding))
-        with pytest.raises(UserError, match="is a UTF-16 text; save it as UTF-8") as caught:
+        with raises_user_error(path=path) as caught:
             read_recipe(str(path))
-        assert caught.value.path == path
+        assert "UTF-16" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -42,8 +41,9 @@ def test_a_manifest_with_a_mark(name: str, tmp_path: Path) -> None:
     path.write_bytes(MANIFESTS[name].encode("utf-8-sig"))
     assert len(read_manifest(path).rows) == 1
     path.write_bytes(MANIFESTS[name].encode("utf-16"))
-    with pytest.raises(UserError, match="is encoded as UTF-16; save it as UTF-8"):
+    with raises_user_error(path=path) as caught:
         read_manifest(path)
+    assert "UTF-16" in str(caught.value)
 
 
 def test_settings_of_a_run_with_a_mark(tmp_path: Path) -> None:

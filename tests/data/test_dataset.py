@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support import raises_user_error
 from torch import Tensor
 
 from viceversa.data import DataConfig, index_split
@@ -256,7 +257,7 @@ def test_a_crop_larger_than_the_image_is_refused(tmp_path: Path, data: dict[str,
 
 def test_a_quarter_turn_needs_square_images(tmp_path: Path) -> None:
     for preprocess in ("none", "scale_width", "scale_shortside"):
-        with pytest.raises(UserError, match=r"data\.rotate90 needs square images"):
+        with raises_user_error("data.rotate90"):
             DataConfig(rotate90=True, preprocess=preprocess)  # type: ignore[arg-type]
     for domain in "AB":
         put(tmp_path / domain / "x.png", noise(0, 30, 40))
@@ -265,20 +266,20 @@ def test_a_quarter_turn_needs_square_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "option"),
     [
-        ({"load_size": 200}, "crop_size \\(256\\) is larger than data.load_size \\(200\\)"),
-        ({"crop_size": 0}, "crop_size must be from 1 to 65536"),
-        ({"workers": -1}, "workers"),
-        ({"zoom": 1.0}, "data.zoom must be from 0 to less than 1"),
-        ({"jitter": -0.1}, "data.jitter must be from 0 to less than 1"),
-        ({"max_invalid": 2.0}, "data.max_invalid must be from 0 to less than 1"),
-        ({"pattern_a": "A"}, "pattern"),
+        ({"load_size": 200}, "data.crop_size"),
+        ({"crop_size": 0}, "data.crop_size"),
+        ({"workers": -1}, "data.workers"),
+        ({"zoom": 1.0}, "data.zoom"),
+        ({"jitter": -0.1}, "data.jitter"),
+        ({"max_invalid": 2.0}, "data.max_invalid"),
+        ({"pattern_a": "A"}, "data.pattern_a"),
         ({"jitter": 0.1, "a": {"kind": "lab-l"}}, "data.jitter"),
     ],
 )
-def test_impossible_settings_are_refused(data: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+def test_impossible_settings_are_refused(data: dict[str, Any], option: str) -> None:
+    with raises_user_error(option):
         fill(DataConfig, data, "data")
 
 
