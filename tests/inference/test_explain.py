@@ -165,7 +165,7 @@ def refuse_others(said: dict[str, Any], scores: Tensor) -> None:
             assert said[name][axis] == [max(2 * at - 5, 0), min(2 * at + 11, SIDE)]
 
 
-def test_what_is_made_is_judged_as_by_hand(
+def test_translations_are_scored_as_by_hand(
     runs: dict[str, Path], one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, run = values(one), runs["pairs"]
@@ -193,9 +193,9 @@ def test_a_half_has_the_other_as_its_real_target(
     if half == "right":
         source, real = real, source
     run = runs["pairs"]
-    made, true = asked(capsys, tmp_path / "v.png", run, pair, "--half", half)["images"]
-    assert (made["image"], true["image"]) == ("generated", "real")
-    refuse_others(made, by_hand(run / "d_b.safetensors", source, made_by_hand(run, source)))
+    fake, true = asked(capsys, tmp_path / "v.png", run, pair, "--half", half)["images"]
+    assert (fake["image"], true["image"]) == ("generated", "real")
+    refuse_others(fake, by_hand(run / "d_b.safetensors", source, made_by_hand(run, source)))
     refuse_others(true, by_hand(run / "d_b.safetensors", source, real))
 
 
@@ -205,26 +205,28 @@ def test_the_real_target_may_be_a_file_of_its_own(
 ) -> None:  # fmt: skip
     other, run = tmp_path / "other.png", runs["pairs"]
     Image.fromarray(pixels(9)).save(other)
-    made, true = asked(capsys, tmp_path / "v.png", run, one, "--real", other)["images"]
-    refuse_others(made, by_hand(run / "d_b.safetensors", values(one),
+    fake, true = asked(capsys, tmp_path / "v.png", run, one, "--real", other)["images"]
+    refuse_others(fake, by_hand(run / "d_b.safetensors", values(one),
                                 made_by_hand(run, values(one))))  # fmt: skip
     refuse_others(true, by_hand(run / "d_b.safetensors", values(one), values(other)))
 
 
-def test_a_discriminator_by_itself_judges_the_image_as_it_is(
+def test_a_discriminator_scores_an_image_file(
     runs: dict[str, Path], one: Path, pair: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    judge, other = runs["pairs"] / "d_b.safetensors", tmp_path / "other.png"
+    discriminator, other = runs["pairs"] / "d_b.safetensors", tmp_path / "other.png"
     Image.fromarray(pixels(9)).save(other)
-    found = asked(capsys, tmp_path / "1.png", judge, one, "--source", other, "--real", other)
+    found = asked(
+        capsys, tmp_path / "1.png", discriminator, one, "--source", other, "--real", other
+    )
     said, true = found["images"]
     assert (said["image"], true["image"]) == ("image", "real")
-    refuse_others(said, by_hand(judge, values(other), values(one)))
-    refuse_others(true, by_hand(judge, values(other), values(other)))
-    (said,) = asked(capsys, tmp_path / "2.png", judge, pair, "--half", "right")["images"]
+    refuse_others(said, by_hand(discriminator, values(other), values(one)))
+    refuse_others(true, by_hand(discriminator, values(other), values(other)))
+    (said,) = asked(capsys, tmp_path / "2.png", discriminator, pair, "--half", "right")["images"]
     left, right = values(pair).split(SIDE, dim=3)
-    refuse_others(said, by_hand(judge, left, right))
+    refuse_others(said, by_hand(discriminator, left, right))
     unpaired = runs["alone"] / "d_b.safetensors"
     (said,) = asked(capsys, tmp_path / "3.png", unpaired, pair, "--half", "left")["images"]
     refuse_others(said, by_hand(unpaired, left))
@@ -236,29 +238,29 @@ def test_a_direction_turned_round(
     run = runs["ba"]
     found = asked(capsys, tmp_path / "v.png", run, one)
     assert found["discriminator"] == str(run / "d_a.safetensors")
-    made = Translator.load(run / "ba.safetensors", "cpu").tensor(values(one))
-    refuse_others(found["images"][0], by_hand(run / "d_a.safetensors", values(one), made))
+    fake = Translator.load(run / "ba.safetensors", "cpu").tensor(values(one))
+    refuse_others(found["images"][0], by_hand(run / "d_a.safetensors", values(one), fake))
 
 
 @pytest.mark.parametrize("way", ["ab", "ba"])
-def test_a_cycle_s_judges_see_an_image_by_itself(
+def test_discriminators_of_a_cycle_score_single_images(
     way: str, runs: dict[str, Path], one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = runs["cycle"]
-    judge = run / f"d_{way[1]}.safetensors"
-    made = Translator.load(run / f"{way}.safetensors", "cpu").tensor(values(one))
-    for number, (model, image) in enumerate(((run / f"{way}.safetensors", made),
-                                             (judge, values(one)))):  # fmt: skip
+    discriminator = run / f"d_{way[1]}.safetensors"
+    fake = Translator.load(run / f"{way}.safetensors", "cpu").tensor(values(one))
+    for number, (model, image) in enumerate(((run / f"{way}.safetensors", fake),
+                                             (discriminator, values(one)))):  # fmt: skip
         found = asked(capsys, tmp_path / f"{number}.png", model, one)
         (said,) = found["images"]
-        scores = by_hand(judge, image)
-        assert found["discriminator"] == str(judge) and said["objective"] == "lsgan"
+        scores = by_hand(discriminator, image)
+        assert found["discriminator"] == str(discriminator) and said["objective"] == "lsgan"
         assert said["mean_score"] == pytest.approx(float(scores.mean()), abs=1e-5)
         least = float(scores.min().clamp(0, 1))
         assert said["lowest"]["value"] == pytest.approx(least, abs=1e-5)
 
 
-def test_another_judge_beside_the_own_one(
+def test_another_discriminator_beside(
     runs: dict[str, Path], pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, whole = runs["pairs"], runs["whole"] / "d_b.safetensors"
@@ -276,7 +278,7 @@ def test_another_judge_beside_the_own_one(
     text = told(capsys, *words, "-o", tmp_path / "w.png")
     assert text.count("one score for the whole image") == 2
     # One that sees the image alone fits, too, beside one that sees the pair; and beside a cycle's
-    # judge one that wants the pair, since what was made has a source.
+    # discriminator one that wants the pair, since the translation has a source.
     alone = runs["alone"] / "d_b.safetensors"
     found = asked(capsys, tmp_path / "x.png", *words[:-1], alone)["images"]
     refuse_others(found[3], by_hand(alone, real))
@@ -287,7 +289,7 @@ def test_another_judge_beside_the_own_one(
     )
 
 
-def test_words_for_people_have_the_same_numbers(
+def test_the_text_has_the_same_values(
     runs: dict[str, Path], one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (said,) = asked(capsys, tmp_path / "1.png", runs["pairs"], one)["images"]
@@ -314,13 +316,13 @@ def test_sixteen_bits(
     write(tmp_path / "deep.png", deep)
     write(tmp_path / "real.tif", real)
     run = runs["deep"]
-    made, true = asked(capsys, tmp_path / "v.png", run, tmp_path / "deep.png",
+    fake, true = asked(capsys, tmp_path / "v.png", run, tmp_path / "deep.png",
                        "--real", tmp_path / "real.tif")["images"]  # fmt: skip
     source, target = (
         torch.from_numpy(one.astype(np.float32) / 32767.5 - 1).movedim(-1, 0)[None]
         for one in (deep, real)
     )
-    refuse_others(made, by_hand(run / "d_b.safetensors", source, made_by_hand(run, source)))
+    refuse_others(fake, by_hand(run / "d_b.safetensors", source, made_by_hand(run, source)))
     refuse_others(true, by_hand(run / "d_b.safetensors", source, target))
 
 
@@ -329,12 +331,12 @@ def test_colours_are_seen_with_their_lightness(
 ) -> None:
     found = asked(capsys, tmp_path / "v.png", runs["lab"], one, "--real", one)
     assert [said["map"] for said in found["images"]] == [[14, 14], [14, 14]]
-    made, true = explain(ExplainOptions(runs["lab"], one, real=one, device="cpu")).rows
+    fake, true = explain(ExplainOptions(runs["lab"], one, real=one, device="cpu")).rows
     back = true.image[None]  # lightness and colours of one photo are the photo again
     torch.testing.assert_close(back, values(one), rtol=0, atol=0.02)
-    assert made.image.shape == true.image.shape
-    judge = runs["lab"] / "d_b.safetensors"
-    found = asked(capsys, tmp_path / "w.png", judge, one, "--source", one)
+    assert fake.image.shape == true.image.shape
+    discriminator = runs["lab"] / "d_b.safetensors"
+    found = asked(capsys, tmp_path / "w.png", discriminator, one, "--source", one)
     assert found["images"][0]["map"] == [14, 14]
 
 
@@ -423,10 +425,10 @@ def test_what_does_not_fit_is_a_sentence(
     model: str, words: list[str], sentence: str, runs: dict[str, Path], one: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    made = tmp_path / "empty", tmp_path / "lone", tmp_path / "mixed"
-    for folder in made:
+    folders = tmp_path / "empty", tmp_path / "lone", tmp_path / "mixed"
+    for folder in folders:
         folder.mkdir()
-    for folder in made[1:]:
+    for folder in folders[1:]:
         shutil.copy(runs["pairs"] / "ab.safetensors", folder)
     shutil.copy(runs["deep"] / "d_b.safetensors", tmp_path / "mixed")
     save_network(tmp_path / "other", {"w": torch.zeros(1)}, {"kind": "features", "name": "x"})

@@ -41,9 +41,9 @@ GREY = Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,))
 def test_numbers_by_hand(
     gan_loss: str, scores: list[float], expected: list[float], dtype: Any
 ) -> None:
-    made = to_unit_range(torch.tensor(scores, dtype=dtype), gan_loss)
-    assert made.dtype == torch.float32
-    assert made.tolist() == pytest.approx(expected, abs=1e-6)
+    values = to_unit_range(torch.tensor(scores, dtype=dtype), gan_loss)
+    assert values.dtype == torch.float32
+    assert values.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_critic_s_scores_lie_between_given_ends() -> None:
@@ -65,7 +65,7 @@ def scores_of(scores: list[list[float]], gan_loss: str = "bce", side: int = 8) -
     return PatchScores(torch.tensor(scores), found, gan_loss)
 
 
-def test_a_verdict_s_own_numbers() -> None:
+def test_summary_of_patch_scores() -> None:
     one = scores_of([[-2.0, 0.0], [1.0, 3.0]])
     assert one.mean_score == 0.5 and one.mean_value == pytest.approx(1 / (1 + math.exp(-0.5)))
     assert one.real_fraction == 0.5  # undecided is not real
@@ -76,11 +76,11 @@ def test_a_verdict_s_own_numbers() -> None:
     assert single.is_single and single.mean_value == pytest.approx(float(single.values))
 
 
-def test_two_of_a_critic_s_verdicts_are_compared_on_one_scale() -> None:
+def test_scores_of_a_critic_are_compared_on_a_common_scale() -> None:
     low, high = scores_of([[0.0, 1.0]], "wgan-gp"), scores_of([[3.0, 4.0]], "wgan-gp")
     assert torch.equal(low.values, high.values)  # the control: each by itself
-    made, real = on_common_scale(low, high)
-    assert made.values.tolist() == [[0.0, 0.25]] and real.values.tolist() == [[0.75, 1.0]]
+    fake, real = on_common_scale(low, high)
+    assert fake.values.tolist() == [[0.0, 0.25]] and real.values.tolist() == [[0.75, 1.0]]
 
 
 # -- where it is drawn
@@ -101,7 +101,7 @@ def spotter(layers: int = 3, padding: Any = "one") -> PatchGAN:
 
 @pytest.mark.parametrize("padding", ["one", "same"])
 @pytest.mark.parametrize("times", [1, 2])
-def test_the_hot_spot_lies_where_the_judge_saw_it(padding: Any, times: int) -> None:
+def test_the_peak_is_drawn_at_the_bright_spot(padding: Any, times: int) -> None:
     network = spotter(padding=padding)
     scorer = PatchScorer(network, GREY, None, "hinge")
     found = network.patch_grid(128, 96)
@@ -133,8 +133,8 @@ def test_between_two_middles_it_is_linear_and_beyond_them_constant() -> None:
 
 def test_colours_go_from_orange_by_white_to_blue() -> None:
     assert [tuple(c) for c in to_colours(np.array(STOPS)).tolist()] == list(COLOURS)
-    made, undecided, real = to_colours(np.array([0.0, 0.5, 1.0])).astype(int)
-    assert made[0] > made[2] + 100 and real[2] > real[0] + 100 and np.ptp(undecided) == 0
+    fake, undecided, real = to_colours(np.array([0.0, 0.5, 1.0])).astype(int)
+    assert fake[0] > fake[2] + 100 and real[2] > real[0] + 100 and np.ptp(undecided) == 0
     # Without a sense of red and green what is left is lightness and blue: both differ at each step.
     between = to_colours(np.linspace(0, 0.5, 20)).astype(int) @ (0.299, 0.587, 0.114)
     assert (np.diff(between) > 0).all()
@@ -151,8 +151,8 @@ def test_one_number_is_one_colour() -> None:
 def test_the_image_shows_through() -> None:
     image = np.zeros((8, 8, 3), dtype=np.uint8)
     image[:, 4:] = 255
-    made = draw_patch_map(image, scores_of([[0.0]])).astype(int)
-    assert made[0, 7].sum() > made[0, 0].sum() + 150
+    drawn = draw_patch_map(image, scores_of([[0.0]])).astype(int)
+    assert drawn[0, 7].sum() > drawn[0, 0].sum() + 150
 
 
 # -- the picture
@@ -187,7 +187,7 @@ def test_the_picture_holds_the_image_and_the_map_as_they_are() -> None:
 # -- what a scorer refuses
 
 
-def test_a_judge_takes_images_of_its_domain_alone() -> None:
+def test_images_of_another_domain_are_refused() -> None:
     alone = PatchScorer(spotter(1), GREY, None, "bce")
     grey = torch.zeros(1, 16, 16)
     for image in (torch.zeros(3, 16, 16), grey[None], grey.to(torch.uint8)):
@@ -206,14 +206,14 @@ def test_a_judge_takes_images_of_its_domain_alone() -> None:
     assert pair(grey, grey).scores.shape == (6, 6)
 
 
-def test_a_norm_that_has_one_pixel_is_told_in_a_sentence() -> None:
+def test_a_norm_of_one_pixel_is_refused() -> None:
     config = PatchGAN.Config(width=2, layers=1, padding="same")
     scorer = PatchScorer(PatchGAN(config, 1), GREY, None, "bce")
     with pytest.raises(UserError, match=r"1x1 pixels cannot be scored: instance statistics need"):
         scorer(torch.zeros(1, 1, 1))
 
 
-def test_an_image_is_judged_by_itself_and_the_judge_learns_nothing() -> None:
+def test_scores_depend_on_the_image_alone_and_change_no_network() -> None:
     network = PatchGAN(PatchGAN.Config(width=2, layers=1, norm="batch"), 1).train()
     scorer = PatchScorer(network, GREY, None, "bce")
     kept = {name: value.clone() for name, value in network.state_dict().items()}
