@@ -4,10 +4,9 @@ and four faults at every place between the start and the exit of a run.
 python benchmarks/reliability.py [--kills 1000] [--rot 1000] [--stops 200] [--mutants 1000000]
     [--minutes 8] [--only PART ...]
 The same trials as tests/checkpoint and tests/behaviour/reliability make few of, each beside what
-fares worse: a save straight to its place, the bare format. Two processes make mutants
-of files, until there are so many or the minutes are over. Writes benchmarks/results/DATE-reliability.json; the
-parts named by --only
-take the place of those in that day's file.
+fares worse: a save straight to its place, the bare format. Two processes make mutants of files,
+until there are so many or the minutes are over. Writes
+benchmarks/results/DATE-reliability.json; the parts named by --only replace those in that file.
 """
 
 from __future__ import annotations

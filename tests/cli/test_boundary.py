@@ -140,7 +140,10 @@ PLACES = {
     "a checkpoint": ("viceversa.training.loop.state_of", ["train"]),
     "loading a model": ("viceversa.inference.translator.load_network", ["translate"]),
     "images of evaluate": ("viceversa.evaluation.run.open_images", ["evaluate"]),
-    "loading a discriminator": ("viceversa.inference.patch_scores.scorer.load_network", ["explain"]),
+    "loading a discriminator": (
+        "viceversa.inference.patch_scores.scorer.load_network",
+        ["explain"],
+    ),
     "a page": ("viceversa.reports.write_run_page", ["report"]),
 }
 WORDS = {

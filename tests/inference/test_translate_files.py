@@ -358,7 +358,8 @@ def test_standard_input_and_output(
 
 
 @pytest.mark.parametrize(("data", "said"), [
-    (b"", "is not an image in a supported format"), (b"text", "is not an image in a supported format"),
+    (b"", "is not an image in a supported format"),
+    (b"text", "is not an image in a supported format"),
 ])  # fmt: skip
 def test_standard_input_that_is_no_image(
     data: bytes, said: str, unet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

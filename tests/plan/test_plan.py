@@ -20,6 +20,7 @@ from viceversa import plan as planning
 from viceversa.cli import main
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
+from viceversa.files import format_bytes
 from viceversa.plan import make_plan, step_times
 from viceversa.plan.alternatives import BATCHES, choices, largest
 from viceversa.plan.costs import Costs, StepMeter, estimate

@@ -1,4 +1,4 @@
-"""FID and KID of real sets of images against known values: network, resizing and formula at once."""
+"""FID and KID of real sets of images against known values."""
 
 from __future__ import annotations
 
