@@ -87,7 +87,7 @@ def single(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["pix2pix", pytest.param("cyclegan", marks=pytest.mark.slow)])
 def test_two_processes_make_the_steps_of_one(
     name: str, data: Path, single: Path, tmp_path: Path
 ) -> None:
@@ -255,6 +255,7 @@ def refused(count: int, made: Sections, folder: Path) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_batch_norm_is_refused_on_a_processor(data: Path, tmp_path: Path) -> None:
     made = settings("pix2pix", data, tmp_path / "run", discriminator={"norm": "batch"})
     text = refused(2, made, tmp_path / "x")
@@ -290,7 +291,9 @@ def under_way(folder: Path, run: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("fault", [
+    signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)
+])  # fmt: skip
 def test_the_others_end_when_one_dies_or_hangs(
     fault: signal.Signals, data: Path, tmp_path: Path
 ) -> None:

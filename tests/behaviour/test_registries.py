@@ -85,10 +85,16 @@ def test_each_pair_of_entries_occurs() -> None:
         assert pairs == {(names[first], names[second]) for names in PRODUCT}
 
 
-@pytest.mark.parametrize("names", [
-    pytest.param(names, id="-".join(names), marks=[] if names in every_pair() else pytest.mark.soak)
-    for names in PRODUCT
-])  # fmt: skip
+def mark(names: tuple[str, str, str]) -> list[pytest.MarkDecorator]:
+    """Few combinations run in `make quick`, each pair in `make test`, all in `make soak`."""
+    if names not in every_pair():
+        return [pytest.mark.soak]
+    return [] if names in sorted(every_pair())[::5] else [pytest.mark.slow]
+
+
+@pytest.mark.parametrize(
+    "names", [pytest.param(names, id="-".join(names), marks=mark(names)) for names in PRODUCT]
+)
 def test_a_combination_is_trained_and_used(
     names: tuple[str, str, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -246,6 +246,7 @@ def renewed(state: dict[str, Any], fresh: dict[str, Any], path: tuple[str, ...])
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_each_field_that_is_saved_is_needed(
     name: str, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],

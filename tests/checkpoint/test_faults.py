@@ -12,6 +12,9 @@ from faults import Case, built, sweep
 OURS = ("checkpoint", "model")
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     if shutil.which("gcc") is None:

@@ -228,14 +228,15 @@ def test_memory_rises_with_batch_and_crop_and_falls_by_the_options() -> None:
     assert held["gradients"] == costs("pix2pix").parts["gradients"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
         ["pix2pix", "--generator.width", "32", "--generator.depth", "7", "--train.batch_size", "8",
          "--data.load_size", "143", "--data.crop_size", "128"],
         pytest.param(["pix2pix", "--train.batch_size", "4"], marks=pytest.mark.soak),
-        pytest.param(["cyclegan", "--generator.blocks", "6", "--data.load_size", "143",
-                      "--data.crop_size", "128"], marks=pytest.mark.slow),
+        ["cyclegan", "--generator.blocks", "6", "--data.load_size", "143", "--data.crop_size",
+         "128"],
     ],
     ids=" ".join,
 )  # fmt: skip

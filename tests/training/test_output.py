@@ -116,7 +116,9 @@ def check_lost(way: str, words: list[str], here: Path) -> None:
 
 
 @needs_full
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [
+    pytest.param(way, marks=[] if way == "a full disk" else pytest.mark.slow) for way in WAYS
+])  # fmt: skip
 def test_training_continues_without_output(way: str, here: Path, tmp_path: Path) -> None:
     stdout, before, message = WAYS[way]
     opened = stdout()

@@ -60,7 +60,13 @@ def check(whole: Whole, run: Path, name: str, call: int, fault: str) -> None:
     assert {part for part in left if not same(left[part], whole.left[part])} == set()
 
 
-@pytest.mark.parametrize(("name", "call", "fault"), MEMBERS)
+QUICK = {"step", "diagnostics", "best models", "checkpoint"}  # one for each fault
+
+
+@pytest.mark.parametrize(("name", "call", "fault"), [
+    pytest.param(*member, marks=[] if member[0] in QUICK else pytest.mark.slow)
+    for member in MEMBERS
+])  # fmt: skip
 def test_nothing_is_lost_at_any_place(
     name: str, call: int, fault: str, whole: Whole, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
