@@ -114,7 +114,7 @@ def test_a_run_without_data_names_where_it_looked(
         resume("runs/one")
     said = capsys.readouterr().err
     assert ended.value.code == 2 and said.count("\n") == 1
-    assert f"tried {project / 'data'}; name them: viceversa train runs/one DATA" in said
+    assert f"tried {project / 'data'}; give its path: viceversa train runs/one DATA" in said
     resume("runs/one", "--data.path", "images")
     assert checkpoints("runs/one") == [3, 6]
 
