@@ -35,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def taken(metric: str, *values: float) -> list[bool]:
     """Whether each value was better than all before."""
     best = Best(metric)
-    return [best.take({"raw": value}, place) is not None for place, value in enumerate(values)]
+    return [best.update({"raw": value}, place) is not None for place, value in enumerate(values)]
 
 
 @pytest.mark.parametrize("metric", ["l1", "lpips", "swd", "fid", "kid", "cycle"])
@@ -52,30 +52,30 @@ def test_of_these_more_is_better(metric: str) -> None:
 def test_what_is_no_number_is_never_the_best(metric: str) -> None:
     assert taken(metric, NAN, INF, -INF, 3.0, NAN) == [False, False, False, True, False]
     best = Best(metric)
-    assert best.take({"raw": NAN, "ema": 3.0}, 7) == "ema"
-    assert best.take({"raw": 3.0, "ema": NAN}, 8) is None
+    assert best.update({"raw": NAN, "ema": 3.0}, 7) == "ema"
+    assert best.update({"raw": 3.0, "ema": NAN}, 8) is None
 
 
 def test_validations_since_the_best_are_counted() -> None:
     best = Best("l1")
     counts = []
     for place, value in enumerate((NAN, 2.0, 2.0, 3.0, 1.0, NAN)):
-        best.take({"raw": value}, place)
+        best.update({"raw": value}, place)
         counts.append((best.since, best.images, best.last))
     assert counts == [(1, 0, 0), (0, 1, 1), (1, 1, 2), (2, 1, 3), (0, 4, 4), (1, 4, 5)]
 
 
 def test_raw_or_averaged_whichever_is_better() -> None:
     best = Best("ssim")
-    assert best.take({"raw": 0.5, "ema": 0.6}, 1) == "ema"
-    assert best.take({"raw": 0.7, "ema": 0.65}, 2) == "raw"
+    assert best.update({"raw": 0.5, "ema": 0.6}, 1) == "ema"
+    assert best.update({"raw": 0.7, "ema": 0.65}, 2) == "raw"
     assert (best.value, best.images, best.weights) == (0.7, 2, "raw")
 
 
 def test_going_on_remembers_but_for_another_metric() -> None:
     before = Best("psnr")
-    before.take({"raw": 20.0}, 5)
-    before.take({"raw": 19.0}, 6)
+    before.update({"raw": 20.0}, 5)
+    before.update({"raw": 19.0}, 6)
     state = json.loads(json.dumps(before.state()))
     again, other = Best("psnr"), Best("l1")
     again.restore(state)
@@ -85,14 +85,14 @@ def test_going_on_remembers_but_for_another_metric() -> None:
 
 def test_going_on_with_other_images_forgets_and_says_so() -> None:
     before = Best("l1", of="these")
-    before.take({"raw": 0.5}, 5)
+    before.update({"raw": 0.5}, 5)
     same, other, none = Best("l1", of="these"), Best("l1", of="others"), Best("l1")
     assert same.restore(before.state()) == "" and same == before
-    assert "other held-out images" in other.restore(before.state())
+    assert "the held-out images are not the same" in other.restore(before.state())
     assert other == Best("l1", of="others")
     assert none.restore(before.state()) == "" and none == before  # without validation, it is kept
     psnr = Best("psnr", of="these")
-    assert "chosen by psnr now" in psnr.restore(before.state()) and psnr.value is None
+    assert "validate.best_metric is now psnr" in psnr.restore(before.state()) and psnr.value is None
 
 
 # -- whole runs
@@ -107,7 +107,7 @@ def moments(monkeypatch: pytest.MonkeyPatch) -> dict[int, Moment]:
     validate = Monitor.validate
 
     def noting(self: Monitor, *rest: Any) -> None:
-        raw, kept = self.method.translators(), self.averages
+        raw, kept = self.method.translators(), self.ema
         both = raw, kept.networks() if kept is not None else {}
         seen[rest[2].images] = tuple(  # type: ignore[assignment]
             {way: {k: w.clone() for k, w in net.state_dict().items()} for way, net in nets.items()}

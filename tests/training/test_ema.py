@@ -49,7 +49,7 @@ def test_three_steps_by_hand(decay: float, expected: tuple[float, ...]) -> None:
     assert averaged(averages) == 1.0
     for weight, value in zip((2.0, 3.0, 5.0), expected, strict=True):
         network.weight.data.fill_(weight)
-        averages.take()
+        averages.update()
         assert averaged(averages) == pytest.approx(value, abs=1e-12)
     assert network.weight.item() == 5.0 and averages.steps == 3
 
@@ -58,9 +58,9 @@ def test_the_decay_bounds_it_in_the_long_run() -> None:
     network = one_weight(0.0)
     averages = EMA({"ab": network}, 0.5)
     for _ in range(20):
-        averages.take()
+        averages.update()
     network.weight.data.fill_(1.0)
-    averages.take()
+    averages.update()
     assert averaged(averages) == 0.5
 
 
@@ -70,7 +70,7 @@ def test_statistics_are_those_of_the_generator_and_not_averaged() -> None:
     network.train()
     network(torch.randn(4, 2, 5, 5) * 3 + 7)
     network.weight.data.fill_(3.0)
-    averages.take()
+    averages.update()
     kept = averages.networks()["ab"]
     assert torch.equal(kept.running_mean, network.running_mean)  # type: ignore[arg-type]
     assert float(network.running_mean.abs().min()) > 0.1

@@ -1,7 +1,4 @@
-"""What is written of a run: its state, to go on from, and networks that describe themselves.
-
-Nothing is ever unpickled: all of it is safetensors, with a digest that is checked.
-"""
+"""Checkpoints and model files. Nothing is unpickled: all files are safetensors with a digest."""
 
 from .container import read_digest
 from .models import (
@@ -22,7 +19,17 @@ from .state import (
 )
 
 __all__ = [
-    "Checkpoints", "age", "fit_weights", "hold", "load_network", "load_state", "read_digest",
-    "read_header", "read_weights", "save_network", "save_state", "state_from_bytes",
+    "Checkpoints",
+    "age",
+    "fit_weights",
+    "hold",
+    "load_network",
+    "load_state",
+    "read_digest",
+    "read_header",
+    "read_weights",
+    "save_network",
+    "save_state",
+    "state_from_bytes",
     "state_to_bytes",
-]  # fmt: skip
+]

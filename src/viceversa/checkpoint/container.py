@@ -1,7 +1,7 @@
-"""A file of tensors with a header and a digest: whole and as it was written, or refused.
+"""Safetensors files with a header and a digest, written atomically and verified by SHA-256.
 
-The format is safetensors: no code can be in it. Its metadata hold our header, as JSON, and the
-SHA-256 of header and tensors, since neither the format nor a disk notices a flipped bit.
+The format contains no code. Its metadata contain a JSON header, and the SHA-256 of header and
+tensors, since neither the format nor a disk detects a flipped bit.
 """
 
 from __future__ import annotations
@@ -22,29 +22,42 @@ from torch import Tensor
 from ..errors import UserError
 from ..files import write_atomically
 
-HEADER, DIGEST = "viceversa", "sha256"  # where a safetensors file keeps ours
+HEADER, DIGEST = "viceversa", "sha256"  # keys of the metadata
 LARGEST_HEADER = 4 * 2**20
-DEEPEST = 64  # of lists and tables within each other
-MOST = 2**14  # tensors in a file: a CycleGAN's state has some 1,000
-TYPES = {  # what the format calls them; no file of ours holds another
-    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
-    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
-    torch.uint64: "U64", torch.uint32: "U32", torch.uint16: "U16", torch.uint8: "U8",
+MAX_DEPTH = 64  # nested lists and tables in the header
+MAX_TENSORS = 2**14  # a checkpoint of CycleGAN has some 1,000
+TYPES = {  # dtypes and their names in the format
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
     torch.bool: "BOOL",
-}  # fmt: skip
+}
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any]) -> None:
-    """Write a file so that `path` is always the whole old one or the whole new one.
+    """Write a file atomically: `path` is always the complete old or the complete new file.
 
-    Raises UserError where it can't be written, with what is free where the disk is full.
+    Raises:
+        UserError: It cannot be written; if the disk is full, with the free space.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(header)
     table = _table(plain, {HEADER: text, DIGEST: digest(text, plain)})
-    if len(table) > LARGEST_HEADER or len(plain) > MOST:
-        raise UserError(f"{path} was not written: {len(plain)} tensors, or a header of "
-                        f"{len(table)} bytes, are more than would be read again")  # fmt: skip
+    if len(table) > LARGEST_HEADER or len(plain) > MAX_TENSORS:
+        raise UserError(
+            f"{path} was not written: {len(plain)} tensors, or a header of {len(table)} bytes, are "
+            "more than can be loaded",
+            path=path,
+        )
     needed = len(table) + sum(tensor.nbytes for tensor in plain.values())
     write_atomically(path, lambda temporary: _write(temporary, table, plain), needed)
 
@@ -63,7 +76,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 class Damaged(UserError):
-    """A file that was read in full, and whose contents are not those of a file of ours."""
+    """A readable file with invalid contents."""
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -73,9 +86,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         Damaged: The file has another format, or its digest does not match.
         UserError: The system could not read the file, or memory is short.
     """
-    header, text, expected = _looked_into(path)
+    header, text, expected = _read_metadata(path)
     try:
-        with safe_open(path, "pt") as checked:  # which checks the format
+        with safe_open(path, "pt") as checked:  # checks the format
             tensors = _read(path, set(checked.keys()))
     except (MemoryError, RuntimeError):
         raise UserError(f"{path} is larger than the memory that is free", path=path) from None
@@ -89,29 +102,29 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The header alone. Raises UserError for a file that is none of ours."""
-    return _looked_into(path)[0]
+    """Return the header. Raises UserError if the file has another format."""
+    return _read_metadata(path)[0]
 
 
 def read_digest(path: Path) -> str:
-    """SHA-256 of header and tensors as the file gives it; loading verifies it. Raises UserError."""
-    return _looked_into(path)[2]
+    """Return the SHA-256 in a file, which loading verifies. Raises UserError."""
+    return _read_metadata(path)[2]
 
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """What a file says of its tensors, before any of them is read. Raises UserError."""
+    """Return the shapes of the tensors in a file, from its header. Raises UserError."""
     try:
         table = json.loads(_header_text(path))
-        said = {name: tuple(one["shape"]) for name, one in table.items() if name != "__metadata__"}
-        if not all(type(size) is int for shape in said.values() for size in shape):
+        found = {name: tuple(one["shape"]) for name, one in table.items() if name != "__metadata__"}
+        if not all(type(size) is int for shape in found.values() for size in shape):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
-        raise UserError(f"{path} is damaged: it does not say which tensors it holds") from None
-    return said
+        raise UserError(f"{path} is damaged: its list of tensors is invalid", path=path) from None
+    return found
 
 
 def digest(header: str, tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of a header and of every tensor's name, type, shape and bytes."""
+    """Return the SHA-256 of a header and of every tensor's name, dtype, shape and bytes."""
     total = hashlib.sha256(header.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -122,14 +135,14 @@ def digest(header: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _table(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
-    """The format's own header, with the metadata and where each tensor lies."""
+    """Return the header of the format: metadata, and dtype, shape and offsets of each tensor."""
     table: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     for name in _ordered(tensors):
         tensor = tensors[name]
         start, end = end, end + tensor.nbytes
-        table[name] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape),
-                       "data_offsets": [start, end]}  # fmt: skip
+        dtype, shape = TYPES[tensor.dtype], list(tensor.shape)
+        table[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(table).encode()
     return text + b" " * (-len(text) % 8)
 
@@ -150,18 +163,18 @@ def _write(path: Path, table: bytes, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _ordered(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Names in the order of the file: wide numbers first, so that each lies where it may."""
+    """Return the names in the order of the file: wide dtypes first, so that all are aligned."""
     return sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    """What a tensor that is contiguous, and not empty, holds."""
+    """Return the memory of a contiguous tensor that is not empty."""
     data: memoryview = tensor.reshape(-1).view(torch.uint8).numpy().data
     return data
 
 
 def _header_text(path: Path) -> bytes:
-    """The safetensors header's bytes, if they can be one."""
+    """Return the bytes of the safetensors header; empty if its length is invalid."""
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
@@ -197,8 +210,8 @@ def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} cannot be read: {error.strerror or error}", path=path)
 
 
-def _looked_into(path: Path) -> tuple[dict[str, Any], str, str]:
-    """(header, its text, the digest) of a file of ours."""
+def _read_metadata(path: Path) -> tuple[dict[str, Any], str, str]:
+    """Return the header, its text, and the digest of a file."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -211,15 +224,16 @@ def _looked_into(path: Path) -> tuple[dict[str, Any], str, str]:
         metadata = table["__metadata__"]
         text, expected = metadata[HEADER], metadata[DIGEST]
         header = json.loads(text)
-        if not isinstance(header, dict) or not isinstance(expected, str) or _deep(header):
+        if not isinstance(header, dict) or not isinstance(expected, str) or _too_deep(header):
             raise ValueError
-        if len(table) > MOST + 1:
+        if len(table) > MAX_TENSORS + 1:
             raise ValueError
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Damaged(
-            f"{path} is not a model of viceversa (a .safetensors file that train made)", path=path
+            f"{path} is not a model of viceversa (a .safetensors file written by `viceversa train`)",
+            path=path,
         ) from None
     except FileNotFoundError:
         raise UserError(f"there is no model {path}", path=path) from None
@@ -228,9 +242,9 @@ def _looked_into(path: Path) -> tuple[dict[str, Any], str, str]:
     return header, text, expected
 
 
-def _deep(value: Any, level: int = 0) -> bool:
-    """Whether tables and lists lie deeper within each other than any of ours."""
-    if level > DEEPEST:
+def _too_deep(value: Any, level: int = 0) -> bool:
+    """Return whether lists and tables are nested deeper than MAX_DEPTH."""
+    if level > MAX_DEPTH:
         return True
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(_deep(one, level + 1) for one in inner)
+    return any(_too_deep(one, level + 1) for one in inner)

@@ -1,4 +1,4 @@
-"""Networks in files that describe themselves."""
+"""Model files: weights, and a header that describes the network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..fields import LARGEST_OF_NETWORK
 from . import container
 
 FORMAT = 1
-# What a file of each kind must say, and how; the rest of it is checked where it is used.
-PARTS: dict[str, dict[str, type]] = {
+# Required fields of the header by kind of file; others are checked where they are used.
+FIELDS: dict[str, dict[str, type]] = {
     "translator": {"direction": str, "generator": dict, "source": dict, "target": dict},
     "discriminator": {"domain": str, "discriminator": dict},
     "features": {"name": str},
@@ -26,73 +26,82 @@ PARTS: dict[str, dict[str, type]] = {
 
 
 def save_network(path: Path, weights: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Weights with a header that says how to rebuild and use the network."""
+    """Write weights with a header from which the network can be rebuilt and used."""
     described = {"format": FORMAT, "version": __version__, **header}
     container.save(path, weights, described)
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What a network's file says of itself. Raises UserError for a file that is none of ours."""
+    """Return the header of a model file. Raises UserError if it is not a valid one."""
     header = container.read_header(path)
     if header.get("format") != FORMAT:
         raise UserError(
-            f"{path} is of format {header.get('format')!r}; this version reads format {FORMAT}"
+            f"{path} has format {header.get('format')!r}; this version reads format {FORMAT}",
+            path=path,
         )
-    for part, kind in PARTS.get(str(header.get("kind")), {}).items():
-        told = isinstance(header.get(part), kind)
-        if told and part in ("generator", "discriminator"):
-            told = isinstance(header[part].get("name"), str)
-        if not told:
-            raise UserError(f"{path} does not say what its {part} is")
+    for part, kind in FIELDS.get(str(header.get("kind")), {}).items():
+        valid = isinstance(header.get(part), kind)
+        if valid and part in ("generator", "discriminator"):
+            valid = isinstance(header[part].get("name"), str)
+        if not valid:
+            raise UserError(f"{path} has no valid field `{part}` in its header", path=path)
     if not isinstance(header.get("paired", True), bool):
         raise UserError(f"{path} has an invalid field `paired` in its header", path=path)
     return current_header(header)
 
 
 def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
-    """The network that `make` builds, with a file's weights.
+    """Build a network and load the weights of a file into it.
 
-    It is built without memory first, and only filled where the file's tensors are the network's:
-    what a file claims costs nothing until then. Raises UserError where they are not, where the
-    file is damaged, and where a weight is not finite.
+    The network is built on the meta device first and gets memory only if the shapes of the file
+    match it, so an invalid header cannot cost memory.
+
+    Args:
+        path: The model file.
+        make: Builds the network.
+
+    Raises:
+        UserError: The file is damaged, does not match the network, or has non-finite weights.
     """
     given = container.shapes(path)
     header = container.read_header(path)
     for settings in (header.get("generator"), header.get("discriminator")):
         if isinstance(settings, Mapping) and any(map(_too_large, settings.values())):
-            raise UserError(f"{path} describes a network with a number beyond {LARGEST_OF_NETWORK}")
+            raise UserError(
+                f"{path} has an option of a network beyond {LARGEST_OF_NETWORK}", path=path
+            )
     try:
-        # A header can ask for a thousand million layers: no more is built than the file can fill.
-        with torch.device("meta"), _AtMost(2 * len(given) + 16):
+        # A header can request any number of layers: no more are built than the file has tensors.
+        with torch.device("meta"), _TensorLimit(2 * len(given) + 16):
             network = make()
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} describes a network that cannot be built: {reason}") from None
+        raise UserError(f"{path} describes an invalid network: {reason}", path=path) from None
     _check_shapes(network, given, path)
-    network.load_state_dict(_fitting(network, path), assign=True)
+    network.load_state_dict(_matching_weights(network, path), assign=True)
     return network
 
 
 def fit_weights(network: nn.Module, path: Path) -> None:
-    """Load a file's weights into a network that is there. Raises UserError as `load_network`."""
+    """Load the weights of a file into a network. Raises UserError as `load_network`."""
     _check_shapes(network, container.shapes(path), path)
-    network.load_state_dict(_fitting(network, path))
+    network.load_state_dict(_matching_weights(network, path))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a network's file. Raises UserError where it is damaged or not finite."""
+    """Return the weights of a file. Raises UserError if it is damaged or they are not finite."""
     weights, _ = container.load(path)
-    strange = [name for name, weight in weights.items() if not bool(weight.isfinite().all())]
-    if strange:
-        raise UserError(f"{path} holds weights that are not finite, the first in {strange[0]}")
+    bad = [name for name, weight in weights.items() if not bool(weight.isfinite().all())]
+    if bad:
+        raise UserError(f"{path} has non-finite weights, the first in {bad[0]}", path=path)
     return weights
 
 
-class _AtMost(TorchFunctionMode):
-    """While it is entered, torch makes so many tensors and no more, in this thread.
+class _TensorLimit(TorchFunctionMode):
+    """Limit the number of tensors that torch creates in this thread.
 
-    Nor does it draw random numbers: without memory there is nothing to draw, and torch loads 800
-    modules, in a second, to do so.
+    It also skips random initialization: on the meta device torch would load 800 modules for it,
+    which takes a second.
     """
 
     DRAWS = torch.Tensor.normal_, torch.Tensor.uniform_
@@ -109,7 +118,7 @@ class _AtMost(TorchFunctionMode):
         if function in (torch.empty, torch.zeros, torch.ones):
             self.left -= 1
             if self.left < 0:
-                raise ValueError("it has more layers than the file has weights")
+                raise ValueError("it has more layers than the file has tensors")
         return function(*args, **(kwargs or {}))
 
 
@@ -117,12 +126,14 @@ def _too_large(value: Any) -> bool:
     return isinstance(value, int | float) and abs(value) > LARGEST_OF_NETWORK
 
 
-def _fitting(network: nn.Module, path: Path) -> dict[str, Tensor]:
-    """A file's weights, of the types that the network computes with."""
+def _matching_weights(network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """Return the weights of a file, checked to have the dtypes of the network."""
     weights = read_weights(path)
     for name, own in network.state_dict().items():
         if name in weights and weights[name].dtype != own.dtype:
-            raise UserError(f"{path} holds {name} as {weights[name].dtype}, not as {own.dtype}")
+            raise UserError(
+                f"{name} in {path} is {weights[name].dtype}, not {own.dtype}", path=path
+            )
     return weights
 
 
@@ -132,6 +143,7 @@ def _check_shapes(network: nn.Module, given: dict[str, tuple[int, ...]], path: P
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise UserError(
-            f"{path} is of another architecture: {len(wrong)} tensors differ: "
-            f"{', '.join(wrong[:5])}{more}"
+            f"{path} has another architecture: {len(wrong)} tensors differ: "
+            f"{', '.join(wrong[:5])}{more}",
+            path=path,
         )

@@ -1,4 +1,4 @@
-"""The state of training, and the folder that keeps the last few of them."""
+"""Checkpoints: the state of training, and the folder with the latest ones."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from .container import Damaged
 
 SUFFIX = ".safetensors"
 LOCK = ".lock"
-TENSOR = "tensor:"  # what stands for a tensor in the header, before its name
+TENSOR = "tensor:"  # prefix of a tensor's name, in place of the tensor in the header
 State = dict[str, Any]
 
 
 class Checkpoints:
-    """The checkpoints of a run, named by the images seen; the newest good one counts."""
+    """The checkpoints of a run, named by the images processed; the newest valid one counts."""
 
     def __init__(self, folder: Path, keep: int):
-        """`keep`: how many stay. Older ones go when a newer one is on the disk for good."""
+        """`keep`: how many are kept; older ones are removed after a newer one is durable."""
         self.folder, self.keep = folder, keep
 
     def save(self, state: State, images: int) -> Path:
-        """Write a state, then drop what is too old. Raises UserError where it can't be written."""
+        """Write a state, then remove old ones. Raises UserError if it cannot be written."""
         path = self.folder / f"{images:010d}{SUFFIX}"
         save_state(path, state)
-        with suppress(OSError, UserError):  # the new one is safe, and the next save tries again
+        with suppress(OSError, UserError):  # the next save tries again
             files = self.files()
             for old in files[files.index(path) + self.keep :]:
                 old.unlink(missing_ok=True)
@@ -60,8 +60,9 @@ class Checkpoints:
                 why = f"{path} is a folder" if path.is_dir() else str(error)
                 raise UserError(
                     f"{why}; make it readable to resume from it, or move it away to resume from "
-                    "the checkpoint before it", path=path,
-                ) from None  # fmt: skip
+                    "the checkpoint before it",
+                    path=path,
+                ) from None
             for file, what in damaged:
                 kept = _keep_damaged(file)
                 note(f"{what}; kept as {kept.name}, going back to the checkpoint before it")
@@ -69,12 +70,14 @@ class Checkpoints:
         if damaged:
             raise UserError(
                 f"every checkpoint in {self.folder} is damaged ({damaged[0][1]}); remove them to "
-                "start again, or choose another train.run", option="train.run", path=self.folder,
-            )  # fmt: skip
+                "start again, or choose another train.run",
+                option="train.run",
+                path=self.folder,
+            )
         return None
 
     def files(self) -> list[Path]:
-        """The checkpoints there are, newest first. Raises UserError where they can't be listed."""
+        """Return the checkpoints, newest first. Raises UserError if they cannot be listed."""
         try:
             found = [self.folder / name for name in os.listdir(self.folder)]
         except FileNotFoundError:
@@ -91,25 +94,25 @@ class Checkpoints:
         return sorted(named, reverse=True)
 
     def clean(self) -> None:
-        """Remove what an interrupted save left behind."""
+        """Remove temporary files of interrupted saves."""
         for path in self.folder.glob("*.tmp"):
-            with suppress(OSError):  # the next save of that number writes over it
+            with suppress(OSError):  # the next save overwrites it
                 path.unlink(missing_ok=True)
 
 
 def save_state(path: Path, state: State) -> None:
-    """Write nested tables and lists of tensors and plain values. Keys are text."""
-    plain, tensors = taken_apart(state)
+    """Write nested dicts and lists of tensors and JSON values."""
+    plain, tensors = split_tensors(state)
     container.save(path, tensors, {"kind": "state", "state": plain})
 
 
 def load_state(path: Path) -> State:
-    """Load what `save_state` wrote. Raises Damaged, or UserError, as `container.load`."""
+    """Load the state that `save_state` wrote. Raises as `container.load`."""
     tensors, header = container.load(path)
     if header.get("kind") != "state" or not isinstance(header.get("state"), dict):
         raise Damaged(f"{path} is not a checkpoint of viceversa", path=path)
     try:
-        state: State = put_together(header["state"], tensors)
+        state: State = join_tensors(header["state"], tensors)
     except KeyError as error:
         raise Damaged(f"{path} is damaged: it has no tensor {error}", path=path) from None
     return state
@@ -117,43 +120,43 @@ def load_state(path: Path) -> State:
 
 def state_to_bytes(state: Any) -> bytes:
     """Return nested containers of tensors and JSON values as bytes; tensors may be on a GPU."""
-    plain, tensors = taken_apart(state)
+    plain, tensors = split_tensors(state)
     return container.to_bytes(tensors, {"state": plain})
 
 
 def state_from_bytes(data: bytes) -> Any:
     """Return what `state_to_bytes` was given, with the tensors on the CPU."""
     tensors, header = container.from_bytes(data)
-    return put_together(header["state"], tensors)
+    return join_tensors(header["state"], tensors)
 
 
-def taken_apart(state: Any) -> tuple[Any, dict[str, Tensor]]:
-    """Nested tables and lists as plain values, and the tensors that were in them by name."""
+def split_tensors(state: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Replace the tensors in nested dicts and lists by their names; return both."""
     tensors: dict[str, Tensor] = {}
-    return _apart(state, "", tensors), tensors
+    return _split(state, "", tensors), tensors
 
 
-def _apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """The same with names for its tensors, which go into `tensors`."""
+def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return a value with names in place of tensors, which are added to `tensors`."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach()
         return TENSOR + name
     if isinstance(value, dict):
-        return {key: _apart(inner, f"{name}/{key}", tensors) for key, inner in value.items()}
+        return {key: _split(inner, f"{name}/{key}", tensors) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_apart(inner, f"{name}/{i}", tensors) for i, inner in enumerate(value)]
+        return [_split(inner, f"{name}/{i}", tensors) for i, inner in enumerate(value)]
     assert not (isinstance(value, str) and value.startswith(TENSOR)), value
     return value
 
 
-def put_together(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """What `taken_apart` was given. Raises KeyError for a tensor that is not there."""
+def join_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Invert `split_tensors`. Raises KeyError for a missing tensor."""
     if isinstance(value, str) and value.startswith(TENSOR):
         return tensors[value.removeprefix(TENSOR)]
     if isinstance(value, dict):
-        return {key: put_together(inner, tensors) for key, inner in value.items()}
+        return {key: join_tensors(inner, tensors) for key, inner in value.items()}
     if isinstance(value, list):
-        return [put_together(inner, tensors) for inner in value]
+        return [join_tensors(inner, tensors) for inner in value]
     return value
 
 
@@ -188,8 +191,9 @@ def hold(folder: Path) -> Iterator[None]:
     except Timeout:
         raise UserError(
             f"another process trains in {folder}; choose another train.run",
-            option="train.run", path=folder,
-        ) from None  # fmt: skip
+            option="train.run",
+            path=folder,
+        ) from None
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written to: {write_error(error, folder)}", path=folder

@@ -96,11 +96,15 @@ class Diagnostics:
         """Return the findings that begin or end with the signs of one generator."""
         found = [
             self._case(
-                rule.name, direction, images, self.per_look, rule.advice,
+                rule.name,
+                direction,
+                images,
+                self.per_look,
+                rule.advice,
                 rule.check(signs, self.objective, self.paired),
             )
             for rule in RULES
-        ]  # fmt: skip
+        ]
         return [finding for finding in found if finding]
 
     def training(self, images: int, norms: Mapping[str, float]) -> list[Finding]:
