@@ -22,7 +22,7 @@ from viceversa.runtime import memory_format, training
 from viceversa.runtime.memory_format import FORMATS, faster_format, to_format
 from viceversa.runtime.training import Runtime
 from viceversa.training import checkpoint as saving
-from viceversa.training.loop import Run, train
+from viceversa.training.loop import Run, train, train_run
 from viceversa.training.resume import resume
 from viceversa.training.step import MicroBatch, update
 
@@ -226,7 +226,7 @@ def test_another_format_does_not_change_what_a_checkpoint_holds(
     resume(going_on)
     assert same(dict(going_on.method.state_dict()), before["method"])
     assert all(weight.is_contiguous() for weight in going_on.method.parameters())
-    training.train_run(going_on)
+    train_run(going_on)
     assert state_of(run)["images"] == 12
 
 

@@ -229,4 +229,4 @@ def test_going_on_with_other_held_out_images_begins_anew(
     best = trained(2, 12 if change == "size" else 16, **validate)
     anew = change not in ("nothing", "names")
     assert best["images"] == (12 if anew else 6)
-    assert ("the held-out images changed" in capsys.readouterr().out) == anew
+    assert ("the held-out images are not the same" in capsys.readouterr().out) == anew

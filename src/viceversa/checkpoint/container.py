@@ -232,7 +232,7 @@ def _read_metadata(path: Path) -> tuple[dict[str, Any], str, str]:
         raise
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Damaged(
-            f"{path} is not a model of viceversa (a .safetensors file written by `viceversa train`)",
+            f"{path} is not a model of viceversa (a .safetensors file that `train` wrote)",
             path=path,
         ) from None
     except FileNotFoundError:
