@@ -108,7 +108,7 @@ def test_what_has_no_range_is_refused_by_option(deep: Path, tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"values of B.*data\.b\.range|data\.b\.range|no range"):
         opened(deep, a=grey(), b=grey())
     flat = pairs(tmp_path / "flat", [ramp(5, 5)] * 2, [ramp(0, 9)] * 2)
-    with pytest.raises(UserError, match=r"data\.a\.range in numbers"):
+    with pytest.raises(UserError, match=r"set data\.a\.range to numbers"):
         opened(flat, a=grey(range="minmax"), b=grey(range="minmax"))
 
 
