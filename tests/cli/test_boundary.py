@@ -138,10 +138,10 @@ PLACES = {
     "reading the data": ("viceversa.training.loop.open_data", ["train"]),
     "building the networks": ("viceversa.training.loop.make_method", ["train"]),
     "a checkpoint": ("viceversa.training.loop.state_of", ["train"]),
-    "loading a model": ("viceversa.inference.translator.load_network", ["translate"]),
+    "loading a model": ("viceversa.inference.model_files.load_network", ["translate"]),
     "images of evaluate": ("viceversa.evaluation.run.open_images", ["evaluate"]),
     "loading a discriminator": (
-        "viceversa.inference.patch_scores.scorer.load_network",
+        "viceversa.inference.model_files.load_network",
         ["explain"],
     ),
     "a page": ("viceversa.reports.write_run_page", ["report"]),
