@@ -25,7 +25,7 @@ from support import (
 
 from viceversa import METHODS, Translator, train
 from viceversa.cli import main
-from viceversa.config.run import RunConfig, resolve
+from viceversa.config.run import RunConfig, is_paired, resolve
 from viceversa.errors import RunStopped, UserError
 from viceversa.evaluation import evaluate
 from viceversa.inference.patch_scores import ExplainOptions, explain
@@ -117,7 +117,7 @@ def test_a_combination_is_trained_and_used(
     with Image.open(source) as image:
         assert Translator.load(run / "ab.safetensors", "cpu")(image).size == (16, 16)
     numbers = evaluate(run, device="cpu", metrics=["swd"])
-    assert numbers["protocol"]["pairs"] is METHODS[method][0].paired
+    assert numbers["protocol"]["pairs"] is is_paired(method)
     _explains(run, source, judged, drawn)
 
 
