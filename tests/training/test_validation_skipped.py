@@ -65,8 +65,8 @@ def test_where_no_held_out_image_is_left_training_goes_on(
 
 
 @pytest.mark.parametrize(("best", "told"), [
-    ("ms_ssim", "images of at least 176 x 176 pixels, and the first held-out one has 16 x 16"),
-    ("kid", "at least 50 held-out images to validate on, and there are 4 of val"),
+    ("ms_ssim", "images of at least 176 x 176 pixels, and the first one has 16 x 16"),
+    ("kid", "at least 50 held-out images, and val has 4"),
 ])  # fmt: skip
 def test_a_best_that_cannot_be_had_is_refused_before_training(
     best: str, told: str, data: Path, tmp_path: Path
@@ -99,7 +99,7 @@ def test_a_look_that_the_memory_is_not_enough_for_is_left_out(
     def failing(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(monitor, "ways", failing)
+    monkeypatch.setattr(monitor, "translations", failing)
     config = settings("pix2pix", data, tmp_path / "run", validate={"every": 0, "health": 4})
     if type(error) is RuntimeError:  # what is wrong in another way is not hidden
         with pytest.raises(RuntimeError, match="something else"):
