@@ -135,9 +135,9 @@ def test_memory_that_is_not_enough_is_told_from_other_errors(allocate: Callable[
 
 
 PLACES = {
-    "reading the data": ("viceversa.training.loop.open_data", ["train"]),
-    "building the networks": ("viceversa.training.loop.make_method", ["train"]),
-    "a checkpoint": ("viceversa.training.loop.state_of", ["train"]),
+    "reading the data": ("viceversa.training.run.open_data", ["train"]),
+    "building the networks": ("viceversa.training.run.make_method", ["train"]),
+    "a checkpoint": ("viceversa.training.run.run_state", ["train"]),
     "loading a model": ("viceversa.inference.model_files.load_network", ["translate"]),
     "images of evaluate": ("viceversa.evaluation.run.open_images", ["evaluate"]),
     "loading a discriminator": (
@@ -406,6 +406,6 @@ def test_an_image_that_does_not_fit_in_memory_is_not_damaged(
         with pytest.raises(SystemExit):
             main(["check", str(data)])
     said = capsys.readouterr().out
-    assert "does not fit in the memory" in said and "damaged" not in said
+    assert "does not fit into the free memory" in said and "damaged" not in said
     main(["check", str(data)])  # the record of a full memory was not kept
     assert "No problems detected" in capsys.readouterr().out

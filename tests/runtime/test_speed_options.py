@@ -211,7 +211,10 @@ def test_a_mistake_in_a_recipe_is_named() -> None:
 
 
 @pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
-def test_the_options_are_shown(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_options_are_shown(
+    recipe: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     main(["show", recipe])
     said = capsys.readouterr().out
     section = said.partition("[speed]\n")[2].partition("\n\n")[0].splitlines()

@@ -44,16 +44,7 @@ class Monitor:
     """Draw, validate and diagnose a run at intervals.
 
     It works on copies of the networks and restores the random numbers, so it changes no weight.
-    With several processes only the first one monitors.
-
-    Args:
-        config: The settings of the run.
-        folder: The run folder.
-        method: The method in training.
-        data: The datasets of the run.
-        runtime: Device and processes.
-        report: Gets messages.
-        interrupt: Returns whether a stop signal interrupts monitoring.
+    With several processes only the first one monitors. `interrupt`: whether a signal interrupts it.
     """
 
     def __init__(
