@@ -164,7 +164,9 @@ def test_grey_in_and_colour_out(tmp_path: Path) -> None:
     ids=repr,
 )
 def test_what_is_no_image_is_refused(unet: Path, image: Any) -> None:
-    with pytest.raises(UserError, match=r"(a tensor|an array|an image|arrays) (is|must|needs)|float32 values"):
+    with pytest.raises(
+        UserError, match=r"(a tensor|an array|an image|arrays) (is|must|needs)|float32 values"
+    ):
         Translator.load(unet, "cpu")(image)
 
 

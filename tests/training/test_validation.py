@@ -43,7 +43,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )  # fmt: skip
 def test_whole_images_are_resized_and_not_cropped(preprocess: Any, expected: str) -> None:
     turns = preprocess in ("resize_and_crop", "resize", "crop")
-    before = DataConfig(preprocess=preprocess, load_size=30, crop_size=20, rotate90=turns, workers=1)
+    before = DataConfig(
+        preprocess=preprocess, load_size=30, crop_size=20, rotate90=turns, workers=1
+    )
     after = uncropped(before)
     assert after.preprocess == expected and not after.rotate90
     assert (after.load_size, after.crop_size, after.workers) == (30, 20, 1)
