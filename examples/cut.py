@@ -23,7 +23,7 @@ from viceversa.methods.base import (
     Method,
     Turn,
 )
-from viceversa.methods.config import GANLossName
+from viceversa.methods.config import gan_loss_option
 
 
 class CUT(Method):
@@ -34,7 +34,7 @@ class CUT(Method):
 
     @dataclass(frozen=True)
     class Config:
-        gan_loss: GANLossName = "lsgan"
+        gan_loss: str = gan_loss_option("lsgan")
         """The adversarial objective."""
         lambda_gan: float = 1.0
         """Weight of the adversarial loss."""

@@ -7,7 +7,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from .errors import UserError
@@ -30,6 +30,17 @@ def number(default: T, min: float = -math.inf, max: float = math.inf, below: flo
     limits = {"min": min, "max": max, "below": below}
     known = {name: limit for name, limit in limits.items() if math.isfinite(limit)}
     field: T = dataclasses.field(default=default, metadata=known)
+    return field
+
+
+def choice(default: str, names: tuple[str, ...], registered: Callable[[], Iterable[str]]) -> str:
+    """Return a dataclass field for a name in a registry that users may extend.
+
+    `fill` checks it. `registered` returns all names; it is called only for a name that is not in
+    `names`, so that a packaged one needs no import.
+    """
+    metadata = {"names": names, "registered": registered}
+    field: str = dataclasses.field(default=default, metadata=metadata)
     return field
 
 
@@ -61,6 +72,7 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if not _fits(value, hint):
             raise UserError(f"{option} takes {_in_words(hint)}, not {value!r}", option=option)
         converted[key] = tuple(value) if isinstance(value, list) else value
+    check_choices(cls, converted, where)
     check_ranges(cls, converted, where)
     try:
         return cls(**converted)
@@ -74,6 +86,19 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 def option_of(error: Exception) -> str | None:
     """Return the option that an error names."""
     return error.option if isinstance(error, UserError) else None
+
+
+def check_choices(cls: Any, values: Mapping[str, Any], where: str) -> None:
+    """Raise UserError if a name is not in the registry of its field."""
+    for field in dataclasses.fields(cls):
+        names, name = field.metadata.get("names"), values.get(field.name)
+        if names is None or name is None or name in names:
+            continue
+        names = tuple(field.metadata["registered"]())
+        if name not in names:
+            option = f"{where}.{field.name}"
+            known = ", ".join(names)
+            raise UserError(f"{option} takes one of {known}, not {name!r}", option=option)
 
 
 def check_ranges(cls: Any, values: Mapping[str, Any], where: str) -> None:

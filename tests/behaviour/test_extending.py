@@ -14,6 +14,7 @@ from support import noise_pairs
 from viceversa.checkpoint import read_header
 from viceversa.cli import main
 from viceversa.config import extensions
+from viceversa.losses import GAN_LOSSES
 from viceversa.methods import METHODS
 from viceversa.metrics.registry import METRICS
 from viceversa.networks import DISCRIMINATORS, GENERATORS
@@ -37,6 +38,8 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in registry.keys() - {"pix2pix", "cyclegan", "unet", "gdl-unet", "resnet",
                                        "patchgan", "pixelgan"}:  # fmt: skip
             monkeypatch.delitem(registry, name)
+    for name in GAN_LOSSES.keys() - {"bce", "lsgan", "hinge", "wgan-gp"}:
+        monkeypatch.delitem(GAN_LOSSES, name)
 
 
 @pytest.fixture
@@ -52,6 +55,32 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         main(list(words))
     assert ended.value.code == 2
     return capsys.readouterr().err
+
+
+LOSS = """
+import torch.nn.functional as F
+from viceversa.losses import GAN_LOSSES, GANLoss
+GAN_LOSSES["squared-hinge"] = GANLoss(
+    "squared-hinge", lambda p: F.relu(1 - p) ** 2, lambda p: F.relu(1 + p) ** 2, lambda p: -p
+)
+"""
+
+
+@pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])
+def test_an_adversarial_loss(
+    method: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, module = tmp_path / "run", tmp_path / "loss.py"
+    module.write_text(LOSS)
+    words = ["train", method, str(data), "--train.run", str(run), *SMALL, "--generator.width", "2",
+             "--method.gan_loss", "squared-hinge"]  # fmt: skip
+    words += ["--generator.depth", "2"] if method == "pix2pix" else ["--generator.blocks", "1"]
+    said = refused(capsys, *words)
+    assert "method.gan_loss" in said and "squared-hinge" in said and "lsgan" in said
+    main([*words, "--import", str(module)])
+    assert read_header(run / "d_b.safetensors")["objective"] == "squared-hinge"
+    image = next((data / "test" / "A").glob("*.png"))
+    main(["explain", str(run / "ab.safetensors"), str(image), "-o", str(tmp_path / "map.png")])
 
 
 def test_a_method_and_a_generator_of_the_examples(

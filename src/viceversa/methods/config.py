@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from ..fields import number
+from ..fields import choice, number
 
-GANLossName = Literal["bce", "lsgan", "hinge", "wgan-gp"]
+PACKAGED_LOSSES = "bce", "lsgan", "hinge", "wgan-gp"
+
+
+def gan_loss_option(default: str) -> str:
+    """Return a field for the name of an adversarial loss, which may be the user's own."""
+
+    def registered() -> Iterable[str]:
+        from ..losses import GAN_LOSSES
+
+        return GAN_LOSSES
+
+    return choice(default, PACKAGED_LOSSES, registered)
 
 
 @dataclass(frozen=True)
 class Pix2PixConfig:
     paired: ClassVar[bool] = True
-    gan_loss: GANLossName = "bce"
-    """The adversarial objective."""
+    gan_loss: str = gan_loss_option("bce")
+    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or one of your own (--import)."""
     lambda_gan: float = number(1.0, min=0)
     """Weight of the adversarial loss; 0 trains with L1 only."""
     lambda_l1: float = number(100.0, min=0)
@@ -30,8 +42,8 @@ class Pix2PixConfig:
 @dataclass(frozen=True)
 class CycleGANConfig:
     paired: ClassVar[bool] = False
-    gan_loss: GANLossName = "lsgan"
-    """The adversarial objective."""
+    gan_loss: str = gan_loss_option("lsgan")
+    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or one of your own (--import)."""
     lambda_gan: float = number(1.0, min=0)
     """Weight of the adversarial losses."""
     lambda_cycle: float = number(10.0, min=0)
