@@ -285,7 +285,7 @@ def test_without_digests_other_names_restart_or_are_refused(
     assert "other names" in resumed.refused(capsys, other)
     resumed()
     said = capsys.readouterr().out
-    assert re.search(r"other names than at the checkpoint.*; restarting epoch 2\n", said)
+    assert re.search(r"names of the training images changed since the checkpoint.*; restarting epoch 2\n", said)
     assert resumed.processed() == 9 + 2 * 7
 
 

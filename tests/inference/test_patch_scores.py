@@ -209,7 +209,7 @@ def test_images_of_another_domain_are_refused() -> None:
 def test_a_norm_of_one_pixel_is_refused() -> None:
     config = PatchGAN.Config(width=2, layers=1, padding="same")
     scorer = PatchScorer(PatchGAN(config, 1), GREY, None, "bce")
-    with pytest.raises(UserError, match=r"1x1 pixels cannot be scored: instance statistics need"):
+    with pytest.raises(UserError, match=r"1x1 pixels cannot be scored: instance norm needs"):
         scorer(torch.zeros(1, 1, 1))
 
 

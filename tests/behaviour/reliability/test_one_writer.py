@@ -17,7 +17,7 @@ from viceversa.checkpoint import hold
 from viceversa.cli import main
 from viceversa.data.open import Datasets
 from viceversa.errors import UserError
-from viceversa.training import loop as training
+from viceversa.training import run as training_run
 
 
 def holder(folder: Path) -> Child:
@@ -71,7 +71,7 @@ def test_of_two_commands_for_a_new_folder_the_second_is_refused_while_the_first_
     data, both, alone = make_data(tmp_path / "data"), tmp_path / "both", tmp_path / "alone"
     cached = ["--data.cache", "disk"]
     main(arguments(data, alone, epochs=1) + cached)
-    reads = training.open_data
+    reads = training_run.open_data
 
     def read_slowly(*given: Any) -> Datasets:
         os.write(given[-1], b"reading")
@@ -80,13 +80,13 @@ def test_of_two_commands_for_a_new_folder_the_second_is_refused_while_the_first_
 
     def first(pipe: int) -> None:
         patch = pytest.MonkeyPatch()
-        patch.setattr(training, "open_data", lambda *given: read_slowly(*given, pipe))
+        patch.setattr(training_run, "open_data", lambda *given: read_slowly(*given, pipe))
         main(arguments(data, both, epochs=1) + cached)
 
     child = fork(first)
     assert os.read(child.pipe, 7) == b"reading"
-    monkeypatch.setattr(training, "open_data", None)  # the second does not come so far
-    monkeypatch.setattr(training, "seed_everything", None)
+    monkeypatch.setattr(training_run, "open_data", None)  # the second does not come so far
+    monkeypatch.setattr(training_run, "seed_everything", None)
     with pytest.raises(SystemExit) as ended:
         main([*arguments(data, both, epochs=1, width=4), *cached, "--train.seed", "3"])
     assert ended.value.code == 2
