@@ -110,7 +110,7 @@ def test_a_run_from_the_command_line(
     assert f"viceversa translate {run}/ab.safetensors" in said
     assert "pairs by name in data/A and data/B" in said
     again = shown(capsys, "train", "pix2pix", data, *QUICK, "--train.run", run)
-    assert "resuming from" in again
+    assert "training is complete in" in again
     header = json.loads(shown(capsys, "show", run / "ab.safetensors"))
     assert header["generator"]["width"] == 4 and header["images_seen"] == 2
     out = tmp_path / "out"

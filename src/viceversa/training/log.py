@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import finite
+from ..errors import UserError
+from ..files import finite, write_bytes
 from ..images import Pixels, write
 from ..terminal import Output, say
 from .progress_bar import TrainingBar, duration
@@ -166,14 +167,12 @@ class Log:
             lines = path.read_text(errors="replace").splitlines() if path.exists() else []
             kept = [line for line in lines if _is_kept(line, images, monitored)]
             if len(kept) < len(lines):
-                temporary = path.with_name("log.jsonl.tmp")  # a full disk must not cost the log
-                temporary.write_text("".join(line + "\n" for line in kept))
-                temporary.replace(path)
+                write_bytes(path, "".join(line + "\n" for line in kept).encode())
             for kind in GRIDS:
                 for grid in (self.folder / kind).glob("*.png"):
                     if grid.stem.isdigit() and int(grid.stem) > images:
                         grid.unlink()
-        except OSError as error:  # entries of later images do no harm
+        except (OSError, UserError) as error:  # entries of later images do no harm
             say(f"{self.folder} still contains log lines of later images: {error}")
 
 

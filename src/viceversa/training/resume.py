@@ -222,10 +222,16 @@ def resume_report(
     before: Sections, config: RunConfig, progress: Progress, checkpoint: str, lr: float
 ) -> list[str]:
     """Return the lines that a resumed run prints: its progress, and which settings changed."""
-    lines = [
-        f"resuming from {checkpoint}: epoch {progress.epoch}, batch {progress.batch + 1}, "
-        f"{progress.images} images processed"
-    ]
+    if progress.epoch > config.train.epochs:
+        lines = [
+            f"training is complete in {checkpoint}: {config.train.epochs} epochs, "
+            f"{progress.images} images processed; a higher train.epochs continues it"
+        ]
+    else:
+        lines = [
+            f"resuming from {checkpoint}: epoch {progress.epoch}, batch {progress.batch + 1}, "
+            f"{progress.images} images processed"
+        ]
     lines += [f"{option} no longer exists and is ignored" for option in removed(before)]
     before = without_removed(before)
     known = dict(flat(before))  # without the options that the earlier version did not have
