@@ -156,7 +156,7 @@ def test_a_file_of_toml_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["train", "pix2pix", "x", "--data.b.range", "minmux"], ["minmux"]),
         (["check", "nowhere", "--data.b.range", "0,5,9"], ["0,5,9"]),
         (["train", "pix2pix", "x", "--data.b.range", "-1000"], ["'-1000'"]),
-        (["train", "pix2pix", "x", "--data.a.tolerance", "-1"], ["tolerance must be at least 0"]),
+        (["train", "pix2pix", "x", "--data.a.tolerance", "-1"], ["tolerance"]),
         (["check"], ["name the dataset"]),
         (["check", "nowhere"], ["there is no data folder or file nowhere"]),
         (["check", "nowhere", "--recipe", "pix2pxi"], ["did you mean pix2pix"]),

@@ -150,6 +150,7 @@ def _run(
 ) -> Any:
     """Parse the words and call `collect` with these parameters; None after --help."""
     collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    collect.__annotations__ = {}  # cyclopts prefers them to those of the signature, with the help
     app = App(
         name=name,
         help=text,

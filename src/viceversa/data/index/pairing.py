@@ -128,8 +128,10 @@ def pair(a: Keyed, b: Keyed, layout: str, rest: Iterable[Source] = ()) -> SplitI
         advice = hint(a, b) or "both images of a pair have the same name except for the ending"
         raise UserError(
             f"{layout}: none of the {len(names_a)} images of A and {len(names_b)} of B have the "
-            f"same name to pair by; A has {first_names(names_a)}; B has {first_names(names_b)}; "
-            f"{advice}; if A and B are not pairs of files, set --data.layout",
+            f"same name to pair by; A has {first_names(names_a, 3)}; B has "
+            f"{first_names(names_b, 3)}; "
+            f"{advice}; for unpaired images choose an unpaired method, such as viceversa train "
+            "cyclegan",
             option="data.layout",
         )
     paired = set(keys)
@@ -150,11 +152,11 @@ def in_order(sources: Iterable[Source]) -> list[Source]:
     return sorted(sources, key=lambda source: (str(source.path), source.member))
 
 
-def first_names(sources: Iterable[Source]) -> str:
-    """Return the first ten names and the number of the others."""
+def first_names(sources: Iterable[Source], count: int = 10) -> str:
+    """Return the first names, and the number of the others."""
     listed = in_order(sources)
-    first = ", ".join(str(source) for source in listed[:10])
-    return first if len(listed) <= 10 else f"{first} and {len(listed) - 10} more"
+    first = ", ".join(str(source) for source in listed[:count])
+    return first if len(listed) <= count else f"{first} and {len(listed) - count} more"
 
 
 Change = Callable[[str], str]
