@@ -190,7 +190,9 @@ def test_stopped_after_every_step_of_one_run(
     """
     apart = {"sections", "monitor"}
     straight, often = tmp_path / "straight", tmp_path / "often"
-    training.train(settings(name, data, straight, workers=workers, save_every=1, keep=2 * STEPS))
+    training.train(
+        settings(name, data, straight, workers=workers, save_every=1, keep_last=2 * STEPS)
+    )
     for stop in ALL:
         run_until(settings(name, data, often, workers=workers), stop, stop_at)
         checkpoint = f"checkpoints/{stop:010d}.safetensors"
@@ -318,7 +320,7 @@ def test_a_finished_run_is_made_longer_with_a_schedule_planned_anew(
 
 def test_the_last_few_checkpoints_stay(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    training.train(settings("pix2pix", data, run, keep=2))
+    training.train(settings("pix2pix", data, run, keep_last=2))
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert names == ["0000000040.safetensors", "0000000048.safetensors"]
     assert [path.name for path in Checkpoints(run / "checkpoints", 2).files()] == names[::-1]

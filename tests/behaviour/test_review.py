@@ -121,7 +121,7 @@ def test_a_group_with_one_valid_batch_is_the_step_on_that_batch(valid: int, tmp_
         batch = run.data.train.batch([(1, valid)], torch.device("cpu"))
         batches = [batch, None] if valid == 0 else [None, batch]
         step = Step(1, 0, batches if skip else [batch], 2, 1e-3, Progress(1, 2, 2))
-        with run.started():
+        with run.logging():
             losses, _ = run.update(step, step.counts)
         return dict(run.method.named_parameters()), losses
 
@@ -274,7 +274,7 @@ def test_a_cache_that_is_cut_off_is_made_anew(tmp_path: Path) -> None:
     kept.write_bytes(kept.read_bytes()[:100])
     opened = open_data(config, True, 0, tmp_path / "run", told.append)
     assert any("images.bin is damaged" in text for text in told)
-    assert opened.train.picture("b", 1).shape == (3, 16, 16)
+    assert opened.train.image("b", 1).shape == (3, 16, 16)
 
 
 def test_fine_tuning_needs_the_same_architecture(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_the_bar_of_a_report_moves_at_every_step(
         monkeypatch.setattr(report.sys, "stdout", terminal)  # type: ignore[attr-defined]
         log = Log(tmp_path, total=100, done=0, every=1000, epochs=10)
         for _ in range(7):
-            log.step(1, 1, {"g": torch.zeros(())}, 0.1)
+            log.add(1, 1, {"g": torch.zeros(())}, {})
         assert log._bar is not None and log._bar.done == 7
         time.sleep(0.5)
         shown = os.read(leader, 100_000).decode()

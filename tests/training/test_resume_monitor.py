@@ -84,13 +84,13 @@ def test_gradient_norms_are_in_the_checkpoint(data: Path, tmp_path: Path) -> Non
 def test_a_player_that_did_not_step_since_resuming_keeps_its_norm() -> None:
     before = GradientStats(torch.device("cpu"))
     for player, norm in (("slow", 2.0), ("fast", 3.0)):
-        before.note(player, torch.tensor(True), torch.tensor(norm))
+        before.record(player, torch.tensor(True), torch.tensor(norm))
     after = GradientStats(torch.device("cpu"))
     after.restore(before.norms())
-    after.note("fast", torch.tensor(True), torch.tensor(5.0))
-    assert after.norms() == {"slow": 2.0, "fast": 5.0} and after.fault() is None
-    after.note("slow", torch.tensor(False), torch.tensor(0.0))
-    fault = after.fault()
+    after.record("fast", torch.tensor(True), torch.tensor(5.0))
+    assert after.norms() == {"slow": 2.0, "fast": 5.0} and after.first_fault() is None
+    after.record("slow", torch.tensor(False), torch.tensor(0.0))
+    fault = after.first_fault()
     assert fault is not None and fault.player == "slow"
 
 

@@ -54,8 +54,8 @@ def test_when_a_grid_is_due(
         clock[0] = 1000.0 + seconds
         assert plan.due(images).draw == drawn, (seconds, images)
         if drawn:
-            plan.drew(images)
-        plan.looked = images
+            plan.note_drawn(images)
+        plan.monitored = images
 
 
 def learned(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -39,8 +39,8 @@ def test_what_is_not_finite_becomes_null_wherever_it_stands() -> None:
 
 def test_a_line_of_the_log_is_strict_json(tmp_path: Path) -> None:
     report = Log(tmp_path, 4, 0, 2)
-    report.line({"images": 2, "validation": {"raw": {"psnr": math.inf, "l1": 0.0}}})
-    report.line({"images": 3, "losses": {"g_l1": math.nan, "d": 1.0}, "gradients": {}})
+    report.append({"images": 2, "validation": {"raw": {"psnr": math.inf, "l1": 0.0}}})
+    report.append({"images": 3, "losses": {"g_l1": math.nan, "d": 1.0}, "gradients": {}})
     report.close()
     lines = [strict(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[0]["validation"]["raw"] == {"psnr": None, "l1": 0.0}

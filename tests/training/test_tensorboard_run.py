@@ -156,10 +156,12 @@ def test_a_file_in_the_way_costs_tensorboard_alone(
 
 @pytest.mark.parametrize("first", [True, False])
 def test_of_several_processes_the_first_alone_writes(first: bool, tmp_path: Path) -> None:
-    report = Log(tmp_path, 4, 0, 2, speaks=first, board=True)
+    log = Log(tmp_path, 4, 0, 2, writes=first, tensorboard=True)
     for _ in range(4):
-        report.step(1, 1, {"g_l1": torch.tensor(0.5)}, 0.1)
-    report.close()
+        log.add(1, 1, {"g_l1": torch.tensor(0.5)}, {})
+        if log.due:
+            log.write_line(1, 0.1)
+    log.close()
     assert (tmp_path / "tensorboard").is_dir() == first
     if first:
         assert scalars(tmp_path)["losses/g_l1"] == [(2, 0.5), (4, 0.5)]

@@ -10,6 +10,7 @@ from ..checkpoint import hold
 from ..runtime.distributed import join
 from ..runtime.signals import collect_stop_signals
 from .preflight import run_folder
+from .resume import resume
 from .run import Run
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def train_run(run: Run) -> None:
     The run is monitored before it is saved, since the checkpoint contains the state of monitoring.
     An error in that ends the run after the checkpoint.
     """
-    with collect_stop_signals() as run.requests.signals, run.started() as log:
+    with collect_stop_signals() as run.requests.signals, run.logging(resume(run)) as log:
         run.monitor_if_due()  # what an interrupted run left out at its checkpoint
         _, request = run.requests.agree()
         if request.signal:

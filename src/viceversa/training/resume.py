@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import age
-from ..config.compatibility import current_state, removed, without_removed
+from ..config.compatibility import current_state, removed, rename_folders, without_removed
 from ..config.recipes import SECTIONS, Sections, changes, flat
 from ..config.run import RunConfig
 from ..data import contents
@@ -46,6 +46,10 @@ def resume(run: Run) -> State | None:
         UserError: The checkpoint cannot be read, or is of another run.
     """
     ranks, config = run.runtime.ranks, run.config
+    with ranks.first_rank_first():
+        if ranks.first:
+            rename_folders(run.folder)
+            run.checkpoints.clean()
     # The other processes may be on machines that cannot read the file.
     newest = run.checkpoints.latest(say) if ranks.first else None
     found: Any = ranks.broadcast(newest and [newest[0], str(newest[1]), age(newest[1])])

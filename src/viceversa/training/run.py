@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from ..checkpoint import Checkpoints
-from ..config.compatibility import rename_folders
 from ..config.extensions import named
 from ..config.run import RunConfig, make_method
 from ..config.run_folder import with_location
@@ -34,7 +34,6 @@ from .monitor import Monitor
 from .preflight import check_disk, check_ranks, run_folder
 from .progress import Images, Progress, Step
 from .requests import Request, Requests
-from .resume import resume
 from .setup import choose_formats, make_optimizers, set_learning_rates, trained_networks
 from .step import MicroBatch, updater
 from .tensorboard_log import summary_writer
@@ -96,14 +95,9 @@ class Run:
         self.log: Log
 
     @contextmanager
-    def started(self) -> Iterator[Log]:
-        """Resume from the newest checkpoint if there is one, and open the log."""
+    def logging(self, state: Mapping[str, Any] | None = None) -> Iterator[Log]:
+        """Write config.json and open the log; `state` is that of the log in a checkpoint."""
         ranks, train = self.runtime.ranks, self.config.train
-        with ranks.first_rank_first():
-            if ranks.first:
-                rename_folders(self.folder)
-                self.checkpoints.clean()
-        log_state = resume(self)
         if ranks.first:
             say(check_disk(self.method, self.folder, self.config))
             sections = with_location(self.config.sections, self.folder) | named()
@@ -115,7 +109,7 @@ class Run:
             done + left,
             done,
             train.log_every,
-            log_state,
+            state,
             ranks.first,
             "tensorboard" in train.loggers,
             self.monitor.schedule.monitored,
