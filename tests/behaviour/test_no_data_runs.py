@@ -222,7 +222,7 @@ def test_a_range_in_numbers_takes_another_dtype_as_it_is(
     tifffile.imwrite(tmp_path / "x.tif", np.full((24, 24), 200, np.float32))
     main(["translate", str(model), str(tmp_path / "x.tif"), "-o", str(tmp_path / "out")])
     said = capsys.readouterr().out
-    assert "float32 images, but the model was trained on uint8: their values are used as" in said
+    assert "float32 images, but the model was trained on uint8: their values are not scaled" in said
 
 
 def test_evaluate_notes_another_dtype_and_scales_it(here: Path, tmp_path: Path) -> None:
