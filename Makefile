@@ -25,16 +25,12 @@ check: $(VENV)/ready
 quick: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not soak"
 
-# The quick tests run under coverage; the slow ones measure times and memory.
 test: check
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
+
+coverage: $(VENV)/ready
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not slow and not soak"
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not soak"
-
-# Branch coverage of the quick tests: those of the last `make test`, else it runs them.
-coverage: $(VENV)/ready
-	ls .coverage.* > /dev/null 2>&1 || \
-		$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not slow and not soak"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
