@@ -168,7 +168,7 @@ def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:
         for text, seconds, megabytes in results:
             if text or name != "TIFF tile":  # a header alone doesn't look at tiles
                 assert str(tmp_path / name) in text and made[name][1] in text
-            assert seconds < 0.1 and megabytes < 50, (name, seconds, megabytes)
+            assert seconds < 0.4 and megabytes < 50, (name, seconds, megabytes)  # of a busy machine
 
 
 PLAIN = """
