@@ -151,8 +151,10 @@ def _belongs(path: Path, best: dict[str, Any]) -> bool:
         return False
     except UserError:  # unreadable now, but it may belong
         return True
-    same = header.get("images_seen") == best["images"] and header.get("weights") == best["weights"]
-    return best.get("value") is not None and same
+    if best.get("value") is None:
+        return False
+    images, weights = header.get("images_seen"), header.get("weights")
+    return bool(images == best["images"] and weights == best["weights"])
 
 
 def validation_entry(
