@@ -98,7 +98,7 @@ def test_fine_tuning_says_what_it_begins_with_and_refuses_nothing_to_begin_with(
     told = refused(
         capsys, *train_words(data, tmp_path / "run", "--train.init", str(tmp_path / "ba"))
     )
-    assert "translates ba, this run ab" in told and not (tmp_path / "run").exists()
+    assert "translates ba, this run translates ab" in told and not (tmp_path / "run").exists()
     init = str(tmp_path / "ba" / "ba.safetensors")
     options = ["--generator.name", "unet", "--train.init", init, "--generator.dropout_from", "2"]
     told = said(capsys, *train_words(data, tmp_path / "cycle", *options, method="cyclegan"))

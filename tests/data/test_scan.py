@@ -261,10 +261,10 @@ def test_what_an_interrupted_scan_knows_is_kept(tmp_path: Path, decoded: list[st
         if done == 20:
             raise KeyboardInterrupt
 
-    blocks = Image.core.get_blocks_max()
+    blocks, threads = Image.core.get_blocks_max(), threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         scan_files(sources, store=store, threads=1, progress=stop)
-    assert threading.active_count() == 1
+    assert threading.active_count() <= threads  # other tests may have left some
     assert Image.core.get_blocks_max() == blocks
     decoded.clear()
     assert len(scan_files(sources, store=store)) == 40
