@@ -12,9 +12,13 @@ LOSSES = ("unreadable", "went_back", "too_few", "too_many", "left_over")
 
 
 def test_nothing_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
-    tally = kills(tmp_path / "checkpoints", 40, seed=1)
+    tally = kills(tmp_path / "1", 40, seed=1)
+    for seed in (2, 3, 4):  # on a busy machine few of them hit a save
+        if tally["within_a_save"] <= 3:
+            more = kills(tmp_path / str(seed), 40, seed)
+            tally = {name: count + more[name] for name, count in tally.items()}
     assert {name: tally[name] for name in LOSSES} == dict.fromkeys(LOSSES, 0), tally
-    assert tally["saves"] > 40 and tally["within_a_save"] > 0, f"too few instants hit: {tally}"
+    assert tally["saves"] > 40 and tally["within_a_save"] > 3, f"too few instants hit: {tally}"
 
 
 def test_a_naive_save_is_lost(tmp_path: Path) -> None:

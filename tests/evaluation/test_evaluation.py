@@ -288,7 +288,7 @@ def test_what_can_not_be_measured_is_a_sentence(
     assert f"-o {file} is a file; name a folder" in refused(capsys, run, data, "-o", file)
     assert f"{file / 'out'} can't be made" in refused(capsys, run, data, "-o", file / "out")
     empty.mkdir()
-    assert "holds no ab.safetensors" in refused(capsys, empty, data)
+    assert "has neither ab.safetensors" in refused(capsys, empty, data)
     assert "there are l1" in refused(capsys, run, data, "--metrics", "l2")
     assert "pixels a side" in refused(capsys, run, data, "--size", "big")
     assert "no split val" in refused(capsys, run, data, "--split", "val")

@@ -146,10 +146,13 @@ def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 said = {}
 for path in sorted(Path(sys.argv[1]).iterdir()):
     for reader in (lambda p: decode(p.read_bytes(), p), read_header):
-        size, start, text = peak(), time.process_time(), ""
-        try: reader(path)
-        except UserError as error: text = str(error)
-        said.setdefault(path.name, []).append([text, time.process_time() - start, peak() - size])
+        size, seconds, text = peak(), [], ""
+        for _ in range(3):  # the least of three: other processes disturb the processor's caches
+            start = time.process_time()
+            try: reader(path)
+            except UserError as error: text = str(error)
+            seconds.append(time.process_time() - start)
+        said.setdefault(path.name, []).append([text, min(seconds), peak() - size])
 print(json.dumps(said))
 """
 
@@ -168,7 +171,7 @@ def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:
         for text, seconds, megabytes in results:
             if text or name != "TIFF tile":  # a header alone doesn't look at tiles
                 assert str(tmp_path / name) in text and made[name][1] in text
-            assert seconds < 0.4 and megabytes < 50, (name, seconds, megabytes)  # of a busy machine
+            assert seconds < 0.1 and megabytes < 50, (name, seconds, megabytes)
 
 
 PLAIN = """

@@ -392,7 +392,7 @@ def test_a_place_that_can_not_be_written_is_refused(
 
 
 @pytest.mark.parametrize(("model", "words", "sentence"), [
-    ("empty", [], "the folder {tmp}/empty holds no ab.safetensors or ba.safetensors"),
+    ("empty", [], "the folder {tmp}/empty has neither ab.safetensors nor ba.safetensors"),
     ("nowhere", [], "there is no model {tmp}/nowhere"),
     ("other", [], "{tmp}/other is neither a translator nor a discriminator: features"),
     ("cycle", [], "{run} has translators of both directions; name one: {run}/ab.safetensors or "

@@ -174,7 +174,7 @@ def _keep_damaged(path: Path) -> Path:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def lock_run(folder: Path) -> Iterator[None]:
     """Create a run's folder and lock it; remove it again if nothing was written to it.
 
     Temporary files of a process that was killed are removed. The lock is the system's: it ends with

@@ -88,21 +88,21 @@ def evaluate(
     from ..terminal import counter
 
     options = evaluation.EvaluationOptions(
-        model,
-        data,
-        split,
-        pairs,
-        size,
-        policy,
-        tuple(metrics or ()),
-        classes,
-        features,
-        batch_size,
-        device,
-        seed,
-        max_megapixels,
-        layout,
-        hold_out,
+        model=model,
+        data=data,
+        split=split,
+        pairs=pairs,
+        size=size,
+        policy=policy,
+        metrics=tuple(metrics or ()),
+        classes=classes,
+        features=features,
+        batch_size=batch_size,
+        device=device,
+        seed=seed,
+        max_megapixels=max_megapixels,
+        layout=layout,
+        hold_out=hold_out,
     )
     folder = out or (model if model.is_dir() else model.parent) / "evaluation"
     evaluation.check_output_folder(folder, options)

@@ -62,13 +62,13 @@ class DirectionEvaluator:
                 self.labels.add(output, fill_nodata(batch.target, there), valid)
         self.sources += batch.names
 
-    def result(self, pictures: ImageDataset) -> tuple[DirectionMetrics, list[str]]:
+    def result(self, dataset: ImageDataset) -> tuple[DirectionMetrics, list[str]]:
         """Return the metrics, and notes on them."""
         there = self.direction[1]
-        real = len(pictures.sources(there))
+        real = len(dataset.sources(there))
         if not self.paired:
             for index in range(real):
-                image = pictures.values(there, index, torch.device("cpu"))
+                image = dataset.values(there, index, torch.device("cpu"))
                 if bool(has_data(image, image)):
                     self.accumulator.add_real(image)
         sets = self.accumulator.compute_sets()

@@ -75,7 +75,7 @@ def open_model(options: EvaluationOptions) -> Model:
 class EvaluationImages(NamedTuple):
     """The images of a split, preprocessed as options say."""
 
-    pictures: ImageDataset
+    dataset: ImageDataset
     split: str
     notes: tuple[str, ...]
     """Notes on the choice of the split, and on files that are not read."""
@@ -103,12 +103,12 @@ def open_images(options: EvaluationOptions, model: Model, paired: bool) -> Evalu
         )
     direction, translator = next(iter(model.translators.items()))
     domains = translator.source, translator.target
-    pictures = ImageDataset(
+    dataset = ImageDataset(
         index, config, domains if direction == "ab" else domains[::-1], paired, 0, training=False
     )
     others = unread(data.other) if isinstance(data, FileTree) else []
     notes = (*([note] if note else []), *(f"not read: {group}" for group in others))
-    return EvaluationImages(pictures, split, notes, config)
+    return EvaluationImages(dataset, split, notes, config)
 
 
 def _data_config(options: EvaluationOptions, model: Model) -> DataConfig:
@@ -170,7 +170,7 @@ class EvaluationBatch(NamedTuple):
 
 
 def batches(
-    pictures: ImageDataset, direction: str, paired: bool, batch_size: int, skipped: list[str]
+    dataset: ImageDataset, direction: str, paired: bool, batch_size: int, skipped: list[str]
 ) -> Iterator[EvaluationBatch]:
     """Yield the images of a direction; the names of those without data are added to `skipped`.
 
@@ -179,9 +179,9 @@ def batches(
     here, there = direction[0], direction[1]
     pending: list[tuple[str, Tensor, Tensor | None]] = []
     cpu = torch.device("cpu")
-    for index, source in enumerate(pictures.sources(here)):
-        image = pictures.values(here, index, cpu)
-        target = pictures.values(there, index, cpu) if paired else None
+    for index, source in enumerate(dataset.sources(here)):
+        image = dataset.values(here, index, cpu)
+        target = dataset.values(there, index, cpu) if paired else None
         if target is not None and target.shape[2:] != image.shape[2:]:
             sizes = [f"{one.shape[3]}x{one.shape[2]}" for one in (image, target)]
             raise UserError(

@@ -121,15 +121,15 @@ def _row(
     result: Evaluation, metrics: DirectionMetrics, index: int, scorer: PatchScorer | None
 ) -> Pixels:
     """Draw source, translation, target and patch maps beside each other."""
-    pictures, cpu = result.images.pictures, torch.device("cpu")
+    dataset, cpu = result.images.dataset, torch.device("cpu")
     a, b = metrics.direction[0], metrics.direction[1]
     translator = result.model.translators[metrics.direction]
     here, there = translator.source, translator.target
-    position = [str(one) for one in pictures.sources(a)].index(metrics.sources[index])
-    source = fill_nodata(pictures.values(a, position, cpu), here)
+    position = [str(one) for one in dataset.sources(a)].index(metrics.sources[index])
+    source = fill_nodata(dataset.values(a, position, cpu), here)
     images = [quantized(translator.tensor(source), there)]
     if result.paired:
-        images.append(fill_nodata(pictures.values(b, position, cpu), there))
+        images.append(fill_nodata(dataset.values(b, position, cpu), there))
     row = [to_rgb(source, here)[0], *(to_rgb(image, there, source)[0] for image in images)]
     if scorer is not None:
         row += [_patch_map(scorer, image, source, there) for image in images]

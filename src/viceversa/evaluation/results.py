@@ -63,7 +63,7 @@ class Evaluation:
 
 def as_table(result: Evaluation) -> str:
     """Return the metrics of each direction as lines of text, followed by the notes."""
-    lines = [f"{result.images.split}: {result.images.pictures.index.layout}"]
+    lines = [f"{result.images.split}: {result.images.dataset.index.layout}"]
     for one in result.directions:
         kind = "pairs" if result.paired else f"translations, {one.real} real images"
         lines.append(f"{one.direction}: {one.translations} {kind} of {result.images.split}")
@@ -116,7 +116,7 @@ def protocol(result: Evaluation) -> dict[str, Any]:
 
     Only values with the same protocol can be compared.
     """
-    options, pictures, config = result.options, result.images.pictures, result.images.config
+    options, dataset, config = result.options, result.images.dataset, result.images.config
     sizes = {
         "resize": f"resized to {config.crop_size}x{config.crop_size}",
         "none": "as the files are",
@@ -128,20 +128,20 @@ def protocol(result: Evaluation) -> dict[str, Any]:
         "data": config.path,
         "split": result.images.split,
         "pairs": result.paired,
-        "layout": pictures.index.layout,
+        "layout": dataset.index.layout,
         "hold_out": config.hold_out,
         "size": sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}"),
-        "resize_filter": {side: pictures.domains[side].config.resize for side in "ab"},
+        "resize_filter": {side: dataset.domains[side].config.resize for side in "ab"},
         "file_types": {
             side: dict(
-                Counter(PurePosixPath(one.name).suffix.lower() for one in pictures.sources(side))
+                Counter(PurePosixPath(one.name).suffix.lower() for one in dataset.sources(side))
             )
             for side in "ab"
         },
         "policy": options.policy,
         "seed": options.seed,
-        "nodata": {side: _nodata(pictures.domains[side]) for side in "ab"},
-        "values": "in [-1, 1], translations rounded to what their files would hold",
+        "nodata": {side: _nodata(dataset.domains[side]) for side in "ab"},
+        "values": "in [-1, 1], translations rounded as their files store them",
         "intervals": "bootstrap of the mean over images, 2000 draws, percentiles of 95 %",
         "swd": "Laplacian pyramid, 4096 patches of 7x7 a scale, 128 directions, seed 0",
         "fid_and_kid": {

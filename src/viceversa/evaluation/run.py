@@ -76,21 +76,21 @@ def evaluate(
         UserError: The model, the data or an option is invalid.
     """
     options = EvaluationOptions(
-        Path(model),
-        str(data),
-        split,
-        pairs,
-        str(size),
-        policy,
-        tuple(metrics),
-        ",".join(classes),
-        None if features is None else Path(features),
-        batch_size,
-        device,
-        seed,
-        max_megapixels,
-        layout,
-        hold_out,
+        model=Path(model),
+        data=str(data),
+        split=split,
+        pairs=pairs,
+        size=str(size),
+        policy=policy,
+        metrics=tuple(metrics),
+        classes=",".join(classes),
+        features=None if features is None else Path(features),
+        batch_size=batch_size,
+        device=device,
+        seed=seed,
+        max_megapixels=max_megapixels,
+        layout=layout,
+        hold_out=hold_out,
     )
     folder = None if out is None else Path(out)
     if folder is not None:
@@ -117,12 +117,12 @@ def run_evaluation(
     _refuse_ineffective(options, paired, evaluators)
     result = Evaluation(options, model, images, paired, features)
     notes = [*images.notes, *notes]
-    total = sum(len(images.pictures.sources(direction[0])) for direction in model.translators)
+    total = sum(len(images.dataset.sources(direction[0])) for direction in model.translators)
     done = 0
     for evaluator in evaluators:
         skipped: list[str] = []
         for batch in batches(
-            images.pictures, evaluator.direction, paired, options.batch_size, skipped
+            images.dataset, evaluator.direction, paired, options.batch_size, skipped
         ):
             evaluator.add(batch)
             done += len(batch.names)
@@ -133,10 +133,10 @@ def run_evaluation(
             )
             count, first = len(skipped), skipped[0]
             notes.append(f"{evaluator.direction}: left out {count} {what}, the first is {first}")
-        metrics, more = evaluator.result(images.pictures)
+        metrics, more = evaluator.result(images.dataset)
         result.directions.append(metrics)
         notes += more
-    result.notes = [*_merged(notes), *images.pictures.store.other_dtypes]
+    result.notes = [*_merged(notes), *images.dataset.store.other_dtypes]
     return result
 
 

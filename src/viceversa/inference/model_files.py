@@ -22,7 +22,9 @@ def translator_files(path: Path) -> list[Path]:
     files = [path / f"{direction}.safetensors" for direction in ("ab", "ba")]
     files = [file for file in files if file.is_file()]
     if not files:
-        raise UserError(f"the folder {path} holds no ab.safetensors or ba.safetensors", path=path)
+        raise UserError(
+            f"the folder {path} has neither ab.safetensors nor ba.safetensors", path=path
+        )
     return files
 
 

@@ -45,7 +45,7 @@ class PatchGrid(NamedTuple):
 
 
 @runtime_checkable
-class PatchScores(Protocol):
+class HasPatchGrid(Protocol):
     """A discriminator whose first score map is a grid of patches."""
 
     def patch_grid(self, height: int, width: int) -> PatchGrid | None:
@@ -57,7 +57,7 @@ def patch_grid(network: nn.Module, height: int, width: int) -> PatchGrid | None:
 
     Raises ValueError if the image is too small.
     """
-    return network.patch_grid(height, width) if isinstance(network, PatchScores) else None
+    return network.patch_grid(height, width) if isinstance(network, HasPatchGrid) else None
 
 
 class _Axis(NamedTuple):

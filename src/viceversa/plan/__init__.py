@@ -16,7 +16,7 @@ from ..config.run import RunConfig
 from ..errors import UserError
 from ..runtime.device import free_memory
 from ..runtime.training import Runtime
-from ..training.preflight import disk_room
+from ..training.preflight import disk_space
 from .alternatives import Choice, choices
 from .costs import Costs, estimate, time_steps
 from .images import ImageStats, inspect_images
@@ -59,7 +59,7 @@ def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> dic
         time = step_times(seconds, config, images.count, costs.step_macs)
     cached = images.decoded if config.data.cache == "disk" else 0
     disk = costs.disk._replace(needed=costs.disk.needed + cached)
-    room = disk_room(disk, Path(train.run or "."))
+    room = disk_space(disk, Path(train.run or "."))
     plan = {
         "device": str(device),
         "height": images.size[0],

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoint import hold
+from ..checkpoint import lock_run
 from ..runtime.distributed import join
 from ..runtime.signals import collect_stop_signals
 from .preflight import run_folder
@@ -34,7 +34,7 @@ def train(config: RunConfig) -> Path:
     ranks = join(config.train.rank_timeout)
     try:
         # Locked before anything is read or cached: a second run in the folder is refused at once.
-        with hold(run_folder(config)) if ranks.first else nullcontext():
+        with lock_run(run_folder(config)) if ranks.first else nullcontext():
             run = Run(config, ranks)
             train_run(run)
             ranks.barrier()

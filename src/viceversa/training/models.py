@@ -16,9 +16,8 @@ from ..directions import in_data
 from ..errors import UserError
 from ..fields import plain
 from ..images.domain import Domain
+from ..inference.model_files import translator_files
 from ..methods.base import Method
-
-MODEL_FILES = "ab.safetensors", "ba.safetensors"
 
 
 def write_models(
@@ -87,11 +86,7 @@ def start_from(method: Method, config: RunConfig, path: Path) -> str:
     def refuse(message: str) -> UserError:
         return UserError(f"train.init: {message}", option="train.init", path=path)
 
-    files = [path]
-    if path.is_dir():
-        files = [path / name for name in MODEL_FILES if (path / name).is_file()]
-    if not files:
-        raise refuse(f"the folder {path} has neither ab.safetensors nor ba.safetensors")
+    files = translator_files(path)
     generators = {
         in_data(name, config.data.direction): network
         for name, network in method.translators().items()

@@ -93,7 +93,7 @@ class Monitor:
         if self.ema is not None:
             self.ema.update()
 
-    def look(self, log: Log, progress: Progress, last: bool = False) -> bool:
+    def run(self, log: Log, progress: Progress, last: bool = False) -> bool:
         """Do what has become due since the last call; `last`: training is complete.
 
         After an error, or an interruption by a stop signal, the state is as before, so that the
@@ -112,7 +112,7 @@ class Monitor:
         before = self.best.state(), self.diagnostics.state()
         if any(due):
             try:
-                self._on_copies(images, lambda copies: self._look(log, copies, progress, due))
+                self._on_copies(images, lambda copies: self._run_due(log, copies, progress, due))
             except Exception as error:
                 self.best, self.diagnostics = Best(**before[0]), self._diagnostics(before[1])
                 self.best_models.discard()
@@ -124,7 +124,7 @@ class Monitor:
             self.write_page()
         return any(due)
 
-    def _look(self, log: Log, copies: Snapshot, progress: Progress, due: Due) -> None:
+    def _run_due(self, log: Log, copies: Snapshot, progress: Progress, due: Due) -> None:
         self._check()
         if due.diagnose:
             self.diagnose(log, copies, progress)

@@ -83,7 +83,7 @@ def _bytes(module: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in [*module.parameters(), *module.buffers()])
 
 
-class DiskRoom(NamedTuple):
+class DiskSpace(NamedTuple):
     """Bytes and files that a run still adds to its folder, and how many are free."""
 
     needed: int
@@ -99,7 +99,7 @@ class DiskRoom(NamedTuple):
         return self.needed <= self.free and self.files <= inodes
 
 
-def disk_room(disk: Disk, folder: Path) -> DiskRoom:
+def disk_space(disk: Disk, folder: Path) -> DiskSpace:
     """Return what a run adds to the files that its folder already has; at least one checkpoint."""
     existing = [
         path.stat().st_size
@@ -108,13 +108,13 @@ def disk_room(disk: Disk, folder: Path) -> DiskRoom:
     ]
     needed = max(disk.state, disk.needed - sum(existing))
     files = max(1, disk.files - len(existing))
-    return DiskRoom(needed, free_space(folder), files, free_inodes(folder))
+    return DiskSpace(needed, free_space(folder), files, free_inodes(folder))
 
 
 def check_disk(method: Method, folder: Path, config: RunConfig) -> str:
     """Return a sentence on what a run writes. Raises UserError if the disk is too full for it."""
     disk, keep = disk_needed(method, config), config.train.keep_last
-    room = disk_room(disk, folder)
+    room = disk_space(disk, folder)
     if room.needed > room.free:
         raise UserError(
             f"{folder} has {format_bytes(room.free)} free, and this run needs "

@@ -229,7 +229,7 @@ class Run:
         """Draw, validate and diagnose what is due; an error ends the run once it is saved."""
         if self.requests.error is None and self.progress.epoch <= self.config.train.epochs:
             try:
-                self.monitor.look(self.log, self.progress)
+                self.monitor.run(self.log, self.progress)
             except Exception as error:
                 self.requests.error = error
 
@@ -272,7 +272,7 @@ class Run:
     def finish(self) -> None:
         """Save, monitor a last time, and save again: an error in monitoring costs no step."""
         self.save(last=True)
-        monitored = int(self.monitor.look(self.log, self.progress, last=True))
+        monitored = int(self.monitor.run(self.log, self.progress, last=True))
         self.report_invalid_files(epoch_end=True)
         (monitored,), request = self.requests.agree([monitored])
         if monitored:

@@ -49,7 +49,7 @@ PLACES: dict[str, tuple[Any, str, bool]] = {
     "step": (run.Run, "update", False),
     "log line": (Log, "append", False),
     "log of a step": (Log, "add", False),
-    "look": (monitor.Monitor, "look", False),
+    "look": (monitor.Monitor, "run", False),
     "diagnostics": (monitor.Monitor, "diagnose", True),
     "sample grid": (monitor.Monitor, "draw", True),
     "image of a sample grid or patch map": (Log, "write_grid", True),

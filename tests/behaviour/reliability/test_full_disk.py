@@ -21,7 +21,7 @@ from viceversa.config.run import make_method
 from viceversa.errors import UserError
 from viceversa.files import free_inodes, free_space, write_json
 from viceversa.training.log import Log
-from viceversa.training.preflight import Disk, DiskRoom, disk_needed, disk_room
+from viceversa.training.preflight import Disk, DiskSpace, disk_needed, disk_space
 
 MB = 2**20
 FULL = r"the disk is full: 1\d\.\d MB are needed, [\d.]+ [kM]B are free"
@@ -167,11 +167,11 @@ def test_a_log_without_room_is_told_in_a_sentence(
     assert ended.value.code == 2 and "the disk is full" in capsys.readouterr().err
 
 
-def room_of(words: list[str], folder: Path) -> tuple[Disk, DiskRoom]:
+def room_of(words: list[str], folder: Path) -> tuple[Disk, DiskSpace]:
     """What a run writes in all, and what it adds to what its folder holds."""
     config = train_settings(words[1], words[2:])
     disk = disk_needed(make_method(config), config)
-    return disk, disk_room(disk, folder)
+    return disk, disk_space(disk, folder)
 
 
 def test_a_resumed_run_needs_room_only_for_what_it_adds(
@@ -218,7 +218,7 @@ def test_what_a_run_adds_by_hand(
         path.write_bytes(bytes(size))
     state, models = 100, 30
     needed = Disk(state, models, state * (keep + 1) + 2 * models, 20)
-    assert disk_room(needed, tmp_path).needed == added
+    assert disk_space(needed, tmp_path).needed == added
 
 
 @pytest.mark.parametrize("disk", ["nr_inodes=40"], indirect=True)

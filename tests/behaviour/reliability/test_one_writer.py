@@ -13,7 +13,7 @@ from runs import arguments, make_data
 from safetensors.torch import load_file
 from support import Child, fork
 
-from viceversa.checkpoint import hold
+from viceversa.checkpoint import lock_run
 from viceversa.cli import main
 from viceversa.data.open import Datasets
 from viceversa.errors import UserError
@@ -24,7 +24,7 @@ def holder(folder: Path) -> Child:
     """A process that holds a run until it is killed."""
 
     def work(pipe: int) -> None:
-        with hold(folder):
+        with lock_run(folder):
             os.write(pipe, b"held")
             time.sleep(60)
 
@@ -39,14 +39,14 @@ def test_a_second_writer_is_refused_at_once_until_the_first_is_gone(tmp_path: Pa
         began = time.monotonic()
         with (
             pytest.raises(UserError, match=f"another process trains in {tmp_path}"),
-            hold(tmp_path),
+            lock_run(tmp_path),
         ):
             pass
         assert time.monotonic() - began < 1
     finally:
         first.kill()
         first.said()
-    with hold(tmp_path):  # a lock of the dead holds nobody up
+    with lock_run(tmp_path):  # a lock of the dead holds nobody up
         pass
 
 
@@ -119,14 +119,14 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path) -> None
     for name in left + theirs:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
-    with hold(tmp_path):
+    with lock_run(tmp_path):
         there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert there == {*theirs, ".lock"}
 
 
 def test_what_was_written_stays_when_a_run_ends_in_an_error(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "new"
-    with pytest.raises(RuntimeError), hold(run):
+    with pytest.raises(RuntimeError), lock_run(run):
         (run / "log.jsonl").write_text("")
         raise RuntimeError
     assert sorted(os.listdir(run)) == [".lock", "log.jsonl"]

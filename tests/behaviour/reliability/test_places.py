@@ -85,7 +85,7 @@ def test_a_look_before_the_save_loses_steps(
     """The negative control: a failure of a look that ends the run at once."""
     monkeypatch.setattr(
         "viceversa.training.run.Run.monitor_if_due",
-        lambda run: run.monitor.look(run.log, run.progress),
+        lambda run: run.monitor.run(run.log, run.progress),
     )
     ended = places.hit(whole.data, tmp_path / "run", "diagnostics", 1, "exception")
     assert "a failed look lost steps" in places.faults_of(ended, "diagnostics", "exception")[0]

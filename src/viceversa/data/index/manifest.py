@@ -142,7 +142,7 @@ def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) ->
 
 
 def _names(rows: Iterable[ManifestRow]) -> dict[Source, str]:
-    """Return the name of each image; lines that have an image in common share one name.
+    """Return the name of each image; lines with a common image have one name.
 
     So that no image is both held out, which is decided by name, and trained on.
     """

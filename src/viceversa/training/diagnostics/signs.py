@@ -125,7 +125,7 @@ def pattern(images: Tensor) -> tuple[Tensor, Tensor]:
         sides = torch.stack([power[y % BLOCK, x % BLOCK] for y, x in _around(down, right)])
         around.append(sides.clamp_min(1e-20).log().mean().exp())
     excess = torch.stack(peaks), torch.stack(around)
-    # A peak's window spreads it over 9 bins, of which its own holds 4/9 of the energy.
+    # A peak's window spreads it over 9 bins, of which its own has 4/9 of the energy.
     depth = (9 / 4 * (excess[0] - excess[1]).clamp_min(0).sum()).sqrt()
     return excess[0].sum() / excess[1].sum().clamp_min(1e-12), depth
 
