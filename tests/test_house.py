@@ -159,6 +159,24 @@ def test_long_files_are_found() -> None:
     assert too_long("viceversa.methods.pix2pix", "x\n" * 106)
 
 
+def classes(text: str) -> list[str]:
+    """Names of the classes at the top level of a source."""
+    return [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+
+
+def test_no_two_classes_of_the_package_have_the_same_name() -> None:
+    names = [name for path in FILES.values() for name in classes(path.read_text())]
+    assert {name for name in names if names.count(name) > 1} == set()
+    assert classes("class X: pass\nclass Y: pass") == ["X", "Y"]
+
+
+def test_the_training_step_loads_few_modules() -> None:
+    code = "import sys, viceversa.training.step; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = [name for name in done.stdout.split() if within(name, "viceversa")]
+    assert "viceversa.training.step" in loaded and len(loaded) <= 12
+
+
 def test_settings_and_the_command_load_without_torch() -> None:
     # ... and so does all that a check of a data set needs
     modules = ", ".join(ours("cli", "config.command_line", "data.check.check", "terminal"))

@@ -17,7 +17,7 @@ class Output:
     """A stream whose writes never raise; `error` is the first failure, None if there was none.
 
     A lost line must not end a training run, and a command whose result was lost must not report
-    success: the command line looks at `error` at its end.
+    success: the command line checks `error` at its end.
     """
 
     def __init__(self, stream: Any):
@@ -33,7 +33,7 @@ class Output:
 
     @property
     def buffer(self) -> Output:
-        """The binary stream below, guarded too."""
+        """The underlying binary stream, guarded too."""
         if self._buffer is None:
             self._buffer = Output(getattr(self._stream, "buffer", None))
         return self._buffer
@@ -52,14 +52,14 @@ class Output:
             self._try(self._stream.flush)
 
     def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
+        """Return whether the stream is a terminal."""
         try:
             return bool(self._stream is not None and self._stream.isatty())
         except (OSError, ValueError):  # it is closed
             return False
 
     def discard(self) -> None:
-        """Let the interpreter, which flushes once more when it ends, write to nowhere."""
+        """Redirect the stream to the null device: the interpreter flushes it once more at exit."""
         with suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())

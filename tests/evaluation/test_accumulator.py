@@ -103,7 +103,7 @@ def test_what_an_image_is_too_small_for_is_left_out_and_told(late: bool) -> None
     means = measures.compute()
     assert set(means) == set(PAIRED)  # SSIM needs 11 pixels; and no SWD of those that came before
     size = "24 x 24" if late else "15 x 12"
-    assert measures.missed == {
+    assert measures.unavailable == {
         "swd": "it needs images of at least 16 x 16 pixels, and one is 15 x 12",
         "ms_ssim": f"it needs images of at least 176 x 176 pixels, and one is {size}",
     }
@@ -112,7 +112,7 @@ def test_what_an_image_is_too_small_for_is_left_out_and_told(late: bool) -> None
 def test_a_late_small_image_takes_back_what_was_measured_before() -> None:
     small, large = (images(1, 9, 9), images(2, 9, 9)), (images(3), images(4))
     measures = measured("l1", "ssim", of=[large, small])
-    assert list(measures.compute()) == ["l1"] and list(measures.missed) == ["ssim"]
+    assert list(measures.compute()) == ["l1"] and list(measures.unavailable) == ["ssim"]
 
 
 def test_ms_ssim_of_large_images() -> None:
@@ -120,7 +120,7 @@ def test_ms_ssim_of_large_images() -> None:
     made = (target + 0.1 * images(2, 176, 180)).clamp(-1, 1)
     measures = measured("ms_ssim", of=[(made, target)])
     assert measures.compute() == pytest.approx({"ms_ssim": float(ms_ssim(made, target))})
-    assert not measures.missed
+    assert not measures.unavailable
 
 
 class Colours(torch.nn.Module):
@@ -138,11 +138,11 @@ def test_too_few_images_for_a_distance_between_sets_are_told(
     pairs = [(images(n, 4, 4), images(100 + n, 4, 4)) for n in range(count)]
     measures = measured("fid", "kid", of=pairs, networks={"inception": Colours()})
     found = measures.compute()
-    assert measures.missed.keys() == missed
+    assert measures.unavailable.keys() == missed
     assert {"fid", "kid"} - missed <= found.keys() and not missed & found.keys()
     if count == 49:
         told = "it needs at least 50 images in each set, and there are 49 and 49"
-        assert measures.missed["kid"] == told
+        assert measures.unavailable["kid"] == told
 
 
 # -- as files would hold them
@@ -235,6 +235,6 @@ def test_colours_without_pairs_have_no_fid(pairs: bool, monkeypatch: pytest.Monk
         found.add_real(target, light if pairs else images(n, 20, 20)[:, :1])
     means = found.compute()
     if pairs:
-        assert {"fid", "swd"} == means.keys() and not found.missed
+        assert {"fid", "swd"} == means.keys() and not found.unavailable
     else:
-        assert list(means) == ["swd"] and found.missed.keys() == {"fid"}
+        assert list(means) == ["swd"] and found.unavailable.keys() == {"fid"}

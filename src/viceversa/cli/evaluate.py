@@ -13,7 +13,7 @@ from .app import app
 
 
 def _metrics_help() -> str:
-    """Help of --metrics, which lists those that --import adds too."""
+    """Return the help of --metrics; it lists metrics of --import modules too."""
     return f"Metrics, of {', '.join(selectable())}; empty: all that are available."
 
 

@@ -61,7 +61,7 @@ class MetricAccumulator:
     """Metrics of outputs, added in batches.
 
     Args:
-        names: The metrics. Those that cannot be computed are left out; `missed` says why.
+        names: The metrics; `unavailable` has the reason for each that cannot be computed.
         source: Domain of the sources.
         target: Domain of the outputs.
         networks: Feature networks of the metrics, by name.
@@ -77,7 +77,7 @@ class MetricAccumulator:
         self.metrics: dict[str, Metric] = {name: METRICS[name] for name in names}
         self.source, self.target, self.networks = source, target, networks
         self.values: dict[str, list[float]] = {}  # metric -> a value per image
-        self.missed: dict[str, str] = {}  # metric -> why it cannot be computed
+        self.unavailable: dict[str, str] = {}  # metric -> why it cannot be computed
         self._outputs, self._real = _ImageSet(), _ImageSet()
 
     @torch.no_grad()
@@ -109,7 +109,7 @@ class MetricAccumulator:
                 target = fill_nodata(target, self.target)
         if target is None and self.target.config.kind == "lab-ab":
             reason = "real colours (a and b) have no lightness without their pairs"
-            self.missed |= {n: reason for n in self._named("sets") if self.metrics[n].network}
+            self.unavailable |= {n: reason for n in self._named("sets") if self.metrics[n].network}
         self._add_to_set(self._outputs, output, source)
         pixel_weight = None if weight is None else weight.any(dim=1, keepdim=True)
         self._add_values("source", source, output, pixel_weight)
@@ -140,7 +140,7 @@ class MetricAccumulator:
             sizes = [len(one) for one in sets]
             if min(sizes) < metric.smallest_count:
                 if metric.network:
-                    self.missed[name] = (
+                    self.unavailable[name] = (
                         f"it needs at least {metric.smallest_count} images in each set, and there "
                         f"are {sizes[0]} and {sizes[1]}"
                     )
@@ -158,7 +158,7 @@ class MetricAccumulator:
             name
             for name, metric in self.metrics.items()
             if metric.compares == compares
-            and name not in self.missed
+            and name not in self.unavailable
             and (not metric.network or metric.network in self.networks)
         ]
 
@@ -209,7 +209,7 @@ class MetricAccumulator:
         (height, width), side = images.shape[2:], self.metrics[name].smallest_side
         if min(height, width) >= side:
             return True
-        self.missed[name] = (
+        self.unavailable[name] = (
             f"it needs images of at least {side} x {side} pixels, and one is {width} x {height}"
         )
         self.values.pop(name, None)

@@ -93,7 +93,7 @@ class DirectionEvaluator:
         return metrics, [f"{self.direction}: {note}" for note in self._notes(metrics)]
 
     def _notes(self, metrics: DirectionMetrics) -> list[str]:
-        missed = self.accumulator.missed
+        missed = self.accumulator.unavailable
         reasons = {why: [name for name in missed if missed[name] == why] for why in missed.values()}
         few = [
             f"{label(name)} of {metrics.translations} translations and {metrics.real} real images: "

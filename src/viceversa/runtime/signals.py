@@ -12,16 +12,16 @@ STOP_SIGNALS = "SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"  # some schedulers send 
 
 @contextmanager
 def collect_stop_signals() -> Iterator[list[int]]:
-    """Collect stop signals in a list, so that the step at hand is finished and saved first.
+    """Collect stop signals in a list, so that the current step is finished and saved first.
 
     A second signal has its previous effect: it ends the process. SIGHUP is an exception. A closing
     terminal may send it several times, and other signals with it, so it never counts as a second
-    signal, nor as the first of two. Where it is ignored (nohup), it stays ignored. Outside the main
+    signal, nor as the first of two. If it is ignored (nohup), it stays ignored. Outside the main
     thread, no signal is caught.
     """
-    asked: list[int] = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield received
         return
     hangup = getattr(signal, "SIGHUP", None)
     kinds = [kind for kind in signal.Signals if kind.name in STOP_SIGNALS]
@@ -29,8 +29,8 @@ def collect_stop_signals() -> Iterator[list[int]]:
     if hangup and before[hangup] == signal.SIG_IGN:
         del before[hangup]
 
-    def ask(number: int, frame: object) -> None:
-        asked.append(number)
+    def receive(number: int, frame: object) -> None:
+        received.append(number)
         if number == hangup:
             return
         for kind, handler in before.items():
@@ -38,9 +38,9 @@ def collect_stop_signals() -> Iterator[list[int]]:
                 signal.signal(kind, handler)
 
     for kind in before:
-        signal.signal(kind, ask)
+        signal.signal(kind, receive)
     try:
-        yield asked
+        yield received
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)

@@ -25,7 +25,7 @@ class TrainingBar:
     """
 
     def __init__(self, total: int, done: int, epochs: int, own: Console | None = None):
-        """`total` and `done` count images; `epochs`: of the whole run; `own`: instead of stdout."""
+        """`total` and `done` count images; `epochs`: of the run; `own`: a console, not stdout."""
         self.total, self.done, self.epochs = total, done, epochs
         self.epoch = min(epochs, 1 + done * epochs // max(total, 1))
         self.losses: list[str] = []
@@ -35,11 +35,11 @@ class TrainingBar:
         self._live = Live(get_renderable=self._drawn, console=self._console)
 
     def start(self) -> None:
-        """Show the bar."""
+        """Show the progress bar."""
         self._live.start()
 
     def stop(self) -> None:
-        """Draw the bar a last time, and give the terminal back."""
+        """Draw the progress bar a last time and release the terminal."""
         self._live.stop()
 
     def _drawn(self) -> Group:
@@ -60,7 +60,7 @@ class TrainingBar:
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds as 1:02:03 or 2:03."""
+    """Return a duration as 1:02:03 or 2:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

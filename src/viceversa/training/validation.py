@@ -170,7 +170,7 @@ class Validation:
             if not evaluated:
                 return {}
             found[in_data(way, self.direction)] = metrics.compute()
-            missed = metrics.missed.items()
+            missed = metrics.unavailable.items()
             self.unavailable |= {k: v for k, v in missed if k not in self._reported}
             self._reported |= self.unavailable.keys()
         if self.paired:

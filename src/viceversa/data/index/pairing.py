@@ -130,8 +130,8 @@ def pair(a: Keyed, b: Keyed, layout: str, rest: Iterable[Source] = ()) -> SplitI
             f"{layout}: none of the {len(names_a)} images of A and {len(names_b)} of B have the "
             f"same name to pair by; A has {first_names(names_a, 3)}; B has "
             f"{first_names(names_b, 3)}; "
-            f"{advice}; for unpaired images choose an unpaired method, such as viceversa train "
-            "cyclegan",
+            f"{advice}; for unpaired images choose the recipe of an unpaired method (viceversa "
+            "show lists the recipes)",
             option="data.layout",
         )
     paired = set(keys)
