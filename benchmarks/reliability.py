@@ -40,7 +40,7 @@ import places
 import rot
 import stops
 from runs import make_data
-from support import fork, same
+from support import fork, identical
 
 from viceversa.checkpoint import Checkpoints
 from viceversa.files import write_json
@@ -150,7 +150,7 @@ def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
     totals: dict[str, Counter[str]] = {"files": Counter(), "translators": Counter()}
     for child in children:
         assert child.wait(60 * options.minutes + 120) == 0
-        for name, ended in json.loads(child.said()).items():
+        for name, ended in json.loads(child.output()).items():
             totals[name].update(ended)
     rows: Row = {
         "mutants": sum(total.total() for total in totals.values()), "minutes": options.minutes,
@@ -181,7 +181,7 @@ def stopped_anywhere(folder: Path, options: argparse.Namespace) -> Row:
                     places.repeated(data, run)
                     left = places.left(run)
                     found += [
-                        f"{part} differs" for part in left if not same(left[part], whole[part])
+                        f"{part} differs" for part in left if not identical(left[part], whole[part])
                     ]
                     trials += 1
                     if found:

@@ -1,4 +1,4 @@
-"""Helpers that tests of several packages use."""
+"""Helpers shared by the tests of several packages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from viceversa.training.log import Log
 
 
 def noise_pairs(root: Path, count: int, side: int) -> Path:
-    """`count` square images of chance colours in `root`/A and in `root`/B, of the same names."""
+    """Write `count` square noise images to `root`/A and `root`/B, with the same names in both."""
     rng = np.random.default_rng(0)
     for domain in "AB":
         (root / domain).mkdir(parents=True)
@@ -56,7 +56,7 @@ def noise_pairs(root: Path, count: int, side: int) -> Path:
 def noise_images(
     folder: Path, count: int = 2, prefix: str = "", size: tuple[int, int] = (40, 40)
 ) -> None:
-    """Write images of noise as `folder`/`prefix`0.png and so on; `size` is (height, width)."""
+    """Write noise images `folder`/`prefix`0.png, 1.png, ...; `size` is (height, width)."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     for number in range(count):
@@ -73,39 +73,39 @@ def digest(folder: Path) -> str:
 # -- feature networks and shared data
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / ".venv" / "features"
+FEATURE_FOLDER = ROOT / ".venv" / "features"
 SHARED = ROOT.parent / "shared" / "data"
 
 
-def network(name: str) -> nn.Module:
-    """A feature network, or the test is skipped."""
-    if find(name, FOLDER) is None:
-        pytest.skip(f"the network {name} is not in {FOLDER}: viceversa features --get {name}")
-    return load(name, FOLDER)[0]
+def feature_network(name: str) -> nn.Module:
+    """Load a feature network, or skip the test if its file does not exist."""
+    if find(name, FEATURE_FOLDER) is None:
+        pytest.skip(f"{FEATURE_FOLDER} lacks {name}; run: viceversa features --get {name}")
+    return load(name, FEATURE_FOLDER)[0]
 
 
 def shared(*parts: str) -> Path:
-    """A folder or file of the shared data, or the test is skipped."""
+    """Return a path in the shared data, or skip the test if it does not exist."""
     path = SHARED.joinpath(*parts)
     if not path.exists():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"{path} does not exist")
     return path
 
 
 def read_bytes(path: Path) -> Tensor:
-    """An image as (1, 3, h, w) uint8."""
+    """Read an image as (1, 3, height, width) uint8."""
     with Image.open(path) as image:
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]
 
 
 def read_values(path: Path) -> Tensor:
-    """An image as (1, 3, h, w) in [-1, 1]."""
+    """Read an image as (1, 3, height, width) in [-1, 1]."""
     return read_bytes(path).float() / 127.5 - 1
 
 
 # -- model files
 
-SMALL = {
+SMALL_GENERATORS = {
     "unet": {"width": 4, "depth": 3, "init": "kaiming"},
     "gdl-unet": {"width": 4, "depth": 3},
     "resnet": {"width": 4, "blocks": 1, "init": "kaiming"},
@@ -113,26 +113,29 @@ SMALL = {
 
 
 def small_model(folder: Path, source: Domain, target: Domain, name: str = "unet") -> Path:
-    """Write a model from `source` to `target`; its running statistics are those of no image."""
+    """Write a model from `source` to `target` with random weights and running statistics."""
     torch.manual_seed(0)
     network_class, config_class = GENERATORS[name]
-    config = config_class(**SMALL[name])
-    network = network_class(config, source.config.width, target.config.width)
-    for key, buffer in network.named_buffers():
+    config = config_class(**SMALL_GENERATORS[name])
+    generator = network_class(config, source.config.width, target.config.width)
+    for key, buffer in generator.named_buffers():
         buffer.copy_(torch.rand_like(buffer) + (1.0 if key.endswith("var") else 0.0))
     header = {
-        "kind": "translator", "direction": "ab", "source": plain(source), "target": plain(target),
+        "kind": "translator",
+        "direction": "ab",
+        "source": plain(source),
+        "target": plain(target),
         "generator": {"name": name, **asdict(config)},
-    }  # fmt: skip
+    }
     path = folder / "ab.safetensors"
-    save_network(path, network.state_dict(), header)
+    save_network(path, generator.state_dict(), header)
     return path
 
 
-# -- methods and networks as a user may define them
+# -- user-defined methods and networks
 
 
-class OneWay(Method):
+class OneSided(Method):
     """Unpaired method with one generator, one discriminator and no cycle."""
 
     paired: ClassVar[bool] = False
@@ -194,8 +197,8 @@ class Regression(Method):
         yield "network", {"mse": (self.network(batch.a) - batch.b).square().mean()}
 
 
-class Plain(nn.Module):
-    """A generator that is one convolution; height and width must be even."""
+class ConvGenerator(nn.Module):
+    """Generator with a single convolution; height and width must be even."""
 
     multiple, smallest = 2, 4
 
@@ -222,7 +225,7 @@ class Plain(nn.Module):
 
 
 class MultiScale(nn.Module):
-    """PatchGANs at two scales; the patch grid is that of the finer one."""
+    """PatchGAN discriminators at two scales; the patch grid is that of the finer scale."""
 
     @dataclass(frozen=True)
     class Config:
@@ -243,8 +246,8 @@ class MultiScale(nn.Module):
         return self.scales[0].patch_grid(height, width)
 
 
-class Whole(nn.Module):
-    """A discriminator without a patch grid: one score of the mean color."""
+class MeanColor(nn.Module):
+    """Discriminator without a patch grid: one score for the mean color of the image."""
 
     @dataclass(frozen=True)
     class Config:
@@ -272,18 +275,18 @@ QUICK = {
 }
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
-    """Run a command and return what it printed."""
+def command_output(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command and return its standard output."""
     capsys.readouterr()
-    main([str(word) for word in words])
+    main([str(argument) for argument in arguments])
     return capsys.readouterr().out
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
-    """Run a command that must be refused with one line and exit code 2; return the line."""
+def command_error(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must fail with exit code 2 and a one-line message; return the message."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as caught:
-        main([str(word) for word in words])
+        main([str(argument) for argument in arguments])
     message = capsys.readouterr().err
     assert caught.value.code == 2 and message.count("\n") == 1, message
     return message
@@ -300,68 +303,68 @@ def raises_user_error(
     assert path is None or caught.value.path == path, caught.value.path
 
 
-def train_words(data: Path, run: Path, *more: str, method: str = "pix2pix") -> list[str | Path]:
-    """Return the words of a quick run; an option in `more` replaces the usual one."""
+def train_arguments(data: Path, run: Path, *more: str, method: str = "pix2pix") -> list[str | Path]:
+    """Return the arguments of a short run; options in `more` override those of QUICK."""
     options = {f"--{name}": str(value) for name, value in QUICK.items()}
-    usual = [word for pair in options.items() if pair[0] not in more for word in pair]
-    return ["train", method, data, *usual, "--train.run", run, *more]
+    defaults = [word for pair in options.items() if pair[0] not in more for word in pair]
+    return ["train", method, data, *defaults, "--train.run", run, *more]
 
 
-# -- whole runs
+# -- complete runs
 
 
-def interrupted(patch: pytest.MonkeyPatch, at: int, config: RunConfig) -> None:
-    """Start a run that dies right after so many images."""
-    step = Log.add
+def train_until_crash(patch: pytest.MonkeyPatch, at: int, config: RunConfig) -> None:
+    """Start a run that raises RuntimeError after `at` images."""
+    add = Log.add
 
-    def dying(self: Log, *arguments: Any) -> None:
-        step(self, *arguments)
+    def add_and_crash(self: Log, *arguments: Any) -> None:
+        add(self, *arguments)
         if self.done >= at:
-            raise RuntimeError("power cut")
+            raise RuntimeError("injected crash")
 
     with patch.context() as patched:
-        patched.setattr(Log, "add", dying)
-        with pytest.raises(RuntimeError, match="power cut"):
+        patched.setattr(Log, "add", add_and_crash)
+        with pytest.raises(RuntimeError, match="injected crash"):
             training.train(config)
 
 
-def stopping(patch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Send SIGTERM to this process after a number of images, which the result sets; 0: never."""
+def sigterm_after(patch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return a function that sets after how many images this process gets SIGTERM (0: never)."""
     at = [0]
-    step = Log.add
+    add = Log.add
 
-    def stepping(self: Log, *arguments: Any) -> None:
-        step(self, *arguments)
+    def add_and_signal(self: Log, *arguments: Any) -> None:
+        add(self, *arguments)
         if self.done == at[0]:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    patch.setattr(Log, "add", stepping)
+    patch.setattr(Log, "add", add_and_signal)
     return lambda images: at.__setitem__(0, images)
 
 
-def newest(run: Path) -> Path:
+def newest_checkpoint(run: Path) -> Path:
     return max((run / "checkpoints").glob("*.safetensors"))
 
 
-def state_of(run: Path) -> dict[str, Any]:
-    """Everything in the last checkpoint but the settings, which name the folder."""
-    found = load_state(newest(run))
-    found.pop("sections")
-    return found
+def checkpoint_state(run: Path) -> dict[str, Any]:
+    """Return the newest checkpoint without its settings, which contain the path of the run."""
+    state = load_state(newest_checkpoint(run))
+    state.pop("sections")
+    return state
 
 
-def same(one: Any, two: Any) -> bool:
-    """Equality to the bit, through tables and lists of tensors."""
+def identical(one: Any, two: Any) -> bool:
+    """Whether two values, or nested dicts and lists of values and tensors, are equal to the bit."""
     if isinstance(one, Tensor):
         return torch.equal(one, two)
     if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+        return one.keys() == two.keys() and all(identical(one[key], two[key]) for key in one)
     if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same, one, two))
+        return len(one) == len(two) and all(map(identical, one, two))
     return bool(one == two)
 
 
-# -- run folders that no training wrote
+# -- run folders written without training
 
 RUN_SETTINGS = {
     "method": {"name": "pix2pix", "gan_loss": "bce", "lambda_l1": 100.0},
@@ -371,16 +374,25 @@ RUN_SETTINGS = {
     "train": {"run": "runs/facades", "epochs": 20, "lr": 2e-4, "betas": [0.5, 0.999]},
 }
 MACHINE = {
-    "viceversa": "0.1.0", "python": "3.11.2", "torch": "2.13.0", "system": "Linux",
-    "cores": 2, "memory_bytes": 8 * 2**30, "device": "cpu", "began": "2026-11-25T02:00:00+00:00",
-    "total_images": 8000, "sample_columns": ["source", "translation", "target"],
-}  # fmt: skip
-LOG_EVERY, EPOCH_IMAGES = 200, 400  # images between two lines, and in an epoch
+    "viceversa": "0.1.0",
+    "python": "3.11.2",
+    "torch": "2.13.0",
+    "system": "Linux",
+    "cores": 2,
+    "memory_bytes": 8 * 2**30,
+    "device": "cpu",
+    "began": "2026-11-25T02:00:00+00:00",
+    "total_images": 8000,
+    "sample_columns": ["source", "translation", "target"],
+}
+LOG_EVERY, EPOCH_IMAGES = 200, 400  # images between two log lines, and per epoch
 WARNING = {
-    "name": "saturated discriminator", "state": "warning", "since": 6000,
+    "name": "saturated discriminator",
+    "state": "warning",
+    "since": 6000,
     "saw": "The discriminator's loss stayed under 0.01 for 400 images.",
     "advice": "Try --train.lr_per_network.discriminator 1e-4.",
-}  # fmt: skip
+}
 
 
 def run_settings(**train: Any) -> dict[str, dict[str, Any]]:
@@ -388,43 +400,53 @@ def run_settings(**train: Any) -> dict[str, dict[str, Any]]:
 
 
 def training_lines(last: int, seed: int = 0) -> list[dict[str, Any]]:
-    """A line each LOG_EVERY images, as they look while pix2pix learns."""
+    """Return a training line every LOG_EVERY images, with plausible losses of pix2pix."""
     random = np.random.default_rng(seed)
-    lines = []
+    lines: list[dict[str, Any]] = []
     for images in range(LOG_EVERY, last + 1, LOG_EVERY):
-        fall, noise = math.exp(-images / 3000), random.normal(1, 0.06, 5)
-        lines.append({
-            "images": images, "epoch": 1 + (images - 1) // EPOCH_IMAGES,
+        decay, noise = math.exp(-images / 3000), random.normal(1, 0.06, 5)
+        losses = {
+            "d_real": 0.3 * float(noise[1]) * (0.5 + decay / 2),
+            "d_fake": 0.28 * float(noise[2]) * (0.5 + decay / 2),
+            "g_l1": (18 + 25 * decay) * float(noise[3]),
+            "g_gan": (1.1 + 1.5 * (1 - decay)) * float(noise[4]),
+        }
+        line = {
+            "images": images,
+            "epoch": 1 + (images - 1) // EPOCH_IMAGES,
             "lr": 2e-4 if images <= 4000 else 2e-4 * (8000 - images) / 4000,
             "images_per_s": round(3.1 * float(noise[0]), 2),
-            "losses": {
-                "d_real": 0.3 * float(noise[1]) * (0.5 + fall / 2),
-                "d_fake": 0.28 * float(noise[2]) * (0.5 + fall / 2),
-                "g_l1": (18 + 25 * fall) * float(noise[3]),
-                "g_gan": (1.1 + 1.5 * (1 - fall)) * float(noise[4]),
-            },
-            "gradients": {"generator": 4 * fall + 1, "discriminator": 0.8 - fall / 2},
-        })  # fmt: skip
+            "losses": losses,
+            "gradients": {"generator": 4 * decay + 1, "discriminator": 0.8 - decay / 2},
+        }
+        lines.append(line)
     return lines
 
 
-def validation_line(images: int, averaged: bool = True) -> dict[str, Any]:
-    fall = math.exp(-images / 2500)
-    raw = {"l1": 0.28 + 0.2 * fall + 0.004 * math.sin(images), "psnr": 14.5 - 4 * fall}
-    better = {"ema": {"l1": 0.265 + 0.22 * fall, "psnr": 14.9 - 4.2 * fall}}
-    return {"images": images, "epoch": 1 + (images - 1) // EPOCH_IMAGES, "validation": {
-        "split": "val", "n": 100, "raw": raw, **(better if averaged else {}), "chosen_by": "l1",
-        "best": {"value": 0.265 + 0.22 * fall, "images": images, "weights": "ema"},
-    }}  # fmt: skip
+def validation_line(images: int, ema: bool = True) -> dict[str, Any]:
+    """Return a validation line, with metrics of the EMA weights or without."""
+    decay = math.exp(-images / 2500)
+    metrics = {
+        "raw": {"l1": 0.28 + 0.2 * decay + 0.004 * math.sin(images), "psnr": 14.5 - 4 * decay}
+    }
+    if ema:
+        metrics["ema"] = {"l1": 0.265 + 0.22 * decay, "psnr": 14.9 - 4.2 * decay}
+    best = {"value": 0.265 + 0.22 * decay, "images": images, "weights": "ema"}
+    validation = {"split": "val", "n": 100, **metrics, "chosen_by": "l1", "best": best}
+    return {
+        "images": images,
+        "epoch": 1 + (images - 1) // EPOCH_IMAGES,
+        "validation": validation,
+    }
 
 
 def sample_grid(path: Path, images: int, columns: int = 3, side: int = 96) -> None:
-    """A picture whose middle columns come out of the noise as images are seen."""
+    """Write a sample grid whose middle columns get less noisy the more images were processed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(images)
     gap, rows = 2, 4
-    made = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + gap) + gap), "white")
-    share = math.exp(-images / 2500)
+    grid = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + gap) + gap), "white")
+    noise = math.exp(-images / 2500)
     for row in range(rows):
         cell = Image.new("RGB", (side, side), (214 - 20 * row, 200, 170 + 20 * row))
         draw = ImageDraw.Draw(cell)
@@ -437,24 +459,30 @@ def sample_grid(path: Path, images: int, columns: int = 3, side: int = 96) -> No
             if column == 0:
                 pixels = np.where(pixels > 160, 30, 220) * np.array([0.2, 0.5, 1.0])
             elif column % 3 == 1:
-                pixels = (1 - share) * pixels + share * random.uniform(0, 255, pixels.shape)
-            made.paste(
+                pixels = (1 - noise) * pixels + noise * random.uniform(0, 255, pixels.shape)
+            grid.paste(
                 Image.fromarray(pixels.astype(np.uint8)),
                 (gap + column * (side + gap), gap + row * (side + gap)),
             )
-    made.save(path)
+    grid.save(path)
 
 
-def make_run(
-    folder: Path, last: int = 8000, sheets: int = 5, *, name: str | None = None, seed: int = 0,
-    warned: bool = True, train: dict[str, Any] | None = None,
-) -> Path:  # fmt: skip
-    """A run's folder with a line each 200 images up to `last`; returns it."""
+def write_run(
+    folder: Path,
+    last: int = 8000,
+    grids: int = 5,
+    *,
+    name: str | None = None,
+    seed: int = 0,
+    with_warnings: bool = True,
+    train: dict[str, Any] | None = None,
+) -> Path:
+    """Write and return a run folder with a log of `last` images and `grids` sample grids."""
     run = folder / name if name else folder
     run.mkdir(parents=True, exist_ok=True)
-    lines: list[dict[str, Any]] = training_lines(last, seed)
+    lines = training_lines(last, seed)
     lines += [validation_line(images) for images in range(1000, last + 1, 1000)]
-    if warned and last >= 6400:
+    if with_warnings and last >= 6400:
         over = WARNING | {"name": "checkerboard", "since": 800, "saw": "Stripes of 2 pixels."}
         lines.append({"images": 6400, "epoch": 16, "health": WARNING})
         lines.append({"images": 1200, "epoch": 3, "health": over})
@@ -463,8 +491,8 @@ def make_run(
     write_log(run, lines)
     (run / "config.json").write_text(json.dumps(run_settings(**(train or {}))))
     (run / "machine.json").write_text(json.dumps(MACHINE))
-    for i in range(sheets):
-        images = last * i // max(1, sheets - 1)
+    for i in range(grids):
+        images = last * i // max(1, grids - 1)
         sample_grid(run / f"samples/{images:08d}.png", images)
         if i:
             sample_grid(run / f"patch_maps/{images:08d}.png", images, columns=2)
@@ -477,11 +505,11 @@ def write_log(run: Path, lines: list[dict[str, Any]]) -> None:
 
 # -- child processes
 
-FAILED = 70  # the exit code of a child whose work raised
+FAILED = 70  # exit code of a child process whose function raised
 
 
 class Child:
-    """A process, and the end of a pipe that it writes to."""
+    """Child process and the reading end of the pipe that it writes to."""
 
     def __init__(self, process: int, pipe: int):
         self.process, self.pipe = process, pipe
@@ -499,7 +527,7 @@ class Child:
         return self.status is not None
 
     def wait(self, seconds: float) -> int | None:
-        """The exit code, or minus the signal; None, and the child killed, after that time."""
+        """Return the exit code or the negative signal; None (child killed) after `seconds`."""
         ends = time.monotonic() + seconds
         while not self.poll():
             if time.monotonic() > ends:
@@ -515,17 +543,17 @@ class Child:
             _, status = os.waitpid(self.process, 0)
             self.status, self.ended_at = os.waitstatus_to_exitcode(status), time.monotonic()
 
-    def said(self) -> bytes:
-        """All that was written to the pipe, once the child has ended; closes it."""
+    def output(self) -> bytes:
+        """Read the pipe until the child closes it, and close it."""
         with open(self.pipe, "rb") as file:
             return file.read()
 
 
 def fork(work: Callable[[int], object]) -> Child:
-    """Run `work` in a child, with the number of a pipe to write to."""
+    """Run `work(pipe)` in a child process; `pipe` is a file descriptor to write to."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        # From 3.12 on Python warns where threads run: a child does no more than its work.
+        # Python 3.12 warns if other threads run; the child only runs `work`.
         warnings.simplefilter("ignore", DeprecationWarning)
         process = os.fork()
     if process:

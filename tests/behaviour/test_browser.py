@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import make_run, noise_pairs, training_lines
+from support import noise_pairs, training_lines, write_run
 from watched_pages import ARGUMENTS, CHROMIUM, beyond, contrasts, painted, watched
 
 from viceversa.cli import main
@@ -59,7 +59,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> dict[st
     two = [str(folder / name) for name in OF_METHOD]
     main(["compare", *two, "-o", str(folder / "compare.html")])
     return {
-        "made": write_run_page(make_run(folder / "made")),
+        "made": write_run_page(write_run(folder / "made")),
         **{name: folder / name / "report.html" for name in OF_METHOD},
         "compare": folder / "compare.html",
         "evaluate": folder / "numbers" / "index.html",
@@ -181,7 +181,7 @@ def test_arrow_keys_go_from_point_to_point(browser: Browser, pages: dict[str, Pa
 
 
 def test_a_line_that_has_ended_tells_nothing_more(browser: Browser, tmp_path: Path) -> None:
-    runs = [make_run(tmp_path / f"{last}", last=last, sheets=0) for last in (2200, 4200)]
+    runs = [write_run(tmp_path / f"{last}", last=last, grids=0) for last in (2200, 4200)]
     main(["compare", *map(str, runs), "-o", str(tmp_path / "compare.html")])
     with watched(browser, tmp_path / "compare.html") as seen:
         plot = seen.page.locator(chart("g_l1")).locator(".plot")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support import interrupted, newest, same, state_of
+from support import checkpoint_state, identical, newest_checkpoint, train_until_crash
 
 from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
@@ -48,8 +48,8 @@ class Resumed:
     def __init__(self, folder: Path, method: str = "pix2pix", at: int = 9, **more: str):
         self.folder, self.method, self.more = folder, method, more
         self.data, self.run = make(folder / "sets" / "data"), folder / "run"
-        interrupted(pytest.MonkeyPatch(), at + 1, self.settings(self.data))
-        assert newest(self.run).stem == f"{at:010d}"
+        train_until_crash(pytest.MonkeyPatch(), at + 1, self.settings(self.data))
+        assert newest_checkpoint(self.run).stem == f"{at:010d}"
 
     def words(self, data: Path) -> list[str]:
         options = {
@@ -85,7 +85,7 @@ class Resumed:
         """Images by the last line of the log, and by the checkpoint and machine.json."""
         lines = [json.loads(line) for line in (self.run / "log.jsonl").read_text().splitlines()]
         last = max(int(line["images"]) for line in lines if "losses" in line)
-        assert last == int(newest(self.run).stem)
+        assert last == int(newest_checkpoint(self.run).stem)
         assert last == json.loads((self.run / "machine.json").read_text())["total_images"]
         return last
 
@@ -188,19 +188,19 @@ def test_the_same_contents_elsewhere_continue_to_the_bit(
     whole = tmp_path / "whole"
     shutil.copytree(resumed.run, whole)
     resumed()
-    expected = state_of(resumed.run)
+    expected = checkpoint_state(resumed.run)
     shutil.rmtree(resumed.run)
     whole.rename(resumed.run)
     capsys.readouterr()
     resumed(elsewhere(resumed.data))
     said = capsys.readouterr().out
     assert CHANGED not in said and "epoch 2, batch 4" in said
-    found = state_of(resumed.run)
+    found = checkpoint_state(resumed.run)
     for state in (expected, found):
         for key in ("contents", "data"):  # where the images are, and what they are called
             state.pop(key)
         state["monitor"]["best"].pop("of_names")
-    assert same(found, expected) and resumed.processed() == 18
+    assert identical(found, expected) and resumed.processed() == 18
 
 
 @pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])
@@ -235,7 +235,7 @@ def test_side_by_side_files_are_compared_as_files(
     resumed.data, resumed.run = tmp_path / "sets", tmp_path / "run"
     for number in range(IMAGES):
         image(resumed.data / f"{number}.png", number, 36)
-    interrupted(pytest.MonkeyPatch(), 10, resumed.settings(resumed.data))
+    train_until_crash(pytest.MonkeyPatch(), 10, resumed.settings(resumed.data))
     image(resumed.data / "2.png", 99, 36)
     resumed()
     assert f"{CHANGED}1 image changed (2.png); restarting epoch 2" in capsys.readouterr().out
@@ -244,7 +244,7 @@ def test_side_by_side_files_are_compared_as_files(
 def test_held_out_images_that_changed_are_reported_and_the_best_forgotten(
     resumed: Resumed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert state_of(resumed.run)["monitor"]["best"]["value"] is not None
+    assert checkpoint_state(resumed.run)["monitor"]["best"]["value"] is not None
     image(resumed.data / "val" / "A" / "1.png", 99)  # under its name
     resumed()
     said = capsys.readouterr().out
@@ -334,7 +334,7 @@ def test_an_archive_that_changed_ends_the_run_saved(
     said = capsys.readouterr().err
     assert ended.value.code == 2 and said.count("\n") == 1
     assert f"{archive} changed while it was read" in said
-    assert newest(resumed.run).stem == f"{8:010d}"
+    assert newest_checkpoint(resumed.run).stem == f"{8:010d}"
     resumed()
     assert (CHANGED in capsys.readouterr().out) == (change is rewrite)
     assert resumed.processed() == (8 + 12 if change is rewrite else 18)

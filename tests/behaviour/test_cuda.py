@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import noise_pairs, same, state_of, stopping
+from support import checkpoint_state, identical, noise_pairs, sigterm_after
 
 from viceversa import Translator
 from viceversa.cli import main
@@ -52,7 +52,7 @@ def settings(name: str, data: Path, run: Path, /, **more: Any) -> RunConfig:
 
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    return stopping(monkeypatch)
+    return sigterm_after(monkeypatch)
 
 
 def losses(run: Path) -> list[dict[str, float]]:
@@ -73,9 +73,9 @@ def test_a_run_stopped_and_resumed_equals_an_uninterrupted_one(
         training.train(settings(name, data, tmp_path / "parts", **more))
     stop_at(0)
     training.train(settings(name, data, tmp_path / "parts", **more))
-    whole, parts = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
+    whole, parts = checkpoint_state(tmp_path / "whole"), checkpoint_state(tmp_path / "parts")
     for field in ("method", "optimizers", "epoch", "batch", "images", "runtime"):
-        assert same(whole[field], parts[field]), field
+        assert identical(whole[field], parts[field]), field
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
 
 
@@ -98,9 +98,9 @@ def test_looking_more_often_changes_no_weight(data: Path, tmp_path: Path, name: 
               "validate": {"every": 0, "health": 0}}  # fmt: skip
     training.train(settings(name, data, tmp_path / "often", train={"deterministic": True}))
     training.train(settings(name, data, tmp_path / "rarely", **rarely))
-    often, seldom = state_of(tmp_path / "often"), state_of(tmp_path / "rarely")
-    assert same(often["method"], seldom["method"])
-    assert same(often["optimizers"], seldom["optimizers"])
+    often, seldom = checkpoint_state(tmp_path / "often"), checkpoint_state(tmp_path / "rarely")
+    assert identical(often["method"], seldom["method"])
+    assert identical(often["optimizers"], seldom["optimizers"])
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support import SMALL as GENERATOR_SETTINGS
+from support import SMALL_GENERATORS as GENERATOR_SETTINGS
 from support import (
+    ConvGenerator,
+    MeanColor,
     MultiScale,
-    OneWay,
-    Plain,
+    OneSided,
     Regression,
-    Whole,
+    checkpoint_state,
+    identical,
     noise_pairs,
-    same,
-    state_of,
-    stopping,
+    sigterm_after,
 )
 
 from viceversa import METHODS, Translator, train
@@ -32,9 +32,9 @@ from viceversa.inference.patch_scores import ExplainOptions, explain
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 
 OWN: list[tuple[dict[str, Any], str, Any]] = [
-    (METHODS, "one-way", OneWay), (METHODS, "regression", Regression),
-    (GENERATORS, "plain", Plain),
-    (DISCRIMINATORS, "multi-scale", MultiScale), (DISCRIMINATORS, "whole", Whole),
+    (METHODS, "one-way", OneSided), (METHODS, "regression", Regression),
+    (GENERATORS, "plain", ConvGenerator),
+    (DISCRIMINATORS, "multi-scale", MultiScale), (DISCRIMINATORS, "whole", MeanColor),
 ]  # fmt: skip
 METHOD_NAMES = [*METHODS, "one-way", "regression"]
 GENERATOR_NAMES = [*GENERATORS, "plain"]
@@ -127,11 +127,11 @@ def _resumes(
     """A run stopped after its first step ends with the state of the uninterrupted one."""
     stopped = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        stopping(patch)(1)
+        sigterm_after(patch)(1)
         with pytest.raises(RunStopped):
             train(settings(names, data, stopped))
     train(settings(names, data, stopped))
-    assert same(state_of(stopped), state_of(tmp_path / "run"))
+    assert identical(checkpoint_state(stopped), checkpoint_state(tmp_path / "run"))
 
 
 def _explains(run: Path, image: Path, judged: bool, drawn: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import noise_pairs, stopping
+from support import noise_pairs, sigterm_after
 from torch import Tensor, nn
 
 from viceversa.checkpoint import Checkpoints, load_state, save_state
@@ -79,7 +79,7 @@ def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
 
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    return stopping(monkeypatch)
+    return sigterm_after(monkeypatch)
 
 
 def run_until(config: RunConfig, stop: int, stop_at: Callable[[int], None]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import same
+from support import identical
 from torch import Tensor
 
 from viceversa.checkpoint import load_state, read_header
@@ -126,7 +126,7 @@ def test_a_group_with_one_valid_batch_is_the_step_on_that_batch(valid: int, tmp_
         return dict(run.method.named_parameters()), losses
 
     alone, beside = weights(skip=False), weights(skip=True)
-    assert same(alone[0], beside[0]) and same(alone[1], beside[1])
+    assert identical(alone[0], beside[0]) and identical(alone[1], beside[1])
 
 
 # -- ranges

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import digest, noise_images, refused, said, train_words
+from support import command_error, command_output, digest, noise_images, train_arguments
 
 from viceversa.cli import main
 from viceversa.errors import UserError
@@ -29,10 +29,10 @@ def test_no_picture_is_written_into_the_data(
     option: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = digest(data)
-    told = refused(capsys, "check", data, option, data / "A" / "0.png")
+    told = command_error(capsys, "check", data, option, data / "A" / "0.png")
     assert option in told and "data folder" in told
     assert digest(data) == before
-    said(capsys, "check", data, option, tmp_path / "picture.png")
+    command_output(capsys, "check", data, option, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").is_file()
 
 
@@ -41,7 +41,7 @@ def test_no_run_lies_in_the_data(
     inside: str, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = digest(data)
-    told = refused(capsys, *train_words(data, data / inside))
+    told = command_error(capsys, *train_arguments(data, data / inside))
     assert "train.run" in told and "is inside the data folder" in told
     assert digest(data) == before
 
@@ -49,19 +49,19 @@ def test_no_run_lies_in_the_data(
 def test_nothing_that_is_there_is_overwritten_unasked(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said(capsys, *train_words(data, tmp_path / "run"))
+    command_output(capsys, *train_arguments(data, tmp_path / "run"))
     words = ["translate", tmp_path / "run" / "ab.safetensors", data / "A", "--device", "cpu"]
     before = digest(data)
-    assert "data folder" in refused(capsys, *words, "-o", data / "B", "--overwrite")
+    assert "data folder" in command_error(capsys, *words, "-o", data / "B", "--overwrite")
     shutil.copytree(data / "B", tmp_path / "B")
-    told = refused(capsys, *words, "-o", tmp_path / "B")
+    told = command_error(capsys, *words, "-o", tmp_path / "B")
     assert "B/0.png is there already, and 1 more" in told and "--overwrite" in told
     assert digest(data) == before
-    said(capsys, *words, "-o", tmp_path / "out")
+    command_output(capsys, *words, "-o", tmp_path / "out")
     first = digest(tmp_path / "out")
-    refused(capsys, *words, "-o", tmp_path / "out")
+    command_error(capsys, *words, "-o", tmp_path / "out")
     (tmp_path / "out" / "0.png").write_bytes(b"")
-    said(capsys, *words, "-o", tmp_path / "out", "--overwrite")
+    command_output(capsys, *words, "-o", tmp_path / "out", "--overwrite")
     assert digest(tmp_path / "out") == first
 
 
@@ -69,9 +69,9 @@ def test_a_run_goes_on_in_its_own_direction_alone(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    said(capsys, *train_words(data, run))
+    command_output(capsys, *train_arguments(data, run))
     before = (run / "ab.safetensors").read_bytes()
-    told = refused(capsys, *train_words(data, run, "--data.direction", "ba"))
+    told = command_error(capsys, *train_arguments(data, run, "--data.direction", "ba"))
     assert "data.direction ab" in told and not (run / "ba.safetensors").exists()
     assert (run / "ab.safetensors").read_bytes() == before
 
@@ -80,28 +80,30 @@ def test_a_run_goes_on_with_its_own_data_wherever_it_lies(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    said(capsys, *train_words(data, run))
+    command_output(capsys, *train_arguments(data, run))
     for domain in "AB":
         noise_images(tmp_path / "other" / domain, size=(44, 44))
-    told = refused(capsys, *train_words(tmp_path / "other", run, "--train.epochs", "2"))
+    told = command_error(capsys, *train_arguments(tmp_path / "other", run, "--train.epochs", "2"))
     assert "was trained on" in told and "other has no image in common" in told
     shutil.move(data, tmp_path / "moved")
-    assert "resuming from" in said(
-        capsys, *train_words(tmp_path / "moved", run, "--train.epochs", "2")
+    assert "resuming from" in command_output(
+        capsys, *train_arguments(tmp_path / "moved", run, "--train.epochs", "2")
     )
 
 
 def test_fine_tuning_says_what_it_begins_with_and_refuses_nothing_to_begin_with(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said(capsys, *train_words(data, tmp_path / "ba", "--data.direction", "ba"))
-    told = refused(
-        capsys, *train_words(data, tmp_path / "run", "--train.init", str(tmp_path / "ba"))
+    command_output(capsys, *train_arguments(data, tmp_path / "ba", "--data.direction", "ba"))
+    told = command_error(
+        capsys, *train_arguments(data, tmp_path / "run", "--train.init", str(tmp_path / "ba"))
     )
     assert "translates ba, this run translates ab" in told and not (tmp_path / "run").exists()
     init = str(tmp_path / "ba" / "ba.safetensors")
     options = ["--generator.name", "unet", "--train.init", init, "--generator.dropout_from", "2"]
-    told = said(capsys, *train_words(data, tmp_path / "cycle", *options, method="cyclegan"))
+    told = command_output(
+        capsys, *train_arguments(data, tmp_path / "cycle", *options, method="cyclegan")
+    )
     assert f"ba is initialized from {init}; ab is initialized randomly" in told
 
 
@@ -111,23 +113,25 @@ def test_folders_of_other_names_are_not_cut_in_half(
 ) -> None:
     for name in names:
         noise_images(tmp_path / "data" / name)
-    told = refused(capsys, *train_words(tmp_path / "data", tmp_path / "run"))
+    told = command_error(capsys, *train_arguments(tmp_path / "data", tmp_path / "run"))
     assert all(name in told for name in names) and "name them A and B" in told
-    words = train_words(tmp_path / "data", tmp_path / "run", "--data.layout", "side-by-side")
-    assert "side-by-side files" in said(capsys, *words)  # where that is meant, it can be said
+    words = train_arguments(tmp_path / "data", tmp_path / "run", "--data.layout", "side-by-side")
+    assert "side-by-side files" in command_output(capsys, *words)
 
 
 def test_a_run_s_own_settings_are_a_recipe(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    said(capsys, *train_words(data, run))
-    told = refused(capsys, *train_words(data, run, "--generator.width", "8"))
+    command_output(capsys, *train_arguments(data, run))
+    told = command_error(capsys, *train_arguments(data, run, "--generator.width", "8"))
     assert "generator.width 4 -> 8" in told and f"viceversa train {run}/config.json" in told
-    assert "resuming from" in said(capsys, "train", run / "config.json", "--train.epochs", "2")
-    assert "width = 4\n" in said(capsys, "show", run / "config.json")
+    assert "resuming from" in command_output(
+        capsys, "train", run / "config.json", "--train.epochs", "2"
+    )
+    assert "width = 4\n" in command_output(capsys, "show", run / "config.json")
     (tmp_path / "list.json").write_text("[1]")
-    assert "list.json" in refused(capsys, "show", tmp_path / "list.json")
+    assert "list.json" in command_error(capsys, "show", tmp_path / "list.json")
 
 
 @pytest.mark.parametrize("words", [["show"], ["translate", "-o", "out", "x.png"]])
@@ -138,17 +142,19 @@ def test_a_folder_is_not_denied(
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (8, 8)).save("x.png")
     (tmp_path / "run").mkdir()
-    told = refused(capsys, words[0], "run", *words[1:])
+    told = command_error(capsys, words[0], "run", *words[1:])
     assert "run is a folder; name a file in it" in told
-    assert "run is a folder; the recipe comes first" in refused(capsys, "train", "run", "pix2pix")
+    assert "run is a folder; the recipe comes first" in command_error(
+        capsys, "train", "run", "pix2pix"
+    )
 
 
 def test_folders_that_can_not_be_made_are_a_sentence(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("x")
-    assert "file" in refused(capsys, *train_words(data, tmp_path / "file" / "run"))
-    assert "file" in refused(capsys, "check", data, "--sheet", tmp_path / "file" / "x.png")
+    assert "file" in command_error(capsys, *train_arguments(data, tmp_path / "file" / "run"))
+    assert "file" in command_error(capsys, "check", data, "--sheet", tmp_path / "file" / "x.png")
     assert (tmp_path / "file").read_text() == "x"
 
 
@@ -164,10 +170,10 @@ def test_check_sees_the_colours_that_train_refuses(
     assert caught.value.code == 1
     told = capsys.readouterr().out
     assert "contains the colour #00ff80" in told and "No problems detected" not in told
-    assert "#00ff80" in refused(
-        capsys, *train_words(data, tmp_path / "run", *labels, "#000000,#ffffff")
+    assert "#00ff80" in command_error(
+        capsys, *train_arguments(data, tmp_path / "run", *labels, "#000000,#ffffff")
     )
-    assert "#00ff80" not in said(capsys, "check", data, *labels, "#000000, #00ff80")
+    assert "#00ff80" not in command_output(capsys, "check", data, *labels, "#000000, #00ff80")
 
 
 def test_check_ends_with_the_line_that_trains(
@@ -175,10 +181,10 @@ def test_check_ends_with_the_line_that_trains(
 ) -> None:
     words = ["check", data, "--recipe", "facades", "--data.crop_size", "32", "--sheet",
              tmp_path / "x.png", "--data.flip=false"]  # fmt: skip
-    line = said(capsys, *words).splitlines()[-1]
+    line = command_output(capsys, *words).splitlines()[-1]
     given = f"facades {data} --data.crop_size 32 --data.flip=false"
     assert line.endswith(f"viceversa train {given}")
-    told = json.loads(said(capsys, *words, "--json"))
+    told = json.loads(command_output(capsys, *words, "--json"))
     assert told["advice"][-1].endswith(given)
 
 
@@ -186,7 +192,7 @@ def test_training_tells_the_warnings_of_the_check(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(data / "A" / "0.png", data / "A" / "1.png")
-    told = said(capsys, *train_words(data, tmp_path / "run"))
+    told = command_output(capsys, *train_arguments(data, tmp_path / "run"))
     assert "warning: images that are more than once" in told
 
 
@@ -195,9 +201,11 @@ def test_half_of_a_pair_is_translated(
     half: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tmp_path / "run" / "ab.safetensors"
-    said(capsys, *train_words(data, tmp_path / "run"))
+    command_output(capsys, *train_arguments(data, tmp_path / "run"))
     noise_images(tmp_path / "pairs", count=1, size=(24, 48))
-    said(capsys, "translate", model, tmp_path / "pairs", "-o", tmp_path / "out", "--half", half)
+    command_output(
+        capsys, "translate", model, tmp_path / "pairs", "-o", tmp_path / "out", "--half", half
+    )
     pair = read(tmp_path / "pairs" / "0.png")
     one = np.ascontiguousarray(pair[:, :24] if half == "left" else pair[:, 24:])
     assert np.array_equal(read(tmp_path / "out" / "0.png"), Translator.load(model, "cpu")(one))
@@ -206,6 +214,6 @@ def test_half_of_a_pair_is_translated(
 def test_an_unknown_policy_is_refused(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said(capsys, *train_words(data, tmp_path / "run"))
+    command_output(capsys, *train_arguments(data, tmp_path / "run"))
     with pytest.raises(UserError, match="policy is one of image, running, paper, not 'papr'"):
         Translator.load(tmp_path / "run" / "ab.safetensors", policy="papr")  # type: ignore[arg-type]

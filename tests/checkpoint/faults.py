@@ -117,7 +117,7 @@ def one(library: Any, way: str, folder: Path, number: int, kind: int, for_good: 
 
     child = fork(work)
     status = child.wait(20)
-    told = child.said()
+    told = child.output()
     said, fired, calls = json.loads(told) if told else ("", 1, "")
     left = sorted(path.name for path in folder.iterdir() if path.suffix == ".tmp")
     found = there(folder)

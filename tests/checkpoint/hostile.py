@@ -428,7 +428,7 @@ def tried(path: Path, ways: Ways) -> dict[str, tuple[str, float, int]]:
 
     child = fork(work)
     status = child.wait(10)
-    said = child.said()
+    said = child.output()
     return json.loads(said) if said else {"all": (f"ended with {status}", 10.0, 0)}
 
 

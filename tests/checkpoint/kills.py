@@ -44,7 +44,7 @@ def killed(save: Callable[[State, int], object], first: int, rng: random.Random)
     time.sleep(rng.uniform(0, seconds))
     child.kill()
     assert child.status == -9, "the child ended by itself"
-    said += child.said()
+    said += child.output()
     return int(struct.unpack("<q", said[-8:])[0]) if said else first - 1
 
 

@@ -79,7 +79,7 @@ def test_the_payloads_work_where_pickles_are_opened(name: str, tmp_path: Path) -
 
     child = fork(work)
     child.wait(20)
-    child.said()
+    child.output()
     assert marker.exists()
 
 

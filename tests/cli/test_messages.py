@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import interrupted, noise_pairs
+from support import noise_pairs, train_until_crash
 
 from viceversa import UserError, read_recipe, resolve, train
 from viceversa.checkpoint import age
@@ -37,7 +37,9 @@ def settings(data: Path, run: Path, epochs: int) -> RunConfig:
 def test_epochs_below_the_epoch_reached_are_refused(tmp_path: Path) -> None:
     data, run = noise_pairs(tmp_path / "data", 2, 16), tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        interrupted(patch, 6, settings(data, run, 4))  # in epoch 3, whose first image was saved
+        train_until_crash(
+            patch, 6, settings(data, run, 4)
+        )  # in epoch 3, whose first image was saved
     config = (run / "config.json").read_bytes()
     for epochs in (1, 2):
         with pytest.raises(UserError, match="reached epoch 3") as error:

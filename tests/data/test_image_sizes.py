@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support import refused, said
+from support import command_error, command_output
 
 from viceversa.networks.sizes import nearest_size
 
@@ -89,21 +89,21 @@ def test_advice_is_a_setting_that_works(
     root = data(tmp_path / "data", width, height, beside)
     command = ["train", "pix2pix", root, *TINY, "--train.run", tmp_path / "run"]
     given = ["--data.preprocess", *words.split()]
-    told = refused(capsys, *command, *given)
+    told = command_error(capsys, *command, *given)
     assert f"--data.{advice}, which fits" in told
     found = re.search(r"; ((--data\.\w+ \d+ ?)+)gives", told)
     assert found is not None
     advised = found[1].split()
     settings = dict(zip(given[::2], given[1::2], strict=True))
     settings |= dict(zip(advised[::2], advised[1::2], strict=True))
-    said(capsys, *command, *(word for pair in settings.items() for word in pair))
+    command_output(capsys, *command, *(word for pair in settings.items() for word in pair))
 
 
 def test_without_a_setting_the_size_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = data(tmp_path / "data", 450, 16)
-    told = refused(
+    told = command_error(
         capsys,
         "train",
         "pix2pix",
@@ -164,11 +164,11 @@ def test_oblong_images_that_become_squares_are_warned_of(
 ) -> None:
     root = data(tmp_path / "data", width, height, beside)
     words = ["--data.preprocess", preprocess, "--data.load_size", "40", "--data.crop_size", "32"]
-    found = json.loads(said(capsys, "check", root, "--json", *words))["issues"]
+    found = json.loads(command_output(capsys, "check", root, "--json", *words))["issues"]
     texts = [one["text"] for one in found if "proportions" in one["text"]]
     side = 40 if preprocess == "resize_and_crop" else 32
     text = f"that lose their proportions: {width}x{height} becomes {side}x{side}"
     assert [text in one for one in texts] == [True, True] * warned
     if warned and preprocess == "resize":
         run = ["train", "pix2pix", root, *TINY, "--train.run", tmp_path / "run", *words]
-        assert text in said(capsys, *run)
+        assert text in command_output(capsys, *run)

@@ -8,7 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import digest, noise_images, raises_user_error, refused, said, train_words
+from support import (
+    command_error,
+    command_output,
+    digest,
+    noise_images,
+    raises_user_error,
+    train_arguments,
+)
 
 from viceversa import evaluate
 from viceversa.data.readonly import refuse_output_in_data, training_data
@@ -26,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(root)
         from viceversa.cli import main
 
-        words = train_words(Path("data"), Path("run"), "--validate.every", "0")
+        words = train_arguments(Path("data"), Path("run"), "--validate.every", "0")
         main([str(word) for word in words])
     return root
 
@@ -90,7 +97,7 @@ def test_no_command_writes_into_the_data(
     command: str, out: str, there: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = digest(there / "data")
-    told = refused(capsys, *COMMANDS[command](out))
+    told = command_error(capsys, *COMMANDS[command](out))
     assert "is inside the data folder" in told, told
     assert digest(there / "data") == before and not (there / "out").exists()
 
@@ -100,7 +107,9 @@ def test_elsewhere_they_write(
     command: str, there: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = digest(there / "data")
-    said(capsys, *COMMANDS[command]("out"), *(["--device", "cpu"] if "run" in command else []))
+    command_output(
+        capsys, *COMMANDS[command]("out"), *(["--device", "cpu"] if "run" in command else [])
+    )
     assert any((there / "out").iterdir()) and digest(there / "data") == before
 
 
@@ -108,19 +117,19 @@ def test_a_folder_to_translate_is_one_and_a_glob_is_not(
     there: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["translate", "run/ab.safetensors"]
-    assert "data folder loose" in refused(capsys, *words, "loose", "-o", "loose/out")
+    assert "data folder loose" in command_error(capsys, *words, "loose", "-o", "loose/out")
     assert not (there / "loose" / "out").exists()
-    said(capsys, *words, "loose/*.png", "-o", "loose/out")
-    said(capsys, *words, "loose/0.png", "-o", "loose/out2")
-    said(capsys, *words, "loose/0.png", "-o", "loose/r.jpg")
+    command_output(capsys, *words, "loose/*.png", "-o", "loose/out")
+    command_output(capsys, *words, "loose/0.png", "-o", "loose/out2")
+    command_output(capsys, *words, "loose/0.png", "-o", "loose/r.jpg")
     (there / "deep").mkdir()
     (there / "deep" / "in").symlink_to(there / "loose")
-    said(capsys, *words, "loose/out", "-o", "loose/out3")  # beside it
+    command_output(capsys, *words, "loose/out", "-o", "loose/out3")  # beside it
     (there / "results").mkdir()
     (there / "results" / "sub").symlink_to(there / "data")
     (there / "tree" / "sub").mkdir(parents=True)
     shutil.copy(there / "loose" / "0.png", there / "tree" / "sub" / "new.png")
-    assert "data folder" in refused(capsys, *words, "tree", "-o", "results")
+    assert "data folder" in command_error(capsys, *words, "tree", "-o", "results")
     assert not (there / "data" / "new.png").exists()
 
 
@@ -133,14 +142,14 @@ def test_the_current_folder_as_data_and_a_run_that_works(
     there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(there / "data")
-    words = [str(word) for word in train_words(Path("."), Path("x"))]
+    words = [str(word) for word in train_arguments(Path("."), Path("x"))]
     at = words.index("--train.run")
     words = words[:at] + words[at + 2 :]
-    told = refused(capsys, *words)
+    told = command_error(capsys, *words)
     assert "train.run runs/pix2pix is inside the data folder" in told
     advised = told.split("--train.run ")[1].split()[0]
     before = digest(there / "data")
-    said(capsys, *words, "--train.run", advised, "--validate.every", "0")
+    command_output(capsys, *words, "--train.run", advised, "--validate.every", "0")
     assert digest(there / "data") == before
     assert (there / "runs" / "pix2pix" / "ab.safetensors").is_file()
 

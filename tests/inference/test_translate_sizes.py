@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support import refused, said, train_words
+from support import command_error, command_output, train_arguments
 
 from viceversa.checkpoint import container, read_header
 from viceversa.errors import UserError
@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(4):
         put(root / "pairs" / f"{number}.png", 80 + (number == 3), 40, number)
     put(root / "pairs" / "3.png", 80, 40, 3)
-    main([str(word) for word in train_words(root / "pairs", root / "run", *QUICK)])
+    main([str(word) for word in train_arguments(root / "pairs", root / "run", *QUICK)])
     return root
 
 
@@ -59,7 +59,7 @@ def test_size_of_a_translation(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     image = put(tmp_path / "x.png", 70, 50)
-    told = said(
+    told = command_output(
         capsys, "translate", place / "run/ab.safetensors", image, "-o", tmp_path / "r.png", *words
     )
     assert size(tmp_path / "r.png") == made
@@ -78,12 +78,12 @@ def test_one_note_names_the_images_that_are_large(
     for number in range(5):
         put(tmp_path / "in" / f"{number}.png", 100, 90)
     put(tmp_path / "in" / "small.png", 54, 54)
-    told = said(
+    told = command_output(
         capsys, "translate", place / "run/ab.safetensors", tmp_path / "in", "-o", tmp_path / "out"
     )
     assert told.count("note: ") == 1 and "2.png and 2 more: more than 1.5 times" in told
     assert "small.png" not in told and "--size trained" in told
-    told = said(
+    told = command_output(
         capsys, "translate", place / "run/ab.safetensors", tmp_path / "in", "-o", tmp_path / "two",
         "--size", "trained",
     )  # fmt: skip
@@ -119,10 +119,10 @@ def test_a_size_that_is_none(
 ) -> None:
     image = put(tmp_path / "x.png", 20, 20)
     model = place / "run/ab.safetensors"
-    told = refused(capsys, "translate", model, image, "-o", tmp_path / "o", f"--size={value}")
+    told = command_error(capsys, "translate", model, image, "-o", tmp_path / "o", f"--size={value}")
     assert "--size" in told and not (tmp_path / "o").exists()
     explain = ["explain", place / "run", image, "-o", tmp_path / "e.png", f"--size={value}"]
-    assert "--size" in refused(capsys, *explain)
+    assert "--size" in command_error(capsys, *explain)
     with pytest.raises(UserError) as caught:
         Translator.load(model, "cpu", size=value)
     assert caught.value.option == "--size"
@@ -149,16 +149,16 @@ def test_explain_at_the_size_of_training(
     words = ["explain", place / "run", image, "--json", "--overwrite", "-o", tmp_path / "e.png"]
 
     def patches(*more: str) -> list[int]:
-        found: list[int] = json.loads(said(capsys, *words, *more))["images"][0]["map"]
+        found: list[int] = json.loads(command_output(capsys, *words, *more))["images"][0]["map"]
         return found
 
     assert patches("--size", "90") == patches() and patches("--size", "trained") != patches()
     assert patches("--size", "32") == patches("--size", "trained")
     note = "1.5 times the size in training"
-    assert note in json.loads(said(capsys, *words))["notes"][0]
+    assert note in json.loads(command_output(capsys, *words))["notes"][0]
     words.remove("--json")
-    assert note in said(capsys, *words)
-    assert note not in said(capsys, *words, "--size", "trained")
+    assert note in command_output(capsys, *words)
+    assert note not in command_output(capsys, *words, "--size", "trained")
 
 
 # -- side by side
@@ -182,10 +182,10 @@ def test_a_file_of_that_shape_needs_a_half(
     words = ["translate", model, image, "-o", tmp_path / "r.png", "--overwrite"]
     translate = Translator.load(model, "cpu")
     if not refused_:
-        said(capsys, *words)
+        command_output(capsys, *words)
         assert size(tmp_path / "r.png") == translate(image).size == (width, height)
         return
-    told = refused(capsys, *words)
+    told = command_error(capsys, *words)
     assert f"is {width}x{height}, the aspect ratio of the side-by-side training files" in told
     assert all(f"--half {part}" in told for part in ("left", "right", "whole"))
     with pytest.raises(UserError, match="--half") as caught:
@@ -194,7 +194,7 @@ def test_a_file_of_that_shape_needs_a_half(
     with Image.open(image) as opened, pytest.raises(UserError, match="--half"):
         translate(opened)
     for part in ("left", "right", "whole"):
-        said(capsys, *words, "--half", part)
+        command_output(capsys, *words, "--half", part)
         made = read(tmp_path / "r.png")
         assert made.shape[1] == (width if part == "whole" else width // 2)
         assert np.array_equal(np.asarray(translate(image, half=part)), made)
@@ -205,7 +205,7 @@ def test_the_others_are_translated(
 ) -> None:
     put(tmp_path / "in" / "pair.png", 80, 40)
     put(tmp_path / "in" / "single.png", 40, 40)
-    told = refused(
+    told = command_error(
         capsys, "translate", place / "run/ab.safetensors", tmp_path / "in", "-o", tmp_path / "out"
     )
     assert "pair.png is 80x40" in told
@@ -217,13 +217,13 @@ def test_explain_needs_a_half_too(
 ) -> None:
     image = put(tmp_path / "x.png", 80, 40)
     words = ["explain", place / "run", image, "-o", tmp_path / "e.png", "--overwrite"]
-    assert "--half whole" in refused(capsys, *words)
+    assert "--half whole" in command_error(capsys, *words)
     for part in ("left", "right", "whole"):
-        said(capsys, *words, "--half", part)
+        command_output(capsys, *words, "--half", part)
     words[1] = place / "run/d_b.safetensors"
     other = put(tmp_path / "y.png", 80, 40)
-    assert "--half whole" in refused(capsys, *words, "--source", other)
-    said(capsys, *words, "--source", other, "--half", "whole")
+    assert "--half whole" in command_error(capsys, *words, "--source", other)
+    command_output(capsys, *words, "--source", other, "--half", "whole")
 
 
 def test_files_of_several_shapes() -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from support import OneWay, noise_pairs
+from support import OneSided, noise_pairs
 from torch import Tensor
 
 from viceversa import METHODS, CycleGAN, Pix2Pix, UserError, evaluate, train
@@ -57,7 +57,7 @@ class PairedCycle(CycleGAN):
         return super().step(batch)
 
 
-class NotedOneWay(OneWay):
+class NotedOneWay(OneSided):
     """Unpaired, in one direction."""
 
     def step(self, batch: Batch) -> Iterator[Turn]:
@@ -180,7 +180,7 @@ def test_a_class_that_does_not_declare_it_is_refused(
     declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undeclared = type("Undeclared", (Method,), declared)
-    monkeypatch.setitem(METHODS, "undeclared", (undeclared, OneWay.Config))
+    monkeypatch.setitem(METHODS, "undeclared", (undeclared, OneSided.Config))
     with pytest.raises(UserError, match="undeclared") as error:
         is_paired("undeclared")
     assert error.value.option == "method.name"

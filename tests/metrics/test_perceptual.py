@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support import network, read_values, shared
+from support import feature_network, read_values, shared
 from torch import Tensor, nn
 
 from viceversa.metrics.perceptual import lpips
@@ -39,7 +39,7 @@ def test_the_authors_example(name: str, expected: tuple[float, float]) -> None:
     folder = shared("lpips_example")
     reference = read_values(folder / "ex_ref.png")
     others = torch.cat([read_values(folder / f"ex_p{i}.png") for i in range(2)])
-    found = lpips(network(name), reference.expand_as(others), others)
+    found = lpips(feature_network(name), reference.expand_as(others), others)
     assert [round(value, 3) for value in found.tolist()] == list(expected)
 
 
@@ -61,7 +61,7 @@ def plain_alexnet(weights: dict[str, Tensor], image: np.ndarray) -> list[np.ndar
 
 
 def test_an_independent_computation_agrees() -> None:
-    net = network("alexnet")
+    net = feature_network("alexnet")
     folder = shared("lpips_example")
     images = [read_values(folder / f"ex_{name}.png") for name in ("ref", "p0")]
     state = net.state_dict()
@@ -82,7 +82,7 @@ def test_the_heads_are_those_that_another_library_has() -> None:
 
     folder = Path(theirs.__file__).parent / "lpips_models"
     for ours, name in (("alexnet", "alex"), ("vgg", "vgg")):
-        state = network(ours).state_dict()
+        state = feature_network(ours).state_dict()
         known = torch.load(folder / f"{name}.pth", map_location="cpu", weights_only=True)
         for i in range(5):
             assert torch.equal(state[f"heads.{i}"], known[f"lin{i}.model.1.weight"].flatten())
@@ -90,7 +90,7 @@ def test_the_heads_are_those_that_another_library_has() -> None:
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg"])
 def test_it_grows_with_blur_and_knows_the_same_image(name: str) -> None:
-    net = network(name)
+    net = feature_network(name)
     x = read_values(shared("lpips_example") / "ex_ref.png")
     found = [float(lpips(net, F.avg_pool2d(x, k, 1, k // 2), x)) for k in (1, 3, 5, 9)]
     assert found[0] == 0

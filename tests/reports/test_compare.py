@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support import make_run, training_lines, validation_line, write_log
+from support import training_lines, validation_line, write_log, write_run
 
 from viceversa.cli import main
 from viceversa.errors import UserError
@@ -17,13 +17,13 @@ from viceversa.reports import compare_page, compare_table, run_page
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("runs")
     return [
-        make_run(folder / "one", sheets=2),
-        make_run(
+        write_run(folder / "one", grids=2),
+        write_run(
             folder / "two",
             last=5000,
-            sheets=2,
+            grids=2,
             seed=1,
-            warned=False,
+            with_warnings=False,
             train={"lr": 1e-3, "run": "runs/two"},
         ),
     ]
@@ -95,13 +95,13 @@ def test_the_page_has_every_run_s_line_in_each_chart(two: list[Path]) -> None:
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    runs = [make_run(tmp_path / at / "facades", sheets=0) for at in ("x", "y")]
+    runs = [write_run(tmp_path / at / "facades", grids=0) for at in ("x", "y")]
     assert compare_table(runs)[0] == ["", "x/facades", "y/facades"]
     assert compare_table([runs[0], runs[0]])[0] == ["", "facades (1)", "facades (2)"]
 
 
 def test_a_half_written_sheet_gives_way_to_the_one_before(tmp_path: Path) -> None:
-    runs = [make_run(tmp_path / name, sheets=3) for name in ("a", "b")]
+    runs = [write_run(tmp_path / name, grids=3) for name in ("a", "b")]
     newest = runs[0] / "samples" / "00008000.png"
     newest.write_bytes(newest.read_bytes()[:900])
     assert re.findall("Samples of (.*?) images", compare_page(runs)) == [
@@ -135,7 +135,7 @@ def test_the_command_prints_the_table_and_writes_the_page(
 def test_what_a_file_says_cannot_steer_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = [make_run(tmp_path / name, sheets=0, train={"seed": name}) for name in "ab"]
+    runs = [write_run(tmp_path / name, grids=0, train={"seed": name}) for name in "ab"]
     hostile = "\x1b[2J\x07 <b>"
     (runs[0] / "config.json").write_text('{"train": {"seed": "\\u001b[2J\\u0007 <b>"}}')
     assert hostile in str([row[1] for row in compare_table(runs)]).encode().decode("unicode_escape")

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from support import WARNING, make_run, sample_grid, training_lines, write_log
+from support import WARNING, sample_grid, training_lines, write_log, write_run
 
 from viceversa.cli import main
 from viceversa.errors import UserError
@@ -27,7 +27,7 @@ from viceversa.training.samples import sample_columns
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "facades")
+    return write_run(tmp_path_factory.mktemp("runs") / "facades")
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_health_tells_what_is_and_what_was(run: Path) -> None:
 
 
 def test_a_quiet_run_is_told_to_be_well(tmp_path: Path) -> None:
-    said = words(run_page(make_run(tmp_path / "quiet", warned=False)))
+    said = words(run_page(write_run(tmp_path / "quiet", with_warnings=False)))
     assert "No problems detected." in said and "What to try" not in said
 
 
@@ -114,7 +114,7 @@ def test_a_warning_stands_until_it_is_over(states: list[str], stands: bool, tmp_
 
 
 def test_a_run_under_way_is_not_finished(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", last=7000)
+    run = write_run(tmp_path / "run", last=7000)
     found = RunFolder(run)
     assert not found.finished and found.total_images == 8000
     assert "images processed 7,000 of 8,000" in words(run_page(run))
@@ -289,7 +289,7 @@ def test_sheets_are_chosen_evenly_and_stay_selected() -> None:
 
 
 def test_a_page_has_room_for_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make_run(tmp_path / "run", sheets=30)
+    run = write_run(tmp_path / "run", grids=30)
     text = run_page(run)
     shown = text.count('class="moment"')
     assert shown == 16 and "16 of 30 sample grids are shown" in text

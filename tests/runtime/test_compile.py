@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import noise_pairs, state_of
+from support import checkpoint_state, noise_pairs
 from tiny import OFF, Made, apart, batch, farthest, in_folder, made, only, steps
 from torch import nn
 
@@ -129,7 +129,7 @@ def test_a_run_is_compiled(tmp_path: Path, anew: dict[str, Any]) -> None:
     assert not anew["stats"]["unique_graphs"]
     training.train(config("quick", compile=True))
     assert anew["stats"]["unique_graphs"] >= 2
-    plain, quick = (state_of(tmp_path / run)["method"] for run in ("plain", "quick"))
+    plain, quick = (checkpoint_state(tmp_path / run)["method"] for run in ("plain", "quick"))
     assert list(plain) == list(quick)
     assert 0 < farthest(plain, quick) < 0.01  # weights move by the rate: 2e-4 at a step
     sheets = [

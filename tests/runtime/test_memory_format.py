@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import interrupted, newest, noise_pairs, same, state_of
+from support import checkpoint_state, identical, newest_checkpoint, noise_pairs, train_until_crash
 from tiny import METHODS, Made, batch, in_folder, made, only
 from torch import Tensor, nn
 
@@ -91,14 +91,14 @@ def test_measuring_leaves_no_trace(activation_checkpointing: str) -> None:
     before = copy.deepcopy(judged.state_dict())
     chance = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
     faster_format(judged, batch(0)[0], one.runtime.autocast)
-    assert same(dict(judged.state_dict()), dict(before))
+    assert identical(dict(judged.state_dict()), dict(before))
     assert all(weight.grad is None for weight in judged.parameters())
     assert all(w.is_contiguous() for w in judged.parameters())
     after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1]
     assert torch.equal(chance[0], after[0]) and chance[1] == after[1]
     assert np.array_equal(chance[2], after[2])
     judged(batch(0)[0])  # the control: a pass of the network itself does change them
-    assert not same(dict(judged.state_dict()), dict(before))
+    assert not identical(dict(judged.state_dict()), dict(before))
     assert not torch.equal(chance[0], torch.get_rng_state())
 
 
@@ -156,18 +156,18 @@ def test_a_run_says_what_was_measured_and_keeps_it(
 
     told = "memory format of images: channels_last"
     asked = answering(monkeypatch, "channels_last")
-    interrupted(monkeypatch, 6, config("run"))
+    train_until_crash(monkeypatch, 6, config("run"))
     assert asked == [2] and told in capsys.readouterr().out
-    assert state_of(tmp_path / "run")["runtime"]["format"] == "channels_last"
+    assert checkpoint_state(tmp_path / "run")["runtime"]["format"] == "channels_last"
 
     asked = answering(monkeypatch, "contiguous")  # another day, another measurement
     train(config("run"))
     assert asked == [] and told in capsys.readouterr().out
-    assert state_of(tmp_path / "run")["runtime"]["format"] == "channels_last"
+    assert checkpoint_state(tmp_path / "run")["runtime"]["format"] == "channels_last"
 
     train(config("other"))  # a run of its own does ask
     assert asked == [2] and told not in capsys.readouterr().out
-    assert state_of(tmp_path / "other")["runtime"]["format"] == "contiguous"
+    assert checkpoint_state(tmp_path / "other")["runtime"]["format"] == "contiguous"
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -179,14 +179,14 @@ def test_going_on_in_channels_last_equals_never_having_stopped(
                          train={"epochs": 2, "save_every": 4})  # fmt: skip
 
     train(config("whole"))
-    interrupted(monkeypatch, 5, config("cut"))
+    train_until_crash(monkeypatch, 5, config("cut"))
     train(config("cut"))
-    assert same(state_of(tmp_path / "cut"), state_of(tmp_path / "whole"))
+    assert identical(checkpoint_state(tmp_path / "cut"), checkpoint_state(tmp_path / "whole"))
     # The control: averages that lie otherwise than their weights, in one kernel for all of them.
-    interrupted(monkeypatch, 5, config("naive"))
+    train_until_crash(monkeypatch, 5, config("naive"))
     monkeypatch.setattr(saving, "_match_memory_format", lambda optimizer: None)
     train(config("naive"))
-    assert not same(state_of(tmp_path / "naive"), state_of(tmp_path / "whole"))
+    assert not identical(checkpoint_state(tmp_path / "naive"), checkpoint_state(tmp_path / "whole"))
 
 
 def resumed(data: Path, run: Path) -> Made:
@@ -219,15 +219,15 @@ def test_another_format_does_not_change_what_a_checkpoint_holds(
     run = tmp_path / "run"
     more: dict[str, Any] = {"train": {"epochs": 2, "save_every": 3}}
     last = in_folder("pix2pix", data, run, speed={"memory_format": "channels_last"}, **more)
-    interrupted(monkeypatch, 6, last)
-    before = load_state(newest(run))
+    train_until_crash(monkeypatch, 6, last)
+    before = load_state(newest_checkpoint(run))
     assert all(value.is_contiguous() for value in before["method"].values())
     going_on = Run(in_folder("pix2pix", data, run, **more))
     resume(going_on)
-    assert same(dict(going_on.method.state_dict()), before["method"])
+    assert identical(dict(going_on.method.state_dict()), before["method"])
     assert all(weight.is_contiguous() for weight in going_on.method.parameters())
     train_run(going_on)
-    assert state_of(run)["images"] == 12
+    assert checkpoint_state(run)["images"] == 12
 
 
 def test_a_format_that_there_is_not_is_measured_anew(
@@ -238,8 +238,8 @@ def test_a_format_that_there_is_not_is_measured_anew(
                        train={"epochs": 1})  # fmt: skip
     asked = answering(monkeypatch, "channels_last")
     train(config)
-    state = load_state(newest(run))
+    state = load_state(newest_checkpoint(run))
     state["runtime"]["format"] = ["channels_last"]
-    save_state(newest(run), state)
+    save_state(newest_checkpoint(run), state)
     train(config)
     assert len(asked) == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import interrupted, newest, noise_pairs, same, state_of
+from support import checkpoint_state, identical, newest_checkpoint, noise_pairs, train_until_crash
 from tiny import METHODS, OFF, Losses, Made, apart, batch, in_folder, left, made, steps
 from torch import nn
 
@@ -147,13 +147,13 @@ def test_an_overflow_skips_the_step_and_halves_the_scale(name: str, speed: Speed
     losses = update(one.method, [MicroBatch(batch(1))], one.optimizers, one.runtime, stats=watch)
     watch.count_step()
     assert all(bool(loss.isfinite()) for loss in losses.values())
-    assert same(dict(one.method.named_parameters()), before)
-    assert same({p: o.state_dict()["state"] for p, o in one.optimizers.items()}, averages)
+    assert identical(dict(one.method.named_parameters()), before)
+    assert identical({p: o.state_dict()["state"] for p, o in one.optimizers.items()}, averages)
     assert scale(one) == 2.0**39
     assert watch.first_fault() is None  # it is no fault: training goes on
     scaled_by(one, 256.0)
     update(one.method, [MicroBatch(batch(2))], one.optimizers, one.runtime, stats=watch)
-    assert not same(dict(one.method.named_parameters()), before) and scale(one) == 256.0
+    assert not identical(dict(one.method.named_parameters()), before) and scale(one) == 256.0
 
 
 def test_a_scale_that_has_held_grows() -> None:
@@ -201,27 +201,29 @@ def test_going_on_equals_never_having_stopped_with_the_scale(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training.train(half_run(name, data, tmp_path / "whole"))
-    kept = state_of(tmp_path / "whole")
+    kept = checkpoint_state(tmp_path / "whole")
     assert 1 < kept["runtime"]["scaler"]["scale"] < 65536  # the first steps were too large for it
     assert kept["runtime"]["scaler"]["_growth_tracker"] > 4
     for run in ("cut", "naive"):
-        interrupted(monkeypatch, 9, half_run(name, data, tmp_path / run))
+        train_until_crash(monkeypatch, 9, half_run(name, data, tmp_path / run))
     training.train(half_run(name, data, tmp_path / "cut"))
-    assert same(state_of(tmp_path / "cut"), kept)
+    assert identical(checkpoint_state(tmp_path / "cut"), kept)
     # The control: a run that begins with the scale of a new one.
-    path = newest(tmp_path / "naive")
+    path = newest_checkpoint(tmp_path / "naive")
     state = load_state(path)
     state["runtime"]["scaler"] = {}
     save_state(path, state)
     training.train(half_run(name, data, tmp_path / "naive"))
-    found = state_of(tmp_path / "naive")
-    assert not same(found["runtime"], kept["runtime"]) and not same(found["method"], kept["method"])
+    found = checkpoint_state(tmp_path / "naive")
+    assert not identical(found["runtime"], kept["runtime"]) and not identical(
+        found["method"], kept["method"]
+    )
 
 
 def test_a_checkpoint_without_a_scale_at_all_is_refused(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     training.train(half_run("pix2pix", data, run, epochs=1))
-    path = newest(run)
+    path = newest_checkpoint(run)
     state = load_state(path)
     del state["runtime"]["scaler"]
     save_state(path, state)
@@ -239,8 +241,8 @@ def test_a_run_may_go_on_in_another_precision(
     training.train(half_run("pix2pix", data, run, after, epochs=3))
     said = capsys.readouterr().out
     assert f"changed since the checkpoint: train.precision '{before}' -> '{after}'" in said
-    assert state_of(run)["images"] == 18
-    assert bool(state_of(run)["runtime"]["scaler"]) == (after == "fp16")
+    assert checkpoint_state(run)["images"] == 18
+    assert bool(checkpoint_state(run)["runtime"]["scaler"]) == (after == "fp16")
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, bad: Any) -> None:
@@ -280,7 +282,7 @@ def test_one_image_that_is_no_number_is_taken_for_an_overflow_in_fp16(
     """It costs a step and half of the scale; in full precision the run ends."""
     spoil(monkeypatch, lambda epoch, position: (epoch, position) == (2, 3))
     training.train(half_run("pix2pix", data, tmp_path / "half"))
-    kept = state_of(tmp_path / "half")["method"]
+    kept = checkpoint_state(tmp_path / "half")["method"]
     assert all(bool(value.isfinite().all()) for value in kept.values())
     with pytest.raises(UserError, match="training stopped"):
         training.train(half_run("pix2pix", data, tmp_path / "full", "fp32"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import same
+from support import identical
 from tiny import METHODS, OFF, Losses, Made, apart, batch, farthest, left, made, only, steps
 from torch import nn
 
@@ -70,9 +70,9 @@ def test_with_all_off_steps_are_those_of_a_plain_loop(name: str, gan_loss: str) 
     ours, plain = made(name, method=method), made(name, method=method)
     before = left(ours)
     found, expected = steps(ours, 4), plain_loop(plain, 4)
-    assert same(found, expected)
+    assert identical(found, expected)
     state, other = ours.method.state_dict(), plain.method.state_dict()
-    assert same(state, other) and not same(state, {key: before[key] for key in state})
+    assert identical(state, other) and not identical(state, {key: before[key] for key in state})
     if name == "cyclegan":
         assert int(other["past_a.filled"]) == 2
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from monitored_runs import METHODS, data_set, lines, settings
 from PIL import Image
-from support import same, state_of
+from support import checkpoint_state, identical
 from torch import Tensor
 
 from viceversa.checkpoint import read_header, read_weights
@@ -86,8 +86,8 @@ def test_going_on_remembers_but_for_another_metric() -> None:
 def test_going_on_with_other_images_forgets_and_says_so() -> None:
     before = Best("l1", of="these")
     before.update({"raw": 0.5}, 5)
-    same, other, none = Best("l1", of="these"), Best("l1", of="others"), Best("l1")
-    assert same.restore(before.state()) == "" and same == before
+    alike, other, none = Best("l1", of="these"), Best("l1", of="others"), Best("l1")
+    assert alike.restore(before.state()) == "" and alike == before
     assert "the held-out images are not the same" in other.restore(before.state())
     assert other == Best("l1", of="others")
     assert none.restore(before.state()) == "" and none == before  # without validation, it is kept
@@ -144,9 +144,9 @@ def test_the_kept_weights_are_those_of_the_best_validation(
         assert header["validation"]["best"] == best
         kept = read_weights(run / "best" / f"{way}.safetensors")
         moment = moments[images][("raw", "ema").index(weights)]
-        assert same(kept, moment[way])
+        assert identical(kept, moment[way])
         others = [at for at in moments if at != images]  # the control
-        assert others and not any(same(kept, moments[at][0][way]) for at in others)
+        assert others and not any(identical(kept, moments[at][0][way]) for at in others)
     files = {path.name for path in (run / "best").iterdir()}
     assert files == {path.name for path in run.glob("*.safetensors")}
 
@@ -197,7 +197,7 @@ def test_going_on_with_another_metric_begins_anew(data: Path, tmp_path: Path) ->
     after = [line["validation"] for line in found if line["images"] > 6]
     assert after[0]["chosen_by"] == "psnr"
     assert after[0]["best"] == {"value": after[0]["raw"]["psnr"], "images": 8, "weights": "raw"}
-    assert state_of(run)["monitor"]["best"]["metric"] == "psnr"
+    assert checkpoint_state(run)["monitor"]["best"]["metric"] == "psnr"
 
 
 @pytest.mark.parametrize("change", ["nothing", "names", "count", "contents", "size"])

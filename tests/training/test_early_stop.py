@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from monitored_runs import data_set, lines, tiny
 from PIL import Image
-from support import same, state_of
+from support import checkpoint_state, identical
 
 from viceversa.cli import main
 
@@ -34,7 +34,7 @@ def ran(data: Path, run: Path, patience: int, **train: Any) -> list[int]:
 
 def at(run: Path) -> int:
     """Images at the last checkpoint."""
-    images: int = state_of(run)["images"]
+    images: int = checkpoint_state(run)["images"]
     return images
 
 
@@ -43,8 +43,8 @@ def test_it_ends_and_stays_ended_and_goes_on_with_more_patience(data: Path, tmp_
     assert ran(data, run, 2) == [2, 4, 6] and at(run) == 6  # the best, and two that are not better
     assert (run / "checkpoints" / "0000000006.safetensors").is_file()
     assert (run / "ab.safetensors").is_file() and (run / "best" / "ab.safetensors").is_file()
-    before = state_of(run)
-    assert ran(data, run, 2) == [2, 4, 6] and same(state_of(run), before)
+    before = checkpoint_state(run)
+    assert ran(data, run, 2) == [2, 4, 6] and identical(checkpoint_state(run), before)
     assert ran(data, run, 4) == [2, 4, 6, 8, 10] and at(run) == 10
     assert ran(data, run, 0)[-1] == 30 and at(run) == 30  # no patience asked for: to the end
 
@@ -71,5 +71,5 @@ def test_a_run_that_is_over_is_not_measured_again(data: Path, tmp_path: Path) ->
     run = tmp_path / "run"
     found = ran(data, run, 0, epochs=2)
     assert found == [2, 4, 6, 8, 10, 12]
-    before = state_of(run)
-    assert ran(data, run, 0, epochs=2) == found and same(state_of(run), before)
+    before = checkpoint_state(run)
+    assert ran(data, run, 0, epochs=2) == found and identical(checkpoint_state(run), before)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from monitored_runs import METHODS, NEVER, data_set, lines, settings
-from support import same, state_of
+from support import checkpoint_state, identical
 from torch import nn
 
 from viceversa.checkpoint import read_header, read_weights
@@ -102,7 +102,7 @@ def test_averaged_models_are_written_and_judged_beside_the_raw_ones(
     more: dict[str, dict[str, Any]] = {"train": {"ema": 0.8, "lr": 1e-2},
                                        "validate": {"every": 6}}  # fmt: skip
     run = training.train(settings(name, data, tmp_path / "run", **more))
-    kept = state_of(run)["monitor"]["averages"]["kept"]
+    kept = checkpoint_state(run)["monitor"]["averages"]["kept"]
     for way in {"pix2pix": ("ab",), "cyclegan": ("ab", "ba")}[name]:
         files = {folder: run / folder / f"{way}.safetensors" for folder in (".", "ema")}
         headers = {folder: read_header(file) for folder, file in files.items()}
@@ -111,10 +111,10 @@ def test_averaged_models_are_written_and_judged_beside_the_raw_ones(
         }  # fmt: skip
         assert headers["ema"]["images_seen"] == 12
         raw, found = (read_weights(file) for file in files.values())
-        assert all(same(found[key], weight) for key, weight in kept[way].items())
-        assert not any(same(raw[key], weight) for key, weight in kept[way].items())
+        assert all(identical(found[key], weight) for key, weight in kept[way].items())
+        assert not any(identical(raw[key], weight) for key, weight in kept[way].items())
         statistics = [key for key in found if key.endswith("running_mean")]
-        assert statistics and all(same(raw[key], found[key]) for key in statistics)
+        assert statistics and all(identical(raw[key], found[key]) for key in statistics)
     metric = {"pix2pix": "l1", "cyclegan": "swd"}[name]
     for line in lines(run, "validation"):
         one, other = (line["validation"][weights] for weights in ("raw", "ema"))
@@ -123,7 +123,7 @@ def test_averaged_models_are_written_and_judged_beside_the_raw_ones(
 
 def test_a_decay_of_0_keeps_none(data: Path, tmp_path: Path) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run"))
-    assert not (run / "ema").exists() and state_of(run)["monitor"]["averages"] == {}
+    assert not (run / "ema").exists() and checkpoint_state(run)["monitor"]["averages"] == {}
     assert all("ema" not in line["validation"] for line in lines(run, "validation"))
 
 
@@ -132,7 +132,7 @@ def test_whole_steps_are_averaged(batches: int, steps: int, data: Path, tmp_path
     """Six batches to an epoch: of four to a step, the two left over are a step of their own."""
     more = {"train": {"ema": 0.9, "accumulation_steps": batches}, "validate": {"every": 0}}
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
-    assert state_of(run)["monitor"]["averages"]["steps"] == steps
+    assert checkpoint_state(run)["monitor"]["averages"]["steps"] == steps
 
 
 def test_a_step_that_is_not_finite_does_not_spoil_it(
@@ -161,5 +161,5 @@ def test_a_run_that_had_none_goes_on_with_them(data: Path, tmp_path: Path) -> No
     for epochs, ema in ((1, 0.0), (2, 0.9)):
         more = {"train": {"epochs": epochs, "ema": ema}, "validate": {"every": 0}}
         run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
-    assert state_of(run)["monitor"]["averages"]["steps"] == 6
+    assert checkpoint_state(run)["monitor"]["averages"]["steps"] == 6
     assert json.loads((run / "config.json").read_text())["train"]["ema"] == 0.9

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from monitored_runs import METHODS, data_set, lines, settings
-from support import same, state_of
+from support import checkpoint_state, identical
 
 from viceversa.methods.base import Method
 from viceversa.training import loop as training
@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def learnt(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> dict[str, Any]:
     """What a run has learnt, and the random numbers that it would draw next."""
-    state = state_of(training.train(settings(name, data, run, **more)))
+    state = checkpoint_state(training.train(settings(name, data, run, **more)))
     return {part: state[part] for part in ("method", "optimizers", "random")}
 
 
@@ -47,7 +47,7 @@ def test_looking_after_each_image_changes_nothing(
     name: str, data: Path, idle: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    assert same(learnt(name, data, run, **BUSY), idle[name])
+    assert identical(learnt(name, data, run, **BUSY), idle[name])
     assert [line["images"] for line in lines(run, "validation")] == list(range(1, 13))
     assert all(len(list((run / kind).iterdir())) == 13 for kind in ("samples", "patch_maps"))
 
@@ -65,7 +65,7 @@ def test_looking_after_each_image_changes_nothing(
 def test_each_kind_of_look_changes_nothing(
     more: dict[str, Any], data: Path, idle: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    assert same(learnt("pix2pix", data, tmp_path / "run", **more), idle["pix2pix"])
+    assert identical(learnt("pix2pix", data, tmp_path / "run", **more), idle["pix2pix"])
 
 
 @pytest.mark.parametrize("copied", [False, True], ids=["live", "copied"])
@@ -87,7 +87,7 @@ def test_the_naive_look_does_change_what_is_learnt(
 
     monkeypatch.setattr("viceversa.training.monitor.snapshot", naive)
     found = learnt("pix2pix", data, tmp_path / "run", **BUSY)
-    assert same(found, idle["pix2pix"]) == (copied and apart)
+    assert identical(found, idle["pix2pix"]) == (copied and apart)
 
 
 @pytest.mark.parametrize("name", METHODS)

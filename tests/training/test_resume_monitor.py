@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from monitored_runs import data_set, lines, settings
-from support import interrupted, newest, same, state_of
+from support import checkpoint_state, identical, newest_checkpoint, train_until_crash
 
 from viceversa.checkpoint import Checkpoints, load_state, read_header, save_network, save_state
 from viceversa.config.run import RunConfig
@@ -48,13 +48,13 @@ def test_accumulation_ema_and_patience_together(
     monkeypatch.setattr(Best, "_better", lambda self, value: self.value is None)
     whole = training.train(settings(name, data, tmp_path / "whole", **TOGETHER))
     assert [line["images"] for line in lines(whole, "validation")] == [6, 8, 14, 16, 22]
-    assert newest(whole).stem == "0000000022"
+    assert newest_checkpoint(whole).stem == "0000000022"
     for images in stops:  # in the middle of epochs
         run = tmp_path / str(images)
         shutil.copytree(whole, run)
         without_later(run, images)
         training.train(settings(name, data, run, **TOGETHER))
-        assert same(state_of(run), state_of(whole)) and log(run) == log(whole)
+        assert identical(checkpoint_state(run), checkpoint_state(whole)) and log(run) == log(whole)
 
 
 def test_a_run_that_dies_within_a_group_ends_the_same(
@@ -64,9 +64,11 @@ def test_a_run_that_dies_within_a_group_ends_the_same(
     whole = training.train(settings("pix2pix", data, tmp_path / "whole", **more))
     run = settings("pix2pix", data, tmp_path / "run", **more)
     for at in (4, 8, 10):  # in each part of a group of 3
-        interrupted(monkeypatch, at, run)
+        train_until_crash(monkeypatch, at, run)
     training.train(run)
-    assert same(state_of(tmp_path / "run"), state_of(whole)) and log(tmp_path / "run") == log(whole)
+    assert identical(checkpoint_state(tmp_path / "run"), checkpoint_state(whole)) and log(
+        tmp_path / "run"
+    ) == log(whole)
 
 
 def test_gradient_norms_are_in_the_checkpoint(data: Path, tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_gradient_norms_are_in_the_checkpoint(data: Path, tmp_path: Path) -> Non
         "validate": {"every": 0, "health": 4},
     }
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
-    state = load_state(newest(run))["monitor"]
+    state = load_state(newest_checkpoint(run))["monitor"]
     assert state["norms"].keys() == {"generator", "discriminator"}
     looks = {name: len(norms) for name, norms in state["health"]["norms"].items()}
     assert set(looks.values()) == {4}  # each look, also the first, has the norms of its step
@@ -125,8 +127,8 @@ def test_a_best_after_the_last_checkpoint_is_not_in_best(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = often(data, tmp_path)
-    interrupted(monkeypatch, 9, run)  # after the validation at 8, before the checkpoint at 12
-    assert newest(tmp_path).stem == "0000000006" and best_of(tmp_path) == 4
+    train_until_crash(monkeypatch, 9, run)  # after the validation at 8, before the checkpoint at 12
+    assert newest_checkpoint(tmp_path).stem == "0000000006" and best_of(tmp_path) == 4
     training.train(run)
     assert best_of(tmp_path) == 16 and not (tmp_path / "best_abandoned").exists()
     assert [line["images"] for line in lines(tmp_path, "validation")] == [4, 8, 12, 16]
@@ -141,8 +143,8 @@ def test_a_run_that_ends_between_checkpoint_and_best_publishes_it_on_resume(
         patch.setattr(BestModels, "publish", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             training.train(run)
-    assert newest(tmp_path).stem == "0000000006" and not (tmp_path / "best").exists()
-    interrupted(monkeypatch, 7, run)
+    assert newest_checkpoint(tmp_path).stem == "0000000006" and not (tmp_path / "best").exists()
+    train_until_crash(monkeypatch, 7, run)
     assert best_of(tmp_path) == 4
 
 
@@ -155,7 +157,7 @@ def test_best_of_abandoned_steps_is_moved_away(
     without_later(tmp_path, 12)
     (tmp_path / "checkpoints" / "0000000012.safetensors").unlink()
     capsys.readouterr()
-    interrupted(monkeypatch, 7, run)
+    train_until_crash(monkeypatch, 7, run)
     assert "best_abandoned" in capsys.readouterr().out
     assert not (tmp_path / "best").exists()
     assert read_header(tmp_path / "best_abandoned" / "ab.safetensors")["images_seen"] == 16
@@ -170,7 +172,7 @@ def test_a_run_that_starts_again_does_not_keep_the_best_of_another(
     run = often(data, tmp_path)
     training.train(run)
     shutil.rmtree(tmp_path / "checkpoints")
-    interrupted(monkeypatch, 1, run)
+    train_until_crash(monkeypatch, 1, run)
     assert not (tmp_path / "best").exists() and (tmp_path / "best_abandoned").is_dir()
 
 
@@ -213,9 +215,9 @@ def test_a_checkpoint_without_the_new_fields_counts_as_looked_at(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = settings("pix2pix", data, tmp_path, train={"save_every": 6}, validate={"every": 6})
-    interrupted(monkeypatch, 7, run)
-    state = load_state(newest(tmp_path))
+    train_until_crash(monkeypatch, 7, run)
+    state = load_state(newest_checkpoint(tmp_path))
     del state["monitor"]["norms"], state["monitor"]["looked"]
-    save_state(newest(tmp_path), state)
+    save_state(newest_checkpoint(tmp_path), state)
     training.train(run)
     assert [line["images"] for line in lines(tmp_path, "validation")] == [6, 12, 16]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from monitored_runs import data_set, lines, settings
-from support import same, state_of
+from support import checkpoint_state, identical
 
 from viceversa.errors import RunStopped, UserError
 from viceversa.training import intervals as schedule
@@ -60,7 +60,9 @@ def test_when_a_grid_is_due(
 
 def learned(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     log = [*lines(run, "losses"), *lines(run, "validation"), *lines(run, "health")]
-    return state_of(run), [{k: v for k, v in one.items() if k != "images_per_s"} for one in log]
+    return checkpoint_state(run), [
+        {k: v for k, v in one.items() if k != "images_per_s"} for one in log
+    ]
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
@@ -79,7 +81,7 @@ def test_the_clock_changes_pictures_alone(
     more = {"train": {"sample_minutes": 2.0}, **LOOKS}
     busy = training.train(settings(name, data, tmp_path / "busy", **more))
     assert grids(busy) == [0, 3, 8, 12]  # after 75 s, and 2 minutes later
-    assert same(learned(busy), learned(calm))
+    assert identical(learned(busy), learned(calm))
 
 
 def test_a_stop_draws_a_grid(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from monitored_runs import METHODS, data_set, lines, settings, tiny
 from PIL import Image
-from support import interrupted, same, state_of
+from support import checkpoint_state, identical, train_until_crash
 
 from viceversa.config.run import RunConfig
 from viceversa.training import loop as training
@@ -108,7 +108,7 @@ def test_a_run_that_was_stopped_and_goes_on_has_no_moment_twice(
 ) -> None:
     """Stopped before the first checkpoint, between two of them, and past numbers not yet saved."""
     config = watched("pix2pix", data, tmp_path / "run", save_every=5, log_every=1, sample_every=1)
-    interrupted(monkeypatch, at, config)
+    train_until_crash(monkeypatch, at, config)
     run = training.train(config)
     assert len(list((run / "tensorboard").iterdir())) == 2
     assert scalars(run) == logged(run)
@@ -134,12 +134,12 @@ def test_a_finished_run_adds_nothing_and_a_longer_one_what_is_new(
 @pytest.mark.parametrize("name", METHODS)
 def test_it_changes_nothing_that_is_learnt(name: str, data: Path, tmp_path: Path) -> None:
     with_it, without, other = (
-        state_of(training.train(watched(name, data, tmp_path / folder, **more)))
+        checkpoint_state(training.train(watched(name, data, tmp_path / folder, **more)))
         for folder, more in (("with", {}), ("without", {"loggers": ()}), ("other", {"seed": 1}))
     )
     for part in ("method", "optimizers", "random"):
-        assert same(with_it[part], without[part])
-    assert not same(with_it["method"], other["method"])  # the control
+        assert identical(with_it[part], without[part])
+    assert not identical(with_it["method"], other["method"])  # the control
     assert not (tmp_path / "without" / "tensorboard").exists()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import interrupted, newest, noise_pairs, same, state_of
+from support import checkpoint_state, identical, newest_checkpoint, noise_pairs, train_until_crash
 from torch import Tensor
 
 from viceversa.checkpoint import read_header, read_weights
@@ -90,32 +90,32 @@ def test_going_on_equals_never_having_stopped(
     whole, cut, naive = (tmp_path / folder for folder in ("whole", "cut", "naive"))
     training.train(config("whole"))
     training.train(config("again"))
-    assert same(state_of(whole), state_of(tmp_path / "again"))  # two runs, to the bit
+    assert identical(checkpoint_state(whole), checkpoint_state(tmp_path / "again"))
 
-    interrupted(monkeypatch, 5, config("cut"))
-    stopped = state_of(cut)
+    train_until_crash(monkeypatch, 5, config("cut"))
+    stopped = checkpoint_state(cut)
     assert (stopped["epoch"], stopped["batch"], stopped["images"]) == (1, 4, 4)  # mid-epoch
     if name == "cyclegan":
         assert stopped["method"]["past_a.filled"] == 2  # the pool is full
     training.train(config("cut"))
-    assert same(state_of(cut), state_of(whole))
+    assert identical(checkpoint_state(cut), checkpoint_state(whole))
     assert log(cut) == log(whole)
     for path in whole.glob("*.safetensors"):
-        assert same(read_weights(path), read_weights(cut / path.name))
+        assert identical(read_weights(path), read_weights(cut / path.name))
 
-    interrupted(monkeypatch, 5, config("naive"))
+    train_until_crash(monkeypatch, 5, config("naive"))
     monkeypatch.setattr(saving, "restore_random_state", lambda state: None)
     training.train(config("naive"))
-    assert not same(
-        state_of(naive)["method"], state_of(whole)["method"]
+    assert not identical(
+        checkpoint_state(naive)["method"], checkpoint_state(whole)["method"]
     )  # so the dropout is told apart
 
 
 def test_a_finished_run_stays_as_it_is(data: Path, tmp_path: Path) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run"))
-    before = state_of(run), log(run)
+    before = checkpoint_state(run), log(run)
     training.train(settings("pix2pix", data, tmp_path / "run"))
-    assert same((state_of(run), log(run)), before)
+    assert identical((checkpoint_state(run), log(run)), before)
 
 
 def test_drawing_samples_changes_no_weight(data: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_drawing_samples_changes_no_weight(data: Path, tmp_path: Path) -> None:
         for every in (1, 1000)
     ]
     assert [len(list((run / "samples").iterdir())) for run in runs] == [13, 2]
-    assert same(state_of(runs[0]), state_of(runs[1]))
+    assert identical(checkpoint_state(runs[0]), checkpoint_state(runs[1]))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -162,12 +162,12 @@ def test_a_folder_with_another_run_is_refused(
     data: Path, tmp_path: Path, section: str, other: dict[str, Any]
 ) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run", train={"epochs": 1}))
-    before = newest(run).read_bytes(), (run / "config.json").read_bytes()
+    before = newest_checkpoint(run).read_bytes(), (run / "config.json").read_bytes()
     with pytest.raises(UserError, match=f"contains a run with another {section}"):
         training.train(settings("pix2pix", data, run, **{section: other}))
     with pytest.raises(UserError, match="contains a run with another method"):
         training.train(settings("cyclegan", data, run))
-    after = newest(run).read_bytes(), (run / "config.json").read_bytes()
+    after = newest_checkpoint(run).read_bytes(), (run / "config.json").read_bytes()
     assert after == before
 
 
@@ -181,9 +181,9 @@ def test_fine_tuning_starts_from_the_weights(data: Path, tmp_path: Path) -> None
     for init, taken in ((run, {"ab", "ba"}), (run / "ba.safetensors", {"ba"})):
         for way, network in started(init).translators().items():
             weights = read_weights(run / f"{way}.safetensors")
-            assert same(dict(network.state_dict()), weights) == (way in taken)
+            assert identical(dict(network.state_dict()), weights) == (way in taken)
     swapped = started(run / "ab.safetensors", data={"direction": "ba"}).translators()
-    assert same(dict(swapped["ba"].state_dict()), read_weights(run / "ab.safetensors"))
+    assert identical(dict(swapped["ba"].state_dict()), read_weights(run / "ab.safetensors"))
     with pytest.raises(UserError, match="another architecture"):
         started(run, generator={"width": 5})
     with pytest.raises(UserError, match="another architecture"):
@@ -214,7 +214,7 @@ def test_too_many_bad_images_end_a_run_by_name_and_keep_what_was_learnt(
         "pix2pix", folder, tmp_path / "run", **more))  # fmt: skip
     with pytest.raises(UserError, match=f"A/{bad.name}"):
         training.train_run(run)
-    assert state_of(tmp_path / "run")["images"] == 3
+    assert checkpoint_state(tmp_path / "run")["images"] == 3
 
 
 def test_an_image_that_goes_bad_is_left_out_and_told(
@@ -226,7 +226,7 @@ def test_an_image_that_goes_bad_is_left_out_and_told(
     training.train_run(run)
     said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
     assert len(said) == 1 and bad.name in said[0]
-    steps = state_of(tmp_path / "run")["optimizers"]["generator"].values()
+    steps = checkpoint_state(tmp_path / "run")["optimizers"]["generator"].values()
     assert {int(entry["step"]) for entry in steps} == {10}  # of 12: one was missed in each epoch
     assert log(tmp_path / "run")[-1]["images"] == 12
 
@@ -263,7 +263,7 @@ def watched(method: Method, seen: list[tuple[str | None, set[str]]]) -> Callable
             before = copies()
             yield player, losses
             after = copies()
-            seen.append((player, {p for p in before if not same(before[p], after[p])}))
+            seen.append((player, {p for p in before if not identical(before[p], after[p])}))
 
     return watching
 
@@ -349,7 +349,7 @@ def test_accumulation_goes_through_a_run(data: Path, tmp_path: Path) -> None:
     run = training.train(
         settings("pix2pix", data, tmp_path / "run", train={"accumulation_steps": 4})
     )
-    optimizer = state_of(run)["optimizers"]["generator"]
+    optimizer = checkpoint_state(run)["optimizers"]["generator"]
     assert {int(entry["step"]) for entry in optimizer.values()} == {4}
     assert log(run)[-1]["images"] == 12
 

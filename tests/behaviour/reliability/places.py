@@ -144,7 +144,7 @@ def counted(data: Path, run: Path) -> dict[str, int]:
             hook(name, lambda call, number=number: os.write(pipe, bytes([number])))
 
     child = command(data, run, prepare)
-    told = child.said()
+    told = child.output()
     assert child.wait(60) == 0, Path(f"{run}.said").read_text()
     return {name: told.count(bytes([number])) for number, name in enumerate(PLACES)}
 
@@ -169,7 +169,7 @@ def hit(data: Path, run: Path, name: str, call: int, fault: str) -> Ended:
         hook(name, strike)
 
     child = command(data, run, prepare)
-    told = list(struct.iter_unpack("<bq", child.said()))
+    told = list(struct.iter_unpack("<bq", child.output()))
     code = child.wait(60)
     filler.unlink(missing_ok=True)
     steps = saved = done = 0
@@ -229,7 +229,7 @@ def faults_of(ended: Ended, name: str, fault: str) -> list[str]:
 def repeated(data: Path, run: Path) -> None:
     """Repeat the command. Raises AssertionError where it fails."""
     child = command(data, run)
-    child.said()
+    child.output()
     assert child.wait(60) == 0, Path(f"{run}.said").read_text()
 
 

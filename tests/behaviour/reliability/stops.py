@@ -74,7 +74,7 @@ def stopped(data: Path, run: Path, number: int, after: float) -> Stop:
     began = time.monotonic()
     child.send(number)
     code = child.wait(30)
-    told = (first + child.said())[-8:]
+    told = (first + child.output())[-8:]
     found = Checkpoints(run / "checkpoints", 3).latest(lambda text: None)
     images = found[0]["images"] if found else 0
     return Stop(number, code, child.ended_at - began, struct.unpack("<q", told)[0], images)
@@ -90,7 +90,7 @@ def twice(data: Path, run: Path, number: int) -> tuple[int | None, float]:
     began = time.monotonic()
     child.send(number)
     code = child.wait(LONG)
-    child.said()
+    child.output()
     return code, child.ended_at - began
 
 

@@ -45,7 +45,7 @@ def test_a_second_writer_is_refused_at_once_until_the_first_is_gone(tmp_path: Pa
         assert time.monotonic() - began < 1
     finally:
         first.kill()
-        first.said()
+        first.output()
     with lock_run(tmp_path):  # a lock of the dead holds nobody up
         pass
 
@@ -62,7 +62,7 @@ def test_the_command_refuses_a_second_run(
         assert f"another process trains in {tmp_path}" in capsys.readouterr().err
     finally:
         first.kill()
-        first.said()
+        first.output()
 
 
 def test_of_two_commands_for_a_new_folder_the_second_is_refused_while_the_first_reads_the_data(
@@ -139,6 +139,6 @@ def test_a_file_that_stands_for_a_lock_outlives_who_is_killed(tmp_path: Path) ->
     child = fork(lambda pipe: (naive(), os.write(pipe, b"held"), time.sleep(60)))
     assert os.read(child.pipe, 4) == b"held"
     child.kill()
-    child.said()
+    child.output()
     with pytest.raises(FileExistsError):
         naive()

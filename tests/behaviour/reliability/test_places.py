@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import places
 import pytest
 from places import PLACES
-from support import same
+from support import identical
 
 
 class Whole(NamedTuple):
@@ -57,7 +57,7 @@ def check(whole: Whole, run: Path, name: str, call: int, fault: str) -> None:
     assert places.faults_of(ended, name, fault) == [], f"{ended}\n{ended.said}"
     places.repeated(whole.data, run)
     left = places.left(run)
-    assert {part for part in left if not same(left[part], whole.left[part])} == set()
+    assert {part for part in left if not identical(left[part], whole.left[part])} == set()
 
 
 QUICK = {"step", "diagnostics", "best models", "checkpoint"}  # one for each fault

@@ -143,7 +143,7 @@ def said_in_a_child(prepare: Callable[[], object], checkpoints: Checkpoints) -> 
 
     child = fork(work)
     child.wait(20)
-    return child.said().decode()
+    return child.output().decode()
 
 
 def test_too_many_open_files(checkpoints: Checkpoints) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import network
+from support import feature_network
 
 from viceversa.errors import UserError
 from viceversa.evaluation.features import NAMES, NETWORKS
@@ -62,7 +62,7 @@ def test_numbers_that_come_out_otherwise_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # as if the package were known, and its numbers another computer's
-    net = network("alexnet")
+    net = feature_network("alexnet")
     layers = [one for one in net.modules() if isinstance(one, torch.nn.Conv2d)]
     arrays: list[torch.Tensor] = []
     for one in layers:
@@ -80,12 +80,12 @@ def test_numbers_that_come_out_otherwise_are_told(
 
 
 def test_what_is_there_is_kept(tmp_path: Path) -> None:
-    from support import FOLDER
+    from support import FEATURE_FOLDER
 
-    network("alexnet")
-    before = (FOLDER / "alexnet.safetensors").stat().st_mtime_ns
-    assert obtain(["alexnet"], FOLDER, tmp_path) == [FOLDER / "alexnet.safetensors"]
-    assert (FOLDER / "alexnet.safetensors").stat().st_mtime_ns == before
+    feature_network("alexnet")
+    before = (FEATURE_FOLDER / "alexnet.safetensors").stat().st_mtime_ns
+    assert obtain(["alexnet"], FEATURE_FOLDER, tmp_path) == [FEATURE_FOLDER / "alexnet.safetensors"]
+    assert (FEATURE_FOLDER / "alexnet.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_download_that_fails_says_what_to_do(
@@ -124,5 +124,5 @@ def test_our_inception_network_is_the_published_one(tmp_path: Path) -> None:
     theirs = torch.jit.load(io.BytesIO(content), "cpu").eval()
     x = torch.rand(4, 3, 299, 299, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
-        expected, found = theirs(x), network("inception")(x)
+        expected, found = theirs(x), feature_network("inception")(x)
     assert float((found - expected).abs().max()) < 1e-4 < float(expected.max())

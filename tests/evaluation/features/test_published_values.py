@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import network, read_bytes, shared
+from support import feature_network, read_bytes, shared
 from torch import Tensor
 
 from viceversa.evaluation.features import pool3
@@ -16,7 +16,7 @@ from viceversa.metrics.distribution import fid, kid
 def features(folder: Path, width: int, count: int | None = None) -> Tensor:
     """Compute the features of the first images of a folder, of their left part of that width."""
     images = [read_bytes(path)[..., :width] for path in sorted(folder.iterdir())[:count]]
-    return pool3(network("inception"), torch.cat(images))
+    return pool3(feature_network("inception"), torch.cat(images))
 
 
 @pytest.mark.soak

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import FOLDER, network
+from support import FEATURE_FOLDER, feature_network
 
 from viceversa.checkpoint import container, save_network
 from viceversa.cli import main
@@ -26,8 +26,8 @@ def header(name: str) -> dict[str, object]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the real AlexNet in it."""
-    network("alexnet")
-    shutil.copy(FOLDER / "alexnet.safetensors", tmp_path)
+    feature_network("alexnet")
+    shutil.copy(FEATURE_FOLDER / "alexnet.safetensors", tmp_path)
     return tmp_path
 
 
@@ -169,7 +169,7 @@ def test_only_bytes_of_three_channels_are_resized(images: torch.Tensor) -> None:
 
 
 def test_features_do_not_depend_on_the_batch() -> None:
-    net = network("inception")
+    net = feature_network("inception")
     drawn = np.random.default_rng(1).integers(0, 256, (3, 3, 40, 40), np.uint8)
     images = torch.from_numpy(drawn)
     whole = pool3(net, images)
