@@ -1,4 +1,4 @@
-"""A finished translator: what it takes, what it gives, which files it reads and writes."""
+"""Test `Translator`: types of inputs and outputs, sizes, policies, and input files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from viceversa.inference import Translator, expand, plan, translate_files
 from viceversa.networks import GENERATORS
 
 
-def eight_bit(bands: int) -> Domain:
-    return Domain(DomainConfig(channels=bands), "uint8", (0.0,) * bands, (255.0,) * bands)
+def eight_bit(channels: int) -> Domain:
+    return Domain(DomainConfig(channels=channels), "uint8", (0.0,) * channels, (255.0,) * channels)
 
 
 def model(folder: Path, name: str = "unet", channels: tuple[int, int] = (3, 3)) -> Path:
-    source, target = (eight_bit(bands) for bands in channels)
+    source, target = (eight_bit(number) for number in channels)
     return small_model(folder, source, target, name)
 
 
@@ -45,7 +45,7 @@ def floats(pixels: Pixels) -> torch.Tensor:
 
 
 def planned(inputs: list[str], out: Path) -> list[tuple[Path, Path]]:
-    """The plan where every format can hold the results."""
+    """Return the plan for a model whose results every format supports."""
     return plan(expand(inputs).files, out, lambda suffix: suffix)
 
 
@@ -55,7 +55,7 @@ def unet(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_path_picture_array_and_tensor_agree(tmp_path: Path, name: str) -> None:
+def test_path_image_array_and_tensor_give_the_same_result(tmp_path: Path, name: str) -> None:
     translate = Translator.load(model(tmp_path, name), "cpu")
     pixels = noise(0, 21, 18)
     Image.fromarray(pixels).save(tmp_path / "x.png")
@@ -73,14 +73,15 @@ def test_path_picture_array_and_tensor_agree(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("policy", ["image", "running", "paper"])
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (1, 40), (17, 33), (64, 8)])
-def test_any_size_is_kept(tmp_path: Path, name: str, policy: Any, size: tuple[int, int]) -> None:
+def test_output_has_the_size_of_the_input(
+    tmp_path: Path, name: str, policy: Any, size: tuple[int, int]
+) -> None:
     translate = Translator.load(model(tmp_path, name), "cpu", policy)
-    made = translate(floats(noise(0, *size)))
-    assert made.shape == (3, *size) and bool(made.isfinite().all())
+    result = translate(floats(noise(0, *size)))
+    assert result.shape == (3, *size) and bool(result.isfinite().all())
 
 
-def test_a_fitting_size_is_not_touched(unet: Path) -> None:
-    """What is padded is only the rest: a fitting image goes through the network as it is."""
+def test_only_sizes_that_the_network_does_not_support_are_padded(unet: Path) -> None:
     translate = Translator.load(unet, "cpu")
     image = floats(noise(0, 16, 24))[None]
     with torch.inference_mode():
@@ -91,7 +92,7 @@ def test_a_fitting_size_is_not_touched(unet: Path) -> None:
 
 
 @pytest.mark.parametrize("policy", ["image", "running", "paper"])
-def test_a_result_does_not_depend_on_its_neighbours(unet: Path, policy: Any) -> None:
+def test_result_does_not_depend_on_other_images_of_the_batch(unet: Path, policy: Any) -> None:
     translate = Translator.load(unet, "cpu", policy)
     x, y, z = (floats(noise(seed)) for seed in range(3))
     with_y, with_z = translate(torch.stack([x, y])), translate(torch.stack([x, z * 0.1]))
@@ -99,7 +100,7 @@ def test_a_result_does_not_depend_on_its_neighbours(unet: Path, policy: Any) -> 
     assert torch.equal(translate(torch.stack([y, x]))[1], with_y[0])
     assert not torch.equal(with_y[1], with_z[1])
     torch.testing.assert_close(translate(x), with_y[0])
-    # The control: statistics of the batch, as in training, do feel the neighbours.
+    # Negative control: with the batch statistics of training it does.
     translate.network.train()
     for layer in translate.network.modules():
         if isinstance(layer, torch.nn.Dropout):
@@ -108,41 +109,41 @@ def test_a_result_does_not_depend_on_its_neighbours(unet: Path, policy: Any) -> 
     assert not torch.allclose(*naive, atol=1e-3)
 
 
-def test_policies_differ_as_they_should(unet: Path) -> None:
+def test_policies_give_different_results(unet: Path) -> None:
     image = floats(noise(0))
 
-    def made(policy: Any, seed: int = 0) -> torch.Tensor:
+    def translated(policy: Any, seed: int = 0) -> torch.Tensor:
         before = torch.get_rng_state()
         result: torch.Tensor = Translator.load(unet, "cpu", policy, seed)(image)
         torch.manual_seed(99)
         other: torch.Tensor = Translator.load(unet, "cpu", policy, seed)(image)
         torch.set_rng_state(before)
-        assert torch.equal(result, other)  # its own seed alone decides
+        assert torch.equal(result, other)  # depends on the seed of the translator only
         return result
 
-    image_, running, paper = made("image"), made("running"), made("paper")
+    image_, running, paper = translated("image"), translated("running"), translated("paper")
     assert not torch.allclose(image_, running, atol=1e-3)
     assert not torch.allclose(image_, paper, atol=1e-3)
-    assert not torch.allclose(paper, made("paper", seed=1), atol=1e-3)
+    assert not torch.allclose(paper, translated("paper", seed=1), atol=1e-3)
     for policy in ("image", "running"):
-        assert torch.equal(made(policy, seed=1), made(policy))
+        assert torch.equal(translated(policy, seed=1), translated(policy))
 
 
-def test_drawing_noise_leaves_the_caller_s_generator_alone(unet: Path) -> None:
+def test_noise_does_not_change_the_global_random_state(unet: Path) -> None:
     translate = Translator.load(unet, "cpu", "paper")
     before = torch.get_rng_state()
     translate(floats(noise(0)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_grey_in_and_colour_out(tmp_path: Path) -> None:
+def test_grey_input_and_colour_output(tmp_path: Path) -> None:
     translate = Translator.load(model(tmp_path, channels=(1, 3)), "cpu")
     grey = noise(0, 16, 16, 1)
-    made = translate(grey)
-    assert made.shape == (16, 16, 3)
-    assert np.array_equal(translate(grey[:, :, 0]), made)
-    picture = translate(Image.fromarray(grey[:, :, 0]))
-    assert picture.mode == "RGB" and np.array_equal(np.asarray(picture), made)
+    result = translate(grey)
+    assert result.shape == (16, 16, 3)
+    assert np.array_equal(translate(grey[:, :, 0]), result)
+    image = translate(Image.fromarray(grey[:, :, 0]))
+    assert image.mode == "RGB" and np.array_equal(np.asarray(image), result)
     assert translate(put(tmp_path / "rgb.png")).mode == "RGB"
     back = Translator.load(model(tmp_path, channels=(3, 1)), "cpu")
     assert back(put(tmp_path / "rgb.png")).mode == "L"
@@ -163,7 +164,7 @@ def test_grey_in_and_colour_out(tmp_path: Path) -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_image_is_refused(unet: Path, image: Any) -> None:
+def test_invalid_image_is_refused(unet: Path, image: Any) -> None:
     with pytest.raises(
         UserError, match=r"(a tensor|an array|an image|arrays) (is|must|needs)|float32 values"
     ):
@@ -173,7 +174,7 @@ def test_what_is_no_image_is_refused(unet: Path, image: Any) -> None:
 # -- files
 
 
-def test_files_globs_and_folders_are_planned(tmp_path: Path) -> None:
+def test_files_globs_and_folders_are_inputs(tmp_path: Path) -> None:
     x, y = put(tmp_path / "in" / "x.png"), put(tmp_path / "in" / "y.jpg")
     deep = put(tmp_path / "in" / "deep" / "er" / "z.PNG")
     put(tmp_path / "in" / ".hidden.png")
@@ -184,12 +185,14 @@ def test_files_globs_and_folders_are_planned(tmp_path: Path) -> None:
     folder = planned([str(tmp_path / "in")], out)
     assert dict(folder) == {x: out / "x.png", y: out / "y.jpg", deep: out / "deep/er/z.PNG"}
     assert dict(planned([str(tmp_path / "in" / "**" / "*")], out)) == {
-        x: out / "x.png", y: out / "y.jpg", deep: out / "z.PNG",
-    }  # fmt: skip
+        x: out / "x.png",
+        y: out / "y.jpg",
+        deep: out / "z.PNG",
+    }
     assert planned([str(x), str(x)], out) == [(x, out / "x.png")]
 
 
-def test_what_is_not_read_among_images_is_kept_by_ending(tmp_path: Path) -> None:
+def test_files_of_other_formats_are_reported_by_extension(tmp_path: Path) -> None:
     root = tmp_path / "in"
     images = [put(root / name) for name in ("x.png", "y.jfif", "deep/z.jp2", "w.ppm")]
     others = ["1.nii.gz", "2.nii.gz", "deep/3.dcm", "noext"]
@@ -206,20 +209,20 @@ def test_what_is_not_read_among_images_is_kept_by_ending(tmp_path: Path) -> None
     assert sorted(map(str, found.unread)) == sorted(listed)
     shallow = expand([str(root / "*"), str(root / "x.png")])
     assert len(shallow.files) == 3 and sorted(map(str, shallow.unread)) == sorted(listed[:2])
-    # A file that is named itself is read by its content, whatever its ending.
+    # A file given by name is read by its contents, whatever its extension.
     named = expand([str(root), str(root / "noext")])
     assert (root / "noext", Path("noext")) in named.files
     assert sorted(map(str, named.unread)) == sorted([listed[0], listed[2]])
-    for given in (root / "*.nii.gz", root / "deep2"):
+    for pattern in (root / "*.nii.gz", root / "deep2"):
         (root / "deep2").mkdir(exist_ok=True)
         (root / "deep2" / "1.nii.gz").touch()
         with pytest.raises(
             UserError, match=r"no images that can be read, only \d files? ending in"
         ):
-            expand([str(given)])
+            expand([str(pattern)])
 
 
-def test_the_files_that_are_not_read_count(
+def test_files_that_are_not_read_are_printed_and_counted(
     tmp_path: Path, unet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("1.png", "2.jfif", "3.jp2"):
@@ -228,20 +231,20 @@ def test_the_files_that_are_not_read_count(
         (tmp_path / "in" / name).touch()
     out = tmp_path / "out"
     main(["translate", str(unet), str(tmp_path / "in"), "-o", str(out), "--device", "cpu"])
-    told = capsys.readouterr().out
-    assert f"not read: 2 files ending in .dcm: {tmp_path}/in/4.dcm, {tmp_path}/in/5.dcm\n" in told
-    assert f"3 of 5 images translated to {out}\n" in told and "notes.txt" not in told
+    text = capsys.readouterr().out
+    assert f"not read: 2 files ending in .dcm: {tmp_path}/in/4.dcm, {tmp_path}/in/5.dcm\n" in text
+    assert f"3 of 5 images translated to {out}\n" in text and "notes.txt" not in text
     assert sorted(path.name for path in out.glob("[!.]*")) == ["1.png", "2.jfif", "3.png"]
     with Image.open(out / "2.jfif") as image:
         assert image.format == "JPEG"
 
 
-def test_brackets_in_a_name_are_no_glob(tmp_path: Path) -> None:
+def test_existing_file_with_brackets_is_not_a_glob(tmp_path: Path) -> None:
     path = put(tmp_path / "x[1].png")
     assert planned([str(path)], tmp_path / "out") == [(path, tmp_path / "out" / "x[1].png")]
 
 
-def test_no_input_is_overwritten_and_no_result_twice(tmp_path: Path) -> None:
+def test_results_overwrite_neither_inputs_nor_each_other(tmp_path: Path) -> None:
     x = put(tmp_path / "one" / "x.png")
     put(tmp_path / "two" / "x.png", 1)
     with pytest.raises(UserError, match=r"x\.png would overwrite an image to translate"):
@@ -252,32 +255,30 @@ def test_no_input_is_overwritten_and_no_result_twice(tmp_path: Path) -> None:
         planned([str(tmp_path / "one"), str(tmp_path / "two")], tmp_path / "out")
 
 
-def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    put(tmp_path / "picture.png")
-    with pytest.raises(
-        UserError, match=r"there is no image .*pictur\.png \(did you mean .*picture"
-    ):
-        planned([str(tmp_path / "pictur.png")], tmp_path / "out")
+def test_missing_inputs_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / "image.png")
+    with pytest.raises(UserError, match=r"there is no image .*imag\.png \(did you mean .*image"):
+        planned([str(tmp_path / "imag.png")], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no images"):
         planned([str(tmp_path / "empty")], tmp_path / "out")
 
 
-def test_batches_of_mixed_sizes_are_each_image_by_itself(tmp_path: Path, unet: Path) -> None:
+def test_batched_files_of_mixed_sizes_match_single_images(tmp_path: Path, unet: Path) -> None:
     sizes = [(16, 16), (16, 16), (20, 9), (16, 16), (20, 9), (20, 9), (20, 9)]
     for number, size in enumerate(sizes):
         put(tmp_path / "in" / f"{number}.png", number, *size)
     translate = Translator.load(unet, "cpu")
-    told = translate_files(translate, planned([str(tmp_path / "in")], tmp_path / "out"), 2)
-    assert told[:2] == ([], []) and len(told.written) == len(sizes)
+    outcome = translate_files(translate, planned([str(tmp_path / "in")], tmp_path / "out"), 2)
+    assert outcome[:2] == ([], []) and len(outcome.written) == len(sizes)
     for number, size in enumerate(sizes):
         with Image.open(tmp_path / "out" / f"{number}.png") as image:
-            made = np.asarray(image).astype(int)
-        assert made.shape == (*size, 3)
-        assert np.abs(made - translate(noise(number, *size))).max() <= 1
+            result = np.asarray(image).astype(int)
+        assert result.shape == (*size, 3)
+        assert np.abs(result - translate(noise(number, *size))).max() <= 1
 
 
-def test_good_images_are_translated_beside_a_bad_one(
+def test_valid_images_are_translated_despite_an_invalid_one(
     tmp_path: Path, unet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.png", "c.jpg", "sub/d.png"):
@@ -287,8 +288,8 @@ def test_good_images_are_translated_beside_a_bad_one(
     with pytest.raises(SystemExit) as caught:
         main([*words, "--device", "cpu"])
     assert caught.value.code == 2
-    said = capsys.readouterr()
-    assert "3 of 4 images translated" in said.out
-    assert "b.png is not an image" in said.err and said.err.count("\n") == 1
-    made = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("[!.]*.*")}
-    assert made == {"a.png", "c.jpg", "sub/d.png"}
+    printed = capsys.readouterr()
+    assert "3 of 4 images translated" in printed.out
+    assert "b.png is not an image" in printed.err and printed.err.count("\n") == 1
+    results = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("[!.]*.*")}
+    assert results == {"a.png", "c.jpg", "sub/d.png"}

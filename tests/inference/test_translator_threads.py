@@ -1,4 +1,4 @@
-"""A translator in several threads, and its random numbers."""
+"""Test a translator shared by threads, and its random numbers."""
 
 from __future__ import annotations
 
@@ -31,48 +31,50 @@ def equal(one: Sequence[Any], two: Sequence[Any]) -> bool:
 
 
 @pytest.mark.parametrize("policy", ["image", "running", "paper"])
-def test_threads_share_a_translator(tmp_path: Path, policy: Any) -> None:
+def test_threads_give_the_results_of_single_calls(tmp_path: Path, policy: Any) -> None:
     translate = Translator.load(model(tmp_path), "cpu", policy)
-    given = images(36)
-    alone = [translate(image) for image in given]
+    inputs = images(36)
+    alone = [translate(image) for image in inputs]
     with ThreadPoolExecutor(8) as pool:
-        assert equal(list(pool.map(translate, given)), alone)
-        assert equal(list(pool.map(lambda x: translate(floats(x)), given)),
-                     [translate(floats(x)) for x in given])  # fmt: skip
+        assert equal(list(pool.map(translate, inputs)), alone)
+        assert equal(
+            list(pool.map(lambda x: translate(floats(x)), inputs)),
+            [translate(floats(x)) for x in inputs],
+        )
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_threads_of_two_seeds_do_not_mix(tmp_path: Path, name: str) -> None:
+def test_translators_of_different_seeds_run_in_parallel(tmp_path: Path, name: str) -> None:
     path, image = model(tmp_path, name), noise(0)
     translators = [Translator.load(path, "cpu", "paper", seed) for seed in range(6)]
     alone = [translate(image) for translate in translators]
     with ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(lambda n: translators[n % 6](image), range(60)))
-    assert equal(together, alone * 10)
+        parallel = list(pool.map(lambda n: translators[n % 6](image), range(60)))
+    assert equal(parallel, alone * 10)
 
 
-def test_other_random_numbers_do_not_matter_and_are_not_touched(tmp_path: Path) -> None:
+def test_global_random_state_is_neither_used_nor_changed(tmp_path: Path) -> None:
     path = model(tmp_path)
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index,union-attr]
     translate = Translator.load(path, "cpu", "paper")
     alone = translate(noise(0))
     after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index,union-attr]
     assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
-    drawing = threading.Event()
+    finished = threading.Event()
 
     def draw() -> None:
-        while not drawing.is_set():
+        while not finished.is_set():
             torch.rand(10)
 
     other = threading.Thread(target=draw)
     other.start()
-    made = [translate(noise(0)) for _ in range(20)]
-    drawing.set()
+    results = [translate(noise(0)) for _ in range(20)]
+    finished.set()
     other.join()
-    assert equal(made, [alone] * 20)
+    assert equal(results, [alone] * 20)
 
 
-def test_the_noise_of_an_image_is_the_same_in_every_batch(tmp_path: Path) -> None:
+def test_dropout_noise_of_an_image_is_the_same_in_every_batch(tmp_path: Path) -> None:
     translate = Translator.load(model(tmp_path), "cpu", "paper")
     x, y, z = (floats(noise(seed)) for seed in range(3))
     alone = translate(x)
@@ -80,7 +82,7 @@ def test_the_noise_of_an_image_is_the_same_in_every_batch(tmp_path: Path) -> Non
         assert torch.equal(translate(torch.stack(batch))[0], alone)
 
 
-def test_masks_of_seeded_dropout() -> None:
+def test_seeded_dropout() -> None:
     layer, x = SeededDropout(0.25), torch.ones(1, 4, 50, 50)
     with seeded(3):
         first, second = layer(x), layer(x)
@@ -98,27 +100,31 @@ def test_masks_of_seeded_dropout() -> None:
         assert torch.equal(layer.eval()(x), x)
 
 
-# -- what is no image, and what is no output
+# -- invalid images and outputs
 
 
-@pytest.mark.parametrize(("image", "said"), [
-    (torch.zeros(0, 3, 64, 64), "the tensor is empty"),
-    (torch.zeros(3, 0, 64), "the tensor is empty"),
-    (torch.zeros(1, 3, 64, 0), "the tensor is empty"),
-    (torch.full((3, 8, 8), float("nan")), "the tensor has non-finite values"),
-    (torch.full((2, 3, 8, 8), float("inf")), "the tensor has non-finite values"),
-    (torch.zeros(1, 3, 1001, 1000), "--max_megapixels 2 "),
-    (np.zeros((0, 5, 3), np.uint8), "the array has no pixels"),
-    (b"", "is not an image in a supported format"),
-], ids=str)  # fmt: skip
-def test_empty_and_non_finite_images_are_refused(tmp_path: Path, image: Any, said: str) -> None:
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.zeros(0, 3, 64, 64), "the tensor is empty"),
+        (torch.zeros(3, 0, 64), "the tensor is empty"),
+        (torch.zeros(1, 3, 64, 0), "the tensor is empty"),
+        (torch.full((3, 8, 8), float("nan")), "the tensor has non-finite values"),
+        (torch.full((2, 3, 8, 8), float("inf")), "the tensor has non-finite values"),
+        (torch.zeros(1, 3, 1001, 1000), "--max_megapixels 2 "),
+        (np.zeros((0, 5, 3), np.uint8), "the array has no pixels"),
+        (b"", "is not an image in a supported format"),
+    ],
+    ids=str,
+)
+def test_empty_and_non_finite_images_are_refused(tmp_path: Path, image: Any, message: str) -> None:
     translate = Translator.load(model(tmp_path), "cpu", max_megapixels=1)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         translate(image)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
-def test_a_non_finite_output_is_an_error_and_no_black_image(tmp_path: Path, value: str) -> None:
+def test_non_finite_output_is_an_error(tmp_path: Path, value: str) -> None:
     translate = Translator.load(model(tmp_path), "cpu")
     translate(noise(0))
     with torch.no_grad():
