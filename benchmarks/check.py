@@ -60,9 +60,12 @@ def command(data: Path, cache: Path, *options: str) -> tuple[float, str]:
     words = [sys.executable, "-c", call, "check", str(data), "--pairs", "yes", *options]
     began = time.perf_counter()
     done = subprocess.run(
-        words, env=os.environ | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True,
+        words,
+        env=os.environ | {"XDG_CACHE_HOME": str(cache)},
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     return time.perf_counter() - began, done.stdout + done.stderr
 
 
@@ -110,8 +113,15 @@ def main() -> None:
             seconds, told = command(data, cache)
             after = os.times()
             assert "No problems detected" in told, told
-            busy.append(round(after.children_user + after.children_system
-                              - before.children_user - before.children_system, 2))  # fmt: skip
+            busy.append(
+                round(
+                    after.children_user
+                    + after.children_system
+                    - before.children_user
+                    - before.children_system,
+                    2,
+                )
+            )
             first.append(round(seconds, 2))
             seconds, again = command(data, cache)
             assert again == told
@@ -124,12 +134,18 @@ def main() -> None:
     results = {
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
-        "python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__,
-        "files": options.files, "image": f"JPEG, {SIDE}x{SIDE}, {size / 1000:.0f} kB on average",
-        "first_s": first, "first_cpu_s": busy, "known_s": known,
-        "verify_s": verified, "names_refused_s": unmatched,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "files": options.files,
+        "image": f"JPEG, {SIDE}x{SIDE}, {size / 1000:.0f} kB on average",
+        "first_s": first,
+        "first_cpu_s": busy,
+        "known_s": known,
+        "verify_s": verified,
+        "names_refused_s": unmatched,
         "pillow_alone_images_per_s_and_thread": pillow,
-    }  # fmt: skip
+    }
     for name, values in results.items():
         print(f"{name}: {values}")
     path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-check.json"

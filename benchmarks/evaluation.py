@@ -49,22 +49,36 @@ def main() -> None:
         settings = {"run": root / "run", "max_time": 0.1, "samples": 0}
         words = [word for k, v in settings.items() for word in (f"--train.{k}", str(v))]
         never = ["--validate.every", "0"]
-        subprocess.run([*COMMAND, "train", "facades", str(options.facades), *words, *never],
-                       capture_output=True)  # fmt: skip
+        subprocess.run(
+            [*COMMAND, "train", "facades", str(options.facades), *words, *never],
+            capture_output=True,
+        )
         for _ in range(options.times):
             for name, features in (("with", options.features), ("without", root / "none")):
                 took, had[name] = evaluated(root / "run", options.facades, features, root / name)
                 seconds[name].append(round(took, 1))
                 print(name, f"{took:.1f} s", had[name], flush=True)
     path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-evaluation.json"
-    write_json(path, {
-        "date": date.today().isoformat(), "machine": machine("cpu"), "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "task": "facades, 106 pairs of test, 256 px",
-        "with_networks": {"median_s": statistics.median(seconds["with"]),
-                          "seconds": seconds["with"], "metrics": had["with"]},
-        "without": {"median_s": statistics.median(seconds["without"]),
-                    "seconds": seconds["without"], "metrics": had["without"]},
-    })  # fmt: skip
+    write_json(
+        path,
+        {
+            "date": date.today().isoformat(),
+            "machine": machine("cpu"),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "task": "facades, 106 pairs of test, 256 px",
+            "with_networks": {
+                "median_s": statistics.median(seconds["with"]),
+                "seconds": seconds["with"],
+                "metrics": had["with"],
+            },
+            "without": {
+                "median_s": statistics.median(seconds["without"]),
+                "seconds": seconds["without"],
+                "metrics": had["without"],
+            },
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -66,11 +66,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "facades"
         command = [
-            sys.executable, "-c", "from viceversa.cli import main; main()", "train",
-            "pix2pix-paper", str(options.data), "--data.direction", "ba", "--train.run", str(run),
-            "--train.epochs", str(options.epochs), "--train.save_every", "100",
-            "--train.log_every", "50", "--train.sample_every", "400",
-        ]  # fmt: skip
+            sys.executable,
+            "-c",
+            "from viceversa.cli import main; main()",
+            "train",
+            "pix2pix-paper",
+            str(options.data),
+            "--data.direction",
+            "ba",
+            "--train.run",
+            str(run),
+            "--train.epochs",
+            str(options.epochs),
+            "--train.save_every",
+            "100",
+            "--train.log_every",
+            "50",
+            "--train.sample_every",
+            "400",
+        ]
         config = resolve(merge(read_recipe("pix2pix-paper"), {"data": {"direction": "ba"}}))
         errors = {"before training": val_l1(untrained(config), options.data, options.images)}
         began = time.perf_counter()

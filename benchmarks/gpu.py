@@ -71,9 +71,13 @@ class Part:
         path = self.out / f"{log}.log"
         with path.open("a") as file:
             process = subprocess.Popen(
-                [sys.executable, *map(str, command)], stdout=file, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, cwd=HERE.parent, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, *map(str, command)],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=HERE.parent,
+                start_new_session=True,
+            )
             try:
                 if stop:
                     path, seconds = stop
@@ -97,9 +101,23 @@ def tests(part: Part) -> Result:
     """Run the tests marked `cuda`. Warnings of a torch that is not the pinned one are no errors."""
     processes = 0 if part.options.tiny else 6
     code = part.run(
-        "tests", "-m", "pytest", "-m", "cuda", "-o", "addopts=", "-o", "filterwarnings=default",
-        "-p", "no:cacheprovider", "-n", processes, "--tb=short", "--durations=8", "tests",
-    )  # fmt: skip
+        "tests",
+        "-m",
+        "pytest",
+        "-m",
+        "cuda",
+        "-o",
+        "addopts=",
+        "-o",
+        "filterwarnings=default",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        processes,
+        "--tb=short",
+        "--durations=8",
+        "tests",
+    )
     text = (part.out / "tests.log").read_text()
     counts = {name: int(n) for n, name in re.findall(r"(\d+) (passed|failed|skipped|error)", text)}
     result = {**counts, "failed_tests": re.findall(r"^(?:FAILED|ERROR) (\S+)", text, re.M)}
@@ -111,14 +129,31 @@ def tests(part: Part) -> Result:
 def speed(part: Part, method: str) -> Result:
     """Time the steps of a method in each way."""
     options = part.options
-    command: list[object] = [HERE / "train_speed.py", "--method", method, "--device",
-                             options.device, "--results", part.out]  # fmt: skip
+    command: list[object] = [
+        HERE / "train_speed.py",
+        "--method",
+        method,
+        "--device",
+        options.device,
+        "--results",
+        part.out,
+    ]
     command += ["--ways", *options.ways, "--limit", part.left() - GRACE]
     if options.device == "cuda":
         command += ["--steps", 6, "--per_turn", 10 if method == "pix2pix" else 4]
     if options.tiny:
-        command += ["--size", 32, "--width", 8, "--steps", 2, "--ways", "plain", "bf16",
-                    "--no-peak"]  # fmt: skip
+        command += [
+            "--size",
+            32,
+            "--width",
+            8,
+            "--steps",
+            2,
+            "--ways",
+            "plain",
+            "bf16",
+            "--no-peak",
+        ]
     if options.reference:
         command += ["--reference", options.reference.resolve()]
     if part.run(method, *command):
@@ -135,11 +170,24 @@ def training(part: Part) -> Result:
     data = options.data or Path(str(resources.files("viceversa") / "demos" / "openmoji"))
     seconds = (1 if options.tiny else 35) * options.time
     command: list[object] = [
-        "-m", "viceversa", "train", "facades" if options.data else "demo", data.resolve(),
-        "--train.run", run, "--train.device", options.device, "--train.precision",
-        "bf16" if options.device == "cuda" else "fp32", "--train.log_every", 40,
-        "--train.sample_every", 2000, "--validate.every", 800 if options.tiny else 4000,
-    ]  # fmt: skip
+        "-m",
+        "viceversa",
+        "train",
+        "facades" if options.data else "demo",
+        data.resolve(),
+        "--train.run",
+        run,
+        "--train.device",
+        options.device,
+        "--train.precision",
+        "bf16" if options.device == "cuda" else "fp32",
+        "--train.log_every",
+        40,
+        "--train.sample_every",
+        2000,
+        "--validate.every",
+        800 if options.tiny else 4000,
+    ]
     if options.tiny:
         command += ["--generator.width", 4, "--discriminator.width", 4, "--train.batch_size", 4]
     code = part.run("training", *command, stop=(run / "log.jsonl", seconds))
@@ -154,9 +202,20 @@ def training(part: Part) -> Result:
         raise PartError(f"resumed from {stopped} images, and saved {_newest(run)}")
     evaluated = part.out / "evaluation"
     code = part.run(
-        "training", "-m", "viceversa", "evaluate", run, data.resolve(), "-o", evaluated,
-        "--device", options.device, "--metrics", "l1", "ssim",
-    )  # fmt: skip
+        "training",
+        "-m",
+        "viceversa",
+        "evaluate",
+        run,
+        data.resolve(),
+        "-o",
+        evaluated,
+        "--device",
+        options.device,
+        "--metrics",
+        "l1",
+        "ssim",
+    )
     if code:
         raise PartError(f"evaluate ended with exit code {code}")
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -166,11 +225,15 @@ def training(part: Part) -> Result:
     samples = max((run / "samples").iterdir())
     shutil.copy(samples, part.out / "samples.png")
     return {
-        "data": "facades" if options.data else "demo", "images": [stopped, _newest(run)],
-        "images_per_s": statistics.median(rates), "validation_l1": validated,
-        "evaluation": {name: {metric: value["mean"] for metric, value in way["means"].items()}
-                       for name, way in metrics.items()},
-    }  # fmt: skip
+        "data": "facades" if options.data else "demo",
+        "images": [stopped, _newest(run)],
+        "images_per_s": statistics.median(rates),
+        "validation_l1": validated,
+        "evaluation": {
+            name: {metric: value["mean"] for metric, value in way["means"].items()}
+            for name, way in metrics.items()
+        },
+    }
 
 
 def _newest(run: Path) -> int:
@@ -205,11 +268,16 @@ def main() -> None:
     options.out = options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
     report: Result = {
-        "date": date.today().isoformat(), "device": options.device, "tiny": options.tiny,
-        "machine": machine(options.device), "python": platform.python_version(),
-        "torch": torch.__version__, "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(), "parts": {},
-    }  # fmt: skip
+        "date": date.today().isoformat(),
+        "device": options.device,
+        "tiny": options.tiny,
+        "machine": machine(options.device),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "parts": {},
+    }
 
     def finish(name: str) -> None:
         began = time.monotonic()

@@ -33,12 +33,14 @@ from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.files import write_json
 
 SMALLER: Sections = {
-    "data": {"load_size": 143, "crop_size": 128}, "discriminator": {"width": 32},
+    "data": {"load_size": 143, "crop_size": 128},
+    "discriminator": {"width": 32},
     "train": {"samples": 0, "device": "cpu"},
-}  # fmt: skip
+}
 GENERATORS: dict[str, dict[str, Any]] = {
-    "facades": {"width": 32, "depth": 7}, "horse2zebra": {"width": 16, "blocks": 6},
-}  # fmt: skip
+    "facades": {"width": 32, "depth": 7},
+    "horse2zebra": {"width": 16, "blocks": 6},
+}
 SIDE = 300  # images of each domain of horse2zebra
 
 
@@ -67,9 +69,10 @@ def whole_runs(options: argparse.Namespace, root: Path) -> Iterator[tuple[str, S
             continue
         data = str(fewer(given, root) if recipe == "horse2zebra" else given)
         more = {
-            "data": {"path": data}, "generator": GENERATORS[recipe],
+            "data": {"path": data},
+            "generator": GENERATORS[recipe],
             "train": {"epochs": options.epochs},
-        }  # fmt: skip
+        }
         yield f"{recipe}, 128 px", merge(merge(read_recipe(recipe), SMALLER), more)
 
 
@@ -92,16 +95,26 @@ def main() -> None:
             found = run(trial, root)
             mine = [one["images"] for one in found if one["name"] == trial.finding]
             others = sorted({one["name"] for one in found} - {trial.finding})
-            failing.append({
-                "run": trial.name, "made_for": trial.finding, "images": trial.images,
-                "told_after": mine[0] if mine else None, "also_told": others,
-            })  # fmt: skip
+            failing.append(
+                {
+                    "run": trial.name,
+                    "made_for": trial.finding,
+                    "images": trial.images,
+                    "told_after": mine[0] if mine else None,
+                    "also_told": others,
+                }
+            )
             print(failing[-1], flush=True)
         for seed in options.seeds:
             for recipe in (PAIRS, VIEWS):
                 trial = healthy(recipe, seed)
-                well.append({"run": f"{recipe}, {trial.images} steps", "seed": seed,
-                             "told": run(trial, root)})  # fmt: skip
+                well.append(
+                    {
+                        "run": f"{recipe}, {trial.images} steps",
+                        "seed": seed,
+                        "told": run(trial, root),
+                    }
+                )
                 print(well[-1], flush=True)
             for name, settings in whole_runs(options, root / str(seed)):
                 place = str(root / f"{name}-{seed}")
@@ -110,12 +123,18 @@ def main() -> None:
                 well.append({"run": name, "seed": seed, "told": found})
                 print(well[-1], f"{time.perf_counter() - began:.0f} s", flush=True)
     path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-health.json"
-    write_json(path, {
-        "date": date.today().isoformat(), "machine": machine("cpu"), "torch": torch.__version__,
-        "found": f"{sum(one['told_after'] is not None for one in failing)} of {len(failing)}",
-        "silent": f"{sum(not one['told'] for one in well)} of {len(well)}",
-        "made_to_fail": failing, "healthy": well,
-    })  # fmt: skip
+    write_json(
+        path,
+        {
+            "date": date.today().isoformat(),
+            "machine": machine("cpu"),
+            "torch": torch.__version__,
+            "found": f"{sum(one['told_after'] is not None for one in failing)} of {len(failing)}",
+            "silent": f"{sum(not one['told'] for one in well)} of {len(well)}",
+            "made_to_fail": failing,
+            "healthy": well,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -143,10 +143,13 @@ def main() -> None:
     results: dict[str, object] = {
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
-        "torch": torch.__version__, "pillow": PIL.__version__,
-        "pairs": options.pairs, "side": options.side or "as they are", "batch": options.batch,
+        "torch": torch.__version__,
+        "pillow": PIL.__version__,
+        "pairs": options.pairs,
+        "side": options.side or "as they are",
+        "batch": options.batch,
         "images": f"{LOAD} px, crops of {CROP}",
-    }  # fmt: skip
+    }
     stack = ExitStack()
     if options.side:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -75,8 +75,10 @@ def best(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def machine(device: str) -> dict[str, Any]:
     """The processor, its cores and what it knows; the GPU, where there is one."""
     about: dict[str, Any] = {
-        "architecture": platform.machine(), "cpu": platform.processor(), "cores": os.cpu_count(),
-    }  # fmt: skip
+        "architecture": platform.machine(),
+        "cpu": platform.processor(),
+        "cores": os.cpu_count(),
+    }
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

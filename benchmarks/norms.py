@@ -74,10 +74,13 @@ def settings(variant: Variant, seed: int) -> RunConfig:
         "discriminator": norm,
         "data": {"path": str(resources.files("viceversa") / "demos" / "openmoji")},
         "train": {
-            "batch_size": variant.batch, "seed": seed, "lr": 1e-3, "epochs": STEPS_OF_RATE,
+            "batch_size": variant.batch,
+            "seed": seed,
+            "lr": 1e-3,
+            "epochs": STEPS_OF_RATE,
             "device": "cpu",
         },
-    }  # fmt: skip
+    }
     return resolve(merge(read_recipe("demo"), own))
 
 
@@ -227,10 +230,15 @@ def main() -> None:
         for variant in VARIANTS:
             network, seconds = trained(variant, seed, learnt, options.images)
             found = errors(network, variant, held_out)
-            runs.append({
-                "variant": str(variant), **variant._asdict(), "seed": seed,
-                "seconds": round(seconds, 1), "errors": found,
-            })  # fmt: skip
+            runs.append(
+                {
+                    "variant": str(variant),
+                    **variant._asdict(),
+                    "seed": seed,
+                    "seconds": round(seconds, 1),
+                    "errors": found,
+                }
+            )
             print(f"seed {seed}, {variant} ({seconds:.0f} s): {found}", flush=True)
             if seed == options.seeds[0] and variant.batch != 2:
                 rows.append((str(variant), made(network, shown)))
@@ -248,13 +256,26 @@ def main() -> None:
     sheet = Image.fromarray(make_grid([list(images) for _, images in rows]))
     labelled(sheet, [name for name, _ in rows]).save(ROOT / "docs" / "norms.png", optimize=True)
     path = ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-norms.json"
-    write_json(path, {
-        "date": date.today().isoformat(), "machine": machine("cpu"), "torch": torch.__version__,
-        "threads": torch.get_num_threads(), "task": "openmoji demo, drawing -> colours, 64 px",
-        "generator": "unet, width 16, depth 5, no dropout", "groups": GROUPS, "lr": 1e-3,
-        "images": options.images, "held_out": len(held_out[0]), "seeds": options.seeds,
-        "means": means, "baselines": baselines, "statistics_of_a_batch": wander, "runs": runs,
-    })  # fmt: skip
+    write_json(
+        path,
+        {
+            "date": date.today().isoformat(),
+            "machine": machine("cpu"),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "task": "openmoji demo, drawing -> colours, 64 px",
+            "generator": "unet, width 16, depth 5, no dropout",
+            "groups": GROUPS,
+            "lr": 1e-3,
+            "images": options.images,
+            "held_out": len(held_out[0]),
+            "seeds": options.seeds,
+            "means": means,
+            "baselines": baselines,
+            "statistics_of_a_batch": wander,
+            "runs": runs,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -42,13 +42,20 @@ def settings(options: argparse.Namespace, precision: str, seed: int, run: Path) 
         "generator": {"depth": depth, "width": options.width},
         "discriminator": {"width": options.width},
         "data": {
-            "path": str(options.data), "load_size": round(size * 286 / 256), "crop_size": size,
+            "path": str(options.data),
+            "load_size": round(size * 286 / 256),
+            "crop_size": size,
         },
         "train": {
-            "run": str(run), "epochs": options.epochs, "seed": seed, "precision": precision,
-            "device": options.device, "samples": 0, "save_minutes": 0.0,
+            "run": str(run),
+            "epochs": options.epochs,
+            "seed": seed,
+            "precision": precision,
+            "device": options.device,
+            "samples": 0,
+            "save_minutes": 0.0,
         },
-    }  # fmt: skip
+    }
     return resolve(merge(read_recipe("facades"), own))
 
 
@@ -69,9 +76,11 @@ def verdict(errors: dict[str, dict[int, float]]) -> dict[str, Any]:
     means = {one: statistics.mean(errors[one].values()) for one in PRECISIONS}
     least, most = min(errors["fp32"].values()), max(errors["fp32"].values())
     return {
-        "means": means, "fp32_least": least, "fp32_most": most,
+        "means": means,
+        "fp32_least": least,
+        "fp32_most": most,
         "bf16_within": least <= means["bf16"] <= most,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -92,8 +101,11 @@ def main() -> None:
         print(f"seed {seed}, before training: L1 on val {before[seed]:.4f}", flush=True)
         for precision in PRECISIONS:
             errors[precision][seed], seconds = trained(options, precision, seed)
-            print(f"seed {seed}, {precision}: L1 on val {errors[precision][seed]:.4f} "
-                  f"({seconds:.0f} s)", flush=True)  # fmt: skip
+            print(
+                f"seed {seed}, {precision}: L1 on val {errors[precision][seed]:.4f} "
+                f"({seconds:.0f} s)",
+                flush=True,
+            )
     found = verdict(errors)
     for precision, mean in found["means"].items():
         print(f"mean of {precision}: {mean:.4f}")
@@ -101,13 +113,23 @@ def main() -> None:
     print(f"bf16's mean is {place} the {found['fp32_least']:.4f}..{found['fp32_most']:.4f} of fp32")
     suffix = "" if options.device == "cpu" else f"-{torch.device(options.device).type}"
     path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-precision{suffix}.json"
-    write_json(path, {
-        "date": date.today().isoformat(), "machine": machine(options.device),
-        "torch": torch.__version__, "threads": torch.get_num_threads(),
-        "recipe": "facades, labels -> photo", "size": options.size, "width": options.width,
-        "epochs": options.epochs, "val_images": options.images,
-        "l1_before_training": before, "l1": errors, **found,
-    })  # fmt: skip
+    write_json(
+        path,
+        {
+            "date": date.today().isoformat(),
+            "machine": machine(options.device),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "recipe": "facades, labels -> photo",
+            "size": options.size,
+            "width": options.width,
+            "epochs": options.epochs,
+            "val_images": options.images,
+            "l1_before_training": before,
+            "l1": errors,
+            **found,
+        },
+    )
 
 
 if __name__ == "__main__":

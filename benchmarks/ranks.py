@@ -52,14 +52,32 @@ def images(root: Path) -> Path:
 
 def recipe(data: Path, run: Path, epochs: int, timeout: float) -> Path:
     path = run.with_suffix(".json")
-    path.write_text(json.dumps({
-        "method": {"name": "cyclegan", "pool_size": 3},
-        "generator": {"name": "unet", "width": 4, "depth": 2, "norm": "instance", "dropout": 0.5},
-        "discriminator": {"name": "patchgan", "width": 4, "layers": 1, "norm": "instance"},
-        "data": {"path": str(data), "preprocess": "none", "workers": 0},
-        "train": {"run": str(run), "epochs": epochs, "device": "cpu", "batch_size": 4,
-                  "samples": 0, "log_every": 120, "save_every": 24, "rank_timeout": timeout},
-    }))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "method": {"name": "cyclegan", "pool_size": 3},
+                "generator": {
+                    "name": "unet",
+                    "width": 4,
+                    "depth": 2,
+                    "norm": "instance",
+                    "dropout": 0.5,
+                },
+                "discriminator": {"name": "patchgan", "width": 4, "layers": 1, "norm": "instance"},
+                "data": {"path": str(data), "preprocess": "none", "workers": 0},
+                "train": {
+                    "run": str(run),
+                    "epochs": epochs,
+                    "device": "cpu",
+                    "batch_size": 4,
+                    "samples": 0,
+                    "log_every": 120,
+                    "save_every": 24,
+                    "rank_timeout": timeout,
+                },
+            }
+        )
+    )
     return path
 
 
@@ -98,8 +116,15 @@ def same(one: Path, two: Path) -> bool:
     return True
 
 
-def trial(kind: str, data: Path, folder: Path, whole: Path, epochs: int, timeout: float,
-          rng: random.Random) -> dict[str, Any]:  # fmt: skip
+def trial(
+    kind: str,
+    data: Path,
+    folder: Path,
+    whole: Path,
+    epochs: int,
+    timeout: float,
+    rng: random.Random,
+) -> dict[str, Any]:
     run = folder / "run"
     path = recipe(data, run, epochs, timeout)
     log = folder / "log.txt"
@@ -108,8 +133,9 @@ def trial(kind: str, data: Path, folder: Path, whole: Path, epochs: int, timeout
         return watched(kind, path, run, whole, timeout, rng, log)
 
 
-def watched(kind: str, path: Path, run: Path, whole: Path, timeout: float, rng: random.Random,
-            log: Path) -> dict[str, Any]:  # fmt: skip
+def watched(
+    kind: str, path: Path, run: Path, whole: Path, timeout: float, rng: random.Random, log: Path
+) -> dict[str, Any]:
     launchers = (two_machines if kind in ("cut", "gap") else one_machine)(path, log, restarts=3)
     try:
         begun = wait_for(lambda: bool(list((run / "checkpoints").glob("*.safetensors"))), 60)
@@ -138,9 +164,13 @@ def watched(kind: str, path: Path, run: Path, whole: Path, timeout: float, rng: 
             outcome = "ended"
         else:
             outcome = "failed"
-        return {"kind": kind, "outcome": outcome, "seconds": round(seconds, 1),
-                "back": None if kind == "cut" else round(back, 1),
-                "launchers_left": sum(one.poll() is None for one in launchers)}  # fmt: skip
+        return {
+            "kind": kind,
+            "outcome": outcome,
+            "seconds": round(seconds, 1),
+            "back": None if kind == "cut" else round(back, 1),
+            "launchers_left": sum(one.poll() is None for one in launchers),
+        }
     finally:
         for one in launchers:
             one.kill()
@@ -178,8 +208,15 @@ def main() -> None:
         for number in range(options.trials):
             folder = root / f"{number}"
             folder.mkdir()
-            one = trial(kinds[number % len(kinds)], data, folder, whole, options.epochs,
-                        options.timeout, rng)  # fmt: skip
+            one = trial(
+                kinds[number % len(kinds)],
+                data,
+                folder,
+                whole,
+                options.epochs,
+                options.timeout,
+                rng,
+            )
             results.append(one)
             print(number, one, flush=True)
             if one["outcome"] == "failed":
@@ -196,11 +233,18 @@ def main() -> None:
         )
         table[kind]["launchers_left"] = sum(one.get("launchers_left", 0) for one in mine)
     print(json.dumps(table, indent=2))
-    write_json(Path(__file__).parent / "results" / f"{date.today().isoformat()}-ranks.json", {
-        "date": date.today().isoformat(), "torch": torch.__version__, "trials": len(results),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, gloo",
-        "timeout_s": options.timeout, "by_kind": table, "every": results,
-    })  # fmt: skip
+    write_json(
+        Path(__file__).parent / "results" / f"{date.today().isoformat()}-ranks.json",
+        {
+            "date": date.today().isoformat(),
+            "torch": torch.__version__,
+            "trials": len(results),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, gloo",
+            "timeout_s": options.timeout,
+            "by_kind": table,
+            "every": results,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -54,9 +54,11 @@ def killed(folder: Path, options: argparse.Namespace) -> Row:
     (folder / "naive").mkdir()
     naive = options.kills // 2
     return {
-        "trials": options.kills, **tally,
-        "naive_trials": naive, "naive_lost": kills.naive_kills(folder / "naive", naive, seed=2),
-    }  # fmt: skip
+        "trials": options.kills,
+        **tally,
+        "naive_trials": naive,
+        "naive_lost": kills.naive_kills(folder / "naive", naive, seed=2),
+    }
 
 
 def failing(folder: Path, options: argparse.Namespace) -> Row:
@@ -67,12 +69,14 @@ def failing(folder: Path, options: argparse.Namespace) -> Row:
     naive = [case for case in cases if case["way"] == "naive"]
     told = [case for case in ours if case["said"] not in ("", "ok")]
     return {
-        "faults": len(ours), "by_kind": dict(Counter(case["kind"] for case in ours)),
+        "faults": len(ours),
+        "by_kind": dict(Counter(case["kind"] for case in ours)),
         "neither_old_nor_new": sum(case["there"] not in (1, 2) for case in ours),
         "success_told_falsely": sum(c["said"] == "ok" and c["there"] != 2 for c in ours),
         "other_errors": sum(not case["said"].startswith("UserError: ") for case in told),
-        "naive_faults": len(naive), "naive_lost": sum(case["there"] is None for case in naive),
-    }  # fmt: skip
+        "naive_faults": len(naive),
+        "naive_lost": sum(case["there"] is None for case in naive),
+    }
 
 
 def rotten(folder: Path, options: argparse.Namespace) -> Row:
@@ -97,13 +101,16 @@ def signalled(folder: Path, options: argparse.Namespace) -> Row:
     ended = stops.stops(make_data(folder / "data"), folder, options.stops, seed=1)
     seconds = sorted(stop.seconds for stop in ended)
     return {
-        "trials": len(ended), "by_code": dict(Counter(str(stop.code) for stop in ended)),
+        "trials": len(ended),
+        "by_code": dict(Counter(str(stop.code) for stop in ended)),
         "not_durable": sum(not stop.durable for stop in ended),
         "steps": [min(stop.told for stop in ended), max(stop.told for stop in ended)],
-        "seconds": {"median": round(seconds[len(seconds) // 2], 3),
-                    "p99": round(seconds[int(0.99 * (len(seconds) - 1))], 3),
-                    "most": round(seconds[-1], 3)},
-    }  # fmt: skip
+        "seconds": {
+            "median": round(seconds[len(seconds) // 2], 3),
+            "p99": round(seconds[int(0.99 * (len(seconds) - 1))], 3),
+            "most": round(seconds[-1], 3),
+        },
+    }
 
 
 def attacked(folder: Path, options: argparse.Namespace) -> Row:
@@ -128,10 +135,14 @@ def attacked(folder: Path, options: argparse.Namespace) -> Row:
                 other[f"{name}, {way}"] = ended.replace(str(folder), "")
         shutil.rmtree(checkpoints.folder)
     return {
-        "files": len(made), "pickles": len(content), "executed": int(marker.exists()),
-        "by_end": dict(endings), "other_errors": other,
-        "most_seconds": round(most_seconds, 2), "most_growth_mb": round(most_growth / 1e6),
-    }  # fmt: skip
+        "files": len(made),
+        "pickles": len(content),
+        "executed": int(marker.exists()),
+        "by_end": dict(endings),
+        "other_errors": other,
+        "most_seconds": round(most_seconds, 2),
+        "most_growth_mb": round(most_growth / 1e6),
+    }
 
 
 def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
@@ -153,15 +164,18 @@ def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
         for name, ended in json.loads(child.output()).items():
             totals[name].update(ended)
     rows: Row = {
-        "mutants": sum(total.total() for total in totals.values()), "minutes": options.minutes,
-    }  # fmt: skip
+        "mutants": sum(total.total() for total in totals.values()),
+        "minutes": options.minutes,
+    }
     for name, total in totals.items():
         other = mutants.strange(total)
         rows[name] = {
-            "mutants": total.total(), "refused": total["refused"], "read": total["read"],
+            "mutants": total.total(),
+            "refused": total["refused"],
+            "read": total["read"],
             "other_errors": sum(other.values()),
             "of_these": dict(Counter(other).most_common(20)),
-        }  # fmt: skip
+        }
     return rows
 
 
@@ -191,9 +205,14 @@ def stopped_anywhere(folder: Path, options: argparse.Namespace) -> Row:
 
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], Row]] = {
-    "kill_9": killed, "faults": failing, "rot": rotten, "signals": signalled,
-    "places": stopped_anywhere, "hostile_files": attacked, "mutants": fuzzed,
-}  # fmt: skip
+    "kill_9": killed,
+    "faults": failing,
+    "rot": rotten,
+    "signals": signalled,
+    "places": stopped_anywhere,
+    "hostile_files": attacked,
+    "mutants": fuzzed,
+}
 
 
 def main() -> None:
@@ -209,9 +228,10 @@ def main() -> None:
     results: Row = {
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
-        "python": platform.python_version(), "torch": torch.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
         "safetensors": safetensors.__version__,
-    }  # fmt: skip
+    }
     for name in options.only:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:

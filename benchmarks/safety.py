@@ -104,14 +104,19 @@ def main() -> None:
     results = {
         "date": date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU only",
-        "torch": torch.__version__, "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
         "step_s": round(statistics.median(seconds["checked"]), 4),
-        "check_times": {"median": round(statistics.median(ratios), 3),
-                        "all": [round(ratio, 3) for ratio in ratios]},
-        "state_mb": round(size / 1e6), "save_s": [round(one, 2) for one in saves],
-        "models_s": [round(one, 2) for one in models], "load_s": [round(one, 2) for one in loads],
+        "check_times": {
+            "median": round(statistics.median(ratios), 3),
+            "all": [round(ratio, 3) for ratio in ratios],
+        },
+        "state_mb": round(size / 1e6),
+        "save_s": [round(one, 2) for one in saves],
+        "models_s": [round(one, 2) for one in models],
+        "load_s": [round(one, 2) for one in loads],
         "share_of_ten_minutes": round(both / 600, 4),
-    }  # fmt: skip
+    }
     for name, value in results.items():
         print(f"{name}: {value}")
     write_json(

@@ -66,17 +66,22 @@ def summary(job: Job, precision: str, taken: Taken, peak: Row, reference: list[f
     seconds = taken.turns
     median = statistics.median(seconds)
     row: Row = {
-        **taken.about, "multiplies_in": precision,
-        "seconds": [round(one, 5) for one in seconds], "median_s": round(median, 5),
+        **taken.about,
+        "multiplies_in": precision,
+        "seconds": [round(one, 5) for one in seconds],
+        "median_s": round(median, 5),
         "images_per_s": round(job.batch / median, 3),
-        "memory_gb": round(taken.memory / 1e9, 2), "kernels": taken.kernels,
-    }  # fmt: skip
+        "memory_gb": round(taken.memory / 1e9, 2),
+        "kernels": taken.kernels,
+    }
     if reference:
         ratios = [them / us for them, us in zip(reference, seconds, strict=True)]
         row["times_as_fast"] = {
-            "median": round(statistics.median(ratios), 3), "quartiles": quartiles(ratios),
-            "least": round(min(ratios), 3), "most": round(max(ratios), 3),
-        }  # fmt: skip
+            "median": round(statistics.median(ratios), 3),
+            "quartiles": quartiles(ratios),
+            "least": round(min(ratios), 3),
+            "most": round(max(ratios), 3),
+        }
     if peak:
         by = floors(*count(job), taken.kernels, precision, peak)
         row["floors_s"] = {name: round(least, 5) for name, least in by.items()}
@@ -102,9 +107,10 @@ def cells(row: Row) -> dict[str, str]:
     if fast:
         low, high = fast["quartiles"]
         shown |= {
-            "times as fast": f"{fast['median']:.2f}", "fast: quartiles": f"{low:.2f}..{high:.2f}",
+            "times as fast": f"{fast['median']:.2f}",
+            "fast: quartiles": f"{low:.2f}..{high:.2f}",
             "fast: least..most": f"{fast['least']:.2f}..{fast['most']:.2f}",
-        }  # fmt: skip
+        }
     shown |= {"images/s": f"{row['images_per_s']:.2f}", "GB": f"{row['memory_gb']:.2f}"}
     if "mfu" in row:
         shown["MFU"] = f"{row['mfu']:.1%}"
@@ -136,9 +142,12 @@ def ways(options: argparse.Namespace, base: Job) -> dict[str, Job]:
         if way.on_gpu and not base.device.startswith("cuda"):
             continue
         jobs[name] = replace(
-            base, kind="reference" if theirs else "ours", precision=way.precision,
-            speed=way.speed, path=str(options.reference) if theirs else "",
-        )  # fmt: skip
+            base,
+            kind="reference" if theirs else "ours",
+            precision=way.precision,
+            speed=way.speed,
+            path=str(options.reference) if theirs else "",
+        )
     return jobs
 
 
@@ -168,23 +177,33 @@ def load(base: Job, data: Path, rows: dict[str, Row]) -> Row:
     fastest = max(rows, key=lambda name: rows[name]["images_per_s"])
     needed = rows[fastest]["images_per_s"]
     found = {
-        **worker.about, "first_epoch_images_per_s": round(first, 1),
+        **worker.about,
+        "first_epoch_images_per_s": round(first, 1),
         "later_epochs_images_per_s": [round(one, 1) for one in later],
-        "fastest": fastest, "times_the_fastest": round(statistics.median(later) / needed, 2),
+        "fastest": fastest,
+        "times_the_fastest": round(statistics.median(later) / needed, 2),
         "first_times_the_fastest": round(first / needed, 2),
-    }  # fmt: skip
-    print(f"\nthe loader alone: {first:.0f} images/s in the first epoch, then "
-          f"{statistics.median(later):.0f}: {found['first_times_the_fastest']} and "
-          f"{found['times_the_fastest']} times those of {fastest}")  # fmt: skip
+    }
+    print(
+        f"\nthe loader alone: {first:.0f} images/s in the first epoch, then "
+        f"{statistics.median(later):.0f}: {found['first_times_the_fastest']} and "
+        f"{found['times_the_fastest']} times those of {fastest}"
+    )
     return found
 
 
 def measure(options: argparse.Namespace, method: str) -> Row:
     """All that is asked for of a method, printed on the way."""
     base = Job(
-        "ours", method, options.device, options.threads, options.size, options.batch,
-        options.width, per_turn=options.per_turn,
-    )  # fmt: skip
+        "ours",
+        method,
+        options.device,
+        options.threads,
+        options.size,
+        options.batch,
+        options.width,
+        per_turn=options.per_turn,
+    )
     macs, weights = count(base)
     if (options.size, options.batch, options.width) == (256, 1, 64):
         assert abs(macs / 1e9 - KNOWN[method]) < 0.01, f"{macs} MACs are counted, not {KNOWN}"
@@ -199,8 +218,10 @@ def measure(options: argparse.Namespace, method: str) -> Row:
     of_machine = taken.pop("peak", Taken({}, [], 0, None))
     peak = best(of_machine.turns)
     reference = taken["reference"].turns if "reference" in taken else []
-    rows = {name: summary(jobs[name], computed[name], one, peak, reference)
-            for name, one in taken.items()}  # fmt: skip
+    rows = {
+        name: summary(jobs[name], computed[name], one, peak, reference)
+        for name, one in taken.items()
+    }
     title = f"{method}, {options.size} px, batch {options.batch}, {options.device}"
     for table in (SAME, BEST):
         shown = {name: row for name, row in rows.items() if table in WAYS[name].tables}
@@ -209,9 +230,12 @@ def measure(options: argparse.Namespace, method: str) -> Row:
     if peak:
         print(f"the machine's peak: FLOP/s by precision, bytes/s: {told}")
     results: Row = {
-        **of_machine.about, "gmac": round(macs / 1e9, 2), "weights": weights,
-        "peak_per_s": {name: float(rate) for name, rate in told.items()}, "ways": rows,
-    }  # fmt: skip
+        **of_machine.about,
+        "gmac": round(macs / 1e9, 2),
+        "weights": weights,
+        "peak_per_s": {name: float(rate) for name, rate in told.items()},
+        "ways": rows,
+    }
     if options.grow:
         results["grow"] = grow(base, options.grow_steps, peak)
     if options.loader:
@@ -228,8 +252,12 @@ def main() -> None:
     parser.add_argument("--method", nargs="+", default=list(KNOWN), choices=KNOWN)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--steps", type=int, default=8, help="turns of each way")
-    parser.add_argument("--limit", type=float, default=float("inf"),
-                        help="seconds for a method; then it reports what there is")  # fmt: skip
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=float("inf"),
+        help="seconds for a method; then it reports what there is",
+    )
     parser.add_argument("--per_turn", type=int, default=0, help="steps of a turn; 0: 1, a GPU 10")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=1)
@@ -237,8 +265,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--peak", action=argparse.BooleanOptionalAction, default=True,
-                        help="measure the machine's peak, for MFU and floors")  # fmt: skip
+    parser.add_argument(
+        "--peak",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure the machine's peak, for MFU and floors",
+    )
     parser.add_argument("--grow", action="store_true")
     parser.add_argument("--grow_steps", type=int, default=3)
     parser.add_argument("--loader", action="store_true", help="needs --data")
@@ -250,13 +282,22 @@ def main() -> None:
     options.per_turn = options.per_turn or (10 if on_gpu else 1)
     for method in options.method:
         results = {
-            "date": date.today().isoformat(), "method": method,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__,
-                         "cuda": torch.version.cuda, "viceversa": viceversa.__version__},
-            "device": options.device, "size": options.size, "batch": options.batch,
-            "width": options.width, "turns": options.steps, "steps_a_turn": options.per_turn,
+            "date": date.today().isoformat(),
+            "method": method,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "cuda": torch.version.cuda,
+                "viceversa": viceversa.__version__,
+            },
+            "device": options.device,
+            "size": options.size,
+            "batch": options.batch,
+            "width": options.width,
+            "turns": options.steps,
+            "steps_a_turn": options.per_turn,
             **measure(options, method),
-        }  # fmt: skip
+        }
         suffix = f"-{torch.device(options.device).type}" if on_gpu else ""
         grown = "-growth" if options.grow else ""  # so that it takes no other run's place
         name = f"{date.today().isoformat()}-train-speed-{method}{suffix}{grown}.json"

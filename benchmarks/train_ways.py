@@ -35,10 +35,14 @@ AWAKE = 0.1  # seconds
 PRESETS = {"pix2pix": "pix2pix-reference", "cyclegan": "cyclegan-reference"}
 SAME, BEST = "same precision", "ours at its best"
 OFF = {
-    "fused": False, "flush_denormals": False, "conv_as_matmul": False,
-    "memory_format": "contiguous", "compile": False, "cuda_graph": "off",
+    "fused": False,
+    "flush_denormals": False,
+    "conv_as_matmul": False,
+    "memory_format": "contiguous",
+    "compile": False,
+    "cuda_graph": "off",
     "activation_checkpointing": "off",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,8 @@ WAYS = {
     "tf32-eager": Way((BEST,), "tf32", {"cuda_graph": "off"}, on_gpu=True),
     "bf16": Way((BEST,), "bf16"),
     "bf16-eager": Way((BEST,), "bf16", {"cuda_graph": "off"}, on_gpu=True),
-    "bf16-compiled": Way(
-        (BEST,), "bf16", {"compile": True, "memory_format": "channels_last"}
-    ),
-}  # fmt: skip
+    "bf16-compiled": Way((BEST,), "bf16", {"compile": True, "memory_format": "channels_last"}),
+}
 
 
 def computed_in(name: str, device: str) -> str:
@@ -87,12 +89,10 @@ def settings(job: Job) -> RunConfig:
     own = {
         "generator": generator,
         "discriminator": {"width": job.width},
-        "data": {
-            "path": job.path, "load_size": round(job.size * 286 / 256), "crop_size": job.size
-        },
+        "data": {"path": job.path, "load_size": round(job.size * 286 / 256), "crop_size": job.size},
         "train": {"precision": job.precision, "batch_size": job.batch, "device": job.device},
         "speed": job.speed,
-    }  # fmt: skip
+    }
     return resolve(merge(read_recipe(PRESETS[job.method]), own))
 
 
@@ -143,9 +143,11 @@ def ours(job: Job) -> Work:
     warm_up = (3 if config.speed.compile else 2) + (WARM_UP if graphed else 0)
     asked = timed(step, batch, job, warm_up, graphed)
     return {
-        "precision": job.precision, "speed": asdict(config.speed), "memory_format": layout,
+        "precision": job.precision,
+        "speed": asdict(config.speed),
+        "memory_format": layout,
         "notes": notes,
-    }, asked  # fmt: skip
+    }, asked
 
 
 def theirs(job: Job) -> Work:
@@ -157,23 +159,49 @@ def theirs(job: Job) -> Work:
     if job.speed:
         torch.backends.cudnn.allow_tf32 = job.speed["allow_tf32"]
     common = {
-        "isTrain": True, "checkpoints_dir": "unused", "name": "unused", "preprocess": "none",
-        "device": torch.device(job.device), "direction": "AtoB", "input_nc": 3, "output_nc": 3,
-        "ngf": job.width, "ndf": job.width, "n_layers_D": 3, "netD": "basic",
-        "init_type": "normal", "init_gain": 0.02, "lr": 2e-4, "beta1": 0.5, "lr_policy": "linear",
-        "epoch_count": 1, "n_epochs": 100, "n_epochs_decay": 100, "continue_train": False,
+        "isTrain": True,
+        "checkpoints_dir": "unused",
+        "name": "unused",
+        "preprocess": "none",
+        "device": torch.device(job.device),
+        "direction": "AtoB",
+        "input_nc": 3,
+        "output_nc": 3,
+        "ngf": job.width,
+        "ndf": job.width,
+        "n_layers_D": 3,
+        "netD": "basic",
+        "init_type": "normal",
+        "init_gain": 0.02,
+        "lr": 2e-4,
+        "beta1": 0.5,
+        "lr_policy": "linear",
+        "epoch_count": 1,
+        "n_epochs": 100,
+        "n_epochs_decay": 100,
+        "continue_train": False,
         "verbose": False,
-    }  # fmt: skip
+    }
     if job.method == "pix2pix":
         own: dict[str, Any] = {
-            "netG": f"unet_{2 ** depth(job.size)}", "norm": "batch", "no_dropout": False,
-            "gan_mode": "vanilla", "lambda_L1": 100.0,
-        }  # fmt: skip
+            "netG": f"unet_{2 ** depth(job.size)}",
+            "norm": "batch",
+            "no_dropout": False,
+            "gan_mode": "vanilla",
+            "lambda_L1": 100.0,
+        }
         model = models.pix2pix_model.Pix2PixModel(Namespace(**common, **own))
     else:
-        own = {"netG": "resnet_9blocks", "norm": "instance", "no_dropout": True,
-               "gan_mode": "lsgan", "lambda_A": 10.0, "lambda_B": 10.0, "lambda_identity": 0.5,
-               "pool_size": 50}  # fmt: skip
+        own = {
+            "netG": "resnet_9blocks",
+            "norm": "instance",
+            "no_dropout": True,
+            "gan_mode": "lsgan",
+            "lambda_A": 10.0,
+            "lambda_B": 10.0,
+            "lambda_identity": 0.5,
+            "pool_size": 50,
+        }
         model = models.cycle_gan_model.CycleGANModel(Namespace(**common, **own))
     model.setup(model.opt)
 
@@ -204,8 +232,11 @@ def timed(
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
             step(batch)
             torch.cuda.synchronize(device)
-        on_gpu = [event for event in profiler.events()
-                  if event.device_type == torch.autograd.DeviceType.CUDA]  # fmt: skip
+        on_gpu = [
+            event
+            for event in profiler.events()
+            if event.device_type == torch.autograd.DeviceType.CUDA
+        ]
         return sum(not event.is_user_annotation for event in on_gpu)
 
     for _ in range(warm_up):
@@ -247,5 +278,8 @@ def loader(job: Job) -> Work:
 
 
 WORK: dict[str, Callable[[Job], Work]] = {
-    "ours": ours, "reference": theirs, "peaks": peaks, "loader": loader,
-}  # fmt: skip
+    "ours": ours,
+    "reference": theirs,
+    "peaks": peaks,
+    "loader": loader,
+}

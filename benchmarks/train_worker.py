@@ -32,8 +32,10 @@ class Worker:
     def __init__(self, job: Job):
         self._process = subprocess.Popen(
             [sys.executable, __file__, json.dumps(asdict(job))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self.about: dict[str, Any] = {}
 
     def prepare(self) -> None:
@@ -165,9 +167,10 @@ def prepared(job: Job) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
 
     about, abilities = WORK[job.kind](job)
     asked = {
-        "memory": lambda: peak_memory(torch.device(job.device)), "kernels": lambda: None,
+        "memory": lambda: peak_memory(torch.device(job.device)),
+        "kernels": lambda: None,
         **abilities,
-    }  # fmt: skip
+    }
     return about, asked
 
 

@@ -129,9 +129,14 @@ def _copied(monitor: Any) -> None:
 
 
 def shares(
-    options: argparse.Namespace, step: float, image: float, fitting: float, look: float,
-    sheet: float, copies: float,
-) -> dict[str, Any]:  # fmt: skip
+    options: argparse.Namespace,
+    step: float,
+    image: float,
+    fitting: float,
+    look: float,
+    sheet: float,
+    copies: float,
+) -> dict[str, Any]:
     """What is added to each second of training at the default settings, one image a step."""
     train, validate = TrainConfig(), ValidateConfig()
     learnt = min(TRAIN_IMAGES, TRAIN)  # training images that are evaluated
@@ -143,12 +148,16 @@ def shares(
     }
     return {
         "seconds": {
-            "step": step, "validated_image": image, "fitting_of_32_images": fitting,
-            "health_look": look, "sheets": sheet, "copies": copies,
+            "step": step,
+            "validated_image": image,
+            "fitting_of_32_images": fitting,
+            "health_look": look,
+            "sheets": sheet,
+            "copies": copies,
             "validation_of_100_images": validate.images * image + fitting + copies,
         },
         "share": parts | {"all": sum(parts.values())},
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -168,20 +177,32 @@ def main() -> None:
             found[job] = measured(options, job, Path(folder))
         words = "  ".join(f"{name} {x:.2%}" for name, x in found[job]["share"].items())
         seconds = "  ".join(f"{name} {x:.3f} s" for name, x in found[job]["seconds"].items())
-        print(f"{job}: {words}\n    {seconds}  (took {time.perf_counter() - began:.0f} s)",
-              flush=True)  # fmt: skip
+        print(
+            f"{job}: {words}\n    {seconds}  (took {time.perf_counter() - began:.0f} s)", flush=True
+        )
     suffix = "" if options.device == "cpu" else f"-{torch.device(options.device).type}"
     path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-validation{suffix}.json"
     train, validate = TrainConfig(), ValidateConfig()
-    write_json(path, {
-        "date": date.today().isoformat(), "machine": machine(options.device),
-        "torch": torch.__version__, "threads": torch.get_num_threads(), "size": options.size,
-        "steps": options.steps, "images": options.images,
-        "defaults": {"every": validate.every, "images": validate.images,
-                     "health": validate.health, "sample_every": train.sample_every,
-                     "samples": train.samples},
-        "jobs": found,
-    })  # fmt: skip
+    write_json(
+        path,
+        {
+            "date": date.today().isoformat(),
+            "machine": machine(options.device),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "size": options.size,
+            "steps": options.steps,
+            "images": options.images,
+            "defaults": {
+                "every": validate.every,
+                "images": validate.images,
+                "health": validate.health,
+                "sample_every": train.sample_every,
+                "samples": train.samples,
+            },
+            "jobs": found,
+        },
+    )
 
 
 if __name__ == "__main__":

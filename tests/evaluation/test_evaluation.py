@@ -35,11 +35,17 @@ def trained(name: str, data: Path, run: Path, direction: str = "ab", hold_out: f
     tiny: Sections = {
         "generator": {"width": 2},
         "discriminator": {"width": 2, "layers": 1},
-        "data": {"path": str(data), "load_size": 36, "crop_size": 32, "workers": 0,
-                 "direction": direction, "hold_out": hold_out},
+        "data": {
+            "path": str(data),
+            "load_size": 36,
+            "crop_size": 32,
+            "workers": 0,
+            "direction": direction,
+            "hold_out": hold_out,
+        },
         "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 0},
         "validate": {"every": 0, "health": 0},
-    }  # fmt: skip
+    }
     tiny["generator"] |= {"depth": 3} if name == "pix2pix" else {"blocks": 1}
     return training.train(resolve(merge(read_recipe(name), tiny)))
 
@@ -144,8 +150,11 @@ def test_python_and_the_command_give_the_same_numbers(
     words = ["--metrics", "l1", "ssim", "--size", "48", "--classes", COLOURS, "--split", "train"]
     main(["evaluate", str(runs["pix2pix"]), str(data), "-o", str(tmp_path / "one"), *words])
     options: dict[str, Any] = {
-        "metrics": ["l1", "ssim"], "size": 48, "classes": COLOURS.split(","), "split": "train",
-    }  # fmt: skip
+        "metrics": ["l1", "ssim"],
+        "size": 48,
+        "classes": COLOURS.split(","),
+        "split": "train",
+    }
     found = viceversa.evaluate(runs["pix2pix"], data, tmp_path / "two", **options)
     files = [tmp_path / name / "metrics.json" for name in ("one", "two")]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -170,14 +179,17 @@ def test_the_public_name_stays_the_function() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"split": "tset"}, "--split is one of auto, train, val, test, not 'tset'"),
-    ({"pairs": "maybe"}, "--pairs is one of auto, yes, no, not 'maybe'"),
-    ({"policy": "papr"}, "policy is one of image, running, paper, not 'papr'"),
-    ({"metrics": ["l2"]}, "there are l1"),
-    ({"size": 0}, "pixels a side"),
-    ({"batch_size": 0}, "--batch_size"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"split": "tset"}, "--split is one of auto, train, val, test, not 'tset'"),
+        ({"pairs": "maybe"}, "--pairs is one of auto, yes, no, not 'maybe'"),
+        ({"policy": "papr"}, "policy is one of image, running, paper, not 'papr'"),
+        ({"metrics": ["l2"]}, "there are l1"),
+        ({"size": 0}, "pixels a side"),
+        ({"batch_size": 0}, "--batch_size"),
+    ],
+)
 def test_a_mistake_in_python_is_a_sentence(
     options: dict[str, Any], sentence: str, data: Path, runs: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -320,15 +332,23 @@ def test_too_few_images_for_kid_are_told(
     assert set(as_json(result)["protocol"]["features"]) == {"inception"}
 
 
-@pytest.mark.parametrize(("name", "words", "told"), [
-    ("cyclegan", ["--pairs", "no", "--metrics", "l1"], "--metrics l1 compares pairs"),
-    ("pix2pix", ["--metrics", "cycle"], "--metrics cycle needs translators of both directions"),
-    ("pix2pix", ["--pairs", "no", "--classes", COLOURS], "--classes compares pairs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("cyclegan", ["--pairs", "no", "--metrics", "l1"], "--metrics l1 compares pairs"),
+        ("pix2pix", ["--metrics", "cycle"], "--metrics cycle needs translators of both directions"),
+        ("pix2pix", ["--pairs", "no", "--classes", COLOURS], "--classes compares pairs"),
+    ],
+)
 def test_what_could_have_no_effect_is_refused(
-    name: str, words: list[str], told: str, runs: dict[str, Path], data: Path, tmp_path: Path,
+    name: str,
+    words: list[str],
+    told: str,
+    runs: dict[str, Path],
+    data: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     assert told in refused(capsys, runs[name], data, "-o", tmp_path / "out", *words)
     assert not (tmp_path / "out").exists()
 
@@ -352,8 +372,17 @@ def test_images_too_small_for_the_discriminator_have_numbers_and_a_page(
     runs: dict[str, Path], tmp_path: Path
 ) -> None:
     noise_pairs(tmp_path / "small" / "test", 3, 8)
-    main(["evaluate", str(runs["pix2pix"]), str(tmp_path / "small"), "--size", "own", "-o",
-          str(tmp_path / "out")])  # fmt: skip
+    main(
+        [
+            "evaluate",
+            str(runs["pix2pix"]),
+            str(tmp_path / "small"),
+            "--size",
+            "own",
+            "-o",
+            str(tmp_path / "out"),
+        ]
+    )
     assert (tmp_path / "out" / "index.html").is_file()
     way = json.loads((tmp_path / "out" / "metrics.json").read_text())["directions"]["ab"]
     assert "l1" in way["means"]
@@ -361,9 +390,12 @@ def test_images_too_small_for_the_discriminator_have_numbers_and_a_page(
 
 @pytest.mark.parametrize("settings", [{"crop_size": "big"}, {"cropping": 3}])
 def test_settings_that_cannot_be_read_are_refused(
-    settings: dict[str, Any], data: Path, runs: dict[str, Path], tmp_path: Path,
+    settings: dict[str, Any],
+    data: Path,
+    runs: dict[str, Path],
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     tensors, header = container.load(runs["pix2pix"] / "ab.safetensors")
     header["trained"]["data"] |= settings
     container.save(tmp_path / "ab.safetensors", tensors, header)
@@ -380,9 +412,11 @@ class Colours(torch.nn.Module):
 
 
 def test_fid_and_kid_of_few_images_are_marked_in_the_table_the_page_and_the_numbers(
-    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    runs: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     at_hand = accumulator.Features({"inception": Colours()}, {"inception": "0"})
     monkeypatch.setattr("viceversa.evaluation.run.load_features", lambda *_: at_hand)
     monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
@@ -424,8 +458,22 @@ def test_fid_and_kid_of_few_images_are_marked_in_the_table_the_page_and_the_numb
 def test_notes_with_one_reason_are_one_line(
     data: Path, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["evaluate", str(runs["pix2pix"]), str(data), "--size", "8", "-o", str(runs["ba"] / "e"),
-          "--metrics", "l1", "ssim", "ms_ssim", "swd"])  # fmt: skip
+    main(
+        [
+            "evaluate",
+            str(runs["pix2pix"]),
+            str(data),
+            "--size",
+            "8",
+            "-o",
+            str(runs["ba"] / "e"),
+            "--metrics",
+            "l1",
+            "ssim",
+            "ms_ssim",
+            "swd",
+        ]
+    )
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert len(notes) == len({note.partition(": it needs")[2] for note in notes})
 

@@ -87,10 +87,12 @@ def test_kid_is_the_mean_over_the_same_subsets_by_hand() -> None:
     x, y = features(60, 12, 6), features(70, 12, 7, 0.2)
     generator = torch.Generator().manual_seed(5)
     drawn = [
-        (x[torch.randperm(60, generator=generator)[:20]],
-         y[torch.randperm(70, generator=generator)[:20]])
+        (
+            x[torch.randperm(60, generator=generator)[:20]],
+            y[torch.randperm(70, generator=generator)[:20]],
+        )
         for _ in range(4)
-    ]  # fmt: skip
+    ]
     values = [mmd(a.numpy(), b.numpy()) for a, b in drawn]
     mean, deviation = kid(x, y, subset_size=20, subsets=4, seed=5)
     assert mean == pytest.approx(np.mean(values), rel=1e-4)

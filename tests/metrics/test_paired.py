@@ -54,9 +54,14 @@ def test_psnr_and_ssim_are_those_of_another_library(channels: int) -> None:
     for i in range(3):
         a, b = plain(x[i]), plain(y[i])
         theirs = structural_similarity(
-            a, b, data_range=1, channel_axis=2, gaussian_weights=True, sigma=1.5,
+            a,
+            b,
+            data_range=1,
+            channel_axis=2,
+            gaussian_weights=True,
+            sigma=1.5,
             use_sample_covariance=False,
-        )  # fmt: skip
+        )
         assert float(found[i]) == pytest.approx(theirs, rel=1e-4)
         assert float(psnr(x, y)[i]) == pytest.approx(
             peak_signal_noise_ratio(a, b, data_range=1), rel=1e-4
@@ -78,9 +83,7 @@ def by_hand(a: np.ndarray, b: np.ndarray) -> float:
     for scale, power in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
         if scale:
             h, w = (side // 2 * 2 for side in a.shape)
-            a, b = (
-                one[:h, :w].reshape(h // 2, 2, w // 2, 2).mean((1, 3)) for one in (a, b)
-            )  # fmt: skip
+            a, b = (one[:h, :w].reshape(h // 2, 2, w // 2, 2).mean((1, 3)) for one in (a, b))
         blur = lambda image: gaussian_filter(image, 1.5, radius=5)[5:-5, 5:-5]  # noqa: E731
         ma, mb = blur(a), blur(b)
         va, vb, vab = blur(a * a) - ma**2, blur(b * b) - mb**2, blur(a * b) - ma * mb
@@ -123,10 +126,13 @@ def test_noise_lowers_every_measure() -> None:
         assert found == sorted(found)
 
 
-@pytest.mark.parametrize(("measure", "side", "words"), [
-    (ssim, 10, "SSIM needs images of at least 11 x 11 pixels, not 10 x 10"),
-    (ms_ssim, 175, "MS-SSIM needs images of at least 176 x 176 pixels, not 175 x 175"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("measure", "side", "words"),
+    [
+        (ssim, 10, "SSIM needs images of at least 11 x 11 pixels, not 10 x 10"),
+        (ms_ssim, 175, "MS-SSIM needs images of at least 176 x 176 pixels, not 175 x 175"),
+    ],
+)
 def test_images_too_small_are_refused(measure, side: int, words: str) -> None:  # type: ignore[no-untyped-def]
     x = torch.zeros(1, 1, side, side)
     with pytest.raises(ValueError, match=words):

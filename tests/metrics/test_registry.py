@@ -40,8 +40,12 @@ def test_which_metrics_there_are_by_default_and_on_request() -> None:
     assert extra_metrics() == ("ms_ssim", "lpips", "fid", "kid")
     assert set(best_metrics()) == set(selectable()) - {"edge_correlation"}
     assert [name for name in METRICS if needs_pairs(name)] == [
-        "l1", "psnr", "ssim", "ms_ssim", "lpips",
-    ]  # fmt: skip
+        "l1",
+        "psnr",
+        "ssim",
+        "ms_ssim",
+        "lpips",
+    ]
 
 
 def test_the_help_of_the_options_names_every_metric() -> None:
@@ -56,18 +60,24 @@ def test_the_table_loads_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("name", "text", "which"), [
-    ("l1", "L1", "lower is better"),
-    ("psnr", "PSNR", "higher is better"),
-    ("cycle", "Cycle error", "lower is better"),
-    ("cycle_ba", "Cycle error (B to A)", "lower is better"),
-    ("swd_ab", "Sliced Wasserstein distance (A to B)", "lower is better"),
-    ("edge_correlation_ab", "Edge correlation (A to B)", "higher is better"),
-    ("ms_ssim", "MS-SSIM", "higher is better"),
-    ("kid_deviation", "KID, deviation between subsets", ""),
-    ("kid_deviation_ab", "KID, deviation between subsets (A to B)", ""),
-    ("new", "new", ""), ("new_ab", "new_ab", ""), ("_ab", "_ab", ""), ("", "", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text", "which"),
+    [
+        ("l1", "L1", "lower is better"),
+        ("psnr", "PSNR", "higher is better"),
+        ("cycle", "Cycle error", "lower is better"),
+        ("cycle_ba", "Cycle error (B to A)", "lower is better"),
+        ("swd_ab", "Sliced Wasserstein distance (A to B)", "lower is better"),
+        ("edge_correlation_ab", "Edge correlation (A to B)", "higher is better"),
+        ("ms_ssim", "MS-SSIM", "higher is better"),
+        ("kid_deviation", "KID, deviation between subsets", ""),
+        ("kid_deviation_ab", "KID, deviation between subsets (A to B)", ""),
+        ("new", "new", ""),
+        ("new_ab", "new_ab", ""),
+        ("_ab", "_ab", ""),
+        ("", "", ""),
+    ],
+)
 def test_names_in_pages(name: str, text: str, which: str) -> None:
     assert (label(name), better(name)) == (text, which)
     assert higher_is_better(name) is (which == "higher is better")
@@ -108,12 +118,22 @@ def test_sets_that_are_nearer_are_better() -> None:
         assert (float(measure(right)) > float(measure(wrong))) is higher_is_better(name)
 
 
-@pytest.mark.parametrize(("name", "images", "mark"), [
-    ("fid", 2, "few images: 2"), ("fid", 2047, "few images: 2,047"), ("fid", 2048, ""),
-    ("fid_ba", 10, "few images: 10"),
-    ("kid", 50, "few images: 50"), ("kid_ab", 499, "few images: 499"),
-    ("kid", 500, ""), ("kid_deviation", 50, ""), ("l1", 1, ""), ("swd_ab", 1, ""), ("new", 1, ""),
-    ("fid", 0, ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "images", "mark"),
+    [
+        ("fid", 2, "few images: 2"),
+        ("fid", 2047, "few images: 2,047"),
+        ("fid", 2048, ""),
+        ("fid_ba", 10, "few images: 10"),
+        ("kid", 50, "few images: 50"),
+        ("kid_ab", 499, "few images: 499"),
+        ("kid", 500, ""),
+        ("kid_deviation", 50, ""),
+        ("l1", 1, ""),
+        ("swd_ab", 1, ""),
+        ("new", 1, ""),
+        ("fid", 0, ""),
+    ],
+)
 def test_metrics_of_few_images_are_marked(name: str, images: int, mark: str) -> None:
     assert few_images(name, images) == mark and is_unreliable(name, images) is bool(mark)

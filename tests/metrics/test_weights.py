@@ -58,8 +58,10 @@ def test_l1_and_psnr_are_those_of_the_pixels_with_weight() -> None:
     x, y, weight = images(0), images(1), hole()
     some = (weight > 0).expand_as(x)
     for metric in (l1, psnr):
-        parts = [metric(a[m].view(1, 3, 1, -1), b[m].view(1, 3, 1, -1)).item()
-                 for a, b, m in zip(x, y, some, strict=True)]  # fmt: skip
+        parts = [
+            metric(a[m].view(1, 3, 1, -1), b[m].view(1, 3, 1, -1)).item()
+            for a, b, m in zip(x, y, some, strict=True)
+        ]
         assert metric(x, y, weight).tolist() == pytest.approx(parts, rel=1e-5)
 
 

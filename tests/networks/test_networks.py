@@ -108,10 +108,15 @@ def test_dropout_stands_in_the_up_layers_it_was_asked_for(first: int) -> None:
 @pytest.mark.parametrize(
     ("size", "layers", "padding", "side"),
     [
-        (256, 3, "one", 30), (128, 3, "one", 14), (512, 3, "one", 62), (64, 3, "one", 6),
-        (128, 3, "same", 16), (256, 1, "one", 126), (256, 6, "one", 2),
+        (256, 3, "one", 30),
+        (128, 3, "one", 14),
+        (512, 3, "one", 62),
+        (64, 3, "one", 6),
+        (128, 3, "same", 16),
+        (256, 1, "one", 126),
+        (256, 6, "one", 2),
     ],
-)  # fmt: skip
+)
 def test_size_of_the_patch_map(size: int, layers: int, padding: Any, side: int) -> None:
     network = patchgan(1, "none", layers, width=2, padding=padding)
     (scores,) = network(torch.zeros(1, 1, size, size))

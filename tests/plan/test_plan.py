@@ -41,10 +41,23 @@ SMALL = {
     "train": {"epochs": 3, "device": "cpu"},
 }
 QUICK = [
-    "--generator.width", "4", "--generator.depth", "4", "--discriminator.width", "4",
-    "--discriminator.layers", "2", "--data.load_size", "36", "--data.crop_size", "32",
-    "--train.epochs", "3", "--train.device", "cpu",
-]  # fmt: skip
+    "--generator.width",
+    "4",
+    "--generator.depth",
+    "4",
+    "--discriminator.width",
+    "4",
+    "--discriminator.layers",
+    "2",
+    "--data.load_size",
+    "36",
+    "--data.crop_size",
+    "32",
+    "--train.epochs",
+    "3",
+    "--train.device",
+    "cpu",
+]
 
 
 def settings(recipe: str, /, **sections: dict[str, Any]) -> RunConfig:
@@ -85,15 +98,25 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
         ("cyclegan", {"method": {"lambda_identity": 0.0}}, 256, "643.5", "49.55", {}),
         ("cyclegan", {"generator": {"blocks": 6}}, 256, None, "35.06", {"g_ba": 7_837_699}),
         ("cyclegan", {"generator": {"blocks": 6}}, 128, "169.2", None, {}),
-        ("cyclegan", {"generator": {"blocks": 6}, "method": {"lambda_identity": 0.0}}, 128,
-         "116.9", None, {}),
+        (
+            "cyclegan",
+            {"generator": {"blocks": 6}, "method": {"lambda_identity": 0.0}},
+            128,
+            "116.9",
+            None,
+            {},
+        ),
         ("gdl", {}, 128, None, "0.828", {}),
     ],
-)  # fmt: skip
+)
 def test_counts_are_those_known_of_the_networks(
-    recipe: str, sections: dict[str, dict[str, Any]], side: int, step: str | None,
-    translation: str | None, parameters: dict[str, int],
-) -> None:  # fmt: skip
+    recipe: str,
+    sections: dict[str, dict[str, Any]],
+    side: int,
+    step: str | None,
+    translation: str | None,
+    parameters: dict[str, int],
+) -> None:
     found = estimate(settings(recipe, **sections), (side, side), CPU)
     assert step is None or f"{found.step_macs / 1e9:.1f}" == step
     if translation is not None:
@@ -191,12 +214,18 @@ def test_what_is_counted_is_what_a_look_holds(recipe: str, ema: float, data: Pat
     """The weights of the copies that are alive while the monitor looks, and of the average."""
     noise_pairs(data.parent / "set" / "val", 2, 40)
     data.rename(data.parent / "set" / "train")
-    config = small(recipe, data={"path": str(data.parent / "set"), "workers": 0},
-                   train={"run": str(data.parent / "run"), "ema": ema})  # fmt: skip
+    config = small(
+        recipe,
+        data={"path": str(data.parent / "set"), "workers": 0},
+        train={"run": str(data.parent / "run"), "ema": ema},
+    )
     run = Run(config)
     monitor = run.monitor
-    kept = list(chain.from_iterable(k.values() for k in monitor.ema._averages.values())
-                ) if monitor.ema else []  # fmt: skip
+    kept = (
+        list(chain.from_iterable(k.values() for k in monitor.ema._averages.values()))
+        if monitor.ema
+        else []
+    )
     with snapshot(run.method) as players:
         copies = [
             *players.generators.values(),
@@ -232,17 +261,45 @@ def test_memory_rises_with_batch_and_crop_and_falls_by_the_options() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["pix2pix", "--generator.width", "32", "--generator.depth", "7", "--train.batch_size", "8",
-         "--data.load_size", "143", "--data.crop_size", "128"],
+        [
+            "pix2pix",
+            "--generator.width",
+            "32",
+            "--generator.depth",
+            "7",
+            "--train.batch_size",
+            "8",
+            "--data.load_size",
+            "143",
+            "--data.crop_size",
+            "128",
+        ],
         pytest.param(["pix2pix", "--train.batch_size", "4"], marks=pytest.mark.soak),
-        ["cyclegan", "--generator.blocks", "6", "--data.load_size", "143", "--data.crop_size",
-         "128"],
+        [
+            "cyclegan",
+            "--generator.blocks",
+            "6",
+            "--data.load_size",
+            "143",
+            "--data.crop_size",
+            "128",
+        ],
     ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_predicted_memory_is_near_that_of_real_steps(words: list[str]) -> None:
-    command = [sys.executable, "-m", "viceversa", "plan", *words, "--json", "--steps", "3",
-               "--train.device", "cpu"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "viceversa",
+        "plan",
+        *words,
+        "--json",
+        "--steps",
+        "3",
+        "--train.device",
+        "cpu",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=280)
     memory = json.loads(done.stdout)["memory"]
     assert 0.75 < memory["steps"] / memory["measured"] < 1.25
@@ -285,7 +342,7 @@ def test_choices_need_what_they_say() -> None:
         "--train.batch_size 4 --train.accumulation_steps 4",
         "--speed.activation_checkpointing blocks",
         "--train.precision bf16",
-    }  # fmt: skip
+    }
     assert all(one["fits"] == (one["needed"] <= own - 1) for one in alternatives)
     assert choices(config, images, CPU, 1000, 0, False)[0] is None
 
@@ -321,8 +378,10 @@ def test_what_does_not_fit_is_said_first_and_not_tried(monkeypatch: pytest.Monke
     lines = plan_text(make_plan(config, 4, lambda said: None)).splitlines()
     assert lines[1] == "Any of these fits:"
     assert [line.split()[0] for line in lines[2:5]] == [
-        "--train.batch_size", "--speed.activation_checkpointing", "--train.precision"
-    ]  # fmt: skip
+        "--train.batch_size",
+        "--speed.activation_checkpointing",
+        "--train.precision",
+    ]
     assert "does not fit" in next(line for line in lines if line.startswith("time"))
 
 
@@ -417,18 +476,28 @@ def test_times_follow_from_the_steps_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.25, "0.2 s"), (119.0, "119.0 s"), (600.0, "10.0 min"), (7200.0, "2.0 h"),
-     (86400.0, "24.0 h"), (216000.0, "2.5 days")],
-)  # fmt: skip
+    [
+        (0.25, "0.2 s"),
+        (119.0, "119.0 s"),
+        (600.0, "10.0 min"),
+        (7200.0, "2.0 h"),
+        (86400.0, "24.0 h"),
+        (216000.0, "2.5 days"),
+    ],
+)
 def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
     assert duration_text(seconds) == said
 
 
 @pytest.mark.parametrize(
     "sections",
-    [{}, {"train": {"accumulation_steps": 2, "batch_size": 3}}, {"train": {"precision": "bf16"}},
-     {"speed": {"memory_format": "channels_last"}}],
-)  # fmt: skip
+    [
+        {},
+        {"train": {"accumulation_steps": 2, "batch_size": 3}},
+        {"train": {"precision": "bf16"}},
+        {"speed": {"memory_format": "channels_last"}},
+    ],
+)
 @pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
 def test_a_few_real_steps_are_timed(
     recipe: str, sections: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
@@ -458,9 +527,19 @@ def test_the_command_prints_a_table_and_writes_nothing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     before = everything()
     said = shown(capsys, "plan", "pix2pix", "data", *QUICK, "--steps", "2", "--data.cache", "disk")
-    for word in ("parameters", "arithmetic", "memory", "disk", "time", "MAC", "are free",
-                 "train 6 of A, 6 of B: pairs by name in data/A and data/B", "an epoch of 6 images",
-                 "all 3 epochs", "images of 46.7 kB"):  # fmt: skip
+    for word in (
+        "parameters",
+        "arithmetic",
+        "memory",
+        "disk",
+        "time",
+        "MAC",
+        "are free",
+        "train 6 of A, 6 of B: pairs by name in data/A and data/B",
+        "an epoch of 6 images",
+        "all 3 epochs",
+        "images of 46.7 kB",
+    ):
         assert word in said
     assert everything() == before
 
@@ -478,20 +557,54 @@ def test_the_table_without_data_and_without_steps(
 def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(shown(capsys, "plan", "pix2pix", data, *QUICK, "--json", "--steps", "2"))
     assert set(found) == {
-        "device", "height", "width", "batch_size", "accumulation_steps", "precision", "images",
-        "epochs", "parameters", "macs", "memory", "largest", "alternatives", "disk",
-        "time", "settings", "advice", "splits",
-    }  # fmt: skip
+        "device",
+        "height",
+        "width",
+        "batch_size",
+        "accumulation_steps",
+        "precision",
+        "images",
+        "epochs",
+        "parameters",
+        "macs",
+        "memory",
+        "largest",
+        "alternatives",
+        "disk",
+        "time",
+        "settings",
+        "advice",
+        "splits",
+    }
     assert set(found["memory"]) == {
-        "weights", "gradients", "optimizer_state", "pool", "batch", "activations", "margin", "ema",
-        "copies", "images", "steps", "needed", "free", "fits", "measured",
-    }  # fmt: skip
+        "weights",
+        "gradients",
+        "optimizer_state",
+        "pool",
+        "batch",
+        "activations",
+        "margin",
+        "ema",
+        "copies",
+        "images",
+        "steps",
+        "needed",
+        "free",
+        "fits",
+        "measured",
+    }
     assert set(found["macs"]) == {"step", "translation"}
     assert set(found["disk"]) == {"checkpoint", "models", "images", "needed", "free"}
     assert set(found["largest"]) == {"batch", "crop"}
     assert set(found["time"]) == {
-        "step", "every", "images_per_s", "macs_per_s", "thousand_images", "epoch", "all",
-    }  # fmt: skip
+        "step",
+        "every",
+        "images_per_s",
+        "macs_per_s",
+        "thousand_images",
+        "epoch",
+        "all",
+    }
     layout = "pairs by name in data/A and data/B"
     assert found["splits"] == {"train": {"a": 6, "b": 6, "layout": layout}}
     assert found["images"] == 6 and found["epochs"] == 3 and found["width"] == 32

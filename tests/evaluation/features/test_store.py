@@ -80,15 +80,25 @@ def test_files_of_another_architecture_or_kind_are_refused(folder: Path) -> None
     assert "contains alexnet, not the feature network vgg" in refusal("vgg", folder)
     container.save(path, container.load(path)[0], header("vgg"))
     assert "has another architecture" in refusal("vgg", folder)
-    save_network(path, {"x": torch.zeros(2)}, {"kind": "translator", "direction": "ab",
-                 "generator": {"name": "unet"}, "source": {}, "target": {}})  # fmt: skip
+    save_network(
+        path,
+        {"x": torch.zeros(2)},
+        {
+            "kind": "translator",
+            "direction": "ab",
+            "generator": {"name": "unet"},
+            "source": {},
+            "target": {},
+        },
+    )
     assert "contains translator, not" in refusal("vgg", folder)
     path.write_bytes(b"not a file of weights")
     assert "is not a model" in refusal("vgg", folder)
 
 
-def test_a_given_folder_is_looked_in_alone(folder: Path, tmp_path_factory: pytest.TempPathFactory,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_given_folder_is_looked_in_alone(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     assert find("alexnet", folder) == folder / "alexnet.safetensors"
     assert find("alexnet") is None
@@ -110,12 +120,15 @@ def test_the_command_lists_what_is_there(folder: Path, capsys: pytest.CaptureFix
     assert f"{folder}/alexnet.safetensors is damaged or not the known one" in said
 
 
-@pytest.mark.parametrize(("words", "sentence"), [
-    (["--get"], "--get needs the networks to get: inception, alexnet, vgg; or give --all"),
-    (["--get", "resnet"], "there is no feature network 'resnet'"),
-    (["--get", "vgg", "--all"], "give one"),
-    (["--from", "x"], "name the networks with --get or --all"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--get"], "--get needs the networks to get: inception, alexnet, vgg; or give --all"),
+        (["--get", "resnet"], "there is no feature network 'resnet'"),
+        (["--get", "vgg", "--all"], "give one"),
+        (["--from", "x"], "name the networks with --get or --all"),
+    ],
+)
 def test_mistakes_are_told(
     words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,10 +172,14 @@ def test_resizing_averages_where_an_image_shrinks() -> None:
     assert np.abs(resized(noise)[0, 1].numpy() * 128 + 128 - theirs).max() < 1e-4
 
 
-@pytest.mark.parametrize("images", [
-    torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
-    torch.zeros(3, 8, 8, dtype=torch.uint8),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(1, 3, 8, 8),
+        torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
+        torch.zeros(3, 8, 8, dtype=torch.uint8),
+    ],
+)
 def test_only_bytes_of_three_channels_are_resized(images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="features need uint8 images"):
         resized(images)
