@@ -15,6 +15,7 @@ from ..files import sha256
 from ..images import Geometry, Pixels, read_tags, to_bytes, write
 from ..images.preprocessing import LARGE, Part
 from ..images.sources import FORMATS, Unread, is_hidden, is_image_name, unread
+from .batches import alike
 from .outputs import STREAM, File
 from .record import Record
 from .translator import Translator
@@ -135,7 +136,7 @@ def translate_files(
             outcome.failures.append((path, _reason(error, path)))
             continue
         outcome.notes.extend((path, note) for note in notes)
-        if batch and (len(batch) == batch_size or not _alike(batch[0].pixels, image.pixels)):
+        if batch and (len(batch) == batch_size or not alike(batch[0].pixels, image.pixels)):
             _translate(translator, batch, record, outcome)
             batch = []
         batch.append(image)
@@ -211,7 +212,3 @@ def _reason(error: Exception, path: Path) -> str:
     """Return a message without the name of its file."""
     text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
     return text.removeprefix("<stdin>" if path == STREAM else str(path)).lstrip(": ")
-
-
-def _alike(one: Pixels, other: Pixels) -> bool:
-    return one.shape == other.shape and one.dtype == other.dtype

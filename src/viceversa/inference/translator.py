@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..checkpoint import read_header
+from ..checkpoint import read_digest, read_header
 from ..errors import UserError
-from ..images import Pixels, Tags, suffix_for, to_pil
+from ..fields import nested
+from ..images import Pixels, Tags, suffix_for, write
 from ..images.domain import Domain
-from ..images.header import check_size
-from ..images.io import reading_errors
 from ..images.loading import to_domain, to_domain_pixels
 from ..images.nodata import value_for_dtype
 from ..images.preprocessing import Part, Preprocessing
 from ..images.values import fill_nodata, to_pixels, to_tensor, to_values
 from ..networks import GENERATORS
-from ..networks.noise import seed_dropout, seeded
+from ..networks.noise import seed_dropout
 from ..networks.norms import use_policy
-from ..networks.sizes import at_any_size
-from ..runtime.device import out_of_memory, prepare_device
+from ..networks.sizes import multiple_of
+from ..runtime.device import prepare_device
+from .batches import batches, shape_as
+from .forward import check_tensor, forward
 from .model_files import load_model, read_domain
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # lossy formats mix classes
@@ -69,6 +71,7 @@ class Translator:
         self.source, self.target, self.policy, self.seed = source, target, policy, seed
         self.max_megapixels, self.preprocessing, self.size = max_megapixels, preprocessing, size
         self.network, self.device = network, prepare_device(device)
+        self.description = type(network).__name__
         if policy == "paper":
             seed_dropout(network)
         network.to(self.device)
@@ -111,23 +114,60 @@ class Translator:
         preprocessing.check(size, path, max_megapixels * 10**6)
         channels = source.config.width, target.config.width
         network = load_model(header, "generator", GENERATORS, channels, path)
-        return cls(
+        translator = cls(
             network, source, target, device, policy, seed, max_megapixels, preprocessing, size
         )
+        method = nested(header, "trained", "method").get("name", "unknown method")
+        direction, name = header["direction"].upper(), header["generator"]["name"]
+        translator.description = (
+            f"{path}: {method}, {direction[:1]} to {direction[1:]}, {name}, "
+            f"sha256 {read_digest(path)[:12]}"
+        )
+        return translator
 
-    def __call__(self, image: Any, half: Part = None) -> Any:
-        """Translate one image.
+    def __repr__(self) -> str:
+        """Return model, direction, channels, supported sizes, policy and device in one line."""
+        (before, dtype), (after, result) = (
+            (domain.config.width, domain.dtype) for domain in (self.source, self.target)
+        )
+        return (
+            f"Translator({self.description}; {before} channels {dtype} -> {after} channels "
+            f"{result}, sizes padded to multiples of {multiple_of(self.network)}, "
+            f"policy {self.policy}, on {self.device})"
+        )
+
+    @overload
+    def __call__(self, image: Tensor, half: Part = None, batch_size: int = 8) -> Tensor: ...
+    @overload
+    def __call__(
+        self, image: NDArray[Any], half: Part = None, batch_size: int = 8
+    ) -> NDArray[Any]: ...
+    @overload
+    def __call__(
+        self, image: list[Any] | tuple[Any, ...], half: Part = None, batch_size: int = 8
+    ) -> list[Any]: ...
+    @overload
+    def __call__(self, image: Any, half: Part = None, batch_size: int = 8) -> Any: ...
+
+    def __call__(self, image: Any, half: Part = None, batch_size: int = 8) -> Any:
+        """Translate one image, or several.
 
         Args:
             image: A path, the bytes of an image file, a file object opened in binary mode, a Pillow
                 image, an array (h, w) or (h, w, channels) with the values of a file (uint8, uint16,
-                int16 or float32), or a tensor (channels, h, w) or (n, channels, h, w) in [-1, 1].
+                int16 or float32), or a tensor (channels, h, w) in [-1, 1]. Several: a tensor
+                (n, channels, h, w), an array (n, h, w, channels), or a list, tuple or iterator of
+                images of any kind and size.
             half: Part of an image to translate, `left`, `right` or `whole`, if it has the shape of
                 a training file with A and B side by side. Not for tensors.
+            batch_size: Images of a list, iterator or array that are translated at once, if they
+                have the same size. It changes speed and memory, not the results.
 
         Returns:
             A tensor on the CPU for a tensor, an array for an array; else a Pillow image if one can
-            hold the result (8 bits, grey or RGB) and an array if not.
+            hold the result (8 bits, grey or RGB) and an array if not. A list for a list or tuple.
+            An iterator for an iterator: it reads as many images ahead as a batch has, and an
+            error in an image is raised in its place.
 
         Raises:
             UserError: The image is damaged, empty, too large, has several frames or non-finite
@@ -135,10 +175,61 @@ class Translator:
         """
         if isinstance(image, Tensor):
             return self._tensor(image)
-        output = self.pixels([self.preprocess(self.read(image), half)])[0]
-        if isinstance(image, np.ndarray):
-            return output[:, :, 0] if image.ndim == 2 and output.shape[2] == 1 else output
-        return to_pil(output) if _for_pillow(output) else output
+        if batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, not {batch_size}", option="batch_size")
+        if isinstance(image, np.ndarray) and image.ndim == 4:
+            if not len(image):
+                raise UserError(f"the array is empty: {image.shape}")
+            return np.stack(list(self._each(image, half, batch_size)))
+        if isinstance(image, list | tuple):
+            return list(self._each(image, half, batch_size))
+        if isinstance(image, Iterator) and not hasattr(image, "read"):
+            return self._each(image, half, batch_size)
+        return next(self._each([image], half, 1))
+
+    def save(self, image: Any, path: str | Path, half: Part = None) -> Path:
+        """Translate one image and write the result to a file, atomically.
+
+        The file has the dtype, channels, ICC profile and no-data value of the target domain. An
+        existing file is replaced. GeoTIFF tags are kept by `viceversa translate` only.
+
+        Args:
+            image: An image as for a call, except tensors.
+            path: The file; its extension chooses the format.
+            half: As for a call.
+
+        Returns:
+            The path.
+
+        Raises:
+            UserError: As a call; or the format cannot store the result, or the file cannot be
+                written.
+        """
+        path = Path(path)
+        if isinstance(image, Tensor | list | tuple | Iterator) and not hasattr(image, "read"):
+            raise UserError("save takes one image: a path, bytes, a Pillow image or an array")
+        if (fits := self.suffix(path.suffix)) != path.suffix:
+            raise UserError(
+                f"{path}: this format cannot store the output of the model; name the file "
+                f"{path.with_suffix(fits).name}",
+                path=path,
+            )
+        write(path, self.pixels([self.preprocess(self.read(image), half)])[0], self.tags)
+        return path
+
+    def _each(self, images: Iterable[Any], half: Part, batch_size: int) -> Iterator[Any]:
+        """Yield the results of images of any kind, in their order."""
+
+        def prepared(image: Any) -> Pixels | None:
+            tensor = isinstance(image, Tensor)
+            return None if tensor else self.preprocess(self.read(image), half)
+
+        for given, pixels in batches(images, prepared, batch_size):
+            if pixels is None:
+                yield from map(self._tensor, given)
+                continue
+            for image, output in zip(given, self.pixels(pixels), strict=True):
+                yield shape_as(image, output)
 
     def read(self, image: Any) -> Pixels:
         """Read an image of any kind but a tensor as (h, w, channels). Raises UserError."""
@@ -194,58 +285,14 @@ class Translator:
                 image[mask] = nodata
         return output
 
-    @torch.inference_mode()
     def tensor(self, images: Tensor) -> Tensor:
         """Translate a batch (n, channels, h, w) in [-1, 1]; padded, and cropped back."""
-        try:
-            output = self._output(images)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            output = None
-        if output is None:  # outside of the handler, which keeps the memory of the failed call
-            count, _, height, width = images.shape
-            raise UserError(
-                f"the memory is not enough for {count} of {width}x{height} at once; lower "
-                "--batch_size, or translate smaller images",
-                option="--batch_size",
-            )
-        if not bool(output.isfinite().all()):
-            raise UserError(
-                "the output has non-finite values (NaN or Inf): the weights of the model are too "
-                "large, or the image is far from those that it was trained on"
-            )
-        return output
-
-    def _output(self, images: Tensor) -> Tensor:
-        images = images.to(self.device)
-        if self.policy == "paper":
-            output = torch.cat([self._noisy(one) for one in torch.split(images, 1)])
-        else:
-            output = at_any_size(self.network, images)
-        return output.float().cpu()
-
-    def _noisy(self, image: Tensor) -> Tensor:
-        with seeded(self.seed):
-            return at_any_size(self.network, image)
+        seed = self.seed if self.policy == "paper" else None
+        return forward(self.network, images.to(self.device), seed)
 
     def _tensor(self, image: Tensor) -> Tensor:
-        single, width = image.ndim == 3, self.source.config.width
+        single = image.ndim == 3
         batch = image[None] if single else image
-        if batch.ndim != 4 or batch.shape[1] != width or not image.is_floating_point():
-            raise UserError(
-                f"a tensor is ({width}, h, w) floats in [-1, 1], or n of them, "
-                f"not {tuple(image.shape)} {image.dtype}"
-            )
-        if not batch.numel():
-            raise UserError(f"the tensor is empty: {tuple(image.shape)}")
-        if not bool(batch.isfinite().all()):
-            raise UserError("the tensor has non-finite values (NaN or Inf)")
-        with reading_errors("the tensor"):
-            check_size(batch.shape[2], batch.shape[3], self.max_megapixels * 10**6)
+        check_tensor(image, batch, self.source.config.width, self.max_megapixels * 10**6)
         output = self.tensor(batch.float())
         return output[0] if single else output
-
-
-def _for_pillow(pixels: Pixels) -> bool:
-    return pixels.dtype == np.uint8 and pixels.shape[2] in (1, 3)
