@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 from support import noise_pairs
 
 import viceversa
@@ -102,6 +105,49 @@ def test_the_numbers_are_those_of_the_files_that_translation_writes(
     assert mean == pytest.approx(np.mean(found.values["l1"])) and low < mean < high
 
 
+def test_psnr_of_each_image_can_be_recomputed_from_the_files(
+    data: Path, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    """From the translated files: 10 log10(peak^2 / MSE), with the peak that metrics.json has."""
+    files = data / "test" / "A"
+    main(["translate", str(runs["pix2pix"] / "ab.safetensors"), str(files), "-o", str(tmp_path)])
+    metrics = ["l1", "psnr", "ssim"]
+    result = viceversa.evaluate(
+        runs["pix2pix"], data, tmp_path / "out", metrics=metrics, batch_size=1
+    )["directions"]["ab"]
+    assert result["values"] == {"low": 0.0, "high": 255.0, "peak": 255.0}
+    values = []
+    for row in result["images"]:
+        assert row["direction"] == "ab" and row["group"] == ""
+        assert row["source"] == str(files / f"{row['name']}.png")
+        assert row["target"] == str(data / "test" / "B" / f"{row['name']}.png")
+        translated = np.asarray(Image.open(tmp_path / f"{row['name']}.png")).astype(np.float64)
+        target = np.asarray(Image.open(row["target"])).astype(np.float64)
+        error = ((translated - target) ** 2).mean()
+        by_hand = 10 * np.log10(result["values"]["peak"] ** 2 / error)
+        assert row["psnr"] == pytest.approx(by_hand, abs=1e-6)
+        theirs = peak_signal_noise_ratio(target, translated, data_range=255)
+        assert row["psnr"] == pytest.approx(theirs, abs=1e-6)
+        distance = np.abs(translated - target).mean() * 2 / result["values"]["peak"]
+        assert row["l1"] == pytest.approx(distance, abs=1e-9)
+        values.append(by_hand)
+    mean, total = (
+        np.mean(values),
+        10 * np.log10(255**2 / np.mean(255**2 / 10 ** (np.array(values) / 10))),
+    )
+    assert result["means"]["psnr"]["mean"] == pytest.approx(mean, abs=1e-6)
+    assert abs(mean - total) > 1e-5  # PSNR of the mean squared difference is another number
+    table = (tmp_path / "out" / "images.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert len(rows) == 5
+    for row, one in zip(rows, result["images"], strict=True):
+        assert {key: row[key] for key in ("name", "direction", "group", "source", "target")} == {
+            key: one[key] for key in ("name", "direction", "group", "source", "target")
+        }
+        assert [float(row[key]) for key in ("range_low", "range_high", "peak")] == [0, 255, 255]
+        assert [float(row[name]) for name in metrics] == [one[name] for name in metrics]
+
+
 def test_a_run_of_both_ways_is_measured_both_ways(data: Path, runs: dict[str, Path]) -> None:
     result = run_evaluation(EvaluationOptions(runs["cyclegan"], str(data)))
     assert [way.direction for way in result.directions] == ["ab", "ba"] and not result.paired
@@ -132,6 +178,9 @@ def test_the_command_writes_numbers_and_a_page(
 ) -> None:
     main(["evaluate", str(runs["pix2pix"]), str(data), "-o", str(tmp_path / "out")])
     said = capsys.readouterr().out
+    assert (
+        "  values from 0 to 255 (peak 255) as -1 to 1 (peak 2); PSNR is a mean over images" in said
+    )
     assert "ab: 5 pairs of test" in said and "without ms_ssim: it needs images of at least" in said
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     protocol = found["protocol"]
@@ -140,6 +189,7 @@ def test_the_command_writes_numbers_and_a_page(
     assert len(protocol["models"]["ab"]["sha256"]) == 64
     assert len(found["directions"]["ab"]["images"]) == 5
     page = (tmp_path / "out" / "index.html").read_text()
+    assert "values from 0 to 255 (peak 255) as -1 to 1 (peak 2); PSNR is a mean over images" in page
     assert page.count("<figure>") == 9 and "data:image/webp" in page and "://" not in page
     assert len(list((tmp_path / "out" / "cases").glob("ab-*.png"))) == 9
 

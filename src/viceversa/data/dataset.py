@@ -224,17 +224,19 @@ class ImageDataset:
             batch.append(fill_nodata(values, domain) if fill and has_nan else values)
         return batch[0], batch[1]
 
-    def values(self, domain: str, index: int, device: torch.device) -> Tensor:
+    def values(
+        self, domain: str, index: int, device: torch.device, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Return an image of a domain (`a`, `b`) without augmentation.
 
         Returns:
-            (1, channels, h, w) in [-1, 1], NaN where it has no data.
+            (1, channels, h, w) in [-1, 1] of `dtype` (None: torch's default), NaN without data.
 
         Raises:
             UserError: The image cannot be loaded.
         """
         image = crop_and_flip(self.image(domain, index), self.config, NO_AUGMENTATION)
-        return stack_values([image], self.domains[domain], device)
+        return to_values(image[None].to(device), self.domains[domain], dtype)
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first valid (source, target) of the first epoch."""

@@ -236,8 +236,8 @@ class MetricAccumulator:
 
 def _mean(values: Sequence[float]) -> float:
     """Mean of the values that are not infinite: PSNR of two equal images is."""
-    rest = torch.tensor([value for value in values if not math.isinf(value)])
-    return float(rest.double().mean()) if len(rest) else math.inf
+    rest = [value for value in values if not math.isinf(value)]
+    return float(torch.tensor(rest, dtype=torch.float64).mean()) if rest else math.inf
 
 
 def _rgb(images: Tensor, domain: Domain, lightness: Tensor | None) -> Tensor:

@@ -18,9 +18,10 @@ from ..metrics.intervals import bootstrap
 from ..metrics.labels import confusion, iou
 from ..metrics.registry import METRICS, is_unreliable, label, needs_pairs
 from .accumulator import Features, MetricAccumulator
-from .inputs import EvaluationBatch, Model
+from .inputs import EvaluationBatch, ImageFiles, Model
 from .options import EvaluationOptions
 from .results import DirectionMetrics
+from .value_range import ValueRange
 
 
 class DirectionEvaluator:
@@ -47,20 +48,20 @@ class DirectionEvaluator:
         source, target = self.translator.source, self.translator.target
         self.accumulator = MetricAccumulator(names, source, target, features.networks)
         self.labels = LabelMaps.of(target, options.colours)
-        self.sources: list[str] = []
+        self.files: list[ImageFiles] = []
 
     def add(self, batch: EvaluationBatch) -> None:
         """Translate a batch and add its metrics."""
         here, there = self.translator.source, self.translator.target
-        output = quantized(self.translator.tensor(fill_nodata(batch.source, here)), there)
-        back = quantized(self.back.tensor(output), here) if self.back else None
+        output = _exact(self.translator.tensor(fill_nodata(batch.source, here).float()), there)
+        back = _exact(self.back.tensor(output.float()), here) if self.back else None
         self.accumulator.add(batch.source, output, batch.target, back)
         if batch.target is not None:
             self.accumulator.add_real(batch.target, batch.source)
             if self.labels is not None:
                 valid = data_mask(batch.source, batch.target).all(dim=1)
                 self.labels.add(output, fill_nodata(batch.target, there), valid)
-        self.sources += batch.names
+        self.files += batch.files
 
     def result(self, dataset: ImageDataset) -> tuple[DirectionMetrics, list[str]]:
         """Return the metrics, and notes on them."""
@@ -83,7 +84,8 @@ class DirectionEvaluator:
         names = [name for name in self.accumulator.metrics if name in values]
         metrics = DirectionMetrics(
             self.direction,
-            self.sources,
+            self.files,
+            ValueRange.of(self.translator.target),
             values,
             {name: _interval(values[name]) for name in names},
             sets,
@@ -139,6 +141,11 @@ class LabelMaps:
         predicted, true = self.classify(output)[valid], self.classify(target)[valid]
         matrix = confusion(predicted, true, self.classes)
         self.confusion = matrix if self.confusion is None else self.confusion + matrix
+
+
+def _exact(values: Tensor, domain: Domain) -> Tensor:
+    """Return values in [-1, 1] as those of the files that translation writes, in float64."""
+    return quantized(values.double(), domain)
 
 
 def _interval(values: list[float]) -> tuple[float, float, float]:

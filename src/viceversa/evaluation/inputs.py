@@ -18,7 +18,7 @@ from ..data.dataset import ImageDataset
 from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
 from ..fields import fill
-from ..images.sources import unread
+from ..images.sources import printable, unread
 from ..images.values import has_data
 from ..inference import Translator
 from ..inference.model_files import translator_files
@@ -161,10 +161,23 @@ def _split(
     return "train", index, "there is no test or val split: all images are evaluated"
 
 
-class EvaluationBatch(NamedTuple):
-    """Consecutive images of one size on the CPU, in [-1, 1]; NaN means no data."""
+class ImageFiles(NamedTuple):
+    """An image that is evaluated: its names, as text."""
 
-    names: list[str]
+    name: str
+    """Name in the dataset, without folders of domains and extension; pairs have one name."""
+    group: str
+    """Its group (patient, slide, scene), or ""."""
+    source: str
+    """Path of the source."""
+    target: str
+    """Path of the target, or ""."""
+
+
+class EvaluationBatch(NamedTuple):
+    """Consecutive images of one size on the CPU, float64 in [-1, 1]; NaN means no data."""
+
+    files: list[ImageFiles]
     source: Tensor
     target: Tensor | None
 
@@ -177,11 +190,11 @@ def batches(
     Raises UserError if a pair has two sizes.
     """
     here, there = direction[0], direction[1]
-    pending: list[tuple[str, Tensor, Tensor | None]] = []
-    cpu = torch.device("cpu")
+    pending: list[tuple[ImageFiles, Tensor, Tensor | None]] = []
+    exact = torch.device("cpu"), torch.float64
     for index, source in enumerate(dataset.sources(here)):
-        image = dataset.values(here, index, cpu)
-        target = dataset.values(there, index, cpu) if paired else None
+        image = dataset.values(here, index, *exact)
+        target = dataset.values(there, index, *exact) if paired else None
         if target is not None and target.shape[2:] != image.shape[2:]:
             sizes = [f"{one.shape[3]}x{one.shape[2]}" for one in (image, target)]
             raise UserError(
@@ -195,12 +208,15 @@ def batches(
         if pending and (len(pending) == batch_size or pending[0][1].shape != image.shape):
             yield _batch(pending)
             pending = []
-        pending.append((str(source), image, target))
+        name, group = dataset.index.name_of(source), dataset.index.groups.get(source, "")
+        partner = str(dataset.sources(there)[index]) if paired else ""
+        files = ImageFiles(printable(name), printable(group), str(source), partner)
+        pending.append((files, image, target))
     if pending:
         yield _batch(pending)
 
 
-def _batch(pending: Sequence[tuple[str, Tensor, Tensor | None]]) -> EvaluationBatch:
-    names, sources, targets = zip(*pending, strict=True)
+def _batch(pending: Sequence[tuple[ImageFiles, Tensor, Tensor | None]]) -> EvaluationBatch:
+    files, sources, targets = zip(*pending, strict=True)
     known = [target for target in targets if target is not None]
-    return EvaluationBatch(list(names), torch.cat(sources), torch.cat(known) if known else None)
+    return EvaluationBatch(list(files), torch.cat(sources), torch.cat(known) if known else None)

@@ -48,6 +48,7 @@ def _direction(result: Evaluation, metrics: DirectionMetrics, folder: Path) -> D
     title = DIRECTIONS[metrics.direction]
     return DirectionResult(
         title=f"{title}: {metrics.translations} translations",
+        values=f"{metrics.range}. Confidence intervals are by bootstrap over the images.",
         numbers=_numbers(metrics),
         cases_title=f"{title}: best, median and worst by {label(metric or '')}",
         cases={} if metric is None else _cases(result, metrics, metric, scorer, folder),

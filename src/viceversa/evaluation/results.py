@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -12,11 +14,13 @@ import torch
 from .. import __version__
 from ..files import finite, sha256
 from ..images.domain import Domain
+from ..metrics.limits import PEAK
 from ..metrics.registry import few_images, is_unreliable
 from ..reports.text import aligned, number
 from .accumulator import Features
-from .inputs import EvaluationImages, Model
+from .inputs import EvaluationImages, ImageFiles, Model
 from .options import EvaluationOptions
+from .value_range import ValueRange
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,10 @@ class DirectionMetrics:
     """Metrics of one direction."""
 
     direction: str
-    sources: list[str]
-    """Names of the sources, in order."""
+    files: list[ImageFiles]
+    """Names of the images, in order."""
+    range: ValueRange
+    """Range of the values of the outputs and targets."""
     values: dict[str, list[float]]
     """metric -> a value per source."""
     intervals: dict[str, tuple[float, float, float]]
@@ -38,9 +44,14 @@ class DirectionMetrics:
     """Number of real images that the translations are compared with as a set."""
 
     @property
+    def sources(self) -> list[str]:
+        """Paths of the sources, in order."""
+        return [one.source for one in self.files]
+
+    @property
     def translations(self) -> int:
         """Number of translations."""
-        return len(self.sources)
+        return len(self.files)
 
     @property
     def smaller_set(self) -> int:
@@ -67,6 +78,7 @@ def as_table(result: Evaluation) -> str:
     for one in result.directions:
         kind = "pairs" if result.paired else f"translations, {one.real} real images"
         lines.append(f"{one.direction}: {one.translations} {kind} of {result.images.split}")
+        lines.append(f"  {one.range}")
         rows = [
             (name, number(mean), f"95 % interval: {number(low)} to {number(high)}")
             for name, (mean, low, high) in one.intervals.items()
@@ -93,10 +105,34 @@ def as_json(result: Evaluation) -> dict[str, Any]:
     return values
 
 
+def as_csv(result: Evaluation) -> str:
+    """Return a row for each image and direction: names, range of the values, and metrics."""
+    rows: list[dict[str, Any]] = []
+    for one in result.directions:
+        shared = one.range.as_row()
+        values = {name: list(map(repr, of)) for name, of in one.values.items()}  # all digits
+        for i, names in enumerate(_names(one)):
+            rows.append(names | shared | {name: of[i] for name, of in values.items()})
+    text = io.StringIO()
+    columns = dict.fromkeys(key for row in rows for key in row)
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _names(metrics: DirectionMetrics) -> list[dict[str, Any]]:
+    """Return the name of each image, its direction, group and paths."""
+    return [
+        {"name": one.name, "direction": metrics.direction, **one._asdict()} for one in metrics.files
+    ]
+
+
 def _direction(metrics: DirectionMetrics) -> dict[str, Any]:
     return {
         "translations": metrics.translations,
         "real": metrics.real,
+        "values": metrics.range.as_json(),
         "means": {
             name: {"mean": mean, "low": low, "high": high}
             for name, (mean, low, high) in metrics.intervals.items()
@@ -105,8 +141,8 @@ def _direction(metrics: DirectionMetrics) -> dict[str, Any]:
         "few_images": [name for name in metrics.sets if is_unreliable(name, metrics.smaller_set)],
         "iou": metrics.iou,
         "images": [
-            {"source": source, **{name: values[i] for name, values in metrics.values.items()}}
-            for i, source in enumerate(metrics.sources)
+            names | {name: values[i] for name, values in metrics.values.items()}
+            for i, names in enumerate(_names(metrics))
         ],
     }
 
@@ -142,6 +178,8 @@ def protocol(result: Evaluation) -> dict[str, Any]:
         "seed": options.seed,
         "nodata": {side: _nodata(dataset.domains[side]) for side in "ab"},
         "values": "in [-1, 1], translations rounded as their files store them",
+        "psnr": f"10 log10(peak^2 / mean squared difference) of each image, with peak {PEAK:g}; "
+        "the mean is over images, without those that equal their targets (infinite)",
         "intervals": "bootstrap of the mean over images, 2000 draws, percentiles of 95 %",
         "swd": "Laplacian pyramid, 4096 patches of 7x7 a scale, 128 directions, seed 0",
         "fid_and_kid": {

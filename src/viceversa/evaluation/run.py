@@ -12,7 +12,7 @@ from ..checkpoint import read_header
 from ..data.config import Layout
 from ..data.readonly import refuse_output_in_data, training_data
 from ..errors import UserError
-from ..files import write_json
+from ..files import write_bytes, write_json
 from ..inference import Policy
 from ..inference.model_files import translator_files
 from ..metrics.registry import DIRECTIONS, METRICS, needs_pairs
@@ -21,7 +21,7 @@ from .direction import DirectionEvaluator
 from .inputs import batches, open_images, open_model
 from .options import EvaluationOptions, Pairs, Split
 from .render import write_page
-from .results import Evaluation, as_json
+from .results import Evaluation, as_csv, as_json
 
 Progress = Callable[[int, int], None]
 
@@ -51,7 +51,7 @@ def evaluate(
     Args:
         model: A run folder, or one translator.
         data: The dataset; empty is that of the model's run.
-        out: A folder for metrics.json and the page index.html; None writes nothing.
+        out: A folder for metrics.json, images.csv and the page index.html; None writes nothing.
         split: `train`, `val`, `test`, or `auto`: test, else val, else all images.
         pairs: Whether each source has a target: `yes`, `no`, or `auto`: as in training.
         size: `trained` (resized as in training, not cropped), `own`, or pixels a side.
@@ -125,7 +125,7 @@ def run_evaluation(
             images.dataset, evaluator.direction, paired, options.batch_size, skipped
         ):
             evaluator.add(batch)
-            done += len(batch.names)
+            done += len(batch.files)
             progress(done, total)
         if skipped:
             what = (
@@ -207,7 +207,7 @@ def check_output_folder(folder: Path, options: EvaluationOptions) -> None:
 
 
 def write_evaluation(result: Evaluation, folder: Path) -> Path:
-    """Write metrics.json and the page with its images, and return the path of the page.
+    """Write metrics.json, images.csv and the page with its images; return the path of the page.
 
     Raises:
         UserError: A file cannot be written.
@@ -219,4 +219,5 @@ def write_evaluation(result: Evaluation, folder: Path) -> Path:
             f"the folder {folder} can't be made: {error.strerror}", path=folder
         ) from None
     write_json(folder / "metrics.json", as_json(result))
+    write_bytes(folder / "images.csv", as_csv(result).encode())
     return write_page(result, folder)

@@ -28,7 +28,7 @@ def to_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
 
 
-def to_values(numbers: Tensor, domain: Domain) -> Tensor:
+def to_values(numbers: Tensor, domain: Domain, dtype: torch.dtype | None = None) -> Tensor:
     """Return pixels as values in [-1, 1].
 
     Images: `low` becomes -1 and `high` 1; other values are clipped. Labels: one-hot, with 1 in the
@@ -38,11 +38,12 @@ def to_values(numbers: Tensor, domain: Domain) -> Tensor:
     Args:
         numbers: (n, channels of the files, h, w), as `loading.load` returns them.
         domain: The domain of the images.
+        dtype: Floating-point dtype of the result; None: the default of torch.
 
     Returns:
         (n, channels of the networks, h, w) in [-1, 1].
     """
-    kind, dtype = domain.config.kind, torch.get_default_dtype()
+    kind, dtype = domain.config.kind, dtype or torch.get_default_dtype()
     if kind == "labels":
         one_hot = F.one_hot(numbers[:, 0].nan_to_num().long(), domain.config.width)
         values = one_hot.movedim(-1, 1).to(dtype) * 2 - 1
@@ -107,16 +108,20 @@ def _scale(domain: Domain, device: torch.device) -> Callable[[Tensor], Tensor]:
     summands = [-1 - low * f for low, f in zip(domain.low, factors, strict=True)]
     clip = domain.config.range != "dtype"  # all values are in the range of their dtype
     if len(set(factors)) == len(set(summands)) == 1:  # one pass instead of two
-        summand, factor = torch.tensor(summands[0], device=device), factors[0]
+        factor = factors[0]
 
         def scale(values: Tensor) -> Tensor:
-            torch.add(summand.to(values.dtype), values, alpha=factor, out=values)
+            summand = torch.tensor(summands[0], dtype=values.dtype, device=device)
+            torch.add(summand, values, alpha=factor, out=values)
             return values.clamp_(-1, 1) if clip else values
 
         return scale
-    multiply, add = (torch.tensor(v, device=device)[:, None, None] for v in (factors, summands))
 
     def scale_each(values: Tensor) -> Tensor:
+        multiply, add = (
+            torch.tensor(one, dtype=values.dtype, device=device)[:, None, None]
+            for one in (factors, summands)
+        )
         values.mul_(multiply).add_(add)
         return values.clamp_(-1, 1) if clip else values
 
@@ -153,20 +158,24 @@ def to_pixels(values: Tensor, domain: Domain, lightness: Tensor | None = None) -
 def quantized(values: Tensor, domain: Domain) -> Tensor:
     """Return values (n, channels, h, w) in [-1, 1] as if written to a file and read again.
 
-    Values are rounded if the files have integers; labels become one-hot vectors.
+    Values are rounded if the files have integers; labels become one-hot vectors. Values of float64
+    are those of the file exactly; float32 values are not rounded for files of float32.
     """
     values = values.detach().clamp(-1, 1)
     if domain.config.kind == "labels":
         one_hot = F.one_hot(values.argmax(dim=1), domain.config.width)
         return one_hot.movedim(-1, 1).to(values.dtype) * 2 - 1
-    if domain.config.kind != "image" or domain.dtype == "float32":
+    if domain.config.kind != "image":
+        return values
+    if domain.dtype == "float32" and values.dtype != torch.float64:
         return values
     low, high = (
         torch.tensor(v, device=values.device, dtype=values.dtype)[:, None, None]
         for v in (domain.low, domain.high)
     )
-    numbers = ((values + 1) / 2 * (high - low) + low).round()
-    return (numbers - low) / (high - low) * 2 - 1
+    numbers = (values + 1) / 2 * (high - low) + low
+    numbers = numbers.float().double() if domain.dtype == "float32" else numbers.round()
+    return ((numbers - low) / (high - low) * 2 - 1).clamp(-1, 1)  # rounding may leave the range
 
 
 def to_rgb(values: Tensor, domain: Domain, lightness: Tensor | None = None) -> Tensor:

@@ -1,5 +1,6 @@
-"""Smallest images and numbers of images that metrics accept."""
+"""Range of the values that metrics compare, and the smallest images and sets that they accept."""
 
+PEAK = 2.0  # from -1 to 1: the peak of PSNR
 SSIM_SIDE = 11  # px: one window
 MS_SSIM_SIDE = 176  # px: one window after four halvings
 LPIPS_SIDE = 64  # px

@@ -1,8 +1,8 @@
 """L1, PSNR, SSIM and MS-SSIM: an output against its target.
 
-Images are (n, c, h, w) in [-1, 1]; results are (n,). `weight`, (n, 1, h, w) or (n, c, h, w) from 0
-to 1, weighs each value: 0 where an image has no data. Means and the windows of SSIM are normalized
-by it; an image without any weight has the value NaN.
+Images are (n, c, h, w) in [-1, 1]; results are (n,) of float64. `weight`, (n, 1, h, w) or
+(n, c, h, w) from 0 to 1, weighs each value: 0 where an image has no data. Means and the windows of
+SSIM are normalized by it; an image without any weight has the value NaN.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .limits import MS_SSIM_SIDE, SSIM_SIDE
+from .limits import MS_SSIM_SIDE, PEAK, SSIM_SIDE
 
 EXPONENTS = 0.0448, 0.2856, 0.3001, 0.2363, 0.1333  # of the scales, finest first (Wang 2003)
 
@@ -21,16 +21,17 @@ EXPONENTS = 0.0448, 0.2856, 0.3001, 0.2363, 0.1333  # of the scales, finest firs
 def l1(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean absolute difference of each image, from 0 to 2."""
     _check(x, y)
-    return _mean((x.double() - y.double()).abs(), weight).float()
+    return _mean((x.double() - y.double()).abs(), weight)
 
 
 def psnr(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Peak signal-to-noise ratio of each image in dB: 10 log10(4 / mean squared difference).
+    """Peak signal-to-noise ratio of each image in dB: 10 log10(peak^2 / mean squared difference).
 
-    It is infinite for identical images: report how many there are, and average the others.
+    The peak is 2, from -1 to 1. PSNR is infinite for identical images: report how many there are,
+    and average the others.
     """
     _check(x, y)
-    return (10 * (4 / _mean((x.double() - y.double()).square(), weight)).log10()).float()
+    return 10 * (PEAK**2 / _mean((x.double() - y.double()).square(), weight)).log10()
 
 
 def ssim(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -121,7 +122,7 @@ def _per_image(
     """
     weights = [None] * len(x) if weight is None else weight.to(x).double().expand_as(x)
     pairs = zip((x.double() + 1) / 2, (y.double() + 1) / 2, weights, strict=True)
-    return torch.stack([measure(*pair) for pair in pairs]).float()
+    return torch.stack([measure(*pair) for pair in pairs])
 
 
 def _check(x: Tensor, y: Tensor, smallest: int = 1, name: str = "") -> None:

@@ -18,9 +18,13 @@ class Case(NamedTuple):
 
 
 class DirectionResult(NamedTuple):
-    """Results of a direction. `cases`: by kind; `columns`: column titles of their images."""
+    """Results of a direction.
+
+    `values`: sentences on their range; `cases`: by kind; `columns`: column titles of their images.
+    """
 
     title: str
+    values: str
     numbers: Sequence[Sequence[str]]
     cases_title: str
     cases: Mapping[str, Sequence[Case]]

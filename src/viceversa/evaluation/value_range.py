@@ -1,0 +1,73 @@
+"""Range of the values of images: in the files, and in [-1, 1], where metrics compare them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..images.domain import Domain
+from ..images.values import MAX_AB
+from ..metrics.limits import PEAK
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """Values of the files that become -1 and 1, for each channel; empty for classes."""
+
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, domain: Domain) -> ValueRange:
+        """Return the range of the images of a domain."""
+        match domain.config.kind:
+            case "labels":
+                return cls()
+            case "lab-l":
+                return cls((0.0,), (100.0,))
+            case "lab-ab":
+                return cls((-MAX_AB,) * 2, (MAX_AB,) * 2)
+        return cls(domain.low, domain.high)
+
+    @property
+    def peak(self) -> tuple[float, ...]:
+        """Peak of PSNR in the values of the files: the width of the range."""
+        return tuple(high - low for low, high in zip(self.low, self.high, strict=True))
+
+    def __str__(self) -> str:
+        """Return a line on range and peak, for a table."""
+        mean = "PSNR is a mean over images"
+        if not self.low:
+            return f"classes as one-hot values from -1 to 1 (peak {PEAK:g}); {mean}"
+        low, high, peak = map(_text, (self.low, self.high, self.peak))
+        return f"values from {low} to {high} (peak {peak}) as -1 to 1 (peak {PEAK:g}); {mean}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return range and peak, a number or a list with one per channel; None for classes."""
+        low, high, peak = map(_one, (self.low, self.high, self.peak))
+        return {"low": low, "high": high, "peak": peak}
+
+    def as_row(self) -> dict[str, str]:
+        """Return range and peak as cells of a table; several channels are separated by spaces."""
+        return {
+            key: " ".join(map(repr, _distinct(values)))
+            for key, values in (
+                ("range_low", self.low),
+                ("range_high", self.high),
+                ("peak", self.peak),
+            )
+        }
+
+
+def _distinct(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Return one value if all channels have the same."""
+    return values[:1] if len(set(values)) == 1 else values
+
+
+def _one(values: tuple[float, ...]) -> float | list[float] | None:
+    few = _distinct(values)
+    return None if not few else few[0] if len(few) == 1 else list(few)
+
+
+def _text(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in _distinct(values))

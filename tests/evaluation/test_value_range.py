@@ -1,0 +1,64 @@
+"""The range of values that results state: of integers, channels of their own, Lab and classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from viceversa.evaluation.value_range import ValueRange
+from viceversa.images.domain import Domain, DomainConfig
+from viceversa.images.values import quantized, to_pixels, to_tensor, to_values
+from viceversa.metrics.paired import psnr
+
+INT16 = Domain(DomainConfig(channels=1, range="-1000,3000"), "int16", (-1000.0,), (3000.0,))
+
+
+@pytest.mark.parametrize(("domain", "values", "text"), [
+    (Domain(), {"low": 0, "high": 255, "peak": 255}, "from 0 to 255 (peak 255)"),
+    (INT16, {"low": -1000, "high": 3000, "peak": 4000}, "from -1000 to 3000 (peak 4000)"),
+    (Domain(DomainConfig(channels=2, range="minmax"), "float32", (0.0, 0.0), (1.0, 4.0)),
+     {"low": 0, "high": [1, 4], "peak": [1, 4]}, "from 0 to 1, 4 (peak 1, 4)"),
+    (Domain(DomainConfig(kind="lab-l"), "uint8", (0.0,), (255.0,)),
+     {"low": 0, "high": 100, "peak": 100}, "from 0 to 100"),
+    (Domain(DomainConfig(kind="lab-ab"), "uint8", (0.0,), (255.0,)),
+     {"low": -110, "high": 110, "peak": 220}, "from -110 to 110"),
+    (Domain(DomainConfig(kind="labels", ids=3), "uint8", (0.0,), (255.0,)),
+     {"low": None, "high": None, "peak": None}, "classes as one-hot values"),
+])  # fmt: skip
+def test_the_range_is_stated(domain: Domain, values: dict[str, object], text: str) -> None:
+    found = ValueRange.of(domain)
+    assert found.as_json() == values and text in str(found)
+    assert str(found).endswith("PSNR is a mean over images")
+
+
+def test_channels_with_ranges_of_their_own_are_cells_of_a_table() -> None:
+    assert ValueRange((0.0, 0.0), (1.0, 4.0)).as_row() == {
+        "range_low": "0.0", "range_high": "1.0 4.0", "peak": "1.0 4.0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("domain", [
+    Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,)),
+    Domain(DomainConfig(channels=1), "uint16", (0.0,), (65535.0,)),
+    INT16,
+    Domain(DomainConfig(channels=1, range="-7.3,911.7"), "float32", (-7.3,), (911.7,)),
+])  # fmt: skip
+def test_values_of_float64_are_exactly_those_of_the_written_file(domain: Domain) -> None:
+    """So that PSNR is that of the files to 1e-6, even for differences of one level."""
+    drawn = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    nearly = drawn + 2 * 2 / (domain.high[0] - domain.low[0])
+    files = [to_pixels(one, domain) for one in (drawn, nearly)]
+    exact = [quantized(one.double(), domain) for one in (drawn, nearly)]
+    for images, values in zip(files, exact, strict=True):
+        read = to_values(torch.stack([to_tensor(one) for one in images]), domain, torch.float64)
+        assert values.dtype == torch.float64
+        assert torch.equal(read, values) or float((read - values).abs().max()) < 1e-15
+    peak = domain.high[0] - domain.low[0]
+    for i in range(2):
+        one, other = (images[i].astype(np.float64) for images in files)
+        by_hand = 10 * np.log10(peak**2 / ((one - other) ** 2).mean())
+        assert float(psnr(exact[0], exact[1])[i]) == pytest.approx(by_hand, abs=1e-6)
+    rounded = [quantized(one, domain) for one in (drawn, nearly)]  # the control
+    if domain.dtype != "uint8":
+        assert float(psnr(*rounded)[0]) != pytest.approx(float(psnr(*exact)[0]), abs=1e-6)
