@@ -1,4 +1,4 @@
-"""Blocks computed anew in the backward pass: the same to the bit, and less is kept for it."""
+"""Activation checkpointing changes no result and saves fewer activations for the backward pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import METHODS, OFF, Made, apart, farthest, left, made, only, steps
+from tiny_runs import (
+    METHODS,
+    OFF,
+    TinyRun,
+    max_difference,
+    max_loss_difference,
+    only,
+    tiny_run,
+    train_steps,
+    training_state,
+)
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
@@ -20,96 +30,103 @@ from viceversa.networks.unet import UNet
 from viceversa.runtime import activation_checkpointing
 from viceversa.runtime.activation_checkpointing import blocks, checkpoint_blocks
 
-ANEW = only(activation_checkpointing="blocks")
+BLOCKS = only(activation_checkpointing="blocks")
 BATCH_NORM = {"generator": {"norm": "batch"}, "discriminator": {"norm": "batch"}}
 GENERATORS: dict[str, dict[str, Any]] = {
     "unet": {"depth": 3, "dropout_from": 1, "dropout_layers": 2},
-    "gdl-unet": {"depth": 2}, "resnet": {"blocks": 2},
-}  # fmt: skip
+    "gdl-unet": {"depth": 2},
+    "resnet": {"blocks": 2},
+}
 
 
-def of(generator: str, norm: str) -> dict[str, Any]:
-    """Settings with dropout, whichever the generator."""
-    own = {"name": generator, "width": 4, "norm": norm, "dropout": 0.5, **GENERATORS[generator]}
-    return {"generator": own, "discriminator": {"norm": norm}}
+def settings_with_dropout(generator: str, norm: str) -> dict[str, Any]:
+    """Return settings of a small generator with dropout."""
+    options = {"name": generator, "width": 4, "norm": norm, "dropout": 0.5, **GENERATORS[generator]}
+    return {"generator": options, "discriminator": {"norm": norm}}
 
 
-def equal(one: Made, two: Made, count: int = 3) -> bool:
-    """Whether steps of both leave the same, to the bit."""
-    losses = apart(steps(one, count), steps(two, count))
-    return losses == 0.0 and farthest(left(one), left(two)) == 0.0
+def train_equally(one: TinyRun, two: TinyRun, count: int = 3) -> bool:
+    """Train both; return whether their losses and states are equal to the bit."""
+    losses = max_loss_difference(train_steps(one, count), train_steps(two, count))
+    return losses == 0.0 and max_difference(training_state(one), training_state(two)) == 0.0
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_steps_are_the_same_to_the_bit(name: str, norm: str, generator: str) -> None:
-    """Losses, weights, statistics, pools and averages; dropout is on."""
-    more = of(generator, norm)
-    assert equal(made(name, OFF, **more), made(name, ANEW, **more))
+def test_steps_are_identical(name: str, norm: str, generator: str) -> None:
+    """Compares losses, weights, statistics, image pools and optimizer states, with dropout."""
+    more = settings_with_dropout(generator, norm)
+    assert train_equally(tiny_run(name, OFF, **more), tiny_run(name, BLOCKS, **more))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_the_second_pass_is_in_the_precision_of_the_first(precision: str) -> None:
-    one, two = (made("pix2pix", speed, precision, **BATCH_NORM) for speed in (OFF, ANEW))
-    assert equal(one, two)
+def test_recomputation_uses_the_precision_of_the_first_pass(precision: str) -> None:
+    one, two = (tiny_run("pix2pix", speed, precision, **BATCH_NORM) for speed in (OFF, BLOCKS))
+    assert train_equally(one, two)
 
 
-def test_a_gradient_penalty_goes_with_it() -> None:
-    one, two = (made("cyclegan", speed, method={"gan_loss": "wgan-gp"}) for speed in (OFF, ANEW))
-    assert equal(one, two)
+def test_works_with_a_gradient_penalty() -> None:
+    one, two = (
+        tiny_run("cyclegan", speed, method={"gan_loss": "wgan-gp"}) for speed in (OFF, BLOCKS)
+    )
+    assert train_equally(one, two)
 
 
-def test_statistics_gathered_twice_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: a second pass that gathers statistics as the first did."""
+def test_control_detects_running_statistics_updated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `statistics_kept`, the recomputation updates the running statistics again."""
     monkeypatch.setattr(activation_checkpointing, "statistics_kept", lambda block: nullcontext())
-    one, two = (made("pix2pix", speed, **BATCH_NORM) for speed in (OFF, ANEW))
-    assert apart(steps(one, 2), steps(two, 2)) == 0.0  # training itself does not feel them
-    state, other = left(one), left(two)
+    one, two = (tiny_run("pix2pix", speed, **BATCH_NORM) for speed in (OFF, BLOCKS))
+    assert (
+        max_loss_difference(train_steps(one, 2), train_steps(two, 2)) == 0.0
+    )  # training mode does not use them
+    state, other = training_state(one), training_state(two)
     differ = {key for key in state if not torch.equal(state[key], other[key])}
     assert differ and all("running_" in key for key in differ)
 
 
-def test_other_dropout_in_the_second_pass_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: random numbers that are not put back."""
+def test_control_detects_different_dropout_in_the_recomputation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The random state is not restored for the recomputation."""
     naive = partial(checkpoint, preserve_rng_state=False)
     monkeypatch.setattr(activation_checkpointing, "checkpoint", naive)
-    assert not equal(*(made("pix2pix", speed, **BATCH_NORM) for speed in (OFF, ANEW)))
+    assert not train_equally(*(tiny_run("pix2pix", speed, **BATCH_NORM) for speed in (OFF, BLOCKS)))
 
 
-# -- what it does
+# -- effect
 
 
-def kept(network: nn.Module, x: Tensor) -> int:
-    """Bytes that a forward pass keeps for the backward one, weights aside."""
-    own = {weight.data_ptr() for weight in network.parameters()}
-    seen: dict[int, int] = {}
+def saved_bytes(network: nn.Module, x: Tensor) -> int:
+    """Return how many bytes, except weights, a forward pass saves for the backward pass."""
+    weights = {weight.data_ptr() for weight in network.parameters()}
+    sizes: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        if tensor.data_ptr() not in own:
-            seen[tensor.data_ptr()] = tensor.nbytes
+        if tensor.data_ptr() not in weights:
+            sizes[tensor.data_ptr()] = tensor.nbytes
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        made = network(x)
-        total = sum(seen.values())
-    made.square().mean().backward()
+        output = network(x)
+        total = sum(sizes.values())
+    output.square().mean().backward()
     return total
 
 
-def test_less_is_kept_for_the_backward_pass() -> None:
+def test_fewer_bytes_are_saved_for_the_backward_pass() -> None:
     x = torch.randn(1, 3, 32, 32)
     torch.manual_seed(0)
     plain = ResNet(ResNet.Config(width=4, blocks=6), 3, 3)
-    anew = copy.deepcopy(plain)
-    checkpoint_blocks(anew)
-    assert 0 < kept(anew, x) < 0.7 * kept(plain, x)
-    for one, other in zip(plain.parameters(), anew.parameters(), strict=True):
+    checkpointed = copy.deepcopy(plain)
+    checkpoint_blocks(checkpointed)
+    assert 0 < saved_bytes(checkpointed, x) < 0.7 * saved_bytes(plain, x)
+    for one, other in zip(plain.parameters(), checkpointed.parameters(), strict=True):
         assert one.grad is not None and other.grad is not None
         assert torch.equal(one.grad, other.grad)
 
 
-def test_each_block_runs_twice_where_gradients_are_asked_for() -> None:
+def test_blocks_run_twice_with_gradients_and_once_without() -> None:
     torch.manual_seed(0)
     network = ResNet(ResNet.Config(width=4, blocks=2), 3, 3)
     checkpoint_blocks(network)
@@ -127,7 +144,7 @@ def test_each_block_runs_twice_where_gradients_are_asked_for() -> None:
     assert {runs.count(layer) for layer in runs} == {1}
 
 
-def test_blocks_are_what_consists_of_several_layers() -> None:
+def test_blocks_are_the_modules_with_several_layers() -> None:
     def names(network: nn.Module) -> list[str]:
         found = {id(block) for block in blocks(network)}
         return [name for name, part in network.named_modules() if id(part) in found]
@@ -139,7 +156,7 @@ def test_blocks_are_what_consists_of_several_layers() -> None:
     assert names(PatchGAN(PatchGAN.Config(width=2), 3)) == []
 
 
-def test_names_stay_and_a_copy_has_weights_of_its_own() -> None:
+def test_state_dict_names_stay_and_copies_are_independent() -> None:
     torch.manual_seed(0)
     network = UNet(UNet.Config(width=4, depth=3, norm="instance", dropout=0.0), 3, 3)
     names, x = list(network.state_dict()), torch.randn(1, 3, 16, 16)

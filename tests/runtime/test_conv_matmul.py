@@ -1,4 +1,4 @@
-"""Convolutions as products of matrices: the same numbers, taken over only where that pays."""
+"""Convolutions as matrix products: same results, and used only where they are faster."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from viceversa.runtime.conv_matmul import (
 Layer = nn.Conv2d | nn.ConvTranspose2d
 
 
-def gradients(layer: Layer, made: Tensor, x: Tensor) -> list[Tensor]:
-    chance = torch.Generator().manual_seed(3)
-    upstream = torch.randn(made.shape, generator=chance, dtype=torch.float64).to(made.dtype)
-    return list(torch.autograd.grad(made, [*layer.parameters(), x], upstream))
+def gradients(layer: Layer, output: Tensor, x: Tensor) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    upstream = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+    return list(torch.autograd.grad(output, [*layer.parameters(), x], upstream.to(output.dtype)))
 
 
-def farthest(one: list[Tensor], two: list[Tensor]) -> float:
+def max_difference(one: list[Tensor], two: list[Tensor]) -> float:
     assert [x.shape for x in one] == [x.shape for x in two]
     return max(float((a - b).detach().abs().max()) for a, b in zip(one, two, strict=True))
 
 
-def agrees(layer: nn.Conv2d | nn.ConvTranspose2d, made: Tensor, x: Tensor) -> None:
-    """A product is what the layer makes of x, and so are its gradients."""
+def assert_equals_layer(layer: Layer, output: Tensor, x: Tensor) -> None:
+    """Check that the output and its gradients equal those of `layer(x)`."""
     expected = layer(x)
     assert output_size(layer, *x.shape[2:]) == tuple(expected.shape[2:])
-    assert farthest([made], [expected]) < 1e-12
-    assert farthest(gradients(layer, made, x), gradients(layer, expected, x)) < 1e-12
+    assert max_difference([output], [expected]) < 1e-12
+    assert max_difference(gradients(layer, output, x), gradients(layer, expected, x)) < 1e-12
 
 
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
-def test_a_convolution_is_a_product(kernel: int, stride: int, dilation: int) -> None:
+def test_conv_by_matmul_equals_the_layer(kernel: int, stride: int, dilation: int) -> None:
     torch.manual_seed(0)
     paddings, tried = range(dilation * (kernel - 1) + 1), 0
     for padding, bias, count, sides in product(paddings, (True, False), (1, 3), ((7, 9), (8, 7))):
         layer = nn.Conv2d(2, 3, kernel, stride, padding, dilation, bias=bias).double()
         x = torch.randn(count, 2, *sides, dtype=torch.float64, requires_grad=True)
-        agrees(layer, conv_by_matmul(layer, x), x)
+        assert_equals_layer(layer, conv_by_matmul(layer, x), x)
         tried += 1
     assert tried >= 8
 
@@ -60,68 +60,69 @@ def test_a_convolution_is_a_product(kernel: int, stride: int, dilation: int) -> 
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
-def test_a_transposed_convolution_is_a_product(kernel: int, stride: int, dilation: int) -> None:
+def test_transposed_conv_by_matmul_equals_the_layer(
+    kernel: int, stride: int, dilation: int
+) -> None:
     torch.manual_seed(0)
     paddings, tried = range(dilation * (kernel - 1) + 1), 0
-    for padding, more, bias, count, sides in product(
+    for padding, output_padding, bias, count, sides in product(
         paddings, range(stride), (True, False), (1, 3), ((5, 7), (6, 5))
     ):
         layer = nn.ConvTranspose2d(
-            2, 3, kernel, stride, padding, more, bias=bias, dilation=dilation
+            2, 3, kernel, stride, padding, output_padding, bias=bias, dilation=dilation
         ).double()
         if min(output_size(layer, *sides)) < 1:
             continue
         x = torch.randn(count, 2, *sides, dtype=torch.float64, requires_grad=True)
-        agrees(layer, transposed_conv_by_matmul(layer, x), x)
+        assert_equals_layer(layer, transposed_conv_by_matmul(layer, x), x)
         tried += 1
     assert tried >= 8
 
 
-def test_another_padding_is_noticed() -> None:
-    """The control: the same weights, a map that is laid out otherwise."""
+def test_control_detects_transposed_kernels() -> None:
     layer = nn.Conv2d(2, 3, 3, padding=1).double()
     x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
     expected = layer(x)
     layer.weight.data = layer.weight.data.transpose(2, 3).contiguous()
-    assert farthest([conv_by_matmul(layer, x)], [expected]) > 1e-3
+    assert max_difference([conv_by_matmul(layer, x)], [expected]) > 1e-3
 
 
-# -- where it takes over
+# -- where it is used
 
 
 @pytest.fixture
-def products(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Filled with the kind of each product that is made."""
-    made: list[str] = []
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which every call of the two functions adds the name of the function."""
+    names: list[str] = []
     for name in ("conv_by_matmul", "transposed_conv_by_matmul"):
         real = getattr(conv_matmul, name)
 
-        def noting(layer: Layer, x: Tensor, name: str = name, real: Any = real) -> Tensor:
-            made.append(name)
+        def record(layer: Layer, x: Tensor, name: str = name, real: Any = real) -> Tensor:
+            names.append(name)
             result: Tensor = real(layer, x)
             return result
 
-        monkeypatch.setattr(conv_matmul, name, noting)
-    return made
+        monkeypatch.setattr(conv_matmul, name, record)
+    return names
 
 
-def placed(layer: nn.Module) -> nn.Module:
+def with_matmul(layer: nn.Module) -> nn.Module:
     convolve_by_matmul(layer)
     return layer
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape", "pays"),
+    ("layer", "shape", "replaced"),
     [
-        # 64 x 64 x 4 x 4 = 65536 weights; 16 times a map of 4096 values is as many.
+        # 64 x 64 x 4 x 4 = 65536 weights: 16 times the 4096 values of an 8x8 map.
         (nn.Conv2d(64, 64, 4, 2, 1), (1, 64, 8, 8), True),
         (nn.Conv2d(64, 64, 4, 2, 1), (1, 64, 8, 10), False),
         (nn.Conv2d(64, 64, 4, 2, 1), (2, 64, 8, 8), False),
         (nn.Conv2d(64, 64, 4, 2, 1), (4, 64, 4, 4), True),
-        # Of a layer that widens, the larger map is the one behind it.
+        # For a transposed convolution, the output is the larger map.
         (nn.ConvTranspose2d(64, 64, 4, 2, 1), (1, 64, 4, 4), True),
         (nn.ConvTranspose2d(64, 64, 4, 2, 1), (1, 64, 4, 5), False),
-        # What no product is written for.
+        # Options that the matrix products do not support.
         (nn.Conv2d(64, 64, 4, 2, 1, groups=2), (1, 64, 2, 2), False),
         (nn.Conv2d(64, 64, (4, 3), 2, 1), (1, 64, 4, 4), False),
         (nn.Conv2d(64, 64, 4, (2, 1), 1), (1, 64, 4, 4), False),
@@ -133,36 +134,37 @@ def placed(layer: nn.Module) -> nn.Module:
     ],
 )
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-def test_a_product_is_made_where_weights_outnumber_the_map(
-    layer: Layer, shape: tuple[int, ...], pays: bool, products: list[str]
+def test_matmul_is_used_where_weights_outnumber_the_values_of_the_map(
+    layer: Layer, shape: tuple[int, ...], replaced: bool, calls: list[str]
 ) -> None:
     x = torch.randn(shape)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = layer(x)
-        assert products == []
-        made = placed(layer)(x)
+        assert calls == []
+        output = with_matmul(layer)(x)
     kind = (
         "transposed_conv_by_matmul" if isinstance(layer, nn.ConvTranspose2d) else "conv_by_matmul"
     )
-    assert products == ([kind] if pays else [])
-    assert made.dtype == expected.dtype == torch.bfloat16 and made.shape == expected.shape
-    assert farthest([made.float()], [expected.float()]) < 2**-6 * float(expected.detach().max())
+    assert calls == ([kind] if replaced else [])
+    assert output.dtype == expected.dtype == torch.bfloat16 and output.shape == expected.shape
+    bound = 2**-6 * float(expected.detach().max())
+    assert max_difference([output.float()], [expected.float()]) < bound
 
 
-def test_other_precisions_are_left_alone(products: list[str]) -> None:
+def test_matmul_is_used_in_bf16_only(calls: list[str]) -> None:
     layer = nn.Conv2d(64, 64, 4, 2, 1)
     x = torch.randn(1, 64, 4, 4)
     before = layer(x)
-    placed(layer)
+    with_matmul(layer)
     assert torch.equal(layer(x), before)
     with torch.autocast("cpu", dtype=torch.float16):
         layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=False):
         assert torch.equal(layer(x), before)
-    assert products == []
+    assert calls == []
     with torch.autocast("cpu", dtype=torch.bfloat16):  # the control
         assert not torch.equal(layer(x).float(), before)
-    assert products == ["conv_by_matmul"]
+    assert calls == ["conv_by_matmul"]
 
 
 def small_unet() -> UNet:
@@ -170,21 +172,21 @@ def small_unet() -> UNet:
     return UNet(UNet.Config(width=16, depth=5, norm="instance", dropout=0.0), 3, 3)
 
 
-def test_a_network_keeps_its_names_and_its_numbers(products: list[str]) -> None:
-    plain, other = small_unet(), placed(small_unet())
+def test_a_network_keeps_its_state_dict_names_and_float32_results(calls: list[str]) -> None:
+    plain, other = small_unet(), with_matmul(small_unet())
     assert list(plain.state_dict()) == list(other.state_dict())
     x = torch.randn(1, 3, 32, 32)
-    assert torch.equal(plain(x), other(x)) and products == []
+    assert torch.equal(plain(x), other(x)) and calls == []
     other.load_state_dict(plain.state_dict())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = plain(x).float()
-        made = other(x).float()
-    assert {"conv_by_matmul", "transposed_conv_by_matmul"} == set(products)
-    assert farthest([made], [expected]) < 0.05
+        output = other(x).float()
+    assert {"conv_by_matmul", "transposed_conv_by_matmul"} == set(calls)
+    assert max_difference([output], [expected]) < 0.05
 
 
 def naive_products(network: nn.Module) -> None:
-    """The control: a function that remembers the layer it was made for."""
+    """Replace forward with closures over the layer (the control: wrong in copies)."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             convolve = layer.forward
@@ -192,11 +194,11 @@ def naive_products(network: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("half", [True, False])
-def test_a_copy_has_weights_of_its_own(half: bool, products: list[str]) -> None:
-    def blank_copy(place: Any) -> tuple[float, float]:
-        """What a network makes, and what its copy makes whose weights are all 0."""
+def test_a_copy_uses_its_own_weights(half: bool, calls: list[str]) -> None:
+    def blank_copy(convolve: Any) -> tuple[float, float]:
+        """Return the largest output of a network and of its copy with all weights 0."""
         layer = nn.Sequential(nn.Conv2d(64, 64, 4, 2, 1))
-        place(layer)
+        convolve(layer)
         copied = copy.deepcopy(layer)
         for weight in copied.parameters():
             nn.init.zeros_(weight)
@@ -206,13 +208,13 @@ def test_a_copy_has_weights_of_its_own(half: bool, products: list[str]) -> None:
 
     own, copied = blank_copy(convolve_by_matmul)
     assert own > 0 and copied == 0
-    assert products == (["conv_by_matmul"] * 2 if half else [])
+    assert calls == (["conv_by_matmul"] * 2 if half else [])
     _, naive = blank_copy(naive_products)
     assert naive > 0
 
 
-def test_sizes_are_checked_of_a_network_that_is_placed() -> None:
-    """As it happens after a step that failed; on shapes alone, and no weight is touched."""
+def test_check_size_works_on_a_changed_network() -> None:
+    """`check_size` runs on meta tensors after a failed step and changes no weights."""
     one = small_unet()
     convolve_by_matmul(one), checkpoint_blocks(one)
     before = copy.deepcopy(one.state_dict())
@@ -223,16 +225,18 @@ def test_sizes_are_checked_of_a_network_that_is_placed() -> None:
     assert one(torch.randn(1, 3, 32, 32)).shape == (1, 3, 32, 32)
 
 
-# -- how near it is
+# -- accuracy
 
 
 def inner_layers() -> list[tuple[Layer, int]]:
-    """The layers of pix2pix's U-Net at 256 px whose maps are of 16x16 and less."""
+    """Return the layers of pix2pix's U-Net at 256 px with maps of 16x16 and less."""
     config = UNet.Config()
     widest = 8 * config.width
     downs = [(nn.Conv2d(widest, widest, 4, 2, 1, bias=False), side) for side in (16, 8, 4, 2)]
-    ups = [(nn.ConvTranspose2d(widest * (1 if side == 1 else 2), widest, 4, 2, 1, bias=False), side)
-           for side in (1, 2, 4, 8)]  # fmt: skip
+    ups = [
+        (nn.ConvTranspose2d(widest * (1 if side == 1 else 2), widest, 4, 2, 1, bias=False), side)
+        for side in (1, 2, 4, 8)
+    ]
     return [*downs, *ups]
 
 
@@ -240,37 +244,40 @@ def test_the_inner_layers_are_those_of_the_network() -> None:
     with torch.device("meta"):
         whole = UNet(UNet.Config(), 3, 3)
         kinds = [(type(layer), layer.weight.shape) for layer, _ in inner_layers()]
-    there = [(type(m), m.weight.shape) for m in whole.modules()
-             if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]  # fmt: skip
-    assert all(kind in there for kind in kinds)
+    all_layers = [
+        (type(m), m.weight.shape)
+        for m in whole.modules()
+        if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    assert all(kind in all_layers for kind in kinds)
 
 
 @pytest.mark.parametrize("index", range(8))
-def test_in_half_precision_a_product_is_as_near_as_the_convolution(
-    index: int, products: list[str]
+def test_bf16_errors_are_at_most_1_5_times_those_of_the_convolution(
+    index: int, calls: list[str]
 ) -> None:
-    """Errors from the result in float64: of the map, of the weights' gradient and the map's."""
+    """Relative errors of the output and both gradients against float64."""
     torch.manual_seed(index)
     layer, side = inner_layers()[index]
     nn.init.normal_(layer.weight, std=0.02)
     x = torch.randn(1, layer.in_channels, side, side)
 
-    def results(one: Layer, shown: Tensor, half: bool) -> list[Tensor]:
-        shown = shown.requires_grad_()
+    def results(one: Layer, images: Tensor, half: bool) -> list[Tensor]:
+        images = images.requires_grad_()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            made = one(shown)
-        return [made.detach(), *gradients(one, made, shown)]
+            output = one(images)
+        return [output.detach(), *gradients(one, output, images)]
 
-    truth = results(copy.deepcopy(layer).double(), x.double(), False)
+    exact = results(copy.deepcopy(layer).double(), x.double(), False)
     plain = results(layer, x.clone(), True)
-    assert products == []
-    ours = results(placed(layer), x.clone(), True)  # type: ignore[arg-type]
-    assert len(products) == 1
+    assert calls == []
+    ours = results(with_matmul(layer), x.clone(), True)  # type: ignore[arg-type]
+    assert len(calls) == 1
 
     def errors(found: list[Tensor]) -> list[float]:
         return [
             float((one.double() - true).norm() / true.norm())
-            for one, true in zip(found, truth, strict=True)
+            for one, true in zip(found, exact, strict=True)
         ]
 
     for mine, convolution in zip(errors(ours), errors(plain), strict=True):

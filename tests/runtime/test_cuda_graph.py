@@ -1,13 +1,22 @@
-"""A step as a CUDA graph: what becomes of it without CUDA, and that it is the same with it.
-
-The tests that need a GPU are skipped elsewhere.
-"""
+"""CUDA graphs of training steps: same losses with CUDA, plain steps without."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from tiny import METHODS, OFF, Losses, Made, apart, batch, farthest, left, made, only, steps
+from tiny_runs import (
+    METHODS,
+    OFF,
+    Losses,
+    TinyRun,
+    batch,
+    max_difference,
+    max_loss_difference,
+    only,
+    tiny_run,
+    train_steps,
+    training_state,
+)
 from torch import Tensor, nn
 
 from viceversa.config.speed import SpeedConfig
@@ -24,33 +33,33 @@ from viceversa.training.step import MicroBatch, update
 GRAPH = only(cuda_graph="auto")
 
 
-def test_without_cuda_a_step_stays_as_it_is() -> None:
-    said: list[str] = []
+def test_without_cuda_the_step_is_returned_unchanged() -> None:
+    messages: list[str] = []
 
     def step(batch: Batch) -> dict[str, Tensor]:
         return {"sum": batch[0].sum() + batch[1].sum()}
 
     for speed in (SpeedConfig(), OFF, only(cuda_graph="auto", activation_checkpointing="blocks")):
-        assert Runtime("cpu", speed=speed).graphed(step, said.append) is step
-    assert Runtime("cpu", speed=GRAPH, ranks=Ranks(0, 2)).graphed(step, said.append) is step
-    assert said == []
+        assert Runtime("cpu", speed=speed).graphed(step, messages.append) is step
+    assert Runtime("cpu", speed=GRAPH, ranks=Ranks(0, 2)).graphed(step, messages.append) is step
+    assert messages == []
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="here a graph can be made")
-def test_a_graph_that_cannot_be_made_is_explained_once_and_steps_go_on(
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a graph can be captured here")
+def test_a_failed_capture_is_reported_once_and_training_continues(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without warm-up, since that needs a stream of CUDA already."""
+    """Without warm-up, because warm-up needs a CUDA stream."""
     monkeypatch.setattr(cuda_graph, "WARM_UP", 0)
-    said: list[str] = []
-    plain, other = made("cyclegan"), made("cyclegan")
+    messages: list[str] = []
+    plain, other = tiny_run("cyclegan"), tiny_run("cyclegan")
 
-    def step(shown: Batch) -> dict[str, Tensor]:
-        return update(other.method, [MicroBatch(shown)], other.optimizers, other.runtime)
+    def step(images: Batch) -> dict[str, Tensor]:
+        return update(other.method, [MicroBatch(images)], other.optimizers, other.runtime)
 
-    forgotten: list[int] = []
-    graphed = GraphedStep(step, said.append, lambda: forgotten.append(1))
-    sizes = (2, 2, 1, 2)  # a smaller one among them
+    resets: list[int] = []
+    graphed = GraphedStep(step, messages.append, lambda: resets.append(1))
+    sizes = (2, 2, 1, 2)  # the last batch of an epoch may be smaller
     torch.manual_seed(1)
     expected = [
         update(plain.method, [MicroBatch(batch(number, size))], plain.optimizers, plain.runtime)
@@ -58,49 +67,48 @@ def test_a_graph_that_cannot_be_made_is_explained_once_and_steps_go_on(
     ]
     torch.manual_seed(1)
     found = [graphed(batch(number, size)) for number, size in enumerate(sizes)]
-    assert apart(found, expected) == 0.0 and farthest(left(plain), left(other)) == 0.0
-    assert len(said) == len(forgotten) == 1 and "\n" not in said[0]
-    assert "no CUDA graph is used: the capture failed (" in said[0]
+    assert (
+        max_loss_difference(found, expected) == 0.0
+        and max_difference(training_state(plain), training_state(other)) == 0.0
+    )
+    assert len(messages) == len(resets) == 1 and "\n" not in messages[0]
+    assert "no CUDA graph is used: the capture failed (" in messages[0]
 
 
-def test_an_error_of_the_step_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes again when the step is run as it is."""
+def test_an_error_of_the_step_itself_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_graph, "WARM_UP", 0)
 
-    def broken(_: Batch) -> dict[str, Tensor]:
+    def failing_step(_: Batch) -> dict[str, Tensor]:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        GraphedStep(broken, lambda text: None, lambda: None)(batch(0))
+        GraphedStep(failing_step, lambda text: None, lambda: None)(batch(0))
 
 
-class Break:
-    """Lets a judge fail at its n-th call: in a graph that is when the host asks for a value."""
+class FailingForward:
+    """Forward hook of the discriminator that raises at its n-th call."""
 
-    def __init__(self, one: Made, call: int):
-        self.left = call
+    def __init__(self, one: TinyRun, call: int):
+        self.remaining = call
         self.hook = one.method.discriminators()["b"].network.register_forward_hook(self)
 
     def __call__(self, layer: nn.Module, inputs: object, out: list[Tensor]) -> None:
-        self.left -= 1
-        if not self.left:
-            raise RuntimeError("in the middle")
+        self.remaining -= 1
+        if not self.remaining:
+            raise RuntimeError("injected failure")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("call", [1, 3])  # before any player has stepped; after one has
-def test_a_step_that_broke_off_is_forgotten(precision: str, call: int) -> None:
-    """As after a capture that fails in the middle of a step; here on a processor.
-
-    A captured step changes no number, but it leaves a scaler that has seen half of it.
-    """
-    one = made("pix2pix", OFF, precision)
-    steps(one, 3)
+@pytest.mark.parametrize("call", [1, 3])  # before the first optimizer step; after it
+def test_abandon_step_resets_the_gradient_scaler(precision: str, call: int) -> None:
+    """A capture that fails in the middle of a step leaves a scaler in an intermediate state."""
+    one = tiny_run("pix2pix", OFF, precision)
+    train_steps(one, 3)
     before = one.runtime.precision.state_dict()
-    breaking = Break(one, call)
-    with pytest.raises(RuntimeError, match="in the middle"):
+    failing = FailingForward(one, call)
+    with pytest.raises(RuntimeError, match="injected failure"):
         update(one.method, [MicroBatch(batch(3))], one.optimizers, one.runtime)
-    breaking.hook.remove()
+    failing.hook.remove()
     if precision == "fp16" and call == 3:  # the control
         with pytest.raises(RuntimeError, match="unscale_"):
             update(one.method, [MicroBatch(batch(3))], one.optimizers, one.runtime)
@@ -110,135 +118,145 @@ def test_a_step_that_broke_off_is_forgotten(precision: str, call: int) -> None:
     assert all(bool(loss.isfinite()) for loss in losses.values())
 
 
-def test_the_watch_changes_its_tensors_in_place() -> None:
-    """A captured step writes where it did when it was captured: a new tensor would be missed."""
-    watch = GradientStats(torch.device("cpu"))
+def test_gradient_stats_change_their_tensors_in_place() -> None:
+    """A graph writes to the tensors of its capture; it would not update new tensors."""
+    stats = GradientStats(torch.device("cpu"))
     good, bad = torch.tensor(True), torch.tensor(False)
-    watch.record("generator", good, torch.ones(()))
-    first, now = watch._first["generator"], watch._step
-    places = first.data_ptr(), now.data_ptr()
-    watch.count_step()
-    watch.record("generator", bad, torch.ones(()))
-    watch.count_step()
-    watch.record("generator", bad, torch.ones(()))
-    assert watch._first["generator"] is first and watch._step is now
-    assert (first.data_ptr(), now.data_ptr()) == places
-    assert int(first) == 1 and int(now) == 2 == watch.steps
-    assert watch.first_fault() == Fault("generator", 1)
+    stats.record("generator", good, torch.ones(()))
+    first, now = stats._first["generator"], stats._step
+    addresses = first.data_ptr(), now.data_ptr()
+    stats.count_step()
+    stats.record("generator", bad, torch.ones(()))
+    stats.count_step()
+    stats.record("generator", bad, torch.ones(()))
+    assert stats._first["generator"] is first and stats._step is now
+    assert (first.data_ptr(), now.data_ptr()) == addresses
+    assert int(first) == 1 and int(now) == 2 == stats.steps
+    assert stats.first_fault() == Fault("generator", 1)
 
 
 # -- on a GPU
 
 
-def trained(
-    name: str, graph: bool, sizes: list[int], precision: str = "fp32", rates: bool = False
-) -> tuple[Made, Losses, list[str]]:
-    """Steps of a method on the GPU; with `rates`, each at another one."""
+def train_on_gpu(
+    name: str, graph: bool, sizes: list[int], precision: str = "fp32", decay: bool = False
+) -> tuple[TinyRun, Losses, list[str]]:
+    """Train on the GPU; with `decay`, each step has another learning rate."""
     speed = SpeedConfig(cuda_graph="auto" if graph else "off", memory_format="contiguous")
     own = {"generator": {"dropout": 0.0}, "method": {"pool_size": 0}}
     if name == "pix2pix":
         del own["method"]
-    one, said = made(name, speed, precision, "cuda", **own), []
+    one, messages = tiny_run(name, speed, precision, "cuda", **own), []
 
-    def step(shown: Batch) -> dict[str, Tensor]:
-        return update(one.method, [MicroBatch(shown)], one.optimizers, one.runtime)
+    def step(images: Batch) -> dict[str, Tensor]:
+        return update(one.method, [MicroBatch(images)], one.optimizers, one.runtime)
 
-    run = one.runtime.graphed(step, said.append)
+    run = one.runtime.graphed(step, messages.append)
     assert isinstance(run, GraphedStep) == graph
     losses: Losses = []
     for number, size in enumerate(sizes):
-        if rates:
+        if decay:
             set_learning_rates(one.optimizers, TrainConfig(epochs=len(sizes)), 1 + number)
         a, b = batch(number, size)
         losses.append({k: v.cpu() for k, v in run((a.cuda(), b.cuda())).items()})
-    if graph and not said:
+    if graph and not messages:
         assert run._graph is not None  # type: ignore[union-attr]
-    return one, losses, said
+    return one, losses, messages
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", METHODS)
-def test_a_graph_has_the_losses_of_the_steps_it_stands_for(name: str, precision: str) -> None:
-    sizes = [2] * 8 + [1] + [2] * 11  # the last batch of an epoch is smaller, and runs as it is
-    _, expected, _ = trained(name, False, sizes, precision)
-    _, found, said = trained(name, True, sizes, precision)
-    assert said == []
+def test_a_graph_has_the_losses_of_plain_steps(name: str, precision: str) -> None:
+    sizes = [2] * 8 + [1] + [2] * 11  # the smaller last batch of an epoch runs without the graph
+    _, expected, _ = train_on_gpu(name, False, sizes, precision)
+    _, found, messages = train_on_gpu(name, True, sizes, precision)
+    assert messages == []
     scale = max(float(v) for losses in expected for v in losses.values())
-    assert apart(found, expected) < scale * (1e-3 if precision == "fp32" else 0.05)
-    changes = apart(expected[:1], expected[-1:])  # the control: losses move by more than that
-    assert changes > apart(found, expected)
+    assert max_loss_difference(found, expected) < scale * (1e-3 if precision == "fp32" else 0.05)
+    changes = max_loss_difference(expected[:1], expected[-1:])  # the control
+    assert changes > max_loss_difference(found, expected)
 
 
 @pytest.mark.cuda
-def test_a_graph_sees_another_rate() -> None:
-    moved = []
-    for rates in (False, True):
-        one, _, _ = trained("pix2pix", True, [2] * 8, rates=rates)
-        moved.append(left(one))
-    one, _, _ = trained("pix2pix", False, [2] * 8, rates=True)
-    assert farthest(moved[1], left(one)) < farthest(moved[0], left(one)) / 2
+def test_a_graph_uses_the_current_learning_rate() -> None:
+    states = []
+    for decay in (False, True):
+        one, _, _ = train_on_gpu("pix2pix", True, [2] * 8, decay=decay)
+        states.append(training_state(one))
+    one, _, _ = train_on_gpu("pix2pix", False, [2] * 8, decay=True)
+    assert (
+        max_difference(states[1], training_state(one))
+        < max_difference(states[0], training_state(one)) / 2
+    )
 
 
 @pytest.mark.cuda
 def test_a_graph_draws_new_random_numbers_each_time() -> None:
-    one = made("pix2pix", SpeedConfig(memory_format="contiguous"), "fp32", "cuda",
-               train={"lr": 0.0})  # fmt: skip
+    one = tiny_run(
+        "pix2pix", SpeedConfig(memory_format="contiguous"), "fp32", "cuda", train={"lr": 0.0}
+    )
 
-    def step(shown: Batch) -> dict[str, Tensor]:
-        return update(one.method, [MicroBatch(shown)], one.optimizers, one.runtime)
+    def step(images: Batch) -> dict[str, Tensor]:
+        return update(one.method, [MicroBatch(images)], one.optimizers, one.runtime)
 
     run = one.runtime.graphed(step, lambda text: None)
     a, b = (x.cuda() for x in batch(0))
-    seen = {float(run((a, b))["g_l1"]) for _ in range(8)}
-    assert len(seen) == 8  # weights stand still: only the dropout differs
+    losses = {float(run((a, b))["g_l1"]) for _ in range(8)}
+    assert len(losses) == 8  # with lr 0, only dropout differs
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("call", [1, 3])
-def test_a_capture_that_fails_leaves_steps_that_go_on(precision: str, call: int) -> None:
-    """A judge whose every value the host asks for in one call; dropout is on."""
-    one, said = made("pix2pix", SpeedConfig(memory_format="contiguous"), precision, "cuda"), []
+def test_training_continues_after_a_failed_capture(precision: str, call: int) -> None:
+    """A hook copies a value to the host during the capture, which CUDA forbids."""
+    one, messages = (
+        tiny_run("pix2pix", SpeedConfig(memory_format="contiguous"), precision, "cuda"),
+        [],
+    )
 
-    def step(shown: Batch) -> dict[str, Tensor]:
-        return update(one.method, [MicroBatch(shown)], one.optimizers, one.runtime)
+    def step(images: Batch) -> dict[str, Tensor]:
+        return update(one.method, [MicroBatch(images)], one.optimizers, one.runtime)
 
-    run = one.runtime.graphed(step, said.append)
+    run = one.runtime.graphed(step, messages.append)
     calls = [0]
 
-    def ask(layer: nn.Module, inputs: object, out: list[Tensor]) -> None:
+    def read_value(layer: nn.Module, inputs: object, out: list[Tensor]) -> None:
         calls[0] += 1
         if torch.cuda.is_current_stream_capturing() and calls[0] % 3 == call % 3:
             float(out[0].sum())
 
-    one.method.discriminators()["b"].network.register_forward_hook(ask)
+    one.method.discriminators()["b"].network.register_forward_hook(read_value)
     stream = torch.cuda.current_stream()
-    before = left(one)
+    before = training_state(one)
     for number in range(10):
         a, b = batch(number)
         losses = run((a.cuda(), b.cuda()))
         assert all(bool(loss.isfinite()) for loss in losses.values())
-    assert len(said) == 1 and "no CUDA graph is used" in said[0]
+    assert len(messages) == 1 and "no CUDA graph is used" in messages[0]
     assert torch.cuda.current_stream() == stream
-    assert not all(torch.equal(value, before[name]) for name, value in left(one).items()
-                   if name in before)  # fmt: skip
+    assert not all(
+        torch.equal(value, before[name])
+        for name, value in training_state(one).items()
+        if name in before
+    )
 
 
 @pytest.mark.cuda
-def test_what_does_not_go_with_a_graph_is_said() -> None:
-    said: list[str] = []
+def test_options_without_graph_support_are_reported() -> None:
+    messages: list[str] = []
 
-    def step(shown: Batch) -> dict[str, Tensor]:
+    def step(images: Batch) -> dict[str, Tensor]:
         return {}
 
-    assert Runtime("cuda", speed=only(cuda_graph="off")).graphed(step, said.append) is step
-    assert said == []
-    anew = Runtime("cuda", speed=only(cuda_graph="auto", activation_checkpointing="blocks"))
-    assert anew.graphed(step, said.append) is step
+    assert Runtime("cuda", speed=only(cuda_graph="off")).graphed(step, messages.append) is step
+    assert messages == []
+    checkpointing = Runtime(
+        "cuda", speed=only(cuda_graph="auto", activation_checkpointing="blocks")
+    )
+    assert checkpointing.graphed(step, messages.append) is step
     several = Runtime("cuda:0", speed=GRAPH, ranks=Ranks(0, 2))
-    assert several.graphed(step, said.append) is step
-    assert ["speed.activation_checkpointing blocks" in said[0], "several processes" in said[1]] == [
-        True,
-        True,
-    ]
+    assert several.graphed(step, messages.append) is step
+    assert "speed.activation_checkpointing blocks" in messages[0]
+    assert "several processes" in messages[1]

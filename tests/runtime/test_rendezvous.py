@@ -15,7 +15,7 @@ TIMEOUT = timedelta(seconds=20)
 
 
 def launcher() -> TCPStore:
-    """Return a store as torchrun keeps it: the same for all attempts."""
+    """Return a store like that of torchrun, which all attempts share."""
     return TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
 
 
@@ -38,7 +38,7 @@ def test_all_processes_of_an_attempt_share_a_store_and_each_attempt_has_another(
     store = launcher()
     for number in range(3):
         stores = attempt(store, count)
-        assert not any(one.check(["key"]) for one in stores)  # nothing of the attempt before
+        assert not any(one.check(["key"]) for one in stores)  # no data of the earlier attempt
         stores[-1].set("key", str(number))
         assert all(one.get("key") == str(number).encode() for one in stores)
         stores.clear()  # the processes of an attempt end before the next one starts

@@ -18,10 +18,10 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Handlers that raise, so that a signal that is not caught does not end the tests."""
-    before = {one: signal.signal(one, end) for one in SIGNALS}
+    before = {number: signal.signal(number, end) for number in SIGNALS}
     yield
-    for one, handler in before.items():
-        signal.signal(one, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class Ended(Exception):
@@ -33,55 +33,64 @@ def end(number: int, frame: object) -> None:
 
 
 def send(*signals: signal.Signals) -> None:
-    for one in signals:
-        os.kill(os.getpid(), one)
+    for number in signals:
+        os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize("kind", SIGNALS)
-def test_a_signal_is_collected_and_the_handler_comes_back(kind: signal.Signals) -> None:
-    with collect_stop_signals() as asked:
+def test_a_signal_is_collected_and_the_previous_handler_restored(kind: signal.Signals) -> None:
+    with collect_stop_signals() as received:
         send(kind)
-        assert asked == [kind]
+        assert received == [kind]
     with pytest.raises(Ended):
         send(kind)
 
 
-@pytest.mark.parametrize(("first", "second"), [
-    (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM),
-    (signal.SIGUSR1, signal.SIGINT),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGINT, signal.SIGTERM),
+        (signal.SIGUSR1, signal.SIGINT),
+    ],
+)
 def test_a_second_signal_has_its_previous_effect(
     first: signal.Signals, second: signal.Signals
 ) -> None:
-    with collect_stop_signals() as asked:
+    with collect_stop_signals() as received:
         send(first)
         with pytest.raises(Ended):
             send(second)
-        assert asked == [first]
+        assert received == [first]
 
 
-@pytest.mark.parametrize("sent", [
-    [signal.SIGHUP, signal.SIGHUP, signal.SIGHUP], [signal.SIGHUP, signal.SIGTERM],
-    [signal.SIGTERM, signal.SIGHUP], [signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGHUP],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [signal.SIGHUP, signal.SIGHUP, signal.SIGHUP],
+        [signal.SIGHUP, signal.SIGTERM],
+        [signal.SIGTERM, signal.SIGHUP],
+        [signal.SIGHUP, signal.SIGHUP, signal.SIGINT, signal.SIGHUP],
+    ],
+)
 def test_a_hangup_never_counts_as_a_second_signal(sent: list[signal.Signals]) -> None:
-    with collect_stop_signals() as asked:
+    with collect_stop_signals() as received:
         send(*sent)
-        assert asked == sent
+        assert received == sent
 
 
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with collect_stop_signals() as asked:
+    with collect_stop_signals() as received:
         send(signal.SIGHUP)
-        assert asked == [] and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert received == [] and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_nohup_keeps_a_process_alive() -> None:
     code = (
         "import os, signal; from viceversa.runtime.signals import collect_stop_signals\n"
-        "with collect_stop_signals() as asked: os.kill(os.getpid(), signal.SIGHUP)\n"
-        "print(asked)"
+        "with collect_stop_signals() as received: os.kill(os.getpid(), signal.SIGHUP)\n"
+        "print(received)"
     )
     done = subprocess.run(
         ["nohup", sys.executable, "-c", code], capture_output=True, text=True, check=True
