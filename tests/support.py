@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -303,11 +303,15 @@ def raises_user_error(
     assert path is None or caught.value.path == path, caught.value.path
 
 
+def option_arguments(options: Mapping[str, object]) -> list[str]:
+    """Return command line arguments for options by name (`generator.width`)."""
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
 def train_arguments(data: Path, run: Path, *more: str, method: str = "pix2pix") -> list[str | Path]:
     """Return the arguments of a short run; options in `more` override those of QUICK."""
-    options = {f"--{name}": str(value) for name, value in QUICK.items()}
-    defaults = [word for pair in options.items() if pair[0] not in more for word in pair]
-    return ["train", method, data, *defaults, "--train.run", run, *more]
+    defaults = {name: value for name, value in QUICK.items() if f"--{name}" not in more}
+    return ["train", method, data, *option_arguments(defaults), "--train.run", run, *more]
 
 
 # -- complete runs

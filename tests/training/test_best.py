@@ -1,4 +1,4 @@
-"""Which validation was the best, and that its weights are what is kept."""
+"""The best validation is selected by one metric, and its weights are saved in best/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from monitored_runs import METHODS, data_set, lines, settings
+from monitored_runs import METHODS, lines, noise_splits, settings
 from PIL import Image
 from support import checkpoint_state, identical
 from torch import Tensor
@@ -29,28 +29,35 @@ NAN, INF = math.nan, math.inf
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return data_set(tmp_path_factory.mktemp("best"))
+    return noise_splits(tmp_path_factory.mktemp("best"))
 
 
-def taken(metric: str, *values: float) -> list[bool]:
-    """Whether each value was better than all before."""
+def improvements(metric: str, *values: float) -> list[bool]:
+    """Return for each value whether it is a new best."""
     best = Best(metric)
-    return [best.update({"raw": value}, place) is not None for place, value in enumerate(values)]
+    return [best.update({"raw": value}, images) is not None for images, value in enumerate(values)]
 
 
 @pytest.mark.parametrize("metric", ["l1", "lpips", "swd", "fid", "kid", "cycle"])
-def test_of_most_metrics_less_is_better(metric: str) -> None:
-    assert taken(metric, 3.0, 2.0, 2.0, 4.0, 1.0, -1.0) == [True, True, False, False, True, True]
+def test_lower_is_better_for_most_metrics(metric: str) -> None:
+    assert improvements(metric, 3.0, 2.0, 2.0, 4.0, 1.0, -1.0) == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("metric", ["psnr", "ssim", "ms_ssim"])
-def test_of_these_more_is_better(metric: str) -> None:
-    assert taken(metric, 3.0, 2.0, 3.0, 4.0, 1.0) == [True, False, False, True, False]
+def test_higher_is_better_for_psnr_and_ssim(metric: str) -> None:
+    assert improvements(metric, 3.0, 2.0, 3.0, 4.0, 1.0) == [True, False, False, True, False]
 
 
 @pytest.mark.parametrize("metric", ["l1", "psnr"])
-def test_what_is_no_number_is_never_the_best(metric: str) -> None:
-    assert taken(metric, NAN, INF, -INF, 3.0, NAN) == [False, False, False, True, False]
+def test_a_non_finite_value_is_never_the_best(metric: str) -> None:
+    assert improvements(metric, NAN, INF, -INF, 3.0, NAN) == [False, False, False, True, False]
     best = Best(metric)
     assert best.update({"raw": NAN, "ema": 3.0}, 7) == "ema"
     assert best.update({"raw": 3.0, "ema": NAN}, 8) is None
@@ -59,20 +66,20 @@ def test_what_is_no_number_is_never_the_best(metric: str) -> None:
 def test_validations_since_the_best_are_counted() -> None:
     best = Best("l1")
     counts = []
-    for place, value in enumerate((NAN, 2.0, 2.0, 3.0, 1.0, NAN)):
-        best.update({"raw": value}, place)
+    for images, value in enumerate((NAN, 2.0, 2.0, 3.0, 1.0, NAN)):
+        best.update({"raw": value}, images)
         counts.append((best.since, best.images, best.last))
     assert counts == [(1, 0, 0), (0, 1, 1), (1, 1, 2), (2, 1, 3), (0, 4, 4), (1, 4, 5)]
 
 
-def test_raw_or_averaged_whichever_is_better() -> None:
+def test_the_better_of_raw_and_ema_weights_is_chosen() -> None:
     best = Best("ssim")
     assert best.update({"raw": 0.5, "ema": 0.6}, 1) == "ema"
     assert best.update({"raw": 0.7, "ema": 0.65}, 2) == "raw"
     assert (best.value, best.images, best.weights) == (0.7, 2, "raw")
 
 
-def test_going_on_remembers_but_for_another_metric() -> None:
+def test_the_best_is_restored_only_for_the_same_metric() -> None:
     before = Best("psnr")
     before.update({"raw": 20.0}, 5)
     before.update({"raw": 19.0}, 6)
@@ -83,84 +90,88 @@ def test_going_on_remembers_but_for_another_metric() -> None:
     assert again == before and other == Best("l1")
 
 
-def test_going_on_with_other_images_forgets_and_says_so() -> None:
+def test_the_best_restarts_with_a_message_for_other_held_out_images() -> None:
     before = Best("l1", of="these")
     before.update({"raw": 0.5}, 5)
     alike, other, none = Best("l1", of="these"), Best("l1", of="others"), Best("l1")
     assert alike.restore(before.state()) == "" and alike == before
     assert "the held-out images are not the same" in other.restore(before.state())
     assert other == Best("l1", of="others")
-    assert none.restore(before.state()) == "" and none == before  # without validation, it is kept
+    assert none.restore(before.state()) == "" and none == before  # kept without validation
     psnr = Best("psnr", of="these")
     assert "validate.best_metric is now psnr" in psnr.restore(before.state()) and psnr.value is None
 
 
-# -- whole runs
+# -- complete runs
 
-Moment = tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]]]
+Weights = tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]]]
 
 
 @pytest.fixture
-def moments(monkeypatch: pytest.MonkeyPatch) -> dict[int, Moment]:
-    """The weights as they were at each validation: images -> raw and averaged generators."""
-    seen: dict[int, Moment] = {}
+def weights_at_validations(monkeypatch: pytest.MonkeyPatch) -> dict[int, Weights]:
+    """Collect raw and EMA generator weights at each validation, by images processed."""
+    weights_at: dict[int, Weights] = {}
     validate = Monitor.validate
 
-    def noting(self: Monitor, *rest: Any) -> None:
-        raw, kept = self.method.translators(), self.ema
-        both = raw, kept.networks() if kept is not None else {}
-        seen[rest[2].images] = tuple(  # type: ignore[assignment]
-            {way: {k: w.clone() for k, w in net.state_dict().items()} for way, net in nets.items()}
-            for nets in both
+    def record(self: Monitor, *rest: Any) -> None:
+        ema = self.ema.networks() if self.ema is not None else {}
+        weights_at[rest[2].images] = tuple(  # type: ignore[assignment]
+            {
+                direction: {name: tensor.clone() for name, tensor in network.state_dict().items()}
+                for direction, network in networks.items()
+            }
+            for networks in (self.method.translators(), ema)
         )
         validate(self, *rest)
 
-    monkeypatch.setattr(Monitor, "validate", noting)
-    return seen
+    monkeypatch.setattr(Monitor, "validate", record)
+    return weights_at
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("ema", [0.0, 0.5])
-def test_the_kept_weights_are_those_of_the_best_validation(
-    name: str, ema: float, data: Path, tmp_path: Path, moments: dict[int, Moment]
+def test_best_contains_the_weights_of_the_best_validation(
+    name: str, ema: float, data: Path, tmp_path: Path, weights_at_validations: dict[int, Weights]
 ) -> None:
-    more: dict[str, dict[str, Any]] = {"train": {"ema": ema, "lr": 2e-2},
-                                       "validate": {"every": 3}}  # fmt: skip
+    more: dict[str, dict[str, Any]] = {"train": {"ema": ema, "lr": 2e-2}, "validate": {"every": 3}}
     run = training.train(settings(name, data, tmp_path / "run", **more))
     metric = {"pix2pix": "l1", "cyclegan": "swd"}[name]
     found = [line["validation"] for line in lines(run, "validation")]
     values = {
         (line["images"], weights): line["validation"][weights][metric]
-        for line in lines(run, "validation") for weights in ("raw", "ema")
+        for line in lines(run, "validation")
+        for weights in ("raw", "ema")
         if weights in line["validation"]
-    }  # fmt: skip
-    (images, weights) = min(values, key=lambda place: values[place])
+    }
+    (images, weights) = min(values, key=lambda key: values[key])
     best = {"value": values[images, weights], "images": images, "weights": weights}
     assert found[-1]["best"] == best and found[-1]["chosen_by"] == metric
-    ways = ("ab",) if name == "pix2pix" else ("ab", "ba")
-    for way in ways:
-        header = read_header(run / "best" / f"{way}.safetensors")
+    directions = ("ab",) if name == "pix2pix" else ("ab", "ba")
+    for direction in directions:
+        header = read_header(run / "best" / f"{direction}.safetensors")
         assert (header["images_seen"], header["weights"]) == (images, weights)
         assert header["validation"]["best"] == best
-        kept = read_weights(run / "best" / f"{way}.safetensors")
-        moment = moments[images][("raw", "ema").index(weights)]
-        assert identical(kept, moment[way])
-        others = [at for at in moments if at != images]  # the control
-        assert others and not any(identical(kept, moments[at][0][way]) for at in others)
+        saved = read_weights(run / "best" / f"{direction}.safetensors")
+        expected = weights_at_validations[images][("raw", "ema").index(weights)]
+        assert identical(saved, expected[direction])
+        others = [raw for at, (raw, _) in weights_at_validations.items() if at != images]
+        assert others and not any(identical(saved, raw[direction]) for raw in others)  # control
     files = {path.name for path in (run / "best").iterdir()}
     assert files == {path.name for path in run.glob("*.safetensors")}
 
 
-def test_the_number_of_the_best_is_that_of_its_translator(data: Path, tmp_path: Path) -> None:
+def test_the_best_value_equals_the_error_of_the_saved_translator(
+    data: Path, tmp_path: Path
+) -> None:
     config = settings("pix2pix", data, tmp_path / "run", train={"lr": 1e-2})
     run = training.train(config)
     translator = Translator.load(run / "best" / "ab.safetensors", "cpu")
-    pictures = held_out(config)
+    dataset = held_out(config)
     errors = []
     for position in range(3):
-        source, target = pictures.batch([(1, position)], torch.device("cpu"))  # type: ignore[misc]
-        made = quantized(translator.tensor(source), pictures.domains["b"])
-        errors += l1(made, target).tolist()
+        source, target = dataset.batch([(1, position)], torch.device("cpu"))  # type: ignore[misc]
+        output = quantized(translator.tensor(source), dataset.domains["b"])
+        errors += l1(output, target).tolist()
     best = lines(run, "validation")[-1]["validation"]["best"]
     assert sum(errors) / 3 == pytest.approx(best["value"], abs=1e-6)
 
@@ -170,11 +181,11 @@ def held_out(config: RunConfig) -> Any:
 
 
 @pytest.mark.parametrize("metric", ["psnr", "ssim"])
-def test_the_best_is_chosen_by_the_metric_that_is_named(
-    metric: str, data: Path, tmp_path: Path
-) -> None:
-    more: dict[str, dict[str, Any]] = {"train": {"lr": 2e-2, "epochs": 3},
-                                       "validate": {"every": 2, "best_metric": metric}}  # fmt: skip
+def test_best_metric_selects_the_best(metric: str, data: Path, tmp_path: Path) -> None:
+    more: dict[str, dict[str, Any]] = {
+        "train": {"lr": 2e-2, "epochs": 3},
+        "validate": {"every": 2, "best_metric": metric},
+    }
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     found = lines(run, "validation")
     values = [line["validation"]["raw"][metric] for line in found]
@@ -183,7 +194,7 @@ def test_the_best_is_chosen_by_the_metric_that_is_named(
     assert best["value"] == max(values) == values[best["images"] // 2 - 1]
 
 
-def test_going_on_with_another_metric_begins_anew(data: Path, tmp_path: Path) -> None:
+def test_resuming_with_another_metric_restarts_the_best(data: Path, tmp_path: Path) -> None:
     def trained(epochs: int, metric: str) -> Any:
         more: dict[str, dict[str, Any]] = {
             "train": {"epochs": epochs},
@@ -201,11 +212,11 @@ def test_going_on_with_another_metric_begins_anew(data: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("change", ["nothing", "names", "count", "contents", "size"])
-def test_going_on_with_other_held_out_images_begins_anew(
+def test_resuming_with_other_held_out_images_restarts_the_best(
     change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A rate of 0: the numbers could only become better by other images."""
-    data = data_set(tmp_path / "data")
+    """With lr 0, values change only if the images change."""
+    data = noise_splits(tmp_path / "data")
 
     def trained(epochs: int, side: int = 16, **validate: Any) -> dict[str, Any]:
         more: dict[str, dict[str, Any]] = {
@@ -219,14 +230,14 @@ def test_going_on_with_other_held_out_images_begins_anew(
 
     assert trained(1)["images"] == 6
     for path in sorted(data.glob("val/*/02.png")):
-        if change == "names":  # which are not what a measure is of
+        if change == "names":  # names do not affect metrics
             path.rename(path.with_name("03.png"))
         elif change == "contents":
             with Image.open(path) as image:
-                turned = image.rotate(180)
-            turned.save(path)
+                rotated = image.rotate(180)
+            rotated.save(path)
     validate = {"images": 2} if change == "count" else {}
     best = trained(2, 12 if change == "size" else 16, **validate)
-    anew = change not in ("nothing", "names")
-    assert best["images"] == (12 if anew else 6)
-    assert ("the held-out images are not the same" in capsys.readouterr().out) == anew
+    restarted = change not in ("nothing", "names")
+    assert best["images"] == (12 if restarted else 6)
+    assert ("the held-out images are not the same" in capsys.readouterr().out) == restarted

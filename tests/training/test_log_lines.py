@@ -1,4 +1,4 @@
-"""What the log says of gradients, of validations and of a run that goes wrong."""
+"""Log lines of gradient norms, validations and diagnostics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from monitored_runs import METHODS, NEVER, data_set, lines, settings
+from monitored_runs import METHODS, NEVER, lines, noise_splits, settings
 from PIL import Image
 from torch import Tensor
 
@@ -18,29 +18,29 @@ from viceversa.training import loop as training
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return data_set(tmp_path_factory.mktemp("told"))
+    return noise_splits(tmp_path_factory.mktemp("log"))
 
 
 @pytest.fixture
-def stepped(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The norm of each gradient that a player steps by, in order, summed up by hand."""
+def step_norms(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Collect the gradient norm of each optimizer step, computed by hand."""
     norms: list[float] = []
     step = Runtime.step
 
-    def noting(self: Runtime, optimizer: torch.optim.Optimizer, sound: Tensor) -> None:
+    def record(self: Runtime, optimizer: torch.optim.Optimizer, is_finite: Tensor) -> None:
         gradients = [w.grad for group in optimizer.param_groups for w in group["params"]]
         squares = sum(float((g.double() ** 2).sum()) for g in gradients if g is not None)
         norms.append(math.sqrt(squares))
-        step(self, optimizer, sound)
+        step(self, optimizer, is_finite)
 
-    monkeypatch.setattr(Runtime, "step", noting)
+    monkeypatch.setattr(Runtime, "step", record)
     return norms
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(("every", "batches"), [(1, 1), (3, 1), (2, 2)])
-def test_norms_of_gradients_are_those_of_each_player(
-    name: str, every: int, batches: int, data: Path, tmp_path: Path, stepped: list[float]
+def test_logged_gradient_norms_are_means_per_player(
+    name: str, every: int, batches: int, data: Path, tmp_path: Path, step_norms: list[float]
 ) -> None:
     more: dict[str, dict[str, Any]] = {
         "train": {"epochs": 1, "log_every": every, "accumulation_steps": batches},
@@ -49,77 +49,83 @@ def test_norms_of_gradients_are_those_of_each_player(
     run = training.train(settings(name, data, tmp_path / "run", **more))
     order = ["discriminator", "generator"] if name == "pix2pix" else ["generator", "discriminator"]
     steps = every // batches
-    told = lines(run, "gradients")
-    assert len(told) == 6 // every and len(stepped) == 2 * 6 // batches
-    for number, line in enumerate(told):
-        for turn, player in enumerate(order):
-            mine = stepped[turn::2][number * steps : (number + 1) * steps]
+    gradient_lines = lines(run, "gradients")
+    assert len(gradient_lines) == 6 // every and len(step_norms) == 2 * 6 // batches
+    for number, line in enumerate(gradient_lines):
+        for index, player in enumerate(order):
+            mine = step_norms[index::2][number * steps : (number + 1) * steps]
             assert line["gradients"][player] == pytest.approx(sum(mine) / steps, rel=1e-5)
         assert not any(key.startswith("norm") for key in line["losses"])
 
 
-def test_the_norm_is_that_before_it_is_clipped(data: Path, tmp_path: Path) -> None:
+def test_the_logged_norm_is_that_before_clipping(data: Path, tmp_path: Path) -> None:
     more: dict[str, dict[str, Any]] = {
-        "train": {"epochs": 1, "log_every": 1, "grad_clip": 1e-3}, "validate": {"every": 0},
-    }  # fmt: skip
+        "train": {"epochs": 1, "log_every": 1, "grad_clip": 1e-3},
+        "validate": {"every": 0},
+    }
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     assert all(line["gradients"]["generator"] > 0.1 for line in lines(run, "gradients"))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_lines_of_validation(name: str, data: Path, tmp_path: Path) -> None:
+def test_validation_lines(name: str, data: Path, tmp_path: Path) -> None:
     run = training.train(settings(name, data, tmp_path / "run", validate={"every": 5}))
     found = lines(run, "validation")
     assert [(line["images"], line["epoch"]) for line in found] == [(5, 1), (10, 2), (12, 2)]
     for line in found:
-        said = line["validation"]
-        assert {"split", "n", "raw", "chosen_by", "best"} == said.keys()
-        assert said["best"].keys() == {"value", "images", "weights"}
-        assert all(math.isfinite(value) for value in said["raw"].values())
+        validation = line["validation"]
+        assert {"split", "n", "raw", "chosen_by", "best"} == validation.keys()
+        assert validation["best"].keys() == {"value", "images", "weights"}
+        assert all(math.isfinite(value) for value in validation["raw"].values())
 
 
 @pytest.fixture(scope="module")
 def bright(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise, and targets of one bright colour."""
-    root = data_set(tmp_path_factory.mktemp("bright"))
+    """Return noise images with targets of one bright color."""
+    root = noise_splits(tmp_path_factory.mktemp("bright"))
     for path in root.glob("*/B/*.png"):
         Image.new("RGB", (20, 20), (250, 250, 230 + int(path.stem))).save(path)
     return root
 
 
-def going_wrong(data: Path, run: Path, **more: Any) -> Path:
-    """A generator that has a discriminator alone to learn from, which learns 1000 times as fast."""
+def failing_run(data: Path, run: Path, **more: Any) -> Path:
+    """Train without L1 and with a discriminator lr 1000 times that of the generator."""
     failing: dict[str, dict[str, Any]] = {
         "method": {"lambda_l1": 0.0},
         "discriminator": {"width": 8},
-        "train": {"epochs": 60, "log_every": 20, "lr": 1e-5,
-                  "lr_per_network": {"discriminator": 1e-2}},
+        "train": {
+            "epochs": 60,
+            "log_every": 20,
+            "lr": 1e-5,
+            "lr_per_network": {"discriminator": 1e-2},
+        },
         "validate": {"every": 0, "health": 20, **more},
-    }  # fmt: skip
+    }
     return training.train(settings("pix2pix", data, run, **failing))
 
 
-def test_a_run_that_goes_wrong_is_warned_of_once(
+def test_a_failing_run_is_reported_once(
     bright: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = going_wrong(bright, tmp_path / "run")
-    said = [line for line in capsys.readouterr().out.splitlines() if "saturated" in line]
-    found = [line for line in lines(run, "health")
-             if line["health"]["name"] == "saturated discriminator"]  # fmt: skip
-    assert len(found) == len(said) == 1
+    run = failing_run(bright, tmp_path / "run")
+    printed = [line for line in capsys.readouterr().out.splitlines() if "saturated" in line]
+    found = [
+        line for line in lines(run, "health") if line["health"]["name"] == "saturated discriminator"
+    ]
+    assert len(found) == len(printed) == 1
     finding = found[0]["health"]
     assert finding["state"] == "warning" and 0 < finding["since"] <= found[0]["images"] - 200
     assert finding["saw"] and "train.lr_per_network.discriminator" in finding["advice"]
-    assert said[0].startswith("warning: saturated discriminator, since ")
+    assert printed[0].startswith("warning: saturated discriminator, since ")
 
 
-def test_health_that_is_not_asked_for_says_nothing(bright: Path, tmp_path: Path) -> None:
-    assert not lines(going_wrong(bright, tmp_path / "run", health=0), "health")
+def test_health_0_reports_nothing(bright: Path, tmp_path: Path) -> None:
+    assert not lines(failing_run(bright, tmp_path / "run", health=0), "health")
 
 
-def test_a_run_that_is_well_is_not_warned_of(tmp_path: Path) -> None:
-    """The control: as many looks at a run that has nothing to be sure of."""
-    data = data_set(tmp_path / "data")
+def test_a_run_without_problems_is_not_reported(tmp_path: Path) -> None:
+    """The control, with as many diagnostics."""
+    data = noise_splits(tmp_path / "data")
     more: dict[str, dict[str, Any]] = {
         "train": {"epochs": 50, "log_every": 20, "sample_every": NEVER},
         "validate": {"every": 0, "health": 20},

@@ -1,4 +1,4 @@
-"""To look more often changes no weight, no average, no pool and no random number, to the bit."""
+"""Monitoring changes no weight, optimizer state, image pool or random number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from monitored_runs import METHODS, data_set, lines, settings
+from monitored_runs import METHODS, lines, noise_splits, settings
 from support import checkpoint_state, identical
 
 from viceversa.methods.base import Method
@@ -26,28 +26,28 @@ IDLE: dict[str, dict[str, Any]] = {"validate": {"every": 0, "health": 0}}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return data_set(tmp_path_factory.mktemp("untouched"))
+    return noise_splits(tmp_path_factory.mktemp("monitoring"))
 
 
-def learnt(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> dict[str, Any]:
-    """What a run has learnt, and the random numbers that it would draw next."""
+def training_result(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> dict[str, Any]:
+    """Train; return method, optimizers and random states of the last checkpoint."""
     state = checkpoint_state(training.train(settings(name, data, run, **more)))
     return {part: state[part] for part in ("method", "optimizers", "random")}
 
 
 @pytest.fixture(scope="module")
 def idle(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What runs that were not looked at have learnt, by method."""
+    """Return the results of runs without monitoring, by method."""
     folder = tmp_path_factory.mktemp("idle")
-    return {name: learnt(name, data, folder / name, **IDLE) for name in METHODS}
+    return {name: training_result(name, data, folder / name, **IDLE) for name in METHODS}
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_looking_after_each_image_changes_nothing(
+def test_monitoring_after_each_image_changes_nothing(
     name: str, data: Path, idle: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    assert identical(learnt(name, data, run, **BUSY), idle[name])
+    assert identical(training_result(name, data, run, **BUSY), idle[name])
     assert [line["images"] for line in lines(run, "validation")] == list(range(1, 13))
     assert all(len(list((run / kind).iterdir())) == 13 for kind in ("samples", "patch_maps"))
 
@@ -60,43 +60,47 @@ def test_looking_after_each_image_changes_nothing(
         {"validate": {"every": 0, "health": 1}},
         {"train": {"ema": 0.99}, "validate": {"every": 0}},
     ],
-    ids=["samples", "validation", "health", "averages"],
+    ids=["samples", "validation", "health", "ema"],
 )
-def test_each_kind_of_look_changes_nothing(
+def test_each_kind_of_monitoring_changes_nothing(
     more: dict[str, Any], data: Path, idle: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    assert identical(learnt("pix2pix", data, tmp_path / "run", **more), idle["pix2pix"])
+    assert identical(training_result("pix2pix", data, tmp_path / "run", **more), idle["pix2pix"])
 
 
-@pytest.mark.parametrize("copied", [False, True], ids=["live", "copied"])
-@pytest.mark.parametrize("apart", [False, True], ids=["one-dice", "own-dice"])
-def test_the_naive_look_does_change_what_is_learnt(
-    copied: bool, apart: bool, data: Path, idle: dict[str, dict[str, Any]], tmp_path: Path,
+@pytest.mark.parametrize("copy_networks", [False, True], ids=["live", "copies"])
+@pytest.mark.parametrize("fork_random", [False, True], ids=["shared-rng", "forked-rng"])
+def test_control_naive_monitoring_changes_the_result(
+    copy_networks: bool,
+    fork_random: bool,
+    data: Path,
+    idle: dict[str, dict[str, Any]],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """The control, on networks that stay in training: copies of them keep batch norm's statistics
-    from moving, and random numbers of their own keep dropout from using up training's."""
+) -> None:
+    """Networks in training mode: only copies protect the running statistics of batch norm, and
+    only a forked RNG protects the random numbers of training from dropout."""
 
     @contextmanager
     def naive(method: Method) -> Iterator[Snapshot]:
         networks = method.translators(), method.discriminators()
-        if copied:
+        if copy_networks:
             networks = copy.deepcopy(networks)
-        with torch.random.fork_rng([], enabled=apart):
+        with torch.random.fork_rng([], enabled=fork_random):
             yield Snapshot(*networks, objective="bce")
 
     monkeypatch.setattr("viceversa.training.monitor.snapshot", naive)
-    found = learnt("pix2pix", data, tmp_path / "run", **BUSY)
-    assert identical(found, idle["pix2pix"]) == (copied and apart)
+    found = training_result("pix2pix", data, tmp_path / "run", **BUSY)
+    assert identical(found, idle["pix2pix"]) == (copy_networks and fork_random)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_networks_go_on_training_after_a_look(name: str, data: Path, tmp_path: Path) -> None:
+def test_networks_stay_in_training_mode(name: str, data: Path, tmp_path: Path) -> None:
     run = training.Run(settings(name, data, tmp_path / "run"))
     run.method.train()
-    with snapshot(run.method) as players:
-        discriminators = [one.network for one in players.discriminators.values()]
-        copies = [*players.generators.values(), *discriminators]
+    with snapshot(run.method) as parts:
+        discriminators = [one.network for one in parts.discriminators.values()]
+        copies = [*parts.generators.values(), *discriminators]
     assert not any(layer.training for copy in copies for layer in copy.modules())
     assert all(layer.training for layer in run.method.modules())
     live = {id(weight) for weight in run.method.parameters()}

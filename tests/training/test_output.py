@@ -1,4 +1,4 @@
-"""Output that cannot be written: no traceback, no false success, and no lost run."""
+"""Output that cannot be written: an exit code, no traceback, and training continues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import noise_pairs
+from support import noise_pairs, option_arguments
 
 from viceversa.cli import main
 from viceversa.config.recipes import merge, read_recipe
@@ -19,95 +19,121 @@ from viceversa.config.run import resolve
 from viceversa.terminal import Output, say
 from viceversa.training import loop as training
 
-TINY = [
-    "--generator.width", "2", "--generator.depth", "2", "--discriminator.width", "2",
-    "--discriminator.layers", "1", "--data.load_size", "18", "--data.crop_size", "16",
-    "--data.workers", "0", "--train.device", "cpu", "--train.samples", "1", "--validate.every", "0",
-]  # fmt: skip
+TINY_OPTIONS = {
+    "generator.width": 2,
+    "generator.depth": 2,
+    "discriminator.width": 2,
+    "discriminator.layers": 1,
+    "data.load_size": 18,
+    "data.crop_size": 16,
+    "data.workers": 0,
+    "train.device": "cpu",
+    "train.samples": 1,
+    "validate.every": 0,
+}
+TINY = option_arguments(TINY_OPTIONS)
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data/ and a complete run/."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with data/ and a complete run/."""
     folder = tmp_path_factory.mktemp("output")
     noise_pairs(folder / "data", 4, 20)
-    main(["train", "pix2pix", str(folder / "data"), *TINY, "--train.epochs", "1", "--train.run",
-          str(folder / "run")])  # fmt: skip
+    options = [*TINY, "--train.epochs", "1", "--train.run", str(folder / "run")]
+    main(["train", "pix2pix", str(folder / "data"), *options])
     return folder
 
 
-def command(here: Path, stdout: Any, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+def run_command(
+    folder: Path, stdout: Any, *arguments: str, **more: Any
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "viceversa", *words], cwd=here, stdout=stdout, text=True,
-        stderr=subprocess.PIPE, env=environment, timeout=120, check=False, **more,
-    )  # fmt: skip
+        [sys.executable, "-m", "viceversa", *arguments],
+        cwd=folder,
+        stdout=stdout,
+        text=True,
+        stderr=subprocess.PIPE,
+        env=environment,
+        timeout=120,
+        check=False,
+        **more,
+    )
 
 
 def closed_pipe() -> int:
-    """The end of a pipe that nobody reads any more."""
+    """Return the writing end of a pipe whose reading end is closed."""
     reading, writing = os.pipe()
     os.close(reading)
     return writing
 
 
-# Each fails in another way: (stdout, before the command starts, part of the message)
-WAYS: dict[str, tuple[Callable[[], Any], Any, str]] = {
+# name -> (stdout, function that runs before the command, part of the message)
+STREAMS: dict[str, tuple[Callable[[], Any], Any, str]] = {
     "a broken pipe": (closed_pipe, None, ""),
     "a full disk": (lambda: os.open(FULL, os.O_WRONLY), None, "No space left on device"),
     "a closed stdout": (lambda: None, lambda: os.close(1), "Bad file descriptor"),
 }
 LIGHT = [
-    ["show"], ["show", "pix2pix"], ["show", "run/ab.safetensors"], ["--help"], ["--version"],
-    ["train", "pix2pix", "--help"], ["check", "data"], ["check", "data", "--json"], ["features"],
-    ["report", "run"], ["compare", "run", "run"],
-]  # fmt: skip
+    ["show"],
+    ["show", "pix2pix"],
+    ["show", "run/ab.safetensors"],
+    ["--help"],
+    ["--version"],
+    ["train", "pix2pix", "--help"],
+    ["check", "data"],
+    ["check", "data", "--json"],
+    ["features"],
+    ["report", "run"],
+    ["compare", "run", "run"],
+]
 
 
 @needs_full
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("words", [["show", "pix2pix"], ["check", "data"]], ids=" ".join)
-def test_lost_output_is_an_error(way: str, words: list[str], here: Path) -> None:
-    check_lost(way, words, here)
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("arguments", [["show", "pix2pix"], ["check", "data"]], ids=" ".join)
+def test_lost_output_is_an_error(stream: str, arguments: list[str], folder: Path) -> None:
+    assert_lost_output_is_an_error(stream, arguments, folder)
 
 
 COMMANDS = [
-    *LIGHT, ["plan", "pix2pix", "data", *TINY, "--steps", "0"],
+    *LIGHT,
+    ["plan", "pix2pix", "data", *TINY, "--steps", "0"],
     ["evaluate", "run", "data", "-o", "evaluation", "--metrics", "l1"],
     ["translate", "run/ab.safetensors", "data/A", "-o", "translated", "--overwrite"],
     ["explain", "run", "data/A/00.png", "-o", "map.png", "--overwrite"],
-]  # fmt: skip
+]
 
 
-def named(value: str | list[str]) -> str:
+def case_id(value: str | list[str]) -> str:
     return value if isinstance(value, str) else " ".join(value[:2])
 
 
 @needs_full
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "way"), list(zip(COMMANDS, cycle(WAYS), strict=False)), ids=named
+    ("arguments", "stream"), list(zip(COMMANDS, cycle(STREAMS), strict=False)), ids=case_id
 )
-def test_lost_output_is_an_error_in_every_command(words: list[str], way: str, here: Path) -> None:
-    check_lost(way, words, here)
+def test_lost_output_is_an_error_in_every_command(
+    arguments: list[str], stream: str, folder: Path
+) -> None:
+    assert_lost_output_is_an_error(stream, arguments, folder)
 
 
 @needs_full
 @pytest.mark.soak
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("words", COMMANDS, ids=named)
-def test_each_way_of_lost_output_is_an_error_in_every_command(
-    way: str, words: list[str], here: Path
-) -> None:
-    check_lost(way, words, here)
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("arguments", COMMANDS, ids=case_id)
+def test_every_stream_with_every_command(stream: str, arguments: list[str], folder: Path) -> None:
+    assert_lost_output_is_an_error(stream, arguments, folder)
 
 
-def check_lost(way: str, words: list[str], here: Path) -> None:
-    stdout, before, message = WAYS[way]
+def assert_lost_output_is_an_error(stream: str, arguments: list[str], folder: Path) -> None:
+    stdout, before, message = STREAMS[stream]
     opened = stdout()
-    done = command(here, opened, *words, preexec_fn=before)
+    done = run_command(folder, opened, *arguments, preexec_fn=before)
     if isinstance(opened, int):
         os.close(opened)
     assert done.returncode == (2 if message else 141), done.stderr
@@ -116,14 +142,18 @@ def check_lost(way: str, words: list[str], here: Path) -> None:
 
 
 @needs_full
-@pytest.mark.parametrize("way", [
-    pytest.param(way, marks=[] if way == "a full disk" else pytest.mark.slow) for way in WAYS
-])  # fmt: skip
-def test_training_continues_without_output(way: str, here: Path, tmp_path: Path) -> None:
-    stdout, before, message = WAYS[way]
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(stream, marks=[] if stream == "a full disk" else pytest.mark.slow)
+        for stream in STREAMS
+    ],
+)
+def test_training_continues_without_output(stream: str, folder: Path, tmp_path: Path) -> None:
+    stdout, before, message = STREAMS[stream]
     opened = stdout()
     more = ["--train.epochs", "2", "--train.log_every", "1", "--train.run", str(tmp_path)]
-    done = command(here, opened, "train", "pix2pix", "data", *TINY, *more, preexec_fn=before)
+    done = run_command(folder, opened, "train", "pix2pix", "data", *TINY, *more, preexec_fn=before)
     if isinstance(opened, int):
         os.close(opened)
     assert done.returncode == 0 and message in done.stderr
@@ -133,35 +163,37 @@ def test_training_continues_without_output(way: str, here: Path, tmp_path: Path)
 
 
 @needs_full
-def test_output_that_can_be_written_is_no_error(here: Path) -> None:
-    done = command(here, subprocess.PIPE, "show", "pix2pix")
+def test_control_writable_output_is_no_error(folder: Path) -> None:
+    done = run_command(folder, subprocess.PIPE, "show", "pix2pix")
     assert done.returncode == 0 and "[train]" in done.stdout and done.stderr == ""
 
 
-def test_a_closed_stderr_costs_the_message_alone(here: Path) -> None:
-    done = command(here, subprocess.PIPE, "show", "nothing", preexec_fn=lambda: os.close(2))
+def test_a_closed_stderr_loses_only_the_message(folder: Path) -> None:
+    done = run_command(folder, subprocess.PIPE, "show", "nothing", preexec_fn=lambda: os.close(2))
     assert done.returncode == 2
 
 
-def test_no_file_of_a_run_gets_the_number_of_a_closed_stream(here: Path, tmp_path: Path) -> None:
-    """Else what a library writes to stderr would be written into a checkpoint."""
+def test_files_do_not_get_the_descriptor_of_a_closed_stream(tmp_path: Path) -> None:
+    """Otherwise messages of libraries to stderr could be written into a checkpoint."""
     code = (
         "import os; from viceversa.terminal import occupy_descriptors\n"
         "occupy_descriptors(); number = os.open('x', os.O_CREAT | os.O_WRONLY)\n"
         "print(number > 2, file=open('y', 'w'))"
     )
     subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, check=True,
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        check=True,
         preexec_fn=lambda: (os.close(1), os.close(2)),
-    )  # fmt: skip
+    )
     assert (tmp_path / "y").read_text() == "True\n"
 
 
 # -- from Python
 
 
-class Broken:
-    """A stream of which every use fails."""
+class FailingStream:
+    """Stream that raises on every use."""
 
     encoding = "utf-8"
 
@@ -178,18 +210,30 @@ class Broken:
         raise ValueError("I/O operation on closed file")
 
 
-@pytest.mark.parametrize("stream", [
-    None, Broken(OSError(5, "Input/output error")), Broken(BrokenPipeError()),
-    Broken(ValueError("I/O operation on closed file")),
-], ids=["none", "terminal gone", "pipe", "closed"])  # fmt: skip
+@pytest.mark.parametrize(
+    "stream",
+    [
+        None,
+        FailingStream(OSError(5, "Input/output error")),
+        FailingStream(BrokenPipeError()),
+        FailingStream(ValueError("I/O operation on closed file")),
+    ],
+    ids=["none", "terminal gone", "pipe", "closed"],
+)
 def test_train_from_python_needs_no_stdout(
-    stream: Any, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stream: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny = {
-        "generator": {"width": 2, "depth": 2}, "discriminator": {"width": 2, "layers": 1},
-        "data": {"path": str(here / "data"), "load_size": 18, "crop_size": 16, "workers": 0},
+        "generator": {"width": 2, "depth": 2},
+        "discriminator": {"width": 2, "layers": 1},
+        "data": {
+            "path": str(folder / "data"),
+            "load_size": 18,
+            "crop_size": 16,
+            "workers": 0,
+        },
         "train": {"run": str(tmp_path), "epochs": 1, "device": "cpu", "samples": 0, "log_every": 1},
-    }  # fmt: skip
+    }
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(sys, "stderr", stream)
     training.train(resolve(merge(read_recipe("pix2pix"), tiny)))
@@ -199,7 +243,7 @@ def test_train_from_python_needs_no_stdout(
 
 def test_the_first_error_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     first = OSError(28, "No space left on device")
-    inner = Broken(first)
+    inner = FailingStream(first)
     out = Output(inner)
     assert out.error is None and not out.isatty()
     assert out.write("text") == 4

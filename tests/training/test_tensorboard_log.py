@@ -1,4 +1,4 @@
-"""TensorBoard's files: what TensorBoard reads of them, and that they never trouble a run."""
+"""TensorBoard reads the event files; errors in writing them never stop a run."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
 
 
 def loss(images: int, values: dict[str, float]) -> dict[str, Any]:
-    """A line of the log."""
+    """Return a log line."""
     return {"images": images, "losses": values}
 
 
-def test_tensorboard_reads_what_was_told(tmp_path: Path) -> None:
+def test_tensorboard_reads_log_lines_and_images(tmp_path: Path) -> None:
     board = TensorBoardLog(tmp_path / "board")
     for images in (200, 400):
         losses = {"g_l1": images / 100, "d_real": 0.5, "d_fake": float("nan")}
-        board.line({"images": images, "epoch": 1, "lr": 0.5, "losses": losses,
-                    "gradients": {"generator": 7.0}})  # fmt: skip
-    measures = {"raw": {"l1": 0.25, "fid": None}, "ema": {"l1": 0.125}, "n": 3}
-    board.line({"images": 400, "epoch": 1, "validation": measures})
+        line = {"images": images, "epoch": 1, "lr": 0.5, "losses": losses}
+        board.line(line | {"gradients": {"generator": 7.0}})
+    validation = {"raw": {"l1": 0.25, "fid": None}, "ema": {"l1": 0.125}, "n": 3}
+    board.line({"images": 400, "epoch": 1, "validation": validation})
     board.line({"images": 400, "health": {"name": "collapse", "state": "warning"}})
     pixels = np.zeros((5, 7, 3), dtype=np.uint8)
     pixels[2, 3] = 255, 0, 128
@@ -50,9 +50,14 @@ def test_tensorboard_reads_what_was_told(tmp_path: Path) -> None:
     board.close()
     found = read(tmp_path / "board")
     assert sorted(found.Tags()["scalars"]) == [
-        "gradients/generator", "losses/d_fake", "losses/d_real", "losses/g_l1", "training/lr",
-        "validation/ema/l1", "validation/l1",
-    ]  # fmt: skip
+        "gradients/generator",
+        "losses/d_fake",
+        "losses/d_real",
+        "losses/g_l1",
+        "training/lr",
+        "validation/ema/l1",
+        "validation/l1",
+    ]
     assert scalars(tmp_path / "board", "losses/g_l1") == [(200, 2.0), (400, 4.0)]
     assert scalars(tmp_path / "board", "gradients/generator") == [(200, 7.0), (400, 7.0)]
     assert scalars(tmp_path / "board", "validation/l1") == [(400, 0.25)]
@@ -70,16 +75,16 @@ def decoded(data: bytes) -> Any:
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
-def test_what_is_told_can_be_read_before_the_file_is_closed(tmp_path: Path) -> None:
+def test_values_can_be_read_before_the_file_is_closed(tmp_path: Path) -> None:
     board = TensorBoardLog(tmp_path)
     board.line(loss(200, {"g_l1": 3.0}))
     assert scalars(tmp_path, "losses/g_l1") == [(200, 3.0)]
     board.close()
 
 
-@pytest.mark.parametrize(("done", "kept"), [(400, [200, 400]), (600, [200, 400, 600])])
-def test_a_run_that_goes_on_takes_back_what_came_after(
-    done: int, kept: list[int], tmp_path: Path
+@pytest.mark.parametrize(("done", "remaining"), [(400, [200, 400]), (600, [200, 400, 600])])
+def test_a_resumed_run_removes_later_values(
+    done: int, remaining: list[int], tmp_path: Path
 ) -> None:
     board = TensorBoardLog(tmp_path)
     for images in (200, 400, 600):
@@ -88,10 +93,10 @@ def test_a_run_that_goes_on_takes_back_what_came_after(
     board = TensorBoardLog(tmp_path, done)
     board.line(loss(800, {"g_l1": 2.0}))
     board.close()
-    assert scalars(tmp_path, "losses/g_l1") == [*((n, 1.0) for n in kept), (800, 2.0)]
+    assert scalars(tmp_path, "losses/g_l1") == [*((n, 1.0) for n in remaining), (800, 2.0)]
 
 
-def test_without_tensorboard_a_sentence_says_how_to_get_it(
+def test_without_tensorboard_the_error_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
@@ -102,51 +107,51 @@ def test_without_tensorboard_a_sentence_says_how_to_get_it(
 
 
 @contextmanager
-def small_files(most: int) -> Iterator[None]:
-    """No file grows beyond so many bytes: the system refuses, as a full disk does."""
+def small_files(limit: int) -> Iterator[None]:
+    """Limit the size of files to `limit` bytes, so that writes fail as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def full(board: TensorBoardLog) -> None:
+def disk_full(board: TensorBoardLog) -> None:
     with small_files(100):
         board.line(loss(400, {f"g_{i}": 1.0 for i in range(50)}))
 
 
-def removed(board: TensorBoardLog) -> None:
+def folder_removed(board: TensorBoardLog) -> None:
     shutil.rmtree(board.folder)
 
 
-# TensorBoard's own thread writes the files. A traceback of its error would be a warning here.
-@pytest.mark.parametrize("fault", [full, removed])
-def test_what_goes_wrong_later_is_told_once_and_raises_nothing(
+# A thread of TensorBoard writes the files. A traceback in it would be a warning, so an error here.
+@pytest.mark.parametrize("fault", [disk_full, folder_removed])
+def test_a_later_failure_is_reported_once_and_raises_nothing(
     fault: Callable[[TensorBoardLog], None], tmp_path: Path
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     before = threading.enumerate()
-    board = TensorBoardLog(tmp_path / "board", say=told.append)
+    board = TensorBoardLog(tmp_path / "board", say=messages.append)
     (thread,) = (one for one in threading.enumerate() if one not in before)
     board.line(loss(200, {"g_l1": 1.0}))
-    assert told == []
+    assert messages == []
     fault(board)
     for images in range(600, 4000, 200):
         board.line(loss(images, {"g_l1": 1.0}))
         board.image("samples", images, np.zeros((4, 4, 3), dtype=np.uint8))
     board.close()
     thread.join(60)
-    assert len(told) == 1 and f" {tmp_path / 'board'} " in told[0]
-    if fault is full:  # what was whole before can still be read, and nothing else is there
+    assert len(messages) == 1 and f" {tmp_path / 'board'} " in messages[0]
+    if fault is disk_full:  # the complete records can still be read
         assert scalars(tmp_path / "board", "losses/g_l1") == [(200, 1.0)]
 
 
-def test_a_folder_that_cannot_be_is_told_and_raises_nothing(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "board").write_text("a file")
-    told: list[str] = []
-    board = TensorBoardLog(tmp_path / "board", say=told.append)
+    messages: list[str] = []
+    board = TensorBoardLog(tmp_path / "board", say=messages.append)
     board.line(loss(200, {"g_l1": 1.0}))
     board.close()
-    assert len(told) == 1
+    assert len(messages) == 1

@@ -1,4 +1,4 @@
-"""What a run tells TensorBoard: what its log and its sheets tell, once each, and at no price."""
+"""A run's event files contain the values of its log and its images once, and change nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monitored_runs import METHODS, data_set, lines, settings, tiny
+from monitored_runs import METHODS, lines, noise_splits, settings, tiny_sections
 from PIL import Image
 from support import checkpoint_state, identical, train_until_crash
 
@@ -27,11 +27,11 @@ Points = dict[str, list[tuple[int, float]]]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return data_set(tmp_path_factory.mktemp("board"))
+    return noise_splits(tmp_path_factory.mktemp("board"))
 
 
-def watched(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
-    """A run with a line, a validation and a sheet each four images; of twelve images in all."""
+def with_tensorboard(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
+    """Return settings of 12 images, with log lines, validations and sample grids every 4."""
     return settings(
         name, data, run, train={"loggers": ("tensorboard",), "ema": 0.5, "sample_every": 4, **train}
     )
@@ -52,7 +52,7 @@ def scalars(run: Path) -> Points:
 
 
 def logged(run: Path) -> Points:
-    """The numbers of the log, as TensorBoard's files hold numbers."""
+    """Return the numbers of the log, rounded to float32 as in event files."""
     found: Points = {}
 
     def add(line: dict[str, Any], group: str, values: dict[str, float]) -> None:
@@ -70,26 +70,26 @@ def logged(run: Path) -> Points:
     return found
 
 
-def pictures(run: Path, kind: str) -> list[tuple[int, Any]]:
+def images_of(run: Path, kind: str) -> list[tuple[int, Any]]:
     return [
         (event.step, np.asarray(Image.open(io.BytesIO(event.encoded_image_string))))
         for event in read(run).Images(kind)
     ]
 
 
-def refuse_other_pictures(run: Path) -> None:
-    """Every sheet of the run's folder is there once, and no other."""
+def assert_images_equal_files(run: Path) -> None:
+    """Check that the event files contain exactly the images of the run folder, once each."""
     for kind in ("samples", "patch_maps"):
-        sheets = sorted((run / kind).iterdir())
-        shown = pictures(run, kind)
-        assert [images for images, _ in shown] == [int(sheet.stem) for sheet in sheets]
-        for (_, pixels), sheet in zip(shown, sheets, strict=True):
-            assert np.array_equal(pixels, np.asarray(Image.open(sheet)))
+        files = sorted((run / kind).iterdir())
+        event_images = images_of(run, kind)
+        assert [images for images, _ in event_images] == [int(file.stem) for file in files]
+        for (_, pixels), file in zip(event_images, files, strict=True):
+            assert np.array_equal(pixels, np.asarray(Image.open(file)))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_numbers_and_pictures_are_those_of_the_run(name: str, data: Path, tmp_path: Path) -> None:
-    run = training.train(watched(name, data, tmp_path / "run"))
+def test_values_and_images_equal_those_of_the_run(name: str, data: Path, tmp_path: Path) -> None:
+    run = training.train(with_tensorboard(name, data, tmp_path / "run"))
     found = scalars(run)
     assert found == logged(run)
     names = {
@@ -98,64 +98,66 @@ def test_numbers_and_pictures_are_those_of_the_run(name: str, data: Path, tmp_pa
     }
     for tag in (*names[name], "gradients/generator", "training/lr"):
         assert [images for images, _ in found[tag]] == [4, 8, 12]
-    refuse_other_pictures(run)
-    assert len(pictures(run, "samples")) == 4  # of the networks as they begin, too
+    assert_images_equal_files(run)
+    assert len(images_of(run, "samples")) == 4  # also before the first step
 
 
 @pytest.mark.parametrize("at", [1, 6, 9])
-def test_a_run_that_was_stopped_and_goes_on_has_no_moment_twice(
+def test_a_resumed_run_has_no_step_twice(
     at: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped before the first checkpoint, between two of them, and past numbers not yet saved."""
-    config = watched("pix2pix", data, tmp_path / "run", save_every=5, log_every=1, sample_every=1)
+    """Crashes before the first checkpoint, between two checkpoints, and after unsaved values."""
+    config = with_tensorboard(
+        "pix2pix", data, tmp_path / "run", save_every=5, log_every=1, sample_every=1
+    )
     train_until_crash(monkeypatch, at, config)
     run = training.train(config)
     assert len(list((run / "tensorboard").iterdir())) == 2
     assert scalars(run) == logged(run)
     assert [images for images, _ in scalars(run)["losses/g_l1"]] == list(range(1, 13))
-    refuse_other_pictures(run)
+    assert_images_equal_files(run)
 
 
-def test_a_finished_run_adds_nothing_and_a_longer_one_what_is_new(
+def test_a_finished_run_adds_nothing_and_a_longer_one_adds_new_values(
     data: Path, tmp_path: Path
 ) -> None:
-    config = watched("pix2pix", data, tmp_path / "run")
+    config = with_tensorboard("pix2pix", data, tmp_path / "run")
     run = training.train(config)
     before = scalars(run)
     training.train(config)
     assert scalars(run) == before == logged(run)
-    refuse_other_pictures(run)
-    time.sleep(1.1)  # files are read in the order of their names, which begin with the second
-    training.train(watched("pix2pix", data, run, epochs=3))
+    assert_images_equal_files(run)
+    time.sleep(1.1)  # files are read in the order of their names, which start with the time in s
+    training.train(with_tensorboard("pix2pix", data, run, epochs=3))
     assert scalars(run) == logged(run) and len(scalars(run)["losses/g_l1"]) == 5
-    refuse_other_pictures(run)
+    assert_images_equal_files(run)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_it_changes_nothing_that_is_learnt(name: str, data: Path, tmp_path: Path) -> None:
-    with_it, without, other = (
-        checkpoint_state(training.train(watched(name, data, tmp_path / folder, **more)))
+def test_it_does_not_change_training(name: str, data: Path, tmp_path: Path) -> None:
+    enabled, disabled, other = (
+        checkpoint_state(training.train(with_tensorboard(name, data, tmp_path / folder, **more)))
         for folder, more in (("with", {}), ("without", {"loggers": ()}), ("other", {"seed": 1}))
     )
     for part in ("method", "optimizers", "random"):
-        assert identical(with_it[part], without[part])
-    assert not identical(with_it["method"], other["method"])  # the control
+        assert identical(enabled[part], disabled[part])
+    assert not identical(enabled["method"], other["method"])  # the control
     assert not (tmp_path / "without" / "tensorboard").exists()
 
 
-def test_a_file_in_the_way_costs_tensorboard_alone(
+def test_a_file_instead_of_the_folder_does_not_stop_training(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "tensorboard").write_text("not a folder")
-    run = training.train(watched("pix2pix", data, tmp_path / "run"))
-    told = [line for line in capsys.readouterr().out.splitlines() if "TensorBoard" in line]
-    assert len(told) == 1 and told[0].endswith("training continues without it")
+    run = training.train(with_tensorboard("pix2pix", data, tmp_path / "run"))
+    messages = [line for line in capsys.readouterr().out.splitlines() if "TensorBoard" in line]
+    assert len(messages) == 1 and messages[0].endswith("training continues without it")
     assert len(lines(run, "losses")) == 3 and (run / "ab.safetensors").is_file()
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_of_several_processes_the_first_alone_writes(first: bool, tmp_path: Path) -> None:
+def test_only_the_first_of_several_processes_writes(first: bool, tmp_path: Path) -> None:
     log = Log(tmp_path, 4, 0, 2, writes=first, tensorboard=True)
     for _ in range(4):
         log.add(1, 1, {"g_l1": torch.tensor(0.5)}, {})
@@ -183,24 +185,28 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize("board", [True, False])
-def test_without_the_package_a_run_does_not_begin(board: bool, tmp_path: Path) -> None:
-    """Not even with data that is not there: the package is asked for before anything else."""
-    words = ["train", "pix2pix", "nowhere", "--train.run", "run"]
-    words += ["--train.loggers", "tensorboard"] * board
+def test_a_missing_package_is_reported_before_training(board: bool, tmp_path: Path) -> None:
+    """It is checked before the data folder."""
+    arguments = ["train", "pix2pix", "nowhere", "--train.run", "run"]
+    arguments += ["--train.loggers", "tensorboard"] * board
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, *words], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-c", WITHOUT, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 2 and done.stdout == "" and list(tmp_path.iterdir()) == []
     assert done.stderr == (
         "viceversa: train.loggers needs the package tensorboard; install it with "
         "pip install 'viceversa[tensorboard]'\n"
-        if board else "viceversa: there is no data folder or file nowhere\n"
-    )  # fmt: skip
+        if board
+        else "viceversa: there is no data folder or file nowhere\n"
+    )
 
 
-def test_a_run_without_it_needs_no_tensorboard(data: Path, tmp_path: Path) -> None:
-    sections = tiny("pix2pix", data, tmp_path / "run", train={"epochs": 1})
+def test_a_run_without_the_logger_needs_no_tensorboard(data: Path, tmp_path: Path) -> None:
+    sections = tiny_sections("pix2pix", data, tmp_path / "run", train={"epochs": 1})
     recipe = tmp_path / "config.json"
     recipe.write_text(json.dumps(sections))
     subprocess.run(

@@ -1,4 +1,4 @@
-"""Training end to end, on tiny networks: what it leaves, how it goes on, who learns from what."""
+"""Training of tiny networks: files, resuming, damaged images, and one optimizer step."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TINY: dict[str, Sections] = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six pairs of 40-pixel images."""
+    """Return six pairs of 40x40 images."""
     return noise_pairs(tmp_path_factory.mktemp("data"), 6, 40)
 
 
@@ -44,31 +44,36 @@ def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Run
     tiny: Sections = {
         "discriminator": {"width": 4, "layers": 2},
         "data": {"path": str(data), "load_size": 36, "crop_size": 32, "workers": 0},
-        "train": {"run": str(run), "epochs": 2, "device": "cpu", "log_every": 2,
-                  "sample_every": 5, "save_every": 4, "samples": 2},
-    }  # fmt: skip
+        "train": {
+            "run": str(run),
+            "epochs": 2,
+            "device": "cpu",
+            "log_every": 2,
+            "sample_every": 5,
+            "save_every": 4,
+            "samples": 2,
+        },
+    }
     return resolve(merge(merge(merge(read_recipe(name), TINY[name]), tiny), more))
 
 
 def log(run: Path) -> list[dict[str, Any]]:
-    """The log without its speeds."""
+    """Return the log lines without timings."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines]
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_run_leaves_its_files(name: str, data: Path, tmp_path: Path) -> None:
+def test_a_run_writes_its_files(name: str, data: Path, tmp_path: Path) -> None:
     config = settings(name, data, tmp_path / "run")
     run = training.train(config)
     assert run == tmp_path / "run"
     translators = {"pix2pix": {"ab"}, "cyclegan": {"ab", "ba"}}[name]
-    judges = {"pix2pix": {"d_b"}, "cyclegan": {"d_a", "d_b"}}[name]
-    assert {path.stem for path in run.glob("*.safetensors")} == translators | judges
+    discriminators = {"pix2pix": {"d_b"}, "cyclegan": {"d_a", "d_b"}}[name]
+    assert {path.stem for path in run.glob("*.safetensors")} == translators | discriminators
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert {"config.json", "log.jsonl", "checkpoints/0000000012.safetensors"} <= files
-    assert {path.stem for path in (run / "samples").iterdir()} == {
-        "00000000", "00000005", "00000010", "00000012",
-    }  # fmt: skip
+    assert {int(path.stem) for path in (run / "samples").iterdir()} == {0, 5, 10, 12}
     assert not list(run.rglob("*.tmp"))
     assert json.loads((run / "config.json").read_text())["generator"]["width"] == 4
     header = read_header(run / "ab.safetensors")
@@ -81,7 +86,7 @@ def test_a_run_leaves_its_files(name: str, data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_going_on_equals_never_having_stopped(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def config(folder: str) -> RunConfig:
@@ -106,19 +111,18 @@ def test_going_on_equals_never_having_stopped(
     train_until_crash(monkeypatch, 5, config("naive"))
     monkeypatch.setattr(saving, "restore_random_state", lambda state: None)
     training.train(config("naive"))
-    assert not identical(
-        checkpoint_state(naive)["method"], checkpoint_state(whole)["method"]
-    )  # so the dropout is told apart
+    # The control: without restored random states, dropout differs.
+    assert not identical(checkpoint_state(naive)["method"], checkpoint_state(whole)["method"])
 
 
-def test_a_finished_run_stays_as_it_is(data: Path, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_changed(data: Path, tmp_path: Path) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run"))
     before = checkpoint_state(run), log(run)
     training.train(settings("pix2pix", data, tmp_path / "run"))
     assert identical((checkpoint_state(run), log(run)), before)
 
 
-def test_drawing_samples_changes_no_weight(data: Path, tmp_path: Path) -> None:
+def test_sample_grids_change_no_state(data: Path, tmp_path: Path) -> None:
     runs = [
         training.train(
             settings("pix2pix", data, tmp_path / str(every), train={"sample_every": every})
@@ -134,9 +138,12 @@ def test_direction_ba_names_files_by_the_domains_on_disk(
     name: str, data: Path, tmp_path: Path
 ) -> None:
     config = settings(
-        name, data, tmp_path / "run", data={"direction": "ba", "b": {"channels": 1}},
+        name,
+        data,
+        tmp_path / "run",
+        data={"direction": "ba", "b": {"channels": 1}},
         method={"lambda_identity": 0.0} if name == "cyclegan" else {},
-    )  # fmt: skip
+    )
     run = training.train(config)
     files = {path.stem for path in run.glob("*.safetensors")}
     assert files == ({"ba", "d_a"} if name == "pix2pix" else {"ab", "ba", "d_a", "d_b"})
@@ -145,7 +152,7 @@ def test_direction_ba_names_files_by_the_domains_on_disk(
     assert (header["direction"], channels) == ("ba", [1, 3])
     weights = read_weights(run / "ba.safetensors")
     first = weights["downs.0.0.weight" if name == "pix2pix" else "layers.1.weight"]
-    assert first.shape[1] == 1  # its input is the data's B, which is grey
+    assert first.shape[1] == 1  # its input is B, which has one channel
     assert read_header(run / "d_a.safetensors")["domain"] == "a"
 
 
@@ -174,67 +181,76 @@ def test_a_folder_with_another_run_is_refused(
 def test_fine_tuning_starts_from_the_weights(data: Path, tmp_path: Path) -> None:
     run = training.train(settings("cyclegan", data, tmp_path / "run", train={"epochs": 1}))
 
-    def started(init: Path, name: str = "cyclegan", **more: dict[str, Any]) -> Method:
+    def method_from(init: Path, name: str = "cyclegan", **more: dict[str, Any]) -> Method:
         train = {"init": str(init), "seed": 1}
         return training.Run(settings(name, data, tmp_path / "new", train=train, **more)).method
 
-    for init, taken in ((run, {"ab", "ba"}), (run / "ba.safetensors", {"ba"})):
-        for way, network in started(init).translators().items():
-            weights = read_weights(run / f"{way}.safetensors")
-            assert identical(dict(network.state_dict()), weights) == (way in taken)
-    swapped = started(run / "ab.safetensors", data={"direction": "ba"}).translators()
+    for init, initialized in ((run, {"ab", "ba"}), (run / "ba.safetensors", {"ba"})):
+        for direction, network in method_from(init).translators().items():
+            weights = read_weights(run / f"{direction}.safetensors")
+            assert identical(dict(network.state_dict()), weights) == (direction in initialized)
+    swapped = method_from(run / "ab.safetensors", data={"direction": "ba"}).translators()
     assert identical(dict(swapped["ba"].state_dict()), read_weights(run / "ab.safetensors"))
     with pytest.raises(UserError, match="another architecture"):
-        started(run, generator={"width": 5})
+        method_from(run, generator={"width": 5})
     with pytest.raises(UserError, match="another architecture"):
-        started(run, "pix2pix")
+        method_from(run, "pix2pix")
     with pytest.raises(UserError, match="is a discriminator, not a translator"):
-        started(run / "d_a.safetensors")
+        method_from(run / "d_a.safetensors")
     with pytest.raises(UserError, match="has neither ab"):
-        started(data)
+        method_from(data)
 
 
-def spoilt(data: Path, folder: Path, config: Callable[[Path], RunConfig]) -> tuple[Path, Any]:
-    """A copy of the data, opened for training, of which an image then goes bad (and which)."""
+def run_with_damaged_image(
+    data: Path, folder: Path, config: Callable[[Path], RunConfig]
+) -> tuple[Path, Any]:
+    """Copy the data, open it for training, then damage an image. Returns its path and the run."""
     for domain in "AB":
         (folder / domain).mkdir(parents=True)
         for path in (data / domain).iterdir():
             (folder / domain / path.name).write_bytes(path.read_bytes())
     run = training.Run(config(folder))
-    bad = run.data.train.sources("a")[run.data.train.indices(1, 3)[0]].path
-    bad.write_bytes(bad.read_bytes()[:2000])
-    return bad, run
+    damaged = run.data.train.sources("a")[run.data.train.indices(1, 3)[0]].path
+    damaged.write_bytes(damaged.read_bytes()[:2000])
+    return damaged, run
 
 
-def test_too_many_bad_images_end_a_run_by_name_and_keep_what_was_learnt(
+def test_too_many_damaged_images_stop_the_run_after_a_checkpoint(
     data: Path, tmp_path: Path
 ) -> None:
     more: dict[str, Any] = {"data": {"cache": "off"}, "train": {"save_every": 100}}
-    bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
-        "pix2pix", folder, tmp_path / "run", **more))  # fmt: skip
-    with pytest.raises(UserError, match=f"A/{bad.name}"):
+    damaged, run = run_with_damaged_image(
+        data,
+        tmp_path / "data",
+        lambda folder: settings("pix2pix", folder, tmp_path / "run", **more),
+    )
+    with pytest.raises(UserError, match=f"A/{damaged.name}"):
         training.train_run(run)
     assert checkpoint_state(tmp_path / "run")["images"] == 3
 
 
-def test_an_image_that_goes_bad_is_left_out_and_told(
+def test_a_damaged_image_is_skipped_and_reported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad, run = spoilt(data, tmp_path / "data", lambda folder: settings(
-        "pix2pix", folder, tmp_path / "run", 
-        data={"max_invalid": 0.5, "cache": "off"}))  # fmt: skip
+    damaged, run = run_with_damaged_image(
+        data,
+        tmp_path / "data",
+        lambda folder: settings(
+            "pix2pix", folder, tmp_path / "run", data={"max_invalid": 0.5, "cache": "off"}
+        ),
+    )
     training.train_run(run)
-    said = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
-    assert len(said) == 1 and bad.name in said[0]
+    messages = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert len(messages) == 1 and damaged.name in messages[0]
     steps = checkpoint_state(tmp_path / "run")["optimizers"]["generator"].values()
-    assert {int(entry["step"]) for entry in steps} == {10}  # of 12: one was missed in each epoch
+    assert {int(entry["step"]) for entry in steps} == {10}  # of 12: one per epoch is skipped
     assert log(tmp_path / "run")[-1]["images"] == 12
 
 
 # -- update
 
 
-def made(name: str, **more: dict[str, Any]) -> tuple[RunConfig, Method, Runtime, Any]:
+def new_method(name: str, **more: dict[str, Any]) -> tuple[RunConfig, Method, Runtime, Any]:
     config = settings(name, Path("unused"), Path("unused"), **more)
     torch.manual_seed(0)
     method = make_method(config).train()
@@ -248,8 +264,10 @@ def pair(n: int = 2) -> Batch:
     return a, b
 
 
-def watched(method: Method, seen: list[tuple[str | None, set[str]]]) -> Callable[..., Any]:
-    """The method's step, noting after each turn whose weights it has moved."""
+def recording_step(
+    method: Method, changes: list[tuple[str | None, set[str]]]
+) -> Callable[..., Any]:
+    """Wrap the method's step; after each turn, record the player and the changed players."""
     step = method.step
 
     def copies() -> dict[str, list[Tensor]]:
@@ -258,34 +276,36 @@ def watched(method: Method, seen: list[tuple[str | None, set[str]]]) -> Callable
             for player, networks in method.players().items()
         }
 
-    def watching(batch: Batch) -> Iterator[Turn]:
+    def step_and_record(batch: Batch) -> Iterator[Turn]:
         for player, losses in step(batch):
             before = copies()
             yield player, losses
             after = copies()
-            seen.append((player, {p for p in before if not identical(before[p], after[p])}))
+            changes.append((player, {p for p in before if not identical(before[p], after[p])}))
 
-    return watching
+    return step_and_record
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_losses_move_their_own_player_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, method, runtime, optimizers = made(name)
-    seen: list[tuple[str | None, set[str]]] = []
-    monkeypatch.setattr(method, "step", watched(method, seen))
+def test_losses_change_only_their_player(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, method, runtime, optimizers = new_method(name)
+    changes: list[tuple[str | None, set[str]]] = []
+    monkeypatch.setattr(method, "step", recording_step(method, changes))
     for _ in range(2):
         update(method, [MicroBatch(pair())], optimizers, runtime)
     order = ["discriminator", "generator"] if name == "pix2pix" else ["generator", "discriminator"]
-    assert seen == [(player, {player}) for player in order * 2]
+    assert changes == [(player, {player}) for player in order * 2]
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_player_without_a_rate_stays_and_gets_no_other_s_gradient(name: str) -> None:
-    _, method, runtime, optimizers = made(name, train={"lr_per_network": {"generator": 0.0}})
+def test_a_player_with_lr_0_does_not_change(name: str) -> None:
+    _, method, runtime, optimizers = new_method(name, train={"lr_per_network": {"generator": 0.0}})
     before = {n: w.detach().clone() for n, w in method.named_parameters()}
     update(method, [MicroBatch(pair())], optimizers, runtime)
-    moved = {n.split(".")[0] for n, w in method.named_parameters() if not torch.equal(w, before[n])}
-    assert moved == ({"d_b"} if name == "pix2pix" else {"d_a", "d_b"})
+    changed = {
+        n.split(".")[0] for n, w in method.named_parameters() if not torch.equal(w, before[n])
+    }
+    assert changed == ({"d_b"} if name == "pix2pix" else {"d_a", "d_b"})
 
 
 @pytest.fixture
@@ -296,16 +316,18 @@ def in_float64() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("in_float64")
-@pytest.mark.parametrize(("name", "first"), [("pix2pix", "discriminator"),
-                                             ("cyclegan", "generator")])  # fmt: skip
-def test_two_micro_batches_are_one_batch(name: str, first: str) -> None:
-    def stepped(*splits: slice) -> tuple[list[Tensor], list[Tensor]]:
-        """The first player's gradients and weights after one step."""
-        _, method, runtime, optimizers = made(
-            name, generator={"norm": "instance", "dropout": 0.0},
+@pytest.mark.parametrize(
+    ("name", "first"), [("pix2pix", "discriminator"), ("cyclegan", "generator")]
+)
+def test_two_micro_batches_equal_one_batch(name: str, first: str) -> None:
+    def one_step(*splits: slice) -> tuple[list[Tensor], list[Tensor]]:
+        """Return gradients and weights of the first player after one step."""
+        _, method, runtime, optimizers = new_method(
+            name,
+            generator={"norm": "instance", "dropout": 0.0},
             discriminator={"norm": "instance"},
             method={"pool_size": 0} if name == "cyclegan" else {},
-        )  # fmt: skip
+        )
         a, b = pair()
         group = [
             MicroBatch((a[split].double(), b[split].double()), 1 / len(splits)) for split in splits
@@ -314,38 +336,38 @@ def test_two_micro_batches_are_one_batch(name: str, first: str) -> None:
         weights = [w for network in method.players()[first] for w in network.parameters()]
         return [w.grad for w in weights if w.grad is not None], [w.detach() for w in weights]
 
-    gradients, weights = stepped(slice(0, 2))
-    for got, expected in zip(stepped(slice(0, 1), slice(1, 2)), (gradients, weights), strict=True):
+    gradients, weights = one_step(slice(0, 2))
+    for got, expected in zip(one_step(slice(0, 1), slice(1, 2)), (gradients, weights), strict=True):
         for one, other in zip(got, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
-    halves, _ = stepped(slice(0, 1))  # one half alone is another step
+    halves, _ = one_step(slice(0, 1))  # the control
     assert not all(torch.allclose(x, y) for x, y in zip(halves, gradients, strict=True))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_clip_bounds_each_player_s_gradient(name: str) -> None:
-    def norms(clip: float) -> dict[str, float]:
-        _, method, runtime, optimizers = made(name)
+def test_grad_clip_limits_the_gradient_norm_of_each_player(name: str) -> None:
+    def gradient_norms(clip: float) -> dict[str, float]:
+        _, method, runtime, optimizers = new_method(name)
         found: dict[str, float] = {}
         for player, optimizer in optimizers.items():
 
-            def note(o: torch.optim.Optimizer, *_: Any, player: str = player) -> None:
+            def record(o: torch.optim.Optimizer, *_: Any, player: str = player) -> None:
                 weights = o.param_groups[0]["params"]
                 found[player] = float(torch.nn.utils.get_total_norm([w.grad for w in weights]))
 
-            optimizer.register_step_pre_hook(note)
+            optimizer.register_step_pre_hook(record)
         update(method, [MicroBatch(pair())], optimizers, runtime, clip)
         return found
 
-    free, clipped = norms(0.0), norms(1e-2)
-    assert free.keys() == clipped.keys() == {"generator", "discriminator"}
-    assert all(norm > 2e-2 for norm in free.values())
+    unclipped, clipped = gradient_norms(0.0), gradient_norms(1e-2)
+    assert unclipped.keys() == clipped.keys() == {"generator", "discriminator"}
+    assert all(norm > 2e-2 for norm in unclipped.values())
     assert all(norm == pytest.approx(1e-2, rel=1e-3) for norm in clipped.values())
-    assert norms(1e6) == free
+    assert gradient_norms(1e6) == unclipped
 
 
-def test_accumulation_goes_through_a_run(data: Path, tmp_path: Path) -> None:
-    """Six images in groups of four: a full group, then one of two; four steps in two epochs."""
+def test_accumulation_in_a_run(data: Path, tmp_path: Path) -> None:
+    """Six images in steps of four: a step of four, then one of two; four steps in two epochs."""
     run = training.train(
         settings("pix2pix", data, tmp_path / "run", train={"accumulation_steps": 4})
     )
@@ -370,7 +392,7 @@ def test_an_unknown_player_is_refused(data: Path, tmp_path: Path) -> None:
         ({"train": {"device": "abacus"}}, "device 'abacus' is not available"),
     ],
 )
-def test_what_cannot_train_is_refused_at_the_start(
+def test_invalid_settings_are_refused_before_training(
     data: Path, tmp_path: Path, more: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

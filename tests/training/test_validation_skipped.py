@@ -1,4 +1,4 @@
-"""A validation that lacks its images, its metric or its memory: said in words, and nothing lost."""
+"""Validations without images, metric or memory are reported and do not stop training."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from monitored_runs import METHODS, data_set, lines, settings
+from monitored_runs import METHODS, lines, noise_splits, settings
+from support import raises_user_error
 
-from viceversa.errors import UserError
 from viceversa.training import loop as training
 from viceversa.training import monitor
 from viceversa.training.monitor import Monitor
@@ -18,29 +18,32 @@ from viceversa.training.monitor import Monitor
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return data_set(tmp_path / "data", val=4)
+    return noise_splits(tmp_path / "data", val=4)
 
 
-def losing(
+def delete_held_out(
     monkeypatch: pytest.MonkeyPatch, data: Path, files: Callable[[Path], list[Path]]
 ) -> None:
-    """Take held-out files away once training has begun."""
+    """Delete held-out files after training has begun."""
     begin = Monitor.begin
 
-    def beginning(self: Monitor, *arguments: Any) -> None:
+    def begin_and_delete(self: Monitor, *arguments: Any) -> None:
         begin(self, *arguments)
         for file in files(data / "val"):
             file.unlink()
 
-    monkeypatch.setattr(Monitor, "begin", beginning)
+    monkeypatch.setattr(Monitor, "begin", begin_and_delete)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_held_out_files_that_go_bad_are_told_and_not_counted(
-    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_held_out_files_that_become_unreadable_are_reported_and_not_counted(
+    name: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    losing(monkeypatch, data, lambda val: sorted((val / "B").iterdir())[2:])
+) -> None:
+    delete_held_out(monkeypatch, data, lambda val: sorted((val / "B").iterdir())[2:])
     more: dict[str, dict[str, Any]] = {
         "data": {"on_invalid": "skip", "max_invalid": 0.99, "cache": "off"}
     }
@@ -50,58 +53,75 @@ def test_held_out_files_that_go_bad_are_told_and_not_counted(
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_where_no_held_out_image_is_left_training_goes_on(
-    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_training_continues_without_any_held_out_image(
+    name: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    losing(monkeypatch, data, lambda val: [*(val / "A").iterdir(), *(val / "B").iterdir()])
+) -> None:
+    delete_held_out(monkeypatch, data, lambda val: [*(val / "A").iterdir(), *(val / "B").iterdir()])
     more: dict[str, dict[str, Any]] = {
         "data": {"on_invalid": "skip", "max_invalid": 0.99, "cache": "off"},
-        "validate": {"every": 4, "health": 4, "patience": 1}, "train": {"samples": 0},
-    }  # fmt: skip
+        "validate": {"every": 4, "health": 4, "patience": 1},
+        "train": {"samples": 0},
+    }
     run = training.train(settings(name, data, tmp_path / "run", **more))
     assert "no validation: no image of val can be read" in capsys.readouterr().out
     assert lines(run, "losses")[-1]["images"] == 12 and not lines(run, "validation")
 
 
-@pytest.mark.parametrize(("best", "told"), [
-    ("ms_ssim", "images of at least 176 x 176 pixels, and the first one has 16 x 16"),
-    ("kid", "at least 50 held-out images, and val has 4"),
-])  # fmt: skip
-def test_a_best_that_cannot_be_had_is_refused_before_training(
-    best: str, told: str, data: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("best", "message"),
+    [
+        ("ms_ssim", "images of at least 176 x 176 pixels, and the first one has 16 x 16"),
+        ("kid", "at least 50 held-out images, and val has 4"),
+    ],
+)
+def test_a_best_metric_that_is_not_available_is_refused_before_training(
+    best: str, message: str, data: Path, tmp_path: Path
 ) -> None:
     validate = {"every": 2, "extra_metrics": [best], "best_metric": best, "patience": 2}
-    with pytest.raises(UserError, match=f"validate.best_metric {best} needs {told}"):
+    with raises_user_error("validate.best_metric") as caught:
         training.train(settings("pix2pix", data, tmp_path / "run", validate=validate))
+    assert f"validate.best_metric {best} needs {message}" in str(caught.value)
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
-def test_an_end_by_patience_says_so(
+def test_an_early_stop_is_reported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more: dict[str, dict[str, Any]] = {
-        "train": {"lr": 0.0, "epochs": 9}, "validate": {"every": 6, "patience": 2},
-    }  # fmt: skip
+        "train": {"lr": 0.0, "epochs": 9},
+        "validate": {"every": 6, "patience": 2},
+    }
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
-    said = capsys.readouterr().out
-    assert "no improvement in 2 validations: training stops" in said
+    output = capsys.readouterr().out
+    assert "no improvement in 2 validations: training stops" in output
     assert lines(run, "losses")[-1]["images"] == 16
 
 
-@pytest.mark.parametrize("error", [
-    torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("something else"),
-])  # fmt: skip
-def test_a_look_that_the_memory_is_not_enough_for_is_left_out(
-    error: Exception, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("something else"),
+    ],
+)
+def test_diagnostics_without_enough_memory_are_skipped(
+    error: Exception,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    def failing(*arguments: Any) -> None:
+) -> None:
+    def raise_error(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(monitor, "translations", failing)
+    monkeypatch.setattr(monitor, "translations", raise_error)
     config = settings("pix2pix", data, tmp_path / "run", validate={"every": 0, "health": 4})
-    if type(error) is RuntimeError:  # what is wrong in another way is not hidden
+    if type(error) is RuntimeError:  # other errors are raised
         with pytest.raises(RuntimeError, match="something else"):
             training.train(config)
         return

@@ -5,31 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from trials import PAIRS, TRIALS, VIEWS, Trial, healthy, run, with_seed
+from trials import PAIRS, TRIALS, VIEWS, Trial, control_trial, run_trial, with_seed
 
 from viceversa.training.diagnostics.rules import RULES
 
 pytestmark = pytest.mark.slow
 # `make test` runs one trial and its control, `make soak` all of them. Every rule also has tests on
 # values by hand (test_detectors.py).
-FIRST = TRIALS[0]
+QUICK_TRIAL = TRIALS[0]
 OTHERS = {"over-fitting", "vanishing gradients", "exploding gradients"}
 
 
-@pytest.mark.parametrize("trial", [
-    pytest.param(trial, id=trial.name, marks=[] if trial is FIRST else pytest.mark.soak)
-    for trial in TRIALS
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "trial",
+    [
+        pytest.param(trial, id=trial.name, marks=[] if trial is QUICK_TRIAL else pytest.mark.soak)
+        for trial in TRIALS
+    ],
+)
 def test_a_problem_is_detected_in_time(trial: Trial, tmp_path: Path) -> None:
-    """Training that fails is chaotic: rounding, which differs between processors, decides whether
-    one run of a few hundred steps fails. So another seed is tried where it did not."""
+    """Tries up to three seeds: failing training is chaotic, and rounding, which differs between
+    processors, decides whether a run of a few hundred steps fails."""
     for seed in range(3):
-        found = run(with_seed(trial, seed), tmp_path / str(seed))
-        told = [one for one in found if one["name"] == trial.finding]
-        if told:
+        found = run_trial(with_seed(trial, seed), tmp_path / str(seed))
+        matches = [one for one in found if one["name"] == trial.finding]
+        if matches:
             break
-    assert told and told[0]["state"] == "warning" and told[0]["images"] <= trial.images
-    assert told[0]["saw"] and told[0]["advice"] and told[0]["since"] < told[0]["images"]
+    assert matches and matches[0]["state"] == "warning" and matches[0]["images"] <= trial.images
+    assert matches[0]["saw"] and matches[0]["advice"] and matches[0]["since"] < matches[0]["images"]
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2))])
@@ -37,8 +40,8 @@ def test_a_problem_is_detected_in_time(trial: Trial, tmp_path: Path) -> None:
 def test_no_problem_is_detected_in_a_run_without_one(
     recipe: str, seed: int, tmp_path: Path
 ) -> None:
-    assert run(healthy(recipe, seed), tmp_path) == []
+    assert run_trial(control_trial(recipe, seed), tmp_path) == []
 
 
-def test_every_problem_has_a_run() -> None:
+def test_every_problem_has_a_trial() -> None:
     assert {trial.finding for trial in TRIALS} == {rule.name for rule in RULES} | OTHERS
