@@ -27,7 +27,7 @@ import torch
 from machine_peak import machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "training" / "diagnostics"))
-from trials import PAIRS, TRIALS, VIEWS, first, healthy, run, told
+from trials import PAIRS, TRIALS, VIEWS, control_trial, findings, first, run_trial
 
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.files import write_json
@@ -92,7 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for trial in TRIALS:
-            found = run(trial, root)
+            found = run_trial(trial, root)
             mine = [one["images"] for one in found if one["name"] == trial.finding]
             others = sorted({one["name"] for one in found} - {trial.finding})
             failing.append(
@@ -107,19 +107,19 @@ def main() -> None:
             print(failing[-1], flush=True)
         for seed in options.seeds:
             for recipe in (PAIRS, VIEWS):
-                trial = healthy(recipe, seed)
+                trial = control_trial(recipe, seed)
                 well.append(
                     {
                         "run": f"{recipe}, {trial.images} steps",
                         "seed": seed,
-                        "told": run(trial, root),
+                        "told": run_trial(trial, root),
                     }
                 )
                 print(well[-1], flush=True)
             for name, settings in whole_runs(options, root / str(seed)):
                 place = str(root / f"{name}-{seed}")
                 began = time.perf_counter()
-                found = told(merge(settings, {"train": {"run": place, "seed": seed}}))
+                found = findings(merge(settings, {"train": {"run": place, "seed": seed}}))
                 well.append({"run": name, "seed": seed, "told": found})
                 print(well[-1], f"{time.perf_counter() - began:.0f} s", flush=True)
     path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-health.json"
