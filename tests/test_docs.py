@@ -16,6 +16,7 @@ from viceversa.cli import app
 from viceversa.config.command_line import check_settings, plan_settings, train_settings
 from viceversa.config.extensions import take_imports
 from viceversa.config.recipes import SECTIONS
+from viceversa.config.study import study_settings
 from viceversa.errors import UserError
 
 SOURCE = Path(viceversa.__file__).parent
@@ -149,6 +150,8 @@ def parse(command: str) -> None:
     name, rest = words[0], words[1:]
     if name in ("train", "plan"):
         assert (train_settings if name == "train" else plan_settings)(rest[0], rest[1:])
+    elif name == "study":
+        assert study_settings(rest[0], rest[1:])
     elif name == "check":
         assert check_settings(rest)
     elif name != "--help":

@@ -112,6 +112,9 @@ RULES: dict[str, Rule] = {
     "cli alone ends the process": (
         outside("cli"), never("sys.exit", "SystemExit", "exit", "quit", "os._exit"), "files",
         "import sys\nsys.exit(1)"),
+    "a study runs commands, and loads no torch": (
+        inside("study"), never("torch", *ours("training", "inference", "evaluation")),
+        "study.x", "from ..training.loop import train"),
     "reports know what a run folder contains, and no torch": (
         inside("reports"),
         lambda used: within(used, "torch")

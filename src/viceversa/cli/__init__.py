@@ -17,9 +17,10 @@ from . import boundary, evaluate, explain, report, use
 from .app import app
 from .data import check
 from .features import features
+from .study import study
 from .training import plan, train
 
-__all__ = ["app", "evaluate", "explain", "features", "main", "report", "use"]
+__all__ = ["app", "evaluate", "explain", "features", "main", "report", "study", "use"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,8 +55,8 @@ def _run(words: list[str]) -> int:
     try:
         _refuse_empty(words)
         words = take_imports(words)
-        if words[:1] in (["train"], ["plan"]) and len(words) > 1 and not words[1].startswith("-"):
-            command = train if words[0] == "train" else plan
+        command = {"train": train, "plan": plan, "study": study}.get(words[0] if words else "")
+        if command and len(words) > 1 and not words[1].startswith("-"):
             command(words[1], *words[2:])  # its options, and its --help, depend on the recipe
         elif words[:1] == ["check"]:
             check(*words[1:])
@@ -94,7 +95,7 @@ def _lost(error: Exception, words: Sequence[str]) -> int:
 
 def _refuse_empty(words: Sequence[str]) -> None:
     """Raise UserError for an empty argument, such as an unset shell variable."""
-    settings = words[:1] in (["train"], ["plan"], ["check"])  # their options may be empty
+    settings = bool({"train", "plan", "study", "check"} & {*words[:1]})  # options may be empty
     for before, word in zip(["", *words], words, strict=False):
         option = before if before.startswith("-") else ""
         if word.startswith("-") and word.endswith("="):

@@ -9,6 +9,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
@@ -51,14 +52,23 @@ def plan_settings(recipe: str, words: Sequence[str]) -> tuple[PlanOptions, Any] 
 
 
 def _settings(
-    command: str, text: str, recipe: str, words: Sequence[str], own: list[inspect.Parameter]
+    command: str,
+    text: str,
+    recipe: str,
+    words: Sequence[str],
+    own: list[inspect.Parameter],
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    sections: Sections | None = None,
 ) -> Any:
-    """Return the command's own options and the settings of a run; None after --help."""
+    """Return the command's own options and the settings of a run; None after --help.
+
+    `defaults`: those of the command's own options; `sections`: replace those of the recipe.
+    """
     from .run import registered, resolve
 
     refuse_old_options(words)
     words = [SHORT.get(word, word) for word in words]
-    sections = read_recipe(recipe)
+    sections = read_recipe(recipe) if sections is None else sections
     for section in NAMED:  # the options depend on the method and the networks
         if name := _given(words, f"--{section}.name"):
             sections = merge(sections, {section: {"name": name}})
@@ -83,7 +93,7 @@ def _settings(
 
     text = f"{text} Its values: viceversa show {recipe}"
     name = f"viceversa {command} {recipe}"
-    collected = _run(name, collect, parameters, config.sections, words, text)
+    collected = _run(name, collect, parameters, {**config.sections, **defaults}, words, text)
     if collected is None:
         return None
     options, chosen = collected
@@ -215,7 +225,9 @@ def _data_folder() -> inspect.Parameter:
 
 def _own_options(default: Any) -> inspect.Parameter:
     """Options of a command itself: --key for each field of a dataclass."""
-    annotation: Any = Annotated[type(default), Parameter(name="*", negative="")]
+    annotation: Any = Annotated[
+        type(default), Parameter(name="*", negative="", consume_multiple=True)
+    ]
     return inspect.Parameter("options", KEYWORD, default=default, annotation=annotation)
 
 

@@ -20,6 +20,7 @@ SECTIONS = ("method", "generator", "discriminator", "data", "train", "validate",
 MAX_DEPTH = 16  # levels of tables and lists in a recipe
 MAX_BASES = 50  # recipes that are based on each other
 MAX_BYTES = 10**6
+STUDY = "study"  # section of a recipe with the settings of a study
 NAMED = ("method", "generator", "discriminator")  # sections with an option `name`
 
 Sections = dict[str, dict[str, Any]]
@@ -78,7 +79,8 @@ def read_recipe(name: str, derived: tuple[str | Path, ...] = ()) -> Sections:
         refuse_old_names(table, source)
     table = without_removed(table)
     require(table, source)
-    table.pop(KEY, None)
+    for key in (KEY, STUDY):  # a study file is the recipe of its runs
+        table.pop(key, None)
     base = table.pop("base", None)
     for section, values in table.items():
         if section == LOCATION and isinstance(itself, Path) and itself.suffix == ".json":
@@ -99,6 +101,11 @@ def read_recipe(name: str, derived: tuple[str | Path, ...] = ()) -> Sections:
     beside = Path(name).parent / str(base)
     base = str(beside) if str(base) not in packaged and beside.is_file() else str(base)
     return merge(read_recipe(base, (itself, *derived)), table)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the tables of a recipe file as they are written. Raises UserError."""
+    return _parsed(_text(path), str(path))
 
 
 def _text(path: Path) -> str:

@@ -74,10 +74,14 @@ def _usable(name: str) -> torch.device:
     return device
 
 
+def gpus() -> list[str]:
+    """Return the names of the CUDA devices."""
+    available = torch.cuda.is_available()
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())] if available else []
+
+
 def _available() -> list[str]:
-    names = ["cpu"]
-    if torch.cuda.is_available():
-        names += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    names = ["cpu", *gpus()]
     if torch.backends.mps.is_available():
         names.append("mps")
     return names

@@ -47,8 +47,12 @@ def is_manifest(path: Path) -> bool:
     return path.suffix.lower() in (".csv", ".jsonl") and path.is_file()
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path, group: str = "group") -> Manifest:
     """Read a manifest.
+
+    Args:
+        path: The file.
+        group: Name of the column with the group of each line.
 
     Raises:
         UserError: The manifest has an error; the message contains the line number.
@@ -63,7 +67,7 @@ def read_manifest(path: Path) -> Manifest:
         # Names that are not UTF-8 are read as the file system gives them.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             for line, fields in (_csv if path.suffix.lower() == ".csv" else _jsonl)(file):
-                rows.append(_row(line, fields, path.parent, words, problems))
+                rows.append(_row(line, fields, path.parent, words, problems, group))
     except (OSError, ValueError, csv.Error, RecursionError) as error:
         raise UserError(
             f"the manifest {label} cannot be used: {printable(error)}", path=path
@@ -79,9 +83,11 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _row(
-    line: int, fields: Fields, folder: Path, words: Fields, problems: list[str]
+    line: int, fields: Fields, folder: Path, words: Fields, problems: list[str], group: str
 ) -> ManifestRow:
     """Check the fields of a line; `words`: the spelling of each split in earlier lines."""
+    if group != "group" and not fields.get(group):
+        raise ValueError(f"line {line} has no value in the column {group!r}")
     word = fields.get("split", "train")
     split = split_of(word)
     if not split:
@@ -96,7 +102,7 @@ def _row(
         if problem := _problem(folder / name):
             problems.append(f"line {line}: {printable(name)} {problem}")
     a, b = (Source(folder / fields[side]) if fields[side] else None for side in "ab")
-    return ManifestRow(split, a, b, fields["a"] or fields["b"], fields.get("group", ""))
+    return ManifestRow(split, a, b, fields["a"] or fields["b"], fields.get(group, ""))
 
 
 def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) -> SplitIndex | None:
@@ -106,13 +112,20 @@ def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) ->
         UserError: There is nothing to train on, no pair, or no image of a domain.
     """
     label, name = printable(manifest.root), printable(manifest.root.name)
-    if layout not in ("auto", "photos"):
+    if layout not in ("auto", "photos", "side-by-side"):
         raise UserError(
             f"the manifest {label} defines the pairs itself; leave data.layout at auto, not "
-            f"{layout}",
+            f"{layout} (or set side-by-side, if A and B are the halves of each file)",
             option="data.layout",
         )
     rows = [row for row in manifest.rows if row.split == split]
+    if layout == "side-by-side" and (two := [r for r in rows if r.a and r.b and r.a != r.b]):
+        raise UserError(
+            f"{two[0].name} in the manifest {label} has another file as its partner; with "
+            "data.layout side-by-side, a line names one file",
+            option="data.layout",
+            path=manifest.root,
+        )
     if not rows and split == "train":
         raise UserError(f"the manifest {label} lists nothing to train on", path=manifest.root)
     if not rows:
@@ -127,6 +140,9 @@ def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) ->
     if layout == "photos":
         text = f"photos listed in {name}, each both A and B"
         a = b = tuple(dict.fromkeys(a + b))
+    elif layout == "side-by-side":
+        text = f"side-by-side files listed in {name}"
+        a = b = tuple(dict.fromkeys(a + b))
     elif not paired and a and b:
         text = f"images listed in {name}"
     elif not pairs or not paired:
@@ -138,7 +154,7 @@ def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) ->
         single = {row.a: "a" for row in rows if row.a and not row.b}
         single |= {row.b: "b" for row in rows if row.b and not row.a}
         unmatched = {source: single[source] for source in in_order(single)}
-    return SplitIndex(text, a, b, unmatched=unmatched, groups=groups, names=names)
+    return SplitIndex(text, a, b, layout == "side-by-side", unmatched, groups, names)
 
 
 def _names(rows: Iterable[ManifestRow]) -> dict[Source, str]:
@@ -195,7 +211,7 @@ def _jsonl(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
         for name, value in known.items():
             if not isinstance(value, str):
                 raise ValueError(f"line {line}: {name} is {value!r}, not text")
-        yield line, known
+        yield line, {n: str(v) for n, v in fields.items() if v is not None} | known
 
 
 def _problem(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""Studies: sets of runs over folds, seeds and variants, and their statistics."""
