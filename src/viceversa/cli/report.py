@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from ..errors import UserError
 from .app import app
 
+if TYPE_CHECKING:
+    from ..study.comparison import Comparison
+
 MAX_WIDTH = 40  # characters of a cell
 PAGES = (".html", ".htm")
+MANY = 12  # runs; a page of more shows variants
 
 
 @app.command
@@ -31,33 +35,90 @@ def report(run: Path) -> None:
 
 @app.command
 def compare(
-    *runs: Path, out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None
+    *runs: Path,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    baseline: str = "",
 ) -> None:
-    """Compare runs: settings that differ, metrics and losses; with -o also an HTML page.
+    """Compare runs or a study: settings, metrics with intervals, tests against a baseline.
 
     Parameters
     ----------
     runs
-        Two or more run folders.
+        A study, or two or more run folders.
     out
-        HTML file with curves and sample grids, such as compare.html.
+        A page such as compare.html, with curves and sample grids; or a table of the evaluations:
+        .csv, .md or .tex.
+    baseline
+        Variant that the others are tested against: a variant of a study, or the name of a run.
     """
-    if out is not None and out.suffix.lower() not in PAGES:
-        raise UserError(f"-o {out} is not a page; its name must end in {' or '.join(PAGES)}")
     from ..data.readonly import refuse_output_in_data
     from ..images.sources import printable
-    from ..reports import compare_table, write_compare_page
+    from ..reports import compare_table
     from ..reports.text import aligned
+    from ..study.folder import is_study
+    from ..study.results import has_evaluation, run_folders
+    from ..study.tables import FORMATS, text_table, write_table
 
+    suffix = "" if out is None else out.suffix.lower()
+    if out is not None and suffix not in (*PAGES, *FORMATS):
+        raise UserError(
+            f"-o {out} is neither a page ({', '.join(PAGES)}) nor a table ({', '.join(FORMATS)})",
+            option="--out",
+            path=out,
+        )
+    of_study = any(map(is_study, runs))
+    folders, notes = run_folders(runs) if of_study else (list(runs), [])
     if out is not None:
-        for run in runs:
+        for run in folders:
             refuse_output_in_data(out, _data_of(run), "-o")
-    # What a file contains must not control the terminal.
-    rows = ([_short(printable(cell)) for cell in row] for row in compare_table(runs))
-    print(aligned(rows))
+    if not of_study:
+        # What a file contains must not control the terminal.
+        rows = ([_short(printable(cell)) for cell in row] for row in compare_table(folders))
+        print(aligned(rows))
+    wanted = of_study or suffix in FORMATS or bool(baseline)
+    evaluated = wanted or all(map(has_evaluation, folders))
+    comparison = _comparison(folders, baseline, notes, wanted) if evaluated else None
+    if comparison is not None:
+        print(("" if of_study else "\n") + text_table(comparison))
+    if out is not None and suffix in FORMATS and comparison is not None:
+        write_table(comparison, out)
+    elif out is not None:
+        _write_page(folders, comparison, out, of_study or len(folders) > MANY)
     if out is not None:
-        write_compare_page(runs, out)
-        print(f"\nthe page: {out}")
+        print(f"\nthe {'table' if suffix in FORMATS else 'page'}: {out}")
+
+
+def _comparison(
+    folders: list[Path], baseline: str, notes: list[str], wanted: bool
+) -> Comparison | None:
+    """Compare evaluations. Runs that cannot be compared are an error only if `wanted`."""
+    from ..study.comparison import compare_variants
+
+    try:
+        found = compare_variants(folders, baseline)
+    except UserError as error:
+        if wanted:
+            raise
+        print(f"\nnote: the evaluations are not compared: {error}")
+        return None
+    return found._replace(notes=[*notes, *found.notes])
+
+
+def _write_page(folders: list[Path], comparison: Comparison | None, out: Path, many: bool) -> None:
+    """Write a page with a column for each run or, of many runs, for each variant."""
+    from ..reports import refuse_other_folder, write_compare_page, write_study_page
+    from ..study.results import variants_of
+    from ..study.tables import cells
+
+    if not many:
+        write_compare_page(folders, out)
+        return
+    variants: dict[str, list[Path]] = {}
+    for run, name in zip(folders, variants_of(folders), strict=True):
+        refuse_other_folder(run)
+        variants.setdefault(name, []).append(run)
+    table, notes = (cells(comparison), comparison.notes) if comparison else ([], [])
+    write_study_page(variants, table, notes, out)
 
 
 def _data_of(run: Path) -> Path | None:

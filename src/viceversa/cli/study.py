@@ -40,7 +40,7 @@ def study(
         _list_runs(config, made)
         return
     run_study(config, made, say)
-    print(f"done: the runs are in {folder}/runs")
+    print(f"done: the runs are in {folder}/runs; try: viceversa compare {folder}")
 
 
 def _list_runs(config: StudyConfig, study: StudyFolder) -> None:

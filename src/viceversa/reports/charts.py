@@ -11,6 +11,7 @@ from .page import render
 from .run_folder import Curve
 
 MAX_POINTS = 400  # of a line; longer lines are averaged
+MANY_POINTS, FEW_POINTS = 8000, 40  # of all lines of a chart; of a line of many
 MIN, MAX = 1e-290, 4e307  # smaller absolute values are drawn as 0, larger ones as MAX
 WIDTH, HEIGHT = 1000.0, 300.0  # of the SVG, which is scaled to the size of the plot
 LOG_DECADES = 1.5  # range of values, as a power of ten, from which the axis is logarithmic
@@ -60,7 +61,8 @@ class Axis(NamedTuple):
 
 def chart(title: str, series: Sequence[Series], note: str = "", marks: Sequence[Mark] = ()) -> str:
     """Return a chart over images processed, or an empty text if no value is finite."""
-    thin = [one._replace(points=thinned(one.points)) for one in series]
+    most = max(FEW_POINTS, min(MAX_POINTS, MANY_POINTS // max(1, len(series))))
+    thin = [one._replace(points=thinned(one.points, most)) for one in series]
     drawn = [one for one in thin if _finite(one.points)]
     if not drawn:
         return ""

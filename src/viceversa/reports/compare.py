@@ -35,7 +35,7 @@ def compare_table(folders: Sequence[Path]) -> list[Row]:
         UserError: There are fewer than two folders, or one is not a run folder.
     """
     runs = _read(folders)
-    return [["", *runs], *_differing_settings(runs), *_results(runs)]
+    return [["", *runs], *differing_settings(runs), *_results(runs)]
 
 
 def compare_page(folders: Sequence[Path]) -> str:
@@ -44,12 +44,12 @@ def compare_page(folders: Sequence[Path]) -> str:
     return render(
         "compare.html",
         called=list(runs),
-        settings=_differing_settings(runs),
+        settings=differing_settings(runs),
         results=_results(runs),
-        validations=[_metric_chart(runs, name) for name in _metrics(runs)],
-        samples=list(_last_samples(runs)),
+        validations=[_metric_chart(runs, name) for name in metrics(runs)],
+        samples=list(last_samples(runs)),
         unequal=_unequal_steps(runs),
-        losses=[_loss_chart(runs, name) for name in _loss_names(runs)],
+        losses=[_loss_chart(runs, name) for name in loss_names(runs)],
         speed=_chart(runs, "Images per second", RunFolder.speed),
     )
 
@@ -76,7 +76,7 @@ def _read(folders: Sequence[Path]) -> Runs:
     }  # the same folder twice
 
 
-def _differing_settings(runs: Runs) -> list[Row]:
+def differing_settings(runs: Runs) -> list[Row]:
     settings = [
         dict(flatten({k: v for k, v in run.settings.items() if v})) for run in runs.values()
     ]
@@ -98,22 +98,22 @@ def _results(runs: Runs) -> list[Row]:
         f"last sample grid (images){unequal}",
         lambda run: f"{max(run.samples):,}" if run.samples else ABSENT,
     )
-    for name in _metrics(runs):
+    for name in metrics(runs):
         add(f"{label(name)}, last (after images)", partial(_last, name))
         if better(name):
             add(f"{label(name)}, best (after images)", partial(_best, name))
-    for name in _loss_names(runs):
+    for name in loss_names(runs):
         add(f"loss {name}", partial(_last_loss, name))
     add("images per second, median", _median_speed)
     add("problems", lambda run: ", ".join(p.name for p in run.active_problems()) or "none")
     return rows
 
 
-def _metrics(runs: Runs) -> list[str]:
+def metrics(runs: Runs) -> list[str]:
     return names(_metrics_of(one) for run in runs.values() for one in run.validations)
 
 
-def _loss_names(runs: Runs) -> list[str]:
+def loss_names(runs: Runs) -> list[str]:
     return names(entry.losses for run in runs.values() for entry in run.losses)
 
 
@@ -188,7 +188,7 @@ def _unequal_steps(runs: Runs) -> str:
     return f"Their steps differ ({of} images processed): compare them with care."
 
 
-def _last_samples(runs: Runs) -> Iterator[dict[str, Any]]:
+def last_samples(runs: Runs) -> Iterator[dict[str, Any]]:
     """Yield the last sample grid of each run that can be read."""
     for who, run in runs.items():
         for step in reversed(run.samples):
