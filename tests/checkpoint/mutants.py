@@ -15,6 +15,7 @@ import hostile
 import torch
 
 from viceversa.checkpoint import container, load_state, read_header, read_weights, save_state
+from viceversa.checkpoint.header import DIGEST, HEADER, shapes
 from viceversa.errors import UserError
 from viceversa.inference import Translator
 
@@ -103,7 +104,7 @@ class Fuzz:
 
     def _signed(self, header: Any, tensors: dict[str, torch.Tensor]) -> bytes:
         text = json.dumps(header)
-        metadata = {container.HEADER: text, container.DIGEST: container.digest(text, tensors)}
+        metadata = {HEADER: text, DIGEST: container.digest(text, tensors)}
         table, data, end = {"__metadata__": metadata}, [], 0
         for name, tensor in tensors.items():
             data.append(tensor.numpy().tobytes())
@@ -115,7 +116,7 @@ class Fuzz:
     def file(self, path: Path) -> None:
         """All that reads a file, whatever it is of. Raises UserError where each refuses it."""
         refused = 0
-        for read in (read_header, read_weights, load_state, container.shapes):
+        for read in (read_header, read_weights, load_state, shapes):
             try:
                 read(path)
             except UserError:

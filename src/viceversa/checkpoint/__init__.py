@@ -1,22 +1,26 @@
-"""Checkpoints and model files. Nothing is unpickled: all files are safetensors with a digest."""
+"""Checkpoints and model files. Nothing is unpickled: all files are safetensors with a digest.
 
-from .container import read_digest
-from .models import (
-    fit_weights,
-    load_network,
-    read_header,
-    read_weights,
-    save_network,
-)
-from .state import (
-    Checkpoints,
-    age,
-    load_state,
-    lock_run,
-    save_state,
-    state_from_bytes,
-    state_to_bytes,
-)
+The names load on first use: headers are read without importing torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .header import read_digest, read_header
+
+if TYPE_CHECKING:
+    from .models import fit_weights, load_network, read_weights, save_network
+    from .state import (
+        Checkpoints,
+        age,
+        load_state,
+        lock_run,
+        save_state,
+        state_from_bytes,
+        state_to_bytes,
+    )
 
 __all__ = [
     "Checkpoints",
@@ -33,3 +37,11 @@ __all__ = [
     "state_from_bytes",
     "state_to_bytes",
 ]
+_OF_MODELS = {"fit_weights", "load_network", "read_weights", "save_network"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "models" if name in _OF_MODELS else "state"
+    return getattr(importlib.import_module(f".{home}", __name__), name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,11 +20,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import write_atomically
+from .header import DIGEST, HEADER, LARGEST_HEADER, MAX_TENSORS, Damaged, read_metadata, unreadable
 
-HEADER, DIGEST = "viceversa", "sha256"  # keys of the metadata
-LARGEST_HEADER = 4 * 2**20
-MAX_DEPTH = 64  # nested lists and tables in the header
-MAX_TENSORS = 2**14  # a checkpoint of CycleGAN has some 1,000
 TYPES = {  # dtypes and their names in the format
     torch.float64: "F64",
     torch.float32: "F32",
@@ -75,10 +71,6 @@ def from_bytes(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return safetensors.torch.load(data), json.loads(metadata[HEADER])
 
 
-class Damaged(UserError):
-    """A readable file with invalid contents."""
-
-
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and the header.
 
@@ -86,41 +78,19 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         Damaged: The file has another format, or its digest does not match.
         UserError: The system could not read the file, or memory is short.
     """
-    header, text, expected = _read_metadata(path)
+    header, text, expected = read_metadata(path)
     try:
         with safe_open(path, "pt") as checked:  # checks the format
             tensors = _read(path, set(checked.keys()))
     except (MemoryError, RuntimeError):
         raise UserError(f"{path} is larger than the memory that is free", path=path) from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{path} is damaged: {error}", path=path) from None
     if digest(text, tensors) != expected:
         raise Damaged(f"{path} is damaged: its contents are not what was written", path=path)
     return tensors, header
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Return the header. Raises UserError if the file has another format."""
-    return _read_metadata(path)[0]
-
-
-def read_digest(path: Path) -> str:
-    """Return the SHA-256 in a file, which loading verifies. Raises UserError."""
-    return _read_metadata(path)[2]
-
-
-def shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors in a file, from its header. Raises UserError."""
-    try:
-        table = json.loads(_header_text(path))
-        found = {name: tuple(one["shape"]) for name, one in table.items() if name != "__metadata__"}
-        if not all(type(size) is int for shape in found.values() for size in shape):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
-        raise UserError(f"{path} is damaged: its list of tensors is invalid", path=path) from None
-    return found
 
 
 def digest(header: str, tensors: Mapping[str, Tensor]) -> str:
@@ -173,16 +143,6 @@ def _bytes(tensor: Tensor) -> memoryview:
     return data
 
 
-def _header_text(path: Path) -> bytes:
-    """Return the bytes of the safetensors header; empty if its length is invalid."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(LARGEST_HEADER, path.stat().st_size):
-            return b""
-        return file.read(length)
-
-
 def _read(path: Path, names: set[str]) -> dict[str, Tensor]:
     """Read the tensors into memory. In a map of the file, an I/O error would end the process."""
     dtypes = {name: dtype for dtype, name in TYPES.items()}
@@ -204,47 +164,3 @@ def _read(path: Path, names: set[str]) -> dict[str, Tensor]:
                     part = part[count:]
             tensors[name] = tensor
     return tensors
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} cannot be read: {error.strerror or error}", path=path)
-
-
-def _read_metadata(path: Path) -> tuple[dict[str, Any], str, str]:
-    """Return the header, its text, and the digest of a file."""
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UserError(
-                f"{path} is a folder; name a file in it: {path}/ab.safetensors", path=path
-            )
-        if not stat.S_ISREG(mode):
-            raise UserError(f"{path} is not a regular file", path=path)
-        table = json.loads(_header_text(path))
-        metadata = table["__metadata__"]
-        text, expected = metadata[HEADER], metadata[DIGEST]
-        header = json.loads(text)
-        if not isinstance(header, dict) or not isinstance(expected, str) or _too_deep(header):
-            raise ValueError
-        if len(table) > MAX_TENSORS + 1:
-            raise ValueError
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise Damaged(
-            f"{path} is not a model of viceversa (a .safetensors file that `train` wrote)",
-            path=path,
-        ) from None
-    except FileNotFoundError:
-        raise UserError(f"there is no model {path}", path=path) from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    return header, text, expected
-
-
-def _too_deep(value: Any, level: int = 0) -> bool:
-    """Return whether lists and tables are nested deeper than MAX_DEPTH."""
-    if level > MAX_DEPTH:
-        return True
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(_too_deep(one, level + 1) for one in inner)

@@ -11,43 +11,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .. import __version__
-from ..config.compatibility import current_header
 from ..errors import UserError
 from ..fields import LARGEST_OF_NETWORK
 from . import container
-
-FORMAT = 1
-# Required fields of the header by kind of file; others are checked where they are used.
-FIELDS: dict[str, dict[str, type]] = {
-    "translator": {"direction": str, "generator": dict, "source": dict, "target": dict},
-    "discriminator": {"domain": str, "discriminator": dict},
-    "features": {"name": str},
-}
+from .header import FORMAT, read_any_header, shapes
 
 
 def save_network(path: Path, weights: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write weights with a header from which the network can be rebuilt and used."""
     described = {"format": FORMAT, "version": __version__, **header}
     container.save(path, weights, described)
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Return the header of a model file. Raises UserError if it is not a valid one."""
-    header = container.read_header(path)
-    if header.get("format") != FORMAT:
-        raise UserError(
-            f"{path} has format {header.get('format')!r}; this version reads format {FORMAT}",
-            path=path,
-        )
-    for part, kind in FIELDS.get(str(header.get("kind")), {}).items():
-        valid = isinstance(header.get(part), kind)
-        if valid and part in ("generator", "discriminator"):
-            valid = isinstance(header[part].get("name"), str)
-        if not valid:
-            raise UserError(f"{path} has no valid field `{part}` in its header", path=path)
-    if not isinstance(header.get("paired", True), bool):
-        raise UserError(f"{path} has an invalid field `paired` in its header", path=path)
-    return current_header(header)
 
 
 def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
@@ -63,8 +36,8 @@ def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
     Raises:
         UserError: The file is damaged, does not match the network, or has non-finite weights.
     """
-    given = container.shapes(path)
-    header = container.read_header(path)
+    given = shapes(path)
+    header = read_any_header(path)
     for settings in (header.get("generator"), header.get("discriminator")):
         if isinstance(settings, Mapping) and any(map(_too_large, settings.values())):
             raise UserError(
@@ -84,7 +57,7 @@ def load_network(path: Path, make: Callable[[], nn.Module]) -> nn.Module:
 
 def fit_weights(network: nn.Module, path: Path) -> None:
     """Load the weights of a file into a network. Raises UserError as `load_network`."""
-    _check_shapes(network, container.shapes(path), path)
+    _check_shapes(network, shapes(path), path)
     network.load_state_dict(_matching_weights(network, path))
 
 

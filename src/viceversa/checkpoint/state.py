@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..files import remove_temporary, write_error
 from . import container
-from .container import Damaged
+from .header import Damaged
 
 SUFFIX = ".safetensors"
 LOCK = ".lock"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import read_header
-from ..checkpoint.container import Damaged
+from ..checkpoint.header import Damaged
 from ..errors import UserError
 from ..metrics.registry import higher_is_better, split_name
 
