@@ -63,26 +63,6 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
     return said.out
 
 
-def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    said = shown(capsys, "--help")
-    for command in ("train", "translate", "show", "demo"):
-        assert f" {command} " in said
-    assert "--policy" in shown(capsys, "translate", "--help")
-    assert "RECIPE" in shown(capsys, "train", "--help")
-
-
-@pytest.mark.parametrize(("recipe", "own", "other"), [
-    ("pix2pix", ("generator.depth", "method.lambda_l1"), "method.pool_size"),
-    ("cyclegan", ("generator.blocks", "method.pool_size"), "method.lambda_l1"),
-])  # fmt: skip
-def test_train_s_help_follows_the_recipe(
-    recipe: str, own: tuple[str, str], other: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = shown(capsys, "train", recipe, "--help")
-    assert all(option in said for option in (*own, "train.epochs", "data.direction"))
-    assert other not in said
-
-
 def test_show_lists_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, "show").splitlines()
     assert [line.split()[0] for line in lines] == list(recipes())
@@ -90,12 +70,8 @@ def test_show_lists_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("recipe", recipes())
-def test_every_recipe_is_shown_and_builds(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
-    said = shown(capsys, "show", recipe)
+def test_every_recipe_builds(recipe: str) -> None:
     full = resolve(read_recipe(recipe))
-    for section, values in full.sections.items():
-        assert f"[{section}]\n" in said
-        assert all(f"{key} = {json.dumps(value)}\n" in said for key, value in values.items())
     small = {"generator": SMALL[full.name("generator")], "discriminator": {"width": 4}}
     method = make_method(resolve(merge(read_recipe(recipe), small)))
     assert set(method.players()) == {"generator", "discriminator"}
@@ -111,7 +87,7 @@ def test_a_run_from_the_command_line(
     assert "pairs by name in data/A and data/B" in said
     again = shown(capsys, "train", "pix2pix", data, *QUICK, "--train.run", run)
     assert "training is complete in" in again
-    header = json.loads(shown(capsys, "show", run / "ab.safetensors"))
+    header = json.loads(shown(capsys, "show", run / "ab.safetensors", "--json"))
     assert header["generator"]["width"] == 4 and header["images_seen"] == 2
     out = tmp_path / "out"
     words = ("translate", run / "ab.safetensors", data / "A", "-o", out, "--device", "cpu")

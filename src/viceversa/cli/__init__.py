@@ -13,14 +13,28 @@ from ..config.extensions import take_imports
 from ..environment import is_distributed, keep_freed_memory, limit_thread_spinning, rank
 from ..errors import RunStopped, UserError
 from ..terminal import guarded, occupy_descriptors
-from . import boundary, evaluate, explain, report, use
-from .app import app
+from . import boundary, completion, evaluate, explain, init, report, show, translate
+from .app import app, overview
 from .data import check
 from .features import features
 from .study import study
 from .training import plan, train
 
-__all__ = ["app", "evaluate", "explain", "features", "main", "report", "study", "use"]
+__all__ = [
+    "app",
+    "completion",
+    "evaluate",
+    "explain",
+    "features",
+    "init",
+    "main",
+    "report",
+    "show",
+    "study",
+    "translate",
+]
+
+OF_RECIPE = {"train": train, "plan": plan, "study": study}  # options depend on the recipe
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,9 +69,10 @@ def _run(words: list[str]) -> int:
     try:
         _refuse_empty(words)
         words = take_imports(words)
-        command = {"train": train, "plan": plan, "study": study}.get(words[0] if words else "")
-        if command and len(words) > 1 and not words[1].startswith("-"):
-            command(words[1], *words[2:])  # its options, and its --help, depend on the recipe
+        if words in ([], ["--help"], ["-h"]):
+            print(overview())
+        elif words[0] in OF_RECIPE and len(words) > 1 and not words[1].startswith("-"):
+            OF_RECIPE[words[0]](words[1], *words[2:])
         elif words[:1] == ["check"]:
             check(*words[1:])
         else:

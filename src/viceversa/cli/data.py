@@ -12,17 +12,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..config.command_line import check_settings
+from ..config.help import CHECK_EXAMPLES
 from ..errors import UserError
-from .app import app
+from .app import command
 
 
-@app.command
+@command(*CHECK_EXAMPLES)
 def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
-    """Check a dataset: viceversa check DATA [--recipe RECIPE] [--data.key value ...].
-
-    Decodes every file once and reports its contents, problems, and what to do. `viceversa check
-    --help` shows every option.
-    """
+    """Check a dataset: decode every file once, and report contents, problems and advice."""
     settings = check_settings(words)
     if settings is None:
         return

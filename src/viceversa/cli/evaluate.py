@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ..metrics.registry import selectable
-from .app import app
+from .app import command
 
 
 def _metrics_help() -> str:
@@ -17,7 +17,11 @@ def _metrics_help() -> str:
     return f"Metrics, of {', '.join(selectable())}; empty: all that are available."
 
 
-@app.command
+@command(
+    ("evaluate runs/photos", "the model of a run, on the test split of its data"),
+    ("evaluate runs/photos/ab.safetensors other-photos -o results", "on other data"),
+    ("evaluate runs/photos --metrics l1 lpips --split val", "chosen metrics"),
+)
 def evaluate(
     model: Path,
     data: str = "",

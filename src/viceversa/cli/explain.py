@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ..errors import UserError
-from .app import app
+from .app import command
 
 if TYPE_CHECKING:
     from ..inference.patch_scores import Explanation, PatchScores, Row
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 
-@app.command
+@command(
+    ("explain runs/photos photo.jpg -o map.png", "score the translation of a photo"),
+    ("explain runs/photos/d_b.safetensors photo.jpg -o map.png", "score the photo itself"),
+)
 def explain(
     model: Path,
     image: Path,

@@ -8,10 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..errors import UserError
-from .app import app
+from .app import command
 
 
-@app.command
+@command(
+    ("features", "list the networks, installed or missing"),
+    ("features --get inception alexnet", "install those of FID, KID and LPIPS"),
+)
 def features(
     *,
     get: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ..errors import UserError
-from .app import app
+from .app import command
 
 if TYPE_CHECKING:
     from ..study.comparison import Comparison
@@ -18,7 +18,7 @@ PAGES = (".html", ".htm")
 MANY = 12  # runs; a page of more shows variants
 
 
-@app.command
+@command(("report runs/photos", "update runs/photos/report.html"))
 def report(run: Path) -> None:
     """Update report.html of a run: curves, sample grids, diagnostics and settings.
 
@@ -33,7 +33,10 @@ def report(run: Path) -> None:
     print(f"the page: {write_run_page(run)}")
 
 
-@app.command
+@command(
+    ("compare runs/1 runs/2", "print what differs"),
+    ("compare runs/* -o compare.html", "also write a page with curves and samples"),
+)
 def compare(
     *runs: Path,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,

@@ -9,23 +9,28 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ..config.study import study_settings
-from .app import app
+from .app import command
+from .training import RECIPE
 
 if TYPE_CHECKING:
     from ..config.study import StudyConfig
     from ..study.folder import StudyFolder
 
 
-@app.command
+@command(
+    ("study pix2pix photos --folds 5 --seeds 3", "five folds, three runs of each"),
+    ("study pix2pix photos --over method.gan_loss=lsgan,hinge", "compare two losses"),
+    ("study pix2pix --help", "all options of a study"),
+)
 def study(
-    recipe: Annotated[str, Parameter(show_default=False)],
-    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    recipe: Annotated[str, Parameter(show_default=False, help=RECIPE)],
+    *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
 ) -> None:
-    """Train and evaluate a set of runs: viceversa study RECIPE [DATA] --folds 5 --seeds 3 [...].
+    """Train and evaluate a set of runs: folds by group, seeds and variants.
 
-    RECIPE is a recipe, or a recipe file with a section [study]. Takes the options of viceversa
-    train for all runs. --over method.gan_loss=lsgan,hinge compares variants. The same command again
-    resumes the study. `viceversa study RECIPE --help` lists all options.
+    The words are RECIPE [DATA] [--option value ...], with the options of viceversa train for all
+    runs. RECIPE may be a recipe file with a section [study]. The same command again resumes the
+    study.
     """
     config = study_settings(recipe, words)
     if config is None:

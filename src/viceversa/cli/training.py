@@ -10,19 +10,25 @@ from cyclopts import Parameter
 
 from ..config.command_line import plan_settings, train_settings
 from ..environment import rank
-from .app import app
+from .app import command
+
+RECIPE = "A packaged recipe (viceversa show lists them) or a TOML file."
 
 
-@app.command
+@command(
+    ("train pix2pix photos", "train on the folder photos; the same again resumes the run"),
+    ("train cyclegan photos --train.run runs/2 --train.epochs 50", "options after the data"),
+    ("train pix2pix --help", "options of a recipe, with its values"),
+)
 def train(
-    recipe: Annotated[str, Parameter(show_default=False)],
-    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    recipe: Annotated[str, Parameter(show_default=False, help=RECIPE)],
+    *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
 ) -> None:
-    """Train a model, or resume a run: viceversa train RECIPE [DATA] [--section.key value ...].
+    """Train a model, or resume a run.
 
-    RECIPE is a packaged recipe (viceversa show lists them) or a TOML file. DATA is the dataset. The
-    same command again resumes the run from its newest checkpoint. `viceversa train RECIPE --help`
-    lists all options of a recipe, `viceversa show RECIPE` its values.
+    The words are RECIPE [DATA] [--section.key value ...]. DATA is the dataset: a folder, a .zip or
+    .tar archive, or a .csv or .jsonl manifest. The same command again resumes the run from its
+    newest checkpoint.
     """
     config = train_settings(recipe, words)
     if config is None:
@@ -36,12 +42,15 @@ def train(
     print(f"done: the models are in {folder}; try: viceversa translate {model} IMAGE -o OUT")
 
 
-@app.command
+@command(
+    ("plan pix2pix photos", "memory, disk space and time of a run on this machine"),
+    ("plan pix2pix --train.batch_size 4 --steps 0", "without data, and without timing any step"),
+)
 def plan(
-    recipe: Annotated[str, Parameter(show_default=False)],
-    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    recipe: Annotated[str, Parameter(show_default=False, help=RECIPE)],
+    *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
 ) -> None:
-    """Estimate memory, disk space and time of a run: viceversa plan RECIPE [DATA] [...].
+    """Estimate memory, disk space and time of a run.
 
     Takes the options of `viceversa train`. Prints parameters, multiply-accumulate operations,
     memory, disk space, the largest batch and crop that fit, and the training time from a few timed
@@ -59,7 +68,10 @@ def plan(
     say(json.dumps(values, indent=2) if options.json else plan_text(values))
 
 
-@app.command
+@command(
+    ("demo", "colour line drawings with pix2pix"),
+    ("demo cyclegan", "satellite images to relief maps and back"),
+)
 def demo(
     which: Literal["pix2pix", "cyclegan"] = "pix2pix",
     *,

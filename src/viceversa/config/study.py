@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 from ..errors import UserError
 from ..fields import fill, number, plain
-from .command_line import _given, _own_options, _settings
+from .command_line import given_value, run_settings
+from .options import options_of
 from .recipes import NAMED, STUDY, Sections, flat, merge, read_recipe, read_table
 from .run import RunConfig
 
@@ -91,27 +92,28 @@ def study_settings(recipe: str, words: Sequence[str]) -> StudyConfig | None:
     Raises UserError for an invalid option.
     """
     options, variants = split_study(recipe)
-    own, defaults = [_own_options(options)], plain(options)
-    text = f"Make, resume and finish a set of runs with the recipe {recipe}."
-    if _given(words, "--train.run") is not None:
+    own = [*options_of(options, panel="Study", negative=False)]
+    if given_value(words, "--train.run") is not None:
         raise UserError(
             "--train.run names a single run; name the folder of the study with --run",
             option="--train.run",
         )
-    settings = _settings("study", text, recipe, words, own, defaults)
+    settings = run_settings("study", recipe, words, own)
     if settings is None:
         return None
-    options = settings[0]
+    options = fill(StudyOptions, merge({STUDY: plain(options)}, {STUDY: settings[0]})[STUDY], STUDY)
     if variants and options.over:
         raise UserError("--over cannot be combined with study.variants", option="--over")
     configs = {}
     for one in variants or over_variants(options.over, recipe):
         for option in (word.partition("=")[0] for word in one.words):
-            if _given(words, option) is not None:
+            if given_value(words, option) is not None:
                 raise UserError(f"{option} is varied by the study; leave it out", option=option)
         sections = variant_sections(recipe, one)
         every = [*words, *one.words]
-        configs[one.name] = _settings("study", text, recipe, every, own, defaults, sections)[1]
+        found = run_settings("study", recipe, every, own, sections)
+        assert found is not None  # --help returned above
+        configs[one.name] = found[1]
     return StudyConfig(options, configs)
 
 

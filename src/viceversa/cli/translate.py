@@ -1,8 +1,7 @@
-"""translate and show."""
+"""The command translate."""
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ..config.recipes import read_recipe, recipes
 from ..errors import RunStopped, UserError
-from .app import app
+from .app import command
 
 if TYPE_CHECKING:
     from ..images.sources import Unread
@@ -22,7 +20,11 @@ if TYPE_CHECKING:
 VERBS = ("is ", "has ", "holds ", "could ", "cannot ")
 
 
-@app.command
+@command(
+    ("translate runs/photos/ab.safetensors new-photos -o results", "all images of a folder"),
+    ("translate runs/photos/ab.safetensors photo.jpg -o result.png", "one image"),
+    ("translate model.safetensors 'scans/*.tif' -o out --resume", "what is not translated yet"),
+)
 def translate(
     model: Path,
     *inputs: str,
@@ -147,29 +149,3 @@ def by_kind(messages: Iterable[tuple[Path, str]]) -> list[str]:
         colon = "" if not names[1:] and text.startswith(VERBS) else ":"
         lines.append(f"{', '.join(names[:3])}{more}{colon} {text}")
     return lines
-
-
-@app.command
-def show(name: str = "") -> None:
-    """Show the contents of a model file or a recipe; without a name, list the recipes.
-
-    Parameters
-    ----------
-    name
-        A .safetensors file, a packaged recipe or preset, or a TOML file.
-    """
-    if not name:
-        for recipe, text in recipes().items():
-            print(f"{recipe:20} {text.splitlines()[0].lstrip('# ')}")
-    elif name.endswith(".safetensors") or Path(name).is_dir():
-        from ..checkpoint import read_header
-
-        print(json.dumps(read_header(Path(name)), indent=2))
-    else:
-        from ..config.run import resolve
-
-        for section, values in resolve(read_recipe(name)).sections.items():
-            print(f"[{section}]")
-            for key, value in values.items():
-                print(f"{key} = {json.dumps(value)}")
-            print("")

@@ -1,0 +1,178 @@
+"""Fields of settings dataclasses as command-line options, and how the parser takes their values."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter
+from docstring_parser import parse_from_object
+
+from ..errors import UserError
+from ..fields import option_of
+
+FIRST, KEYWORD = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY
+NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+NUMBERS = re.compile(rf"{NUMBER}(,\s*{NUMBER})*")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, `--key`.
+
+    Attributes:
+        key: Name with its sections, such as `data.a.range`.
+        type: Type of the value.
+        default: Value without the option.
+        help: Help text.
+        panel: Title of its panel in the help.
+        negative: Whether a switch also has the form `--no-key`.
+    """
+
+    key: str
+    type: Any
+    default: Any
+    help: str
+    panel: str = "Options"
+    negative: bool = True
+
+    def parameter(self, name: str, group: Group) -> inspect.Parameter:
+        """Return the option as a parameter for cyclopts."""
+        shown = as_typed(self.default)
+        annotation: Any = Annotated[
+            self.type,
+            Parameter(
+                name=f"--{self.key}",
+                help=self.help,
+                group=group,
+                show_default=(lambda _: shown) if shown else False,
+                consume_multiple=typing.get_args(self.type)[-1:] == (Ellipsis,),
+                negative_bool="no-" if self.negative else (),
+                negative_iterable=(),
+            ),
+        ]
+        return inspect.Parameter(name, KEYWORD, default=self.default, annotation=annotation)
+
+
+def as_typed(value: Any) -> str:
+    """Return a value as a user would type it; an empty text for an empty value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(as_typed, value))
+    return "" if value is None or value == {} else str(value)
+
+
+def options_of(
+    values: Any, section: str = "", panel: str = "Options", negative: bool = True
+) -> Iterator[Option]:
+    """Yield the options of a dataclass, those of nested dataclasses included.
+
+    Args:
+        values: The dataclass; its values are the defaults.
+        section: Name in front of the fields, such as `data`.
+        panel: Title of the panel in the help.
+        negative: Whether switches have the form `--no-key`.
+    """
+    helps = {one.arg_name: one.description for one in parse_from_object(type(values)).params}
+    hints = typing.get_type_hints(type(values))
+    for field in dataclasses.fields(values):
+        key = f"{section}.{field.name}" if section else field.name
+        value = getattr(values, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from options_of(value, key, panel, negative)
+            continue
+        text = " ".join((helps.get(field.name) or "").replace("`", "").split())
+        yield Option(key, hints[field.name], value, text, panel, negative)
+
+
+def parse(
+    name: str,
+    text: str,
+    words: Sequence[str],
+    options: Sequence[Option],
+    positional: Sequence[inspect.Parameter] = (),
+) -> tuple[list[Any], dict[str, Any]] | None:
+    """Return the positional values and the given options by key; None after --help.
+
+    Args:
+        name: The command, for the usage line.
+        text: Help text.
+        words: The words after the command.
+        options: All options.
+        positional: Parameters in front of them.
+
+    Raises:
+        UserError: From the type of an option.
+        cyclopts.CycloptsError: An option is unknown, or its value has another type.
+    """
+    collect = collector(options, positional)
+    app = App(
+        name=name,
+        help=text,
+        help_format="plaintext",
+        version_flags=[],
+        group_commands=Group("Commands", show=False),
+        result_action="return_value",
+    )
+    app.default(collect)
+    types = {f"--{option.key}": option.type for option in options}
+    try:
+        found: tuple[list[Any], dict[str, Any]] | None = app(
+            number_lists(words, types), exit_on_error=False, print_error=False
+        )
+    except ValueError as error:  # from __post_init__ of a dataclass
+        raise UserError(str(error), option=option_of(error)) from None
+    return found
+
+
+def collector(
+    options: Sequence[Option], positional: Sequence[inspect.Parameter] = ()
+) -> Callable[..., tuple[list[Any], dict[str, Any]]]:
+    """Return a function for cyclopts that takes options and returns what is given, as `parse`."""
+    keys = {option.key.replace(".", "__"): option for option in options}
+    panels = list(dict.fromkeys(option.panel for option in options))
+    groups = {panel: Group(panel, sort_key=number) for number, panel in enumerate(panels)}
+
+    def collect(*values: Any, **given: Any) -> tuple[list[Any], dict[str, Any]]:
+        return list(values), {keys[name].key: value for name, value in given.items()}
+
+    parameters = [
+        *positional,
+        *(option.parameter(name, groups[option.panel]) for name, option in keys.items()),
+    ]
+    collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    collect.__annotations__ = {}  # cyclopts prefers them to those of the signature
+    return collect
+
+
+def number_lists(words: Sequence[str], types: Mapping[str, Any]) -> list[str]:
+    """Return the words with every list of numbers in the form that its option takes.
+
+    A user may write `--x -1000 2000`, `--x -1000,2000` or `--x=-1000,2000` for any option that
+    takes several numbers; cyclopts parses -1000,2000 as an option.
+    """
+    converted: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        option, equals, value = word.partition("=")
+        hint = types.get(option)
+        if not any(typing.get_origin(one) is tuple for one in (hint, *typing.get_args(hint))):
+            converted.append(word)
+            continue
+        values = [value] if equals else []
+        while left and NUMBERS.fullmatch(left[0]) and "," not in "".join(values):
+            values.append(left.pop(0))
+        if not values or not all(map(NUMBERS.fullmatch, values)):
+            converted += [word, *values[bool(equals) :]]
+        elif typing.get_origin(hint) is tuple:  # a word for each number
+            converted += [option, *",".join(values).replace(" ", "").split(",")]
+        else:  # one word, as for all options that also take text
+            converted.append(f"{option}={','.join(values)}")
+    return converted

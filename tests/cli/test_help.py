@@ -1,0 +1,107 @@
+"""Help: the overview of commands, examples, and the options of a recipe with its values."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from support import command_output
+
+from viceversa.cli.app import EXAMPLES, ORDER, app
+from viceversa.config.command_line import (
+    check_settings,
+    plan_settings,
+    run_options,
+    train_settings,
+)
+from viceversa.config.help import COMMON
+from viceversa.config.recipes import read_recipe, recipes
+from viceversa.config.run import resolve
+from viceversa.config.study import study_settings
+
+SETTINGS = {"train": train_settings, "plan": plan_settings, "study": study_settings}
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")  # no option is wrapped
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The help with its lines joined, without the frames of the panels."""
+    return " ".join(command_output(capsys, *words).replace("│", " ").split())
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]], ids=str)
+def test_the_overview_has_every_command_in_the_order_of_use(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = command_output(capsys, *words).splitlines()
+    names = [line.split()[0] for line in lines[2:-3:2]]
+    assert names == [name for name in ORDER if name in EXAMPLES]
+    assert set(names) == {name for name in app if not name.startswith("-")}
+    for name, example in zip(names, lines[3:-3:2], strict=True):
+        assert example.split()[:2] == ["viceversa", name]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_valid_commands(name: str) -> None:
+    assert EXAMPLES[name]
+    for example, _ in EXAMPLES[name]:
+        command, *words = shlex.split(example.partition(" > ")[0])
+        if command in SETTINGS:
+            settings = SETTINGS[command](words[0], words[1:])
+            assert settings is not None or "--help" in words
+        elif command == "check":
+            assert check_settings(words) is not None
+        else:
+            app.parse_args([command, *words], exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_help_begins_with_the_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = help_of(capsys, name, "--help")
+    before, _, after = shown.partition(" For example: ")
+    assert len(before) < 250 and after
+    for example, meaning in EXAMPLES[name]:
+        assert f"# {meaning} viceversa {example}" in after
+
+
+@pytest.mark.parametrize("command", ["train", "plan", "study"])
+@pytest.mark.parametrize(
+    ("recipe", "own", "other", "default"),
+    [
+        ("pix2pix", "method.lambda_l1", "method.lambda_cycle", "Number of epochs. [default: 200]"),
+        ("cyclegan", "method.pool_size", "method.lambda_l1", "[default: cyclegan]"),
+        ("gdl", "method.lambda_cycle", "method.lambda_l1", "[default: gdl-unet]"),
+    ],
+)
+def test_help_shows_common_options_with_the_values_of_the_recipe(
+    command: str,
+    recipe: str,
+    own: str,
+    other: str,
+    default: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = resolve(read_recipe(recipe))
+    options = [option.key for option in run_options(config)]
+    short, whole = (help_of(capsys, command, recipe, word) for word in ("--help", "--help-all"))
+    assert default in short and default in whole
+    for shown in (short, whole):
+        assert f"--{own} " in shown and f"--{other} " not in shown
+    assert [key for key in options if f"--{key} " not in whole] == []
+    in_short = [key for key in options if f"--{key} " in short]
+    expected = [key for key in options if key in COMMON or key.startswith("method.")]
+    assert in_short == expected and len(in_short) < len(options) / 3
+
+
+def test_common_options_exist() -> None:
+    for recipe in recipes():
+        options = {option.key for option in run_options(resolve(read_recipe(recipe)))}
+        assert set(COMMON) <= options
+
+
+def test_help_describes_every_option() -> None:
+    for option in run_options(resolve(read_recipe("pix2pix"))):
+        assert option.help.endswith((".", ")", "...")), option.key
