@@ -162,6 +162,12 @@ def test_long_files_are_found() -> None:
     assert too_long("viceversa.methods.pix2pix", "x\n" * 106)
 
 
+def test_the_step_and_the_loop_are_short() -> None:
+    """Together with the method files they are the ten-minute read."""
+    texts = [FILES[f"viceversa.training.{name}"].read_text() for name in ("step", "loop")]
+    assert sum(len(text.splitlines()) for text in texts) <= 250
+
+
 def classes(text: str) -> list[str]:
     """Names of the classes at the top level of a source."""
     return [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]

@@ -17,8 +17,11 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = """
 from pathlib import Path
 
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
 import viceversa
-from viceversa import Translator, UserError, evaluate
+from viceversa import StepInfo, Translator, UserError, ValidationInfo, evaluate
 
 
 def translate(model: Path, photo: Path) -> None:
@@ -31,7 +34,27 @@ def translate(model: Path, photo: Path) -> None:
         print(error.option)
 
 
-def train() -> Path:
+class Pairs(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(3, 256, 256), torch.zeros(3, 256, 256)
+
+
+def log(info: StepInfo) -> None:
+    print(info.epoch, info.losses["g_l1"])
+
+
+def validated(info: ValidationInfo) -> None:
+    print(info.values["l1"], info.better["l1"])
+
+
+def train(images: torch.Tensor, data: Dataset[torch.Tensor]) -> Path:
+    viceversa.train("pix2pix", "photos", epochs=5, generator={"width": 32}, on_step=log)
+    viceversa.train("pix2pix", Pairs(), val_data=Pairs(), on_validation=validated, quiet=True)
+    viceversa.train("cyclegan", (data, TensorDataset(images)), run=Path("runs/x"))
+    viceversa.train("pix2pix", {"path": Pairs(), "direction": "ba"}, device="cpu")
     return viceversa.train(viceversa.resolve(viceversa.read_recipe("pix2pix")))
 """
 WRONG = """
@@ -40,6 +63,7 @@ import viceversa
 viceversa.Translator.load(7)
 viceversa.Translator.load("x", policy="best")
 viceversa.train(5.0)
+viceversa.train("pix2pix", precision="fp8")
 viceversa.no_such_name
 number: int = viceversa.UserError("x").option
 """
@@ -87,6 +111,12 @@ def test_a_script_of_a_user_is_type_checked(
 ) -> None:
     assert "Success" in check(tmp_path / "script.py", SCRIPT, monkeypatch)
     report = check(tmp_path / "wrong.py", WRONG, monkeypatch)
-    for line, kind in ((4, "arg-type"), (5, "arg-type"), (6, "arg-type"), (7, "attr-defined"),
-                       (8, "assignment")):  # fmt: skip
+    for line, kind in (
+        (4, "arg-type"),
+        (5, "arg-type"),
+        (6, "arg-type"),
+        (7, "arg-type"),
+        (8, "attr-defined"),
+        (9, "assignment"),
+    ):
         assert f"wrong.py:{line}: error:" in report and f"[{kind}]" in report, report

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from .methods.pix2pix import Pix2Pix as Pix2Pix
     from .networks import DISCRIMINATORS as DISCRIMINATORS
     from .networks import GENERATORS as GENERATORS
-    from .training.loop import train as train
+    from .training.info import StepInfo as StepInfo
+    from .training.info import ValidationInfo as ValidationInfo
+    from .training.train import train as train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,8 +35,10 @@ __all__ = [
     "Pix2Pix",
     "RunConfig",
     "RunStopped",
+    "StepInfo",
     "Translator",
     "UserError",
+    "ValidationInfo",
     "__version__",
     "evaluate",
     "read_recipe",
@@ -55,7 +59,9 @@ _HOMES = {
     "evaluate": "evaluation",
     "read_recipe": "config.recipes",
     "resolve": "config.run",
-    "train": "training.loop",
+    "StepInfo": "training.info",
+    "ValidationInfo": "training.info",
+    "train": "training.train",
 }
 
 

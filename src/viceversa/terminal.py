@@ -1,4 +1,4 @@
-"""Messages and progress on standard output and standard error.
+"""Messages and progress on standard output and standard error, and in the logger `viceversa`.
 
 The streams may be missing, closed, full or a broken pipe; no write to them raises.
 """
@@ -6,11 +6,16 @@ The streams may be missing, closed, full or a broken pipe; no write to them rais
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
+
+LOGGER = logging.getLogger("viceversa")
+LOGGER.addHandler(logging.NullHandler())  # without a handler of the user, nothing is written
+_quiet = 0  # number of `quiet` contexts that are open
 
 
 class Output:
@@ -100,8 +105,30 @@ def occupy_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
+@contextmanager
+def quiet(active: bool = True) -> Iterator[None]:
+    """Write nothing to stdout and stderr while it is active; the logger still gets every message.
+
+    It holds for the whole process, since threads report messages too.
+    """
+    global _quiet
+    _quiet += active
+    try:
+        yield
+    finally:
+        _quiet -= active
+
+
+def shows_progress(stream: Any) -> bool:
+    """Return whether progress bars can be drawn on a stream: it is a terminal, and not `quiet`."""
+    return not _quiet and Output(stream).isatty()
+
+
 def say(text: str) -> None:
-    """Print one line."""
+    """Print one line, and log it at level INFO."""
+    LOGGER.info(text)
+    if _quiet:
+        return
     with suppress(OSError, ValueError):  # called from Python, stdout may be closed
         print(text, flush=True)
 
@@ -117,7 +144,7 @@ def counter(what: str) -> Iterator[Callable[[int, int], None]]:
     Without a terminal there is no bar.
     """
     stream: Any = Output(sys.stderr)
-    if not stream.isatty():
+    if not shows_progress(sys.stderr):
         yield lambda done, total: None
         return
     from rich.console import Console

@@ -130,9 +130,16 @@ def test_repr_describes_the_model(translate: Translator, tmp_path: Path) -> None
     path = tmp_path / "model" / "ab.safetensors"
     text = repr(translate)
     for part in (
-        str(path), "unknown method", "A to B", "unet", read_digest(path)[:12], "3 channels uint8",
-        "multiples of 8", "policy image", "on cpu",
-    ):  # fmt: skip
+        str(path),
+        "unknown method",
+        "A to B",
+        "unet",
+        read_digest(path)[:12],
+        "channels 3x uint8 -> 3x uint8",
+        "multiples of 8",
+        "policy image",
+        "on cpu",
+    ):
         assert part in text, (part, text)
     own = repr(Translator(torch.nn.Identity(), Domain(), Domain(), "cpu"))
-    assert own.startswith("Translator(Identity; 3 channels uint8 -> 3 channels uint8, ")
+    assert own.startswith("Translator(Identity; channels 3x uint8 -> 3x uint8, ")

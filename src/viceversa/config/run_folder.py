@@ -11,6 +11,8 @@ from typing import Any
 from ..errors import UserError
 
 CONFIG = "config.json"
+FROM_PYTHON = "(dataset of Python)"
+"""`data.path` of a run whose dataset was passed to `viceversa.train`, not read from files."""
 LOCATION = "data_location"  # key of config.json beside the sections
 MARKS = ".lock", "checkpoints", "log.jsonl", "machine.json"  # one of them is in a run folder
 
@@ -21,6 +23,8 @@ def with_location(sections: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     The location is relative to the run folder and absolute, so that the dataset is found after
     either is moved.
     """
+    if sections["data"]["path"] == FROM_PYTHON:
+        return dict(sections)
     data = Path(sections["data"]["path"]).absolute()
     data = data.parent.resolve() / data.name if data.name not in ("", "..") else data.resolve()
     location = {"absolute": str(data)}
@@ -64,15 +68,28 @@ def at_home(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return sections
 
 
+def needs_dataset(run: Path) -> UserError:
+    """Return the error of a run that cannot be resumed without the dataset of the user."""
+    return UserError(
+        f"{run} was trained on a dataset that was passed to viceversa.train, which config.json "
+        f'cannot contain; resume it from Python: viceversa.train("{run}", data=DATASET)',
+        option="data",
+        path=run,
+    )
+
+
 def refuse_lost_data(recipe: str) -> None:
     """Raise UserError if a recipe is that of a run whose dataset cannot be found."""
     config = config_of(recipe)
     if config is None:
         return
     try:
-        paths = candidates(json.loads(config.read_text()), config.parent)
+        table = json.loads(config.read_text())
+        paths = candidates(table, config.parent)
     except (OSError, ValueError, AttributeError):
         return
+    if paths == [Path(FROM_PYTHON)]:
+        raise needs_dataset(config.parent)
     if paths and not any(path.exists() for path in paths):
         tried = ", ".join(dict.fromkeys(str(path.absolute()) for path in paths))
         raise UserError(

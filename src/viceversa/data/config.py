@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
+from ..config.run_folder import FROM_PYTHON
 from ..directions import Direction
 from ..errors import UserError
 from ..fields import number
@@ -79,6 +81,11 @@ class DataConfig:
     """Cache of decoded and resized images: in memory, on disk in the run folder, or off."""
     cache_megabytes: int = number(4096, min=0)
     """Size limit of the in-memory image cache in MB; other images are decoded every epoch."""
+
+    @property
+    def location(self) -> str:
+        """Absolute path of the data; of a dataset from Python, its name in the settings."""
+        return self.path if self.path == FROM_PYTHON else str(Path(self.path).absolute())
 
     def __post_init__(self) -> None:
         if self.preprocess == "resize_and_crop" and self.load_size < self.crop_size:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
@@ -19,10 +16,11 @@ from ..images.domain import Domain
 from ..images.sources import ArchiveChanged, Source
 from ..images.values import Allocate, fill_nodata, stack_values, to_values
 from .cache import ImageStore
-from .check.result import FIRST, first_few
 from .config import DataConfig
 from .contents import Contents, contents
 from .index import SplitIndex
+from .invalid_files import InvalidFiles
+from .order import CROP, Position, epoch_length, sample_indices
 from .transforms import (
     NO_AUGMENTATION,
     Augmentation,
@@ -33,39 +31,9 @@ from .transforms import (
     warp,
 )
 
-Position = tuple[int, int]
-"""Epoch (from 1), and position in it."""
 Item = tuple[Tensor, Tensor, tuple[Augmentation, Augmentation]]
 """Source and target (channels, h, w), and the augmentation of each."""
 NEW_MEMORY: tuple[Allocate, Allocate] = torch.empty, torch.empty
-ORDER, CROP = 0, 1  # separate streams of random numbers
-
-
-@dataclass
-class InvalidFiles:
-    """Messages about files that could not be loaded; `unreported`: those not yet reported."""
-
-    files: list[str] = field(default_factory=list)
-    unreported: list[str] = field(default_factory=list)
-
-    def add(self, message: str) -> None:
-        """Record a message once."""
-        if message not in self.files:
-            self.files.append(message)
-            self.unreported.append(message)
-
-    def report(self, last: bool) -> str:
-        """Return a line about the unreported files, or an empty text.
-
-        The first few are reported at once, later ones together at the `last` call of an epoch: a
-        disk that fails causes one line, not one per image.
-        """
-        if not self.unreported or (len(self.files) - len(self.unreported) >= FIRST and not last):
-            return ""
-        line = f"{len(self.unreported)} more files: " if len(self.files) > FIRST else ""
-        line += first_few(self.unreported)
-        self.unreported.clear()
-        return line
 
 
 class ImageDataset:
@@ -116,7 +84,7 @@ class ImageDataset:
 
     def __len__(self) -> int:
         """Return the number of samples in an epoch."""
-        return self.lengths[0] if self.paired else max(self.lengths)
+        return epoch_length(self.lengths, self.paired)
 
     def sources(self, domain: str) -> tuple[Source, ...]:
         """Return the files of a domain (`a`, `b`)."""
@@ -128,14 +96,8 @@ class ImageDataset:
 
     def indices(self, epoch: int, position: int) -> tuple[int, int]:
         """Return the index of the source and of the target at a position of an epoch."""
-        sources, targets = self.lengths
-        if not self.training:
-            return position % sources, position % targets
-        source = int(_order(self.seed, epoch, sources, len(self))[position])
-        if self.paired:
-            return source, source
-        rng = np.random.default_rng((self.seed, ORDER, epoch, position))
-        return source, int(rng.integers(targets))
+        where = epoch, position
+        return sample_indices(self.seed, self.lengths, self.paired, self.training, where)
 
     @cached_property
     def contents(self) -> Contents:
@@ -156,6 +118,11 @@ class ImageDataset:
         """Return (domain, index) of the source and of the target at a position."""
         return list(zip(self.direction, self.indices(epoch, position), strict=True))
 
+    @property
+    def workers(self) -> int:
+        """Threads that load images ahead; 0: none."""
+        return self.config.workers
+
     def image(self, domain: str, index: int) -> Tensor:
         """Return an image (channels, h, w) of a domain, decoded and resized.
 
@@ -171,6 +138,10 @@ class ImageDataset:
         for position in positions:
             for key in self.keys(*position):
                 self.store.prefetch(key, pool)
+
+    def cancel_prefetch(self) -> None:
+        """Forget images that were started and not requested."""
+        self.store.cancel_prefetch()
 
     def item(self, epoch: int, position: int) -> Item:
         """Return the sample at a position, cropped and flipped.
@@ -253,7 +224,7 @@ class ImageDataset:
         allocate: Allocate,
     ) -> Tensor:
         """Return images on the device, warped, as values in [-1, 1]."""
-        _check_sizes(images)
+        check_same_size(images)
         if not (self.training and has_warp(self.config)):
             return stack_values(images, domain, device, allocate)
         stacked = torch.stack(list(images)).to(device, non_blocking=True)
@@ -274,20 +245,13 @@ class ImageDataset:
             return None
 
 
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, sources: int, length: int) -> NDArray[np.int64]:
-    """Return the source index at each position: random permutations, one after the other."""
-    rng = np.random.default_rng((seed, ORDER, epoch))
-    permutations = [rng.permutation(sources) for _ in range(-(-length // sources))]
-    return np.concatenate(permutations)[:length]
-
-
 def _has_nan(images: Sequence[Tensor]) -> bool:
     """Return whether images of `ImageDataset.item` have pixels without data."""
     return any(image.is_floating_point() and bool(image.isnan().any()) for image in images)
 
 
-def _check_sizes(images: Sequence[Tensor]) -> None:
+def check_same_size(images: Sequence[Tensor]) -> None:
+    """Raise UserError if images (channels, h, w) differ in size."""
     shapes = {tuple(image.shape) for image in images}
     if len(shapes) > 1:
         sizes = ", ".join(f"{w}x{h}" for _, h, w in sorted(shapes)[:4])

@@ -10,7 +10,8 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
-from .dataset import ImageDataset, Position
+from .order import Position
+from .user import SplitDataset
 
 Batch = tuple[Tensor, Tensor]
 SelectPart = Callable[[list[Position]], Sequence[Position]]
@@ -48,7 +49,7 @@ class Loader:
 
     def __init__(
         self,
-        dataset: ImageDataset,
+        dataset: SplitDataset,
         batch_size: int,
         device: torch.device,
         select_part: SelectPart = list[Position],
@@ -76,7 +77,7 @@ class Loader:
         positions = [(epoch, position) for position in range(len(self.dataset))]
         batches = [positions[i : i + size] for i in range(start * size, len(positions), size)]
         parts = [self.select_part(batch) for batch in batches]
-        workers = self.dataset.config.workers
+        workers = self.dataset.workers
         pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
         try:
             for number in range(-PREFETCH, len(parts)):
@@ -86,4 +87,4 @@ class Loader:
                     yield self.dataset.batch(parts[number], self.device, next(self._buffers))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            self.dataset.store.cancel_prefetch()
+            self.dataset.cancel_prefetch()

@@ -16,6 +16,7 @@ from .config import DataConfig, resized_size, uncropped
 from .dataset import ImageDataset
 from .fit import fit_domains
 from .index import SplitIndex, index_split
+from .user import SplitDataset
 
 MAX_RATIOS = 16  # aspect ratios of side-by-side files that a model file lists
 
@@ -23,17 +24,19 @@ MAX_RATIOS = 16  # aspect ratios of side-by-side files that a model file lists
 class Datasets(NamedTuple):
     """The datasets of a run."""
 
-    train: ImageDataset
-    samples: ImageDataset
+    train: SplitDataset
+    samples: SplitDataset
     """Images of sample grids: those of val, else of test, else of train."""
     split: str
     """Name of the split of `samples`."""
-    held_out: ImageDataset | None
+    held_out: SplitDataset | None
     """Uncropped images of that split, for validation; None if it is the training split."""
-    train_eval: ImageDataset
+    train_eval: SplitDataset
     """Uncropped images of the training split, without augmentation."""
     side_by_side: tuple[float, ...]
     """Aspect ratios (width / height) of the training files, if A and B are side by side in them."""
+    without_held_out: str = "the data have no val or test split (see data.hold_out)"
+    """Why there is no validation if there are no held-out images, and what to do."""
 
     def new_invalid_files(self, last: bool = True) -> Iterator[str]:
         """Yield a line on the files that became invalid since the last call, for each dataset.

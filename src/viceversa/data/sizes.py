@@ -16,6 +16,7 @@ from ..networks.sizes import multiple_of, nearest_size, size_problem
 from .config import DataConfig, resized_size
 from .dataset import ImageDataset
 from .transforms import has_crop
+from .user import SplitDataset
 
 Size = tuple[int, int]
 """Height and width."""
@@ -23,12 +24,15 @@ MAX_SIDE = 1024  # largest value of a setting that is tried
 MAX_TRIES = 32
 
 
-def check_sizes(method: Method, dataset: ImageDataset, batch_size: int) -> None:
+def check_sizes(method: Method, dataset: SplitDataset, batch_size: int) -> None:
     """Raise UserError, with settings that fit, if the networks cannot train on the first sample."""
     images = dataset.first()
     # The last batch of an epoch may contain a single image.
     batch = 1 if len(dataset) % batch_size == 1 else batch_size
     if problem := _problem(method, images, _sizes(images), batch):
+        if not isinstance(dataset, ImageDataset):
+            advice = _size_that_fits(method, images, batch, "the dataset decides the size")
+            raise UserError(f"{problem}; {advice}", option="data")
         advice = _settings_that_fit(method, dataset, images, batch) or _size_that_fits(
             method, images, batch, f"data.preprocess {dataset.config.preprocess} decides the size"
         )

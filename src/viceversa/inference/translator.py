@@ -127,13 +127,10 @@ class Translator:
 
     def __repr__(self) -> str:
         """Return model, direction, channels, supported sizes, policy and device in one line."""
-        (before, dtype), (after, result) = (
-            (domain.config.width, domain.dtype) for domain in (self.source, self.target)
-        )
+        before, after = (f"{one.config.width}x {one.dtype}" for one in (self.source, self.target))
         return (
-            f"Translator({self.description}; {before} channels {dtype} -> {after} channels "
-            f"{result}, sizes padded to multiples of {multiple_of(self.network)}, "
-            f"policy {self.policy}, on {self.device})"
+            f"Translator({self.description}; channels {before} -> {after}, sizes padded to "
+            f"multiples of {multiple_of(self.network)}, policy {self.policy}, on {self.device})"
         )
 
     @overload

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,7 +42,7 @@ def run_state(
         "domains": {name: plain(domain) for name, domain in data.train.domains.items()},
         "data": data.train.names_hash(),
         "contents": {
-            "path": str(Path(config.data.path).absolute()),
+            "path": config.data.location,
             "split": data.split,
             "train": data.train.contents.state,
             "held_out": held_out,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from ..config.train import TrainConfig
-from ..data.dataset import ImageDataset
 from ..data.sizes import check_images
+from ..data.user import SplitDataset
 from ..errors import UserError
 from ..methods.base import Method
 from ..runtime.device import out_of_memory
@@ -20,7 +20,7 @@ NAMED = 4  # images of a step that a message names
 class RecentSteps:
     """The steps since the last check for non-finite values, to name the images of one of them."""
 
-    def __init__(self, dataset: ImageDataset, batch_size: int):
+    def __init__(self, dataset: SplitDataset, batch_size: int):
         self.dataset, self.batch_size = dataset, batch_size
         self._steps: deque[tuple[int, Step]] = deque()
 

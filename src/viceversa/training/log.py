@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..files import finite, write_bytes
 from ..images import Pixels, write
-from ..terminal import Output, say
+from ..terminal import say, shows_progress
 from .progress_bar import TrainingBar, duration
 from .tensorboard_log import TensorBoardLog
 
@@ -55,6 +55,7 @@ class Log:
     ):
         self.folder, self.total, self.done, self.every = folder, total, done, every
         self.writes = writes
+        self.step = int(state.get("step", 0)) if state else 0
         self._sums: dict[str, Tensor] = dict(state["sums"]) if state else {}
         self._counts: dict[str, int] = dict(state["counts"]) if state else {}
         self._started = self._line = (time.perf_counter(), done)  # time and images
@@ -66,7 +67,7 @@ class Log:
         if tensorboard:
             self._tensorboard = TensorBoardLog(folder / "tensorboard", done, say)
         self._remove_later_entries(done, done if monitored is None else monitored)
-        if Output(sys.stdout).isatty():
+        if shows_progress(sys.stdout):
             self._bar = TrainingBar(total, done, epochs)
             self._bar.start()
 
@@ -74,6 +75,7 @@ class Log:
         self, images: int, epoch: int, losses: Mapping[str, Tensor], norms: Mapping[str, Tensor]
     ) -> None:
         """Add a step: its images, its epoch, its losses, and the gradient norms by player."""
+        self.step += bool(losses)
         values = {**losses, **{NORM + player: norm for player, norm in norms.items()}}
         for name, value in values.items():
             before = self._sums.get(name)
@@ -151,7 +153,7 @@ class Log:
 
     def state(self) -> dict[str, Any]:
         """Return the losses since the last line, for a checkpoint."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+        return {"sums": dict(self._sums), "counts": dict(self._counts), "step": self.step}
 
     def close(self) -> None:
         """Stop the progress bar and close the files."""

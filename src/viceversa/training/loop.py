@@ -15,13 +15,22 @@ from .run import Run
 
 if TYPE_CHECKING:
     from ..config.run import RunConfig
+    from ..data.open_user import UserData
+    from .functions import OnStep, OnValidation
 
 
-def train(config: RunConfig) -> Path:
+def train(
+    config: RunConfig,
+    user: UserData | None = None,
+    on_step: OnStep | None = None,
+    on_validation: OnValidation | None = None,
+) -> Path:
     """Train, or resume training.
 
     Args:
         config: The settings, from `resolve`.
+        user: Datasets to train on instead of files.
+        on_step, on_validation: Functions of the user; an exception ends the run once it is saved.
 
     Returns:
         The run folder.
@@ -34,8 +43,8 @@ def train(config: RunConfig) -> Path:
     ranks = join(config.train.rank_timeout)
     try:
         # Locked before anything is read or cached: a second run in the folder is refused at once.
-        with lock_run(run_folder(config)) if ranks.first else nullcontext():
-            run = Run(config, ranks)
+        with lock_run(run_folder(config, user)) if ranks.first else nullcontext():
+            run = Run(config, ranks, user, on_step, on_validation)
             train_run(run)
             ranks.barrier()
     except RuntimeError as error:
@@ -59,6 +68,7 @@ def train_run(run: Run) -> None:
             losses, norms = run.update(step, counts)
             run.progress = step.end
             log.add(step.images, step.epoch, losses, norms)
+            run.functions.on_step(step, log.step, losses)
             if log.due:
                 run.check_finite()
                 log.write_line(step.epoch, step.lr)

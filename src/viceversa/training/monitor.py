@@ -21,11 +21,13 @@ from ..runtime.training import Runtime
 from .best import Best, BestModels, validation_entry, validation_line
 from .diagnostics import Diagnostics, Finding, signs
 from .ema import EMA
+from .info import ValidationInfo, validation_info
 from .intervals import Due, Schedule
 from .log import Log
 from .machine import write_machine
 from .models import write_models
 from .progress import Progress
+from .requests import Interrupted
 from .samples import patch_map_figure, sample_columns, sample_grid
 from .snapshot import Snapshot, snapshot, translations
 from .validation import Validation
@@ -34,10 +36,6 @@ NO_MEMORY = (
     "not enough memory for whole images; lower data.load_size, or disable validation, diagnostics "
     "and sample grids with validate.every 0, validate.health 0 and train.samples 0"
 )
-
-
-class Interrupted(Exception):
-    """A stop signal interrupted monitoring; the resumed run repeats it."""
 
 
 class Monitor:
@@ -66,6 +64,7 @@ class Monitor:
         decay = config.train.ema * self.first
         self.ema = EMA(method.translators(), decay) if decay else None
         self.validation: Validation | None = None
+        self.validated: ValidationInfo | None = None  # the latest one, until it is reported
         if self.first and config.validate.every and data.held_out is not None:
             self.validation = Validation(config, data, runtime.device, self._check)
             self.best.of, self.best.of_names = self.validation.of, self.validation.of_names
@@ -79,7 +78,7 @@ class Monitor:
         if self.validation is not None:
             self.report(f"{self.validation.description}; best models by {self.best.metric}")
         elif self.config.validate.every:
-            self.report("no validation: the data have no val or test split (see data.hold_out)")
+            self.report(f"no validation: {self.data.without_held_out}")
         if not images:
             self._match_best({})
             self._on_copies(images, lambda copies: self.draw(log, copies))
@@ -231,6 +230,7 @@ class Monitor:
                     lambda folder: self._models(folder, generators, about)
                 )
             )
+        self.validated = validation_info(progress.last_epoch, images, entry, better is not None)
 
     def save(self, images: int) -> None:
         """Write the models of the run, the best ones, and those with EMA weights in ema/."""

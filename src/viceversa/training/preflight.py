@@ -9,8 +9,10 @@ from typing import NamedTuple
 from torch import nn
 
 from ..config.run import RunConfig
-from ..data.dataset import ImageDataset
+from ..config.run_folder import FROM_PYTHON, needs_dataset
+from ..data.open_user import UserData
 from ..data.readonly import refuse_output_in_data
+from ..data.user import SplitDataset
 from ..errors import UserError
 from ..files import format_bytes, free_inodes, free_space
 from ..methods.base import Method
@@ -21,18 +23,22 @@ OTHER_FILES = 10  # such as the log, the page, and the first sample grids
 MODEL_FOLDERS = ".", "best", "ema", "checkpoints"
 
 
-def run_folder(config: RunConfig) -> Path:
+def run_folder(config: RunConfig, user: UserData | None = None) -> Path:
     """Return the folder of a run. Raises UserError without data, or if it is inside the data."""
+    folder = Path(config.train.run or f"runs/{config.name('method')}")
+    if user is not None:
+        return folder
+    if config.data.path == FROM_PYTHON:
+        raise needs_dataset(folder)
     if not config.data.path:
         raise UserError(
             "there is no data folder to train on; add it after the recipe", option="data.path"
         )
-    folder = Path(config.train.run or f"runs/{config.name('method')}")
     refuse_output_in_data(folder, Path(config.data.path), "train.run")
     return folder
 
 
-def check_ranks(ranks: Ranks, dataset: ImageDataset, batch_size: int) -> None:
+def check_ranks(ranks: Ranks, dataset: SplitDataset, batch_size: int) -> None:
     """Check that every process has a part of each batch, and that all have the same data.
 
     Raises:
@@ -48,7 +54,7 @@ def check_ranks(ranks: Ranks, dataset: ImageDataset, batch_size: int) -> None:
     prints = ranks.all_gather(dataset.contents.fingerprint)
     if other := next((index for index, one in enumerate(prints) if one != prints[0]), None):
         raise UserError(
-            f"the images at {dataset.config.path} differ between process {other} and process 0; "
+            f"the data differ between process {other} and process 0; "
             "each machine needs the same data",
             option="data.path",
         )

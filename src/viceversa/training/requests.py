@@ -31,6 +31,10 @@ class Request(NamedTuple):
         return bool(self.signal or self.time_over)
 
 
+class Interrupted(Exception):
+    """A stop signal interrupted monitoring; the resumed run repeats it."""
+
+
 class Requests:
     """Collects the requests of this process, and agrees on them with the other processes."""
 

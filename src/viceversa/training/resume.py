@@ -12,8 +12,9 @@ from ..config.run import RunConfig
 from ..data import contents
 from ..data.contents import Contents
 from ..data.open import Datasets
+from ..data.user import ItemCounts
 from ..errors import UserError
-from ..fields import fill, plain
+from ..fields import fill, nested, plain
 from ..images.domain import Domain
 from ..terminal import say
 from .checkpoint import State, restore
@@ -157,12 +158,21 @@ def compare_data(state: State, config: RunConfig, data: Datasets, run: Path | st
     listed, path = state.get("contents"), config.data.path
     if listed is None:
         return _compare_names(state, config, data, run)
+    now = data.train.contents
+    counts = nested(listed, "train").get("items")
+    if (counts is not None) != isinstance(now, ItemCounts):
+        raise UserError(
+            f"{run} was trained on {listed['path']}, not on {config.data.location}; choose another "
+            "train.run",
+            option="data.path",
+        )
+    if isinstance(now, ItemCounts):
+        return _compare_counts(state, counts, now)
     try:
-        train = contents.compare(Contents.of_state(listed["train"]), data.train.contents)
+        train = _compare_contents(listed["train"], now)
         held_out = None
         if listed["held_out"] and data.held_out is not None:
-            before = Contents.of_state(listed["held_out"])
-            held_out = contents.compare(before, data.held_out.contents)
+            held_out = _compare_contents(listed["held_out"], data.held_out.contents)
         moved = Path(listed["path"]) != Path(path).absolute()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"the checkpoint's list of images is invalid: {error!r}") from None
@@ -187,6 +197,21 @@ def compare_data(state: State, config: RunConfig, data: Datasets, run: Path | st
     if held_out is not None and held_out.text:
         lines.append(f"the held-out images changed since the checkpoint: {held_out.text}")
     return DataChanges(lines, bool(train.text) and state["batch"] > 0)
+
+
+def _compare_contents(listed: State, now: Contents | ItemCounts) -> contents.Changes:
+    """Compare the files of a split with those in a checkpoint. Raises errors as `of_state`."""
+    assert isinstance(now, Contents)
+    return contents.compare(Contents.of_state(listed), now)
+
+
+def _compare_counts(state: State, before: object, now: ItemCounts) -> DataChanges:
+    """Compare the number of items of a user's dataset, whose contents are not known."""
+    if before == list(now):
+        line = "the dataset has as many items as before; their contents were not compared"
+        return DataChanges([line], restart_epoch=False)
+    line = f"the number of items of A and B changed since the checkpoint: {before} to {list(now)}"
+    return DataChanges([line + _restart(state)], restart_epoch=state["batch"] > 0)
 
 
 def _compare_names(state: State, config: RunConfig, data: Datasets, run: Path | str) -> DataChanges:

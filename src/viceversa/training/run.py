@@ -16,7 +16,7 @@ from ..config.extensions import named
 from ..config.run import RunConfig, make_method
 from ..config.run_folder import with_location
 from ..data.loader import Loader
-from ..data.open import open_data
+from ..data.open_user import UserData
 from ..data.sizes import check_sizes
 from ..errors import UserError
 from ..files import write_json
@@ -24,9 +24,10 @@ from ..methods.base import Losses
 from ..runtime.distributed import Ranks
 from ..runtime.random_state import seed_everything
 from ..runtime.training import Runtime
-from ..terminal import counter, say, silent
+from ..terminal import say, silent
 from .checkpoint import run_state
 from .faults import RecentSteps, explain, non_finite
+from .functions import OnStep, OnValidation, UserFunctions
 from .gradients import GradientStats
 from .log import Log
 from .models import start_from
@@ -34,7 +35,13 @@ from .monitor import Monitor
 from .preflight import check_disk, check_ranks, run_folder
 from .progress import Images, Progress, Step
 from .requests import Request, Requests
-from .setup import choose_formats, make_optimizers, set_learning_rates, trained_networks
+from .setup import (
+    choose_formats,
+    make_optimizers,
+    open_run_data,
+    set_learning_rates,
+    trained_networks,
+)
 from .step import MicroBatch, updater
 from .tensorboard_log import summary_writer
 
@@ -45,28 +52,34 @@ class Run:
     Args:
         config: The settings.
         ranks: The processes of the run; by default this one alone.
+        user: Datasets to train on instead of files.
+        on_step: Called after each step.
+        on_validation: Called after each validation.
 
     Raises:
         UserError: The settings, the data or the device are invalid.
     """
 
-    def __init__(self, config: RunConfig, ranks: Ranks | None = None):
+    def __init__(
+        self,
+        config: RunConfig,
+        ranks: Ranks | None = None,
+        user: UserData | None = None,
+        on_step: OnStep | None = None,
+        on_validation: OnValidation | None = None,
+    ):
         train = config.train
         ranks = ranks or Ranks()
         if train.loggers and ranks.first:
             summary_writer()  # refused before the data is read if it is not installed
-        self.config, self.folder = config, run_folder(config)
+        self.config, self.folder = config, run_folder(config, user)
         self.say = say if ranks.first else silent
         seed_everything(train.seed)
         self.runtime = Runtime(
             train.device, train.precision, train.deterministic, config.speed, ranks
         )
-        with ranks.first_rank_first(), counter("checking the images") as progress:
-            pairs = config.validate.pairs and not config.paired
-            self.data = open_data(
-                config.data, config.paired, train.seed, self.folder, self.say, progress, pairs
-            )
-        self.say(f"data: {Path(config.data.path).absolute()}")
+        self.data = open_run_data(config, self.folder, ranks, self.say, user)
+        self.say(f"data: {config.data.location}")
         check_ranks(ranks, self.data.train, train.batch_size)
         self.method = make_method(config)
         check_sizes(self.method, self.data.train, ceil(train.batch_size / ranks.count))
@@ -78,6 +91,7 @@ class Run:
         self.optimizers = make_optimizers(self.method, train, self.runtime)
         self.gradients = GradientStats(self.runtime.device)
         self.requests = Requests(train, ranks, lambda: self.monitor.patience_used_up())
+        self.functions = UserFunctions(self.requests, on_step, on_validation)
         self.monitor = Monitor(
             config,
             self.folder,
@@ -232,6 +246,7 @@ class Run:
                 self.monitor.run(self.log, self.progress)
             except Exception as error:
                 self.requests.error = error
+            self.functions.on_validation(self.monitor.validated)
 
     def save(self, last: bool = False) -> None:
         """Write the checkpoint, and a file per generator and discriminator.
@@ -273,6 +288,7 @@ class Run:
         """Save, monitor a last time, and save again: an error in monitoring costs no step."""
         self.save(last=True)
         monitored = int(self.monitor.run(self.log, self.progress, last=True))
+        self.functions.on_validation(self.monitor.validated)
         self.report_invalid_files(epoch_end=True)
         (monitored,), request = self.requests.agree([monitored])
         if monitored:

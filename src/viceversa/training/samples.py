@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..config.run import RunConfig
-from ..data.dataset import ImageDataset
+from ..data.user import SplitDataset
 from ..images import Pixels
 from ..images.values import make_grid, to_rgb
 from ..inference.patch_scores import PatchScorer, Row, draw_figure, on_common_scale
@@ -17,7 +17,7 @@ from ..networks.sizes import at_any_size
 from .snapshot import Snapshot
 
 
-def sample_columns(generators: Mapping[str, nn.Module], dataset: ImageDataset) -> list[str]:
+def sample_columns(generators: Mapping[str, nn.Module], dataset: SplitDataset) -> list[str]:
     """Return the titles of the columns of a sample grid, by the domains of the dataset."""
     if dataset.paired:
         return ["source", "translation", "target"]
@@ -28,7 +28,7 @@ def sample_columns(generators: Mapping[str, nn.Module], dataset: ImageDataset) -
 
 @torch.no_grad()
 def sample_grid(
-    generators: Mapping[str, nn.Module], dataset: ImageDataset, count: int, device: torch.device
+    generators: Mapping[str, nn.Module], dataset: SplitDataset, count: int, device: torch.device
 ) -> Pixels | None:
     """Return an image with a row for each of the first `count` samples; None if there are none.
 
@@ -59,7 +59,7 @@ def sample_grid(
 
 @torch.no_grad()
 def patch_map_figure(
-    copies: Snapshot, dataset: ImageDataset, config: RunConfig, device: torch.device
+    copies: Snapshot, dataset: SplitDataset, config: RunConfig, device: torch.device
 ) -> Pixels | None:
     """Return each discriminator's patch maps of the first translation and of a real image.
 

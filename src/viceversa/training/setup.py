@@ -1,18 +1,40 @@
-"""Optimizers, learning rates, memory format and compilation of a method."""
+"""Data of a run; optimizers, learning rates, memory format and compilation of its method."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 
 from torch import Tensor, nn
 
+from ..config.run import RunConfig
 from ..config.train import TrainConfig
+from ..data.open import Datasets, open_data
+from ..data.open_user import UserData, open_user_data
 from ..errors import UserError
 from ..methods.base import Method
+from ..runtime.distributed import Ranks
 from ..runtime.training import Runtime
+from ..terminal import counter
 from .schedules import SCHEDULES
 from .step import Optimizers
+
+
+def open_run_data(
+    config: RunConfig,
+    folder: Path,
+    ranks: Ranks,
+    note: Callable[[str], None],
+    user: UserData | None = None,
+) -> Datasets:
+    """Open the datasets of a user, or the files of the settings. Raises UserError."""
+    data, paired, seed = config.data, config.paired, config.train.seed
+    pairs = config.validate.pairs and not paired
+    if user is not None:
+        return open_user_data(user, data, paired, seed, note, pairs)
+    with ranks.first_rank_first(), counter("checking the images") as progress:
+        return open_data(data, paired, seed, folder, note, progress, pairs)
 
 
 def trained_networks(method: Method) -> list[nn.Module]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config.run import RunConfig
-from ..data.dataset import ImageDataset
+from ..data.user import SplitDataset
 from ..directions import in_data
 from ..methods.base import Discriminator, Method
 from ..networks.norms import use_policy
@@ -60,7 +60,7 @@ def eval_copies(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def translations(
-    copies: Snapshot, dataset: ImageDataset, config: RunConfig, device: torch.device
+    copies: Snapshot, dataset: SplitDataset, config: RunConfig, device: torch.device
 ) -> dict[str, Translations]:
     """Translate a few samples with each generator.
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config.run import RunConfig
-from ..data.dataset import ImageDataset
 from ..data.open import Datasets
+from ..data.user import SplitDataset
 from ..directions import in_data
 from ..errors import UserError
 from ..evaluation.accumulator import Features, MetricAccumulator, load_features
@@ -126,7 +126,7 @@ class Validation:
     def _mean_score(
         self,
         discriminator: Discriminator,
-        dataset: ImageDataset,
+        dataset: SplitDataset,
         way: str,
         generator: nn.Module | None = None,
     ) -> float:
@@ -146,7 +146,7 @@ class Validation:
     def _evaluate(
         self,
         generators: dict[str, nn.Module],
-        dataset: ImageDataset,
+        dataset: SplitDataset,
         count: int,
         names: tuple[str, ...],
     ) -> dict[str, float]:
@@ -182,7 +182,7 @@ class Validation:
         return means | {f"{name}_{way}": v for way, of in found.items() for name, v in of.items()}
 
     def _images(
-        self, dataset: ImageDataset, count: int, way: str
+        self, dataset: SplitDataset, count: int, way: str
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (source, target) one at a time, since uncropped images differ in size.
 

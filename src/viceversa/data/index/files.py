@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ...config.run_folder import FROM_PYTHON
 from ...errors import UserError
 from ...images.sources import FORMATS, Source, identity, is_hidden, is_image_name, printable, unread
 from .roles import WORDS, role_of
@@ -58,7 +59,8 @@ def read_tree(root: Path) -> FileTree:
     try:
         mode = root.stat().st_mode
     except FileNotFoundError:
-        raise UserError(f"there is no data folder or file {label}", path=root) from None
+        advice = "; name a folder, archive or manifest" if label == FROM_PYTHON else ""
+        raise UserError(f"there is no data folder or file {label}{advice}", path=root) from None
     except (OSError, ValueError) as error:
         raise UserError(f"the data {label} cannot be read ({error})", path=root) from None
     if stat.S_ISDIR(mode):
