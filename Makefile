@@ -6,15 +6,19 @@ export PIP_CONSTRAINT := $(abspath constraints.txt)
 
 .PHONY: demo test quick coverage soak check clean
 
-$(VENV)/ready: pyproject.toml constraints.txt
+$(VENV)/package: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/ready: $(VENV)/package
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	$(BIN)/viceversa features --all --to $(VENV)/features || \
 		echo "warning: without these networks the tests of FID, KID and LPIPS are skipped"
 	touch $@
 
-demo: $(VENV)/ready
+demo: $(VENV)/package
 	$(BIN)/viceversa demo
 
 check: $(VENV)/ready

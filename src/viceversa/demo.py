@@ -59,6 +59,7 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
         say(f"  {error:.4f}  {name}")
     say(f"example results: {run / 'result.png'}")
     say(f"your own images: viceversa translate {run / 'ab.safetensors'} IMAGE.png -o translated")
+    say(f"report: {run / 'report.html'}")
     return errors
 
 

@@ -27,6 +27,8 @@ def test_unpaired(
     assert rows == 6  # from, made, true, both ways
     said = capsys.readouterr().out
     assert f"viceversa translate {run / 'ab.safetensors'}" in said
+    assert said.splitlines()[-1] == f"report: {run / 'report.html'}"
+    assert (run / "report.html").is_file()
     assert all(f"{error:.4f}  {name}" in said for name, error in errors.items())
     # Another seed is another run.
     others = run_demo("cyclegan", tmp_path, seed=1, epochs=1)
