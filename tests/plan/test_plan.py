@@ -1,4 +1,4 @@
-"""Estimated costs of a run against known numbers and real steps."""
+"""Test `viceversa plan`: estimates against known numbers and real training steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import noise_pairs
+from support import QUICK, noise_pairs
 
 from viceversa import plan as planning
 from viceversa.cli import main
@@ -40,24 +40,8 @@ SMALL = {
     "data": {"load_size": 36, "crop_size": 32},
     "train": {"epochs": 3, "device": "cpu"},
 }
-QUICK = [
-    "--generator.width",
-    "4",
-    "--generator.depth",
-    "4",
-    "--discriminator.width",
-    "4",
-    "--discriminator.layers",
-    "2",
-    "--data.load_size",
-    "36",
-    "--data.crop_size",
-    "32",
-    "--train.epochs",
-    "3",
-    "--train.device",
-    "cpu",
-]
+OPTIONS = QUICK | {"generator.depth": 4, "train.epochs": 3}
+ARGUMENTS = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
 
 
 def settings(recipe: str, /, **sections: dict[str, Any]) -> RunConfig:
@@ -78,15 +62,24 @@ def data(tmp_path: Path) -> Path:
     return noise_pairs(tmp_path / "data", 6, 40)
 
 
-def shown(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+def printed(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    """Run a command, which must write nothing to stderr; return its output."""
     capsys.readouterr()
     main([str(word) for word in words])
-    said = capsys.readouterr()
-    assert said.err == ""
-    return said.out
+    output = capsys.readouterr()
+    assert output.err == ""
+    return output.out
 
 
-# -- arithmetic and parameters, as they were counted before there was this command
+def quiet_plan(config: RunConfig, steps: int) -> dict[str, Any]:
+    return make_plan(config, steps, lambda message: None)
+
+
+# -- multiply-accumulates and parameters, against numbers that were counted independently
+
+
+SIX_BLOCKS = {"generator": {"blocks": 6}}
+NO_IDENTITY = {"method": {"lambda_identity": 0.0}}
 
 
 @pytest.mark.parametrize(
@@ -95,21 +88,14 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
         ("pix2pix", {}, 256, "43.5", "6.05", {"g_ab": 54_413_955, "d_b": 2_768_705}),
         ("pix2pix", {"generator": {"depth": 7}}, 128, None, "1.51", {"g_ab": 41_828_995}),
         ("cyclegan", {}, 256, "939.6", "49.55", {"g_ab": 11_378_179, "d_a": 2_764_737}),
-        ("cyclegan", {"method": {"lambda_identity": 0.0}}, 256, "643.5", "49.55", {}),
-        ("cyclegan", {"generator": {"blocks": 6}}, 256, None, "35.06", {"g_ba": 7_837_699}),
-        ("cyclegan", {"generator": {"blocks": 6}}, 128, "169.2", None, {}),
-        (
-            "cyclegan",
-            {"generator": {"blocks": 6}, "method": {"lambda_identity": 0.0}},
-            128,
-            "116.9",
-            None,
-            {},
-        ),
+        ("cyclegan", NO_IDENTITY, 256, "643.5", "49.55", {}),
+        ("cyclegan", SIX_BLOCKS, 256, None, "35.06", {"g_ba": 7_837_699}),
+        ("cyclegan", SIX_BLOCKS, 128, "169.2", None, {}),
+        ("cyclegan", SIX_BLOCKS | NO_IDENTITY, 128, "116.9", None, {}),
         ("gdl", {}, 128, None, "0.828", {}),
     ],
 )
-def test_counts_are_those_known_of_the_networks(
+def test_counts_match_known_values(
     recipe: str,
     sections: dict[str, dict[str, Any]],
     side: int,
@@ -117,17 +103,16 @@ def test_counts_are_those_known_of_the_networks(
     translation: str | None,
     parameters: dict[str, int],
 ) -> None:
-    found = estimate(settings(recipe, **sections), (side, side), CPU)
-    assert step is None or f"{found.step_macs / 1e9:.1f}" == step
+    result = estimate(settings(recipe, **sections), (side, side), CPU)
+    assert step is None or f"{result.step_macs / 1e9:.1f}" == step
     if translation is not None:
         digits = len(translation.partition(".")[2])
-        assert {f"{macs / 1e9:.{digits}f}" for macs in found.translation_macs.values()} == {
-            translation
-        }
-    assert {name: found.parameters[name] for name in parameters} == parameters
+        counts = {f"{macs / 1e9:.{digits}f}" for macs in result.translation_macs.values()}
+        assert counts == {translation}
+    assert {name: result.parameters[name] for name in parameters} == parameters
 
 
-def test_arithmetic_grows_with_images_and_batches() -> None:
+def test_macs_grow_with_image_and_batch_size() -> None:
     one = costs("cyclegan")
     assert costs("cyclegan", train={"batch_size": 3}).step_macs == 3 * one.step_macs
     assert costs("cyclegan", train={"accumulation_steps": 5}).step_macs == 5 * one.step_macs
@@ -136,19 +121,19 @@ def test_arithmetic_grows_with_images_and_batches() -> None:
     }
 
 
-def test_what_makes_steps_fast_leaves_the_arithmetic_alone() -> None:
+def test_speed_options_do_not_change_macs_except_checkpointing() -> None:
     def macs(**speed: Any) -> int:
         return costs("pix2pix", train={"precision": "bf16"}, speed=speed).step_macs
 
     assert macs() == macs(conv_as_matmul=False) == costs("pix2pix").step_macs
     assert macs(activation_checkpointing="blocks") > macs()
-    penalised = costs("cyclegan", method={"gan_loss": "wgan-gp"})
-    assert penalised.step_macs > costs("cyclegan").step_macs
+    with_penalty = costs("cyclegan", method={"gan_loss": "wgan-gp"})
+    assert with_penalty.step_macs > costs("cyclegan").step_macs
 
 
-def test_a_direction_turns_the_names_round() -> None:
-    found = costs("pix2pix", data={"direction": "ba"})
-    assert list(found.translation_macs) == ["ba"] and set(found.parameters) == {"g_ba", "d_a"}
+def test_direction_ba_names_the_other_networks() -> None:
+    result = costs("pix2pix", data={"direction": "ba"})
+    assert list(result.translation_macs) == ["ba"] and set(result.parameters) == {"g_ba", "d_a"}
 
 
 # -- memory
@@ -156,7 +141,7 @@ def test_a_direction_turns_the_names_round() -> None:
 
 @pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
 @pytest.mark.parametrize("activation_checkpointing", ["off", "blocks"])
-def test_what_is_alive_is_what_would_be_in_a_real_step(
+def test_estimated_memory_equals_that_of_a_step_on_real_tensors(
     recipe: str, activation_checkpointing: str
 ) -> None:
     config = small(
@@ -177,41 +162,34 @@ def test_what_is_alive_is_what_would_be_in_a_real_step(
     assert sum(estimate(config, (32, 32), CPU).parts.values()) == real
 
 
-def test_parts_are_what_they_are_called() -> None:
-    found = costs("cyclegan", method={"pool_size": 7}, train={"batch_size": 2})
-    learnt = 4 * sum(found.parameters.values())
-    assert (
-        found.parts["weights"] == found.parts["gradients"] == learnt
-    )  # instance norm has no buffers
-    assert (
-        0 <= found.parts["optimizer_state"] - 2 * learnt < 4 * 1000
-    )  # and a counter for each weight
-    assert found.parts["pool"] == 2 * (7 * 3 * 32 * 32 * 4 + 8)  # and how full it is
-    assert found.parts["batch"] == 2 * 2 * 3 * 32 * 32 * 4
-    assert found.copies == learnt and found.ema == 0  # all networks are looked at
+def test_parts_of_the_memory() -> None:
+    result = costs("cyclegan", method={"pool_size": 7}, train={"batch_size": 2})
+    parts, weights = result.parts, 4 * sum(result.parameters.values())
+    assert parts["weights"] == parts["gradients"] == weights  # instance norm has no buffers
+    counters = parts["optimizer_state"] - 2 * weights  # one for each weight tensor
+    assert 0 <= counters < 4 * 1000
+    assert parts["pool"] == 2 * (7 * 3 * 32 * 32 * 4 + 8)  # images and their number
+    assert parts["batch"] == 2 * 2 * 3 * 32 * 32 * 4
+    assert result.copies == weights and result.ema == 0  # the monitor copies all networks
     assert costs("cyclegan", method={"pool_size": 0}).parts["pool"] == 2 * 8
-    assert (
-        found.run
-        == found.steps + round(1.4 * found.copies)
-        > found.steps
-        > sum(found.parts.values())
-    )
+    assert result.run == result.steps + round(1.4 * result.copies)
+    assert result.run > result.steps > sum(parts.values())
 
 
-def test_averaged_weights_are_kept_and_looked_at() -> None:
-    plain, kept = costs("cyclegan"), costs("cyclegan", train={"ema": 0.999})
+def test_ema_weights_are_stored_and_validated() -> None:
+    plain, ema = costs("cyclegan"), costs("cyclegan", train={"ema": 0.999})
     generators = 4 * (plain.parameters["g_ab"] + plain.parameters["g_ba"])
-    assert kept.ema == kept.copies - plain.copies == generators
-    assert kept.run - plain.run == generators + round(1.4 * kept.copies) - round(1.4 * plain.copies)
-    assert kept.steps == plain.steps
-    unseen = costs("cyclegan", train={"ema": 0.999}, validate={"every": 0})
-    assert unseen.ema == generators and unseen.copies == plain.copies
+    assert ema.ema == ema.copies - plain.copies == generators
+    assert ema.run - plain.run == generators + round(1.4 * ema.copies) - round(1.4 * plain.copies)
+    assert ema.steps == plain.steps
+    not_validated = costs("cyclegan", train={"ema": 0.999}, validate={"every": 0})
+    assert not_validated.ema == generators and not_validated.copies == plain.copies
 
 
 @pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
 @pytest.mark.parametrize("ema", [0.0, 0.5])
-def test_what_is_counted_is_what_a_look_holds(recipe: str, ema: float, data: Path) -> None:
-    """The weights of the copies that are alive while the monitor looks, and of the average."""
+def test_estimated_copies_are_those_of_the_monitor(recipe: str, ema: float, data: Path) -> None:
+    """Compare with the copies that a snapshot makes, and with the EMA weights."""
     noise_pairs(data.parent / "set" / "val", 2, 40)
     data.rename(data.parent / "set" / "train")
     config = small(
@@ -221,115 +199,82 @@ def test_what_is_counted_is_what_a_look_holds(recipe: str, ema: float, data: Pat
     )
     run = Run(config)
     monitor = run.monitor
-    kept = (
-        list(chain.from_iterable(k.values() for k in monitor.ema._averages.values()))
-        if monitor.ema
-        else []
-    )
+    averages = monitor.ema._averages.values() if monitor.ema else []
     with snapshot(run.method) as players:
-        copies = [
-            *players.generators.values(),
-            *(one.network for one in players.discriminators.values()),
-        ]
+        copies = list(players.generators.values())
+        copies += [discriminator.network for discriminator in players.discriminators.values()]
         if monitor.ema:
             copies += monitor.ema.networks().values()
         weights = list(chain.from_iterable(network.parameters() for network in copies))
-        found = estimate(config, (32, 32), CPU)
-        assert found.copies == sum(weight.nbytes for weight in weights)
-        assert found.ema == sum(weight.nbytes for weight in kept)
+        result = estimate(config, (32, 32), CPU)
+        assert result.copies == sum(weight.nbytes for weight in weights)
+        assert result.ema == sum(w.nbytes for table in averages for w in table.values())
         assert len({weight.data_ptr() for weight in weights}) == len(weights)
 
 
-def test_memory_rises_with_batch_and_crop_and_falls_by_the_options() -> None:
+def test_memory_grows_with_batch_and_crop_and_options_reduce_it() -> None:
     wide = {"generator": {"width": 16}}
     batches = [costs("cyclegan", **wide, train={"batch_size": n}).run for n in (1, 2, 4, 8)]
     crops = [costs("cyclegan", side, **wide).run for side in (32, 64, 96, 128)]
     assert batches == sorted(set(batches)) and crops == sorted(set(crops))
 
-    def maps(**sections: dict[str, Any]) -> int:
+    def activations(**sections: dict[str, Any]) -> int:
         return costs("cyclegan", 128, **merge(wide, sections)).parts["activations"]
 
-    full = maps()
-    assert maps(speed={"activation_checkpointing": "blocks"}) < 0.9 * full
-    assert maps(train={"precision": "bf16"}) < 0.8 * full
-    assert maps(train={"precision": "fp16"}) < 0.8 * full
-    held = costs("pix2pix", train={"accumulation_steps": 4}).parts
-    assert held["gradients"] == costs("pix2pix").parts["gradients"]
+    full = activations()
+    assert activations(speed={"activation_checkpointing": "blocks"}) < 0.9 * full
+    assert activations(train={"precision": "bf16"}) < 0.8 * full
+    assert activations(train={"precision": "fp16"}) < 0.8 * full
+    accumulated = costs("pix2pix", train={"accumulation_steps": 4}).parts
+    assert accumulated["gradients"] == costs("pix2pix").parts["gradients"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
-        [
-            "pix2pix",
-            "--generator.width",
-            "32",
-            "--generator.depth",
-            "7",
-            "--train.batch_size",
-            "8",
-            "--data.load_size",
-            "143",
-            "--data.crop_size",
-            "128",
-        ],
-        pytest.param(["pix2pix", "--train.batch_size", "4"], marks=pytest.mark.soak),
-        [
-            "cyclegan",
-            "--generator.blocks",
-            "6",
-            "--data.load_size",
-            "143",
-            "--data.crop_size",
-            "128",
-        ],
+        "pix2pix --generator.width 32 --generator.depth 7 --train.batch_size 8"
+        " --data.load_size 143 --data.crop_size 128",
+        pytest.param("pix2pix --train.batch_size 4", marks=pytest.mark.soak),
+        "cyclegan --generator.blocks 6 --data.load_size 143 --data.crop_size 128",
     ],
-    ids=" ".join,
 )
-def test_predicted_memory_is_near_that_of_real_steps(words: list[str]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "viceversa",
-        "plan",
-        *words,
-        "--json",
-        "--steps",
-        "3",
-        "--train.device",
-        "cpu",
-    ]
+def test_estimated_memory_is_close_to_that_of_real_steps(arguments: str) -> None:
+    command = [sys.executable, "-m", "viceversa", "plan", *arguments.split()]
+    command += ["--json", "--steps", "3", "--train.device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=280)
     memory = json.loads(done.stdout)["memory"]
     assert 0.75 < memory["steps"] / memory["measured"] < 1.25
 
 
-# -- what fits
+# -- the largest settings that fit
 
 
-def test_the_largest_that_fits_is_found_with_few_questions() -> None:
+def test_largest_size_that_fits_needs_few_estimates() -> None:
+    """`largest` returns the same as a search over all sizes, for random cost functions."""
     draw = random.Random(0)
     for _ in range(200):
-        kept, each, bend = draw.randint(0, 10**6), draw.randint(1, 1000), draw.randint(0, 9)
-        refused = draw.choice([0, 0, 64])
-        free, asked = draw.randint(0, 10**8), []
+        fixed, each, factor = draw.randint(0, 10**6), draw.randint(1, 1000), draw.randint(0, 9)
+        unsupported = draw.choice([0, 0, 64])  # sizes below it have no cost: 0
+        free, estimates = draw.randint(0, 10**8), []
 
         def needed(side: int) -> int:
-            asked.append(side)  # noqa: B023
-            amount = side**2
-            return 0 if side < refused else max(kept + each * amount, bend * each * amount)  # noqa: B023
+            estimates.append(side)  # noqa: B023
+            if side < unsupported:  # noqa: B023
+                return 0
+            amount = each * side**2  # noqa: B023
+            return max(fixed + amount, factor * amount)  # noqa: B023
 
         sides = range(32, 4097, 32)
         first = bisect_right(sides, free, key=needed) - 1
         expected = {"value": sides[first], "needed": needed(sides[first])} if first >= 0 else None
-        asked.clear()
-        found = largest(sides, needed, lambda side: side**2, free)
-        assert found == (expected if expected and expected["needed"] else None)
-        assert len(asked) <= 12
+        estimates.clear()
+        result = largest(sides, needed, lambda side: side**2, free)
+        assert result == (expected if expected and expected["needed"] else None)
+        assert len(estimates) <= 12
 
 
-def test_choices_need_what_they_say() -> None:
+def test_memory_of_alternatives() -> None:
     config = small(
         "cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulation_steps": 2}
     )
@@ -338,16 +283,16 @@ def test_choices_need_what_they_say() -> None:
     assert batch is not None and batch["value"] == 4
     four = replace(config, train=replace(config.train, batch_size=4))
     assert batch["needed"] == estimate(four, (32, 32), CPU).run + 5 <= own - 1
-    assert {one["options"] for one in alternatives} >= {
+    assert {alternative["options"] for alternative in alternatives} >= {
         "--train.batch_size 4 --train.accumulation_steps 4",
         "--speed.activation_checkpointing blocks",
         "--train.precision bf16",
     }
-    assert all(one["fits"] == (one["needed"] <= own - 1) for one in alternatives)
+    assert all(a["fits"] == (a["needed"] <= own - 1) for a in alternatives)
     assert choices(config, images, CPU, 1000, 0, False)[0] is None
 
 
-def test_no_batch_is_larger_than_an_epoch() -> None:
+def test_largest_batch_is_at_most_an_epoch() -> None:
     for count, expected in ((0, BATCHES[-1]), (7, 4)):
         batch, _, alternatives = choices(
             small("pix2pix"), ImageStats((32, 32), count), CPU, 10**15, 0, True
@@ -355,27 +300,27 @@ def test_no_batch_is_larger_than_an_epoch() -> None:
         assert batch is not None and batch["value"] == expected and alternatives == []
 
 
-def sized(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
+def set_free_memory(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
     monkeypatch.setattr(planning, "free_memory", lambda device: free)
 
 
-def test_what_does_not_fit_is_said_first_and_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {"method": {"pool_size": 0}, "generator": {"width": 16}}
-    config = small("cyclegan", train={"batch_size": 64}, **few)
-    sized(monkeypatch, 400_000_000)
-    plan = make_plan(config, 4, lambda said: None)
+def test_run_that_does_not_fit_is_reported_first_and_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sections = {"method": {"pool_size": 0}, "generator": {"width": 16}}
+    config = small("cyclegan", train={"batch_size": 64}, **sections)
+    set_free_memory(monkeypatch, 400_000_000)
+    plan = quiet_plan(config, 4)
     lines = plan_text(plan).splitlines()
     assert not plan["memory"]["fits"] and plan["time"] is None
     assert lines[0].startswith("The run does not fit: it needs ") and "400 MB are free" in lines[0]
     assert lines[1] == "This fits:"
-    assert (
-        lines[2].startswith("  --train.batch_size 32 --train.accumulation_steps 2 ")
-        and not lines[3]
-    )
+    assert lines[2].startswith("  --train.batch_size 32 --train.accumulation_steps 2 ")
+    assert not lines[3]
     first, second = plan["alternatives"][:2]
     assert first["needed"] <= 400_000_000 < second["needed"]
-    sized(monkeypatch, 500_000_000)
-    lines = plan_text(make_plan(config, 4, lambda said: None)).splitlines()
+    set_free_memory(monkeypatch, 500_000_000)
+    lines = plan_text(quiet_plan(config, 4)).splitlines()
     assert lines[1] == "Any of these fits:"
     assert [line.split()[0] for line in lines[2:5]] == [
         "--train.batch_size",
@@ -385,34 +330,34 @@ def test_what_does_not_fit_is_said_first_and_not_tried(monkeypatch: pytest.Monke
     assert "does not fit" in next(line for line in lines if line.startswith("time"))
 
 
-def test_where_nothing_fits_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    sized(monkeypatch, 1_000_000)
-    plan = make_plan(small("pix2pix"), 4, lambda said: None)
+def test_report_if_no_alternative_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_free_memory(monkeypatch, 1_000_000)
+    plan = quiet_plan(small("pix2pix"), 4)
     assert plan["largest"] == {"batch": None, "crop": None} and not plan["memory"]["fits"]
     assert plan_text(plan).splitlines()[1] == "None of these is enough alone:"
-    half = small(
+    reduced = small(
         "pix2pix", train={"precision": "bf16"}, speed={"activation_checkpointing": "blocks"}
     )
-    said = plan_text(make_plan(half, 4, lambda said: None)).splitlines()
-    assert said[1].startswith("Only smaller networks fit")
+    lines = plan_text(quiet_plan(reduced, 4)).splitlines()
+    assert lines[1].startswith("Only smaller networks fit")
 
 
-def test_an_unknown_amount_of_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    sized(monkeypatch, None)
-    plan = make_plan(small("pix2pix"), 0, lambda said: None)
+def test_unknown_free_memory_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_free_memory(monkeypatch, None)
+    plan = quiet_plan(small("pix2pix"), 0)
     assert plan["memory"]["fits"] and plan["largest"]["batch"] is None
     assert "The free memory of cpu is not known." in plan_text(plan)
 
 
-# -- the images
+# -- images of the dataset
 
 
-def test_images_are_counted_by_name_and_one_is_looked_at(data: Path) -> None:
-    seen = inspect_images(small("pix2pix", data={"path": str(data)}))
-    assert seen.count == 6 and seen.size == (32, 32) and seen.one_size
-    assert seen.decoded == 2 * 6 * 3 * 36 * 36
-    whole = inspect_images(small("pix2pix", data={"path": str(data), "preprocess": "none"}))
-    assert whole.size == (40, 40) and not whole.one_size
+def test_images_are_counted_by_name_and_one_is_decoded(data: Path) -> None:
+    cropped = inspect_images(small("pix2pix", data={"path": str(data)}))
+    assert cropped.count == 6 and cropped.size == (32, 32) and cropped.one_size
+    assert cropped.decoded == 2 * 6 * 3 * 36 * 36
+    original = inspect_images(small("pix2pix", data={"path": str(data), "preprocess": "none"}))
+    assert original.size == (40, 40) and not original.one_size
     assert inspect_images(small("pix2pix")).count == 0
     (data / "A" / "05.png").unlink()
     assert inspect_images(small("cyclegan", data={"path": str(data)})).count == 6
@@ -420,43 +365,43 @@ def test_images_are_counted_by_name_and_one_is_looked_at(data: Path) -> None:
     assert left.count == 5 and left.unpaired == 1
 
 
-def test_a_bad_image_is_passed_over_where_it_would_be(data: Path) -> None:
+def test_invalid_images_are_skipped_as_in_training(data: Path) -> None:
     for path in (data / "A").iterdir():
         if path.name != "03.png":
-            path.write_bytes(b"no image")
+            path.write_bytes(b"not an image")
     skip = {"path": str(data), "on_invalid": "skip", "max_invalid": 0.99}
     assert inspect_images(small("pix2pix", data=skip)).size == (32, 32)
     with pytest.raises(ValueError, match=r"0\d\.png"):
         inspect_images(small("pix2pix", data={"path": str(data)}))
 
 
-def test_kept_images_count_up_to_the_room_they_get(
+def test_cached_images_count_in_memory_or_on_disk(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sized(monkeypatch, None)
+    set_free_memory(monkeypatch, None)
 
-    def kept(**more: Any) -> int:
+    def cached(**more: Any) -> int:
         config = small("pix2pix", data={"path": str(data), **more})
-        plan = make_plan(config, 0, lambda said: None)
+        plan = quiet_plan(config, 0)
         return int(plan["memory"]["images"]) - planning.IMAGE_LIBRARIES
 
-    assert kept() == 2 * 6 * 3 * 36 * 36
-    assert kept(cache="off") == kept(cache_megabytes=0) == kept(cache="disk") == 0
+    assert cached() == 2 * 6 * 3 * 36 * 36
+    assert cached(cache="off") == cached(cache_megabytes=0) == cached(cache="disk") == 0
     config = small("pix2pix", data={"path": str(data), "cache": "disk"})
-    on_disk = make_plan(config, 0, lambda said: None)
-    without = make_plan(small("pix2pix", data={"path": str(data)}), 0, lambda said: None)
+    on_disk = quiet_plan(config, 0)
+    without = quiet_plan(small("pix2pix", data={"path": str(data)}), 0)
     assert on_disk["disk"]["images"] == 2 * 6 * 3 * 36 * 36
     assert on_disk["disk"]["needed"] == without["disk"]["needed"] + 2 * 6 * 3 * 36 * 36
 
 
-def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
+def test_disk_space_is_that_of_the_check_before_training(tmp_path: Path) -> None:
     config = small("pix2pix")
     disk = disk_needed(make_method(config), config)
     assert costs("pix2pix").disk == disk
     assert disk.models == costs("pix2pix").parts["weights"]
-    assert disk.needed == 4 * disk.state + 2 * disk.models  # those of the run, and the best
-    said = check_disk(make_method(config), tmp_path, config)
-    assert f"3 checkpoints of {format_bytes(disk.state)}" in said
+    assert disk.needed == 4 * disk.state + 2 * disk.models  # the last models, and the best
+    report = check_disk(make_method(config), tmp_path, config)
+    assert f"3 checkpoints of {format_bytes(disk.state)}" in report
     with_pool = costs("cyclegan", method={"pool_size": 5}).disk
     without = costs("cyclegan", method={"pool_size": 0}).disk
     assert with_pool.state - without.state == 2 * 5 * 3 * 32 * 32 * 4
@@ -466,7 +411,7 @@ def test_the_disk_is_that_of_the_check_before_a_run(tmp_path: Path) -> None:
 # -- time
 
 
-def test_times_follow_from_the_steps_by_hand() -> None:
+def test_times_of_known_step_durations() -> None:
     config = small("pix2pix", train={"batch_size": 4, "accumulation_steps": 2, "epochs": 3})
     time = step_times([2.0, 9.0, 4.0], config, 400, 10**9)
     assert time["step"] == 4.0 and time["images_per_s"] == 2.0 and time["macs_per_s"] == 0.25e9
@@ -475,7 +420,7 @@ def test_times_follow_from_the_steps_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0.25, "0.2 s"),
         (119.0, "119.0 s"),
@@ -485,8 +430,8 @@ def test_times_follow_from_the_steps_by_hand() -> None:
         (216000.0, "2.5 days"),
     ],
 )
-def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
-    assert duration_text(seconds) == said
+def test_durations_have_a_readable_unit(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -499,12 +444,12 @@ def test_a_time_is_said_in_the_unit_that_suits_it(seconds: float, said: str) -> 
     ],
 )
 @pytest.mark.parametrize("recipe", ["pix2pix", "cyclegan"])
-def test_a_few_real_steps_are_timed(
+def test_training_steps_are_timed(
     recipe: str, sections: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sized(monkeypatch, None)
+    set_free_memory(monkeypatch, None)
     config = small(recipe, **merge({"data": {"path": str(data)}}, sections))
-    plan = make_plan(config, 3, lambda said: None)
+    plan = quiet_plan(config, 3)
     time = plan["time"]
     assert len(time["every"]) == 2 and min(time["every"]) > 0
     images = config.train.batch_size * config.train.accumulation_steps
@@ -517,16 +462,18 @@ def test_a_few_real_steps_are_timed(
 # -- the command
 
 
-def test_the_command_prints_a_table_and_writes_nothing(
+def test_command_prints_a_table_and_writes_nothing(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def everything() -> dict[str, int]:
+    def all_files() -> dict[str, int]:
         return {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    before = everything()
-    said = shown(capsys, "plan", "pix2pix", "data", *QUICK, "--steps", "2", "--data.cache", "disk")
+    before = all_files()
+    text = printed(
+        capsys, "plan", "pix2pix", "data", *ARGUMENTS, "--steps", "2", "--data.cache", "disk"
+    )
     for word in (
         "parameters",
         "arithmetic",
@@ -540,92 +487,61 @@ def test_the_command_prints_a_table_and_writes_nothing(
         "all 3 epochs",
         "images of 46.7 kB",
     ):
-        assert word in said
-    assert everything() == before
+        assert word in text
+    assert all_files() == before
 
 
-def test_the_table_without_data_and_without_steps(
+def test_table_without_data_and_without_steps(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sized(monkeypatch, None)
-    said = shown(capsys, "plan", "pix2pix", *QUICK, "--steps", "0")
-    assert "not measured (--steps 0)" in said and "Name the data" in said
-    said = shown(capsys, "plan", "pix2pix", *QUICK, "--steps", "1")
-    assert "1000 images" in said and "median of 1" in said
+    set_free_memory(monkeypatch, None)
+    text = printed(capsys, "plan", "pix2pix", *ARGUMENTS, "--steps", "0")
+    assert "not measured (--steps 0)" in text and "Name the data" in text
+    text = printed(capsys, "plan", "pix2pix", *ARGUMENTS, "--steps", "1")
+    assert "1000 images" in text and "median of 1" in text
+
+
+JSON_KEYS = {
+    "macs": "step translation",
+    "memory": "weights gradients optimizer_state pool batch activations margin ema copies images "
+    "steps needed free fits measured",
+    "largest": "batch crop",
+    "disk": "checkpoint models images needed free",
+    "time": "step every images_per_s macs_per_s thousand_images epoch all",
+}
+OTHER_KEYS = (
+    "device height width batch_size accumulation_steps precision images epochs parameters "
+    "alternatives settings advice splits"
+)
 
 
 def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(shown(capsys, "plan", "pix2pix", data, *QUICK, "--json", "--steps", "2"))
-    assert set(found) == {
-        "device",
-        "height",
-        "width",
-        "batch_size",
-        "accumulation_steps",
-        "precision",
-        "images",
-        "epochs",
-        "parameters",
-        "macs",
-        "memory",
-        "largest",
-        "alternatives",
-        "disk",
-        "time",
-        "settings",
-        "advice",
-        "splits",
-    }
-    assert set(found["memory"]) == {
-        "weights",
-        "gradients",
-        "optimizer_state",
-        "pool",
-        "batch",
-        "activations",
-        "margin",
-        "ema",
-        "copies",
-        "images",
-        "steps",
-        "needed",
-        "free",
-        "fits",
-        "measured",
-    }
-    assert set(found["macs"]) == {"step", "translation"}
-    assert set(found["disk"]) == {"checkpoint", "models", "images", "needed", "free"}
-    assert set(found["largest"]) == {"batch", "crop"}
-    assert set(found["time"]) == {
-        "step",
-        "every",
-        "images_per_s",
-        "macs_per_s",
-        "thousand_images",
-        "epoch",
-        "all",
-    }
+    words = ["plan", "pix2pix", *ARGUMENTS, "--json"]
+    result = json.loads(printed(capsys, *words, "--steps", "2", "--data.path", str(data)))
+    assert set(result) == {*JSON_KEYS, *OTHER_KEYS.split()}
+    for name, keys in JSON_KEYS.items():
+        assert set(result[name]) == set(keys.split())
     layout = "pairs by name in data/A and data/B"
-    assert found["splits"] == {"train": {"a": 6, "b": 6, "layout": layout}}
-    assert found["images"] == 6 and found["epochs"] == 3 and found["width"] == 32
-    assert found["parameters"]["all"] == sum(
-        number for name, number in found["parameters"].items() if name != "all"
+    assert result["splits"] == {"train": {"a": 6, "b": 6, "layout": layout}}
+    assert result["images"] == 6 and result["epochs"] == 3 and result["width"] == 32
+    assert result["parameters"]["all"] == sum(
+        number for name, number in result["parameters"].items() if name != "all"
     )
-    assert resolve(found["settings"]).train.epochs == 3
-    counted = json.loads(shown(capsys, "plan", "pix2pix", *QUICK, "--json", "--steps", "0"))
+    assert resolve(result["settings"]).train.epochs == 3
+    counted = json.loads(printed(capsys, *words, "--steps", "0"))
     assert counted["time"] is None and counted["images"] is None
 
 
 def test_help_follows_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
-    said = shown(capsys, "plan", "cyclegan", "--help")
-    assert all(word in said for word in ("--steps", "--json", "generator.blocks", "train.epochs"))
-    assert "RECIPE" in shown(capsys, "plan", "--help")
-    assert " plan " in shown(capsys, "--help")
-    assert "--steps" not in shown(capsys, "train", "cyclegan", "--help")
+    text = printed(capsys, "plan", "cyclegan", "--help")
+    assert all(word in text for word in ("--steps", "--json", "generator.blocks", "train.epochs"))
+    assert "RECIPE" in printed(capsys, "plan", "--help")
+    assert " plan " in printed(capsys, "--help")
+    assert "--steps" not in printed(capsys, "train", "cyclegan", "--help")
 
 
-def test_the_peak_is_that_of_this_program_and_not_of_who_started_it() -> None:
-    """The control: what getrusage says of a small program begins with its large parent's peak."""
+def test_peak_memory_excludes_the_parent_process() -> None:
+    """Negative control: `getrusage` of a small process starts at the peak of its large parent."""
     ballast = bytearray(b"x") * (600 * 2**20)
     code = (
         "import resource, torch; from viceversa.runtime.device import peak_memory; "
