@@ -21,11 +21,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cyclopts import CycloptsError
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from viceversa.checkpoint import load_state, save_network
-from viceversa.cli import main
+from viceversa.cli import app, main
 from viceversa.config.run import RunConfig
 from viceversa.errors import UserError
 from viceversa.evaluation.features import find, load
@@ -290,6 +291,18 @@ def command_error(capsys: pytest.CaptureFixture[str], *arguments: object) -> str
     message = capsys.readouterr().err
     assert caught.value.code == 2 and message.count("\n") == 1, message
     return message
+
+
+def command_exception(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
+    """Run a command that must fail as in `command_error`; return the exception behind its message.
+
+    For all commands except `train`, `plan` and `check`.
+    """
+    message = command_error(capsys, *arguments)
+    with pytest.raises((UserError, CycloptsError, OSError)) as caught:
+        app([str(argument) for argument in arguments], exit_on_error=False, print_error=False)
+    assert message.startswith("viceversa: ")
+    return caught.value
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Accumulated metrics, against direct calls; images that are too small."""
+"""Test the accumulation of metrics against direct calls, and images that are too small."""
 
 from __future__ import annotations
 
@@ -25,164 +25,167 @@ def images(seed: int, height: int = 24, width: int = 24, count: int = 1) -> Tens
     return torch.rand(count, 3, height, width, generator=chance) * 2 - 1
 
 
-def measured(*names: str, of: list[tuple[Tensor, Tensor]], **more: Any) -> MetricAccumulator:
-    """Takes in (made, target) one after the other; the source is the target upside down."""
-    measures = MetricAccumulator(names, RGB, RGB, more.get("networks", {}))
-    for made, target in of:
-        measures.add(target.flip(2), made, target)
-        measures.add_real(target)
-    return measures
+def accumulate(*names: str, of: list[tuple[Tensor, Tensor]], **more: Any) -> MetricAccumulator:
+    """Add pairs (output, target), with the target upside down as the source."""
+    metrics = MetricAccumulator(names, RGB, RGB, more.get("networks", {}))
+    for output, target in of:
+        metrics.add(target.flip(2), output, target)
+        metrics.add_real(target)
+    return metrics
 
 
-def test_means_of_pairs_are_those_of_direct_calls() -> None:
+def test_means_of_pairs_match_direct_calls() -> None:
     pairs = [(images(n), images(100 + n)) for n in range(3)]
-    means = measured(*PAIRED, of=pairs).compute()
+    means = accumulate(*PAIRED, of=pairs).compute()
     assert list(means) == list(PAIRED)
     for name, measure in (("l1", l1), ("psnr", psnr), ("ssim", ssim)):
-        one_by_one = [float(measure(made, target)) for made, target in pairs]
-        assert means[name] == pytest.approx(sum(one_by_one) / 3, rel=1e-6)
+        single = [float(measure(output, target)) for output, target in pairs]
+        assert means[name] == pytest.approx(sum(single) / 3, rel=1e-6)
 
 
-def test_by_hand() -> None:
+def test_l1_and_psnr_of_known_images() -> None:
     """Half the pixels are off by 1 of 2: L1 is 1/2, and PSNR 10 log10(4 / (1/2)) = 9.03 dB."""
     target = torch.zeros(1, 3, 16, 16)
-    made = target.clone()
-    made[..., :8] = 1.0
-    means = measured("l1", "psnr", of=[(made, target)]).compute()
+    output = target.clone()
+    output[..., :8] = 1.0
+    means = accumulate("l1", "psnr", of=[(output, target)]).compute()
     assert means["l1"] == 0.5 and means["psnr"] == pytest.approx(10 * math.log10(8))
 
 
-def test_a_batch_counts_as_its_images() -> None:
-    made, target = images(1, count=4), images(2, count=4)
-    alone = [(made[n : n + 1], target[n : n + 1]) for n in range(4)]
+def test_batch_counts_as_its_images() -> None:
+    output, target = images(1, count=4), images(2, count=4)
+    alone = [(output[n : n + 1], target[n : n + 1]) for n in range(4)]
     names = (*PAIRED, "edge_correlation", "swd")
-    together, apart = (measured(*names, of=of).compute() for of in ([(made, target)], alone))
-    assert together == pytest.approx(apart, rel=1e-6)
+    batched, separate = (accumulate(*names, of=of).compute() for of in ([(output, target)], alone))
+    assert batched == pytest.approx(separate, rel=1e-6)
 
 
-def test_equal_images_have_no_psnr_to_average() -> None:
-    same, made, target = images(1), images(2), images(3)
-    means = measured("psnr", "l1", of=[(same, same), (made, target)]).compute()
-    assert means["psnr"] == pytest.approx(float(psnr(made, target)))  # not infinity
-    assert means["l1"] == pytest.approx(float(l1(made, target)) / 2)  # there it counts
-    assert measured("psnr", of=[(same, same)]).compute() == {"psnr": math.inf}
+def test_infinite_psnr_is_left_out_of_the_mean() -> None:
+    same, output, target = images(1), images(2), images(3)
+    means = accumulate("psnr", "l1", of=[(same, same), (output, target)]).compute()
+    assert means["psnr"] == pytest.approx(float(psnr(output, target)))  # not infinity
+    assert means["l1"] == pytest.approx(float(l1(output, target)) / 2)
+    assert accumulate("psnr", of=[(same, same)]).compute() == {"psnr": math.inf}
 
 
-def test_cycle_and_content() -> None:
-    source, made, back = images(1), images(2), images(3)
-    measures = MetricAccumulator(("cycle", "edge_correlation"), RGB, RGB, {})
-    measures.add(source, made, None, back)
-    assert measures.compute() == pytest.approx(
+def test_cycle_and_edge_correlation() -> None:
+    source, output, back = images(1), images(2), images(3)
+    metrics = MetricAccumulator(("cycle", "edge_correlation"), RGB, RGB, {})
+    metrics.add(source, output, None, back)
+    assert metrics.compute() == pytest.approx(
         {
             "cycle": float(l1(source, back)),
-            "edge_correlation": float(edge_correlation(source, made)),
+            "edge_correlation": float(edge_correlation(source, output)),
         }
     )
 
 
-def test_swd_of_images_of_many_sizes_is_that_of_their_middles() -> None:
+def test_swd_of_several_sizes_uses_the_center_crops() -> None:
     pairs = [(images(1, 24, 30), images(2, 20, 40)), (images(3, 22, 26), images(4, 32, 28))]
-    middles = [torch.cat([middle(pair[side], 20, 26) for pair in pairs]) for side in (0, 1)]
-    measures = MetricAccumulator(("swd",), RGB, RGB, {})
-    for made, target in pairs:
-        measures.add(made, made)
-        measures.add_real(target)
-    assert measures.compute() == {"swd": swd(*middles)}
+    crops = [torch.cat([center_crop(pair[side], 20, 26) for pair in pairs]) for side in (0, 1)]
+    metrics = MetricAccumulator(("swd",), RGB, RGB, {})
+    for output, target in pairs:
+        metrics.add(output, output)
+        metrics.add_real(target)
+    assert metrics.compute() == {"swd": swd(*crops)}
 
 
-def middle(image: Tensor, height: int, width: int) -> Tensor:
+def center_crop(image: Tensor, height: int, width: int) -> Tensor:
     top, left = (image.shape[2] - height) // 2, (image.shape[3] - width) // 2
     return image[:, :, top : top + height, left : left + width]
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_what_an_image_is_too_small_for_is_left_out_and_told(late: bool) -> None:
+def test_metrics_unavailable_for_small_images_are_left_out_and_reported(late: bool) -> None:
     small, large = (images(1, 12, 15), images(2, 12, 15)), (images(3), images(4))
     of = [large, small] if late else [small, large]
-    measures = measured(*PAIRED, "ms_ssim", "swd", of=of)
-    means = measures.compute()
-    assert set(means) == set(PAIRED)  # SSIM needs 11 pixels; and no SWD of those that came before
+    metrics = accumulate(*PAIRED, "ms_ssim", "swd", of=of)
+    means = metrics.compute()
+    assert set(means) == set(PAIRED)  # SSIM needs 11 pixels; SWD is dropped for all images
     size = "24 x 24" if late else "15 x 12"
-    assert measures.unavailable == {
+    assert metrics.unavailable == {
         "swd": "it needs images of at least 16 x 16 pixels, and one is 15 x 12",
         "ms_ssim": f"it needs images of at least 176 x 176 pixels, and one is {size}",
     }
 
 
-def test_a_late_small_image_takes_back_what_was_measured_before() -> None:
+def test_later_small_image_drops_a_metric_of_earlier_images() -> None:
     small, large = (images(1, 9, 9), images(2, 9, 9)), (images(3), images(4))
-    measures = measured("l1", "ssim", of=[large, small])
-    assert list(measures.compute()) == ["l1"] and list(measures.unavailable) == ["ssim"]
+    metrics = accumulate("l1", "ssim", of=[large, small])
+    assert list(metrics.compute()) == ["l1"] and list(metrics.unavailable) == ["ssim"]
 
 
 def test_ms_ssim_of_large_images() -> None:
     target = images(1, 176, 180)
-    made = (target + 0.1 * images(2, 176, 180)).clamp(-1, 1)
-    measures = measured("ms_ssim", of=[(made, target)])
-    assert measures.compute() == pytest.approx({"ms_ssim": float(ms_ssim(made, target))})
-    assert not measures.unavailable
+    output = (target + 0.1 * images(2, 176, 180)).clamp(-1, 1)
+    metrics = accumulate("ms_ssim", of=[(output, target)])
+    assert metrics.compute() == pytest.approx({"ms_ssim": float(ms_ssim(output, target))})
+    assert not metrics.unavailable
 
 
 class Colours(torch.nn.Module):
-    """Stands where the network of FID and KID does: three numbers of an image."""
+    """Replaces the Inception network: the mean colour of an image."""
 
     def forward(self, rgb: Tensor) -> Tensor:
         return rgb.double().mean((2, 3)) / 255
 
 
-@pytest.mark.parametrize(("count", "missed"), [(1, {"fid", "kid"}), (49, {"kid"}), (50, set())])
-def test_too_few_images_for_a_distance_between_sets_are_told(
-    count: int, missed: set[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("count", "unavailable"), [(1, {"fid", "kid"}), (49, {"kid"}), (50, set())]
+)
+def test_too_few_images_for_fid_and_kid_are_reported(
+    count: int, unavailable: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     pairs = [(images(n, 4, 4), images(100 + n, 4, 4)) for n in range(count)]
-    measures = measured("fid", "kid", of=pairs, networks={"inception": Colours()})
-    found = measures.compute()
-    assert measures.unavailable.keys() == missed
-    assert {"fid", "kid"} - missed <= found.keys() and not missed & found.keys()
+    metrics = accumulate("fid", "kid", of=pairs, networks={"inception": Colours()})
+    result = metrics.compute()
+    assert metrics.unavailable.keys() == unavailable
+    assert {"fid", "kid"} - unavailable <= result.keys() and not unavailable & result.keys()
     if count == 49:
-        told = "it needs at least 50 images in each set, and there are 49 and 49"
-        assert measures.unavailable["kid"] == told
+        reason = "it needs at least 50 images in each set, and there are 49 and 49"
+        assert metrics.unavailable["kid"] == reason
 
 
-# -- as files would hold them
+# -- values rounded as in written files
 
 
 def domain(dtype: str = "uint8", high: float = 255.0, **config: Any) -> Domain:
-    made = DomainConfig(**{"channels": 1, **config})
-    return Domain(config=made, dtype=dtype, low=(0.0,), high=(high,))
+    domain_config = DomainConfig(**{"channels": 1, **config})
+    return Domain(config=domain_config, dtype=dtype, low=(0.0,), high=(high,))
 
 
 DOMAINS = {
     "8 bits": (domain(), 0.0),
-    "16 bits": (domain("uint16", 65535.0), 1.01 * 2 / 65535),  # but for ties in float32
-    "16 bits with a sign": (domain("int16", 3000.0, range="0,3000"), 1.01 * 2 / 3000),
+    "16 bits": (domain("uint16", 65535.0), 1.01 * 2 / 65535),  # float32 ties round either way
+    "16 bits signed": (domain("int16", 3000.0, range="0,3000"), 1.01 * 2 / 3000),
     "float": (domain("float32", 7.5), 1e-6),
     "labels": (domain(kind="labels", ids=5), 0.0),
 }
 
 
 @pytest.mark.parametrize("name", DOMAINS)
-def test_as_written_is_what_a_file_gives_back(name: str) -> None:
-    of, apart = DOMAINS[name]
+def test_quantized_values_match_written_pixels(name: str) -> None:
+    of, tolerance = DOMAINS[name]
     chance = torch.Generator().manual_seed(0)
-    beyond = 1.0 if of.config.kind == "labels" else 1.1
-    values = (torch.rand(2, of.config.width, 40, 50, generator=chance) * 2 - 1) * beyond
-    read = torch.cat([to_values(to_tensor(one)[None], of) for one in to_pixels(values, of)])
-    off = (quantized(values, of) - read).abs()
-    assert float(off.max()) <= apart + 1e-6 and float((off > 1e-6).float().mean()) < 0.02
-    if name != "float":  # the control: it is not left as it is
+    largest = 1.0 if of.config.kind == "labels" else 1.1
+    values = (torch.rand(2, of.config.width, 40, 50, generator=chance) * 2 - 1) * largest
+    read = torch.cat([to_values(to_tensor(pixels)[None], of) for pixels in to_pixels(values, of)])
+    difference = (quantized(values, of) - read).abs()
+    assert float(difference.max()) <= tolerance + 1e-6
+    assert float((difference > 1e-6).float().mean()) < 0.02
+    if name != "float":  # negative control: values without quantization
         assert float(((values.clamp(-1, 1) - read).abs() > 1e-6).float().mean()) > 0.5
 
 
-def test_as_written_is_of_whole_numbers() -> None:
+def test_quantized_8_bit_values_are_integers() -> None:
     values = torch.tensor([-1.5, -1.0, 0.0, 0.003, 0.004, 1.0, 2.0]).view(1, 1, 1, 7)
     numbers = (quantized(values, domain()) + 1) * 127.5
     assert numbers.flatten().tolist() == pytest.approx([0, 0, 128, 128, 128, 255, 255], abs=1e-4)
 
 
-def test_what_a_network_is_shown_lies_where_the_network_does() -> None:
-    """On a device without values: that it can be asked at all shows that the images were there."""
+def test_network_input_is_on_the_device_of_the_network() -> None:
+    """The meta device has no values, so the metric fails, after the network was called on it."""
 
     class Maps(torch.nn.Module):
         def __init__(self) -> None:
@@ -191,50 +194,51 @@ def test_what_a_network_is_shown_lies_where_the_network_does() -> None:
             self.head = torch.nn.Parameter(torch.ones(3, device="meta"))
 
         def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-            seen.append(x.device.type)
+            devices.append(x.device.type)
             return [(torch.nn.functional.conv2d(x, self.weight), self.head)]
 
-    seen: list[str] = []
-    with pytest.raises((NotImplementedError, RuntimeError), match=r"[Mm]eta"):  # it has no numbers
-        measured("lpips", of=[(images(1, 64, 64), images(2, 64, 64))], networks={"alexnet": Maps()})
-    assert seen == ["meta", "meta"]
+    devices: list[str] = []
+    pair = images(1, 64, 64), images(2, 64, 64)
+    with pytest.raises((NotImplementedError, RuntimeError), match=r"[Mm]eta"):
+        accumulate("lpips", of=[pair], networks={"alexnet": Maps()})
+    assert devices == ["meta", "meta"]
 
 
-def test_each_side_of_a_set_has_room_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_limit_of_swd_applies_to_each_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viceversa.evaluation.accumulator.SET_BYTES", 3 * images(0)[0].numel() * 4)
-    kept = MetricAccumulator(["swd"], RGB, RGB, {})
+    limited = MetricAccumulator(["swd"], RGB, RGB, {})
     for n in range(5):
-        kept.add(images(n), images(n))
+        limited.add(images(n), images(n))
     for n in range(2):
-        kept.add_real(images(10 + n))
-    assert kept.compute_sets()["swd"] > 0
-    (note,) = kept.notes
+        limited.add_real(images(10 + n))
+    assert limited.compute_sets()["swd"] > 0
+    (note,) = limited.notes
     assert note.startswith("swd compares the first 3 translations and 2 real images")
-    assert measured("swd", of=[(images(1), images(2))]).notes == []
+    assert accumulate("swd", of=[(images(1), images(2))]).notes == []
 
 
-def test_infinite_values_are_counted_and_not_in_the_mean() -> None:
+def test_infinite_values_are_left_out_of_the_mean_and_counted() -> None:
     one, other = images(1), images(2)
-    mixed = measured("psnr", of=[(one, one), (one, other)])
-    assert mixed.compute() == measured("psnr", of=[(one, other)]).compute()
+    mixed = accumulate("psnr", of=[(one, one), (one, other)])
+    assert mixed.compute() == accumulate("psnr", of=[(one, other)]).compute()
     (note,) = mixed.notes
     assert note.startswith("psnr of 1 images is infinite")
 
 
 @pytest.mark.parametrize("pairs", [True, False])
 def test_colours_without_pairs_have_no_fid(pairs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real colours would be judged as flat grey, or under the lightness of another image."""
+    """Without pairs, the real colours have no lightness that belongs to them."""
     monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
-    here, there = (Domain(config=DomainConfig(kind=kind)) for kind in ("lab-l", "lab-ab"))
-    found = MetricAccumulator(("fid", "swd"), here, there, {"inception": Colours()})
+    source, target_domain = (Domain(config=DomainConfig(kind=kind)) for kind in ("lab-l", "lab-ab"))
+    result = MetricAccumulator(("fid", "swd"), source, target_domain, {"inception": Colours()})
     for n in range(3):
-        light, made, target = (
-            images(3 * n + i, 16, 16)[:, :bands] for i, bands in ((0, 1), (1, 2), (2, 2))
+        light, output, target = (
+            images(3 * n + i, 16, 16)[:, :channels] for i, channels in ((0, 1), (1, 2), (2, 2))
         )
-        found.add(light, made, target if pairs else None, None)
-        found.add_real(target, light if pairs else images(n, 20, 20)[:, :1])
-    means = found.compute()
+        result.add(light, output, target if pairs else None, None)
+        result.add_real(target, light if pairs else images(n, 20, 20)[:, :1])
+    means = result.compute()
     if pairs:
-        assert {"fid", "swd"} == means.keys() and not found.unavailable
+        assert {"fid", "swd"} == means.keys() and not result.unavailable
     else:
-        assert list(means) == ["swd"] and found.unavailable.keys() == {"fid"}
+        assert list(means) == ["swd"] and result.unavailable.keys() == {"fid"}

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cyclopts import CycloptsError
 from PIL import Image
+from support import command_exception
 from torch import Tensor
 
 from viceversa.checkpoint import load_network, read_header, save_network
-from viceversa.cli import app, main
+from viceversa.cli import main
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import resolve
-from viceversa.errors import UserError
 from viceversa.images import write
 from viceversa.inference import Translator
 from viceversa.inference.patch_scores import ExplainOptions, explain
@@ -121,17 +120,10 @@ def explain_json(capsys: pytest.CaptureFixture[str], out: Path, *words: object) 
 
 
 def explain_error(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
-    """Return the error of a command that ends with exit code 2 and prints one line to stderr."""
-    arguments = ["explain", *map(str, words)]
-    with pytest.raises((UserError, CycloptsError, OSError)) as caught:
-        app(arguments, exit_on_error=False, print_error=False)
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    printed = capsys.readouterr()
-    assert end.value.code == 2 and printed.out == ""
-    assert printed.err.startswith("viceversa: ") and printed.err.count("\n") == 1, printed.err
-    return caught.value
+    """Return the exception of a command that fails and prints nothing to stdout."""
+    error = command_exception(capsys, "explain", *words)
+    assert capsys.readouterr().out == ""
+    return error
 
 
 # -- scores against the discriminator, called directly

@@ -1,4 +1,4 @@
-"""Networks out of published packages: only known ones are read, and nothing of theirs is run."""
+"""Test conversion of published feature networks: only known files, and no code of theirs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import feature_network
+from support import FEATURE_FOLDER, feature_network, raises_user_error
 
 from viceversa.errors import UserError
 from viceversa.evaluation.features import NAMES, NETWORKS
@@ -20,7 +20,7 @@ from viceversa.files import sha256
 
 
 class Payload:
-    """What, once unpickled, makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, marker: Path):
         self.marker = marker
@@ -29,17 +29,17 @@ class Payload:
         return Path.touch, (self.marker,)
 
 
-def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_package_is_named(tmp_path: Path) -> None:
     for name, (package, _) in SOURCES.items():
-        with pytest.raises(UserError, match="does not contain") as caught:
+        with raises_user_error(path=tmp_path / package.file) as caught:
             obtain([name], tmp_path / "out", tmp_path)
         assert package.file in str(caught.value) and package.version in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_package_of_another_digest_is_not_opened(tmp_path: Path) -> None:
+def test_package_of_another_digest_is_not_opened(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / FID_PACKAGE.file, "w") as wheel:
-        wheel.writestr(SOURCES["inception"][1], b"not what is expected")
+        wheel.writestr(SOURCES["inception"][1], b"other content")
     with tarfile.open(tmp_path / LPIPS_PACKAGE.file, "w:gz") as archive:
         archive.addfile(tarfile.TarInfo(SOURCES["alexnet"][1]))
     for name in NAMES:
@@ -48,25 +48,25 @@ def test_a_package_of_another_digest_is_not_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_pickle_is_read_and_never_run(tmp_path: Path) -> None:
-    marker = tmp_path / "made"
+def test_pickle_is_read_without_executing_it(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
     content = pickle.dumps(Payload(marker))
-    with pytest.raises(AssertionError):  # it has not the arrays, and nothing was done
+    with pytest.raises(AssertionError):  # it does not contain the arrays
         obtaining._lpips_network("alexnet", content)
     assert not marker.exists()
     pickle.loads(content)
-    assert marker.exists()  # as it would have been
+    assert marker.exists()  # negative control
 
 
-def test_numbers_that_come_out_otherwise_are_told(
+def test_converted_weights_of_another_digest_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # as if the package were known, and its numbers another computer's
+    # A package that counts as known, with weights that differ in the last bits.
     net = feature_network("alexnet")
-    layers = [one for one in net.modules() if isinstance(one, torch.nn.Conv2d)]
+    convolutions = [layer for layer in net.modules() if isinstance(layer, torch.nn.Conv2d)]
     arrays: list[torch.Tensor] = []
-    for one in layers:
-        arrays += [one.weight.permute(2, 3, 1, 0).contiguous(), one.bias + 1e-6]
+    for layer in convolutions:
+        arrays += [layer.weight.permute(2, 3, 1, 0).contiguous(), layer.bias + 1e-6]
     arrays += list(net.get_submodule("heads").parameters())
     content = pickle.dumps([array.numpy().tobytes() for array in arrays], 3)
     with tarfile.open(tmp_path / LPIPS_PACKAGE.file, "w:gz") as archive:
@@ -79,8 +79,7 @@ def test_numbers_that_come_out_otherwise_are_told(
         obtain(["alexnet"], tmp_path / "out", tmp_path)
 
 
-def test_what_is_there_is_kept(tmp_path: Path) -> None:
-    from support import FEATURE_FOLDER
+def test_existing_network_is_kept(tmp_path: Path) -> None:
 
     feature_network("alexnet")
     before = (FEATURE_FOLDER / "alexnet.safetensors").stat().st_mtime_ns
@@ -88,12 +87,12 @@ def test_what_is_there_is_kept(tmp_path: Path) -> None:
     assert (FEATURE_FOLDER / "alexnet.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_download_that_fails_says_what_to_do(
+def test_failed_download_names_the_option_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(UserError, match=r"could not be downloaded .*name its folder with --from"):
+    with raises_user_error("--from"):
         obtain(["alexnet"], tmp_path / "out")
 
 
@@ -106,24 +105,22 @@ def downloaded(package: obtaining.Package, folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_published_packages_give_the_known_files(tmp_path: Path) -> None:
+def test_published_packages_are_converted_to_the_known_files(tmp_path: Path) -> None:
     downloaded(LPIPS_PACKAGE, tmp_path)
     downloaded(FID_PACKAGE, tmp_path)
-    said: list[str] = []
-    for path, name in zip(
-        obtain(NAMES, tmp_path / "out", tmp_path, said.append), NAMES, strict=True
-    ):
-        assert sha256(path) == NETWORKS[name].sha256
-    assert said == [f"converting {name}" for name in NAMES]
+    messages: list[str] = []
+    paths = obtain(NAMES, tmp_path / "out", tmp_path, messages.append)
+    assert [sha256(path) for path in paths] == [NETWORKS[name].sha256 for name in NAMES]
+    assert messages == [f"converting {name}" for name in NAMES]
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_our_inception_network_is_the_published_one(tmp_path: Path) -> None:
+def test_inception_features_match_the_published_network(tmp_path: Path) -> None:
     with zipfile.ZipFile(downloaded(FID_PACKAGE, tmp_path)) as wheel:
         content = wheel.read(SOURCES["inception"][1])
-    theirs = torch.jit.load(io.BytesIO(content), "cpu").eval()
+    published = torch.jit.load(io.BytesIO(content), "cpu").eval()
     x = torch.rand(4, 3, 299, 299, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
-        expected, found = theirs(x), feature_network("inception")(x)
-    assert float((found - expected).abs().max()) < 1e-4 < float(expected.max())
+        expected, result = published(x), feature_network("inception")(x)
+    assert float((result - expected).abs().max()) < 1e-4 < float(expected.max())

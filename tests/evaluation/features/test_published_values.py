@@ -1,4 +1,4 @@
-"""FID and KID of real sets of images against known values."""
+"""Test FID and KID of real datasets against known values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from viceversa.metrics.distribution import fid, kid
 
 
 def features(folder: Path, width: int, count: int | None = None) -> Tensor:
-    """Compute the features of the first images of a folder, of their left part of that width."""
+    """Return features of the left `width` pixels of the first `count` images."""
     images = [read_bytes(path)[..., :width] for path in sorted(folder.iterdir())[:count]]
     return pool3(feature_network("inception"), torch.cat(images))
 
@@ -37,8 +37,8 @@ def test_horses_and_zebras() -> None:
 
 
 @pytest.mark.slow
-def test_some_horses_and_zebras() -> None:
+def test_subsets_of_horses_and_zebras() -> None:
     """40 images of each domain; the values were measured with code that passes the tests above."""
     horses, zebras = (features(shared("horse2zebra", name), 256, 40) for name in ("testA", "testB"))
     assert fid(horses, zebras) == pytest.approx(235.7, rel=0.01)
-    assert fid(horses[:20], horses[20:]) == pytest.approx(144.4, rel=0.01)  # the control
+    assert fid(horses[:20], horses[20:]) == pytest.approx(144.4, rel=0.01)  # negative control
