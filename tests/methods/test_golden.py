@@ -1,7 +1,7 @@
-"""The golden table: forward passes and losses of the reference's own networks, in float64.
+"""Test forward passes and losses in float64 against values of the reference implementation.
 
-Facts computed once with the reference implementation's networks and model classes (the GDL rows by
-two independent implementations); formula and expected numbers are all that is needed.
+The values were computed once with the networks and model classes of the reference implementation
+(those of GDL with two independent implementations), with weights and inputs given by formulas.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def in_float64() -> Iterator[None]:
 
 
 def fill(network: nn.Module, first: int = 0) -> nn.Module:
-    """Element i of convolution l is 0.05 (q / 510 - 1), q = (i^2 + 31 l i + 17 l) mod 1021."""
+    """Set element i of convolution l to 0.05 (q / 510 - 1), q = (i^2 + 31 l i + 17 l) mod 1021."""
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     for number, layer in enumerate(layers, start=first):
         i = torch.arange(layer.weight.numel(), dtype=torch.long)
@@ -184,16 +184,21 @@ ROWS: dict[str, Row] = {
 }
 
 
-def agrees(
-    out: Tensor, mean: float, std: float, places: tuple[str, ...], values: list[float], by: float
+def check_output(
+    out: Tensor,
+    mean: float,
+    std: float,
+    indices: tuple[str, ...],
+    values: list[float],
+    tolerance: float,
 ) -> None:
-    assert float(out.mean()) == pytest.approx(mean, abs=by)
-    assert float(out.std(correction=0)) == pytest.approx(std, abs=by)
-    points = [float(out[tuple(int(i) for i in place.split(","))]) for place in places]
-    assert points == pytest.approx(values, abs=by)
+    assert float(out.mean()) == pytest.approx(mean, abs=tolerance)
+    assert float(out.std(correction=0)) == pytest.approx(std, abs=tolerance)
+    elements = [float(out[tuple(int(i) for i in index.split(","))]) for index in indices]
+    assert elements == pytest.approx(values, abs=tolerance)
 
 
-def test_inputs_are_those_of_the_table() -> None:
+def test_inputs_match_known_values() -> None:
     a, b = inputs(256)
     assert float(a.mean()) == pytest.approx(0.0009438265, abs=1e-9)
     assert float(a[0, 1, 100, 36]) == pytest.approx(0.8947911721, abs=1e-9)
@@ -201,7 +206,7 @@ def test_inputs_are_those_of_the_table() -> None:
 
 
 def output(network: nn.Module, a: Tensor, b: Tensor, pair: bool) -> Tensor:
-    """The image of a generator, or the one score map of a discriminator."""
+    """Return the images of a generator, or the only score map of a discriminator."""
     out = network(torch.cat([a, b], 1) if pair else a)
     if isinstance(out, list):
         (out,) = out
@@ -210,22 +215,22 @@ def output(network: nn.Module, a: Tensor, b: Tensor, pair: bool) -> Tensor:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_forward_pass(name: str) -> None:
-    make, size, pair, count, mean, std, places, values = ROWS[name]
+    make, size, pair, count, mean, std, indices, values = ROWS[name]
     network = fill(make())
     assert parameters(network) == count
     a, b = inputs(size)
     with torch.no_grad():
-        agrees(output(network, a, b, pair), mean, std, places, values, 1e-8)
+        check_output(output(network, a, b, pair), mean, std, indices, values, 1e-8)
 
 
 @pytest.mark.parametrize("name", ["unet_128 instance", "patchgan 6 batch"])
 def test_forward_pass_in_float32(name: str) -> None:
-    make, size, pair, _, mean, std, places, values = ROWS[name]
+    make, size, pair, _, mean, std, indices, values = ROWS[name]
     network = fill(make()).float()
     a, b = inputs(size)
     with torch.no_grad():
         out = output(network, a.float(), b.float(), pair)
-    agrees(out, mean, std, places, values, 1e-5)
+    check_output(out, mean, std, indices, values, 1e-5)
 
 
 def test_running_statistics_after_one_pass() -> None:
@@ -234,26 +239,26 @@ def test_running_statistics_after_one_pass() -> None:
     with torch.no_grad():
         network(a)
         use_policy(network, "running")
-        places = ("0,0,0,0", "0,1,100,36", "1,2,255,255")
+        indices = ("0,0,0,0", "0,1,100,36", "1,2,255,255")
         values = [0.0005791331, 0.0010114929, -0.0152096833]
-        agrees(network(a), 0.0033050028, 0.0218768784, places, values, 1e-8)
+        check_output(network(a), 0.0033050028, 0.0218768784, indices, values, 1e-8)
 
 
 def run_step(
     method: Method, batch: Batch, optimizers: dict[str, torch.optim.Adam]
 ) -> dict[str, float]:
-    """What the trainer does at each turn, in its plainest form."""
-    seen: dict[str, float] = {}
+    """Run a training step in its simplest form; return the losses."""
+    values: dict[str, float] = {}
     players = method.players()
     for player, losses in method.step(batch):
         assert player is not None
-        seen |= {name: float(loss.detach()) for name, loss in losses.items()}
+        values |= {name: float(loss.detach()) for name, loss in losses.items()}
         weights = list(chain.from_iterable(n.parameters() for n in players[player]))
         gradients = torch.autograd.grad(sum(losses.values()), weights)
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient
         optimizers[player].step()
-    return seen
+    return values
 
 
 def adams(method: Method) -> dict[str, torch.optim.Adam]:
@@ -277,14 +282,14 @@ def test_pix2pix_losses() -> None:
     assert 2 * first["d_fake"] == pytest.approx(0.7824209925, abs=1e-8)
     assert first["d_real"] + first["d_fake"] == pytest.approx(0.7377380317, abs=1e-8)
     assert first["g_l1"] == pytest.approx(64.0768707925, abs=1e-8)
-    assert first["g_gan"] == pytest.approx(0.6691368418, abs=1e-8)  # after D's step
+    assert first["g_gan"] == pytest.approx(0.6691368418, abs=1e-8)  # after the step of D
     second = run_step(method, Batch(a, b), optimizers)
     found = [2 * second["d_real"], 2 * second["d_fake"], second["g_l1"]]
     assert found == pytest.approx([0.6640752265, 0.7542884204, 63.9953272670], abs=1e-8)
 
 
 def test_pix2pix_gan_loss_before_any_step() -> None:
-    """The control: a judge that has not learnt yet is fooled less, so the order is what counts."""
+    """Negative control of the order: the loss before the discriminator step is larger."""
     g_ab, d_b = fill(unet(8, "batch")), fill(patchgan(6, "batch"), 200)
     a, _ = inputs(256)
     with torch.no_grad():
@@ -298,7 +303,7 @@ def test_cyclegan_losses() -> None:
     fill(method.g_ab, 0), fill(method.g_ba, 100), fill(method.d_b, 200), fill(method.d_a, 300)
     optimizers = adams(method)
     with torch.no_grad():
-        turns = dict(method.step(Batch(*inputs(128))))  # no player steps: all before any update
+        turns = dict(method.step(Batch(*inputs(128))))  # without optimizer steps
     before = {name: float(v) for losses in turns.values() for name, v in losses.items()}
     expected = {
         "g_gan_ab": 1.1381737894,

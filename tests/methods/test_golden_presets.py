@@ -1,7 +1,7 @@
-"""Golden losses of our own: ten steps of a tiny float64 run of each preset.
+"""Test the losses of ten float64 steps of each recipe of a paper against recorded values.
 
-They move only when the mathematics does. To print new ones, after a change that should move them:
-python tests/methods/test_golden_presets.py
+They change only if the mathematics does. Print new values after an intended change with
+`python tests/methods/test_golden_presets.py`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def in_float64() -> Iterator[None]:
 
 
 def images(step: int) -> tuple[Tensor, Tensor]:
-    """Two smooth pictures of each domain that drift from step to step."""
+    """Return two smooth images of each domain that change from step to step."""
     n = torch.arange(2.0).view(2, 1, 1, 1) + 0.3 * step
     c = torch.arange(1.0, 4.0).view(1, 3, 1, 1)
     y, x = torch.arange(32.0).view(1, 1, 32, 1), torch.arange(32.0).view(1, 1, 1, 32)
@@ -106,7 +106,7 @@ def images(step: int) -> tuple[Tensor, Tensor]:
 
 
 def ten_steps(preset: str) -> list[dict[str, float]]:
-    """The losses of each step; an epoch a step, so that the schedule takes part too."""
+    """Return the losses of each step. Each step is an epoch, so that the learning rate decays."""
     sections = read_recipe(preset)
     tiny = {
         "generator": TINY[sections["generator"]["name"]],
@@ -114,7 +114,7 @@ def ten_steps(preset: str) -> list[dict[str, float]]:
         "train": {"epochs": 10, "device": "cpu"},
     }
     if sections["method"]["name"] == "cyclegan":
-        tiny["method"] = {"pool_size": 3}  # full, and exchanging, within ten steps
+        tiny["method"] = {"pool_size": 3}  # full, and replacing images, within ten steps
     config = resolve(merge(sections, tiny))
     torch.manual_seed(0)
     method = make_method(config).train()
@@ -123,13 +123,13 @@ def ten_steps(preset: str) -> list[dict[str, float]]:
     losses = []
     for step in range(1, 11):
         set_learning_rates(optimizers, config.train, step)
-        made = update(method, [MicroBatch(images(step))], optimizers, runtime)
-        losses.append({name: float(value) for name, value in made.items()})
+        result = update(method, [MicroBatch(images(step))], optimizers, runtime)
+        losses.append({name: float(value) for name, value in result.items()})
     return losses
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_preset_keeps_its_golden_losses(preset: str) -> None:
+def test_losses_match_the_golden_values(preset: str) -> None:
     steps = ten_steps(preset)
     totals, last = GOLDEN[preset]
     for number, total in zip((1, 2, 5, 10), totals, strict=True):
@@ -137,7 +137,7 @@ def test_preset_keeps_its_golden_losses(preset: str) -> None:
     assert steps[-1] == pytest.approx(last, abs=1e-9)
 
 
-def test_two_runs_on_one_machine_are_bit_identical() -> None:
+def test_two_runs_are_identical() -> None:
     assert ten_steps("gdl") == ten_steps("gdl")
 
 
@@ -145,7 +145,7 @@ def test_two_runs_on_one_machine_are_bit_identical() -> None:
     ("section", "key", "value"),
     [("method", "d_weight", 0.7), ("method", "lambda_l1", 99.0), ("generator", "norm", "group")],
 )
-def test_a_changed_setting_moves_them(
+def test_changed_setting_changes_the_losses(
     section: str, key: str, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = merge(read_recipe("pix2pix-paper"), {section: {key: value}})
@@ -157,5 +157,5 @@ if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
     for name in PRESETS:
         run = ten_steps(name)
-        shown = [sum(run[number - 1].values()) for number in (1, 2, 5, 10)]
-        print(f'    "{name}": ({shown!r}, {run[-1]!r}),')
+        totals = [sum(run[number - 1].values()) for number in (1, 2, 5, 10)]
+        print(f'    "{name}": ({totals!r}, {run[-1]!r}),')

@@ -1,4 +1,4 @@
-"""Whether a method trains on pairs: an attribute of its class, recorded in its model files."""
+"""Test the attribute `paired` of methods, and its record in model files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from support import OneSided, noise_pairs
+from support import OneSided, noise_pairs, raises_user_error
 from torch import Tensor
 
 from viceversa import METHODS, CycleGAN, Pix2Pix, UserError, evaluate, train
@@ -19,22 +19,22 @@ from viceversa.config.recipes import Sections, merge
 from viceversa.config.run import RunConfig, is_paired, resolve
 from viceversa.methods.base import Batch, Method, Turn
 
-equal: list[bool] = []  # of each step, whether a and b had the same pixels
+equal: list[bool] = []  # for each step, whether a and b are the same image
 
 
-def note(batch: Batch) -> None:
+def record(batch: Batch) -> None:
     equal.append(torch.equal(*batch))
 
 
-class Smooth(Pix2Pix):
-    """A subclass with one more loss."""
+class WithTotalVariation(Pix2Pix):
+    """pix2pix with an additional loss."""
 
     @dataclass(frozen=True)
     class Config(Pix2Pix.Config):
         lambda_tv: float = 1.0
 
     def step(self, batch: Batch) -> Iterator[Turn]:
-        note(batch)
+        record(batch)
         for player, losses in super().step(batch):
             if player == "generator":
                 fake = self.g_ab(batch[0])
@@ -43,33 +43,33 @@ class Smooth(Pix2Pix):
             yield player, losses
 
 
-class Smoother(Smooth):
+class Derived(WithTotalVariation):
     """A subclass of a subclass."""
 
 
 class PairedCycle(CycleGAN):
-    """CycleGAN with L1 to the pair: pairs, although there is a cycle."""
+    """CycleGAN that trains on pairs."""
 
     paired: ClassVar[bool] = True
 
     def step(self, batch: Batch) -> Iterator[Turn]:
-        note(batch)
+        record(batch)
         return super().step(batch)
 
 
-class NotedOneWay(OneSided):
-    """Unpaired, in one direction."""
+class RecordingOneSided(OneSided):
+    """Unpaired method with one direction."""
 
     def step(self, batch: Batch) -> Iterator[Turn]:
-        note(batch)
+        record(batch)
         return super().step(batch)
 
 
 OWN: dict[str, tuple[Any, bool]] = {
-    "smooth": (Smooth, True),
-    "smoother": (Smoother, True),
+    "total-variation": (WithTotalVariation, True),
+    "derived": (Derived, True),
     "paired-cycle": (PairedCycle, True),
-    "one-way": (NotedOneWay, False),
+    "one-sided": (RecordingOneSided, False),
 }
 
 
@@ -93,7 +93,7 @@ def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Run
 
 
 def equal_pairs(root: Path) -> Path:
-    """A and B with equal contents: pairs are told from random partners by their pixels."""
+    """Write A and B with equal images, so that steps on pairs can be recognized."""
     for split, count in (("train", 4), ("test", 3), ("val", 3)):
         noise_pairs(root / split, count, 16)
         for a in (root / split / "A").iterdir():
@@ -102,9 +102,10 @@ def equal_pairs(root: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "direction"), [*((name, "ab") for name in OWN), ("smooth", "ba"), ("one-way", "ba")]
+    ("name", "direction"),
+    [*((name, "ab") for name in OWN), ("total-variation", "ba"), ("one-sided", "ba")],
 )
-def test_an_own_method_is_fed_recorded_and_evaluated_as_its_class_says(
+def test_user_method_is_trained_and_evaluated_as_declared(
     name: str, direction: str, tmp_path: Path
 ) -> None:
     paired = OWN[name][1]
@@ -119,12 +120,12 @@ def test_an_own_method_is_fed_recorded_and_evaluated_as_its_class_says(
         assert read_header(file)["paired"] is paired, file
     numbers = evaluate(run, metrics=["l1"] if paired else ["edge_correlation"], device="cpu")
     assert numbers["protocol"]["pairs"] is paired
-    for way in numbers["directions"].values():
-        assert ("l1" in way["means"]) is paired
+    for direction_metrics in numbers["directions"].values():
+        assert ("l1" in direction_metrics["means"]) is paired
 
 
 @pytest.mark.parametrize(("name", "paired"), [("pix2pix", True), ("cyclegan", False)])
-def test_the_methods_of_the_package(name: str, paired: bool, tmp_path: Path) -> None:
+def test_model_header_of_packaged_methods(name: str, paired: bool, tmp_path: Path) -> None:
     run = train(settings(name, equal_pairs(tmp_path / "data"), tmp_path / "run"))
     assert read_header(run / "ab.safetensors")["paired"] is paired
 
@@ -134,41 +135,40 @@ def test_the_methods_of_the_package(name: str, paired: bool, tmp_path: Path) -> 
     [
         ({"trained": {"method": {"name": "pix2pix"}}}, True),
         ({"trained": {"method": {"name": "cyclegan", "lambda_cycle": 10.0}}}, False),
-        ({"trained": {"method": {"name": "own"}}}, None),
-        ({"trained": {"method": {"name": "own", "lambda_cycle": 10.0}}}, None),
+        ({"trained": {"method": {"name": "user-defined"}}}, None),
+        ({"trained": {"method": {"name": "user-defined", "lambda_cycle": 10.0}}}, None),
         ({"trained": {"method": {"name": ["pix2pix"]}}}, None),
         ({"trained": {"method": "pix2pix"}}, None),
         ({"trained": []}, None),
         ({}, None),
         ({"paired": False, "trained": {"method": {"name": "pix2pix"}}}, False),
-        ({"paired": True, "trained": {"method": {"name": "own"}}}, True),
+        ({"paired": True, "trained": {"method": {"name": "user-defined"}}}, True),
     ],
 )
-def test_headers_without_the_field_are_read_by_the_name_of_the_method(
+def test_header_without_the_field_is_read_by_the_name_of_the_method(
     header: dict[str, Any], paired: bool | None
 ) -> None:
     assert trained_on_pairs(header) is paired
 
 
-def rewritten(file: Path, change: Any) -> None:
+def rewrite_header(file: Path, change: Any) -> None:
     tensors, header = container.load(file)
     change(header)
     container.save(file, tensors, header)
 
 
-def test_evaluate_asks_where_an_older_file_does_not_tell(tmp_path: Path) -> None:
+def test_evaluate_needs_the_option_pairs_for_an_older_model(tmp_path: Path) -> None:
     data = equal_pairs(tmp_path / "data")
-    run = train(settings("one-way", data, tmp_path / "run", validate={"every": 0}))
-    rewritten(run / "ab.safetensors", lambda header: header.pop("paired"))
-    with pytest.raises(UserError, match="--pairs yes or --pairs no") as error:
+    run = train(settings("one-sided", data, tmp_path / "run", validate={"every": 0}))
+    rewrite_header(run / "ab.safetensors", lambda header: header.pop("paired"))
+    with raises_user_error("--pairs", run / "ab.safetensors"):
         evaluate(run)
-    assert error.value.option == "--pairs" and error.value.path == run / "ab.safetensors"
     assert evaluate(run, pairs="yes")["protocol"]["pairs"] is True
     assert evaluate(run, pairs="no")["protocol"]["pairs"] is False
 
 
 @pytest.mark.parametrize("value", ["no", 0, None, [True]])
-def test_a_header_with_another_value_is_refused(value: Any, tmp_path: Path) -> None:
+def test_header_with_an_invalid_value_is_refused(value: Any, tmp_path: Path) -> None:
     file = tmp_path / "ab.safetensors"
     container.save(file, {"x": Tensor([1.0])}, {"format": 1, "kind": "other", "paired": value})
     with pytest.raises(UserError, match="paired"):
@@ -176,11 +176,11 @@ def test_a_header_with_another_value_is_refused(value: Any, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("declared", [{}, {"paired": "yes"}, {"paired": 1}])
-def test_a_class_that_does_not_declare_it_is_refused(
+def test_method_that_does_not_declare_paired_is_refused(
     declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undeclared = type("Undeclared", (Method,), declared)
     monkeypatch.setitem(METHODS, "undeclared", (undeclared, OneSided.Config))
-    with pytest.raises(UserError, match="undeclared") as error:
+    with raises_user_error("method.name") as error:
         is_paired("undeclared")
-    assert error.value.option == "method.name"
+    assert "undeclared" in str(error.value)

@@ -1,4 +1,4 @@
-"""FID and KID on features, against numpy, scipy and another library."""
+"""Test FID and KID of features against scipy, direct formulas and torchmetrics."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from viceversa.metrics.limits import KID_IMAGES
 
 
 def features(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:
-    """Correlated, skewed numbers, as features are."""
+    """Return correlated, skewed values, similar to features of Inception."""
     random = np.random.default_rng(seed)
     mix = np.random.default_rng(99).normal(size=(d, d)) / d**0.5
     return torch.from_numpy(np.maximum(random.normal(size=(n, d)) @ mix + shift, 0))
 
 
-def by_scipy(x: Tensor, y: Tensor) -> float:
-    """The formula as Heusel 2017 has it, with the square root of a matrix."""
+def scipy_fid(x: Tensor, y: Tensor) -> float:
+    """Return the FID by the formula of Heusel et al. 2017, with a matrix square root."""
     a, b = x.numpy(), y.numpy()
     s, t = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    # a singular product has no exact square root; a little on the diagonal gives it one
-    little = 1e-9 * np.eye(len(s))
-    root = sqrtm((s + little) @ (t + little)).real
+    # A singular product may have no square root; a small diagonal makes it regular.
+    diagonal = 1e-9 * np.eye(len(s))
+    root = sqrtm((s + diagonal) @ (t + diagonal)).real
     return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s + t - 2 * root))
 
 
-# more images than features on both sides, on one, on none
+# Numbers of images above and below the number of features.
 SIZES = [(200, 300, 16), (200, 20, 32), (40, 50, 64)]
 
 
 @pytest.mark.parametrize(("n", "m", "d"), SIZES)
-def test_fid_is_that_of_scipy(n: int, m: int, d: int) -> None:
+def test_fid_matches_scipy(n: int, m: int, d: int) -> None:
     x, y = features(n, d, 0), features(m, d, 1, 0.3)
-    assert fid(x, y) == pytest.approx(by_scipy(x, y), rel=1e-4)
+    assert fid(x, y) == pytest.approx(scipy_fid(x, y), rel=1e-4)
     assert fid(x, y) == pytest.approx(fid(y, x), rel=1e-9)
 
 
-class Given(nn.Module):
-    """What stands for a network where features are given instead of images."""
+class Flatten(nn.Module):
+    """Returns its input as features."""
 
     num_features = 32
 
@@ -51,31 +51,33 @@ class Given(nn.Module):
 
 @pytest.mark.parametrize(("n", "m"), [(100, 120), (20, 25)])
 @pytest.mark.filterwarnings("ignore:Metric `.*` will save all extracted features")
-def test_fid_is_that_of_another_library(n: int, m: int) -> None:
+def test_fid_matches_torchmetrics(n: int, m: int) -> None:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     x, y = features(n, 32, 2), features(m, 32, 3, 0.3)
-    theirs = FrechetInceptionDistance(Given(), input_img_size=(1, 1, 32)).set_dtype(torch.float64)
-    theirs.update(x.view(n, 1, 1, 32), real=True)
-    theirs.update(y.view(m, 1, 1, 32), real=False)
-    assert fid(x, y) == pytest.approx(float(theirs.compute()), rel=1e-4)
+    reference = FrechetInceptionDistance(Flatten(), input_img_size=(1, 1, 32)).set_dtype(
+        torch.float64
+    )
+    reference.update(x.view(n, 1, 1, 32), real=True)
+    reference.update(y.view(m, 1, 1, 32), real=False)
+    assert fid(x, y) == pytest.approx(float(reference.compute()), rel=1e-4)
 
 
-def test_fid_by_hand() -> None:
-    # deviations 1 and 3, means 0 and 2 in one dimension: 2^2 + (1 - 3)^2
+def test_fid_of_known_distributions() -> None:
+    # Deviations 1 and 3, means 0 and 2, one dimension: 2^2 + (1 - 3)^2.
     x = torch.tensor([[-1.0], [0.0], [1.0]])
     assert fid(x, 3 * x + 2) == pytest.approx(8)
     assert fid(x, x) == pytest.approx(0, abs=1e-12)
 
 
-def test_fid_falls_as_images_grow_in_number() -> None:
-    # which is why it may be compared at equal n only
+def test_fid_decreases_with_the_number_of_images() -> None:
+    # Therefore FID may be compared only at equal numbers of images.
     few, many = (fid(features(n, 32, 4), features(n, 32, 5)) for n in (40, 400))
     assert few > 3 * many > 0
 
 
 def mmd(x: np.ndarray, y: np.ndarray) -> float:
-    """The unbiased estimate, a term at a time (Binkowski 2018)."""
+    """Return the unbiased estimate of the squared MMD, term by term (Binkowski et al. 2018)."""
     m, d = x.shape
     kernel = lambda a, b: (a @ b / d + 1) ** 3  # noqa: E731
     same = sum(kernel(s[i], s[j]) for s in (x, y) for i in range(m) for j in range(m) if i != j)
@@ -83,39 +85,41 @@ def mmd(x: np.ndarray, y: np.ndarray) -> float:
     return float(same / (m * (m - 1)) - 2 * cross / m**2)
 
 
-def test_kid_is_the_mean_over_the_same_subsets_by_hand() -> None:
+def test_kid_is_the_mean_over_random_subsets() -> None:
     x, y = features(60, 12, 6), features(70, 12, 7, 0.2)
     generator = torch.Generator().manual_seed(5)
-    drawn = [
+    subsets = [
         (
             x[torch.randperm(60, generator=generator)[:20]],
             y[torch.randperm(70, generator=generator)[:20]],
         )
         for _ in range(4)
     ]
-    values = [mmd(a.numpy(), b.numpy()) for a, b in drawn]
+    values = [mmd(a.numpy(), b.numpy()) for a, b in subsets]
     mean, deviation = kid(x, y, subset_size=20, subsets=4, seed=5)
     assert mean == pytest.approx(np.mean(values), rel=1e-4)
     assert deviation == pytest.approx(np.std(values), rel=1e-4)
 
 
-def test_squared_mmd_is_that_of_another_library() -> None:
+def test_squared_mmd_matches_torchmetrics() -> None:
     from torchmetrics.image.kid import poly_mmd
 
     x, y = features(50, 32, 10), features(50, 32, 11, 0.2)
-    # One subset of all images: drawing only permutes them.
+    # One subset of all images: random selection only permutes them.
     assert kid(x, y, subset_size=50, subsets=1)[0] == pytest.approx(float(poly_mmd(x, y)), rel=1e-9)
 
 
 def test_kid_is_unbiased() -> None:
-    # two halves of one thing: about 0, and below it about as often as above
-    found = [kid(features(50, 16, 2 * i), features(50, 16, 2 * i + 1), 50, 1)[0] for i in range(60)]
-    assert abs(np.mean(found)) < 3 * np.std(found) / 60**0.5
-    assert 15 < sum(value < 0 for value in found) < 45
-    assert kid(features(50, 16, 0), features(50, 16, 1, 1.0), 50, 1)[0] > 5 * np.std(found)
+    # Two samples of one distribution: about 0, as often below it as above.
+    values = [
+        kid(features(50, 16, 2 * i), features(50, 16, 2 * i + 1), 50, 1)[0] for i in range(60)
+    ]
+    assert abs(np.mean(values)) < 3 * np.std(values) / 60**0.5
+    assert 15 < sum(value < 0 for value in values) < 45
+    assert kid(features(50, 16, 0), features(50, 16, 1, 1.0), 50, 1)[0] > 5 * np.std(values)
 
 
-def test_kid_leaves_the_global_generator_alone() -> None:
+def test_kid_does_not_change_the_global_random_state() -> None:
     x, y = features(60, 8, 8), features(60, 8, 9)
     torch.manual_seed(3)
     expected = torch.rand(4)

@@ -1,4 +1,4 @@
-"""LPIPS: the formula by hand, and the numbers that its authors print for their example."""
+"""Test LPIPS against its formula and the published values of its authors' example."""
 
 from __future__ import annotations
 
@@ -12,40 +12,42 @@ from torch import Tensor, nn
 from viceversa.metrics.perceptual import lpips
 
 
-class Two(nn.Module):
-    """Two maps that are easily worked by hand: the image, and its mean."""
+class TwoLayerNetwork(nn.Module):
+    """Feature network with two maps: the image, and its mean."""
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         mean = x.mean((2, 3), keepdim=True)
         return [(x, torch.tensor([1.0, 2.0, 0.0])), (mean, torch.tensor([0.0, 0.0, 5.0]))]
 
 
-def test_by_hand() -> None:
+def test_lpips_of_known_images() -> None:
     x, y = torch.zeros(1, 3, 1, 2), torch.zeros(1, 3, 1, 2)
-    x[0, :, 0, 0] = torch.tensor([3.0, 4.0, 0.0])  # of length 5: 0.6, 0.8
-    y[0, :, 0, 0] = torch.tensor([0.0, 2.0, 0.0])  # 0, 1
+    x[0, :, 0, 0] = torch.tensor([3.0, 4.0, 0.0])  # length 5: normalized to 0.6, 0.8
+    y[0, :, 0, 0] = torch.tensor([0.0, 2.0, 0.0])  # normalized to 0, 1
     x[0, :, 0, 1] = torch.tensor([0.0, 0.0, 1.0])
     y[0, :, 0, 1] = torch.tensor([0.0, 0.0, 9.0])  # the same direction: no distance
     first = (1 * 0.6**2 + 2 * 0.2**2) / 2
-    # means: (1.5, 2, 0.5) of length sqrt(6.5), and (0, 1, 4.5) of length sqrt(21.25)
+    # Means: (1.5, 2, 0.5) of length sqrt(6.5), and (0, 1, 4.5) of length sqrt(21.25).
     second = 5 * (0.5 / 6.5**0.5 - 4.5 / 21.25**0.5) ** 2
-    assert float(lpips(Two(), x, y)) == pytest.approx(first + second, rel=1e-5)
-    assert float(lpips(Two(), y, x)) == pytest.approx(first + second, rel=1e-5)
-    assert float(lpips(Two(), x, x)) == 0
+    assert float(lpips(TwoLayerNetwork(), x, y)) == pytest.approx(first + second, rel=1e-5)
+    assert float(lpips(TwoLayerNetwork(), y, x)) == pytest.approx(first + second, rel=1e-5)
+    assert float(lpips(TwoLayerNetwork(), x, x)) == 0
 
 
 @pytest.mark.parametrize(("name", "expected"), [("alexnet", (0.722, 0.138))])
-def test_the_authors_example(name: str, expected: tuple[float, float]) -> None:
+def test_published_values_of_the_authors_example(name: str, expected: tuple[float, float]) -> None:
     folder = shared("lpips_example")
     reference = read_values(folder / "ex_ref.png")
     others = torch.cat([read_values(folder / f"ex_p{i}.png") for i in range(2)])
-    found = lpips(feature_network(name), reference.expand_as(others), others)
-    assert [round(value, 3) for value in found.tolist()] == list(expected)
+    values = lpips(feature_network(name), reference.expand_as(others), others)
+    assert [round(value, 3) for value in values.tolist()] == list(expected)
 
 
 def plain_alexnet(weights: dict[str, Tensor], image: np.ndarray) -> list[np.ndarray]:
-    """AlexNet's five maps of an image (3, h, w) in [-1, 1], written down once more from its paper:
-    values to ImageNet's mean and deviation first."""
+    """Return the five feature maps of AlexNet for an image (3, h, w) in [-1, 1].
+
+    Written independently of the package, from the paper; ImageNet normalization included.
+    """
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     x = torch.from_numpy(((image.transpose(1, 2, 0) + 1) / 2 - mean) / deviation).float()
     x = x.permute(2, 0, 1)[None]
@@ -60,7 +62,7 @@ def plain_alexnet(weights: dict[str, Tensor], image: np.ndarray) -> list[np.ndar
     return maps
 
 
-def test_an_independent_computation_agrees() -> None:
+def test_lpips_matches_an_independent_implementation() -> None:
     net = feature_network("alexnet")
     folder = shared("lpips_example")
     images = [read_values(folder / f"ex_{name}.png") for name in ("ref", "p0")]
@@ -70,33 +72,33 @@ def test_an_independent_computation_agrees() -> None:
     total = 0.0
     a, b = (plain_alexnet(weights, image[0].numpy()) for image in images)
     for x, y, head in zip(a, b, heads, strict=True):
-        x, y = (one / np.sqrt((one**2).sum(0)).clip(1e-10) for one in (x, y))
+        x, y = (m / np.sqrt((m**2).sum(0)).clip(1e-10) for m in (x, y))
         total += float(np.einsum("c,chw->hw", head, (x - y) ** 2).mean())
-    assert float(lpips(net, *images)) == pytest.approx(total, rel=2e-3)  # LPIPS rounds the means
+    assert float(lpips(net, *images)) == pytest.approx(total, rel=2e-3)  # LPIPS uses rounded means
 
 
-def test_the_heads_are_those_that_another_library_has() -> None:
+def test_head_weights_match_torchmetrics() -> None:
     from pathlib import Path
 
-    import torchmetrics.functional.image as theirs
+    import torchmetrics.functional.image
 
-    folder = Path(theirs.__file__).parent / "lpips_models"
-    for ours, name in (("alexnet", "alex"), ("vgg", "vgg")):
-        state = feature_network(ours).state_dict()
+    folder = Path(torchmetrics.functional.image.__file__).parent / "lpips_models"
+    for network, name in (("alexnet", "alex"), ("vgg", "vgg")):
+        state = feature_network(network).state_dict()
         known = torch.load(folder / f"{name}.pth", map_location="cpu", weights_only=True)
         for i in range(5):
             assert torch.equal(state[f"heads.{i}"], known[f"lin{i}.model.1.weight"].flatten())
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg"])
-def test_it_grows_with_blur_and_knows_the_same_image(name: str) -> None:
+def test_lpips_is_zero_for_equal_images_and_grows_with_blur(name: str) -> None:
     net = feature_network(name)
     x = read_values(shared("lpips_example") / "ex_ref.png")
-    found = [float(lpips(net, F.avg_pool2d(x, k, 1, k // 2), x)) for k in (1, 3, 5, 9)]
-    assert found[0] == 0
-    assert found == sorted(found) and found[1] > 0.05
+    values = [float(lpips(net, F.avg_pool2d(x, k, 1, k // 2), x)) for k in (1, 3, 5, 9)]
+    assert values[0] == 0
+    assert values == sorted(values) and values[1] > 0.05
 
 
-def test_images_of_other_bands_are_refused() -> None:
+def test_images_without_three_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="3 channels"):
-        lpips(Two(), torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64))
+        lpips(TwoLayerNetwork(), torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64))

@@ -1,4 +1,4 @@
-"""The table of metrics: labels, and that the better value is the better one."""
+"""Test the table of metrics: names, labels, and which direction is better."""
 
 from __future__ import annotations
 
@@ -30,38 +30,33 @@ from viceversa.metrics.registry import (
 from viceversa.metrics.sliced import swd
 
 
-def test_labels_are_different() -> None:
-    assert len({one.label for one in METRICS.values()}) == len(METRICS)
+def test_labels_are_unique() -> None:
+    assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
 
 
-def test_which_metrics_there_are_by_default_and_on_request() -> None:
+def test_default_and_optional_metrics() -> None:
     assert default_metrics(pairs=True) == ("l1", "psnr", "ssim")
     assert default_metrics(pairs=False) == ("cycle", "edge_correlation", "swd")
     assert extra_metrics() == ("ms_ssim", "lpips", "fid", "kid")
     assert set(best_metrics()) == set(selectable()) - {"edge_correlation"}
-    assert [name for name in METRICS if needs_pairs(name)] == [
-        "l1",
-        "psnr",
-        "ssim",
-        "ms_ssim",
-        "lpips",
-    ]
+    paired = ["l1", "psnr", "ssim", "ms_ssim", "lpips"]
+    assert [name for name in METRICS if needs_pairs(name)] == paired
 
 
-def test_the_help_of_the_options_names_every_metric() -> None:
+def test_help_of_the_options_names_every_metric() -> None:
     text = inspect.getsource(ValidateConfig)
     for option, names in (("extra_metrics", extra_metrics()), ("pairs", default_metrics(True))):
         help_text = text.split(f"    {option}: ")[1].split('"""')[1]
         assert all(name in help_text for name in names), option
 
 
-def test_the_table_loads_without_torch() -> None:
+def test_table_loads_without_torch() -> None:
     code = "import sys, viceversa.metrics.registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "which"),
+    ("name", "text", "direction"),
     [
         ("l1", "L1", "lower is better"),
         ("psnr", "PSNR", "higher is better"),
@@ -78,18 +73,18 @@ def test_the_table_loads_without_torch() -> None:
         ("", "", ""),
     ],
 )
-def test_names_in_pages(name: str, text: str, which: str) -> None:
-    assert (label(name), better(name)) == (text, which)
-    assert higher_is_better(name) is (which == "higher is better")
+def test_labels_in_pages(name: str, text: str, direction: str) -> None:
+    assert (label(name), better(name)) == (text, direction)
+    assert higher_is_better(name) is (direction == "higher is better")
 
 
-def test_a_name_is_split_only_if_both_parts_are_known() -> None:
+def test_name_is_split_only_if_metric_and_direction_are_known() -> None:
     assert split_name("swd_ab") == ("swd", "ab") and split_name("ms_ssim_ba") == ("ms_ssim", "ba")
     assert split_name("swd") == ("swd", "") and split_name("swd_aa") == ("swd_aa", "")
     assert split_name("new_ab") == ("new_ab", "")
 
 
-def test_outputs_nearer_to_the_target_are_better() -> None:
+def test_better_direction_of_metrics_of_pairs() -> None:
     draw = torch.Generator().manual_seed(0)
     truth = torch.rand(1, 3, 176, 176, generator=draw) * 2 - 1
     noise = torch.randn(truth.shape, generator=draw)
@@ -102,7 +97,7 @@ def test_outputs_nearer_to_the_target_are_better() -> None:
     assert bool(correlated) is higher_is_better("edge_correlation")
 
 
-def test_sets_that_are_nearer_are_better() -> None:
+def test_better_direction_of_metrics_of_sets() -> None:
     draw = torch.Generator().manual_seed(0)
     truth, other = torch.randn(2, 60, 8, generator=draw)
     for name, measure in {"fid": fid, "kid": lambda *sets: kid(*sets, 50)[0]}.items():
@@ -112,10 +107,10 @@ def test_sets_that_are_nearer_are_better() -> None:
     near, far = swd(images[0], images[1]), swd(0.1 * images[0], images[1])
     assert (near > far) is higher_is_better("swd")
     classes = torch.tensor([[[0, 0], [1, 1]]])
-    right, wrong = (confusion(made, classes, 2) for made in (classes, 1 - classes))
+    correct, wrong = (confusion(predicted, classes, 2) for predicted in (classes, 1 - classes))
     for name in ("pixel_accuracy", "mean_iou"):
         measure = METRICS[name].load()
-        assert (float(measure(right)) > float(measure(wrong))) is higher_is_better(name)
+        assert (float(measure(correct)) > float(measure(wrong))) is higher_is_better(name)
 
 
 @pytest.mark.parametrize(

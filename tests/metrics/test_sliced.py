@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance: what it sees, without a network."""
+"""Test the sliced Wasserstein distance."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from viceversa.metrics.sliced import swd
 
 
-def pictures(n: int, seed: int, channels: int = 3, side: int = 64) -> Tensor:
-    """Random fields with structure at every scale, whose channels are nearly the same."""
+def random_images(n: int, seed: int, channels: int = 3, side: int = 64) -> Tensor:
+    """Return random images with structure at every scale and strongly correlated channels."""
     random = torch.Generator().manual_seed(seed)
     total = torch.zeros(n, channels, side, side)
     for step in (1, 2, 4, 8, 16):
@@ -22,52 +22,52 @@ def pictures(n: int, seed: int, channels: int = 3, side: int = 64) -> Tensor:
     return (total / 12).clamp(-1, 1)
 
 
-def test_a_set_is_at_no_distance_from_itself() -> None:
-    x = pictures(20, 0)
+def test_distance_of_a_set_to_itself_is_zero() -> None:
+    x = random_images(20, 0)
     assert swd(x, x) == 0
     assert swd(x, x.clone(), seed=4) == 0
 
 
-def test_sets_of_a_kind_are_near_whatever_their_number() -> None:
-    x, y, few = pictures(40, 1), pictures(40, 2), pictures(13, 3)
+def test_distance_of_similar_sets_is_small_for_any_number_of_images() -> None:
+    x, y, few = random_images(40, 1), random_images(40, 2), random_images(13, 3)
     near = swd(x, y)
     assert 0 < near < 0.1
     assert swd(few, y) < 2 * near
 
 
-def test_it_grows_with_what_is_wrong() -> None:
-    x, y = pictures(40, 4), pictures(40, 5)
+def test_distance_grows_with_blur_brightness_and_noise() -> None:
+    x, y = random_images(40, 4), random_images(40, 5)
     floor = swd(x, y)
     blurred = [swd(F.avg_pool2d(x, k, 1, k // 2), y) for k in (3, 5, 9)]
     assert 2 * floor < blurred[0] < blurred[1] < blurred[2]
-    darker = [swd((x - by).clamp(-1, 1), y) for by in (0.1, 0.3, 0.6)]
+    darker = [swd((x - shift).clamp(-1, 1), y) for shift in (0.1, 0.3, 0.6)]
     assert floor < darker[0] < darker[1] < darker[2]
     noisy = x + 0.2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     assert swd(noisy, y) > 2 * floor
 
 
-def test_lost_colour_counts() -> None:
-    # which it hardly does where each channel is only divided by its own deviation
-    x, y = pictures(40, 6), pictures(40, 7)
+def test_missing_colour_increases_the_distance() -> None:
+    # It would hardly do so if each channel were only divided by its own deviation.
+    x, y = random_images(40, 6), random_images(40, 7)
     grey = x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     assert swd(grey, y) > 4 * swd(x, y)
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 32), (2, 45), (5, 16)])
-def test_any_number_of_channels_and_any_size(channels: int, side: int) -> None:
+def test_any_number_of_channels_and_size(channels: int, side: int) -> None:
     x = torch.rand(6, channels, side, side + 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert swd(x, x) == 0
     assert swd(x**2, x) > 0.05
 
 
-def test_constant_images_are_compared_too() -> None:
+def test_distance_of_constant_images() -> None:
     black, white = torch.full((3, 1, 16, 16), -1.0), torch.full((3, 1, 16, 16), 1.0)
     assert swd(black, black) == 0
     assert swd(white, black) > 1
 
 
-def test_it_depends_on_the_seed_alone() -> None:
-    x, y = pictures(10, 8), pictures(10, 9)
+def test_distance_depends_only_on_the_seed() -> None:
+    x, y = random_images(10, 8), random_images(10, 9)
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
@@ -78,7 +78,7 @@ def test_it_depends_on_the_seed_alone() -> None:
     assert other != first and other == pytest.approx(first, rel=0.2)
 
 
-def test_sets_that_cannot_be_compared_are_refused() -> None:
+def test_incompatible_sets_are_refused() -> None:
     with pytest.raises(ValueError, match="images of one size"):
         swd(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 33))
     with pytest.raises(ValueError, match="images of one size"):

@@ -1,4 +1,4 @@
-"""Metrics with weights: pixels of weight 0 do not count, and the others count as without them."""
+"""Test metrics with pixel weights: pixels of weight 0 are left out."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def hole() -> Tensor:
     return weight
 
 
-every = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 
 
-@every
-def test_full_weight_is_none(metric: Callable[..., Tensor]) -> None:
+@every_metric
+def test_weight_one_is_the_unweighted_metric(metric: Callable[..., Tensor]) -> None:
     x, y = images(0), 0.7 * images(0) + 0.3 * images(1)
     plain, weighted = metric(x, y), metric(x, y, torch.ones(2, 1, SIDE, SIDE))
     assert weighted.tolist() == pytest.approx(plain.tolist(), rel=1e-5)
 
 
-@every
+@every_metric
 def test_pixels_without_weight_do_not_count(metric: Callable[..., Tensor]) -> None:
     x, y, weight = images(0), 0.7 * images(0) + 0.3 * images(1), hole()
-    told = metric(x, y, weight)
+    expected = metric(x, y, weight)
     for other in (-1.0, 1.0, 0.3):
         a, b = x.where(weight > 0, other), y.where(weight > 0, -other)
-        assert metric(a, b, weight).tolist() == pytest.approx(told.tolist(), rel=1e-5)
-        # control: without weights they do
-        assert metric(a, b).tolist() != pytest.approx(told.tolist(), rel=1e-2)
+        assert metric(a, b, weight).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+        # Negative control: without weights they count.
+        assert metric(a, b).tolist() != pytest.approx(expected.tolist(), rel=1e-2)
 
 
-def test_l1_and_psnr_are_those_of_the_pixels_with_weight() -> None:
+def test_l1_and_psnr_of_the_pixels_with_weight() -> None:
     x, y, weight = images(0), images(1), hole()
     some = (weight > 0).expand_as(x)
     for metric in (l1, psnr):
@@ -72,12 +72,12 @@ def test_weights_of_each_channel() -> None:
     assert l1(x, y, weight).item() == pytest.approx((0.5 + 0.25 + 0) / 3)
 
 
-def test_ssim_of_two_equal_images_is_one_whatever_the_hole() -> None:
+def test_ssim_of_equal_images_is_one_for_any_weights() -> None:
     x = images(0)
     for metric in (ssim, ms_ssim):
         assert metric(x, x, hole()).tolist() == pytest.approx([1, 1], abs=1e-6)
 
 
-def test_no_weight_at_all_is_nan() -> None:
+def test_weights_of_zero_give_nan() -> None:
     x = images(0)
     assert l1(x, x, torch.zeros(2, 1, SIDE, SIDE)).isnan().all()

@@ -1,4 +1,4 @@
-"""Networks: parameter counts, sizes, receptive fields, norms, inits, and what is refused."""
+"""Test networks: parameter counts, sizes, receptive fields, norms, initialization, errors."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def patchgan(channels: int, norm: Any, layers: int = 3, **more: Any) -> PatchGAN
 
 
 def biases(network: nn.Module, always: int) -> int:
-    """Values in biases, but those of the `always` last convolutions that every norm has."""
+    """Count bias parameters, except those of the last `always` convolutions with a bias."""
     kinds = nn.Conv2d | nn.ConvTranspose2d
-    found = [
+    sizes = [
         m.bias.numel() for m in network.modules() if isinstance(m, kinds) and m.bias is not None
     ]
-    return sum(found[: len(found) - always])
+    return sum(sizes[: len(sizes) - always])
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,13 @@ def test_parameter_counts(network: Any, count: int) -> None:
         (lambda: resnet("none", 6), 7_833_987),
     ],
 )
-def test_without_a_norm_there_are_biases_that_the_reference_lacks(network: Any, count: int) -> None:
-    made = network()
-    assert parameters(made) - biases(made, always=1) == count
+def test_parameter_counts_without_norm(network: Any, count: int) -> None:
+    """The reference implementation has no biases there; `count` is its number."""
+    built = network()
+    assert parameters(built) - biases(built, always=1) == count
 
 
-def test_numbers_of_norms_and_dropouts() -> None:
+def test_numbers_of_norm_and_dropout_layers() -> None:
     def number(network: nn.Module, kind: Any) -> int:
         return sum(isinstance(m, kind) for m in network.modules())
 
@@ -99,10 +100,10 @@ def test_numbers_of_norms_and_dropouts() -> None:
 
 
 @pytest.mark.parametrize("first", [1, 2])
-def test_dropout_stands_in_the_up_layers_it_was_asked_for(first: int) -> None:
+def test_positions_of_dropout_layers(first: int) -> None:
     ups = unet(width=2, dropout_from=first).ups
-    having = [n for n, up in enumerate(ups, start=1) if isinstance(list(up)[-1], nn.Dropout)]  # type: ignore[arg-type]
-    assert having == [first, first + 1, first + 2]
+    layers = [n for n, up in enumerate(ups, start=1) if isinstance(list(up)[-1], nn.Dropout)]  # type: ignore[arg-type]
+    assert layers == [first, first + 1, first + 2]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_dropout_stands_in_the_up_layers_it_was_asked_for(first: int) -> None:
         (256, 6, "one", 2),
     ],
 )
-def test_size_of_the_patch_map(size: int, layers: int, padding: Any, side: int) -> None:
+def test_size_of_the_score_map(size: int, layers: int, padding: Any, side: int) -> None:
     network = patchgan(1, "none", layers, width=2, padding=padding)
     (scores,) = network(torch.zeros(1, 1, size, size))
     assert scores.shape == (1, 1, side, side)
@@ -135,11 +136,11 @@ def test_receptive_field_by_gradient(layers: int, field: int, padding: Any) -> N
     (out,) = network(image)
     out[0, 0, out.shape[2] // 2, out.shape[3] // 2].backward()
     assert image.grad is not None
-    touched = image.grad[0, 0] != 0
-    assert int(touched.any(0).sum()) == int(touched.any(1).sum()) == field
+    nonzero = image.grad[0, 0] != 0
+    assert int(nonzero.any(0).sum()) == int(nonzero.any(1).sum()) == field
 
 
-def test_whole_image_discriminator_gives_one_number() -> None:
+def test_whole_image_discriminator_returns_the_mean_score() -> None:
     one, many = patchgan(3, "none", width=4, whole_image=True), patchgan(3, "none", width=4)
     many.load_state_dict(one.state_dict())
     image = torch.randn(2, 3, 64, 64)
@@ -157,7 +158,7 @@ SMALL: dict[str, dict[str, int]] = {
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", GENERATORS)
-def test_every_generator_learns_with_every_norm(name: str, norm: str) -> None:
+def test_every_generator_has_gradients_with_every_norm(name: str, norm: str) -> None:
     network_class, config_class = GENERATORS[name]
     network = network_class(config_class(norm=norm, **SMALL[name]), 2, 3)
     out = network(torch.randn(2, 2, 32, 48))
@@ -169,7 +170,7 @@ def test_every_generator_learns_with_every_norm(name: str, norm: str) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", DISCRIMINATORS)
-def test_every_discriminator_learns_with_every_norm(name: str, norm: str) -> None:
+def test_every_discriminator_has_gradients_with_every_norm(name: str, norm: str) -> None:
     network_class, config_class = DISCRIMINATORS[name]
     network = network_class(config_class(norm=norm, width=4), 5)
     (out,) = network(torch.randn(2, 5, 48, 48))
@@ -181,15 +182,15 @@ def test_every_discriminator_learns_with_every_norm(name: str, norm: str) -> Non
 @pytest.mark.parametrize("depth", [2, 5])
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("upsample", ["transposed", "resize"])
-def test_unet_forms(depth: int, skip: bool, upsample: Any) -> None:
+def test_unet_variants(depth: int, skip: bool, upsample: Any) -> None:
     network = unet(depth=depth, skip=skip, upsample=upsample, width=4)
     assert network(torch.randn(1, 3, 64, 64)).shape == (1, 3, 64, 64)
 
 
-def test_skips_bring_the_outermost_map_to_the_last_layer() -> None:
-    """Without them nothing but the bottleneck reaches the output."""
+def test_skip_connections_bypass_the_bottleneck() -> None:
+    """With a bottleneck of zeros, the output depends on the input through skips only."""
 
-    def felt(skip: bool) -> bool:
+    def depends_on_input(skip: bool) -> bool:
         network = unet("none", depth=3, width=4, skip=skip, dropout=0.0)
         image = torch.randn(1, 3, 32, 32)
         with torch.no_grad():
@@ -197,15 +198,15 @@ def test_skips_bring_the_outermost_map_to_the_last_layer() -> None:
             one, other = network(image), network(image + 1)
         return not torch.equal(one, other)
 
-    assert felt(skip=True)
-    assert not felt(skip=False)
+    assert depends_on_input(skip=True)
+    assert not depends_on_input(skip=False)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "instance-affine", "group"])
-def test_no_bias_before_a_norm_with_a_shift_of_its_own(norm: str) -> None:
+def test_no_bias_before_an_affine_norm(norm: str) -> None:
     layers = list(patchgan(3, norm, width=4).layers)
-    having = [m.bias is not None for m in layers if isinstance(m, nn.Conv2d)]
-    assert having == [True, False, False, False, True]
+    with_bias = [m.bias is not None for m in layers if isinstance(m, nn.Conv2d)]
+    assert with_bias == [True, False, False, False, True]
     layers = list(patchgan(3, "instance", width=4).layers)
     assert all(m.bias is not None for m in layers if isinstance(m, nn.Conv2d))
 
@@ -215,7 +216,7 @@ def expected(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return (x - mean) / (var + 1e-5).sqrt()
 
 
-def test_norms_are_their_axes() -> None:
+def test_norms_match_their_formulas() -> None:
     x = torch.randn(3, 8, 5, 4, dtype=torch.float64) * 2 + 1
     batch = make_norm("batch", 8).double().train()
     assert torch.allclose(batch(x), expected(x, (0, 2, 3)))
@@ -229,22 +230,24 @@ def test_norms_are_their_axes() -> None:
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(64, 32), (16, 16), (48, 24), (7, 7)])
-def test_groups_are_the_largest_divisor_below_32(channels: int, groups: int) -> None:
+def test_default_number_of_groups_is_the_largest_divisor_up_to_32(
+    channels: int, groups: int
+) -> None:
     norm = make_norm("group", channels)
     assert isinstance(norm, GroupNorm)
     assert norm.groups == groups
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_only_batch_norm_feels_the_neighbours(norm: str) -> None:
+def test_only_batch_norm_depends_on_the_batch(norm: str) -> None:
     layer = make_norm(norm, 8).train()
     one, others = torch.randn(1, 8, 6, 6), torch.randn(2, 3, 8, 6, 6)
-    beside = [layer(torch.cat([one, other * 5]))[0] for other in others]
-    assert torch.allclose(beside[0], beside[1], atol=1e-6) == (norm != "batch")
+    outputs = [layer(torch.cat([one, other * 5]))[0] for other in others]
+    assert torch.allclose(outputs[0], outputs[1], atol=1e-6) == (norm != "batch")
 
 
 @pytest.mark.parametrize("statistics", ["image", "running"])
-def test_batch_norm_in_use_feels_no_neighbours(statistics: Any) -> None:
+def test_batch_norm_at_inference_does_not_depend_on_the_batch(statistics: Any) -> None:
     network = unet(depth=3, width=4)
     network(torch.randn(4, 3, 32, 32))
     use_policy(network, statistics)
@@ -253,18 +256,18 @@ def test_batch_norm_in_use_feels_no_neighbours(statistics: Any) -> None:
     assert torch.allclose(network(images), alone, atol=1e-6)
 
 
-def test_policies_differ() -> None:
+def test_policies_give_different_outputs() -> None:
     network, image = unet(depth=3, width=4), torch.randn(2, 3, 32, 32)
     network(torch.randn(4, 3, 32, 32))
-    outs = []
+    outputs = []
     for statistics, dropout in (("image", False), ("running", False), ("image", True)):
         use_policy(network, statistics, dropout)  # type: ignore[arg-type]
-        outs.append(network(image))
-        assert torch.equal(outs[-1], network(image)) != dropout
-    assert not torch.allclose(outs[0], outs[1])
+        outputs.append(network(image))
+        assert torch.equal(outputs[-1], network(image)) != dropout
+    assert not torch.allclose(outputs[0], outputs[1])
 
 
-def test_inits() -> None:
+def test_weight_initialization() -> None:
     def weights(kind: Any) -> tuple[Tensor, Tensor]:
         torch.manual_seed(0)
         network = PatchGAN(PatchGAN.Config(init=kind), 3)
@@ -287,7 +290,7 @@ def test_inits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "channels", "size", "batch", "says"),
+    ("network", "channels", "size", "batch", "message"),
     [
         (lambda: unet(width=2), 3, 200, 1, "256x256 would fit"),
         (lambda: GDLUNet(GDLUNet.Config(width=2), 3, 3), 3, 16, 1, "32x32 would fit"),
@@ -296,20 +299,20 @@ def test_inits() -> None:
         (lambda: patchgan(3, "instance", width=2), 3, 8, 1, "would fit"),
     ],
 )
-def test_a_size_that_cannot_work_is_refused_with_one_that_can(
-    network: Any, channels: int, size: int, batch: int, says: str
+def test_unsupported_size_is_refused_with_a_supported_one(
+    network: Any, channels: int, size: int, batch: int, message: str
 ) -> None:
-    made = network()
-    with pytest.raises(ValueError, match=says) as refusal:
-        check_size(made, channels, size, size, batch)
-    fits = int(str(refusal.value).split(" would fit")[0].split("x")[-1])
-    check_size(made, channels, fits, fits, batch)
-    made.train()(torch.randn(batch, channels, fits, fits))
-    with pytest.raises((ValueError, RuntimeError)):  # the control: it really cannot
-        made(torch.randn(batch, channels, size, size))
+    built = network()
+    with pytest.raises(ValueError, match=message) as error:
+        check_size(built, channels, size, size, batch)
+    fits = int(str(error.value).split(" would fit")[0].split("x")[-1])
+    check_size(built, channels, fits, fits, batch)
+    built.train()(torch.randn(batch, channels, fits, fits))
+    with pytest.raises((ValueError, RuntimeError)):  # negative control: the network fails
+        built(torch.randn(batch, channels, size, size))
 
 
-def test_impossible_settings_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     for config, values, limits in (
         (UNet.Config, {"depth": 1}, "from 2 to 16"),
         (UNet.Config, {"width": 0}, "from 1 to 8192"),
