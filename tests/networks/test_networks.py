@@ -230,9 +230,7 @@ def test_norms_match_their_formulas() -> None:
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(64, 32), (16, 16), (48, 24), (7, 7)])
-def test_default_number_of_groups_is_the_largest_divisor_up_to_32(
-    channels: int, groups: int
-) -> None:
+def test_default_groups_are_the_largest_divisor_up_to_32(channels: int, groups: int) -> None:
     norm = make_norm("group", channels)
     assert isinstance(norm, GroupNorm)
     assert norm.groups == groups

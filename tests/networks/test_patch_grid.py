@@ -104,9 +104,7 @@ def test_centres_are_symmetric_about_the_centre_of_the_image() -> None:
 
 
 @pytest.mark.parametrize(("layers", "least"), [(1, 6), (2, 12), (3, 24), (6, 192)])
-def test_too_small_image_is_refused_with_the_smallest_supported_size(
-    layers: int, least: int
-) -> None:
+def test_too_small_image_is_refused_with_the_smallest_size(layers: int, least: int) -> None:
     network = patchgan(layers)
     assert grid(network, least, least + 1).rows == 1
     with pytest.raises(ValueError, match=rf"{least}x{least - 1} is too small.*at least {least}x"):
