@@ -34,7 +34,13 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "behaviour"))
-from hosts import TORCHRUN, joined, one_machine, switch, two_machines
+from torchrun_hosts import (
+    TORCHRUN,
+    launch_on_one_machine,
+    launch_on_two_hosts,
+    linked_hosts,
+    set_link,
+)
 
 from viceversa.checkpoint import Checkpoints, read_weights
 from viceversa.files import write_json
@@ -129,14 +135,16 @@ def trial(
     path = recipe(data, run, epochs, timeout)
     log = folder / "log.txt"
     hosts = kind in ("cut", "gap")
-    with joined() if hosts else nullcontext():
+    with linked_hosts() if hosts else nullcontext():
         return watched(kind, path, run, whole, timeout, rng, log)
 
 
 def watched(
     kind: str, path: Path, run: Path, whole: Path, timeout: float, rng: random.Random, log: Path
 ) -> dict[str, Any]:
-    launchers = (two_machines if kind in ("cut", "gap") else one_machine)(path, log, restarts=3)
+    launchers = (launch_on_two_hosts if kind in ("cut", "gap") else launch_on_one_machine)(
+        path, log, restarts=3
+    )
     try:
         begun = wait_for(lambda: bool(list((run / "checkpoints").glob("*.safetensors"))), 60)
         time.sleep(rng.uniform(0, 2))
@@ -147,7 +155,7 @@ def watched(
         inflict(kind, found, rng)
         if kind == "gap":
             wait_for(lambda: not set(found) & set(workers(path)), timeout + 30)
-            switch("up")
+            set_link("up")
         # Until none of the two is left, and where there is a restart, two others have begun.
         fresh = lambda: set(workers(path)) - set(found)  # noqa: E731
         gone = lambda: not set(workers(path)) & set(found)  # noqa: E731
@@ -180,7 +188,7 @@ def watched(
 
 def inflict(kind: str, found: list[int], rng: random.Random) -> None:
     if kind in ("cut", "gap"):
-        switch("down")
+        set_link("down")
     else:
         os.kill(rng.choice(found), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
 
@@ -203,7 +211,7 @@ def main() -> None:
         data = images(root / "data")
         whole = root / "whole"
         path = recipe(data, whole, options.epochs, options.timeout)
-        for launcher in one_machine(path, root / "log.txt"):
+        for launcher in launch_on_one_machine(path, root / "log.txt"):
             launcher.wait()
         for number in range(options.trials):
             folder = root / f"{number}"

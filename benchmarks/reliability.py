@@ -32,14 +32,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "checkpoint"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "behaviour" / "reliability"))
 
-import faults
-import hostile
-import kills
-import mutants
-import places
-import rot
-import stops
-from runs import make_data
+import damaged_files
+import fault_points
+import faulty_saves
+import hostile_weights as hostile
+import killed_saves
+import mutated_weights
+import stopped_runs
+from short_runs import write_pairs
 from support import fork, identical
 
 from viceversa.checkpoint import Checkpoints
@@ -50,61 +50,69 @@ Row = dict[str, Any]
 
 
 def killed(folder: Path, options: argparse.Namespace) -> Row:
-    tally = kills.kills(folder / "ours", options.kills, seed=1)
+    tally = killed_saves.count_losses(folder / "ours", options.kills, seed=1)
     (folder / "naive").mkdir()
     naive = options.kills // 2
     return {
         "trials": options.kills,
         **tally,
         "naive_trials": naive,
-        "naive_lost": kills.naive_kills(folder / "naive", naive, seed=2),
+        "naive_lost": killed_saves.count_naive_losses(folder / "naive", naive, seed=2),
     }
 
 
 def failing(folder: Path, options: argparse.Namespace) -> Row:
     if shutil.which("gcc") is None:
         return {"left_out": "there is no gcc"}
-    cases = [case for case in faults.sweep(faults.built(folder), folder) if case["kind"] != "none"]
-    ours = [case for case in cases if case["way"] != "naive"]
-    naive = [case for case in cases if case["way"] == "naive"]
-    told = [case for case in ours if case["said"] not in ("", "ok")]
+    cases = [
+        case
+        for case in faulty_saves.sweep(faulty_saves.build_library(folder), folder)
+        if case["kind"] != "none"
+    ]
+    ours = [case for case in cases if case["saver"] != "naive"]
+    naive = [case for case in cases if case["saver"] == "naive"]
+    told = [case for case in ours if case["result"] not in ("", "ok")]
     return {
         "faults": len(ours),
         "by_kind": dict(Counter(case["kind"] for case in ours)),
-        "neither_old_nor_new": sum(case["there"] not in (1, 2) for case in ours),
-        "success_told_falsely": sum(c["said"] == "ok" and c["there"] != 2 for c in ours),
-        "other_errors": sum(not case["said"].startswith("UserError: ") for case in told),
+        "neither_old_nor_new": sum(case["loaded"] not in (1, 2) for case in ours),
+        "success_told_falsely": sum(c["result"] == "ok" and c["loaded"] != 2 for c in ours),
+        "other_errors": sum(not case["result"].startswith("UserError: ") for case in told),
         "naive_faults": len(naive),
-        "naive_lost": sum(case["there"] is None for case in naive),
+        "naive_lost": sum(case["loaded"] is None for case in naive),
     }
 
 
 def rotten(folder: Path, options: argparse.Namespace) -> Row:
     rows: Row = {}
-    for name, kind in {"state": rot.Kept, "model": rot.Model, "the format alone": rot.Bare}.items():
+    for name, kind in {
+        "state": damaged_files.DamagedCheckpoint,
+        "model": damaged_files.DamagedModel,
+        "the format alone": damaged_files.DamagedSafetensors,
+    }.items():
         (folder / name).mkdir()
         file = kind(folder / name)
-        whole = file.whole
+        whole = file.content
         damages = {
-            "flips": rot.flips(whole, 10 * options.rot, 1),
-            "pages": rot.pages(whole, options.rot, 2),
-            "cuts": rot.cuts(whole, options.rot, 3),
-            "header_flips": rot.header_flips(whole),
+            "flips": damaged_files.bit_flips(whole, 10 * options.rot, 1),
+            "pages": damaged_files.zeroed_pages(whole, options.rot, 2),
+            "cuts": damaged_files.truncations(whole, options.rot, 3),
+            "header_flips": damaged_files.header_flips(whole),
         }
         rows[name] = {"bytes": len(whole)}
         for damage, damaged in damages.items():
-            rows[name][damage] = rot.tally(file.outcome, damaged)
+            rows[name][damage] = damaged_files.count_outcomes(file.outcome, damaged)
     return rows
 
 
 def signalled(folder: Path, options: argparse.Namespace) -> Row:
-    ended = stops.stops(make_data(folder / "data"), folder, options.stops, seed=1)
+    ended = stopped_runs.stop_runs(write_pairs(folder / "data"), folder, options.stops, seed=1)
     seconds = sorted(stop.seconds for stop in ended)
     return {
         "trials": len(ended),
         "by_code": dict(Counter(str(stop.code) for stop in ended)),
         "not_durable": sum(not stop.durable for stop in ended),
-        "steps": [min(stop.told for stop in ended), max(stop.told for stop in ended)],
+        "steps": [min(stop.reported for stop in ended), max(stop.reported for stop in ended)],
         "seconds": {
             "median": round(seconds[len(seconds) // 2], 3),
             "p99": round(seconds[int(0.99 * (len(seconds) - 1))], 3),
@@ -114,9 +122,9 @@ def signalled(folder: Path, options: argparse.Namespace) -> Row:
 
 
 def attacked(folder: Path, options: argparse.Namespace) -> Row:
-    ways, marker = hostile.Ways(), folder / "executed"
+    ways, marker = hostile.Readers(), folder / "executed"
     content = hostile.pickles(f"touch {marker}")
-    made: dict[str, Callable[[Path], object]] = hostile.BOMBS | hostile.SAYING
+    made: dict[str, Callable[[Path], object]] = hostile.BOMBS | hostile.INVALID_HEADERS
     made |= {name: hostile.content(pickled) for name, pickled in content.items()}
     endings: Counter[str] = Counter()
     other: Row = {}
@@ -125,7 +133,7 @@ def attacked(folder: Path, options: argparse.Namespace) -> Row:
         checkpoints = Checkpoints(folder / str(number), 3)
         checkpoints.save({"images": 1}, 1)
         make(checkpoints.folder / "0000000002.safetensors")
-        for way, result in hostile.tried(
+        for way, result in hostile.try_readers(
             checkpoints.folder / "0000000002.safetensors", ways
         ).items():
             ended, seconds, growth = result
@@ -149,11 +157,15 @@ def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
     """A third of the mutants, and of the time, goes to whole translators."""
 
     def work(pipe: int, seed: int) -> None:
-        fuzz = mutants.Fuzz(folder, seed)
+        fuzz = mutated_weights.Fuzz(folder, seed)
         count, seconds = options.mutants // PROCESSES, 60 * options.minutes
         ended = {
-            "files": fuzz.run(fuzz.file, mutants.ANY, count * 2 // 3, seconds * 2 / 3),
-            "translators": fuzz.run(fuzz.translator, mutants.OF_MODELS, count // 3, seconds / 3),
+            "files": fuzz.run(
+                fuzz.file, mutated_weights.ALL_KINDS, count * 2 // 3, seconds * 2 / 3
+            ),
+            "translators": fuzz.run(
+                fuzz.translator, mutated_weights.MODEL_KINDS, count // 3, seconds / 3
+            ),
         }
         os.write(pipe, json.dumps(ended).encode()[:60_000])
 
@@ -168,7 +180,7 @@ def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
         "minutes": options.minutes,
     }
     for name, total in totals.items():
-        other = mutants.strange(total)
+        other = mutated_weights.unexpected_errors(total)
         rows[name] = {
             "mutants": total.total(),
             "refused": total["refused"],
@@ -181,19 +193,19 @@ def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
 
 def stopped_anywhere(folder: Path, options: argparse.Namespace) -> Row:
     """Every call of every place between start and exit, with every fault."""
-    data = places.make_data(folder / "data")
-    calls = places.counted(data, folder / "run")
-    whole, wrong, trials = places.left(folder / "run"), {}, 0
-    faults = [fault for fault in places.FAULTS if fault != "ENOSPC"]
-    with places.disk(folder / "disk") as small:
+    data = fault_points.write_splits(folder / "data")
+    calls = fault_points.count_calls(data, folder / "run")
+    whole, wrong, trials = fault_points.results(folder / "run"), {}, 0
+    faults = [fault for fault in fault_points.FAULTS if fault != "ENOSPC"]
+    with fault_points.small_disk(folder / "disk") as small:
         for name, count in calls.items():
             for call in range(1, count + 1):
                 for fault in [*faults, "ENOSPC"]:
                     run = (small if fault == "ENOSPC" else folder) / "trial"
-                    ended = places.hit(data, run, name, call, fault)
-                    found = places.faults_of(ended, name, fault)
-                    places.repeated(data, run)
-                    left = places.left(run)
+                    ended = fault_points.run_with_fault(data, run, name, call, fault)
+                    found = fault_points.problems_of(ended, name, fault)
+                    fault_points.repeat(data, run)
+                    left = fault_points.results(run)
                     found += [
                         f"{part} differs" for part in left if not identical(left[part], whole[part])
                     ]

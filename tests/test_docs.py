@@ -1,4 +1,4 @@
-"""README and docs name what is in the package; their links exist."""
+"""README and docs name existing code, files and options; their links work."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 
-def drawn(text: str) -> set[str]:
-    """Paths, relative to the package, of the tree in docs/architecture.md."""
+def documented_paths(text: str) -> set[str]:
+    """Return the paths of the tree in docs/architecture.md, relative to the package."""
     tree = text.split("## Packages")[1].split("```")[1]
     found = set()
     for line in tree.splitlines():
@@ -36,12 +36,12 @@ def drawn(text: str) -> set[str]:
     return found
 
 
-def defined() -> set[str]:
-    """Every function, class and module: `name`, `Class.name`, `module.name`."""
+def defined_names() -> set[str]:
+    """Return all functions, classes and modules: `name`, `Class.name`, `module.name`."""
     found: set[str] = set()
     for path in SOURCE.rglob("*.py"):
-        place = path.parent if path.stem == "__init__" else path.with_suffix("")
-        parent, module = ["", *place.relative_to(SOURCE.parent).parts][-2:]
+        location = path.parent if path.stem == "__init__" else path.with_suffix("")
+        parent, module = ["", *location.relative_to(SOURCE.parent).parts][-2:]
         found |= {module, f"{parent}.{module}"}
         for node in ast.parse(path.read_text()).body:
             if not isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -53,26 +53,26 @@ def defined() -> set[str]:
     return found | {f"viceversa.{name}" for name in viceversa.__all__}
 
 
-def named(text: str) -> list[str]:
-    """Dotted names and calls in backticks."""
+def code_names(text: str) -> list[str]:
+    """Return dotted names and calls in backticks."""
     words = re.findall(r"`([A-Za-z_][\w.]*\.[\w.]*\w(?:\([\w, ]*\))?|\w+\([\w, ]*\))`", text)
     return [re.sub(r"\(.*", "", word) for word in words if not word.endswith((".py", ".md"))]
 
 
-def unknown(text: str) -> list[str]:
-    known = defined()
+def unknown_names(text: str) -> list[str]:
+    names = defined_names()
     outside = ("torch.", "nn.", "train.", "os.", "sys.")
     return [
         name
-        for name in named(text)
-        if name not in known
+        for name in code_names(text)
+        if name not in names
         and not name.startswith(outside)
         and not re.search(r"\.(json|jsonl|html|safetensors|png|toml)$", name)
     ]
 
 
-def test_the_tree_in_the_documentation_is_that_of_the_package() -> None:
-    tree = drawn(ARCHITECTURE)
+def test_the_documented_tree_is_that_of_the_package() -> None:
+    tree = documented_paths(ARCHITECTURE)
     missing = {name for name in tree if "*" not in name and not (SOURCE / name).exists()}
     assert missing == set()
     top = {path.name for path in SOURCE.glob("*.py")}
@@ -80,19 +80,19 @@ def test_the_tree_in_the_documentation_is_that_of_the_package() -> None:
     assert top - tree == set()
 
 
-def test_a_tree_that_is_out_of_date_is_found() -> None:
+def test_an_outdated_tree_is_detected() -> None:
     old = ARCHITECTURE.replace("runtime/ ", "runtime.py")
-    assert "runtime.py" in drawn(old) and "runtime/" not in drawn(old)
+    assert "runtime.py" in documented_paths(old) and "runtime/" not in documented_paths(old)
 
 
 def anchors(text: str) -> set[str]:
-    """Anchors of the headings of a page, as GitHub forms them."""
+    """Return the anchors of the headings of a page, formed as on GitHub."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def broken_links(page: Path, text: str) -> list[str]:
-    """Relative links of a page to files that do not exist, or to headings that they lack."""
+    """Return relative links of a page to missing files or headings."""
     broken = []
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
         name, _, anchor = link.partition("#")
@@ -103,12 +103,12 @@ def broken_links(page: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_work(page: Path) -> None:
     assert broken_links(page, page.read_text()) == []
 
 
 @pytest.mark.parametrize("link", ["docs/no_such.md", "docs/data.md#no-such-heading", "#nothing"])
-def test_a_broken_link_is_found(link: str) -> None:
+def test_a_broken_link_is_detected(link: str) -> None:
     assert broken_links(ROOT / "README.md", f"See [this]({link}).") == [link]
 
 
@@ -120,18 +120,18 @@ def test_the_readme_lists_the_sections() -> None:
     assert re.findall(r"`(\w+)`", listed) == list(SECTIONS)
 
 
-def test_architecture_names_what_is_defined() -> None:
-    assert len(named(ARCHITECTURE)) > 20
-    assert unknown(ARCHITECTURE) == []
+def test_architecture_names_existing_code() -> None:
+    assert len(code_names(ARCHITECTURE)) > 20
+    assert unknown_names(ARCHITECTURE) == []
 
 
 @pytest.mark.parametrize("name", ["`Pictures.finish`", "`loader.batches`", "`no_such()`"])
-def test_a_name_that_is_not_defined_is_found(name: str) -> None:
-    assert unknown(f"{name} does it.") == [name.strip("`()")]
+def test_an_undefined_name_is_detected(name: str) -> None:
+    assert unknown_names(f"{name} does it.") == [name.strip("`()")]
 
 
 def commands() -> list[str]:
-    """Every `viceversa` command of the code blocks of all pages, once."""
+    """Return every `viceversa` command in code blocks of all pages, once."""
     found = {}
     fence = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     command = re.compile(r"(?:^|\| |-m )viceversa (.*?)(?: [>|] .*)?$")
@@ -140,14 +140,14 @@ def commands() -> list[str]:
             if language not in ("", "sh"):
                 continue
             for line in block.replace("\\\n", " ").splitlines():
-                found |= {words: None for words in command.findall(line)}
+                found |= {arguments: None for arguments in command.findall(line)}
     return list(found)
 
 
 def parse(command: str) -> None:
     """Parse a command line as the command does. Raises an error for an unknown option or value."""
-    words = take_imports(split(command))
-    name, rest = words[0], words[1:]
+    arguments = take_imports(split(command))
+    name, rest = arguments[0], arguments[1:]
     if name in ("train", "plan"):
         assert (train_settings if name == "train" else plan_settings)(rest[0], rest[1:])
     elif name == "study":
@@ -155,14 +155,12 @@ def parse(command: str) -> None:
     elif name == "check":
         assert check_settings(rest)
     elif name != "--help":
-        words = ["./-" if word == "-" else word for word in words]
-        app.parse_args(words, exit_on_error=False, print_error=False)
+        arguments = ["./-" if word == "-" else word for word in arguments]
+        app.parse_args(arguments, exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("command", commands())
-def test_commands_have_the_options_that_the_pages_name(
-    command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_documented_commands_are_valid(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     parse(command)
 
@@ -171,7 +169,7 @@ def test_commands_have_the_options_that_the_pages_name(
     "command",
     ["train pix2pix data --train.keep 3", "translate ab.safetensors a.png --out_folder b"],
 )
-def test_a_command_with_an_unknown_option_is_found(command: str) -> None:
+def test_a_command_with_an_unknown_option_is_detected(command: str) -> None:
     assert len(commands()) > 30
     with pytest.raises((UserError, CycloptsError)):
         parse(command)

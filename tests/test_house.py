@@ -1,4 +1,4 @@
-"""The house rules that a machine can check, over the source of the package (docs: DESIGN.md)."""
+"""Rules for the source of the package: imports, sizes, names (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,9 +22,9 @@ FILES = {
 
 
 def dotted(module: str, text: str) -> Iterator[str]:
-    """Everything a source names: its imports, and its names and attributes, in full.
+    """Yield the full names that a source uses: imports, names and attributes.
 
-    `from torch import optim as o; o.Adam` names torch.optim and torch.optim.Adam.
+    `from torch import optim as o; o.Adam` uses torch.optim and torch.optim.Adam.
     """
     tree = ast.parse(text)
     known: dict[str, str] = {}
@@ -73,65 +74,108 @@ def outside(*names: str) -> Callable[[str], bool]:
     return lambda module: not within(module, *ours(*names))
 
 
-# rule -> (the modules it binds, what they must not name, a module and a source that break it)
-Rule = tuple[Callable[[str], bool], Callable[[str], bool], str, str]
+class Rule(NamedTuple):
+    binds: Callable[[str], bool]
+    """Whether the rule applies to a module."""
+    forbidden: Callable[[str], bool]
+    """Whether these modules must not use a name."""
+    module: str
+    source: str
+    """Module and source code that break the rule (the control)."""
+
+
+REPORTS = ("reports", "config.compatibility", "errors", "files", "metrics.registry")
+FEATURES = ("evaluation.features", "checkpoint", "files", "errors")
 RULES: dict[str, Rule] = {
-    "networks know nothing else of ours": (
-        inside("networks"), only("networks", "fields"), "networks.x", "from ..losses import l1"),
-    "losses know nothing else of ours": (
-        inside("losses"), only("losses"), "losses", "from .networks import UNet"),
-    "metrics know nothing else of ours": (
-        inside("metrics"), only("metrics"), "metrics.x", "from ..images import load"),
-    "feature networks know only checkpoint, files and errors": (
+    "networks import only fields": Rule(
+        inside("networks"), only("networks", "fields"), "networks.x", "from ..losses import l1"
+    ),
+    "losses import nothing of the package": Rule(
+        inside("losses"), only("losses"), "losses", "from .networks import UNet"
+    ),
+    "metrics import nothing of the package": Rule(
+        inside("metrics"), only("metrics"), "metrics.x", "from ..images import load"
+    ),
+    "feature networks import only checkpoint, files and errors": Rule(
         inside("evaluation.features"),
-        only("evaluation.features", "checkpoint", "files", "errors"), "evaluation.features.x",
-        "from ...images import files"),
-    "methods know only networks, losses and each other": (
-        inside("methods"), only("methods", "networks", "losses", "fields", "directions"),
-        "methods.x", "from .. import training"),
-    "methods know no optimizer, process or command line": (
+        only(*FEATURES),
+        "evaluation.features.x",
+        "from ...images import files",
+    ),
+    "methods import only networks, losses, fields and directions": Rule(
+        inside("methods"),
+        only("methods", "networks", "losses", "fields", "directions"),
+        "methods.x",
+        "from .. import training",
+    ),
+    "methods use no optimizer, process or command line": Rule(
         inside("methods"),
         never("torch.optim", "torch.distributed", "torch.amp", "os", "argparse"),
-        "methods.x", "import torch as t\nt.optim.Adam"),
-    "inference needs nothing of training": (
+        "methods.x",
+        "import torch as t\nt.optim.Adam",
+    ),
+    "inference imports nothing of training": Rule(
         inside("inference"),
         never(*ours("methods", "training", "data", "config.run", "evaluation")),
-        "inference.patch_scores.x", "def f():\n    from ...config.run import resolve"),
-    "evaluation needs nothing of training": (
-        inside("evaluation"), never(*ours("methods", "training", "config.run")),
-        "evaluation.x", "from ..config.run import resolve"),
-    "runtime alone knows processes and, but for what torch finds when it loads, the environment": (
+        "inference.patch_scores.x",
+        "def f():\n    from ...config.run import resolve",
+    ),
+    "evaluation imports nothing of training": Rule(
+        inside("evaluation"),
+        never(*ours("methods", "training", "config.run")),
+        "evaluation.x",
+        "from ..config.run import resolve",
+    ),
+    "only runtime uses processes and, except before torch is loaded, the environment": Rule(
         outside("runtime", "environment"),
-        never("torch.distributed", "os.environ", "os.getenv"), "data.x",
-        "from os import environ as e\ne['X']"),
-    "checkpoint alone reads and writes weights": (
-        outside("checkpoint"), never("torch.save", "torch.load", "safetensors"), "training.x",
-        "import torch\ntorch.load('x')"),
-    "cli and terminal alone print": (
-        outside("cli", "terminal"), never("print"), "data.x", "print('x')"),
-    "cli alone ends the process": (
-        outside("cli"), never("sys.exit", "SystemExit", "exit", "quit", "os._exit"), "files",
-        "import sys\nsys.exit(1)"),
-    "a study runs commands, and loads no torch": (
-        inside("study"), never("torch", *ours("training", "inference", "evaluation")),
-        "study.x", "from ..training.loop import train"),
-    "reports know what a run folder contains, and no torch": (
+        never("torch.distributed", "os.environ", "os.getenv"),
+        "data.x",
+        "from os import environ as e\ne['X']",
+    ),
+    "only checkpoint reads and writes weights": Rule(
+        outside("checkpoint"),
+        never("torch.save", "torch.load", "safetensors"),
+        "training.x",
+        "import torch\ntorch.load('x')",
+    ),
+    "only cli and terminal print": Rule(
+        outside("cli", "terminal"), never("print"), "data.x", "print('x')"
+    ),
+    "only cli ends the process": Rule(
+        outside("cli"),
+        never("sys.exit", "SystemExit", "exit", "quit", "os._exit"),
+        "files",
+        "import sys\nsys.exit(1)",
+    ),
+    "study runs commands and imports no torch": Rule(
+        inside("study"),
+        never("torch", *ours("training", "inference", "evaluation")),
+        "study.x",
+        "from ..training.loop import train",
+    ),
+    "reports import only what a run folder needs, and no torch": Rule(
         inside("reports"),
-        lambda used: within(used, "torch")
-        or only("reports", "config.compatibility", "errors", "files", "metrics.registry")(used),
-        "reports.x", "from ..images import write"),
-    "the table of metrics loads no torch": (
-        inside("metrics.registry"), never("torch", "numpy"), "metrics.registry",
-        "from torch import Tensor"),
-    "config knows no torch": (
-        inside("config"), never("torch", "numpy"), "config", "from torch import Tensor"),
-}  # fmt: skip
+        lambda used: within(used, "torch") or only(*REPORTS)(used),
+        "reports.x",
+        "from ..images import write",
+    ),
+    "the metrics registry imports no torch": Rule(
+        inside("metrics.registry"),
+        never("torch", "numpy"),
+        "metrics.registry",
+        "from torch import Tensor",
+    ),
+    "config imports no torch": Rule(
+        inside("config"), never("torch", "numpy"), "config", "from torch import Tensor"
+    ),
+}
 LIMITS = {"methods.pix2pix": 105, "methods.cyclegan": 105}
 
 
 def broken(rule: str, module: str, text: str) -> list[str]:
-    binds, forbidden, *_ = RULES[rule]
-    return [used for used in dotted(module, text) if forbidden(used)] if binds(module) else []
+    if not RULES[rule].binds(module):
+        return []
+    return [used for used in dotted(module, text) if RULES[rule].forbidden(used)]
 
 
 def too_long(module: str, text: str) -> bool:
@@ -139,25 +183,24 @@ def too_long(module: str, text: str) -> bool:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_source_keeps_the_rule(rule: str) -> None:
-    bound = [module for module in FILES if RULES[rule][0](module)]
-    assert bound, "the rule binds no module: has one been renamed?"
+def test_the_source_follows_the_rule(rule: str) -> None:
+    bound = [module for module in FILES if RULES[rule].binds(module)]
+    assert bound, "the rule applies to no module: has one been renamed?"
     assert {m: found for m in bound if (found := broken(rule, m, FILES[m].read_text()))} == {}
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_rule_finds_a_breach(rule: str) -> None:
-    *_, module, source = RULES[rule]
-    assert broken(rule, f"viceversa.{module}", source)
+def test_the_rule_detects_a_violation(rule: str) -> None:
+    assert broken(rule, f"viceversa.{RULES[rule].module}", RULES[rule].source)
 
 
-def test_files_are_short() -> None:
+def test_modules_are_short() -> None:
     assert {f"viceversa.{name}" for name in LIMITS} <= FILES.keys()
     lengths = {m: len(p.read_text().splitlines()) for m, p in FILES.items()}
     assert {m: lengths[m] for m, path in FILES.items() if too_long(m, path.read_text())} == {}
 
 
-def test_long_files_are_found() -> None:
+def test_long_modules_are_detected() -> None:
     assert too_long("viceversa.terminal", "x\n" * 301) and not too_long("viceversa.x", "x\n" * 300)
     assert too_long("viceversa.methods.pix2pix", "x\n" * 106)
 
@@ -169,7 +212,7 @@ def test_the_step_and_the_loop_are_short() -> None:
 
 
 def classes(text: str) -> list[str]:
-    """Names of the classes at the top level of a source."""
+    """Return the names of the classes at the top level of a source."""
     return [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
 
 
@@ -187,14 +230,14 @@ def test_the_training_step_loads_few_modules() -> None:
 
 
 def test_settings_and_the_command_load_without_torch() -> None:
-    # ... and so does all that a check of a data set needs
+    """So does everything that a check of a dataset needs."""
     modules = ", ".join(ours("cli", "config.command_line", "data.check.check", "terminal"))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_inference_loads_no_module_that_imports_torch_distributed() -> None:
-    """torch itself loads torch.distributed; what counts is which of our modules run."""
+    """torch itself loads torch.distributed; the test is about modules of the package."""
     imports = {
         module
         for module, path in FILES.items()
@@ -208,7 +251,7 @@ def test_inference_loads_no_module_that_imports_torch_distributed() -> None:
 
 
 def test_test_modules_have_different_names() -> None:
-    """pytest imports them by their bare names."""
+    """pytest imports them by their names without folder."""
     names = [path.name for path in Path(__file__).parent.rglob("*.py")]
     assert len(names) == len(set(names)), [name for name in set(names) if names.count(name) > 1]
 

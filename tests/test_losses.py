@@ -1,4 +1,4 @@
-"""Losses by hand, the gradient penalty, and the pool's exchange rule."""
+"""Losses by hand, the gradient penalty, and the image pool."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_values_by_hand(name: str, real: float, fake: float, fool: float) -> Non
 
 
 @pytest.mark.parametrize("name", GAN_LOSSES)
-def test_the_score_maps_of_several_scales_count_alike(name: str) -> None:
+def test_score_maps_of_several_scales_have_equal_weight(name: str) -> None:
     loss, large, small = GAN_LOSSES[name], torch.randn(2, 1, 8, 8), torch.randn(2, 1, 3, 3)
     for one in (loss.real, loss.fake, loss.fool):
         expected = (float(one([large])) + float(one([small]))) / 2
@@ -47,11 +47,13 @@ def test_the_score_maps_of_several_scales_count_alike(name: str) -> None:
 
 
 def test_discriminator_losses_by_hand() -> None:
-    judge, ones = Linear(0.5), torch.ones(2, 1, 2, 2)  # the score of an image of ones is 2
-    losses = discriminator_losses(judge, GAN_LOSSES["lsgan"], ones, 2 * ones, weight=0.5)
+    discriminator, ones = Linear(0.5), torch.ones(2, 1, 2, 2)  # the score of an image of ones is 2
+    losses = discriminator_losses(discriminator, GAN_LOSSES["lsgan"], ones, 2 * ones, weight=0.5)
     values = {name: float(loss.detach()) for name, loss in losses.items()}
     assert values == {"real": 0.5, "fake": 8.0}
-    losses = discriminator_losses(judge, GAN_LOSSES["wgan-gp"], ones, ones, lambda_penalty=3)
+    losses = discriminator_losses(
+        discriminator, GAN_LOSSES["wgan-gp"], ones, ones, lambda_penalty=3
+    )
     assert float(losses["penalty"].detach()) == pytest.approx(0, abs=1e-6) and len(losses) == 3
     losses = discriminator_losses(Linear(2.0), GAN_LOSSES["wgan-gp"], ones, ones, lambda_penalty=3)
     assert float(losses["penalty"].detach()) == pytest.approx(27)
@@ -62,7 +64,7 @@ def test_bce_at_zero_is_ln_2() -> None:
 
 
 @pytest.mark.parametrize("name", GAN_LOSSES)
-def test_half_precision_is_averaged_in_full(name: str) -> None:
+def test_scores_in_half_precision_are_averaged_in_float32(name: str) -> None:
     logits = torch.full((100_000,), 0.3).bfloat16()
     value = GAN_LOSSES[name].real([logits])
     assert value.dtype == torch.float32
@@ -83,22 +85,26 @@ class Linear(nn.Module):
 
 
 def test_gradient_penalty_of_a_known_slope() -> None:
-    judge = Linear(0.5)  # 4 pixels: the gradient is (0.5, 0.5, 0.5, 0.5), its length 1
+    discriminator = Linear(0.5)  # 4 pixels: the gradient is (0.5, 0.5, 0.5, 0.5), its norm 1
     images = torch.randn(3, 1, 2, 2)
-    assert float(gradient_penalty(judge, images, -images).detach()) == pytest.approx(0, abs=1e-9)
-    judge = Linear(2.0)  # length 4, so (4 - 1)^2; its derivative 2 * 3 * 2
-    penalty = gradient_penalty(judge, images, -images)
+    assert float(gradient_penalty(discriminator, images, -images).detach()) == pytest.approx(
+        0, abs=1e-9
+    )
+    discriminator = Linear(2.0)  # norm 4: penalty (4 - 1)^2, derivative 2 * 3 * 2
+    penalty = gradient_penalty(discriminator, images, -images)
     assert float(penalty.detach()) == pytest.approx(9)
     penalty.backward()
-    assert float(judge.slope.grad or 0) == pytest.approx(12)
+    assert float(discriminator.slope.grad or 0) == pytest.approx(12)
 
 
-def test_the_penalty_is_really_applied() -> None:
-    def d_losses(name: Any) -> dict[str, torch.Tensor]:
+def test_the_penalty_is_part_of_the_discriminator_losses() -> None:
+    def discriminator_step_losses(name: Any) -> dict[str, torch.Tensor]:
         method = Pix2Pix(
-            Pix2Pix.Config(gan_loss=name), (1, 1),
-            lambda i, o: nn.Conv2d(i, o, 1), lambda i: nn.Conv2d(i, 1, 1),
-        )  # fmt: skip
+            Pix2Pix.Config(gan_loss=name),
+            (1, 1),
+            lambda i, o: nn.Conv2d(i, o, 1),
+            lambda i: nn.Conv2d(i, 1, 1),
+        )
         player, losses = next(method.step(Batch(*torch.randn(2, 2, 1, 4, 4))))
         assert player == "discriminator"
         if "d_penalty" in losses:
@@ -106,35 +112,35 @@ def test_the_penalty_is_really_applied() -> None:
             assert float(gradient.abs().sum()) > 0
         return losses
 
-    assert float(d_losses("wgan-gp")["d_penalty"].detach()) > 0
-    assert "d_penalty" not in d_losses("lsgan")
+    assert float(discriminator_step_losses("wgan-gp")["d_penalty"].detach()) > 0
+    assert "d_penalty" not in discriminator_step_losses("lsgan")
 
 
 def numbered(first: int, count: int) -> torch.Tensor:
     return torch.arange(first, first + count, dtype=torch.float32).view(-1, 1, 1, 1)
 
 
-def test_pool_fills_then_exchanges() -> None:
+def test_the_pool_fills_and_then_exchanges() -> None:
     torch.manual_seed(0)
     pool = ImagePool(50)
     assert torch.equal(pool(numbered(0, 30)), numbered(0, 30))
     assert torch.equal(pool(numbered(30, 20)), numbered(30, 20))
     assert torch.equal(pool.images, numbered(0, 50))
-    old = 0
+    exchanged = 0
     for number in range(50, 4050):
         before = pool.images.clone()
-        out = pool(numbered(number, 1))
-        if float(out) == number:
-            assert torch.equal(pool.images, before)  # passes, and leaves no trace
+        returned = pool(numbered(number, 1))
+        if float(returned) == number:
+            assert torch.equal(pool.images, before)  # returned without being stored
         else:
-            old += 1
-            place = (before == out).flatten().nonzero().item()
-            assert float(pool.images[int(place)]) == number
+            exchanged += 1
+            position = (before == returned).flatten().nonzero().item()
+            assert float(pool.images[int(position)]) == number
             assert int((pool.images != before).sum()) == 1
-    assert 1850 < old < 2150
+    assert 1850 < exchanged < 2150
 
 
-def test_pool_is_state() -> None:
+def test_the_pool_is_part_of_the_state_dict() -> None:
     pool = ImagePool(5)
     pool(numbered(0, 4))
     fresh = ImagePool(5)
@@ -145,7 +151,7 @@ def test_pool_is_state() -> None:
     assert [float(fresh(numbered(n, 1))) for n in range(10, 40)] == one
 
 
-def test_pool_corners() -> None:
+def test_pool_size_0_gradients_and_image_sizes() -> None:
     fakes = numbered(0, 3).requires_grad_()
     assert torch.equal(ImagePool(0)(fakes), fakes)
     assert not ImagePool(0)(fakes).requires_grad

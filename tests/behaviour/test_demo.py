@@ -17,25 +17,25 @@ def test_unpaired(
 ) -> None:
     monkeypatch.setattr(demo, "train", train_on_few)
     errors = run_demo("cyclegan", tmp_path, epochs=1)
-    made = [name for name in errors if not name.startswith("baseline")]
-    assert len(made) == 2 and all(0 < errors[name] < 2 for name in made)
+    methods = [name for name in errors if not name.startswith("baseline")]
+    assert len(methods) == 2 and all(0 < errors[name] < 2 for name in methods)
     baselines = [errors[name] for name in errors if name.startswith("baseline")]
     assert baselines == pytest.approx([0.4196, 0.3524, 0.4063, 0.3427], abs=2e-3)
     run = tmp_path / "demo-cyclegan"
-    with Image.open(run / "result.png") as picture:
-        rows = picture.height // (64 + 2)
-    assert rows == 6  # from, made, true, both ways
-    said = capsys.readouterr().out
-    assert f"viceversa translate {run / 'ab.safetensors'}" in said
-    assert said.splitlines()[-1] == f"report: {run / 'report.html'}"
+    with Image.open(run / "result.png") as image:
+        rows = image.height // (64 + 2)
+    assert rows == 6  # source, translation and target, in both directions
+    output = capsys.readouterr().out
+    assert f"viceversa translate {run / 'ab.safetensors'}" in output
+    assert output.splitlines()[-1] == f"report: {run / 'report.html'}"
     assert (run / "report.html").is_file()
-    assert all(f"{error:.4f}  {name}" in said for name, error in errors.items())
-    # Another seed is another run.
-    others = run_demo("cyclegan", tmp_path, seed=1, epochs=1)
+    assert all(f"{error:.4f}  {name}" in output for name, error in errors.items())
+    # Another seed is a separate run.
+    other_errors = run_demo("cyclegan", tmp_path, seed=1, epochs=1)
     name = "CycleGAN, satellite to relief"
-    assert errors[name] != others[name]
+    assert errors[name] != other_errors[name]
     baseline = "baseline: satellite to relief by the best constant colour"
-    assert errors[baseline] == others[baseline]
+    assert errors[baseline] == other_errors[baseline]
     assert {path.name for path in tmp_path.iterdir()} == {"demo-cyclegan", "demo-cyclegan-1"}
 
 
@@ -59,6 +59,6 @@ def train_on_few(config: RunConfig) -> Path:
 
 def check_paired(errors: dict[str, float]) -> None:
     assert errors["baseline: the line drawing unchanged"] == pytest.approx(0.1547, abs=5e-4)
-    flooded = "baseline: every enclosed region filled with one median colour"
-    assert errors[flooded] == pytest.approx(0.1280, abs=5e-4)
+    filled = "baseline: every enclosed region filled with one median colour"
+    assert errors[filled] == pytest.approx(0.1280, abs=5e-4)
     assert 0 < errors["pix2pix"] < 2

@@ -1,44 +1,58 @@
-"""Where nothing becomes better, all of several processes end, and none waits for another."""
+"""Early stopping ends all of several processes; none waits for another."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from several import trained
 from support import noise_pairs
+from train_processes import train_in_processes
 
 from viceversa.checkpoint import load_state
 from viceversa.config.recipes import Sections, merge, read_recipe
 
 
 def settings(data: Path, run: Path) -> Sections:
-    """A rate of 0: the first validation stays the best."""
-    return merge(read_recipe("pix2pix"), {
-        "generator": {"name": "unet", "width": 2, "depth": 2, "norm": "instance"},
-        "discriminator": {"width": 2, "layers": 1, "norm": "instance"},
-        "data": {"path": str(data), "preprocess": "none", "workers": 0},
-        "train": {"run": str(run), "epochs": 20, "device": "cpu", "batch_size": 2, "lr": 0.0,
-                  "samples": 0, "rank_timeout": 20.0, "ema": 0.9},
-        "validate": {"every": 2, "patience": 2},
-    })  # fmt: skip
+    """Return settings with lr 0, so that the first validation stays the best."""
+    return merge(
+        read_recipe("pix2pix"),
+        {
+            "generator": {"name": "unet", "width": 2, "depth": 2, "norm": "instance"},
+            "discriminator": {"width": 2, "layers": 1, "norm": "instance"},
+            "data": {"path": str(data), "preprocess": "none", "workers": 0},
+            "train": {
+                "run": str(run),
+                "epochs": 20,
+                "device": "cpu",
+                "batch_size": 2,
+                "lr": 0.0,
+                "samples": 0,
+                "rank_timeout": 20.0,
+                "ema": 0.9,
+            },
+            "validate": {"every": 2, "patience": 2},
+        },
+    )
 
 
 def images(run: Path) -> int:
-    seen: int = load_state(max((run / "checkpoints").glob("*.safetensors")))["images"]
-    return seen
+    count: int = load_state(max((run / "checkpoints").glob("*.safetensors")))["images"]
+    return count
 
 
 def test_both_of_two_processes_end_early(tmp_path: Path) -> None:
     data, run = tmp_path / "data", tmp_path / "run"
     for split, count in (("train", 6), ("val", 2)):
         noise_pairs(data / split, count, 16)
-    text = trained(2, settings(data, run), tmp_path / "first")
-    assert text.count("validation on 2 images of val") == 1  # the first one looks alone
-    places = [json.loads(line)["images"] for line in (run / "log.jsonl").read_text().splitlines()
-              if "validation" in line]  # fmt: skip
-    assert places == [2, 4, 6]
-    # What the first has found, the others hear with the step after.
+    text = train_in_processes(2, settings(data, run), tmp_path / "first")
+    assert text.count("validation on 2 images of val") == 1  # only the first process validates
+    validations = [
+        json.loads(line)["images"]
+        for line in (run / "log.jsonl").read_text().splitlines()
+        if "validation" in line
+    ]
+    assert validations == [2, 4, 6]
+    # The other processes learn of the stop with the next step.
     assert images(run) == 8
-    trained(2, settings(data, run), tmp_path / "again")
+    train_in_processes(2, settings(data, run), tmp_path / "again")
     assert images(run) == 8

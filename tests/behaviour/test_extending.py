@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import noise_pairs
+from support import command_error, noise_pairs, option_arguments
 
 from viceversa.checkpoint import read_header
 from viceversa.cli import main
@@ -21,22 +21,34 @@ from viceversa.networks import DISCRIMINATORS, GENERATORS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CUT, DILATED = str(EXAMPLES / "cut.py"), str(EXAMPLES / "dilated.py")
-SMALL = [
-    "--discriminator.width", "2", "--discriminator.layers", "1", "--data.load_size", "16",
-    "--data.crop_size", "16", "--data.workers", "0", "--train.epochs", "1", "--train.device",
-    "cpu", "--train.samples", "1", "--validate.every", "2",
-]  # fmt: skip
-DILATED_OPTIONS = ["--generator.name", "dilated", "--generator.width", "4",
-                   "--generator.dilations", "1", "--generator.dilations", "2"]  # fmt: skip
+SMALL = option_arguments(
+    {
+        "discriminator.width": 2,
+        "discriminator.layers": 1,
+        "data.load_size": 16,
+        "data.crop_size": 16,
+        "data.workers": 0,
+        "train.epochs": 1,
+        "train.device": "cpu",
+        "train.samples": 1,
+        "validate.every": 2,
+    }
+)
+DILATED_OPTIONS = [
+    "--generator.name=dilated",
+    "--generator.width=4",
+    "--generator.dilations=1",
+    "--generator.dilations=2",
+]
+BUILT_IN = {"pix2pix", "cyclegan", "unet", "gdl-unet", "resnet", "patchgan", "pixelgan"}
 
 
 @pytest.fixture(autouse=True)
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test starts like a new process: nothing is imported."""
+    """Reset imports and registries, so that each test starts like a new process."""
     monkeypatch.setattr(extensions, "imported", [])
     for registry in (METHODS, GENERATORS, DISCRIMINATORS):
-        for name in registry.keys() - {"pix2pix", "cyclegan", "unet", "gdl-unet", "resnet",
-                                       "patchgan", "pixelgan"}:  # fmt: skip
+        for name in registry.keys() - BUILT_IN:
             monkeypatch.delitem(registry, name)
     for name in GAN_LOSSES.keys() - {"bce", "lsgan", "hinge", "wgan-gp"}:
         monkeypatch.delitem(GAN_LOSSES, name)
@@ -47,14 +59,6 @@ def data(tmp_path: Path) -> Path:
     for split in ("train", "val", "test"):
         noise_pairs(tmp_path / "data" / split, 2, 16)
     return tmp_path / "data"
-
-
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main(list(words))
-    assert ended.value.code == 2
-    return capsys.readouterr().err
 
 
 LOSS = """
@@ -72,12 +76,13 @@ def test_an_adversarial_loss(
 ) -> None:
     run, module = tmp_path / "run", tmp_path / "loss.py"
     module.write_text(LOSS)
-    words = ["train", method, str(data), "--train.run", str(run), *SMALL, "--generator.width", "2",
-             "--method.gan_loss", "squared-hinge"]  # fmt: skip
-    words += ["--generator.depth", "2"] if method == "pix2pix" else ["--generator.blocks", "1"]
-    said = refused(capsys, *words)
-    assert "method.gan_loss" in said and "squared-hinge" in said and "lsgan" in said
-    main([*words, "--import", str(module)])
+    loss = ["--method.gan_loss", "squared-hinge"]
+    arguments = ["train", method, str(data), "--train.run", str(run), *SMALL, *loss]
+    arguments += ["--generator.width", "2"]
+    arguments += ["--generator.depth", "2"] if method == "pix2pix" else ["--generator.blocks", "1"]
+    message = command_error(capsys, *arguments)
+    assert "method.gan_loss" in message and "squared-hinge" in message and "lsgan" in message
+    main([*arguments, "--import", str(module)])
     assert read_header(run / "d_b.safetensors")["objective"] == "squared-hinge"
     image = next((data / "test" / "A").glob("*.png"))
     main(["explain", str(run / "ab.safetensors"), str(image), "-o", str(tmp_path / "map.png")])
@@ -87,10 +92,9 @@ def test_a_method_and_a_generator_of_the_examples(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    words = ["train", "cyclegan", str(data), "--import", CUT, f"--import={DILATED}",
-             "--method.name", "cut", "--method.channels", "8", "--method.patches", "16",
-             *DILATED_OPTIONS, *SMALL, "--train.run", str(run)]  # fmt: skip
-    main(words)
+    method = {"method.name": "cut", "method.channels": 8, "method.patches": 16, "train.run": run}
+    options = [*option_arguments(method), *DILATED_OPTIONS, *SMALL]
+    main(["train", "cyclegan", str(data), "--import", CUT, f"--import={DILATED}", *options])
     config = json.loads((run / "config.json").read_text())
     assert config["imports"] == [CUT, DILATED] and config["method"]["name"] == "cut"
     assert read_header(run / "ab.safetensors")["imports"] == [CUT, DILATED]
@@ -109,26 +113,31 @@ def test_a_method_and_a_generator_of_the_examples(
         main([*command, "--import", DILATED, "--import", CUT])
 
 
-def test_what_a_file_names_is_not_imported(
+def test_a_module_named_in_a_file_is_not_imported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = (EXAMPLES / "dilated.py").read_text()
     Path("own.py").write_text(text + "\nopen('executed', 'w').close()\n")
-    main(["train", "pix2pix", str(data), "--import", "own.py", *DILATED_OPTIONS, *SMALL,
-          "--train.run", "run"])  # fmt: skip
+    options = ["--import", "own.py", *DILATED_OPTIONS, *SMALL, "--train.run", "run"]
+    main(["train", "pix2pix", str(data), *options])
     assert Path("executed").exists()  # the control
     Path("executed").unlink()
     GENERATORS.pop("dilated")
     monkeypatch.setattr(extensions, "imported", [])
     Path("own.toml").write_text('base = "pix2pix"\nimports = ["own.py"]\n')
     image = str(data / "test" / "A" / "00.png")
-    for words in (
-        ["train", "run/config.json"], ["train", "own.toml", str(data)], ["show", "own.toml"],
-        ["translate", "run/ab.safetensors", image, "-o", "out"], ["evaluate", "run"],
+    for arguments in (
+        ["train", "run/config.json"],
+        ["train", "own.toml", str(data)],
+        ["show", "own.toml"],
+        ["translate", "run/ab.safetensors", image, "-o", "out"],
+        ["evaluate", "run"],
         ["explain", "run", image, "-o", "x.png"],
-    ):  # fmt: skip
-        assert "if you trust them, add --import own.py" in refused(capsys, *words), words
+    ):
+        assert "if you trust them, add --import own.py" in command_error(capsys, *arguments), (
+            arguments
+        )
     assert not Path("executed").exists()
     main(["show", "own.toml", "--import", "own.py"])
     assert Path("executed").exists()
@@ -150,8 +159,8 @@ def test_a_module_that_cannot_be_imported_is_refused(
     path = tmp_path / "broken.py"
     if text is not None:
         path.write_text(text)
-    said = refused(capsys, "show", "--import", str(path))
-    assert f"--import {path}" in said and reason in said and len(said.splitlines()) == 1
+    message = command_error(capsys, "show", "--import", str(path))
+    assert f"--import {path}" in message and reason in message and len(message.splitlines()) == 1
 
 
 def test_dotted_names_and_missing_values(
@@ -162,11 +171,13 @@ def test_dotted_names_and_missing_values(
     Path("pack_of_mine/nets.py").write_text((EXAMPLES / "dilated.py").read_text())
     main(["show", "pix2pix", "--import", "pack_of_mine.nets"])
     assert "dilated" in GENERATORS and extensions.imported == ["pack_of_mine.nets"]
-    assert "--import needs a module" in refused(capsys, "show", "pix2pix", "--import")
-    assert "ModuleNotFoundError" in refused(capsys, "show", "pix2pix", "--import", "no.such.module")
-    for named in ('"x.py"', "[1]"):
-        Path("own.toml").write_text(f'base = "pix2pix"\nimports = {named}\n')
-        assert "imports must be a list of module names" in refused(capsys, "show", "own.toml")
+    assert "--import needs a module" in command_error(capsys, "show", "pix2pix", "--import")
+    assert "ModuleNotFoundError" in command_error(
+        capsys, "show", "pix2pix", "--import", "no.such.module"
+    )
+    for value in ('"x.py"', "[1]"):
+        Path("own.toml").write_text(f'base = "pix2pix"\nimports = {value}\n')
+        assert "imports must be a list of module names" in command_error(capsys, "show", "own.toml")
 
 
 def test_the_contrastive_loss_by_hand() -> None:
@@ -180,10 +191,10 @@ def test_the_contrastive_loss_by_hand() -> None:
 
 
 def test_help_needs_no_import() -> None:
-    said = subprocess.run(
+    message = subprocess.run(
         [sys.executable, "-m", "viceversa", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    assert "--import" in said
+    assert "--import" in message
 
 
 METRIC = """
@@ -206,13 +217,18 @@ def test_a_metric(
     known = dict(METRICS)
     module, run = tmp_path / "my_metrics.py", tmp_path / "run"
     module.write_text(METRIC)
-    words = ["train", "pix2pix", str(data), *SMALL, "--generator.width", "2", "--generator.depth",
-             "2", "--train.run", str(run), "--validate.extra_metrics", "rmse",
-             "--validate.best_metric", "rmse"]  # fmt: skip
-    said = refused(capsys, *words)
-    assert "validate.extra_metrics takes ms_ssim, lpips, fid, kid, not 'rmse'" in said
+    options = {
+        "generator.width": 2,
+        "generator.depth": 2,
+        "train.run": run,
+        "validate.extra_metrics": "rmse",
+        "validate.best_metric": "rmse",
+    }
+    arguments = ["train", "pix2pix", str(data), *SMALL, *option_arguments(options)]
+    message = command_error(capsys, *arguments)
+    assert "validate.extra_metrics takes ms_ssim, lpips, fid, kid, not 'rmse'" in message
     try:
-        main([*words, "--import", str(module)])
+        main([*arguments, "--import", str(module)])
         lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
         found = next(line["validation"] for line in lines if "validation" in line)
         assert list(found["raw"]) == ["l1", "psnr", "ssim", "rmse"]  # contrast: unpaired methods
@@ -228,4 +244,4 @@ def test_a_metric(
         METRICS.update(known)
         sys.modules.pop("my_metrics", None)
     monkeypatch.setattr(extensions, "imported", [])
-    assert f"add --import {module}" in refused(capsys, "train", str(run / "config.json"))
+    assert f"add --import {module}" in command_error(capsys, "train", str(run / "config.json"))

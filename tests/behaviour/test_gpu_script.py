@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.sh` on small networks and without a GPU, so that it works when there is one."""
+"""`benchmarks/gpu.sh` runs on small networks and without a GPU."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def run(out: Path, *options: str) -> tuple[int, dict[str, Any]]:
-    """The exit code, and the parts of the JSON file."""
+    """Run the script; return its exit code and the parts of its JSON file."""
     done = subprocess.run(
         ["bash", SCRIPT, "--device", "cpu", "--tiny", "--out", out, *options],
-        env={**os.environ, "PYTHON": sys.executable}, capture_output=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        check=False,
+    )
     (report,) = out.glob("*-gpu.json")
     parts: dict[str, Any] = json.loads(report.read_text())["parts"]
     return done.returncode, parts
 
 
 def part(name: str, out: Path) -> dict[str, Any]:
-    """The results of one part, which must end without an error."""
+    """Run one part, which must succeed, and return its results."""
     code, parts = run(out, "--parts", name)
     assert code == 0 and list(parts) == [name] and parts[name]["ok"], parts
     return parts[name]

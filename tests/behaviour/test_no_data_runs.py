@@ -1,4 +1,4 @@
-"""No-data values and tags through whole commands: train, translate, evaluate, validate."""
+"""No-data values and tags in the commands train, translate and evaluate."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ GEO = [
 ]
 
 
-def field(seed: int) -> Any:
+def smooth_noise(seed: int) -> Any:
     coarse = torch.rand(1, 1, 5, 5, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.interpolate(coarse, (40, 40), mode="bicubic")[0, 0].numpy() * 100
 
 
 def tiles(root: Path, stored: float = -9999, b: str | None = "-1") -> Path:
-    """Pairs whose A has no data in the first rows, and B in the first columns; two splits."""
+    """Write pairs with no data in the first rows of A and the first columns of B, in two splits."""
     for split, count in (("train", 3), ("test", 2)):
         for number in range(count):
-            a, other = field(number), 100 - field(number)
+            a, other = smooth_noise(number), 100 - smooth_noise(number)
             a[:10], other[:, :8] = stored, -1
             for side, image, tag in (("A", a, str(stored)), ("B", other, b)):
                 path = root / split / side / f"{number}.tif"
@@ -55,8 +55,8 @@ def tiles(root: Path, stored: float = -9999, b: str | None = "-1") -> Path:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set, one with other numbers where there is no data, and a run of each."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write two datasets that differ in the no-data value only, and train a run on each."""
     root = tmp_path_factory.mktemp("nodata")
     for name, stored in (("one", -9999.0), ("two", 31000.0)):
         tiles(root / name, stored)
@@ -66,88 +66,95 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_training_and_validation_do_not_depend_on_the_no_data_value(here: Path) -> None:
+def test_training_and_validation_do_not_depend_on_the_no_data_value(folder: Path) -> None:
     logs = [
-        [json.loads(line) for line in (here / f"run-{name}" / "log.jsonl").read_text().splitlines()]
+        [
+            json.loads(line)
+            for line in (folder / f"run-{name}" / "log.jsonl").read_text().splitlines()
+        ]
         for name in ("one", "two")
     ]
-    told = [[{k: line[k] for k in ("losses", "validation") if k in line} for line in log]
-            for log in logs]  # fmt: skip
-    assert told[0] == told[1] and any("validation" in line for line in told[0])
+    values = [
+        [{k: line[k] for k in ("losses", "validation") if k in line} for line in log]
+        for log in logs
+    ]
+    assert values[0] == values[1] and any("validation" in line for line in values[0])
 
 
-def test_the_model_stores_what_is_no_data(here: Path) -> None:
-    header = read_header(here / "run-one" / "ab.safetensors")
+def test_the_model_stores_the_no_data_values(folder: Path) -> None:
+    header = read_header(folder / "run-one" / "ab.safetensors")
     assert header["source"]["nodata"] == "-9999.0" and header["target"]["nodata"] == "-1"
     assert header["source"]["config"]["nodata"] == "tag"
     assert header["target"]["metadata"] == "<Unit>B</Unit>"
     assert -50 < header["source"]["low"][0] < header["source"]["high"][0] < 150
 
 
-def test_results_have_no_data_where_the_source_has_none(here: Path) -> None:
-    model, out = here / "run-one" / "ab.safetensors", here / "out"
-    images = [here / "one/test/A/0.tif", here / "two/test/A/1.tif"]  # each by its own tag
+def test_outputs_have_no_data_where_the_source_has_none(folder: Path) -> None:
+    model, out = folder / "run-one" / "ab.safetensors", folder / "out"
+    images = [folder / "one/test/A/0.tif", folder / "two/test/A/1.tif"]  # each by its own tag
     main(["translate", str(model), *map(str, images), "-o", str(out)])
     for image in images:
-        made = read(out / image.name, nodata=NoData(tag=True))
-        mask = mask_of(made)
+        output = read(out / image.name, nodata=NoData(tag=True))
+        mask = mask_of(output)
         assert mask is not None and mask[:10].all() and not mask[10:].any()
         tags = read_tags(out / image.name)
         assert tags.nodata == "-1" and tags.metadata == "<Unit>B</Unit>"
         assert [code for code, *_ in tags.geometry] == [33550, 33922, 34735]
     array = np.asarray(Translator.load(model)(read(images[0])))
     assert (array[:10] == -1).all() and (array[10:] != -1).all()
-    plain_file = here / "plain.tif"  # without a tag: the value that all training images declared
+    plain_file = (
+        folder / "plain.tif"
+    )  # without a tag, the no-data value of the training images applies
     tifffile.imwrite(plain_file, read(images[0])[:, :, 0])
     assert np.array_equal(Translator.load(model)(plain_file), array)
 
 
-def test_evaluate_does_not_depend_on_the_no_data_value(here: Path) -> None:
-    """Nor does the number of a pair depend on what is stored where the other has no data."""
+def test_evaluate_does_not_depend_on_the_no_data_value(folder: Path) -> None:
+    """Metrics of a pair also do not depend on values where the other image has no data."""
     metrics = ("l1", "psnr", "ssim", "edge_correlation", "swd")
     found = [
-        run_evaluation(EvaluationOptions(here / "run-one", str(here / name), metrics=metrics))
+        run_evaluation(EvaluationOptions(folder / "run-one", str(folder / name), metrics=metrics))
         for name in ("one", "two")
     ]
     means, others = (one.directions[0].values | one.directions[0].sets for one in found)
     assert means == others and np.isfinite([v for vs in means.values() for v in np.ravel(vs)]).all()
     protocol = as_json(found[0])["protocol"]["nodata"]
     assert protocol["a"].startswith("-9999.0: left out of l1") and "-1" in protocol["b"]
-    main(["evaluate", str(here / "run-one"), str(here / "one"), "-o", str(here / "page")])
-    assert (here / "page" / "index.html").is_file()
+    main(["evaluate", str(folder / "run-one"), str(folder / "one"), "-o", str(folder / "page")])
+    assert (folder / "page" / "index.html").is_file()
 
 
-def test_l1_is_that_of_the_pixels_with_data(here: Path) -> None:
+def test_l1_is_the_mean_of_pixels_with_data(folder: Path) -> None:
     result = run_evaluation(
-        EvaluationOptions(here / "run-one", str(here / "one"), size="own", metrics=("l1",))
+        EvaluationOptions(folder / "run-one", str(folder / "one"), size="own", metrics=("l1",))
     )
-    translator = Translator.load(here / "run-one" / "ab.safetensors")
+    translator = Translator.load(folder / "run-one" / "ab.safetensors")
     low, high = translator.target.low[0], translator.target.high[0]
-    for number, told in enumerate(result.directions[0].values["l1"]):
-        made = translator(here / f"one/test/A/{number}.tif")[10:, 8:, 0]
-        real = read(here / f"one/test/B/{number}.tif")[10:, 8:, 0].clip(low, high)
-        assert told == pytest.approx(2 * np.abs(made - real).mean() / (high - low), rel=1e-5)
+    for number, expected in enumerate(result.directions[0].values["l1"]):
+        output = translator(folder / f"one/test/A/{number}.tif")[10:, 8:, 0]
+        real = read(folder / f"one/test/B/{number}.tif")[10:, 8:, 0].clip(low, high)
+        assert expected == pytest.approx(2 * np.abs(output - real).mean() / (high - low), rel=1e-5)
 
 
 def test_images_without_data_are_left_out_and_named(
-    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tiles(tmp_path / "data")
     empty = np.full((40, 40), -9999, np.float32)
     tifffile.imwrite(root / "test/A/0.tif", empty, extratags=[(42113, "s", 0, "-9999", True)])
-    result = run_evaluation(EvaluationOptions(here / "run-one", str(root), metrics=("l1", "swd")))
+    result = run_evaluation(EvaluationOptions(folder / "run-one", str(root), metrics=("l1", "swd")))
     assert result.directions[0].translations == 1
     assert any("left out 1 pairs without a pixel that has data" in note for note in result.notes)
     main(["train", "pix2pix", str(root), *TINY, "--train.run", str(tmp_path / "run")])
-    said = capsys.readouterr().out
-    assert "images of A that have the no-data value everywhere" in said
+    output = capsys.readouterr().out
+    assert "images of A that have the no-data value everywhere" in output
 
 
-EIGHT = Domain()
+RGB = Domain()
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def test_profiles_come_from_the_target_and_exif_from_nowhere(tmp_path: Path) -> None:
+def test_icc_profiles_are_those_of_the_target_and_exif_is_not_copied(tmp_path: Path) -> None:
     import base64
     import dataclasses
 
@@ -157,10 +164,10 @@ def test_profiles_come_from_the_target_and_exif_from_nowhere(tmp_path: Path) -> 
     other = ICC[:-4] + b"them"
     for suffix in ("png", "jpg", "webp", "tif"):
         Image.fromarray(rgb).save(tmp_path / f"x-{suffix}.{suffix}", icc_profile=other, exif=exif)
-    with_profile = dataclasses.replace(EIGHT, icc=base64.b64encode(ICC).decode())
-    for name, target, expected in (("without", EIGHT, None), ("with", with_profile, ICC)):
+    with_profile = dataclasses.replace(RGB, icc=base64.b64encode(ICC).decode())
+    for name, target, expected in (("without", RGB, None), ("with", with_profile, ICC)):
         (tmp_path / name).mkdir()
-        model = small_model(tmp_path / name, EIGHT, target)
+        model = small_model(tmp_path / name, RGB, target)
         out = tmp_path / name / "out"
         main(["translate", str(model), str(tmp_path / "x-*.*"), "-o", str(out)])
         for suffix in ("png", "jpg", "webp", "tif"):
@@ -172,12 +179,12 @@ def test_profiles_come_from_the_target_and_exif_from_nowhere(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("options", [[], ["--half", "left"]])
-def test_geometry_is_kept_if_the_result_has_the_size_of_the_source(
+def test_geometry_is_kept_for_outputs_of_the_size_of_the_source(
     tmp_path: Path, options: list[str]
 ) -> None:
     rgb = (np.random.default_rng(0).random((24, 48, 3)) * 255).astype(np.uint8)
     tifffile.imwrite(tmp_path / "geo.tif", rgb, photometric="rgb", extratags=GEO)
-    model = small_model(tmp_path, EIGHT, EIGHT)
+    model = small_model(tmp_path, RGB, RGB)
     main(
         ["translate", str(model), str(tmp_path / "geo.tif"), "-o", str(tmp_path / "out"), *options]
     )
@@ -185,7 +192,7 @@ def test_geometry_is_kept_if_the_result_has_the_size_of_the_source(
     assert len(tags.geometry) == (0 if options else 3)
 
 
-def deep(dtype: str, **config: Any) -> Domain:
+def domain(dtype: str, **config: Any) -> Domain:
     limits = np.iinfo(dtype) if dtype != "float32" else np.finfo(dtype)
     return Domain(
         DomainConfig(channels=1, **config), dtype, (float(limits.min),), (float(limits.max),)
@@ -193,7 +200,7 @@ def deep(dtype: str, **config: Any) -> Domain:
 
 
 @pytest.mark.parametrize(
-    ("trained", "given", "told"),
+    ("trained", "dtype", "expected"),
     [
         ("uint8", "uint16", "uint16 images, but the model was trained on uint8: 0 to 65535 are"),
         ("uint16", "uint8", "uint8 images, but the model was trained on uint16: 0 to 255 are"),
@@ -202,32 +209,39 @@ def deep(dtype: str, **config: Any) -> Domain:
         ("uint8", "uint8", ""),
     ],
 )
-def test_another_dtype_than_that_of_training_is_noted(
-    trained: str, given: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_another_dtype_than_in_training_is_noted(
+    trained: str, dtype: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = small_model(tmp_path, deep(trained), deep("uint8"))
+    model = small_model(tmp_path, domain(trained), domain("uint8"))
     for number in range(2):
-        image = np.arange(24 * 24, dtype=given).reshape(24, 24)
+        image = np.arange(24 * 24, dtype=dtype).reshape(24, 24)
         tifffile.imwrite(tmp_path / f"{number}.tif", image)
     main(["translate", str(model), str(tmp_path / "*.tif"), "-o", str(tmp_path / "out")])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
-    assert len(lines) == bool(told) and all("0.tif" in line and told in line for line in lines)
+    assert len(lines) == bool(expected) and all(
+        "0.tif" in line and expected in line for line in lines
+    )
 
 
-def test_a_range_in_numbers_takes_another_dtype_as_it_is(
+def test_with_an_explicit_range_another_dtype_is_not_scaled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = small_model(tmp_path, Domain(DomainConfig(channels=1, range="0,255"), "uint8", (0.0,),
-                                        (255.0,)), deep("uint8"))  # fmt: skip
+    model = small_model(
+        tmp_path,
+        Domain(DomainConfig(channels=1, range="0,255"), "uint8", (0.0,), (255.0,)),
+        domain("uint8"),
+    )
     tifffile.imwrite(tmp_path / "x.tif", np.full((24, 24), 200, np.float32))
     main(["translate", str(model), str(tmp_path / "x.tif"), "-o", str(tmp_path / "out")])
-    said = capsys.readouterr().out
-    assert "float32 images, but the model was trained on uint8: their values are not scaled" in said
+    output = capsys.readouterr().out
+    assert (
+        "float32 images, but the model was trained on uint8: their values are not scaled" in output
+    )
 
 
-def test_evaluate_notes_another_dtype_and_scales_it(here: Path, tmp_path: Path) -> None:
+def test_evaluate_notes_another_dtype_and_scales_it(folder: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    model = small_model(tmp_path, deep("uint8"), deep("uint8"))
+    model = small_model(tmp_path, domain("uint8"), domain("uint8"))
     for side in "AB":
         for depth in (8, 16):
             (tmp_path / f"{depth}" / side).mkdir(parents=True)
@@ -243,7 +257,7 @@ def test_evaluate_notes_another_dtype_and_scales_it(here: Path, tmp_path: Path) 
                 model, str(tmp_path / f"{depth}"), pairs="yes", size="own", metrics=("l1",)
             )
         )
-        noted = [note for note in result.notes if "trained on uint8" in note]
-        assert [note[:2] for note in noted] == ([] if depth == 8 else ["A:", "B:"])
+        notes = [note for note in result.notes if "trained on uint8" in note]
+        assert [note[:2] for note in notes] == ([] if depth == 8 else ["A:", "B:"])
         found[depth] = result.directions[0].values["l1"]
     assert found[16] == pytest.approx(found[8], abs=1e-5)

@@ -19,20 +19,21 @@ from viceversa.reports.run_folder import RunFolder
 FORMATS = sorted((Path(__file__).parents[1] / "fixtures").iterdir())
 RUNS = [(folder, method) for folder in FORMATS for method in ("pix2pix", "cyclegan")]
 DATA = {"pix2pix": "paired", "cyclegan": "unpaired"}
-every_run = pytest.mark.parametrize(("folder", "method"), RUNS, ids=lambda value: getattr(
-    value, "name", value))  # fmt: skip
+every_run = pytest.mark.parametrize(
+    ("folder", "method"), RUNS, ids=lambda value: getattr(value, "name", value)
+)
 
 
 @pytest.fixture
-def here(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the fixture, as the current directory."""
+def fixture_copy(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy the fixture and make it the current directory."""
     shutil.copytree(folder, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     return tmp_path / "copy"
 
 
 def training_lines(log: Path) -> list[dict[str, Any]]:
-    """The lines of a log with losses, without what differs from one execution to the next."""
+    """Return the log lines with losses, without timings."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return [
         {"images": line["images"], "lr": line["lr"], **line["losses"]}
@@ -42,25 +43,27 @@ def training_lines(log: Path) -> list[dict[str, Any]]:
 
 
 @every_run
-def test_an_old_run_is_resumed_and_ends_as_if_uninterrupted(
-    here: Path, method: str, capsys: pytest.CaptureFixture[str]
+def test_an_old_run_is_resumed_with_the_results_of_an_uninterrupted_one(
+    fixture_copy: Path, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not compared bit by bit: the fixtures were made on another processor than the test's."""
-    run = here / "runs" / method
+    """Compared with tolerances: the fixtures were created on another processor."""
+    run = fixture_copy / "runs" / method
     stopped = training_lines(run / "log.jsonl")
     main(["train", f"runs/{method}/config.json"])
     assert "checkpoints/0000000020.safetensors" in capsys.readouterr().out
     folders = {path.name for path in run.iterdir() if path.is_dir()}
     assert {"ema", "patch_maps"} <= folders and not {"averaged", "verdicts"} & folders
-    found, expected = (training_lines(p / method / "log.jsonl") for p in (here / "runs",
-                       here / "ended"))  # fmt: skip
+    found, expected = (
+        training_lines(p / method / "log.jsonl")
+        for p in (fixture_copy / "runs", fixture_copy / "ended")
+    )
     assert found[: len(stopped)] == stopped
-    if method == "pix2pix":  # with two batches per step, a line no longer comes within a step
+    if method == "pix2pix":  # with two batches per step, lines are written after complete steps
         assert [line["images"] for line in found] == [5, 10, 15, 20, 26, 30, 36]
     else:
         assert [line["images"] for line in found] == [5, 10, 15, 20, 25, 30, 35, 36]
         assert found == [pytest.approx(line, rel=1e-3, abs=1e-4) for line in expected]
-    for model in (here / "ended" / method).glob("*.safetensors"):
+    for model in (fixture_copy / "ended" / method).glob("*.safetensors"):
         ended, resumed = read_weights(model), read_weights(run / model.name)
         assert ended.keys() == resumed.keys()
         for name, weight in ended.items():
@@ -70,21 +73,21 @@ def test_an_old_run_is_resumed_and_ends_as_if_uninterrupted(
 
 
 @every_run
-def test_old_models_and_logs_are_read(here: Path, method: str) -> None:
+def test_old_models_and_logs_are_read(fixture_copy: Path, method: str) -> None:
     run, data = f"runs/{method}", DATA[method]
     models = [path for path in Path(run).rglob("*.safetensors") if path.stem in ("ab", "ba")]
-    picture = next(Path(data).rglob("*.png"))
+    image_path = next(Path(data).rglob("*.png"))
     assert {model.parent.name for model in models} == {method, "best", "averaged"}
     for model in models:
-        with Image.open(picture) as image:
+        with Image.open(image_path) as image:
             assert Translator.load(model)(image).size == image.size
     metrics = "l1" if method == "pix2pix" else "cycle"
     main(["evaluate", run, data, "-o", "new", "--metrics", metrics])
     translator = next(Path(run).glob("ba.safetensors"))
-    main(["explain", str(translator), str(picture), "-o", "patches.png"])
+    main(["explain", str(translator), str(image_path), "-o", "patches.png"])
     main(["report", run])
     main(["compare", run, f"ended/{method}", "-o", "compare.html"])
-    assert "<svg" in Path(run, "report.html").read_text()  # the curves of the old log
+    assert "<svg" in Path(run, "report.html").read_text()  # curves of the old log
     assert "g_gan" in Path("compare.html").read_text()
     found = RunFolder(Path(run))
     assert found.patch_maps.keys() == found.samples.keys() != set()

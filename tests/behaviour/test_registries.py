@@ -1,4 +1,4 @@
-"""Methods, generators and discriminators work in every combination, user-defined ones too."""
+"""Methods, generators and discriminators work in all combinations, also user-defined ones."""
 
 from __future__ import annotations
 
@@ -31,22 +31,26 @@ from viceversa.evaluation import evaluate
 from viceversa.inference.patch_scores import ExplainOptions, explain
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 
-OWN: list[tuple[dict[str, Any], str, Any]] = [
-    (METHODS, "one-way", OneSided), (METHODS, "regression", Regression),
-    (GENERATORS, "plain", ConvGenerator),
-    (DISCRIMINATORS, "multi-scale", MultiScale), (DISCRIMINATORS, "whole", MeanColor),
-]  # fmt: skip
-METHOD_NAMES = [*METHODS, "one-way", "regression"]
-GENERATOR_NAMES = [*GENERATORS, "plain"]
-DISCRIMINATOR_NAMES = [*DISCRIMINATORS, "multi-scale", "whole"]
+USER_DEFINED: list[tuple[dict[str, Any], str, Any]] = [
+    (METHODS, "one-sided", OneSided),
+    (METHODS, "regression", Regression),
+    (GENERATORS, "conv", ConvGenerator),
+    (DISCRIMINATORS, "multi-scale", MultiScale),
+    (DISCRIMINATORS, "mean-color", MeanColor),
+]
+METHOD_NAMES = [*METHODS, "one-sided", "regression"]
+GENERATOR_NAMES = [*GENERATORS, "conv"]
+DISCRIMINATOR_NAMES = [*DISCRIMINATORS, "multi-scale", "mean-color"]
 SETTINGS: dict[str, dict[str, Any]] = {
-    **GENERATOR_SETTINGS, "patchgan": {"width": 2, "layers": 1}, "pixelgan": {"width": 2},
-}  # fmt: skip
+    **GENERATOR_SETTINGS,
+    "patchgan": {"width": 2, "layers": 1},
+    "pixelgan": {"width": 2},
+}
 PRODUCT = list(itertools.product(METHOD_NAMES, GENERATOR_NAMES, DISCRIMINATOR_NAMES))
 
 
 def every_pair() -> set[tuple[str, str, str]]:
-    """Combinations in which each pair of entries occurs (a Latin square)."""
+    """Return combinations in which each pair of entries occurs (a Latin square)."""
     return {
         (METHOD_NAMES[(i + j) % len(METHOD_NAMES)], generator, discriminator)
         for i, generator in enumerate(GENERATOR_NAMES)
@@ -56,8 +60,8 @@ def every_pair() -> set[tuple[str, str, str]]:
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    for registry, name, its_class in OWN:
-        monkeypatch.setitem(registry, name, (its_class, its_class.Config))
+    for registry, name, user_class in USER_DEFINED:
+        monkeypatch.setitem(registry, name, (user_class, user_class.Config))
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +74,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(names: tuple[str, str, str], data: Path, run: Path) -> RunConfig:
     sections = ("method", "generator", "discriminator")
-    return resolve({
-        **{section: {"name": name, **SETTINGS.get(name, {})}
-           for section, name in zip(sections, names, strict=True)},
-        "data": {"path": str(data), "load_size": 16, "crop_size": 16, "workers": 0},
-        "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 1, "log_every": 1},
-        "validate": {"every": 1, "health": 1},
-    })  # fmt: skip
+    return resolve(
+        {
+            **{
+                section: {"name": name, **SETTINGS.get(name, {})}
+                for section, name in zip(sections, names, strict=True)
+            },
+            "data": {"path": str(data), "load_size": 16, "crop_size": 16, "workers": 0},
+            "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 1, "log_every": 1},
+            "validate": {"every": 1, "health": 1},
+        }
+    )
 
 
 def test_each_pair_of_entries_occurs() -> None:
@@ -86,7 +94,7 @@ def test_each_pair_of_entries_occurs() -> None:
 
 
 def mark(names: tuple[str, str, str]) -> list[pytest.MarkDecorator]:
-    """Few combinations run in `make quick`, each pair in `make test`, all in `make soak`."""
+    """Run some combinations in `make quick`, each pair in `make test`, all in `make soak`."""
     if names not in every_pair():
         return [pytest.mark.soak]
     return [] if names in sorted(every_pair())[::5] else [pytest.mark.slow]
@@ -96,9 +104,12 @@ def mark(names: tuple[str, str, str]) -> list[pytest.MarkDecorator]:
     "names", [pytest.param(names, id="-".join(names), marks=mark(names)) for names in PRODUCT]
 )
 def test_a_combination_is_trained_and_used(
-    names: tuple[str, str, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, str, str],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     method, _, discriminator = names
     run = tmp_path / "run"
     train(settings(names, data, run))
@@ -106,9 +117,9 @@ def test_a_combination_is_trained_and_used(
     losses = [line["losses"] for line in lines if "losses" in line]
     assert len(losses) == 2 and all(math.isfinite(x) for one in losses for x in one.values())
     assert sum("validation" in line for line in lines) == 2
-    judged = method != "regression"
-    drawn = judged and discriminator != "whole"
-    assert len(list((run / "patch_maps").glob("*.png"))) == (2 if drawn else 0)
+    has_discriminator = method != "regression"
+    has_patch_maps = has_discriminator and discriminator != "mean-color"
+    assert len(list((run / "patch_maps").glob("*.png"))) == (2 if has_patch_maps else 0)
 
     _resumes(names, data, tmp_path, monkeypatch)
     main(["plan", str(run / "config.json"), "--steps", "0"])
@@ -116,15 +127,15 @@ def test_a_combination_is_trained_and_used(
     source = data / "test" / "A" / "00.png"
     with Image.open(source) as image:
         assert Translator.load(run / "ab.safetensors", "cpu")(image).size == (16, 16)
-    numbers = evaluate(run, device="cpu", metrics=["swd"])
-    assert numbers["protocol"]["pairs"] is is_paired(method)
-    _explains(run, source, judged, drawn)
+    metrics = evaluate(run, device="cpu", metrics=["swd"])
+    assert metrics["protocol"]["pairs"] is is_paired(method)
+    _explains(run, source, has_discriminator, has_patch_maps)
 
 
 def _resumes(
     names: tuple[str, str, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run stopped after its first step ends with the state of the uninterrupted one."""
+    """Check that a run stopped after its first step resumes to the state of the other run."""
     stopped = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         sigterm_after(patch)(1)
@@ -134,12 +145,14 @@ def _resumes(
     assert identical(checkpoint_state(stopped), checkpoint_state(tmp_path / "run"))
 
 
-def _explains(run: Path, image: Path, judged: bool, drawn: bool) -> None:
-    asked = ExplainOptions(run / "ab.safetensors", image, device="cpu")
-    if drawn:
-        (row,) = explain(asked).rows
+def _explains(run: Path, image: Path, has_discriminator: bool, has_patch_maps: bool) -> None:
+    options = ExplainOptions(run / "ab.safetensors", image, device="cpu")
+    if has_patch_maps:
+        (row,) = explain(options).rows
         assert row.scores.values.shape == row.scores.grid[2:4]
         return
-    reason = "has no patch grid" if judged else "there is no discriminator d_b.safetensors"
+    reason = (
+        "has no patch grid" if has_discriminator else "there is no discriminator d_b.safetensors"
+    )
     with pytest.raises(UserError, match=reason):
-        explain(asked)
+        explain(options)

@@ -1,4 +1,4 @@
-"""Going on is never having stopped: to the bit, from any step, with every random number in use."""
+"""A resumed run equals an uninterrupted one to the bit, from any step, with all random sources."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from viceversa.networks.unet import UNet
 from viceversa.training import loop as training
 
 METHODS = ("pix2pix", "cyclegan")
-IMAGES, STEPS = 12, 40  # an epoch, and a run of three and a third
-SAMPLES, LAST = 10, "00000048"  # images between two sample grids, and the grid of the end
-ALL = range(1, STEPS + 1)
-FEW = (1, 11, 12, 13, 31, 39)
+IMAGES, STEPS = 12, 40  # 12 steps per epoch; stops are at steps 1 to 40 of 48
+SAMPLES, LAST_GRID = 10, "00000048"  # images between two sample grids, and the last grid
+ALL_STEPS = range(1, STEPS + 1)
+SOME_STEPS = (1, 11, 12, 13, 31, 39)
 
 
-class Noisy(nn.Module):
-    """A U-Net with dropout, and noise from each of the other generators of random numbers."""
+class NoisyUNet(nn.Module):
+    """U-Net with dropout and noise from the random generators of Python and NumPy."""
 
     Config = UNet.Config
 
@@ -48,8 +48,8 @@ class Noisy(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(GENERATORS, "noisy", (Noisy, Noisy.Config))
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GENERATORS, "noisy", (NoisyUNet, NoisyUNet.Config))
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +62,38 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
     tiny: Sections = {
-        "generator": {"name": "noisy", "width": 2, "depth": 2, "norm": "batch", "dropout_layers": 1,
-                      "dropout_from": 1},
+        "generator": {
+            "name": "noisy",
+            "width": 2,
+            "depth": 2,
+            "norm": "batch",
+            "dropout_layers": 1,
+            "dropout_from": 1,
+        },
         "discriminator": {"width": 2, "layers": 1, "norm": "batch"},
-        "data": {"path": str(data), "load_size": 18, "crop_size": 16, "rotate90": True,
-                 "workers": train.pop("workers", 0)},
-        "train": {"run": str(run), "epochs": 4, "device": "cpu", "log_every": 5, "samples": 1,
-                  "sample_every": SAMPLES, "save_every": 8, "ema": 0.9, **train},
+        "data": {
+            "path": str(data),
+            "load_size": 18,
+            "crop_size": 16,
+            "rotate90": True,
+            "workers": train.pop("workers", 0),
+        },
+        "train": {
+            "run": str(run),
+            "epochs": 4,
+            "device": "cpu",
+            "log_every": 5,
+            "samples": 1,
+            "sample_every": SAMPLES,
+            "save_every": 8,
+            "ema": 0.9,
+            **train,
+        },
         "validate": {"every": 6},
-    }  # fmt: skip
+    }
     if name == "cyclegan":
         tiny["method"] = {"pool_size": 3}
-        tiny["validate"]["best_metric"] = "cycle"  # which is not lower each time
+        tiny["validate"]["best_metric"] = "cycle"  # which does not improve each time
     return resolve(merge(read_recipe(name), tiny))
 
 
@@ -90,34 +110,35 @@ def run_until(config: RunConfig, stop: int, stop_at: Callable[[int], None]) -> N
     stop_at(0)
 
 
-def left(run: Path) -> dict[str, bytes]:
-    """Every file of a run, byte by byte, but for its speeds, its times and its own name.
+def run_results(run: Path) -> dict[str, bytes]:
+    """Return the contents of all files of a run, without timings and its path.
 
-    Sample grids are compared where they are due by images: others depend on the clock and on stops.
+    Contains only sample grids that are due by images: others depend on time and on stops.
     """
-    kept = {}
+    results = {}
     for path in sorted(run.rglob("*")):
         name = str(path.relative_to(run))
         if (
             path.is_file()
             and name not in (".lock", "config.json", "machine.json", "report.html")
             and "checkpoints" not in name
-            and not (path.suffix == ".png" and int(path.stem) % SAMPLES and path.stem != LAST)
+            and not (path.suffix == ".png" and int(path.stem) % SAMPLES and path.stem != LAST_GRID)
         ):
-            kept[name] = path.read_bytes()
-    lines = kept["log.jsonl"].decode().splitlines()
+            results[name] = path.read_bytes()
+    lines = results["log.jsonl"].decode().splitlines()
     entries = [json.loads(line) for line in lines]
     timeless = [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in entries]
-    kept["log.jsonl"] = json.dumps(timeless).encode()
-    kept["state"] = saved(max((run / "checkpoints").glob("*.safetensors")), {"sections"})
-    for name in [name for name in kept if name.endswith(".safetensors")]:
-        kept[name] = kept[name].replace(str(run).encode(), b"")  # settings name the folder
-        del kept[name]  # ... whose length changes the header: the weights are in the state
-    return kept
+    results["log.jsonl"] = json.dumps(timeless).encode()
+    results["state"] = checkpoint_bytes(
+        max((run / "checkpoints").glob("*.safetensors")), {"sections"}
+    )
+    for name in [name for name in results if name.endswith(".safetensors")]:
+        del results[name]  # contains the path of the run; its weights are in the state
+    return results
 
 
-def saved(checkpoint: Path, without: set[str]) -> bytes:
-    """A checkpoint's contents; its `sections` differ, as they name the run's folder."""
+def checkpoint_bytes(checkpoint: Path, without: set[str]) -> bytes:
+    """Return the contents of a checkpoint without some fields (`sections` contains the path)."""
     state = {key: value for key, value in load_state(checkpoint).items() if key not in without}
     return repr(_plain(state)).encode()
 
@@ -131,107 +152,137 @@ def _plain(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
-    """What runs that never stopped leave, by method."""
-    GENERATORS["noisy"] = (Noisy, Noisy.Config)
+def uninterrupted(
+    data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, bytes]]:
+    """Return the results of uninterrupted runs, by method."""
+    GENERATORS["noisy"] = (NoisyUNet, NoisyUNet.Config)
     runs = {}
     for name in METHODS:
-        run = tmp_path_factory.mktemp("whole") / name
+        run = tmp_path_factory.mktemp("uninterrupted") / name
         training.train(settings(name, data, run))
-        runs[name] = left(run)
+        runs[name] = run_results(run)
     return runs
 
 
-def check_stops(
-    name: str, stops: Any, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
-    stop_at: Callable[[int], None], **more: Any,
-) -> None:  # fmt: skip
-    for stop in stops:
+def check_resumed_runs(
+    name: str,
+    steps: Any,
+    data: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, dict[str, bytes]],
+    stop_at: Callable[[int], None],
+    **more: Any,
+) -> None:
+    for stop in steps:
         run = tmp_path / f"{name}-{stop}"
         run_until(settings(name, data, run, **more), stop, stop_at)
         assert max((run / "checkpoints").iterdir()).name == f"{stop:010d}.safetensors"
         training.train(settings(name, data, run, **more))
-        assert left(run) == whole[name], f"stopped at {stop}"
+        assert run_results(run) == uninterrupted[name], f"stopped at {stop}"
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_stopped_at_some_steps(
-    name: str, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+def test_runs_stopped_at_some_steps(
+    name: str,
+    data: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, dict[str, bytes]],
     stop_at: Callable[[int], None],
-) -> None:  # fmt: skip
-    check_stops(name, FEW, data, tmp_path, whole, stop_at)
+) -> None:
+    check_resumed_runs(name, SOME_STEPS, data, tmp_path, uninterrupted, stop_at)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_stopped_at_every_step(
-    name: str, workers: int, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+def test_runs_stopped_at_every_step(
+    name: str,
+    workers: int,
+    data: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, dict[str, bytes]],
     stop_at: Callable[[int], None],
-) -> None:  # fmt: skip
-    check_stops(name, ALL, data, tmp_path, whole, stop_at, workers=workers)
+) -> None:
+    check_resumed_runs(name, ALL_STEPS, data, tmp_path, uninterrupted, stop_at, workers=workers)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "workers"), [
-    ("pix2pix", 0), ("cyclegan", 2),
-    pytest.param("pix2pix", 2, marks=pytest.mark.soak),
-    pytest.param("cyclegan", 0, marks=pytest.mark.soak),
-])  # fmt: skip
-def test_stopped_after_every_step_of_one_run(
-    name: str, workers: int, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    [
+        ("pix2pix", 0),
+        ("cyclegan", 2),
+        pytest.param("pix2pix", 2, marks=pytest.mark.soak),
+        pytest.param("cyclegan", 0, marks=pytest.mark.soak),
+    ],
+)
+def test_one_run_stopped_after_every_step(
+    name: str,
+    workers: int,
+    data: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, dict[str, bytes]],
     stop_at: Callable[[int], None],
-) -> None:  # fmt: skip
-    """Each checkpoint equals that of a run that was never stopped, and so does the end.
+) -> None:
+    """Each checkpoint equals that of an uninterrupted run, and so do the final results.
 
-    A run that is resumed at every step does each step from a checkpoint, so that this covers all
-    of them at the cost of few runs; `test_stopped_at_every_step` runs each one to the end.
-    A look that is due at a stop is made when the run is resumed: until then `monitor` differs.
+    A run that is resumed at every step takes each step from a checkpoint. This covers all steps
+    with few runs; `test_runs_stopped_at_every_step` trains each stopped run to the end.
+    Monitoring that is due at a stop runs after resuming: until then `monitor` differs.
     """
-    apart = {"sections", "monitor"}
-    straight, often = tmp_path / "straight", tmp_path / "often"
+    excluded = {"sections", "monitor"}
+    straight_run, interrupted_run = tmp_path / "straight", tmp_path / "often"
     training.train(
-        settings(name, data, straight, workers=workers, save_every=1, keep_last=2 * STEPS)
+        settings(name, data, straight_run, workers=workers, save_every=1, keep_last=2 * STEPS)
     )
-    for stop in ALL:
-        run_until(settings(name, data, often, workers=workers), stop, stop_at)
+    for stop in ALL_STEPS:
+        run_until(settings(name, data, interrupted_run, workers=workers), stop, stop_at)
         checkpoint = f"checkpoints/{stop:010d}.safetensors"
-        assert saved(often / checkpoint, apart) == saved(straight / checkpoint, apart), (
-            f"stopped at {stop}"
-        )
-    training.train(settings(name, data, often, workers=workers))
-    assert left(often) == whole[name]
+        assert checkpoint_bytes(interrupted_run / checkpoint, excluded) == checkpoint_bytes(
+            straight_run / checkpoint, excluded
+        ), f"stopped at {stop}"
+    training.train(settings(name, data, interrupted_run, workers=workers))
+    assert run_results(interrupted_run) == uninterrupted[name]
 
 
-def test_stopped_at_every_few_steps_of_one_run(
-    data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]], stop_at: Callable[[int], None]
+def test_one_run_stopped_several_times(
+    data: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, dict[str, bytes]],
+    stop_at: Callable[[int], None],
 ) -> None:
     run = tmp_path / "often"
     for stop in (3, 8, 9, 24, 25, 40):
         run_until(settings("cyclegan", data, run), stop, stop_at)
     training.train(settings("cyclegan", data, run))
-    assert left(run) == whole["cyclegan"]
+    assert run_results(run) == uninterrupted["cyclegan"]
 
 
-# -- each field that is saved is needed
+# -- every saved field is needed
 
 
 def fields(state: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The paths of all that is saved: nets, pools and averages each by themselves."""
+    """Return the paths of all saved fields: networks, pools and optimizer moments separately."""
     paths: list[tuple[str, ...]] = [(key,) for key in ("epoch", "batch", "images", "log")]
     nets = dict.fromkeys(key.split(".")[0] for key in state["method"])
     paths += [("method", net) for net in nets]
-    paths += [("optimizers", player, moment) for player in state["optimizers"]
-              for moment in ("step", "exp_avg", "exp_avg_sq")]  # fmt: skip
-    # Diagnostics report nothing in so short a run (tests/training/diagnostics test their state).
-    # Only the first look needs the norms (tests/training/test_resume_monitor.py).
+    paths += [
+        ("optimizers", player, moment)
+        for player in state["optimizers"]
+        for moment in ("step", "exp_avg", "exp_avg_sq")
+    ]
+    # Diagnostics report nothing in such a short run (tests/training/diagnostics test their state).
+    # Only the first diagnostics need the norms (tests/training/test_resume_monitor.py).
     left_out = {"health", "norms"}
     paths += [("monitor", part) for part in state["monitor"] if part not in left_out]
     return paths + [("random", kind) for kind in ("python", "numpy", "torch")]
 
 
-def renewed(state: dict[str, Any], fresh: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """The state with one field as it is after a single step, as if it had not been saved."""
+def with_fresh_field(
+    state: dict[str, Any], fresh: dict[str, Any], path: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the state with one field replaced by its value after a single step."""
     state = copy.deepcopy(state)
     if path[0] == "method":
         for key in state["method"]:
@@ -250,32 +301,35 @@ def renewed(state: dict[str, Any], fresh: dict[str, Any], path: tuple[str, ...])
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
-def test_each_field_that_is_saved_is_needed(
-    name: str, data: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]],
+def test_every_saved_field_is_needed(
+    name: str,
+    data: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, dict[str, bytes]],
     stop_at: Callable[[int], None],
-) -> None:  # fmt: skip
+) -> None:
     run_until(settings(name, data, tmp_path / "fresh"), 1, stop_at)
     fresh = load_state(tmp_path / "fresh" / "checkpoints" / "0000000001.safetensors")
-    run_until(settings(name, data, tmp_path / "cut"), 31, stop_at)
-    log = (tmp_path / "cut" / "log.jsonl").read_text()
-    state = load_state(tmp_path / "cut" / "checkpoints" / "0000000031.safetensors")
-    guards = {"sections", "domains", "data", "contents"}  # they refuse what does not fit
-    elsewhere = {"runtime", "others"}  # fp16's scale and the memory format; other processes
-    assert {path[0] for path in fields(state)} | guards | elsewhere == set(state)
+    run_until(settings(name, data, tmp_path / "interrupted"), 31, stop_at)
+    log = (tmp_path / "interrupted" / "log.jsonl").read_text()
+    state = load_state(tmp_path / "interrupted" / "checkpoints" / "0000000031.safetensors")
+    checked_fields = {"sections", "domains", "data", "contents"}  # compared, not restored
+    other_tests = {"runtime", "others"}  # fp16 scale and memory format; other processes
+    assert {path[0] for path in fields(state)} | checked_fields | other_tests == set(state)
     for path in [None, *fields(state)]:
         run = tmp_path / "-".join(path or ("control",))
         run.mkdir()
         (run / "log.jsonl").write_text(log)
         for kind in ("samples", "patch_maps"):
-            shutil.copytree(tmp_path / "cut" / kind, run / kind)
-        changed = state if path is None else renewed(state, fresh, path)
+            shutil.copytree(tmp_path / "interrupted" / kind, run / kind)
+        changed = state if path is None else with_fresh_field(state, fresh, path)
         save_state(run / "checkpoints" / "0000000031.safetensors", changed)
         training.train(settings(name, data, run))
-        assert (left(run) == whole[name]) == (path is None), path
+        assert (run_results(run) == uninterrupted[name]) == (path is None), path
 
 
 @pytest.mark.parametrize("guard", ["sections", "domains", "data"])
-def test_a_guard_that_is_missing_is_noticed(
+def test_a_missing_field_for_comparison_is_refused(
     guard: str, data: Path, tmp_path: Path, stop_at: Callable[[int], None]
 ) -> None:
     run = tmp_path / "run"
@@ -288,26 +342,28 @@ def test_a_guard_that_is_missing_is_noticed(
         training.train(settings("pix2pix", data, run))
 
 
-# -- what is said
+# -- messages
 
 
-def test_going_on_says_from_what_and_what_changed(
+def test_resuming_reports_checkpoint_and_changed_settings(
     data: Path, tmp_path: Path, stop_at: Callable[[int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     run_until(settings("pix2pix", data, run), 15, stop_at)
     capsys.readouterr()
     training.train(settings("pix2pix", data, run, epochs=6, lr=1e-4))
-    said = capsys.readouterr().out
-    assert f"resuming from {run}/checkpoints/0000000015.safetensors, written 0 minutes ago" in said
-    assert "epoch 2, batch 4, 15 images processed" in said
-    assert "changed since the checkpoint: train.epochs 4 -> 6" in said
-    assert "changed since the checkpoint: train.lr 0.0002 -> 0.0001" in said
-    assert said.count("changed since the checkpoint") == 2
-    assert "schedule changed: lr 0.0001 in epoch 2 of 6" in said
+    output = capsys.readouterr().out
+    assert (
+        f"resuming from {run}/checkpoints/0000000015.safetensors, written 0 minutes ago" in output
+    )
+    assert "epoch 2, batch 4, 15 images processed" in output
+    assert "changed since the checkpoint: train.epochs 4 -> 6" in output
+    assert "changed since the checkpoint: train.lr 0.0002 -> 0.0001" in output
+    assert output.count("changed since the checkpoint") == 2
+    assert "schedule changed: lr 0.0001 in epoch 2 of 6" in output
 
 
-def test_a_finished_run_is_made_longer_with_a_schedule_planned_anew(
+def test_a_finished_run_can_be_extended_with_a_new_schedule(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
@@ -318,7 +374,7 @@ def test_a_finished_run_is_made_longer_with_a_schedule_planned_anew(
     assert load_state(max((run / "checkpoints").iterdir()))["images"] == 48
 
 
-def test_the_last_few_checkpoints_stay(data: Path, tmp_path: Path) -> None:
+def test_keep_last_keeps_the_newest_checkpoints(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     training.train(settings("pix2pix", data, run, keep_last=2))
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
@@ -335,7 +391,7 @@ def test_the_last_few_checkpoints_stay(data: Path, tmp_path: Path) -> None:
         ({"save_every": 20}, [20, 40, 48]),
     ],
 )
-def test_each_interval_saves_when_it_says(
+def test_each_save_interval(
     data: Path, tmp_path: Path, more: dict[str, Any], names: list[int]
 ) -> None:
     run = tmp_path / "run"
@@ -343,7 +399,7 @@ def test_each_interval_saves_when_it_says(
     assert sorted(int(path.stem) for path in (run / "checkpoints").iterdir()) == names
 
 
-def test_the_time_that_a_run_may_take_ends_it_saved(data: Path, tmp_path: Path) -> None:
+def test_max_time_saves_and_stops_a_run(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(RunStopped, match="max_time") as stopped:
         training.train(settings("pix2pix", data, run, max_time=1e-9))
@@ -353,13 +409,13 @@ def test_the_time_that_a_run_may_take_ends_it_saved(data: Path, tmp_path: Path) 
     assert load_state(max((run / "checkpoints").iterdir()))["images"] == 48
 
 
-def test_deterministic_runs_are_equal_and_the_setting_arrives(data: Path, tmp_path: Path) -> None:
+def test_deterministic_runs_are_identical(data: Path, tmp_path: Path) -> None:
     states = []
     for name in ("one", "two"):
         run = tmp_path / name
         training.train(settings("cyclegan", data, run, epochs=1, deterministic=True))
         assert torch.are_deterministic_algorithms_enabled()
-        states.append(left(run)["state"])
+        states.append(run_results(run)["state"])
     assert states[0] == states[1]
     training.train(settings("pix2pix", data, tmp_path / "three", epochs=1))
     assert not torch.are_deterministic_algorithms_enabled()
@@ -368,12 +424,19 @@ def test_deterministic_runs_are_equal_and_the_setting_arrives(data: Path, tmp_pa
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("sections", "text"), ("sections", {}), ("epoch", "2"), ("batch", -1), ("images", 1.5),
-        ("method", {}), ("optimizers", {"generator": 3}), ("random", {}), ("log", []),
+        ("sections", "text"),
+        ("sections", {}),
+        ("epoch", "2"),
+        ("batch", -1),
+        ("images", 1.5),
+        ("method", {}),
+        ("optimizers", {"generator": 3}),
+        ("random", {}),
+        ("log", []),
         ("domains", None),
     ],
-)  # fmt: skip
-def test_a_forged_state_is_refused_in_a_sentence(
+)
+def test_an_invalid_state_is_refused(
     field: str, value: Any, data: Path, tmp_path: Path, stop_at: Callable[[int], None]
 ) -> None:
     run = tmp_path / "run"

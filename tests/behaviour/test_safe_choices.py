@@ -1,4 +1,4 @@
-"""What a person easily mistakes: nothing of theirs is overwritten, and no run becomes another."""
+"""Mistakes that are easy to make: no file is overwritten, and no run is mixed with another."""
 
 from __future__ import annotations
 
@@ -25,107 +25,111 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("option", ["--sheet", "--preview"])
-def test_no_picture_is_written_into_the_data(
+def test_no_image_is_written_into_the_data_folder(
     option: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = digest(data)
-    told = command_error(capsys, "check", data, option, data / "A" / "0.png")
-    assert option in told and "data folder" in told
+    message = command_error(capsys, "check", data, option, data / "A" / "0.png")
+    assert option in message and "data folder" in message
     assert digest(data) == before
     command_output(capsys, "check", data, option, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").is_file()
 
 
 @pytest.mark.parametrize("inside", ["", "runs", "A"])
-def test_no_run_lies_in_the_data(
+def test_a_run_inside_the_data_folder_is_refused(
     inside: str, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = digest(data)
-    told = command_error(capsys, *train_arguments(data, data / inside))
-    assert "train.run" in told and "is inside the data folder" in told
+    message = command_error(capsys, *train_arguments(data, data / inside))
+    assert "train.run" in message and "is inside the data folder" in message
     assert digest(data) == before
 
 
-def test_nothing_that_is_there_is_overwritten_unasked(
+def test_existing_files_are_overwritten_only_with_overwrite(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command_output(capsys, *train_arguments(data, tmp_path / "run"))
-    words = ["translate", tmp_path / "run" / "ab.safetensors", data / "A", "--device", "cpu"]
+    arguments = ["translate", tmp_path / "run" / "ab.safetensors", data / "A", "--device", "cpu"]
     before = digest(data)
-    assert "data folder" in command_error(capsys, *words, "-o", data / "B", "--overwrite")
+    assert "data folder" in command_error(capsys, *arguments, "-o", data / "B", "--overwrite")
     shutil.copytree(data / "B", tmp_path / "B")
-    told = command_error(capsys, *words, "-o", tmp_path / "B")
-    assert "B/0.png is there already, and 1 more" in told and "--overwrite" in told
+    message = command_error(capsys, *arguments, "-o", tmp_path / "B")
+    assert "B/0.png is there already, and 1 more" in message and "--overwrite" in message
     assert digest(data) == before
-    command_output(capsys, *words, "-o", tmp_path / "out")
+    command_output(capsys, *arguments, "-o", tmp_path / "out")
     first = digest(tmp_path / "out")
-    command_error(capsys, *words, "-o", tmp_path / "out")
+    command_error(capsys, *arguments, "-o", tmp_path / "out")
     (tmp_path / "out" / "0.png").write_bytes(b"")
-    command_output(capsys, *words, "-o", tmp_path / "out", "--overwrite")
+    command_output(capsys, *arguments, "-o", tmp_path / "out", "--overwrite")
     assert digest(tmp_path / "out") == first
 
 
-def test_a_run_goes_on_in_its_own_direction_alone(
+def test_a_run_cannot_be_resumed_in_another_direction(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     command_output(capsys, *train_arguments(data, run))
     before = (run / "ab.safetensors").read_bytes()
-    told = command_error(capsys, *train_arguments(data, run, "--data.direction", "ba"))
-    assert "data.direction ab" in told and not (run / "ba.safetensors").exists()
+    message = command_error(capsys, *train_arguments(data, run, "--data.direction", "ba"))
+    assert "data.direction ab" in message and not (run / "ba.safetensors").exists()
     assert (run / "ab.safetensors").read_bytes() == before
 
 
-def test_a_run_goes_on_with_its_own_data_wherever_it_lies(
+def test_a_run_is_resumed_with_its_own_data_which_may_be_moved(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     command_output(capsys, *train_arguments(data, run))
     for domain in "AB":
         noise_images(tmp_path / "other" / domain, size=(44, 44))
-    told = command_error(capsys, *train_arguments(tmp_path / "other", run, "--train.epochs", "2"))
-    assert "was trained on" in told and "other has no image in common" in told
+    message = command_error(
+        capsys, *train_arguments(tmp_path / "other", run, "--train.epochs", "2")
+    )
+    assert "was trained on" in message and "other has no image in common" in message
     shutil.move(data, tmp_path / "moved")
     assert "resuming from" in command_output(
         capsys, *train_arguments(tmp_path / "moved", run, "--train.epochs", "2")
     )
 
 
-def test_fine_tuning_says_what_it_begins_with_and_refuses_nothing_to_begin_with(
+def test_fine_tuning_reports_the_initialized_networks_and_refuses_other_directions(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command_output(capsys, *train_arguments(data, tmp_path / "ba", "--data.direction", "ba"))
-    told = command_error(
+    message = command_error(
         capsys, *train_arguments(data, tmp_path / "run", "--train.init", str(tmp_path / "ba"))
     )
-    assert "translates ba, this run translates ab" in told and not (tmp_path / "run").exists()
+    assert "translates ba, this run translates ab" in message and not (tmp_path / "run").exists()
     init = str(tmp_path / "ba" / "ba.safetensors")
     options = ["--generator.name", "unet", "--train.init", init, "--generator.dropout_from", "2"]
-    told = command_output(
+    message = command_output(
         capsys, *train_arguments(data, tmp_path / "cycle", *options, method="cyclegan")
     )
-    assert f"ba is initialized from {init}; ab is initialized randomly" in told
+    assert f"ba is initialized from {init}; ab is initialized randomly" in message
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("photos", "labels")])
-def test_folders_of_other_names_are_not_cut_in_half(
+def test_folders_with_other_names_are_not_read_as_side_by_side_files(
     names: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in names:
         noise_images(tmp_path / "data" / name)
-    told = command_error(capsys, *train_arguments(tmp_path / "data", tmp_path / "run"))
-    assert all(name in told for name in names) and "name them A and B" in told
-    words = train_arguments(tmp_path / "data", tmp_path / "run", "--data.layout", "side-by-side")
-    assert "side-by-side files" in command_output(capsys, *words)
+    message = command_error(capsys, *train_arguments(tmp_path / "data", tmp_path / "run"))
+    assert all(name in message for name in names) and "name them A and B" in message
+    arguments = train_arguments(
+        tmp_path / "data", tmp_path / "run", "--data.layout", "side-by-side"
+    )
+    assert "side-by-side files" in command_output(capsys, *arguments)
 
 
-def test_a_run_s_own_settings_are_a_recipe(
+def test_the_config_of_a_run_is_a_recipe(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     command_output(capsys, *train_arguments(data, run))
-    told = command_error(capsys, *train_arguments(data, run, "--generator.width", "8"))
-    assert "generator.width 4 -> 8" in told and f"viceversa train {run}/config.json" in told
+    message = command_error(capsys, *train_arguments(data, run, "--generator.width", "8"))
+    assert "generator.width 4 -> 8" in message and f"viceversa train {run}/config.json" in message
     assert "resuming from" in command_output(
         capsys, "train", run / "config.json", "--train.epochs", "2"
     )
@@ -134,22 +138,24 @@ def test_a_run_s_own_settings_are_a_recipe(
     assert "list.json" in command_error(capsys, "show", tmp_path / "list.json")
 
 
-@pytest.mark.parametrize("words", [["show"], ["translate", "-o", "out", "x.png"]])
-def test_a_folder_is_not_denied(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("arguments", [["show"], ["translate", "-o", "out", "x.png"]])
+def test_a_folder_instead_of_a_file_is_reported(
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (8, 8)).save("x.png")
     (tmp_path / "run").mkdir()
-    told = command_error(capsys, words[0], "run", *words[1:])
-    assert "run is a folder; name a file in it" in told
+    message = command_error(capsys, arguments[0], "run", *arguments[1:])
+    assert "run is a folder; name a file in it" in message
     assert "run is a folder; the recipe comes first" in command_error(
         capsys, "train", "run", "pix2pix"
     )
 
 
-def test_folders_that_can_not_be_made_are_a_sentence(
+def test_folders_that_cannot_be_created_are_reported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("x")
@@ -158,7 +164,7 @@ def test_folders_that_can_not_be_made_are_a_sentence(
     assert (tmp_path / "file").read_text() == "x"
 
 
-def test_check_sees_the_colours_that_train_refuses(
+def test_check_reports_the_colors_that_train_refuses(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in (data / "B").iterdir():
@@ -168,32 +174,32 @@ def test_check_sees_the_colours_that_train_refuses(
     with pytest.raises(SystemExit) as caught:
         main(["check", str(data), *labels, "#000000,#ffffff"])
     assert caught.value.code == 1
-    told = capsys.readouterr().out
-    assert "contains the colour #00ff80" in told and "No problems detected" not in told
+    message = capsys.readouterr().out
+    assert "contains the colour #00ff80" in message and "No problems detected" not in message
     assert "#00ff80" in command_error(
         capsys, *train_arguments(data, tmp_path / "run", *labels, "#000000,#ffffff")
     )
     assert "#00ff80" not in command_output(capsys, "check", data, *labels, "#000000, #00ff80")
 
 
-def test_check_ends_with_the_line_that_trains(
+def test_check_ends_with_the_command_for_training(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["check", data, "--recipe", "facades", "--data.crop_size", "32", "--sheet",
-             tmp_path / "x.png", "--data.flip=false"]  # fmt: skip
-    line = command_output(capsys, *words).splitlines()[-1]
-    given = f"facades {data} --data.crop_size 32 --data.flip=false"
-    assert line.endswith(f"viceversa train {given}")
-    told = json.loads(command_output(capsys, *words, "--json"))
-    assert told["advice"][-1].endswith(given)
+    options = ["--data.crop_size", "32", "--sheet", tmp_path / "x.png", "--data.flip=false"]
+    arguments = ["check", data, "--recipe", "facades", *options]
+    line = command_output(capsys, *arguments).splitlines()[-1]
+    expected = f"facades {data} --data.crop_size 32 --data.flip=false"
+    assert line.endswith(f"viceversa train {expected}")
+    message = json.loads(command_output(capsys, *arguments, "--json"))
+    assert message["advice"][-1].endswith(expected)
 
 
-def test_training_tells_the_warnings_of_the_check(
+def test_training_prints_the_warnings_of_the_check(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(data / "A" / "0.png", data / "A" / "1.png")
-    told = command_output(capsys, *train_arguments(data, tmp_path / "run"))
-    assert "warning: images that are more than once" in told
+    message = command_output(capsys, *train_arguments(data, tmp_path / "run"))
+    assert "warning: images that are more than once" in message
 
 
 @pytest.mark.parametrize("half", ["left", "right"])

@@ -1,5 +1,5 @@
-// Makes the n-th call that changes a file fail: for paths in one folder, and from `arm` to `disarm`.
-// Loaded before libc (LD_PRELOAD); `order` tells which calls there were.
+// Lets the n-th call that changes a file in one folder fail, between `arm` and `disarm`.
+// Loaded before libc (LD_PRELOAD). `order` records the calls.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -12,15 +12,15 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { KILL = -1, SHORT = -2 };  // other kinds of fault are an errno
+enum { KILL = -1, SHORT = -2 };  // all other faults are an errno
 
 static char folder[4096], order[4096];
-static int armed, kind, forever;
+static int armed, kind, permanent;
 static long at, seen, fired, noted;
 
-void arm(const char *path, long number, int what, int for_good) {
+void arm(const char *path, long number, int fault_kind, int fault_permanent) {
     strncpy(folder, path, sizeof folder - 1);
-    kind = what, forever = for_good, at = number, seen = fired = noted = 0, armed = 1;
+    kind = fault_kind, permanent = fault_permanent, at = number, seen = fired = noted = 0, armed = 1;
     memset(order, 0, sizeof order);
 }
 
@@ -33,7 +33,7 @@ static int fault(char call, const char *path) {
     if (!armed || !path || strncmp(path, folder, strlen(folder))) return 0;
     if (noted < (long)sizeof order - 1) order[noted++] = call;
     long number = seen++;
-    if (at < 0 || !(number == at || (forever && number > at))) return 0;
+    if (at < 0 || !(number == at || (permanent && number > at))) return 0;
     if (kind == SHORT && call != 'W') return 0;
     fired++;
     if (kind == KILL) kill(getpid(), SIGKILL);
@@ -78,26 +78,26 @@ OPENING_AT(openat)
 OPENING_AT(openat64)
 
 ssize_t write(int file, const void *bytes, size_t count) {
-    int why = fault_of('W', file);
-    if (why == SHORT) return REAL(write)(file, bytes, (count + 1) / 2);
-    return why ? -1 : REAL(write)(file, bytes, count);
+    int error = fault_of('W', file);
+    if (error == SHORT) return REAL(write)(file, bytes, (count + 1) / 2);
+    return error ? -1 : REAL(write)(file, bytes, count);
 }
 
 #define WRITING_AT(name, offset_type)                                     \
     ssize_t name(int file, const void *bytes, size_t count, offset_type offset) { \
-        int why = fault_of('W', file);                                    \
-        if (why == SHORT) return REAL(name)(file, bytes, (count + 1) / 2, offset); \
-        return why ? -1 : REAL(name)(file, bytes, count, offset);         \
+        int error = fault_of('W', file);                                  \
+        if (error == SHORT) return REAL(name)(file, bytes, (count + 1) / 2, offset); \
+        return error ? -1 : REAL(name)(file, bytes, count, offset);       \
     }
 WRITING_AT(pwrite, off_t)
 WRITING_AT(pwrite64, off64_t)
 
-static char whose(int file) {
-    struct stat about;
-    return !fstat(file, &about) && S_ISDIR(about.st_mode) ? 'D' : 'F';
+static char type_of(int file) {
+    struct stat status;
+    return !fstat(file, &status) && S_ISDIR(status.st_mode) ? 'D' : 'F';
 }
-int fsync(int file) { return fault_of(whose(file), file) ? -1 : REAL(fsync)(file); }
-int fdatasync(int file) { return fault_of(whose(file), file) ? -1 : REAL(fdatasync)(file); }
+int fsync(int file) { return fault_of(type_of(file), file) ? -1 : REAL(fsync)(file); }
+int fdatasync(int file) { return fault_of(type_of(file), file) ? -1 : REAL(fdatasync)(file); }
 
 int rename(const char *from, const char *to) { return fault('R', to) ? -1 : REAL(rename)(from, to); }
 int renameat(int a, const char *from, int b, const char *to) {

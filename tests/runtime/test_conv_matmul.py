@@ -242,11 +242,11 @@ def inner_layers() -> list[tuple[Layer, int]]:
 
 def test_the_inner_layers_are_those_of_the_network() -> None:
     with torch.device("meta"):
-        whole = UNet(UNet.Config(), 3, 3)
+        network = UNet(UNet.Config(), 3, 3)
         kinds = [(type(layer), layer.weight.shape) for layer, _ in inner_layers()]
     all_layers = [
         (type(m), m.weight.shape)
-        for m in whole.modules()
+        for m in network.modules()
         if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
     ]
     assert all(kind in all_layers for kind in kinds)

@@ -188,15 +188,19 @@ def test_a_resumed_run_in_channels_last_equals_an_uninterrupted_one(
             train={"epochs": 2, "save_every": 4},
         )
 
-    train(config("whole"))
-    train_until_crash(monkeypatch, 5, config("cut"))
-    train(config("cut"))
-    assert identical(checkpoint_state(tmp_path / "cut"), checkpoint_state(tmp_path / "whole"))
+    train(config("uninterrupted"))
+    train_until_crash(monkeypatch, 5, config("interrupted"))
+    train(config("interrupted"))
+    assert identical(
+        checkpoint_state(tmp_path / "interrupted"), checkpoint_state(tmp_path / "uninterrupted")
+    )
     # The control: optimizer states in another format than the weights.
     train_until_crash(monkeypatch, 5, config("naive"))
     monkeypatch.setattr(saving, "_match_memory_format", lambda optimizer: None)
     train(config("naive"))
-    assert not identical(checkpoint_state(tmp_path / "naive"), checkpoint_state(tmp_path / "whole"))
+    assert not identical(
+        checkpoint_state(tmp_path / "naive"), checkpoint_state(tmp_path / "uninterrupted")
+    )
 
 
 def resume_run(data: Path, run: Path) -> TinyRun:

@@ -184,11 +184,11 @@ def test_the_scale_grows_after_steps_without_overflow() -> None:
     one = tiny_run("pix2pix", OFF, "fp16")
     state = {**one.runtime.precision.state_dict(), "scale": 64.0, "growth_interval": 3}
     one.runtime.precision.load_state_dict(state)
-    seen = []
+    scales = []
     for step in range(7):
         update(one.method, [MicroBatch(batch(step))], one.optimizers, one.runtime)
-        seen.append(scale(one))
-    assert seen == [64.0, 64.0, 128.0, 128.0, 128.0, 256.0, 256.0]
+        scales.append(scale(one))
+    assert scales == [64.0, 64.0, 128.0, 128.0, 128.0, 256.0, 256.0]
 
 
 def test_the_scale_changes_only_after_the_last_micro_batch() -> None:
@@ -223,14 +223,14 @@ def half_run(name: str, data: Path, run: Path, precision: str = "fp16", **train:
 def test_a_resumed_run_keeps_the_scale(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training.train(half_run(name, data, tmp_path / "whole"))
-    kept = checkpoint_state(tmp_path / "whole")
+    training.train(half_run(name, data, tmp_path / "uninterrupted"))
+    kept = checkpoint_state(tmp_path / "uninterrupted")
     assert 1 < kept["runtime"]["scaler"]["scale"] < 65536  # the first steps were too large for it
     assert kept["runtime"]["scaler"]["_growth_tracker"] > 4
-    for run in ("cut", "naive"):
+    for run in ("interrupted", "naive"):
         train_until_crash(monkeypatch, 9, half_run(name, data, tmp_path / run))
-    training.train(half_run(name, data, tmp_path / "cut"))
-    assert identical(checkpoint_state(tmp_path / "cut"), kept)
+    training.train(half_run(name, data, tmp_path / "interrupted"))
+    assert identical(checkpoint_state(tmp_path / "interrupted"), kept)
     # The control: a run that resumes with the initial scale.
     path = newest_checkpoint(tmp_path / "naive")
     state = load_state(path)

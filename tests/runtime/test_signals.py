@@ -17,7 +17,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1]
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Handlers that raise, so that a signal that is not caught does not end the tests."""
+    """Install handlers that raise, so that signals do not end the test process."""
     before = {number: signal.signal(number, end) for number in SIGNALS}
     yield
     for number, handler in before.items():

@@ -46,11 +46,11 @@ def test_sample_grids_of_an_earlier_run_are_deleted(data: Path, tmp_path: Path) 
 def test_a_log_with_invalid_bytes_is_continued(data: Path, tmp_path: Path) -> None:
     run = train_run(data, tmp_path / "run")
     log = run / "log.jsonl"
-    whole = log.read_bytes()
-    log.write_bytes(b"\xff\xfe broken\n" + whole)
+    intact = log.read_bytes()
+    log.write_bytes(b"\xff\xfe broken\n" + intact)
     train_run(data, run, epochs=3)
     images = [line["images"] for line in lines(run, "losses")]
-    assert images == [6, 12, 18] and log.read_bytes().startswith(whole)
+    assert images == [6, 12, 18] and log.read_bytes().startswith(intact)
 
 
 def test_the_start_time_is_kept_when_resuming(data: Path, tmp_path: Path) -> None:

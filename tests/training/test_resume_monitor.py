@@ -51,28 +51,30 @@ def test_accumulation_ema_and_patience_together(
 ) -> None:
     """Steps of 3, 3 and 2 of the 8 batches of an epoch. Only the first validation is the best."""
     monkeypatch.setattr(Best, "_better", lambda self, value: self.value is None)
-    whole = training.train(settings(name, data, tmp_path / "whole", **ALL_OPTIONS))
-    assert [line["images"] for line in lines(whole, "validation")] == [6, 8, 14, 16, 22]
-    assert newest_checkpoint(whole).stem == "0000000022"
+    uninterrupted = training.train(settings(name, data, tmp_path / "uninterrupted", **ALL_OPTIONS))
+    assert [line["images"] for line in lines(uninterrupted, "validation")] == [6, 8, 14, 16, 22]
+    assert newest_checkpoint(uninterrupted).stem == "0000000022"
     for images in resume_from:  # within epochs
         run = tmp_path / str(images)
-        shutil.copytree(whole, run)
+        shutil.copytree(uninterrupted, run)
         remove_later_checkpoints(run, images)
         training.train(settings(name, data, run, **ALL_OPTIONS))
-        assert identical(checkpoint_state(run), checkpoint_state(whole)) and log(run) == log(whole)
+        assert identical(checkpoint_state(run), checkpoint_state(uninterrupted)) and log(
+            run
+        ) == log(uninterrupted)
 
 
 def test_a_run_that_crashes_within_a_step_resumes_exactly(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = ALL_OPTIONS | {"train": ALL_OPTIONS["train"] | {"epochs": 2}}
-    whole = training.train(settings("pix2pix", data, tmp_path / "whole", **more))
+    uninterrupted = training.train(settings("pix2pix", data, tmp_path / "uninterrupted", **more))
     run = settings("pix2pix", data, tmp_path / "run", **more)
     for at in (4, 8, 10):  # in each third of a step
         train_until_crash(monkeypatch, at, run)
     training.train(run)
-    assert identical(checkpoint_state(tmp_path / "run"), checkpoint_state(whole))
-    assert log(tmp_path / "run") == log(whole)
+    assert identical(checkpoint_state(tmp_path / "run"), checkpoint_state(uninterrupted))
+    assert log(tmp_path / "run") == log(uninterrupted)
 
 
 def test_gradient_norms_are_in_the_checkpoint(data: Path, tmp_path: Path) -> None:

@@ -92,27 +92,31 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     def config(folder: str) -> RunConfig:
         return settings(name, data, tmp_path / folder)
 
-    whole, cut, naive = (tmp_path / folder for folder in ("whole", "cut", "naive"))
-    training.train(config("whole"))
+    uninterrupted, interrupted, naive = (
+        tmp_path / folder for folder in ("uninterrupted", "interrupted", "naive")
+    )
+    training.train(config("uninterrupted"))
     training.train(config("again"))
-    assert identical(checkpoint_state(whole), checkpoint_state(tmp_path / "again"))
+    assert identical(checkpoint_state(uninterrupted), checkpoint_state(tmp_path / "again"))
 
-    train_until_crash(monkeypatch, 5, config("cut"))
-    stopped = checkpoint_state(cut)
+    train_until_crash(monkeypatch, 5, config("interrupted"))
+    stopped = checkpoint_state(interrupted)
     assert (stopped["epoch"], stopped["batch"], stopped["images"]) == (1, 4, 4)  # mid-epoch
     if name == "cyclegan":
         assert stopped["method"]["past_a.filled"] == 2  # the pool is full
-    training.train(config("cut"))
-    assert identical(checkpoint_state(cut), checkpoint_state(whole))
-    assert log(cut) == log(whole)
-    for path in whole.glob("*.safetensors"):
-        assert identical(read_weights(path), read_weights(cut / path.name))
+    training.train(config("interrupted"))
+    assert identical(checkpoint_state(interrupted), checkpoint_state(uninterrupted))
+    assert log(interrupted) == log(uninterrupted)
+    for path in uninterrupted.glob("*.safetensors"):
+        assert identical(read_weights(path), read_weights(interrupted / path.name))
 
     train_until_crash(monkeypatch, 5, config("naive"))
     monkeypatch.setattr(saving, "restore_random_state", lambda state: None)
     training.train(config("naive"))
     # The control: without restored random states, dropout differs.
-    assert not identical(checkpoint_state(naive)["method"], checkpoint_state(whole)["method"])
+    assert not identical(
+        checkpoint_state(naive)["method"], checkpoint_state(uninterrupted)["method"]
+    )
 
 
 def test_a_finished_run_is_not_changed(data: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> Path:
 def delete_held_out(
     monkeypatch: pytest.MonkeyPatch, data: Path, files: Callable[[Path], list[Path]]
 ) -> None:
-    """Delete held-out files after training has begun."""
+    """Delete held-out files after training has started."""
     begin = Monitor.begin
 
     def begin_and_delete(self: Monitor, *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""Two trainers never write to one run (promise C10)."""
+"""Two processes never write to the same run (promise C10)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from runs import arguments, make_data
 from safetensors.torch import load_file
-from support import Child, fork
+from short_runs import arguments, write_pairs
+from support import Child, command_error, fork
 
 from viceversa.checkpoint import lock_run
 from viceversa.cli import main
@@ -20,8 +20,8 @@ from viceversa.errors import UserError
 from viceversa.training import run as training_run
 
 
-def holder(folder: Path) -> Child:
-    """A process that holds a run until it is killed."""
+def lock_in_child(folder: Path) -> Child:
+    """Return a child process that locks a run until it is killed."""
 
     def work(pipe: int) -> None:
         with lock_run(folder):
@@ -33,8 +33,8 @@ def holder(folder: Path) -> Child:
     return child
 
 
-def test_a_second_writer_is_refused_at_once_until_the_first_is_gone(tmp_path: Path) -> None:
-    first = holder(tmp_path)
+def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    first = lock_in_child(tmp_path)
     try:
         began = time.monotonic()
         with (
@@ -46,85 +46,90 @@ def test_a_second_writer_is_refused_at_once_until_the_first_is_gone(tmp_path: Pa
     finally:
         first.kill()
         first.output()
-    with lock_run(tmp_path):  # a lock of the dead holds nobody up
+    with lock_run(tmp_path):  # the lock of a killed process does not remain
         pass
 
 
 def test_the_command_refuses_a_second_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = holder(tmp_path)
+    first = lock_in_child(tmp_path)
     try:
         began = time.monotonic()
-        with pytest.raises(SystemExit) as ended:
-            main(["train", "pix2pix", "no/data", "--train.run", str(tmp_path)])
-        assert ended.value.code == 2 and time.monotonic() - began < 3
-        assert f"another process trains in {tmp_path}" in capsys.readouterr().err
+        message = command_error(capsys, "train", "pix2pix", "no/data", "--train.run", tmp_path)
+        assert f"another process trains in {tmp_path}" in message
+        assert time.monotonic() - began < 3
     finally:
         first.kill()
         first.output()
 
 
-def test_of_two_commands_for_a_new_folder_the_second_is_refused_while_the_first_reads_the_data(
+def test_a_second_command_is_refused_while_the_first_reads_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, both, alone = make_data(tmp_path / "data"), tmp_path / "both", tmp_path / "alone"
-    cached = ["--data.cache", "disk"]
-    main(arguments(data, alone, epochs=1) + cached)
-    reads = training_run.open_data
+    data, both, alone = write_pairs(tmp_path / "data"), tmp_path / "both", tmp_path / "alone"
+    cache_on_disk = ["--data.cache", "disk"]
+    main(arguments(data, alone, epochs=1) + cache_on_disk)
+    real_open = training_run.open_data
 
-    def read_slowly(*given: Any) -> Datasets:
-        os.write(given[-1], b"reading")
+    def read_slowly(*call_arguments: Any) -> Datasets:
+        os.write(call_arguments[-1], b"reading")
         time.sleep(1.5)
-        return reads(*given[:-1])
+        return real_open(*call_arguments[:-1])
 
     def first(pipe: int) -> None:
         patch = pytest.MonkeyPatch()
-        patch.setattr(training_run, "open_data", lambda *given: read_slowly(*given, pipe))
-        main(arguments(data, both, epochs=1) + cached)
+        patch.setattr(
+            training_run, "open_data", lambda *call_arguments: read_slowly(*call_arguments, pipe)
+        )
+        main(arguments(data, both, epochs=1) + cache_on_disk)
 
     child = fork(first)
     assert os.read(child.pipe, 7) == b"reading"
-    monkeypatch.setattr(training_run, "open_data", None)  # the second does not come so far
+    monkeypatch.setattr(training_run, "open_data", None)  # not reached by the second
     monkeypatch.setattr(training_run, "seed_everything", None)
-    with pytest.raises(SystemExit) as ended:
-        main([*arguments(data, both, epochs=1, width=4), *cached, "--train.seed", "3"])
-    assert ended.value.code == 2
-    assert f"another process trains in {both}" in capsys.readouterr().err
+    other = [*arguments(data, both, epochs=1, width=4), *cache_on_disk, "--train.seed", "3"]
+    assert f"another process trains in {both}" in command_error(capsys, *other)
     assert child.wait(60) == 0
     weights, expected = (load_file(run / "ab.safetensors") for run in (both, alone))
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
-    assert (both / "cache" / "images.bin").read_bytes() == (
-        alone / "cache" / "images.bin"
-    ).read_bytes()
+    caches = [(run / "cache" / "images.bin").read_bytes() for run in (both, alone)]
+    assert caches[0] == caches[1]
 
 
-@pytest.mark.parametrize("mistake", [["no/data"], ["{data}", "--train.batch_size", "1",
-                                                  "--generator.depth", "6"]])  # fmt: skip
-def test_a_refused_run_leaves_no_folder(mistake: list[str], tmp_path: Path) -> None:
-    data = make_data(tmp_path / "data")
-    words = [word.format(data=data) for word in mistake]
+@pytest.mark.parametrize(
+    "invalid", [["no/data"], ["{data}", "--train.batch_size", "1", "--generator.depth", "6"]]
+)
+def test_a_refused_run_leaves_no_folder(
+    invalid: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_pairs(tmp_path / "data")
+    data_options = [word.format(data=data) for word in invalid]
     for run in (tmp_path / "runs" / "deep" / "new", tmp_path / "there"):
         (tmp_path / "there").mkdir(exist_ok=True)
-        with pytest.raises(SystemExit) as ended:
-            main(["train", "pix2pix", *words, "--data.load_size", "18", "--data.crop_size", "16",
-                  "--train.run", str(run)])  # fmt: skip
-        assert ended.value.code == 2
+        options = ["--data.load_size", "18", "--data.crop_size", "16", "--train.run", run]
+        command_error(capsys, "train", "pix2pix", *data_options, *options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "there"]
 
 
 def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    left = ["ab.safetensors.123.tmp", "cache/images.bin.4.tmp", "checkpoints/1.safetensors.5.tmp"]
-    theirs = ["notes.tmp", "cache/images.bin"]
-    for name in left + theirs:
+    temporary = [
+        "ab.safetensors.123.tmp",
+        "cache/images.bin.4.tmp",
+        "checkpoints/1.safetensors.5.tmp",
+    ]
+    other_files = ["notes.tmp", "cache/images.bin"]
+    for name in temporary + other_files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     with lock_run(tmp_path):
-        there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert there == {*theirs, ".lock"}
+        remaining = {
+            str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()
+        }
+    assert remaining == {*other_files, ".lock"}
 
 
-def test_what_was_written_stays_when_a_run_ends_in_an_error(tmp_path: Path) -> None:
+def test_files_are_kept_when_a_run_ends_with_an_error(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "new"
     with pytest.raises(RuntimeError), lock_run(run):
         (run / "log.jsonl").write_text("")
@@ -132,7 +137,7 @@ def test_what_was_written_stays_when_a_run_ends_in_an_error(tmp_path: Path) -> N
     assert sorted(os.listdir(run)) == [".lock", "log.jsonl"]
 
 
-def test_a_file_that_stands_for_a_lock_outlives_who_is_killed(tmp_path: Path) -> None:
+def test_control_a_lock_file_remains_after_its_process_is_killed(tmp_path: Path) -> None:
     def naive() -> None:
         os.close(os.open(tmp_path / "pid", os.O_CREAT | os.O_EXCL))
 

@@ -1,4 +1,4 @@
-"""A checkpoint that can't be read now is not a damaged one: the run is refused, nothing touched."""
+"""A checkpoint that cannot be read at the moment is not damaged: an error, and no file changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import arguments, make_data
+from short_runs import arguments, write_pairs
 from support import fork
 
 from viceversa.checkpoint import Checkpoints
@@ -29,14 +29,14 @@ def state(images: int, numbers: int = 1000) -> dict[str, Any]:
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> Checkpoints:
-    made = Checkpoints(tmp_path / "checkpoints", 3)
-    made.save(state(10), 10)
-    made.save(state(20), 20)
-    return made
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 3)
+    checkpoints.save(state(10), 10)
+    checkpoints.save(state(20), 20)
+    return checkpoints
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """What is in a folder: bytes, and the number that stays with a file that is renamed."""
+    """Return the contents of a folder: inodes, which renaming keeps, and bytes."""
     return {
         str(path.relative_to(folder)): (path.lstat().st_ino, path.is_file() and path.read_bytes())
         for path in folder.rglob("*")
@@ -72,30 +72,39 @@ def to_fifo(path: Path) -> None:
         (to_fifo, "is not a regular file"),
     ],
 )
-def test_what_is_no_file_is_refused(
+def test_a_checkpoint_that_is_not_a_regular_file_is_refused(
     checkpoints: Checkpoints, change: Callable[[Path], None], reason: str
 ) -> None:
     change(checkpoints.folder / NEW)
     before = os.listdir(checkpoints.folder)
-    with pytest.raises(UserError, match=reason) as refused:
+    with pytest.raises(UserError, match=reason) as caught:
         checkpoints.latest(lambda text: None)
-    assert refused.value.path == checkpoints.folder / NEW
+    assert caught.value.path == checkpoints.folder / NEW
     assert sorted(os.listdir(checkpoints.folder)) == sorted(before)
 
 
 @pytest.mark.parametrize("at", ["open", "read"])
-@pytest.mark.parametrize("number", [
-    errno.EACCES, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE,
-    errno.ETIMEDOUT, errno.ENODEV,
-])  # fmt: skip
-def test_every_error_of_the_system_is_refused(
+@pytest.mark.parametrize(
+    "number",
+    [
+        errno.EACCES,
+        errno.EIO,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.ENODEV,
+    ],
+)
+def test_system_errors_are_reported(
     checkpoints: Checkpoints, number: int, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(checkpoints.folder)
-    opened = Path.open
+    real_open = Path.open
 
     class Failing:
-        """A file whose reading fails behind its header."""
+        """File object that raises when the data after the header are read."""
 
         def __init__(self, file: Any):
             self.file = file
@@ -112,34 +121,34 @@ def test_every_error_of_the_system_is_refused(
         def readinto(self, part: Any) -> int:
             raise OSError(number, os.strerror(number))
 
-    def fail(self: Path, *args: Any, **more: Any) -> Any:
+    def failing_open(self: Path, *args: Any, **more: Any) -> Any:
         if self.name != NEW:
-            return opened(self, *args, **more)
+            return real_open(self, *args, **more)
         if at == "open":
             raise OSError(number, os.strerror(number))
-        return Failing(opened(self, *args, **more))
+        return Failing(real_open(self, *args, **more))
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", fail)
-        with pytest.raises(UserError, match=os.strerror(number)) as refused:
+        patched.setattr(Path, "open", failing_open)
+        with pytest.raises(UserError, match=os.strerror(number)) as caught:
             checkpoints.latest(lambda text: None)
-    assert refused.value.path == checkpoints.folder / NEW
+    assert caught.value.path == checkpoints.folder / NEW
     assert contents(checkpoints.folder) == before
-    found = checkpoints.latest(lambda text: None)  # when the system can read it again
+    found = checkpoints.latest(lambda text: None)  # when it can be read again
     assert found is not None and found[0]["images"] == 20
 
 
-def said_in_a_child(prepare: Callable[[], object], checkpoints: Checkpoints) -> str:
-    """What `latest` says in a process of its own, which is prepared for it."""
+def latest_in_child(prepare: Callable[[], object], checkpoints: Checkpoints) -> str:
+    """Return the result or error of `latest` in a child process after `prepare`."""
 
     def work(pipe: int) -> None:
         try:
             prepare()
             found = checkpoints.latest(lambda text: None)
-            said = "none" if found is None else str(found[0]["images"])
+            result = "none" if found is None else str(found[0]["images"])
         except UserError as error:
-            said = str(error)
-        os.write(pipe, said.encode())
+            result = str(error)
+        os.write(pipe, result.encode())
 
     child = fork(work)
     child.wait(20)
@@ -151,9 +160,9 @@ def test_too_many_open_files(checkpoints: Checkpoints) -> None:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(0) + 1, hard))
 
-    said = said_in_a_child(exhaust, checkpoints)
-    assert os.strerror(errno.EMFILE) in said and str(checkpoints.folder) in said
-    assert said_in_a_child(lambda: None, checkpoints) == "20"  # the control
+    result = latest_in_child(exhaust, checkpoints)
+    assert os.strerror(errno.EMFILE) in result and str(checkpoints.folder) in result
+    assert latest_in_child(lambda: None, checkpoints) == "20"  # the control
 
 
 def test_too_little_memory(checkpoints: Checkpoints) -> None:
@@ -163,27 +172,27 @@ def test_too_little_memory(checkpoints: Checkpoints) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**27, -1))
 
-    assert "30.safetensors is larger than the memory that is free" in said_in_a_child(
+    assert "30.safetensors is larger than the memory that is free" in latest_in_child(
         limit, checkpoints
     )
     assert len(checkpoints.files()) == 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-@pytest.mark.parametrize("what", ["file", "folder"])
-def test_files_of_another_user(what: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:  # the folders of pytest are for one user alone
+@pytest.mark.parametrize("owned", ["file", "folder"])
+def test_files_of_another_user(owned: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # the folders of pytest are private
         Path(folder).chmod(0o755)
         checkpoints = Checkpoints(Path(folder, "checkpoints"), 3)
         checkpoints.save(state(20), 20)
-        assert said_in_a_child(lambda: os.setuid(NOBODY), checkpoints) == "20"  # the control
-        theirs = checkpoints.folder / NEW if what == "file" else checkpoints.folder
-        theirs.chmod(0o700)
-        said = said_in_a_child(lambda: os.setuid(NOBODY), checkpoints)
-        assert "Permission denied" in said and str(theirs) in said
+        assert latest_in_child(lambda: os.setuid(NOBODY), checkpoints) == "20"  # the control
+        path = checkpoints.folder / NEW if owned == "file" else checkpoints.folder
+        path.chmod(0o700)
+        result = latest_in_child(lambda: os.setuid(NOBODY), checkpoints)
+        assert "Permission denied" in result and str(path) in result
 
 
-def test_the_folder_of_checkpoints_is_not_there_or_none(tmp_path: Path) -> None:
+def test_missing_and_invalid_checkpoint_folders(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoints", 3)
     assert checkpoints.latest(lambda text: None) is None
     checkpoints.folder.symlink_to("/not/mounted")
@@ -195,45 +204,52 @@ def test_the_folder_of_checkpoints_is_not_there_or_none(tmp_path: Path) -> None:
         checkpoints.latest(lambda text: None)
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"rotten", b"\x00" * 5000, pytest.param(None, id="cut"), pytest.param(7, id="flipped"),
-])  # fmt: skip
-def test_a_damaged_one_is_kept_under_another_name(
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"damaged",
+        b"\x00" * 5000,
+        pytest.param(None, id="cut"),
+        pytest.param(7, id="flipped"),
+    ],
+)
+def test_a_damaged_checkpoint_is_kept_under_another_name(
     checkpoints: Checkpoints, content: bytes | int | None
 ) -> None:
     path = checkpoints.folder / NEW
-    whole = path.read_bytes()
+    intact = path.read_bytes()
     if content is None:
-        content = whole[:-10]
+        content = intact[:-10]
     elif isinstance(content, int):
-        content = whole[:-content] + bytes([whole[-content] ^ 1]) + whole[1 - content :]
-    for kept in (f"{NEW}.damaged", f"{NEW}.damaged-2"):
+        content = intact[:-content] + bytes([intact[-content] ^ 1]) + intact[1 - content :]
+    for copy in (f"{NEW}.damaged", f"{NEW}.damaged-2"):
         path.write_bytes(content)
         notes: list[str] = []
         found = checkpoints.latest(notes.append)
         assert found is not None and found[0]["images"] == 10
-        assert len(notes) == 1 and kept in notes[0] and str(path) in notes[0]
-        assert (checkpoints.folder / kept).read_bytes() == content
+        assert len(notes) == 1 and copy in notes[0] and str(path) in notes[0]
+        assert (checkpoints.folder / copy).read_bytes() == content
         assert [one.name for one in checkpoints.files()] == [OLD]
-    checkpoints.save(state(20), 20)  # the run gets there again
+    checkpoints.save(state(20), 20)  # the resumed run reaches it again
     assert (checkpoints.folder / f"{NEW}.damaged").read_bytes() == content
 
 
-def test_where_all_are_damaged_nothing_is_touched(checkpoints: Checkpoints) -> None:
+def test_if_all_checkpoints_are_damaged_no_file_changes(checkpoints: Checkpoints) -> None:
     for path in checkpoints.files():
-        path.write_bytes(b"rotten")
+        path.write_bytes(b"damaged")
     before = contents(checkpoints.folder)
-    for _ in range(2):  # a second try does not start again from nothing
+    for _ in range(2):  # a second try does not restart from scratch
         with pytest.raises(UserError, match=r"every checkpoint in .* is damaged"):
             checkpoints.latest(lambda text: None)
         assert contents(checkpoints.folder) == before
 
 
-def test_the_command_refuses_and_leaves_the_run_as_it_is(
+def test_the_command_refuses_and_changes_no_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    data, more = make_data(tmp_path / "data"), ["--train.save_every", "4"]
+    data, more = write_pairs(tmp_path / "data"), ["--train.save_every", "4"]
     main(arguments(data, run, epochs=1) + more)
     newest = run / "checkpoints" / "0000000008.safetensors"
     newest.rename(tmp_path / "elsewhere")
@@ -241,9 +257,9 @@ def test_the_command_refuses_and_leaves_the_run_as_it_is(
     before = contents(run)
     with pytest.raises(SystemExit) as ended:
         main(arguments(data, run, epochs=2) + more)
-    said = capsys.readouterr().err
-    assert ended.value.code == 2 and str(newest) in said and "move it away" in said
+    result = capsys.readouterr().err
+    assert ended.value.code == 2 and str(newest) in result and "move it away" in result
     assert contents(run) == before
     newest.unlink()
-    main(arguments(data, run, epochs=2) + more)  # without it the run goes back to the one before
+    main(arguments(data, run, epochs=2) + more)  # without it, the run resumes from the previous one
     assert "0000000004.safetensors" in capsys.readouterr().out

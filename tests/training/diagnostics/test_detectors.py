@@ -75,11 +75,11 @@ def test_every_rule_is_tested() -> None:
 
 
 def test_a_resumed_run_reports_the_same() -> None:
-    whole, first = Diagnostics("bce", True), Diagnostics("bce", True)
+    uninterrupted, first = Diagnostics("bce", True), Diagnostics("bce", True)
     diagnose(first, 2, PROBLEMS["collapse"])
     second = Diagnostics("bce", True, state=json.loads(json.dumps(first.state())))
     assert diagnose(second, 1, PROBLEMS["collapse"], 300) == diagnose(
-        whole, 3, PROBLEMS["collapse"]
+        uninterrupted, 3, PROBLEMS["collapse"]
     )
     assert (
         diagnose(Diagnostics("bce", True), 1, PROBLEMS["collapse"], 300) == []

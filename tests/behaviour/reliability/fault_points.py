@@ -1,8 +1,8 @@
-"""Every place where a run can be stopped between its start and its exit, with four faults.
+"""Four faults at all points between the start and the exit of a run.
 
-A place is a call of a function. In an uninterrupted run the calls are counted, so that a fault can
-be injected at any of them, from the first to the last. The fault hits a forked child; afterwards
-the same command is repeated, and its result is compared with that of the uninterrupted run.
+A fault point is a function. Its calls are counted in an uninterrupted run, so that a fault can be
+injected at any of them. The fault is injected in a forked child. Then the same command is
+repeated, and its result is compared with that of the uninterrupted run.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from viceversa.training.validation import Validation
 TRAIN, VAL, SIDE = 6, 2, 20
 GRIDS = 6  # images between two sample grids
 FAULTS = "SIGTERM", "SIGKILL", "ENOSPC", "exception"
-DISK = 24 * 2**20  # bytes of the disk that fills up
-# name -> (owner, function, whether it belongs to a look at the run)
-PLACES: dict[str, tuple[Any, str, bool]] = {
+DISK_BYTES = 24 * 2**20  # size of the small disk
+# name -> (owner, function, whether it belongs to monitoring)
+FAULT_POINTS: dict[str, tuple[Any, str, bool]] = {
     "config.json": (run, "write_json", False),
     "machine.json": (machine, "write_json", False),
     "step": (run.Run, "update", False),
     "log line": (Log, "append", False),
     "log of a step": (Log, "add", False),
-    "look": (monitor.Monitor, "run", False),
+    "monitoring": (monitor.Monitor, "run", False),
     "diagnostics": (monitor.Monitor, "diagnose", True),
     "sample grid": (monitor.Monitor, "draw", True),
     "image of a sample grid or patch map": (Log, "write_grid", True),
@@ -58,21 +58,21 @@ PLACES: dict[str, tuple[Any, str, bool]] = {
     "best models": (BestModels, "stage", True),
     "page": (monitor, "write_run_page", False),
     "checkpoint": (Checkpoints, "save", False),
-    "file of tensors": (container, "_write", False),
-    "file in its place": (files, "_sync_folder", False),
+    "tensor file": (container, "_write", False),
+    "renamed file": (files, "_sync_folder", False),
     "best models published": (BestModels, "publish", False),
     "models": (monitor, "write_models", False),
     "EMA models": (EMA, "networks", False),
     "end of the log": (Log, "close", False),
-}  # fmt: skip
+}
 
 
 @dataclass
-class Ended:
-    """A run that a fault hit."""
+class FaultyRun:
+    """A run in which a fault was injected."""
 
     code: int | None
-    said: str
+    output: str
     steps: int
     """Images at the last optimizer step."""
     saved: int
@@ -81,8 +81,8 @@ class Ended:
     """Images of the newest complete checkpoint."""
 
 
-def make_data(folder: Path) -> Path:
-    """Pairs of noise images to train and to validate on."""
+def write_splits(folder: Path) -> Path:
+    """Write pairs of noise images for training and validation."""
     rng = np.random.default_rng(0)
     for split, count in (("train", TRAIN), ("val", VAL)):
         for domain in "AB":
@@ -94,27 +94,38 @@ def make_data(folder: Path) -> Path:
 
 
 def settings(data: Path, run: Path) -> RunConfig:
-    """A run with all kinds of looks, accumulation and EMA, in 6 optimizer steps."""
+    """Return a run of 6 optimizer steps with all kinds of monitoring, accumulation and EMA."""
     tiny: Sections = {
         "generator": {"width": 2, "depth": 2},
         "discriminator": {"width": 2, "layers": 1},
         "data": {"path": str(data), "load_size": 18, "crop_size": 16, "workers": 0},
-        "train": {"run": str(run), "epochs": 2, "device": "cpu", "samples": 1, "log_every": 3,
-                  "sample_every": GRIDS, "save_every": 4, "keep_last": 2,
-                  "accumulation_steps": 2, "ema": 0.9},
+        "train": {
+            "run": str(run),
+            "epochs": 2,
+            "device": "cpu",
+            "samples": 1,
+            "log_every": 3,
+            "sample_every": GRIDS,
+            "save_every": 4,
+            "keep_last": 2,
+            "accumulation_steps": 2,
+            "ema": 0.9,
+        },
         "validate": {"every": 6, "health": 4},
-    }  # fmt: skip
+    }
     return resolve(merge(read_recipe("pix2pix"), tiny))
 
 
-def command(data: Path, run: Path, prepare: Callable[[int], object] = lambda pipe: None) -> Child:
-    """`viceversa train` in a child, with its output in RUN.said; `prepare` runs first."""
+def start_training(
+    data: Path, run: Path, prepare: Callable[[int], object] = lambda pipe: None
+) -> Child:
+    """Run `viceversa train` in a child, with its output in RUN.output; `prepare` runs first."""
 
     def work(pipe: int) -> None:
         torch.set_num_threads(1)
-        with Path(f"{run}.said").open("w") as said:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
+        with Path(f"{run}.output").open("w") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         prepare(pipe)
         cli.training.train_settings = lambda *words: settings(data, run)  # parsing takes a second
@@ -124,8 +135,8 @@ def command(data: Path, run: Path, prepare: Callable[[int], object] = lambda pip
 
 
 def hook(name: str, before: Callable[[int], object]) -> None:
-    """Call `before` with the number of the call (from 1) at each call of a place's function."""
-    owner, attribute, _ = PLACES[name]
+    """Call `before` with the number of the call (from 1) at each call of a fault point."""
+    owner, attribute, _ = FAULT_POINTS[name]
     original, calls = getattr(owner, attribute), iter(range(1, 10**9))
 
     @functools.wraps(original)
@@ -136,24 +147,24 @@ def hook(name: str, before: Callable[[int], object]) -> None:
     setattr(owner, attribute, hooked)
 
 
-def counted(data: Path, run: Path) -> dict[str, int]:
-    """How often each place is passed in an uninterrupted run, which is left in `run`."""
+def count_calls(data: Path, run: Path) -> dict[str, int]:
+    """Run without faults in `run`; return the number of calls of each fault point."""
 
     def prepare(pipe: int) -> None:
-        for number, name in enumerate(PLACES):
+        for number, name in enumerate(FAULT_POINTS):
             hook(name, lambda call, number=number: os.write(pipe, bytes([number])))
 
-    child = command(data, run, prepare)
-    told = child.output()
-    assert child.wait(60) == 0, Path(f"{run}.said").read_text()
-    return {name: told.count(bytes([number])) for number, name in enumerate(PLACES)}
+    child = start_training(data, run, prepare)
+    reports = child.output()
+    assert child.wait(60) == 0, Path(f"{run}.output").read_text()
+    return {name: reports.count(bytes([number])) for number, name in enumerate(FAULT_POINTS)}
 
 
-def hit(data: Path, run: Path, name: str, call: int, fault: str) -> Ended:
-    """Run the command with a fault at a call of a place."""
+def run_with_fault(data: Path, run: Path, name: str, call: int, fault: str) -> FaultyRun:
+    """Run the command with a fault at a call of a fault point."""
     filler = run.parent / "filler"
 
-    def strike(number: int) -> None:
+    def inject(number: int) -> None:
         if number != call:
             return
         if fault == "exception":
@@ -164,41 +175,41 @@ def hit(data: Path, run: Path, name: str, call: int, fault: str) -> Ended:
             os.kill(os.getpid(), getattr(signal, fault))
 
     def prepare(pipe: int) -> None:
-        tell(Log, "add", lambda report: os.write(pipe, struct.pack("<bq", 0, report.done)))
-        tell(Checkpoints, "save", lambda _: os.write(pipe, struct.pack("<bq", 1, 0)))
-        hook(name, strike)
+        call_after(Log, "add", lambda log: os.write(pipe, struct.pack("<bq", 0, log.done)))
+        call_after(Checkpoints, "save", lambda _: os.write(pipe, struct.pack("<bq", 1, 0)))
+        hook(name, inject)
 
-    child = command(data, run, prepare)
-    told = list(struct.iter_unpack("<bq", child.output()))
+    child = start_training(data, run, prepare)
+    reports = list(struct.iter_unpack("<bq", child.output()))
     code = child.wait(60)
     filler.unlink(missing_ok=True)
     steps = saved = done = 0
-    for kind, images in told:
+    for kind, images in reports:
         done = images or done
         if kind:
             saved = steps
-        elif not done % 2:  # a group of two batches is complete
+        elif not done % 2:  # a step of two batches is complete
             steps = done
     found = Checkpoints(run / "checkpoints", 2).latest(lambda text: None)
-    said = Path(f"{run}.said").read_text()
-    return Ended(code, said, steps, saved, found[0]["images"] if found else 0)
+    output = Path(f"{run}.output").read_text()
+    return FaultyRun(code, output, steps, saved, found[0]["images"] if found else 0)
 
 
-def tell(owner: Any, attribute: str, after: Callable[[Any], object]) -> None:
+def call_after(owner: Any, attribute: str, after: Callable[[Any], object]) -> None:
     """Call `after` with the object when a method of it has returned."""
     original = getattr(owner, attribute)
 
     @functools.wraps(original)
-    def told(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
         after(self)
         return result
 
-    setattr(owner, attribute, told)
+    setattr(owner, attribute, called)
 
 
 def fill(path: Path) -> None:
-    """Use up the disk."""
+    """Fill up the disk."""
     with path.open("wb", buffering=0) as file:
         for size in (2**16, 2**8, 1):
             try:
@@ -208,40 +219,48 @@ def fill(path: Path) -> None:
                 assert error.errno == errno.ENOSPC
 
 
-def faults_of(ended: Ended, name: str, fault: str) -> list[str]:
-    """What is wrong about how a run ended."""
-    wrong = []
-    if ended.found < ended.saved:
-        wrong.append(f"went back to {ended.found}, behind the checkpoint of {ended.saved}")
-    complete = ended.steps == ended.found == 2 * TRAIN
+def problems_of(faulty_run: FaultyRun, name: str, fault: str) -> list[str]:
+    """Return the problems of how a run ended."""
+    problems = []
+    if faulty_run.found < faulty_run.saved:
+        problems.append(
+            f"resumes from {faulty_run.found}, before the checkpoint of {faulty_run.saved}"
+        )
+    complete = faulty_run.steps == faulty_run.found == 2 * TRAIN
     codes = {"SIGTERM": 143, "SIGKILL": -9, "ENOSPC": 2, "exception": FAILED}
-    if ended.code != codes[fault] and not (ended.code == 0 and complete and fault != "SIGKILL"):
-        wrong.append(f"exit code {ended.code}")
-    if fault == "SIGTERM" and ended.found < ended.steps:
-        wrong.append(f"lost steps: saved {ended.found} of {ended.steps}")
-    if fault == "exception" and PLACES[name][2] and ended.found < ended.steps:
-        wrong.append(f"a failed look lost steps: saved {ended.found} of {ended.steps}")
-    if "Traceback" in ended.said and fault != "exception":
-        wrong.append("a traceback")
-    return wrong
+    if faulty_run.code != codes[fault] and not (
+        faulty_run.code == 0 and complete and fault != "SIGKILL"
+    ):
+        problems.append(f"exit code {faulty_run.code}")
+    if fault == "SIGTERM" and faulty_run.found < faulty_run.steps:
+        problems.append(f"lost steps: saved {faulty_run.found} of {faulty_run.steps}")
+    if fault == "exception" and FAULT_POINTS[name][2] and faulty_run.found < faulty_run.steps:
+        problems.append(
+            f"failed monitoring lost steps: saved {faulty_run.found} of {faulty_run.steps}"
+        )
+    if "Traceback" in faulty_run.output and fault != "exception":
+        problems.append("a traceback")
+    return problems
 
 
-def repeated(data: Path, run: Path) -> None:
-    """Repeat the command. Raises AssertionError where it fails."""
-    child = command(data, run)
+def repeat(data: Path, run: Path) -> None:
+    """Repeat the command. Raises AssertionError if it fails."""
+    child = start_training(data, run)
     child.output()
-    assert child.wait(60) == 0, Path(f"{run}.said").read_text()
+    assert child.wait(60) == 0, Path(f"{run}.output").read_text()
 
 
-def left(run: Path) -> dict[str, Any]:
-    """What a complete run leaves, without what depends on the clock or on its name."""
+def results(run: Path) -> dict[str, Any]:
+    """Return the results of a complete run that do not depend on time or on its path."""
     state = load_state(max((run / "checkpoints").glob("*.safetensors")))
     del state["sections"]
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     grids = [
-        path for kind in ("samples", "patch_maps") for path in (run / kind).glob("*.png")
+        path
+        for kind in ("samples", "patch_maps")
+        for path in (run / kind).glob("*.png")
         if int(path.stem) % GRIDS == 0  # due by images; others are of stops
-    ]  # fmt: skip
+    ]
     models = sorted(run.glob("*.safetensors")) + [
         path for folder in ("best", "ema") for path in sorted((run / folder).iterdir())
     ]
@@ -256,14 +275,14 @@ def left(run: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def disk(folder: Path) -> Iterator[Path]:
-    """A small disk to fill up. Raises OSError where it cannot be mounted."""
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a small disk to fill up. Raises OSError if it cannot be mounted."""
     import subprocess
 
     if shutil.which("mount") is None:
-        raise OSError("there is no mount")
+        raise OSError("mount is not available")
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
     done = subprocess.run(mount, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode:
         raise OSError(done.stderr.strip())

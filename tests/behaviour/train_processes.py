@@ -1,7 +1,7 @@
-"""Starts a script in several processes that train together, and sees to it that none is left.
+"""Training in several processes, which are killed at the end.
 
-As a script, it is what they run: `several.py SETTINGS.json`, settings as `resolve` takes them, with
-`test` beside the sections: {"float64", "alone", "steps"}.
+As a script, it is what they run: `train_processes.py SETTINGS.json`, with the sections for
+`resolve` and a section `test`: {"float64", "alone"}.
 """
 
 from __future__ import annotations
@@ -17,29 +17,38 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 300.0  # seconds; leaves room for a machine that is slow or busy
+TIMEOUT = 300.0  # seconds; for slow or busy machines
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as socket_:
+        socket_.bind(("127.0.0.1", 0))
+        return int(socket_.getsockname()[1])
 
 
 @contextmanager
-def started(count: int, words: list[str], folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """`python words...` in so many processes; what they write goes to FOLDER/NUMBER.txt."""
+def start_processes(
+    count: int, arguments: list[str], folder: Path
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start `count` processes `python arguments...` with their output in FOLDER/RANK.txt."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     processes = []
     for rank in range(count):
-        several = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}  # fmt: skip
-        environment = os.environ | (several if count > 1 else {}) | {"OMP_NUM_THREADS": "1"}
+        distributed = {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(count),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+        environment = os.environ | (distributed if count > 1 else {}) | {"OMP_NUM_THREADS": "1"}
         with (folder / f"{rank}.txt").open("w") as out:
-            processes.append(subprocess.Popen(
-                [sys.executable, *words], env=environment, text=True, stdout=out, stderr=out
-            ))  # fmt: skip
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, *arguments], env=environment, text=True, stdout=out, stderr=out
+                )
+            )
     try:
         yield processes
     finally:
@@ -48,20 +57,22 @@ def started(count: int, words: list[str], folder: Path) -> Iterator[list[subproc
             process.wait()
 
 
-def ended(processes: list[subprocess.Popen[str]], folder: Path, within: float = PATIENCE) -> str:
-    """Waits for all of them, and returns what they wrote. Fails where one is not over in time."""
-    ends = time.monotonic() + within
+def wait_for_output(
+    processes: list[subprocess.Popen[str]], folder: Path, timeout: float = TIMEOUT
+) -> str:
+    """Wait for all processes and return their output. Raises TimeoutExpired after `timeout` s."""
+    deadline = time.monotonic() + timeout
     for process in processes:
-        process.wait(max(0.1, ends - time.monotonic()))
-    return said(folder)
+        process.wait(max(0.1, deadline - time.monotonic()))
+    return output_of(folder)
 
 
-def said(folder: Path) -> str:
-    """What the processes have written so far."""
+def output_of(folder: Path) -> str:
+    """Return what the processes have written so far."""
     return "".join(path.read_text() for path in sorted(folder.glob("*.txt")))
 
 
-def trained_here(settings: dict[str, Any]) -> None:
+def train_in_this_process(settings: dict[str, Any]) -> None:
     """Train in this process, in float64."""
     import torch
 
@@ -75,13 +86,13 @@ def trained_here(settings: dict[str, Any]) -> None:
         torch.set_default_dtype(torch.float32)
 
 
-def trained(count: int, settings: dict[str, Any], folder: Path, **test: Any) -> str:
+def train_in_processes(count: int, settings: dict[str, Any], folder: Path, **test: Any) -> str:
     """Train in `count` processes with these settings and return their output."""
     path = folder / "settings.json"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings | {"test": test}))
-    with started(count, [__file__, str(path)], folder / "said") as processes:
-        text = ended(processes, folder / "said")
+    with start_processes(count, [__file__, str(path)], folder / "output") as processes:
+        text = wait_for_output(processes, folder / "output")
         assert [process.returncode for process in processes] == [0] * count, text
     return text
 
@@ -99,7 +110,7 @@ def main() -> None:
     test = settings.pop("test")
     if test.get("float64"):
         torch.set_default_dtype(torch.float64)
-    if test.get("alone"):  # the control: every process goes its own way
+    if test.get("alone"):  # the control: no gradients are reduced
         Ranks.all_reduce = lambda self, tensors: None  # type: ignore[method-assign]
     code = 0
     try:
@@ -107,7 +118,7 @@ def main() -> None:
     except RunStopped as stopped:
         code = stopped.code
     sys.stdout.flush()
-    os._exit(code)  # as the command does: torch's threads may abort a process on its way out
+    os._exit(code)  # as the command does: threads of torch may abort an exiting process
 
 
 if __name__ == "__main__":
