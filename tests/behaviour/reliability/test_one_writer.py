@@ -70,7 +70,7 @@ def test_a_second_command_is_refused_while_the_first_reads_the_data(
     data, both, alone = write_pairs(tmp_path / "data"), tmp_path / "both", tmp_path / "alone"
     cache_on_disk = ["--data.cache", "disk"]
     main(arguments(data, alone, epochs=1) + cache_on_disk)
-    real_open = training_run.open_data
+    real_open = training_run.open_run_data
 
     def read_slowly(*call_arguments: Any) -> Datasets:
         os.write(call_arguments[-1], b"reading")
@@ -80,13 +80,15 @@ def test_a_second_command_is_refused_while_the_first_reads_the_data(
     def first(pipe: int) -> None:
         patch = pytest.MonkeyPatch()
         patch.setattr(
-            training_run, "open_data", lambda *call_arguments: read_slowly(*call_arguments, pipe)
+            training_run,
+            "open_run_data",
+            lambda *call_arguments: read_slowly(*call_arguments, pipe),
         )
         main(arguments(data, both, epochs=1) + cache_on_disk)
 
     child = fork(first)
     assert os.read(child.pipe, 7) == b"reading"
-    monkeypatch.setattr(training_run, "open_data", None)  # not reached by the second
+    monkeypatch.setattr(training_run, "open_run_data", None)  # not reached by the second
     monkeypatch.setattr(training_run, "seed_everything", None)
     other = [*arguments(data, both, epochs=1, width=4), *cache_on_disk, "--train.seed", "3"]
     assert f"another process trains in {both}" in command_error(capsys, *other)
