@@ -22,6 +22,13 @@ FORMAT = 1  # of model files
 # Required fields of the header by kind of file; others are checked where they are used.
 FIELDS: dict[str, dict[str, type]] = {
     "translator": {"direction": str, "generator": dict, "source": dict, "target": dict},
+    "ensemble": {
+        "direction": str,
+        "generator": dict,
+        "source": dict,
+        "target": dict,
+        "members": list,
+    },
     "discriminator": {"domain": str, "discriminator": dict},
     "features": {"name": str},
 }

@@ -29,6 +29,7 @@ ORDER = (  # of use
     "evaluate",
     "explain",
     "compare",
+    "ensemble",
     "report",
     "show",
     "features",

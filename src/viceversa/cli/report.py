@@ -36,6 +36,7 @@ def report(run: Path) -> None:
 @command(
     ("compare runs/1 runs/2", "print what differs"),
     ("compare runs/* -o compare.html", "also write a page with curves and samples"),
+    ("compare studies/photos --baseline lsgan -o table.tex", "test the variants of a study"),
 )
 def compare(
     *runs: Path,

@@ -97,6 +97,11 @@ def _training(header: Mapping[str, Any]) -> dict[str, str]:
     data, train = nested(header, "trained", "data"), nested(header, "trained", "train")
     if not data:
         return {}
+    members = header.get("members")
+    if header.get("kind") == "ensemble" and isinstance(members, list):
+        files = [f"{nested({'': one}, '').get('file')}" for one in members]
+        more = f", and {len(files) - 2} more" if files[2:] else ""
+        return {"members": ", ".join(files[:2]) + more}
     sizes = f"{data.get('preprocess')}, load_size {data.get('load_size')}"
     return {
         "data": f"{data.get('path')}; {sizes}, crop_size {data.get('crop_size')}",
@@ -106,10 +111,13 @@ def _training(header: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _model(kind: str, header: Mapping[str, Any], method: object) -> str:
-    if kind == "translator":
+    if kind in ("translator", "ensemble"):
         paired = header.get("paired")
         images = "" if paired is None else " (paired images)" if paired else " (unpaired images)"
-        return f"generator {header.get('direction')} of {method}{images}"
+        members = header.get("members")
+        count = len(members) if isinstance(members, list) else 1
+        what = f"ensemble of {count} generators" if kind == "ensemble" else "generator"
+        return f"{what} {header.get('direction')} of {method}{images}"
     if kind == "discriminator":
         inputs = "pairs" if header.get("pair") else "images"
         return f"discriminator of {inputs} in domain {header.get('domain')}, of {method}"
@@ -140,4 +148,6 @@ def _first(values: Any) -> str:
 def _use(kind: str, path: Path) -> str:
     if kind == "discriminator":
         return f"viceversa explain {path} IMAGE -o MAP.png"
-    return f"viceversa translate {path} IMAGE -o RESULT" if kind == "translator" else ""
+    return (
+        f"viceversa translate {path} IMAGE -o RESULT" if kind in ("translator", "ensemble") else ""
+    )

@@ -1,14 +1,15 @@
-"""study."""
+"""study and ensemble."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from ..config.study import study_settings
+from ..errors import UserError
 from .app import command
 from .training import RECIPE
 
@@ -46,6 +47,53 @@ def study(
         return
     run_study(config, made, say)
     print(f"done: the runs are in {folder}/runs; try: viceversa compare {folder}")
+
+
+@command(
+    ("ensemble studies/photos -o e.safetensors", "the generators of all folds and seeds"),
+    ("ensemble studies/photos --fold 1 -o e.safetensors", "those of fold 1, to evaluate them"),
+    ("ensemble runs/1/ab.safetensors runs/2/ab.safetensors -o e.safetensors", "of two runs"),
+)
+def ensemble(
+    *models: Path,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    variant: str = "",
+    fold: int = 0,
+    direction: Literal["auto", "ab", "ba"] = "auto",
+) -> None:
+    """Write the generators of a study to one file; its output is the mean of theirs.
+
+    Parameters
+    ----------
+    models
+        A study, or two or more model files of the same architecture and domains.
+    out
+        The file, such as e.safetensors.
+    variant
+        Variant of the study, if it has several.
+    fold
+        Only the runs of this fold; 0: all. To measure an ensemble, choose one fold: members of
+        other folds were trained on its test images.
+    direction
+        auto: that of the generators of the study, if they have one.
+    """
+    from ..checkpoint import read_header
+    from ..data.readonly import refuse_output_in_data, training_data
+    from ..inference import write_ensemble
+    from ..study.folder import is_study
+    from ..study.members import generators
+
+    files = list(models)
+    if any(map(is_study, models)):
+        if len(models) > 1:
+            raise UserError("name one study, or model files")
+        files = generators(models[0], variant, fold, direction)
+    elif variant or fold or direction != "auto":
+        raise UserError("--variant, --fold and --direction select runs of a study")
+    for file in files:
+        refuse_output_in_data(out, training_data(read_header(file), file), "-o")
+    write_ensemble(files, out)
+    print(f"{out} is an ensemble of {len(files)} generators; try: viceversa translate {out} IMAGE")
 
 
 def _list_runs(config: StudyConfig, study: StudyFolder) -> None:

@@ -38,6 +38,8 @@ def translate(
     max_megapixels: int = 64,
     device: str = "auto",
     seed: int = 0,
+    flips: Annotated[bool, Parameter(negative="")] = False,
+    spread: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Translate images: files, globs and folders.
 
@@ -71,12 +73,18 @@ def translate(
         auto, or a torch device such as cpu or cuda.
     seed
         Seed of the dropout of policy paper.
+    flips
+        Test-time augmentation: average the outputs for each image and for its mirror images.
+    spread
+        Also write the spread of an ensemble or of --flips as NAME.spread.png: the standard
+        deviation of the outputs at each pixel; white is a quarter of the value range or more.
     """
     if not inputs:
         raise UserError("name the images to translate: files, globs or folders")
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, not {batch_size}", option="--batch_size")
     from ..inference import STREAM, Translator, expand, names_image, plan, translate_files
+    from ..inference.spread import check_maps, check_spread
     from ..runtime.signals import collect_stop_signals
 
     if out.exists() and not (out.is_dir() or names_image(out)):
@@ -87,17 +95,23 @@ def translate(
     if streamed and len(inputs) > 1:
         raise UserError("- (standard input) is one image; name no others beside it")
     files, unread = ([(STREAM, Path("stdin"))], []) if streamed else expand(inputs)
-    translator = Translator.load(model, device, policy, seed, max_megapixels, size)
+    translator = Translator.load(model, device, policy, seed, max_megapixels, size, flips)
+    if spread:
+        check_spread(translator)
     pairs = plan(files, out, translator.suffix, overwrite or resume)
+    if spread:
+        check_maps(pairs, overwrite or resume)
     folders = {result.parent for _, result in pairs if result != STREAM}
     _refuse_data_folders(folders, model, inputs)
     record = None
     if out != STREAM and (resume or not names_image(out)):
-        options = {"policy": policy, "seed": seed if policy == "paper" else None}
-        record = _open_record(out, model, options | {"half": half, "size": size})
+        options: dict[str, Any] = {"policy": policy, "seed": seed if policy == "paper" else None}
+        options |= {"half": half, "size": size}
+        options |= {name: True for name, on in (("flips", flips), ("spread", spread)) if on}
+        record = _open_record(out, model, options)
     with collect_stop_signals() as signals:
         outcome = translate_files(
-            translator, pairs, batch_size, half, record, resume, lambda: bool(signals)
+            translator, pairs, batch_size, half, record, resume, lambda: bool(signals), spread
         )
     for line in _report(outcome, unread, len(pairs), out):
         print(line, file=sys.stderr if out == STREAM else sys.stdout)

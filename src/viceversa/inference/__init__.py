@@ -1,8 +1,10 @@
 """Inference: translation by trained generators, and patch scores of trained discriminators."""
 
+from .ensemble import write_ensemble
 from .files import Outcome, expand, translate_files
 from .outputs import STREAM, names_image, plan
 from .record import Record
+from .spread import with_spread
 from .translator import Policy, Translator
 
 __all__ = [
@@ -15,4 +17,6 @@ __all__ = [
     "names_image",
     "plan",
     "translate_files",
+    "with_spread",
+    "write_ensemble",
 ]

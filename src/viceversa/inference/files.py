@@ -9,6 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import UserError
 from ..fields import did_you_mean
 from ..files import sha256
@@ -18,6 +21,7 @@ from ..images.sources import FORMATS, Unread, is_hidden, is_image_name, unread
 from .batches import alike
 from .outputs import STREAM, File
 from .record import Record
+from .spread import spread_path, spread_pixels
 from .translator import Translator
 
 
@@ -107,6 +111,7 @@ def translate_files(
     record: Record | None = None,
     resume: bool = False,
     stop: Callable[[], object] = bool,
+    spread: bool = False,
 ) -> Outcome:
     """Translate and write each file, in batches of one size and dtype.
 
@@ -120,6 +125,7 @@ def translate_files(
         record: Record of the results, which each one is added to.
         resume: Whether to skip the results that the record has of the same source.
         stop: Checked before each file; true ends the work early.
+        spread: Whether to write the spread of an ensemble beside each result.
     """
     outcome = Outcome([], [], [], [])
     batch: list[_Input] = []
@@ -137,11 +143,11 @@ def translate_files(
             continue
         outcome.notes.extend((path, note) for note in notes)
         if batch and (len(batch) == batch_size or not alike(batch[0].pixels, image.pixels)):
-            _translate(translator, batch, record, outcome)
+            _translate(translator, batch, record, outcome, spread)
             batch = []
         batch.append(image)
     if batch:
-        _translate(translator, batch, record, outcome)
+        _translate(translator, batch, record, outcome, spread)
     return outcome
 
 
@@ -164,20 +170,27 @@ def _read(
 
 
 def _translate(
-    translator: Translator, batch: Sequence[_Input], record: Record | None, outcome: Outcome
+    translator: Translator,
+    batch: Sequence[_Input],
+    record: Record | None,
+    outcome: Outcome,
+    spread: bool,
 ) -> None:
     """Translate a batch and write its results; if it fails, each image by itself."""
+    spreads: list[NDArray[np.float32]] = []
     try:
-        results = translator.pixels([one.pixels for one in batch])
+        results = translator.pixels([one.pixels for one in batch], spreads if spread else None)
     except UserError as error:
         if len(batch) == 1:
             outcome.failures.append((batch[0].path, _reason(error, batch[0].path)))
             return
         for one in batch:
-            _translate(translator, [one], record, outcome)
+            _translate(translator, [one], record, outcome, spread)
         return
-    for pixels, one in zip(results, batch, strict=True):
+    for i, (pixels, one) in enumerate(zip(results, batch, strict=True)):
         try:
+            if spread:  # first: the record says that a result is complete
+                write(spread_path(one.result), spread_pixels(spreads[i]))
             _write(translator, pixels, one)
         except UserError as error:
             outcome.failures.append((one.path, _reason(error, one.result)))

@@ -8,11 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoint import load_network
+from ..checkpoint import load_network, read_digest
 from ..config.extensions import require
 from ..errors import UserError
-from ..fields import fill
+from ..fields import fill, nested
 from ..images.domain import Domain
+from ..networks import GENERATORS
+from ..networks.ensemble import MAX_MEMBERS, Ensemble
 
 
 def translator_files(path: Path) -> list[Path]:
@@ -67,4 +69,51 @@ def load_model(
         raise UserError(f"{path} has an unknown {kind}, {name!r}", path=path)
     make, config_class = registry[name]
     config = fill(config_class, settings, str(path))
-    return load_network(path, lambda: make(config, *channels))
+    if header.get("kind") != "ensemble":
+        return load_network(path, lambda: make(config, *channels))
+    count = len(header["members"])
+    if not 1 <= count <= MAX_MEMBERS:
+        raise UserError(f"{path} has {count} members, not 1 to {MAX_MEMBERS}", path=path)
+    return load_network(path, lambda: Ensemble([make(config, *channels) for _ in range(count)]))
+
+
+def load_generator(
+    header: Mapping[str, Any], channels: tuple[int, int], path: Path, flips: bool
+) -> nn.Module:
+    """Build the generator, or the ensemble, of a model file, and load its weights.
+
+    Args:
+        header: The header of the file.
+        channels: Channels of the source and target domains.
+        path: The file.
+        flips: Whether to average the outputs for mirrored images, as training mirrored them.
+
+    Raises:
+        UserError: As `load_model`; or the model was not trained on mirrored images.
+    """
+    network = load_model(header, "generator", GENERATORS, channels, path)
+    if not flips:
+        return network
+    data = nested(header, "trained", "data")
+    axes = [axis for axis, name in ((3, "flip"), (2, "flip_vertical")) if data.get(name) is True]
+    if not axes:
+        raise UserError(
+            f"{path} was not trained on mirrored images (data.flip, data.flip_vertical), so that "
+            "its outputs for them are worse; leave out --flips",
+            option="--flips",
+            path=path,
+        )
+    if isinstance(network, Ensemble):
+        return Ensemble(list(network.members), axes)
+    return Ensemble([network], axes)
+
+
+def description(header: Mapping[str, Any], path: Path) -> str:
+    """Return the file, method, direction, network and digest of a model in one line."""
+    method = nested(header, "trained", "method").get("name", "unknown method")
+    direction, name = header["direction"].upper(), header["generator"]["name"]
+    members = f"ensemble of {len(header['members'])}, " if header["kind"] == "ensemble" else ""
+    return (
+        f"{path}: {members}{method}, {direction[:1]} to {direction[1:]}, {name}, "
+        f"sha256 {read_digest(path)[:12]}"
+    )

@@ -11,23 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..checkpoint import read_digest, read_header
+from ..checkpoint import read_header
 from ..errors import UserError
-from ..fields import nested
 from ..images import Pixels, Tags, suffix_for, write
 from ..images.domain import Domain
 from ..images.loading import to_domain, to_domain_pixels
 from ..images.nodata import value_for_dtype
 from ..images.preprocessing import Part, Preprocessing
 from ..images.values import fill_nodata, to_pixels, to_tensor, to_values
-from ..networks import GENERATORS
 from ..networks.noise import seed_dropout
 from ..networks.norms import use_policy
 from ..networks.sizes import multiple_of
 from ..runtime.device import prepare_device
 from .batches import batches, shape_as
 from .forward import check_tensor, forward
-from .model_files import load_model, read_domain
+from .model_files import description, load_generator, read_domain
+from .spread import add_spread
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # lossy formats mix classes
 Policy = Literal["image", "running", "paper"]
@@ -86,8 +85,9 @@ class Translator:
         seed: int = 0,
         max_megapixels: int = 64,
         size: str | int = "own",
+        flips: bool = False,
     ) -> Translator:
-        """Load a translator from the file that training wrote.
+        """Load a translator from the file that training or `viceversa ensemble` wrote.
 
         Args:
             path: The model file.
@@ -97,6 +97,8 @@ class Translator:
             max_megapixels: Maximum size of an image.
             size: Size at which images are translated: `own`, `trained` (resized as in training, not
                 cropped), or pixels a side. Tensors are never resized.
+            flips: Test-time augmentation: average the outputs for the image and for its mirror
+                images, as training mirrored them.
 
         Raises:
             UserError: The file is not a translator, or an argument is invalid.
@@ -107,22 +109,17 @@ class Translator:
         if not 0 <= seed < 2**63:
             raise UserError(f"the seed must be from 0 to 2**63 - 1, not {seed}", option="--seed")
         header = read_header(path)
-        if header.get("kind") != "translator":
+        if header.get("kind") not in ("translator", "ensemble"):
             raise UserError(f"{path} is a {header.get('kind')}, not a translator", path=path)
         source, target = (read_domain(header, key, path) for key in ("source", "target"))
         preprocessing = Preprocessing.of(header)
         preprocessing.check(size, path, max_megapixels * 10**6)
         channels = source.config.width, target.config.width
-        network = load_model(header, "generator", GENERATORS, channels, path)
+        network = load_generator(header, channels, path, flips)
         translator = cls(
             network, source, target, device, policy, seed, max_megapixels, preprocessing, size
         )
-        method = nested(header, "trained", "method").get("name", "unknown method")
-        direction, name = header["direction"].upper(), header["generator"]["name"]
-        translator.description = (
-            f"{path}: {method}, {direction[:1]} to {direction[1:]}, {name}, "
-            f"sha256 {read_digest(path)[:12]}"
-        )
+        translator.description = description(header, path)
         return translator
 
     def __repr__(self) -> str:
@@ -262,11 +259,13 @@ class Translator:
         outside = np.asarray((pixels < low) | (pixels > high))[~np.ma.getmaskarray(pixels)]
         return float(outside.mean()) if outside.size else 0.0
 
-    def pixels(self, images: Sequence[Pixels]) -> list[Pixels]:
+    def pixels(
+        self, images: Sequence[Pixels], spreads: list[NDArray[np.float32]] | None = None
+    ) -> list[Pixels]:
         """Translate a batch of images (h, w, channels) of one size and dtype, with values of files.
 
         Masked pixels have no data; they have none in the results either if the target has a no-data
-        value.
+        value. The spread of each image is appended to `spreads`, see `with_spread`.
         """
         config = self.source.config
         tensors = [to_tensor(to_domain(image, config, "the image")) for image in images]
@@ -275,7 +274,8 @@ class Translator:
         values = to_values(torch.stack(tensors), self.source.of_dtype(str(images[0].dtype))).float()
         missing = values.isnan().all(dim=1)
         values = fill_nodata(values, self.source)
-        output = to_pixels(self.tensor(values), self.target, values)
+        result = self.tensor(values) if spreads is None else add_spread(self, values, spreads)
+        output = to_pixels(result, self.target, values)
         nodata = value_for_dtype(self.target.dtype, self.tags.nodata)
         if nodata is not None:
             for image, mask in zip(output, missing.numpy(), strict=True):

@@ -96,12 +96,13 @@ def at_any_size(network: nn.Module, images: Tensor) -> Tensor:
     """Run a generator on images (n, channels, h, w) of any size: pad by reflection, then crop."""
     height, width = images.shape[2:]
     for dim in (2, 3):
-        images = _reflected(images, dim, multiple_of(network), _smallest(network))
+        images = _reflected(images, dim, multiple_of(network), smallest_of(network))
     output: Tensor = network(images)
     return output[:, :, :height, :width]
 
 
-def _smallest(network: nn.Module) -> int:
+def smallest_of(network: nn.Module) -> int:
+    """Return the smallest height and width that a network supports."""
     return network.smallest if isinstance(network, Generator) else 1
 
 

@@ -1,0 +1,104 @@
+"""Spread of the outputs of an ensemble: where its members disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import UserError
+from ..images.preprocessing import Part
+from ..networks.ensemble import Ensemble, WithSpread
+from .batches import shape_as
+from .forward import forward
+from .outputs import STREAM, File
+
+if TYPE_CHECKING:
+    from .translator import Translator
+
+WHITE = 0.5  # standard deviation, in [-1, 1], that is white in a map
+
+
+def with_spread(
+    translator: Translator, image: Any, half: Part = None
+) -> tuple[Any, NDArray[np.float32]]:
+    """Translate one image with an ensemble, and return where its members disagree.
+
+    Args:
+        translator: An ensemble, or a translator that was loaded with `flips`.
+        image: An image as for a call of the translator: a path, an array, ...; or a tensor
+            (channels, h, w) in [-1, 1].
+        half: As for a call.
+
+    Returns:
+        The result, and the standard deviation over members and mirrored images, averaged over
+        channels, (h, w), in units of [-1, 1].
+
+    Raises:
+        UserError: There is only one output for an image, or as a call.
+    """
+    spreads: list[NDArray[np.float32]] = []
+    if isinstance(image, Tensor):
+        return add_spread(translator, image[None].float(), spreads)[0], spreads[0]
+    pixels = translator.preprocess(translator.read(image), half)
+    return shape_as(image, translator.pixels([pixels], spreads)[0]), spreads[0]
+
+
+def add_spread(
+    translator: Translator, images: Tensor, spreads: list[NDArray[np.float32]]
+) -> Tensor:
+    """Translate a batch in [-1, 1], and append the spread (h, w) of each image to a list."""
+    check_spread(translator)
+    assert isinstance(translator.network, Ensemble)
+    seed = translator.seed if translator.policy == "paper" else None
+    network = WithSpread(translator.network)
+    both = forward(network, images.to(translator.device), seed)
+    spreads += [one.numpy() for one in both[:, -1]]
+    return both[:, :-1]
+
+
+def check_spread(translator: Translator) -> None:
+    """Raise UserError if a translator has only one output for an image."""
+    network = translator.network
+    if not isinstance(network, Ensemble):
+        raise UserError(
+            "a spread needs several outputs for an image: an ensemble (viceversa ensemble), or "
+            "--flips",
+            option="--spread",
+        )
+
+
+def spread_pixels(spread: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return a map as 16-bit pixels (h, w, 1); 65535 is a standard deviation of 0.5 or more."""
+    scaled = np.rint(np.clip(spread / WHITE, 0, 1) * 65535)
+    return np.ascontiguousarray(scaled[:, :, None], dtype=np.uint16)
+
+
+def spread_path(result: Path) -> Path:
+    """Return the file of the map beside a result: photo.spread.png for photo.jpg."""
+    return result.with_name(f"{result.stem}.spread.png")
+
+
+def check_maps(pairs: Sequence[File], overwrite: bool) -> None:
+    """Raise UserError if the file of a map is standard output, or another file.
+
+    Args:
+        pairs: (image, result), as `plan` returns them.
+        overwrite: Whether maps may replace existing files.
+    """
+    others = {path.absolute() for pair in pairs for path in pair}
+    for _, result in pairs:
+        path = spread_path(result)
+        if result == STREAM:
+            raise UserError("--spread writes files; name a folder with -o", option="--spread")
+        if path.absolute() in others or (path.exists() and not overwrite):
+            raise UserError(
+                f"--spread would write {path}, which is there already; choose another -o, or add "
+                "--overwrite or --resume",
+                option="--spread",
+                path=path,
+            )
