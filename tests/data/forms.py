@@ -1,4 +1,4 @@
-"""Data sets of named files: the same tree as a folder, a .zip and a .tar."""
+"""Datasets of files by name: the same tree as a folder, a .zip and a .tar."""
 
 from __future__ import annotations
 

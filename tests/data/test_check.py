@@ -1,4 +1,4 @@
-"""The check of a data set: each finding on a set that has it, and silence on one that has not."""
+"""Test the check of a dataset: each issue in a dataset that has it, none in a valid one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from bad_files import bad_files, odd_things
+from bad_files import bad_files, special_files
 from PIL import Image
 
 from viceversa.data import DataConfig
@@ -31,8 +31,8 @@ from viceversa.images.domain import DomainConfig
 SMALL: dict[str, Any] = {"crop_size": 16, "load_size": 18}
 
 
-def noise(seed: int, height: int = 20, width: int = 20, bands: int = 3) -> Pixels:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, bands), dtype=np.uint8)
+def noise(seed: int, height: int = 20, width: int = 20, channels: int = 3) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
 def put(path: Path, pixels: Any) -> Path:
@@ -44,16 +44,16 @@ def put(path: Path, pixels: Any) -> Path:
     return path
 
 
-def clean(root: Path, count: int = 5, splits: tuple[str, ...] = ("train", "test")) -> Path:
-    """Pairs by name in which there is nothing to find."""
-    for where, split in enumerate(splits):
+def valid_data(root: Path, count: int = 5, splits: tuple[str, ...] = ("train", "test")) -> Path:
+    """Write pairs by name without any issue."""
+    for index, split in enumerate(splits):
         for number in range(count):
-            put(root / split / "A" / f"{number}.png", noise(100 * where + number))
-            put(root / split / "B" / f"{number}.png", noise(1000 + 100 * where + number))
+            put(root / split / "A" / f"{number}.png", noise(100 * index + number))
+            put(root / split / "B" / f"{number}.png", noise(1000 + 100 * index + number))
     return root
 
 
-def looked(root: Path, paired: bool | None = True, **data: Any) -> CheckResult:
+def check(root: Path, paired: bool | None = True, **data: Any) -> CheckResult:
     return check_dataset(root, paired, DataConfig(path=str(root), **(SMALL | data)), store=None)
 
 
@@ -66,13 +66,13 @@ def digest(root: Path) -> str:
     return total.hexdigest()
 
 
-def found(checked: CheckResult, level: str) -> list[str]:
-    return [finding.text for finding in checked.issues if finding.severity == level]
+def issue_texts(checked: CheckResult, severity: str) -> list[str]:
+    return [issue.text for issue in checked.issues if issue.severity == severity]
 
 
 @pytest.mark.parametrize("paired", [True, False, None])
-def test_a_clean_set_is_silent_and_told(tmp_path: Path, paired: bool | None) -> None:
-    checked = looked(clean(tmp_path / "set"), paired)
+def test_valid_dataset_has_no_issues_and_is_described(tmp_path: Path, paired: bool | None) -> None:
+    checked = check(valid_data(tmp_path / "set"), paired)
     assert checked.issues == () and not checked.errors and not checked.invalid
     assert checked.paired is (paired is not False)
     text = as_text(checked)
@@ -83,8 +83,8 @@ def test_a_clean_set_is_silent_and_told(tmp_path: Path, paired: bool | None) -> 
     assert text.splitlines()[-1] == (
         f"  - train: viceversa train {recipe} {tmp_path}/set (with the same settings of data)"
     )
-    one = usable_splits(checked)
-    assert one == dict(checked.splits) and list(one) == ["train", "test"]
+    usable = usable_splits(checked)
+    assert usable == dict(checked.splits) and list(usable) == ["train", "test"]
 
 
 def side_by_side(root: Path, count: int = 4) -> Path:
@@ -93,17 +93,17 @@ def side_by_side(root: Path, count: int = 4) -> Path:
     return root
 
 
-def test_a_clean_set_side_by_side_is_silent(tmp_path: Path) -> None:
-    checked = looked(side_by_side(tmp_path), None)
+def test_valid_side_by_side_dataset_has_no_issues(tmp_path: Path) -> None:
+    checked = check(side_by_side(tmp_path), None)
     assert checked.issues == () and checked.paired
     assert as_dict(checked)["domains"][0]["sizes"] == {"20x20": 4}
 
 
 Change = Callable[[Path], object]
-GREY = noise(50, bands=1)
+GREY = noise(50, channels=1)
 CONSTANT = np.full((20, 20, 3), 9, dtype=np.uint8)
-# what -> (what is done to the clean set, settings, level, words of the finding, words of the files)
-FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
+# name -> (change of a valid dataset, settings, severity, part of the text, part of a file)
+ISSUES: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
     "unreadable": (
         lambda r: (r / "train/A/1.png").write_bytes(b"x"),
         {},
@@ -111,15 +111,15 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "cannot be read",
         "train/A/1.png is not an image",
     ),
-    "gone from B": (
+    "missing in B": (
         lambda r: (r / "train/B/1.png").unlink(),
         {},
         "error",
         "images of A in train without a partner",
         "A/1.png",
     ),
-    "bands": (
-        lambda r: put(r / "train/A/1.png", noise(50, bands=4)),
+    "channels": (
+        lambda r: put(r / "train/A/1.png", noise(50, channels=4)),
         {"a": DomainConfig(channels=6)},
         "error",
         "channels do not fit data.a.channels",
@@ -135,7 +135,7 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "values of A are not of 8 or 16 bits",
         "",
     ),
-    "mixed depths": (
+    "mixed dtypes": (
         lambda r: (
             put(r / "train/A/9.tif", noise(50).astype(np.uint16))
             and put(r / "train/B/9.png", noise(51))
@@ -155,7 +155,7 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "of A smaller than data.crop_size",
         "A/1.png is 20x15, smaller than 16",
     ),
-    "sizes no crop fits": (
+    "sizes that cannot be cropped": (
         lambda r: put(r / "train/B/1.png", noise(50, 30, 20)),
         {"preprocess": "crop"},
         "error",
@@ -164,7 +164,7 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
     ),
     "class numbers": (
         lambda r: [
-            put(p, noise(50 + i, bands=1) % (7 if i == 3 else 5))
+            put(p, noise(50 + i, channels=1) % (7 if i == 3 else 5))
             for i, p in enumerate(sorted(r.rglob("B/*.png")))
         ],
         {"b": DomainConfig(kind="labels", ids=5)},
@@ -172,7 +172,7 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "of B with values that are not a class",
         "contains the class 6; with ids 5",
     ),
-    "labels of 16 bits": (
+    "16-bit labels": (
         lambda r: (
             put(r / "train/B/1.tif", noise(50).astype(np.uint16)) and (r / "train/B/1.png").unlink()
         ),
@@ -223,35 +223,35 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "values of B are from 0 to 15 only; uint8 goes to 255",
         "",
     ),
-    "odd things": (
+    "folder named like an image": (
         lambda r: (r / "train/A/x.png").mkdir(),
         {},
         "warning",
         "skipped files",
         "train/A/x.png: a folder",
     ),
-    "another ending": (
+    "other extension": (
         lambda r: (r / "train/A/9.nii.gz").touch(),
         {},
         "warning",
         "files ending in .nii.gz, which are not read",
         "train/A/9.nii.gz",
     ),
-    "another ending in one folder": (
+    "other extension outside of the domains": (
         lambda r: [(r / f"x{i}.AVIF").touch() for i in range(9)],
         {},
         "warning",
         "files ending in .avif, which are not read",
         "x2.AVIF",
     ),
-    "no ending": (
+    "no extension": (
         lambda r: (r / "train/A/IM0001").touch(),
         {},
         "warning",
         "files without an ending, which are not read",
         "train/A/IM0001",
     ),
-    "a text": (
+    "text file": (
         lambda r: (r / "notes.txt").touch(),
         {},
         "note",
@@ -266,7 +266,7 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
         "A/1.png",
     ),
     "alpha": (
-        lambda r: put(r / "train/A/1.png", noise(50, bands=4)),
+        lambda r: put(r / "train/A/1.png", noise(50, channels=4)),
         {},
         "note",
         "will be blended over white",
@@ -284,232 +284,236 @@ FOUND: dict[str, tuple[Change, dict[str, Any], str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", FOUND)
-def test_what_is_wrong_is_found_and_named(tmp_path: Path, what: str) -> None:
-    change, data, level, words, names = FOUND[what]
-    root = clean(tmp_path / "set")
+@pytest.mark.parametrize("name", ISSUES)
+def test_issue_is_reported_with_its_files(tmp_path: Path, name: str) -> None:
+    change, data, severity, words, names = ISSUES[name]
+    root = valid_data(tmp_path / "set")
     change(root)
     before = digest(root)
-    checked = looked(root, **data)
-    (finding,) = [f for f in checked.issues if f.severity == level and words in f.text]
-    assert any(names in file for file in finding.files) or not names
+    checked = check(root, **data)
+    (issue,) = [f for f in checked.issues if f.severity == severity and words in f.text]
+    assert any(names in file for file in issue.files) or not names
     assert digest(root) == before
     text = as_text(checked)
-    assert finding.text in text and all(file in text for file in finding.files[:3])
-    if level == "error":
-        assert finding.advice in text.partition("What to do before training:")[2]
-        with pytest.raises(UserError, match="viceversa check") as refusal:
+    assert issue.text in text and all(file in text for file in issue.files[:3])
+    if severity == "error":
+        assert issue.advice in text.partition("What to do before training:")[2]
+        with pytest.raises(UserError, match="viceversa check") as error:
             usable_splits(checked)
-        assert finding.text in str(refusal.value) and names in str(refusal.value)
+        assert issue.text in str(error.value) and names in str(error.value)
     else:
         assert not checked.errors and usable_splits(checked)
         assert "train: viceversa train" in text.splitlines()[-1]
 
 
-def test_a_text_beside_the_images_needs_nothing_done(tmp_path: Path) -> None:
-    root = clean(tmp_path / "set")
+def test_text_files_are_only_a_note(tmp_path: Path) -> None:
+    root = valid_data(tmp_path / "set")
     for name in ("notes.txt", "labels.csv", "train/A/1.json", "LICENSE", "._x.png"):
         (root / name).touch()
-    (finding,) = looked(root).issues
-    assert (finding.severity, finding.total, finding.advice) == ("note", 4, "")
-    assert "No problems detected." in as_text(looked(root))
+    (issue,) = check(root).issues
+    assert (issue.severity, issue.total, issue.advice) == ("note", 4, "")
+    assert "No problems detected." in as_text(check(root))
 
 
-def test_each_ending_is_counted_and_three_are_named(tmp_path: Path) -> None:
-    root = clean(tmp_path / "set")
+def test_files_of_each_other_extension_are_counted(tmp_path: Path) -> None:
+    root = valid_data(tmp_path / "set")
     for number in range(7):
         (root / f"train/B/{number}.dcm").touch()
         (root / f"test/A/{number}.heic").touch()
-    checked = looked(root)
+    checked = check(root)
     assert [(f.total, len(f.files)) for f in checked.issues] == [(7, 7), (7, 7)]
     assert str(checked.issues[0]) == (
         "files ending in .dcm, which are not read: 7 (train/B/0.dcm, train/B/1.dcm, train/B/2.dcm "
         "and 4 more)"
     )
     assert as_text(checked).count("convert the files that are not read") == 1
-    told = as_dict(checked)["issues"]
-    assert [(one["severity"], one["total"]) for one in told] == [("warning", 7)] * 2
+    issues = as_dict(checked)["issues"]
+    assert [(issue["severity"], issue["total"]) for issue in issues] == [("warning", 7)] * 2
 
 
 @pytest.mark.parametrize("preprocess", ["crop", "none", "scale_width_and_crop"])
-def test_a_clean_set_is_silent_however_it_is_cropped(tmp_path: Path, preprocess: str) -> None:
-    assert looked(clean(tmp_path), preprocess=preprocess).issues == ()
+def test_valid_data_has_no_issues_with_any_preprocessing(tmp_path: Path, preprocess: str) -> None:
+    assert check(valid_data(tmp_path), preprocess=preprocess).issues == ()
 
 
-def test_both_lists_without_a_partner_are_told_before_anything_is_decoded(tmp_path: Path) -> None:
-    root = clean(tmp_path / "set", 15)
+def test_images_without_a_partner_are_reported_before_decoding(tmp_path: Path) -> None:
+    root = valid_data(tmp_path / "set", 15)
     for number in range(12):
         (root / f"train/A/{number}.png").rename(root / f"train/A/x{number}.png")
-    (root / "train/A/14.png").write_bytes(b"bad, which names don't tell")
-    config, told = DataConfig(**SMALL), list[tuple[int, int]]()
-    with pytest.raises(UserError) as refusal:
+    (root / "train/A/14.png").write_bytes(b"not an image")
+    config, reported = DataConfig(**SMALL), list[tuple[int, int]]()
+    with pytest.raises(UserError) as error:
         check_dataset(
-            root, True, config, names_first=True, store=None, progress=lambda *n: told.append(n)
+            root, True, config, names_first=True, store=None, progress=lambda *n: reported.append(n)
         )
-    assert not told
+    assert not reported
     for side, name in ("A", "x0.png"), ("B", "0.png"):
         words = f"images of {side} in train without a partner: 12 ({root}/train/{side}/{name}"
-        assert words in str(refusal.value) and str(refusal.value).count("and 9 more") == 2
+        assert words in str(error.value) and str(error.value).count("and 9 more") == 2
     skipping = DataConfig(**SMALL, on_invalid="skip", max_invalid=0.6)
-    left = usable_splits(check_dataset(root, True, skipping, names_first=True, store=None))
-    assert len(left["train"].a) == 2
+    usable = usable_splits(check_dataset(root, True, skipping, names_first=True, store=None))
+    assert len(usable["train"].a) == 2
 
 
-def test_the_store_is_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scan_results_are_stored_in_the_user_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
-    root = clean(tmp_path / "set")
+    root = valid_data(tmp_path / "set")
     before = digest(root)
     check_dataset(root, True, DataConfig(**SMALL))
     assert len(list((tmp_path / "cache/viceversa/scans").iterdir())) == 1
     assert digest(root) == before
 
 
-def test_odd_widths_of_pairs_side_by_side(tmp_path: Path) -> None:
+def test_side_by_side_files_of_odd_width(tmp_path: Path) -> None:
     put(side_by_side(tmp_path) / "train" / "9.png", noise(9, 20, 41))
-    (finding,) = looked(tmp_path).issues
-    assert finding.severity == "error" and "width is odd" in finding.text
-    assert "9.png is 41 pixels wide" in finding.files[0]
+    (issue,) = check(tmp_path).issues
+    assert issue.severity == "error" and "width is odd" in issue.text
+    assert "9.png is 41 pixels wide" in issue.files[0]
 
 
 def test_halves_have_their_own_ranges_and_sizes(tmp_path: Path) -> None:
     for number in range(3):
-        halves = noise(number) // 2 + 100, noise(number + 9, bands=1).repeat(3, axis=2) // 2
+        halves = noise(number) // 2 + 100, noise(number + 9, channels=1).repeat(3, axis=2) // 2
         put(tmp_path / "train" / f"{number}.png", np.concatenate(halves, axis=1))
-    checked = looked(tmp_path)
+    checked = check(tmp_path)
     a, b = as_dict(checked)["domains"]
     assert a["range"] == [[100, 227]] * 3 and b["range"] == [[0, 127]] * 3
-    assert looked(tmp_path, preprocess="crop", crop_size=21).errors  # 40 wide, but each half is 20
+    assert check(tmp_path, preprocess="crop", crop_size=21).errors  # each half is 20 wide
 
 
-def test_images_in_both_domains_of_an_unpaired_set(tmp_path: Path) -> None:
-    root = clean(tmp_path)
+def test_same_image_in_both_domains_of_unpaired_data(tmp_path: Path) -> None:
+    root = valid_data(tmp_path)
     put(root / "train/B/4.png", noise(0))
-    checked = looked(root, False)
-    assert found(checked, "warning") == ["images that are in both A and B"]
-    assert not looked(root, True).issues  # A's 0 and B's 4 are no pair
+    checked = check(root, False)
+    assert issue_texts(checked, "warning") == ["images that are in both A and B"]
+    assert not check(root, True).issues  # 0 of A and 4 of B are not a pair
 
 
-def test_photos_are_both_domains_and_no_copies(tmp_path: Path) -> None:
+def test_photos_as_both_domains_are_not_duplicates(tmp_path: Path) -> None:
     for number in range(3):
         put(tmp_path / f"{number}.png", noise(number))
     data = {"a": DomainConfig(kind="lab-l"), "b": DomainConfig(kind="lab-ab"), "layout": "photos"}
-    assert looked(tmp_path, True, **data).issues == ()
+    assert check(tmp_path, True, **data).issues == ()
 
 
 @pytest.mark.parametrize(("names", "pairs"), [("01234", True), ("0567x", False)])
-def test_pairs_are_tried_first(tmp_path: Path, names: str, pairs: bool) -> None:
-    root = clean(tmp_path, splits=("train",))
+def test_pairs_are_detected_if_names_match(tmp_path: Path, names: str, pairs: bool) -> None:
+    root = valid_data(tmp_path, splits=("train",))
     for old, new in zip("01234", names, strict=True):
         (root / "train/B" / f"{old}.png").rename(root / "train/B" / f"_{new}.png")
     for path in (root / "train/B").iterdir():
         path.rename(path.with_name(path.name[1:]))
-    checked = looked(root, None)
+    checked = check(root, None)
     assert checked.paired is pairs
     assert ("A and B without pairs" in as_text(checked)) is not pairs
 
 
-def test_numbers_as_range_allow_mixed_depths_and_floats(tmp_path: Path) -> None:
-    root = clean(tmp_path)
+def test_range_of_numbers_allows_mixed_dtypes_and_floats(tmp_path: Path) -> None:
+    root = valid_data(tmp_path)
     put(root / "train/A/9.tif", noise(50) / np.float32(2))
     put(root / "train/B/9.png", noise(51))
-    assert looked(root).errors
-    assert looked(root, a=DomainConfig(range="0,255")).issues == ()
+    assert check(root).errors
+    assert check(root, a=DomainConfig(range="0,255")).issues == ()
 
 
-def test_few_images_are_noted(tmp_path: Path) -> None:
-    checked = looked(clean(tmp_path, 1, ("train",)))
-    assert found(checked, "note") == [
+def test_single_image_is_a_note(tmp_path: Path) -> None:
+    checked = check(valid_data(tmp_path, 1, ("train",)))
+    assert issue_texts(checked, "note") == [
         "train has a single image of A",
         "train has a single image of B",
     ]
 
 
-def test_a_domain_without_a_readable_image_is_an_error_that_skip_keeps(tmp_path: Path) -> None:
-    root = clean(tmp_path, 2)
+def test_domain_without_a_readable_image_is_an_error_even_with_skip(tmp_path: Path) -> None:
+    root = valid_data(tmp_path, 2)
     for path in (root / "train/B").iterdir():
         path.write_bytes(b"x")
-    checked = looked(root, on_invalid="skip", max_invalid=0.9)
-    assert "train has no image of B that can be read" in found(checked, "error")
+    checked = check(root, on_invalid="skip", max_invalid=0.9)
+    assert "train has no image of B that can be read" in issue_texts(checked, "error")
     with pytest.raises(UserError, match="no image of B"):
         usable_splits(checked)
 
 
-def test_skip_leaves_out_whole_pairs_and_says_so(tmp_path: Path) -> None:
-    root = clean(tmp_path, 30)
+def test_skip_leaves_out_and_reports_pairs(tmp_path: Path) -> None:
+    root = valid_data(tmp_path, 30)
     (root / "train/A/3.png").write_bytes(b"x")
     (root / "train/B/7.png").unlink()
-    checked = looked(root, on_invalid="skip", max_invalid=0.05)
+    checked = check(root, on_invalid="skip", max_invalid=0.05)
     assert not checked.errors
     notes: list[str] = []
-    left = usable_splits(checked, notes.append)
-    names = [source.name.name for source in left["train"].a]
+    usable = usable_splits(checked, notes.append)
+    names = [source.name.name for source in usable["train"].a]
     assert "3.png" not in names and "7.png" not in names and len(names) == 28
-    assert [source.name.name for source in left["train"].b] == names
-    assert not left["train"].unmatched and len(left["test"].a) == 30
+    assert [source.name.name for source in usable["train"].b] == names
+    assert not usable["train"].unmatched and len(usable["test"].a) == 30
     assert notes[0].startswith("left out: 2 files: ") and "A/3.png is not" in notes[0]
     assert "A/7.png has no partner" in notes[0]
-    alone = usable_splits(looked(root, False, on_invalid="skip", max_invalid=0.05))["train"]
-    assert (len(alone.a), len(alone.b)) == (29, 29)  # unpaired, only the bad file itself
+    unpaired = usable_splits(check(root, False, on_invalid="skip", max_invalid=0.05))["train"]
+    assert (len(unpaired.a), len(unpaired.b)) == (29, 29)  # unpaired: only the invalid file
 
 
-def test_more_bad_files_than_max_bad_are_refused(tmp_path: Path) -> None:
-    root = clean(tmp_path, 5)
+def test_more_invalid_files_than_max_invalid_are_refused(tmp_path: Path) -> None:
+    root = valid_data(tmp_path, 5)
     (root / "train/A/3.png").write_bytes(b"x")
-    checked = looked(root, on_invalid="skip", max_invalid=0.01)
+    checked = check(root, on_invalid="skip", max_invalid=0.01)
     with pytest.raises(
         UserError, match=r"1 of 20 files cannot be used, more than data.max_invalid 0\.0"
     ):
         usable_splits(checked)
     assert "--data.on_invalid skip --data.max_invalid 0.05" in as_text(checked)
-    allowed = looked(root, on_invalid="skip", max_invalid=0.05)
+    allowed = check(root, on_invalid="skip", max_invalid=0.05)
     assert len(usable_splits(allowed)["train"].a) == 4
 
 
-def test_forty_kinds_of_bad_file_are_all_named(tmp_path: Path) -> None:
-    root = clean(tmp_path / "set", 10)
-    planted = bad_files(root / "train" / "A")
-    odd = odd_things(root / "train" / "A")
-    for name, _ in planted:
+def test_forty_kinds_of_invalid_files_are_all_reported(tmp_path: Path) -> None:
+    root = valid_data(tmp_path / "set", 10)
+    invalid = bad_files(root / "train" / "A")
+    special = special_files(root / "train" / "A")
+    for name, _ in invalid:
         put(root / "train" / "B" / Path(name).with_suffix(".png"), noise(500 + int(name[3:5])))
     before = digest(root)
-    checked = looked(root)
-    bad = {source.name.name for source in checked.invalid}
-    assert [kind for name, kind in planted if name not in bad] == [] and len(planted) == 40
-    assert bad == {name for name, _ in planted}
+    checked = check(root)
+    reported_names = {source.name.name for source in checked.invalid}
+    assert [kind for name, kind in invalid if name not in reported_names] == [] and len(
+        invalid
+    ) == 40
+    assert reported_names == {name for name, _ in invalid}
     assert digest(root) == before
-    told = json.dumps(as_dict(checked))
-    assert all(name in told for name in [*bad, *odd])
+    reported = json.dumps(as_dict(checked))
+    assert all(name in reported for name in [*reported_names, *special])
     with pytest.raises(UserError, match=r"files that cannot be read: \d+ \(.* more\)"):
         usable_splits(checked)
-    skipping = looked(root, on_invalid="skip", max_invalid=0.5)
+    skipping = check(root, on_invalid="skip", max_invalid=0.5)
     assert len(usable_splits(skipping)["train"].a) == 10
 
 
-def test_plain_values_are_for_programs(tmp_path: Path) -> None:
-    root = clean(tmp_path)
+def test_result_as_json(tmp_path: Path) -> None:
+    root = valid_data(tmp_path)
     (root / "train/A/3.png").write_bytes(b"x")
-    told = json.loads(json.dumps(as_dict(looked(root))))
-    assert told["trainable"] is False and list(told["invalid"]) == [f"{root}/train/A/3.png"]
-    assert told["splits"]["train"]["a"] == 5 and told["domains"][1]["images"] == 10
-    assert told["issues"][0]["severity"] == "error" and told["issues"][0]["total"] == 1
-    assert told["advice"][0].startswith("repair or remove")
+    reported = json.loads(json.dumps(as_dict(check(root))))
+    assert reported["trainable"] is False and list(reported["invalid"]) == [f"{root}/train/A/3.png"]
+    assert reported["splits"]["train"]["a"] == 5 and reported["domains"][1]["images"] == 10
+    assert reported["issues"][0]["severity"] == "error" and reported["issues"][0]["total"] == 1
+    assert reported["advice"][0].startswith("repair or remove")
 
 
-def test_progress_counts_over_both_ways_of_reading(tmp_path: Path) -> None:
-    root, told = clean(tmp_path), list[tuple[int, int]]()
+def test_progress_counts_files_of_both_domains(tmp_path: Path) -> None:
+    root, reported = valid_data(tmp_path), list[tuple[int, int]]()
     config = DataConfig(b=DomainConfig(kind="labels", ids=256), **SMALL)
     check_dataset(
-        root, True, config, store=None, progress=lambda done, total: told.append((done, total))
+        root, True, config, store=None, progress=lambda done, total: reported.append((done, total))
     )
-    assert told[-1] == (20, 20) and told == sorted(told)
+    assert reported[-1] == (20, 20) and reported == sorted(reported)
 
 
-def test_nothing_at_all_is_refused(tmp_path: Path) -> None:
+def test_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no images"):
-        looked(tmp_path, None)
+        check(tmp_path, None)
 
 
-def test_the_check_needs_no_torch() -> None:
+def test_check_does_not_import_torch() -> None:
     import subprocess
 
     code = "import sys, viceversa.data.check.sheet; sys.exit('torch' in sys.modules)"
@@ -517,17 +521,17 @@ def test_the_check_needs_no_torch() -> None:
 
 
 @pytest.mark.parametrize("paired", [True, False])
-def test_a_contact_sheet_frames_what_is_bad(tmp_path: Path, paired: bool) -> None:
-    root = clean(tmp_path / "set", 8, ("train",))
-    contact_sheet(looked(root, paired), tmp_path / "clean.png", 3)
-    sheet = read(tmp_path / "clean.png")
+def test_contact_sheet_marks_invalid_images(tmp_path: Path, paired: bool) -> None:
+    root = valid_data(tmp_path / "set", 8, ("train",))
+    contact_sheet(check(root, paired), tmp_path / "valid_data.png", 3)
+    sheet = read(tmp_path / "valid_data.png")
     assert not (sheet == RED).all(axis=2).any() and sheet.shape[1] > 6 * CELL
     (root / "train/A/7.png").write_bytes(b"x")
-    contact_sheet(looked(root, paired), tmp_path / "bad.png", 3)
+    contact_sheet(check(root, paired), tmp_path / "bad.png", 3)
     assert (read(tmp_path / "bad.png") == RED).all(axis=2).any()
 
 
-def test_a_contact_sheet_stretches_every_depth(tmp_path: Path) -> None:
+def test_contact_sheet_scales_every_dtype_to_8_bits(tmp_path: Path) -> None:
     ramp = np.arange(40 * 40, dtype=np.uint16).reshape(40, 40, 1)
     for number in range(2):
         put(tmp_path / "set/A" / f"{number}.tif", ramp[:, :, 0] + 1000)
@@ -535,39 +539,39 @@ def test_a_contact_sheet_stretches_every_depth(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         np.save(path, ramp.repeat(6, axis=2) / np.float32(7))
     data = {"a": DomainConfig(channels=1), "b": DomainConfig(channels=6, range="minmax")}
-    contact_sheet(looked(tmp_path / "set", True, **data), tmp_path / "sheet.png")
+    contact_sheet(check(tmp_path / "set", True, **data), tmp_path / "sheet.png")
     sheet = read(tmp_path / "sheet.png")
     for left in (0, CELL):
         cell = sheet[6 : CELL - 6, left + 10 : left + CELL - 10]
         assert cell.min() < 10 and cell.max() > 245 and np.ptp(cell, axis=2).max() == 0
 
 
-def test_photos_that_are_taken_for_pairs_are_asked_about(tmp_path: Path) -> None:
-    """Halves of 3:2 photos are tall; those of made pairs are square."""
-    for shape, asked in (((20, 30), True), ((20, 40), False)):
-        root = tmp_path / str(asked)
+def test_photos_detected_as_side_by_side_files_are_noted(tmp_path: Path) -> None:
+    """Halves of 3:2 photos are tall; those of joined pairs are usually square."""
+    for shape, noted in (((20, 30), True), ((20, 40), False)):
+        root = tmp_path / str(noted)
         for number in range(3):
             put(root / f"{number}.png", noise(number, *shape))
-        notes = found(looked(root), "note")
-        assert any("cut in the middle" in note for note in notes) == asked
+        notes = issue_texts(check(root), "note")
+        assert any("cut in the middle" in note for note in notes) == noted
 
 
-def test_groups_are_counted_and_those_in_two_splits_are_warned_of(tmp_path: Path) -> None:
+def test_groups_are_counted_and_groups_in_two_splits_are_warned_about(tmp_path: Path) -> None:
     for number, folder in enumerate(("p1/train", "p2/train", "p2/test", "p3/test")):
         for side in "AB":
             put(tmp_path / "set" / folder / side / "1.png", noise(2 * number + (side == "B")))
-    checked = looked(tmp_path / "set")
+    checked = check(tmp_path / "set")
     assert "train 2 of A, 2 of B: pairs by name in set/*/train/A and set/*/train/B, 2 groups" in (
         as_text(checked)
     )
     assert [split["groups"] for split in as_dict(checked)["splits"].values()] == [2, 2]
-    (finding,) = [f for f in checked.issues if "groups" in f.text]
-    assert (finding.severity, finding.files) == ("warning", ("p2 in train and test",))
-    assert not any("groups" in f.text for f in looked(clean(tmp_path / "clean")).issues)
+    (issue,) = [f for f in checked.issues if "groups" in f.text]
+    assert (issue.severity, issue.files) == ("warning", ("p2 in train and test",))
+    assert not any("groups" in f.text for f in check(valid_data(tmp_path / "valid_data")).issues)
 
 
 def test_narrow_files_of_several_folders_are_not_cut_in_half(tmp_path: Path) -> None:
-    """Such as three domains; wide files, a single folder and a layout that is given are."""
+    """They may be three domains. Wide files, one folder, or a given layout are side by side."""
     for width, folders, layout, refused in (
         (20, "xyz", "auto", True),
         (28, "xyz", "auto", True),
@@ -579,8 +583,8 @@ def test_narrow_files_of_several_folders_are_not_cut_in_half(tmp_path: Path) -> 
         for number, folder in enumerate(folders):
             put(root / folder / "1.png", noise(number, 20, width))
             put(root / folder / "2.png", noise(number + 9, 20, width))
-        checked = looked(root, True, layout=layout)
-        errors = [text for text in found(checked, "error") if "too narrow" in text]
+        checked = check(root, True, layout=layout)
+        errors = [text for text in issue_texts(checked, "error") if "too narrow" in text]
         assert bool(errors) == refused
         assert all(f.advice.endswith("--data.layout side-by-side") for f in checked.errors)
         if refused:

@@ -1,4 +1,4 @@
-"""What tells the images of one data set from those of another, by hand."""
+"""Test the comparison of a dataset with the one stored in a checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BEFORE = pairs(A, B)
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "words", "swapped", "common"),
+    ("a", "b", "text", "swapped", "common"),
     [
         (A, B, "", False, True),
         ({"x": "1", "y": "2", "z": "3"}, B, "", False, True),  # only names differ
@@ -76,20 +76,20 @@ BEFORE = pairs(A, B)
         ),
     ],
 )
-def test_changes_by_hand(
-    a: dict[str, str], b: dict[str, str], words: str, swapped: bool, common: bool
+def test_changes_of_images(
+    a: dict[str, str], b: dict[str, str], text: str, swapped: bool, common: bool
 ) -> None:
-    found = compare(BEFORE, pairs(a, b))
-    assert (found.text, found.swapped, found.common) == (words, swapped, common)
+    change = compare(BEFORE, pairs(a, b))
+    assert (change.text, change.swapped, change.common) == (text, swapped, common)
 
 
-def test_files_with_both_sides_are_told_once() -> None:
+def test_side_by_side_files_are_reported_once() -> None:
     before, now = (side(**A), side(**(A | {f"s{n}": f"s{n}" for n in range(5)})))
-    found = compare(Contents(before, before), Contents(now, now))
-    assert found.text == "5 images added (s0, s1, s2, ...)" and not found.swapped
+    change = compare(Contents(before, before), Contents(now, now))
+    assert change.text == "5 images added (s0, s1, s2, ...)" and not change.swapped
 
 
-def test_a_checkpoint_of_100000_pairs_keeps_them_compactly(tmp_path: Path) -> None:
+def test_checkpoint_stores_100000_pairs_compactly(tmp_path: Path) -> None:
     one, two = (
         tuple((f"train/{s}/{n:06d}.png", digest(f"{s}{n}")) for n in range(100_000)) for s in "AB"
     )
@@ -99,21 +99,24 @@ def test_a_checkpoint_of_100000_pairs_keeps_them_compactly(tmp_path: Path) -> No
     assert Contents.of_state(state) == Contents(one, two)
 
 
-def test_names_are_those_below_the_data(tmp_path: Path) -> None:
+def test_names_are_relative_to_the_dataset(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     (folder / "A").mkdir(parents=True)
     archive = tmp_path / "set.tar"
     archive.touch()
     shard = folder / "train-1.tar"
-    odd = Source(folder / "A" / "ö\udcff.png")
-    sources = [Source(folder / "A" / "1.png"), odd, Source(shard, "a/1.png")]
-    made = contents((sources, sources), dict.fromkeys(sources, "00" * 32), folder)
-    assert [name for name, _ in made.a] == ["A/1.png", "A/ö\udcff.png", "train-1.tar/a/1.png"]
-    assert Contents.of_state(made.state) == made
-    assert made.state.keys() == {"a"}  # B is the same files
+    not_utf8 = Source(folder / "A" / "ö\udcff.png")
+    sources = [Source(folder / "A" / "1.png"), not_utf8, Source(shard, "a/1.png")]
+    result = contents((sources, sources), dict.fromkeys(sources, "00" * 32), folder)
+    assert [name for name, _ in result.a] == ["A/1.png", "A/ö\udcff.png", "train-1.tar/a/1.png"]
+    assert Contents.of_state(result.state) == result
+    assert result.state.keys() == {"a"}  # B has the same files
     member = Source(archive, "A/1.png")
-    made = contents(([member], [member]), {member: "11" * 32}, archive)
-    assert made.a == (("A/1.png", b"\x11" * 32),)
+    result = contents(([member], [member]), {member: "11" * 32}, archive)
+    assert result.a == (("A/1.png", b"\x11" * 32),)
+
+
+DIGESTS = torch.zeros(1, 32, dtype=torch.uint8)
 
 
 @pytest.mark.parametrize(
@@ -122,14 +125,9 @@ def test_names_are_those_below_the_data(tmp_path: Path) -> None:
         {},
         {"a": {}},
         {"a": {"names": torch.zeros(3, dtype=torch.uint8)}},
-        {
-            "a": {
-                "names": torch.zeros(3, dtype=torch.uint8),
-                "digests": torch.zeros(1, 32, dtype=torch.uint8),
-            }
-        },
+        {"a": {"names": torch.zeros(3, dtype=torch.uint8), "digests": DIGESTS}},
     ],
 )
-def test_what_is_no_list_of_images_is_refused(state: dict[str, object]) -> None:
+def test_invalid_state_is_refused(state: dict[str, object]) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         Contents.of_state(state)

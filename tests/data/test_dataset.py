@@ -1,4 +1,4 @@
-"""Data sets: in which order images come, what each becomes, what is kept, what is left out."""
+"""Test datasets: order, preprocessing and augmentation, caches, and invalid files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def put(path: Path, pixels: Pixels) -> Path:
 
 
 def two_folders(root: Path, a: int, b: int) -> Path:
-    """`a` and `b` images; a B is the negative of the A of its name."""
+    """Write `a` and `b` images; each image of B is the negative of that of A."""
     for number in range(a):
         put(root / "A" / f"{number}.png", noise(number))
     for number in range(b):
@@ -52,29 +52,29 @@ def two_folders(root: Path, a: int, b: int) -> Path:
     return root
 
 
-def opened(
+def open_dataset(
     root: Path, paired: bool, training: bool = True, seed: int = 0, **data: Any
 ) -> ImageDataset:
     config = DataConfig(path=str(root), **data)
-    found = index_split(root, "train", paired, config)
-    assert found is not None
+    index = index_split(root, "train", paired, config)
+    assert index is not None
     domains = Domain(config.a), Domain(config.b)
-    return ImageDataset(found, config, domains, paired, seed, training)
+    return ImageDataset(index, config, domains, paired, seed, training)
 
 
-def batches(pictures: ImageDataset, size: int, epoch: int, start: int) -> Iterator[Batch | None]:
-    return Loader(pictures, size, CPU).epoch(epoch, start)
+def batches(dataset: ImageDataset, size: int, epoch: int, start: int) -> Iterator[Batch | None]:
+    return Loader(dataset, size, CPU).epoch(epoch, start)
 
 
-def one_batch(pictures: ImageDataset, places: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    batch = pictures.batch(places, CPU)
+def one_batch(dataset: ImageDataset, positions: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    batch = dataset.batch(positions, CPU)
     assert batch is not None
     return batch
 
 
-def seen(pictures: ImageDataset, epoch: int, position: int) -> tuple[Pixels, Pixels]:
-    """(source, target) of a place as (h, w, bands)."""
-    source, target, _ = pictures.item(epoch, position)
+def item(dataset: ImageDataset, epoch: int, position: int) -> tuple[Pixels, Pixels]:
+    """Return (source, target) at a position as (h, w, channels)."""
+    source, target, _ = dataset.item(epoch, position)
     return source.movedim(0, -1).numpy(), target.movedim(0, -1).numpy()
 
 
@@ -82,114 +82,121 @@ def seen(pictures: ImageDataset, epoch: int, position: int) -> tuple[Pixels, Pix
 def test_direction_swaps_source_and_target(tmp_path: Path, paired: bool) -> None:
     root = two_folders(tmp_path, 1, 1)
     for direction, source in (("ab", noise(0)), ("ba", 255 - noise(0))):
-        one, two = seen(opened(root, paired, direction=direction, **RAW), 1, 0)
+        one, two = item(open_dataset(root, paired, direction=direction, **RAW), 1, 0)
         assert np.array_equal(one, source) and np.array_equal(two, 255 - source)
 
 
 def test_direction_swaps_domains_too(tmp_path: Path) -> None:
     root = two_folders(tmp_path, 1, 1)
     grey = DomainConfig(channels=1)
-    one, two = seen(opened(root, True, direction="ba", a=grey, **RAW), 1, 0)
+    one, two = item(open_dataset(root, True, direction="ba", a=grey, **RAW), 1, 0)
     assert (one.shape[2], two.shape[2]) == (3, 1)
 
 
 def test_side_by_side_files_are_halved(tmp_path: Path) -> None:
     put(tmp_path / "1.png", np.concatenate([noise(1), noise(2)], axis=1))
-    one, two = seen(opened(tmp_path, True, layout="side-by-side", **RAW), 1, 0)
+    one, two = item(open_dataset(tmp_path, True, layout="side-by-side", **RAW), 1, 0)
     assert np.array_equal(one, noise(1)) and np.array_equal(two, noise(2))
 
 
-def negative_epochs(pictures: ImageDataset, epochs: int = 12) -> list[bool]:
-    """Whether source and target are each other's negative: cropped and mirrored alike."""
-    items = [seen(pictures, epoch, 0) for epoch in range(1, epochs + 1)]
+def is_negative_by_epoch(dataset: ImageDataset, epochs: int = 12) -> list[bool]:
+    """Return for each epoch whether source and target have the same crop and flip."""
+    items = [item(dataset, epoch, 0) for epoch in range(1, epochs + 1)]
     assert all(one.shape == (16, 16, 3) for one, _ in items)
-    assert len({one.tobytes() for one, _ in items}) > epochs // 2  # each epoch another crop
+    assert len({one.tobytes() for one, _ in items}) > epochs // 2  # crops differ between epochs
     return [np.array_equal(one, 255 - two) for one, two in items]
 
 
 @pytest.mark.parametrize("more", [{}, {"flip_vertical": True}, {"rotate90": True}])
-def test_a_pair_shares_crop_flip_and_turn_and_unpaired_images_do_not(
+def test_pairs_share_crop_and_flip_and_unpaired_images_do_not(
     tmp_path: Path, more: dict[str, Any]
 ) -> None:
     root = two_folders(tmp_path, 1, 1)
     data: dict[str, Any] = {"preprocess": "crop", "crop_size": 16, **more}
-    assert all(negative_epochs(opened(root, True, **data)))
-    assert sum(negative_epochs(opened(root, False, **data))) < 4
+    assert all(is_negative_by_epoch(open_dataset(root, True, **data)))
+    assert sum(is_negative_by_epoch(open_dataset(root, False, **data))) < 4
 
 
 @pytest.mark.parametrize(
     ("option", "axes"), [("flip", (1,)), ("flip_vertical", (0,)), ("rotate90", None)]
 )
-def test_each_flip_occurs_in_its_share_and_none_without(
+def test_flips_and_rotations_are_equally_frequent(
     tmp_path: Path, option: str, axes: tuple[int, ...] | None
 ) -> None:
     root = two_folders(tmp_path, 1, 1)
-    data = {
-        **RAW,
-        option: True,
-        **({"preprocess": "resize", "crop_size": 24} if axes is None else {}),
-    }
-    many = Counter(seen(opened(root, True, **data), epoch, 0)[0].tobytes() for epoch in range(200))
+    square = {"preprocess": "resize", "crop_size": 24} if option == "rotate90" else {}
+    data = {**RAW, option: True, **square}
+    counts = Counter(
+        item(open_dataset(root, True, **data), epoch, 0)[0].tobytes() for epoch in range(200)
+    )
     if axes is None:
         expected = {np.rot90(noise(0), k).tobytes() for k in range(4)}
     else:
         expected = {noise(0).tobytes(), np.flip(noise(0), axes).tobytes()}
-    assert set(many) == expected
-    assert all(0.6 < count * len(expected) / 200 < 1.4 for count in many.values())
-    plain = opened(root, True, **RAW)
-    assert {seen(plain, epoch, 0)[0].tobytes() for epoch in range(50)} == {noise(0).tobytes()}
+    assert set(counts) == expected
+    assert all(0.6 < count * len(expected) / 200 < 1.4 for count in counts.values())
+    plain = open_dataset(root, True, **RAW)
+    assert {item(plain, epoch, 0)[0].tobytes() for epoch in range(50)} == {noise(0).tobytes()}
 
 
-def test_every_crop_position_occurs_and_none_beyond(tmp_path: Path) -> None:
+def test_crops_are_all_positions_inside_the_image(tmp_path: Path) -> None:
     root = two_folders(tmp_path, 1, 1)
-    pictures = opened(root, True, preprocess="crop", crop_size=22, flip=False)
-    crops = {seen(pictures, epoch, 0)[0].tobytes() for epoch in range(150)}
+    dataset = open_dataset(root, True, preprocess="crop", crop_size=22, flip=False)
+    crops = {item(dataset, epoch, 0)[0].tobytes() for epoch in range(150)}
     assert crops == {noise(0)[y : y + 22, x : x + 22].tobytes() for y in range(3) for x in range(3)}
 
 
-def test_outside_training_the_crop_is_central_and_nothing_is_augmented(tmp_path: Path) -> None:
+def test_outside_training_crops_are_central_without_augmentation(tmp_path: Path) -> None:
     root = two_folders(tmp_path, 3, 3)
-    strong = {"rotate": 45.0, "zoom": 0.5, "jitter": 0.9, "rotate90": True, "flip_vertical": True}
-    pictures = opened(root, True, training=False, preprocess="crop", crop_size=16, **strong)
+    augmentation = {
+        "rotate": 45.0,
+        "zoom": 0.5,
+        "jitter": 0.9,
+        "rotate90": True,
+        "flip_vertical": True,
+    }
+    dataset = open_dataset(
+        root, True, training=False, preprocess="crop", crop_size=16, **augmentation
+    )
     for position in range(3):
         for epoch in (1, 7):
-            middle = noise(position)[4:20, 4:20]
-            assert np.array_equal(seen(pictures, epoch, position)[0], middle)
-            source, _ = one_batch(pictures, [(epoch, position)])
-            expected = torch.from_numpy(middle).movedim(-1, 0) / 127.5 - 1
+            centre = noise(position)[4:20, 4:20]
+            assert np.array_equal(item(dataset, epoch, position)[0], centre)
+            source, _ = one_batch(dataset, [(epoch, position)])
+            expected = torch.from_numpy(centre).movedim(-1, 0) / 127.5 - 1
             assert torch.allclose(source[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("a", "b"), [(5, 3), (3, 5), (1, 4)])
 @pytest.mark.parametrize("direction", ["ab", "ba"])
-def test_an_unpaired_epoch_is_as_long_as_the_larger_domain(
+def test_unpaired_epoch_has_the_length_of_the_larger_domain(
     tmp_path: Path, a: int, b: int, direction: str
 ) -> None:
-    pictures = opened(two_folders(tmp_path, a, b), False, direction=direction, **RAW)
+    dataset = open_dataset(two_folders(tmp_path, a, b), False, direction=direction, **RAW)
     sources, targets = (a, b) if direction == "ab" else (b, a)
-    assert len(pictures) == max(a, b)
+    assert len(dataset) == max(a, b)
     orders, partners = set(), Counter[int]()
     for epoch in range(1, 41):
-        places = [pictures.indices(epoch, position) for position in range(len(pictures))]
-        many = Counter(source for source, _ in places)
-        assert set(many) == set(range(sources))  # every source, as evenly as it goes
-        assert max(many.values()) - min(many.values()) <= 1
-        orders.add(tuple(places))
-        partners.update(target for _, target in places)
+        positions = [dataset.indices(epoch, position) for position in range(len(dataset))]
+        counts = Counter(source for source, _ in positions)
+        assert set(counts) == set(range(sources))  # all sources, equally often
+        assert max(counts.values()) - min(counts.values()) <= 1
+        orders.add(tuple(positions))
+        partners.update(target for _, target in positions)
     assert len(orders) > 10
-    assert set(partners) == set(range(targets))  # drawn at random, with replacement
-    share = sum(partners.values()) / targets
-    assert all(0.5 * share < count < 1.5 * share for count in partners.values())
+    assert set(partners) == set(range(targets))  # sampled with replacement
+    mean = sum(partners.values()) / targets
+    assert all(0.5 * mean < count < 1.5 * mean for count in partners.values())
 
 
 def test_paired_epochs_are_permutations_of_pairs(tmp_path: Path) -> None:
-    pictures = opened(two_folders(tmp_path, 5, 5), True, **RAW)
-    epochs = [[pictures.indices(epoch, p) for p in range(5)] for epoch in range(1, 21)]
+    dataset = open_dataset(two_folders(tmp_path, 5, 5), True, **RAW)
+    epochs = [[dataset.indices(epoch, p) for p in range(5)] for epoch in range(1, 21)]
     assert all(sorted(order) == [(i, i) for i in range(5)] for order in epochs)
     assert len({tuple(order) for order in epochs}) > 10
 
 
-def test_seed_epoch_and_position_decide_everything_whoever_loads(tmp_path: Path) -> None:
+def test_batches_depend_only_on_seed_epoch_and_position(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "set", 5, 3)
     data: dict[str, Any] = {
         "preprocess": "crop",
@@ -201,21 +208,21 @@ def test_seed_epoch_and_position_decide_everything_whoever_loads(tmp_path: Path)
     }
 
     def epoch(number: int, start: int = 0, disk: Path | None = None, **more: Any) -> list[bytes]:
-        pictures = opened(root, False, **{"seed": 7, **data, **more})
+        dataset = open_dataset(root, False, **{"seed": 7, **data, **more})
         if disk is not None:
-            pictures.digests = digests(pictures)
-            pictures.cache_on_disk(disk, lambda text: None)
-        made = batches(pictures, 2, number, start)
-        return [side.numpy().tobytes() for one in made if one is not None for side in one]
+            dataset.digests = digests(dataset)
+            dataset.cache_on_disk(disk, lambda text: None)
+        loaded = batches(dataset, 2, number, start)
+        return [side.numpy().tobytes() for batch in loaded if batch is not None for side in batch]
 
     reference = epoch(3)
     assert len(reference) == 2 * 3  # batches of 2, 2 and 1
     before = torch.get_rng_state()
     assert epoch(3, workers=2) == reference
-    assert torch.equal(torch.get_rng_state(), before)  # training's own generator was left alone
+    assert torch.equal(torch.get_rng_state(), before)  # global random state unchanged
     assert epoch(3, start=1) == reference[2:]
     assert epoch(3, cache="off") == reference
-    assert epoch(3, disk=tmp_path / "kept") == reference
+    assert epoch(3, disk=tmp_path / "cache") == reference
     assert epoch(4) != reference and epoch(3, seed=8) != reference
 
 
@@ -231,13 +238,13 @@ def test_seed_epoch_and_position_decide_everything_whoever_loads(tmp_path: Path)
         ({"preprocess": "none"}, (30, 40)),
     ],
 )
-def test_each_preprocess_makes_its_size(
+def test_size_of_each_preprocessing(
     tmp_path: Path, data: dict[str, Any], shape: tuple[int, int]
 ) -> None:
     put(tmp_path / "A" / "x.png", noise(0, 30, 40))
     put(tmp_path / "B" / "x.png", noise(1, 30, 40))
     for training in (True, False):
-        one, two = seen(opened(tmp_path, True, training, **data), 1, 0)
+        one, two = item(open_dataset(tmp_path, True, training, **data), 1, 0)
         assert one.shape == two.shape == (*shape, 3)
 
 
@@ -248,21 +255,21 @@ def test_each_preprocess_makes_its_size(
         {"preprocess": "scale_width_and_crop", "load_size": 40, "crop_size": 32},
     ],
 )
-def test_a_crop_larger_than_the_image_is_refused(tmp_path: Path, data: dict[str, Any]) -> None:
+def test_crop_larger_than_the_image_is_refused(tmp_path: Path, data: dict[str, Any]) -> None:
     for domain in "AB":
         put(tmp_path / domain / "x.png", noise(0, 30, 40))
     with pytest.raises(UserError, match=r"x\.png is 40x30, smaller than data\.crop_size 32"):
-        opened(tmp_path, True, **data).item(1, 0)
+        open_dataset(tmp_path, True, **data).item(1, 0)
 
 
-def test_a_quarter_turn_needs_square_images(tmp_path: Path) -> None:
+def test_rotate90_needs_square_images(tmp_path: Path) -> None:
     for preprocess in ("none", "scale_width", "scale_shortside"):
         with raises_user_error("data.rotate90"):
             DataConfig(rotate90=True, preprocess=preprocess)  # type: ignore[arg-type]
     for domain in "AB":
         put(tmp_path / domain / "x.png", noise(0, 30, 40))
-    pictures = opened(tmp_path, True, preprocess="crop", crop_size=16, rotate90=True)
-    assert {pictures.item(epoch, 0)[0].shape for epoch in range(9)} == {(3, 16, 16)}
+    dataset = open_dataset(tmp_path, True, preprocess="crop", crop_size=16, rotate90=True)
+    assert {dataset.item(epoch, 0)[0].shape for epoch in range(9)} == {(3, 16, 16)}
 
 
 @pytest.mark.parametrize(
@@ -278,7 +285,7 @@ def test_a_quarter_turn_needs_square_images(tmp_path: Path) -> None:
         ({"jitter": 0.1, "a": {"kind": "lab-l"}}, "data.jitter"),
     ],
 )
-def test_impossible_settings_are_refused(data: dict[str, Any], option: str) -> None:
+def test_invalid_settings_are_refused(data: dict[str, Any], option: str) -> None:
     with raises_user_error(option):
         fill(DataConfig, data, "data")
 
@@ -287,54 +294,54 @@ def test_different_sizes_in_a_batch_are_refused(tmp_path: Path) -> None:
     for domain in "AB":
         put(tmp_path / domain / "0.png", noise(0, 24, 24))
         put(tmp_path / domain / "1.png", noise(1, 24, 26))
-    pictures = opened(tmp_path, True, **RAW)
-    assert one_batch(pictures, [(1, 0)])[0].shape[0] == 1
+    dataset = open_dataset(tmp_path, True, **RAW)
+    assert one_batch(dataset, [(1, 0)])[0].shape[0] == 1
     with pytest.raises(UserError, match=r"24x24, 26x24.*cannot share a batch"):
-        pictures.batch([(1, 0), (1, 1)], CPU)
+        dataset.batch([(1, 0), (1, 1)], CPU)
 
 
-def test_one_image_is_a_data_set(tmp_path: Path) -> None:
-    pictures = opened(two_folders(tmp_path, 1, 1), True, **RAW)
-    assert len(pictures) == 1
-    ((source, target),) = (batch for batch in batches(pictures, 4, 1, 0) if batch is not None)
+def test_dataset_of_one_pair(tmp_path: Path) -> None:
+    dataset = open_dataset(two_folders(tmp_path, 1, 1), True, **RAW)
+    assert len(dataset) == 1
+    ((source, target),) = (batch for batch in batches(dataset, 4, 1, 0) if batch is not None)
     assert source.shape == target.shape == (1, 3, 24, 24)
     expected = torch.from_numpy(noise(0)).movedim(-1, 0) / 127.5 - 1
     assert torch.allclose(source[0], expected, atol=1e-6)
 
 
-# -- what is kept
+# -- caches
 
 
-def test_memory_holds_what_fits_and_no_more(tmp_path: Path) -> None:
+def test_memory_cache_is_limited(tmp_path: Path) -> None:
     for domain in "AB":
         put(tmp_path / domain / "0.png", noise(0, 600, 600))
-    pictures = opened(tmp_path, True, cache_megabytes=2, **RAW)
-    first = pictures.image("a", 0)
-    assert pictures.image("a", 0) is first  # 1.03 of 2 MiB
-    other = pictures.image("b", 0)
-    assert pictures.image("b", 0) is not other
+    dataset = open_dataset(tmp_path, True, cache_megabytes=2, **RAW)
+    first = dataset.image("a", 0)
+    assert dataset.image("a", 0) is first  # 1.03 of 2 MiB
+    other = dataset.image("b", 0)
+    assert dataset.image("b", 0) is not other
 
 
-def digests(pictures: ImageDataset) -> dict[Source, str]:
-    """The SHA-256 of every file."""
-    sources = (*pictures.sources("a"), *pictures.sources("b"))
+def digests(dataset: ImageDataset) -> dict[Source, str]:
+    """Return the SHA-256 of every file."""
+    sources = (*dataset.sources("a"), *dataset.sources("b"))
     return {source: hashlib.sha256(source.read()).hexdigest() for source in sources}
 
 
 class Cached:
-    """A data set of three pairs, and the first image of A as the cache in `folder` gives it."""
+    """A dataset of three pairs; a call returns the first image of A, read from the disk cache."""
 
     def __init__(self, folder: Path):
-        self.root, self.folder = two_folders(folder / "set", 3, 3), folder / "kept"
-        self.told: list[str] = []
+        self.root, self.folder = two_folders(folder / "set", 3, 3), folder / "cache"
+        self.messages: list[str] = []
 
     def __call__(self, root: Path | None = None, **data: Any) -> Pixels:
-        self.told.clear()
-        pictures = opened(root or self.root, True, **{**RAW, "cache": "disk", **data})
-        pictures.digests = digests(pictures)
-        pictures.cache_on_disk(self.folder, self.told.append)
-        pictures.store.decode = None  # type: ignore[assignment, method-assign]  # it is not asked for
-        return pictures.image("a", 0).numpy().transpose(1, 2, 0)
+        self.messages.clear()
+        dataset = open_dataset(root or self.root, True, **{**RAW, "cache": "disk", **data})
+        dataset.digests = digests(dataset)
+        dataset.cache_on_disk(self.folder, self.messages.append)
+        dataset.store.decode = None  # type: ignore[assignment, method-assign]  # must not be called
+        return dataset.image("a", 0).numpy().transpose(1, 2, 0)
 
     def times(self) -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in self.folder.iterdir()}
@@ -342,44 +349,42 @@ class Cached:
 
 @pytest.fixture
 def cached(tmp_path: Path) -> Cached:
-    made = Cached(tmp_path)
-    assert np.array_equal(made(), noise(0))
-    assert made.told == [f"caching 6 images in {made.folder}"]
-    return made
+    result = Cached(tmp_path)
+    assert np.array_equal(result(), noise(0))
+    assert result.messages == [f"caching 6 images in {result.folder}"]
+    return result
 
 
-def test_what_is_cached_on_disk_is_made_once_wherever_the_data_are(
-    cached: Cached, tmp_path: Path
-) -> None:
+def test_disk_cache_is_reused_when_the_dataset_moves(cached: Cached, tmp_path: Path) -> None:
     times = cached.times()
     assert times.keys() == {"images.bin", "images.json"}
     cached()
-    assert cached.told == [f"images cached in {cached.folder}"] and cached.times() == times
-    shutil.move(cached.root, tmp_path / "moved")  # contents count, and neither paths nor times
+    assert cached.messages == [f"images cached in {cached.folder}"] and cached.times() == times
+    shutil.move(cached.root, tmp_path / "moved")  # contents decide, not paths or times
     os.utime(tmp_path / "moved" / "A" / "0.png")
     assert np.array_equal(cached(tmp_path / "moved"), noise(0)) and cached.times() == times
 
 
-def test_what_is_cached_on_disk_is_never_used_when_outdated(cached: Cached) -> None:
+def test_outdated_disk_cache_is_rebuilt(cached: Cached) -> None:
     put(cached.root / "A" / "0.png", noise(99))  # another file of the same name
-    assert np.array_equal(cached(), noise(99)) and "the images changed" in cached.told[0]
+    assert np.array_equal(cached(), noise(99)) and "the images changed" in cached.messages[0]
     assert cached(preprocess="resize", crop_size=8).shape == (8, 8, 3)
-    assert "settings of the data changed" in cached.told[0]
+    assert "settings of the data changed" in cached.messages[0]
     cached()
     (cached.root / "B" / "2.png").unlink()
     (cached.root / "A" / "2.png").unlink()
     cached()
-    assert "the images changed" in cached.told[0]
+    assert "the images changed" in cached.messages[0]
 
 
-def flip(path: Path, at: int) -> None:
+def flip_bit(path: Path, at: int) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1
     path.write_bytes(content)
 
 
-def of_another_run(cached: Cached) -> None:
-    """The images of one cache with the index of another."""
+def images_of_another_cache(cached: Cached) -> None:
+    """Replace the images of a cache with those of another one."""
     other = Cached(cached.folder.parent / "other")
     for number in range(3):
         put(other.root / "A" / f"{number}.png", noise(50 + number))
@@ -390,29 +395,29 @@ def of_another_run(cached: Cached) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda cached: flip(cached.folder / "images.bin", 100),
-        lambda cached: flip(cached.folder / "images.bin", -1),
+        lambda cached: flip_bit(cached.folder / "images.bin", 100),
+        lambda cached: flip_bit(cached.folder / "images.bin", -1),
         lambda cached: os.truncate(cached.folder / "images.bin", 500),
         lambda cached: (cached.folder / "images.bin").unlink(),
-        lambda cached: flip(cached.folder / "images.json", 0),
-        lambda cached: flip(cached.folder / "images.json", -10),
+        lambda cached: flip_bit(cached.folder / "images.json", 0),
+        lambda cached: flip_bit(cached.folder / "images.json", -10),
         lambda cached: os.truncate(cached.folder / "images.json", 300),
         lambda cached: (cached.folder / "images.json").write_text("{"),
         lambda cached: (cached.folder / "images.json").write_text('{"settings": [], "bytes": 1}'),
-        of_another_run,
+        images_of_another_cache,
     ],
 )
-def test_a_damaged_or_foreign_cache_is_made_again(
+def test_damaged_or_foreign_cache_is_rebuilt(
     cached: Cached, damage: Callable[[Cached], object]
 ) -> None:
-    whole = {path.name: path.read_bytes() for path in cached.folder.iterdir()}
+    complete = {path.name: path.read_bytes() for path in cached.folder.iterdir()}
     damage(cached)
     assert np.array_equal(cached(), noise(0))
-    assert "rebuilding" in cached.told[0]
-    assert {path.name: path.read_bytes() for path in cached.folder.iterdir()} == whole
+    assert "rebuilding" in cached.messages[0]
+    assert {path.name: path.read_bytes() for path in cached.folder.iterdir()} == complete
 
 
-def test_damage_while_the_cache_is_written_is_noticed(
+def test_damage_while_the_cache_is_written_is_detected(
     cached: Cached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(cached.root / "A" / "0.png", noise(99))
@@ -426,18 +431,18 @@ def test_damage_while_the_cache_is_written_is_noticed(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", damaging)
         cached()
-    assert np.array_equal(cached(), noise(99)) and "images.bin is damaged" in cached.told[0]
+    assert np.array_equal(cached(), noise(99)) and "images.bin is damaged" in cached.messages[0]
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
 @pytest.mark.parametrize("at", [1, 2])
-def test_a_cache_that_is_not_finished_is_not_used(
+def test_incomplete_cache_is_not_used(
     cached: Cached, fails: str, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system fails at the data, and at the index."""
+    """The operating system fails to write the images, or the index."""
     put(cached.root / "A" / "0.png", noise(99))
-    home: Any = os if fails == "fsync" else Path
-    real, calls = getattr(home, fails), []
+    owner: Any = os if fails == "fsync" else Path
+    real, calls = getattr(owner, fails), []
 
     def failing(*arguments: Any) -> Any:
         calls.append(arguments)
@@ -447,88 +452,90 @@ def test_a_cache_that_is_not_finished_is_not_used(
         return real(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(home, fails, failing)
+        patched.setattr(owner, fails, failing)
         with pytest.raises(
             UserError, match=r"images\.(bin|json) could not be written: Input/output"
         ):
             cached()
-    assert np.array_equal(cached(), noise(99)) and "rebuilding" in cached.told[0]
+    assert np.array_equal(cached(), noise(99)) and "rebuilding" in cached.messages[0]
     assert cached.times().keys() == {"images.bin", "images.json"}
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
-def test_any_depth_is_kept_on_disk_as_it_is(tmp_path: Path, dtype: str) -> None:
-    deep = (np.arange(24 * 24).reshape(24, 24) * 100).astype(dtype)
+def test_disk_cache_keeps_the_dtype(tmp_path: Path, dtype: str) -> None:
+    pixels = (np.arange(24 * 24).reshape(24, 24) * 100).astype(dtype)
     for domain in "AB":
         (tmp_path / "set" / domain).mkdir(parents=True)
-        np.save(tmp_path / "set" / domain / "0.npy", deep)
+        np.save(tmp_path / "set" / domain / "0.npy", pixels)
     config = DomainConfig(channels=1, range=(0.0, 60000.0))
-    pictures = opened(tmp_path / "set", True, a=config, b=config, **RAW)
-    pictures.digests = digests(pictures)
-    pictures.cache_on_disk(tmp_path / "kept", lambda text: None)
-    image = pictures.image("b", 0).numpy()
-    assert image.dtype == dtype and np.array_equal(image[0], deep)
+    dataset = open_dataset(tmp_path / "set", True, a=config, b=config, **RAW)
+    dataset.digests = digests(dataset)
+    dataset.cache_on_disk(tmp_path / "cache", lambda text: None)
+    image = dataset.image("b", 0).numpy()
+    assert image.dtype == dtype and np.array_equal(image[0], pixels)
 
 
-def test_a_batch_is_good_until_the_next_but_one(tmp_path: Path) -> None:
-    pictures = opened(two_folders(tmp_path, 40, 40), True, **{**RAW, "workers": 2})
+def test_batch_is_valid_until_the_batch_after_the_next(tmp_path: Path) -> None:
+    dataset = open_dataset(two_folders(tmp_path, 40, 40), True, **{**RAW, "workers": 2})
     before: tuple[Tensor, Tensor] | None = None
-    loader, last = Loader(pictures, 1, CPU), (0, 0)
+    loader, last = Loader(dataset, 1, CPU), (0, 0)
     for epoch in (1, 2):
         for number, batch in enumerate(loader.epoch(epoch)):
             assert batch is not None
-            expected = one_batch(pictures, [(epoch, number)])
+            expected = one_batch(dataset, [(epoch, number)])
             assert torch.equal(batch[0], expected[0]) and torch.equal(batch[1], expected[1])
             if before is not None:
-                assert torch.equal(before[0], one_batch(pictures, [last])[0])
+                assert torch.equal(before[0], one_batch(dataset, [last])[0])
             before, last = batch, (epoch, number)
 
 
-# -- files that are bad
+# -- invalid files
 
 
-def test_a_bad_file_is_left_out_counted_and_not_replaced(tmp_path: Path) -> None:
+def test_invalid_file_is_left_out_and_counted(tmp_path: Path) -> None:
     root = two_folders(tmp_path, 8, 8)
-    pictures = opened(root, True, max_invalid=0.2, **RAW)
-    (root / "A" / "3.png").write_bytes(b"gone bad after the check")
+    dataset = open_dataset(root, True, max_invalid=0.2, **RAW)
+    (root / "A" / "3.png").write_bytes(b"damaged after the check")
     for epoch in (1, 2):
         loaded = [
             (image + 1) * 127.5
-            for batch in batches(pictures, 3, epoch, 0)
+            for batch in batches(dataset, 3, epoch, 0)
             if batch is not None
             for image in batch[0].clone()
         ]
         assert len(loaded) == 7
-        images = {one.round().byte().numpy().transpose(1, 2, 0).tobytes() for one in loaded}
+        images = {image.round().byte().numpy().transpose(1, 2, 0).tobytes() for image in loaded}
         assert images == {noise(number).tobytes() for number in range(8) if number != 3}
-    assert len(pictures.invalid.files) == 1 and "3.png" in pictures.invalid.unreported[0]
-    alone = next(p for p in range(8) if pictures.indices(1, p)[0] == 3)
-    assert next(iter(batches(pictures, 1, 1, alone))) is None
+    assert len(dataset.invalid.files) == 1 and "3.png" in dataset.invalid.unreported[0]
+    position = next(p for p in range(8) if dataset.indices(1, p)[0] == 3)
+    assert next(iter(batches(dataset, 1, 1, position))) is None
 
 
-def test_too_many_bad_files_end_the_run_by_name(tmp_path: Path) -> None:
+def test_too_many_invalid_files_are_an_error(tmp_path: Path) -> None:
     root = two_folders(tmp_path, 8, 8)
     (root / "B" / "5.png").write_bytes(b"")
-    pictures = opened(root, True, max_invalid=0.01, **{**RAW, "workers": 2})
+    dataset = open_dataset(root, True, max_invalid=0.01, **{**RAW, "workers": 2})
     with pytest.raises(UserError, match=r"B/5\.png"):
-        list(batches(pictures, 3, 1, 0))
+        list(batches(dataset, 3, 1, 0))
 
 
-def test_an_image_that_never_comes_is_noticed_and_left_out(
+def test_image_that_does_not_load_in_time_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = opened(two_folders(tmp_path, 3, 3), True, max_invalid=0.3, **{**RAW, "workers": 1})
+    dataset = open_dataset(
+        two_folders(tmp_path, 3, 3), True, max_invalid=0.3, **{**RAW, "workers": 1}
+    )
     real, release = ImageStore.decode, threading.Event()
 
     def hanging(self: ImageStore, key: tuple[str, int]) -> Tensor:
-        if key == ("a", pictures.indices(1, 2)[0]):  # the last: nothing waits behind it
+        if key == ("a", dataset.indices(1, 2)[0]):  # the last: nothing waits behind it
             release.wait(20)
         return real(self, key)
 
     monkeypatch.setattr(ImageStore, "decode", hanging)
     monkeypatch.setattr("viceversa.data.cache.LOAD_TIMEOUT", 0.5)
-    made = list(batches(pictures, 1, 1, 0))
+    result = list(batches(dataset, 1, 1, 0))
     release.set()
-    assert [batch is None for batch in made] == [False, False, True]
-    (message,) = pictures.invalid.unreported
+    assert [batch is None for batch in result] == [False, False, True]
+    (message,) = dataset.invalid.unreported
     assert "A/" in message and "did not load within" in message

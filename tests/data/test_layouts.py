@@ -1,4 +1,4 @@
-"""Layouts: what is found in a folder, a zip, a tar or a manifest, by names alone, and refused."""
+"""Test layouts detected from the names of files in folders, archives and manifests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ every_form = pytest.mark.parametrize("form", FORMS)
 
 
 def digest(root: Path) -> str:
-    """The SHA-256 of the data: names, contents and times."""
+    """Return the SHA-256 of names, contents and times of a dataset."""
     total = hashlib.sha256()
     for path in sorted([root, *root.rglob("*")]):
         total.update(f"{path!r} {path.stat().st_mtime_ns}".encode())
@@ -36,10 +36,10 @@ def digest(root: Path) -> str:
     return total.hexdigest()
 
 
-def seen(
+def index_names(
     data: Path, split: str = "train", paired: bool = True, **config: Any
 ) -> tuple[SplitIndex | None, tuple[list[str], list[str], list[str]]]:
-    """What is found, and its names as `folder`, `zipped` and `tarred` wrote them into the files."""
+    """Return the index of a split, and names of A, B and unmatched images from file contents."""
     before = digest(data)
     found = index_split(data, split, paired, DataConfig(**config))
     sides = (found.a, found.b, found.unmatched) if found else ((), (), ())
@@ -48,7 +48,7 @@ def seen(
     return found, (names[0], names[1], names[2])
 
 
-def under(*folders: str, names: Iterable[str] = PAIR) -> list[str]:
+def paths(*folders: str, names: Iterable[str] = PAIR) -> list[str]:
     return [f"{folder}/{name}" for folder in folders for name in names]
 
 
@@ -57,13 +57,13 @@ def under(*folders: str, names: Iterable[str] = PAIR) -> list[str]:
 @pytest.mark.parametrize(
     ("first", "second"), [("A", "B"), ("train/A", "train/B"), ("trainA", "trainB")]
 )
-def test_two_folders_are_found_and_said(
+def test_two_folders_are_detected_and_described(
     tmp_path: Path, form: Form, first: str, second: str, paired: bool
 ) -> None:
-    data = form(tmp_path / "set", under(first, second))
-    found, names = seen(data, paired=paired)
+    data = form(tmp_path / "set", paths(first, second))
+    found, names = index_names(data, paired=paired)
     assert found is not None and not found.side_by_side
-    assert names == (under(first), under(second), [])
+    assert names == (paths(first), paths(second), [])
     where = f"{data.name}/{first} and {data.name}/{second}"
     assert found.layout == (f"pairs by name in {where}" if paired else f"folders {where}")
 
@@ -71,11 +71,11 @@ def test_two_folders_are_found_and_said(
 @every_form
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("where", ["", "train/", "train/deep/"])
-def test_side_by_side_files_are_found_and_said(
+def test_side_by_side_files_are_detected_and_described(
     tmp_path: Path, form: Form, where: str, paired: bool
 ) -> None:
     data = form(tmp_path / "set", [f"{where}{name}" for name in PAIR])
-    found, names = seen(data, paired=paired)
+    found, names = index_names(data, paired=paired)
     assert found is not None and found.side_by_side and found.a == found.b
     assert names[0] == [f"{where}{name}" for name in PAIR]
     assert found.layout == f"side-by-side files in {data.name}{'/train' if where else ''}"
@@ -94,118 +94,109 @@ def test_side_by_side_files_are_found_and_said(
     ],
 )
 @pytest.mark.parametrize("where", ["", "train/", "train/p1/"])
-def test_patterns_of_names_are_found_and_said(
+def test_name_patterns_are_detected_and_described(
     tmp_path: Path, form: Form, config: dict[str, Any], first: str, second: str, where: str
 ) -> None:
     if "/" in first:
         where = where.removesuffix("p1/")  # a pattern with folders begins at the split's folder
     a, b = ([where + name.format(i) for i in range(3)] for name in (first, second))
     for paired in (True, False):
-        found, names = seen(form(tmp_path / "set", a + b), paired=paired, **config)
+        found, names = index_names(form(tmp_path / "set", a + b), paired=paired, **config)
         assert found is not None and not found.side_by_side
         assert names == (a, b, [])
         assert found.layout.startswith("pairs by the names" if paired else "images by the names")
 
 
 @every_form
-def test_photos_are_both_domains(tmp_path: Path, form: Form) -> None:
+def test_photos_are_images_of_both_domains(tmp_path: Path, form: Form) -> None:
     data = form(tmp_path / "set", ["1.png", "x/1.png", "x/1.jpg", "test/2.png"])
-    found, names = seen(data, layout="photos")
+    found, names = index_names(data, layout="photos")
     assert found is not None and found.a == found.b and not found.side_by_side
     assert names[0] == ["1.png", "x/1.jpg", "x/1.png"] and not found.unmatched
     assert found.layout == f"photos in {data.name}, each both A and B"
-    assert seen(data, "test", layout="photos")[1][0] == ["test/2.png"]
+    assert index_names(data, "test", layout="photos")[1][0] == ["test/2.png"]
 
 
 @every_form
-def test_each_split_has_its_own_images_and_others_are_none(tmp_path: Path, form: Form) -> None:
-    names = [*under("trainA", "trainB"), *under("A/val", "B/val"), *under("test/A", "test/B")]
-    data = list_images(form(tmp_path / "set", names))  # read once, for all of them
+def test_each_split_has_its_own_images(tmp_path: Path, form: Form) -> None:
+    names = [*paths("trainA", "trainB"), *paths("A/val", "B/val"), *paths("test/A", "test/B")]
+    data = list_images(form(tmp_path / "set", names))  # read once for all splits
     train, val, test = (index_split(data, split, True) for split in ("train", "val", "test"))
     assert train and val and test
-    assert [s.read().decode() for s in (*test.a, *test.b)] == under("test/A", "test/B")
-    assert [s.read().decode() for s in (*val.a, *val.b)] == under("A/val", "B/val")
+    assert [s.read().decode() for s in (*test.a, *test.b)] == paths("test/A", "test/B")
+    assert [s.read().decode() for s in (*val.a, *val.b)] == paths("A/val", "B/val")
     assert len(train.a) == 2
     joint = form(tmp_path / "joint", ["1.png", "test/2.png"])
-    assert seen(joint)[1][0] == ["1.png"]  # the test's images are not trained on
+    assert index_names(joint)[1][0] == ["1.png"]  # images of test are not in train
     assert index_split(joint, "val", True) is None
-    assert index_split(form(tmp_path / "two", under("A", "B")), "test", True) is None
+    assert index_split(form(tmp_path / "two", paths("A", "B")), "test", True) is None
 
 
 @every_form
-def test_sub_folders_are_part_of_the_name_and_endings_are_not(tmp_path: Path, form: Form) -> None:
+def test_names_of_pairs_include_subfolders_but_not_extensions(tmp_path: Path, form: Form) -> None:
     a = ["A/p1/001.png", "A/p2/001.png", "A/p2/x.y.png"]
     b = ["B/p1/001.tif", "B/p2/001.PNG", "B/p2/x.y.bmp"]
-    assert seen(form(tmp_path / "set", a + b))[1] == (a, b, [])
+    assert index_names(form(tmp_path / "set", a + b))[1] == (a, b, [])
 
 
 @every_form
-def test_one_folder_around_everything_is_looked_into(tmp_path: Path, form: Form) -> None:
+def test_single_outer_folders_are_ignored(tmp_path: Path, form: Form) -> None:
     data = form(tmp_path / "set", [f"facades/v1/{name}" for name in ("train/1.png", "test/2.png")])
-    found, names = seen(data)
+    found, names = index_names(data)
     assert found is not None and names[0] == ["facades/v1/train/1.png"]
     assert found.layout == f"side-by-side files in {data.name}/facades/v1/train"
-    assert seen(data, "test")[1][0] == ["facades/v1/test/2.png"]
+    assert index_names(data, "test")[1][0] == ["facades/v1/test/2.png"]
     stray = form(tmp_path / "stray", ["preview.png", "facades/train/1.png", "facades/test/2.png"])
     with pytest.raises(UserError, match=r"facades/test has a split's name"):
         index_split(stray, "train", True)
-    assert len(seen(stray, layout="side-by-side")[1][0]) == 3
+    assert len(index_names(stray, layout="side-by-side")[1][0]) == 3
 
 
 @every_form
-def test_names_that_stand_alone_or_twice_are_told(tmp_path: Path, form: Form) -> None:
-    names = [
-        "A/1.png",
-        "A/2.png",
-        "A/2.jpg",
-        "A/3.png",
-        "A/c.png",
-        "B/1.png",
-        "B/2.png",
-        "B/4.png",
-        "B/C.png",
-    ]
-    found, told = seen(form(tmp_path / "set", names))
-    alone = ["A/2.jpg", "A/2.png", "A/3.png", "A/c.png", "B/2.png", "B/4.png", "B/C.png"]
-    assert told == (["A/1.png"], ["B/1.png"], alone)
+def test_unmatched_and_ambiguous_names_are_listed(tmp_path: Path, form: Form) -> None:
+    names = [f"A/{name}" for name in ("1.png", "2.png", "2.jpg", "3.png", "c.png")]
+    names += [f"B/{name}" for name in ("1.png", "2.png", "4.png", "C.png")]
+    found, sides = index_names(form(tmp_path / "set", names))
+    unmatched = ["A/2.jpg", "A/2.png", "A/3.png", "A/c.png", "B/2.png", "B/4.png", "B/C.png"]
+    assert sides == (["A/1.png"], ["B/1.png"], unmatched)
     assert found is not None and len(found.unmatched) == 7
-    all_of_them = seen(form(tmp_path / "set", names), paired=False)[1]
+    all_of_them = index_names(form(tmp_path / "set", names), paired=False)[1]
     assert all_of_them == (sorted(names[:5]), sorted(names[5:]), [])
 
 
-def test_what_fits_no_pattern_is_alone_when_asked_and_refused_when_guessed(tmp_path: Path) -> None:
+def test_names_without_the_pattern_are_unmatched_or_refused(tmp_path: Path) -> None:
     data = folder(tmp_path / "set", ["1_A.png", "1_B.png", "2_A.png", "_A.png", "x.png"])
     with pytest.raises(UserError, match=r"most images in set are named \{name\}_A and .* but 2"):
         index_split(data, "train", True)
-    assert seen(data, layout="patterns")[1][2] == ["2_A.png", "_A.png", "x.png"]
-    assert seen(data, layout="patterns", paired=False)[1][2] == ["_A.png", "x.png"]
-    assert seen(data, layout="side-by-side")[1][0] == sorted(p.name for p in data.iterdir())
+    assert index_names(data, layout="patterns")[1][2] == ["2_A.png", "_A.png", "x.png"]
+    assert index_names(data, layout="patterns", paired=False)[1][2] == ["_A.png", "x.png"]
+    assert index_names(data, layout="side-by-side")[1][0] == sorted(p.name for p in data.iterdir())
     with pytest.raises(UserError, match=r"no image in set is named \{name\}-b; there are .*x\.png"):
         index_split(data, "train", True, DataConfig(layout="patterns", pattern_b="{name}-b"))
 
 
-def test_a_few_names_that_look_like_patterns_are_side_by_side(tmp_path: Path) -> None:
+def test_few_names_with_a_pattern_are_side_by_side_files(tmp_path: Path) -> None:
     data = folder(tmp_path / "set", ["1_A.png", "1_B.png", "x.png", "y.png", "z.png"])
-    found, _ = seen(data)
+    found, _ = index_names(data)
     assert found is not None and found.side_by_side and len(found.a) == 5
 
 
-def test_shards_in_a_folder_are_samples(tmp_path: Path) -> None:
+def test_shards_in_a_folder(tmp_path: Path) -> None:
     data = tmp_path / "set"
     data.mkdir()
     for shard in range(2):
         for split in ("train", "val"):
             keys = [f"{split}{shard}{i}.{side}" for i in range(2) for side in ("a.png", "b.png")]
             tarred(data / f"{split}-{shard}", [*keys, f"{split}{shard}0.json"])
-    found, (a, b, alone) = seen(data)
-    assert found is not None and not alone
+    found, (a, b, unmatched) = index_names(data)
+    assert found is not None and not unmatched
     assert a == ["train00.a.png", "train01.a.png", "train10.a.png", "train11.a.png"]
     assert b == [name.replace(".a.", ".b.") for name in a]
-    assert seen(data, "val")[1][0][0] == "val00.a.png"
+    assert index_names(data, "val")[1][0][0] == "val00.a.png"
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "said"),
+    ("a", "b", "hint"),
     [
         ("{}_real", "{}_label", '"_real" in A and "_label" in B'),
         ("{}-real", "{}", '"-real" in A'),
@@ -215,24 +206,24 @@ def test_shards_in_a_folder_are_samples(tmp_path: Path) -> None:
         ("p/{}", "q/{}", "the difference in sub-folders"),
     ],
 )
-def test_when_nothing_matches_both_sides_are_listed_with_a_hint(
-    tmp_path: Path, a: str, b: str, said: str
+def test_error_without_any_match_lists_both_sides_with_a_hint(
+    tmp_path: Path, a: str, b: str, hint: str
 ) -> None:
     names = [f"A/{a}.png".format(i) for i in range(12)] + [f"B/{b}.png".format(i) for i in range(9)]
     with pytest.raises(UserError, match="none of the 12 images of A and 9 of B") as caught:
         index_split(folder(tmp_path / "set", names), "train", True)
     message = str(caught.value)
     assert message.count("/A/") == 3 and message.count("/B/") == 3
-    assert "and 9 more" in message and f"9 names match without {said}: rename them" in message
+    assert "and 9 more" in message and f"9 names match without {hint}: rename them" in message
     assert index_split(tmp_path / "set", "train", False) is not None
 
 
-def test_no_hint_is_made_up(tmp_path: Path) -> None:
+def test_error_without_a_common_pattern_has_no_hint(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="both images of a pair have the same name"):
         index_split(folder(tmp_path / "set", ["A/cat.png", "B/dog.png"]), "train", True)
 
 
-def test_ten_thousand_mismatched_names_are_told_at_once(tmp_path: Path) -> None:
+def test_ten_thousand_unmatched_names_are_reported_quickly(tmp_path: Path) -> None:
     names = [
         f"{side}/{i:05}_{word}.png"
         for side, word in (("A", "x"), ("B", "y"))
@@ -242,15 +233,15 @@ def test_ten_thousand_mismatched_names_are_told_at_once(tmp_path: Path) -> None:
     start = time.process_time()
     with pytest.raises(UserError, match="none of the 10000 images of A and 10000 of B"):
         index_split(data, "train", True)
-    assert time.process_time() - start < 30  # pair by pair it would be a hundred million looks
+    assert time.process_time() - start < 30  # not 10^8 comparisons
     start = time.process_time()
     (data / "B/00000_x.png").touch()
     found = index_split(data, "train", True)
     assert found is not None and (len(found.a), len(found.unmatched)) == (1, 19_999)
-    assert time.process_time() - start < 30  # pair by pair it would be a hundred million looks
+    assert time.process_time() - start < 30  # not 10^8 comparisons
 
 
-def test_empty_missing_and_half_data_is_refused(tmp_path: Path) -> None:
+def test_empty_missing_and_incomplete_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no data folder .*nowhere"):
         index_split(tmp_path / "nowhere", "train", True)
     root = folder(tmp_path / "set", ["notes.txt"])
@@ -272,12 +263,12 @@ def test_empty_missing_and_half_data_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["folders", "side-by-side", "patterns", "photos"])
-def test_a_layout_by_name_is_the_only_one_looked_for(tmp_path: Path, layout: Any) -> None:
+def test_given_layout_is_the_only_one_used(tmp_path: Path, layout: Any) -> None:
     config = DataConfig(layout=layout)
-    other = ["1.png", "2.png"] if layout == "folders" else under("trainA", "trainB")
+    other = ["1.png", "2.png"] if layout == "folders" else paths("trainA", "trainB")
     data = folder(tmp_path / "set", other)
-    if layout in ("side-by-side", "photos"):  # then A and B are folders like others
-        found, names = seen(data, layout=layout)
+    if layout in ("side-by-side", "photos"):  # A and B have no meaning
+        found, names = index_names(data, layout=layout)
         assert found is not None and found.side_by_side == (layout == "side-by-side")
         assert names == (other, other, [])
     else:
@@ -285,21 +276,21 @@ def test_a_layout_by_name_is_the_only_one_looked_for(tmp_path: Path, layout: Any
         with pytest.raises(UserError, match=what):
             index_split(data, "train", True, config)
     assert index_split(data, "val", True, config) is None
-    fits = {"folders": under("A", "B"), "patterns": ["1_A.png", "1_B.png"]}.get(layout, ["1.png"])
+    fits = {"folders": paths("A", "B"), "patterns": ["1_A.png", "1_B.png"]}.get(layout, ["1.png"])
     assert index_split(folder(tmp_path / "fit", fits), "train", True, config) is not None
 
 
-def test_images_beside_the_folders_are_counted(tmp_path: Path) -> None:
-    data = folder(tmp_path / "set", [*under("A", "B"), "test/A/1.png", "old/1.png", "x.png"])
-    found, _ = seen(data)
+def test_unused_images_are_counted(tmp_path: Path) -> None:
+    data = folder(tmp_path / "set", [*paths("A", "B"), "test/A/1.png", "old/1.png", "x.png"])
+    found, _ = index_names(data)
     assert found is not None
     assert found.layout == "pairs by name in set/A and set/B (2 images elsewhere are not used)"
 
 
-def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_and_other_files_are_ignored(tmp_path: Path) -> None:
     hidden = ["A/.1.png", "A/._1.png", "A/Thumbs.db", ".git/A/1.png", "__MACOSX/1.png", "A/1.txt"]
     for form in FORMS:
-        assert seen(form(tmp_path / "set", under("A", "B") + hidden))[1][0] == under("A")
+        assert index_names(form(tmp_path / "set", paths("A", "B") + hidden))[1][0] == paths("A")
 
 
 def shards(root: Path, names: Iterable[str]) -> Path:
@@ -309,23 +300,21 @@ def shards(root: Path, names: Iterable[str]) -> Path:
 
 
 @pytest.mark.parametrize("form", [*FORMS, shards])
-def test_files_of_other_endings_are_kept_by_name(tmp_path: Path, form: Form) -> None:
+def test_files_of_other_extensions_are_listed(tmp_path: Path, form: Form) -> None:
     others = ["A/9.nii.gz", "B/9.NII.GZ", "A/x", "A/IM.0001", "B/y.avif", "deep/z.dcm"]
     sidecars = ["A/1.txt", "labels.csv", "README"]
     hidden = ["A/.x.dcm", ".git/A/1.dcm", "__MACOSX/A/._1.dcm", "A/Thumbs.db"]
-    data = form(tmp_path / "set", [*under("A", "B"), *others, *sidecars, *hidden])
+    data = form(tmp_path / "set", [*paths("A", "B"), *others, *sidecars, *hidden])
     tree = list_images(data)
     assert isinstance(tree, FileTree)
-    assert sorted(tree.files) == under("A", "B") and not tree.skipped
+    assert sorted(tree.files) == paths("A", "B") and not tree.skipped
     assert tree.other == tuple(sorted([*others, *sidecars]))
 
 
 @pytest.mark.parametrize("form", [*FORMS, shards])
 @pytest.mark.parametrize("layout", ["auto", "folders", "side-by-side", "patterns", "photos"])
-def test_data_of_unread_endings_alone_is_refused_by_ending(
-    tmp_path: Path, form: Form, layout: Any
-) -> None:
-    names = [*under("A", "B", names=("1.dcm", "2.dcm")), "A/3.nii.gz", "notes.txt"]
+def test_data_of_only_other_extensions_is_refused(tmp_path: Path, form: Form, layout: Any) -> None:
+    names = [*paths("A", "B", names=("1.dcm", "2.dcm")), "A/3.nii.gz", "notes.txt"]
     data = form(tmp_path / "set", names)
     for paired in (True, False):
         with pytest.raises(UserError) as caught:
@@ -336,19 +325,19 @@ def test_data_of_unread_endings_alone_is_refused_by_ending(
             r"B/1\.dcm and 1 more; 1 file ending in \.nii\.gz: A/3\.nii\.gz; convert .* PNG, JPEG",
             str(caught.value),
         )
-        assert "it needs" not in str(caught.value)  # it has the folders
+        assert "it needs" not in str(caught.value)  # the folders exist
 
 
-def test_a_domain_of_unread_endings_alone_is_named(tmp_path: Path) -> None:
-    data = folder(tmp_path / "set", [*under("A"), "B/1.dcm", "B/2.dcm"])
+def test_domain_of_only_other_extensions_is_named(tmp_path: Path) -> None:
+    data = folder(tmp_path / "set", [*paths("A"), "B/1.dcm", "B/2.dcm"])
     with pytest.raises(UserError, match=r"no folder B with .*not read: 2 files ending in \.dcm"):
         index_split(data, "train", True)
 
 
-# -- a folder, its zip and its tar are the same data
+# -- a folder, a zip and a tar are equivalent
 
 
-def some_names(rng: random.Random) -> list[str]:
+def random_names(rng: random.Random) -> list[str]:
     words = [
         "A",
         "B",
@@ -376,26 +365,26 @@ def some_names(rng: random.Random) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_folder_its_zip_and_its_tar_are_the_same_data(tmp_path: Path, seed: int) -> None:
+def test_folder_zip_and_tar_have_the_same_index(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    names = some_names(rng)
-    told = []
+    names = random_names(rng)
+    results = []
     for form in FORMS:
-        rng.shuffle(names)  # in whatever order they are written
+        rng.shuffle(names)  # any order
         data = form(tmp_path / "d4ta", names)
         for split in ("train", "val", "test"):
             for paired in (True, False):
                 for layout in ("auto", "folders", "side-by-side", "patterns", "photos"):
                     try:
-                        found, sides = seen(data, split, paired, layout=layout)
+                        found, sides = index_names(data, split, paired, layout=layout)
                         words = found.layout if found else ""
                     except UserError as error:
                         assert str(error).isprintable()
                         words, sides = str(error), ([], [], [])
                     words = words.replace(str(data), "SET").replace(data.name, "SET")
-                    told.append((words, sides))
-    third = len(told) // 3
-    assert told[:third] == told[third : 2 * third] == told[2 * third :]
+                    results.append((words, sides))
+    third = len(results) // 3
+    assert results[:third] == results[third : 2 * third] == results[2 * third :]
 
 
 # -- manifests
@@ -420,7 +409,7 @@ Make = Callable[[Path, list[dict[str, str]]], Path]
 
 
 @every_manifest
-def test_a_manifest_says_pairs_and_splits_in_its_own_order(tmp_path: Path, make: Make) -> None:
+def test_manifest_defines_pairs_splits_and_order(tmp_path: Path, make: Make) -> None:
     root = folder(tmp_path / "set", ["z.png", "x,y.png", "q/1.tif", "2.png"])
     elsewhere = folder(tmp_path / "far", ["é.png"]) / "é.png"
     rows = [
@@ -440,7 +429,7 @@ def test_a_manifest_says_pairs_and_splits_in_its_own_order(tmp_path: Path, make:
 
 
 @every_manifest
-def test_a_manifest_for_unpaired_methods_may_leave_a_side_empty(tmp_path: Path, make: Make) -> None:
+def test_manifest_of_unpaired_images_may_have_empty_fields(tmp_path: Path, make: Make) -> None:
     folder(tmp_path, ["1.png", "2.png", "3.png"])
     rows = [{"a": "1.png", "b": ""}, {"a": "", "b": "2.png"}, {"a": "1.png", "b": "3.png"}]
     path = make(tmp_path / "list", rows)
@@ -463,7 +452,7 @@ def test_a_manifest_for_unpaired_methods_may_leave_a_side_empty(tmp_path: Path, 
 
 
 @every_manifest
-def test_a_manifest_names_the_group_of_its_images(tmp_path: Path, make: Make) -> None:
+def test_manifest_defines_groups(tmp_path: Path, make: Make) -> None:
     folder(tmp_path, ["1.png", "2.png", "3.png", "4.png"])
     rows = [{"a": "1.png", "b": "2.png", "group": "p1"}, {"a": "3.png", "b": "4.png", "group": ""}]
     path = make(tmp_path / "list", rows)
@@ -474,7 +463,7 @@ def test_a_manifest_names_the_group_of_its_images(tmp_path: Path, make: Make) ->
         assert groups == {"1.png": "p1", "2.png": "p1", "3.png": "3.png", "4.png": "3.png"}
 
 
-def test_lines_that_share_an_image_share_their_name(tmp_path: Path) -> None:
+def test_lines_that_share_an_image_are_one_group(tmp_path: Path) -> None:
     folder(tmp_path, [f"{i}.png" for i in range(9)])
     pairs = [(0, 1), (2, 3), (4, 3), (4, 5), (6, 7), (6, 8)]
     rows = [{"a": f"{a}.png", "b": f"{b}.png"} for a, b in pairs]
@@ -487,7 +476,7 @@ def test_lines_that_share_an_image_share_their_name(tmp_path: Path) -> None:
 
 
 @every_manifest
-def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
+def test_missing_files_of_a_manifest_are_listed_by_line_and_counted(
     tmp_path: Path, make: Make
 ) -> None:
     folder(tmp_path, ["1.png", "x.txt", "d/1.png"])
@@ -495,10 +484,10 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
     rows += [{"a": "d", "b": "d"}, {"a": "x.txt", "b": "d"}]
     with pytest.raises(UserError, match=r"^15 of the files that .*list\.\w+ names") as caught:
         list_images(make(tmp_path / "list", rows))
-    # the header goes before it, or an empty line
+    # The line before it is the header, or empty.
     assert "line 3: 2.png does not exist; " in str(caught.value)
     assert str(caught.value).count("does not exist") == 10 and "and 5 more" in str(caught.value)
-    # whether a file of any ending is an image, its content decides
+    # Files of any extension are accepted: their contents decide whether they are images.
     with pytest.raises(UserError, match=r"^1 of the files that .*: line \d: d is not a file"):
         list_images(make(tmp_path / "list", rows[-1:]))
 
@@ -527,7 +516,7 @@ def test_files_that_are_not_there_are_named_by_line_ten_and_counted(
         ("x.jsonl", "[" * 100_000, "cannot be used"),
     ],
 )
-def test_a_wrong_manifest_is_refused_by_line(
+def test_invalid_manifest_is_refused_with_the_line(
     tmp_path: Path, name: str, text: str, message: str
 ) -> None:
     folder(tmp_path, ["1.png"])
@@ -537,9 +526,9 @@ def test_a_wrong_manifest_is_refused_by_line(
     assert name in str(caught.value) and str(caught.value).isprintable()
 
 
-def test_nothing_is_decoded(tmp_path: Path) -> None:
-    """Files of no content are found like others: what is in them is the decoder's to say."""
-    for name in under("A", "B"):
+def test_indexing_does_not_decode(tmp_path: Path) -> None:
+    """Empty files are indexed: decoding them is a later step."""
+    for name in paths("A", "B"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = index_split(tmp_path, "train", True)

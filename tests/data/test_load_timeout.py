@@ -1,4 +1,4 @@
-"""The time limit of a file counts wall time, without gaps in which the process stood still."""
+"""Test the time limit for loading a file: wall time, without periods when the process stopped."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from viceversa.data import cache
 from viceversa.data.cache import TICK, LoadTimeout, result_within
 
 
-def test_results_and_errors_come_through() -> None:
+def test_results_and_errors_are_passed_on() -> None:
     done: Future[int] = Future()
     done.set_result(3)
     assert result_within(done, 0.0) == result_within(done, 1.0) == 3
     failed: Future[int] = Future()
     failed.set_exception(TimeoutError("of the file system"))
-    with pytest.raises(TimeoutError, match="of the file system"):  # not taken for the limit
+    with pytest.raises(TimeoutError, match="of the file system"):  # not the limit
         result_within(failed, 1.0)
     with ThreadPoolExecutor(1) as pool:
         assert result_within(pool.submit(lambda: time.sleep(3 * TICK) or 4), 60.0) == 4  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.6])
-def test_a_result_that_never_comes_is_not_waited_for(seconds: float) -> None:
+def test_missing_result_is_a_timeout(seconds: float) -> None:
     began = time.monotonic()
     with pytest.raises(LoadTimeout):
         result_within(Future(), seconds)
     assert seconds <= time.monotonic() - began < seconds + 5
 
 
-# Gaps: (seconds that each tick takes, limit, whether a result after 50 ticks is waited for)
+# (seconds that each tick takes, limit, whether a result after 50 ticks arrives in time)
 @pytest.mark.parametrize(
-    ("gap", "limit", "waited"),
+    ("gap", "limit", "in_time"),
     [
         (TICK, 30.0, True),
         (3600.0, 60.0, True),
@@ -49,8 +49,8 @@ def test_a_result_that_never_comes_is_not_waited_for(seconds: float) -> None:
         (TICK, 10.0, False),
     ],
 )
-def test_gaps_count_as_a_second_each(
-    gap: float, limit: float, waited: bool, monkeypatch: pytest.MonkeyPatch
+def test_each_gap_counts_as_a_second(
+    gap: float, limit: float, in_time: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, future = [0.0], Future[str]()
 
@@ -63,7 +63,7 @@ def test_gaps_count_as_a_second_each(
 
     monkeypatch.setattr(cache, "wait", ticking)
     monkeypatch.setattr(cache.time, "monotonic", lambda: clock[0])
-    if waited:
+    if in_time:
         assert result_within(future, limit) == "late"
     else:
         with pytest.raises(LoadTimeout):
@@ -83,11 +83,11 @@ except LoadTimeout:
 """
 
 
-def test_a_stopped_process_is_not_blamed() -> None:
-    """A real SIGSTOP of 4 seconds: the limit of 3 comes at least 2 seconds after SIGCONT."""
+def test_time_of_a_stopped_process_does_not_count() -> None:
+    """SIGSTOP for 4 seconds: the limit of 3 s is reached at least 2 s after SIGCONT."""
     child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None and child.stdout.readline() == "waiting\n"
-    threading.Event().wait(1)  # until it does wait
+    threading.Event().wait(1)  # until the child waits
     os.kill(child.pid, signal.SIGSTOP)
     threading.Event().wait(4)
     os.kill(child.pid, signal.SIGCONT)
@@ -108,44 +108,19 @@ main()
 """
 
 
-def test_a_run_whose_read_never_returns_ends(tmp_path: Path) -> None:
-    """The control: the image is left out, and nothing waits for the thread that hangs."""
+ARGUMENTS = (
+    "train pix2pix data --generator.width 2 --generator.depth 2 --discriminator.width 2 "
+    "--discriminator.layers 1 --data.load_size 18 --data.crop_size 16 --data.workers 1 "
+    "--data.cache off --train.device cpu --train.samples 0 --train.epochs 2 --validate.every 0 "
+    "--validate.health 0 --train.run run"
+)
+
+
+def test_run_ends_although_a_read_never_returns(tmp_path: Path) -> None:
+    """The image is left out, and the process does not wait for the blocked thread."""
     noise_pairs(tmp_path / "data", 3, 20)
-    words = [
-        "train",
-        "pix2pix",
-        "data",
-        "--generator.width",
-        "2",
-        "--generator.depth",
-        "2",
-        "--discriminator.width",
-        "2",
-        "--discriminator.layers",
-        "1",
-        "--data.load_size",
-        "18",
-        "--data.crop_size",
-        "16",
-        "--data.workers",
-        "1",
-        "--data.cache",
-        "off",
-        "--train.device",
-        "cpu",
-        "--train.samples",
-        "0",
-        "--train.epochs",
-        "2",
-        "--validate.every",
-        "0",
-        "--validate.health",
-        "0",
-        "--train.run",
-        "run",
-    ]
     done = subprocess.run(
-        [sys.executable, "-c", HANGING, *words],
+        [sys.executable, "-c", HANGING, *ARGUMENTS.split()],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""A scan: what a decode tells of a file, what is kept of it, and when a file is read again."""
+"""Test scans of image files: records, cached results, and when a file is read again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from viceversa.images.io import ReadOptions
 
 @pytest.fixture(autouse=True)
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The names of what is decoded, in the order of their names."""
+    """The names of decoded files, in the order of decoding."""
     from viceversa.data.check import scan as module
 
     original = module.decode
@@ -45,8 +45,8 @@ def images(folder: Path, count: int = 3) -> list[Source]:
     return [Source(folder / f"{number}.png") for number in range(count)]
 
 
-def replaced(path: Path, data: bytes) -> None:
-    """Other bytes of the same size, with the same time."""
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Replace the contents of a file, keeping its size and modification time."""
     before = path.stat()
     assert len(data) == before.st_size
     path.write_bytes(data)
@@ -58,7 +58,7 @@ def stored(store: Path) -> Path:
     return path
 
 
-def test_a_record_says_what_an_image_holds(tmp_path: Path) -> None:
+def test_record_of_an_image(tmp_path: Path) -> None:
     values = np.arange(2 * 6 * 2, dtype=np.uint16).reshape(2, 6, 2) + 300
     tifffile.imwrite(tmp_path / "x.tif", values, photometric="minisblack", planarconfig="contig")
     (record,) = scan_files([Source(tmp_path / "x.tif")], store=None).values()
@@ -70,7 +70,9 @@ def test_a_record_says_what_an_image_holds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 1, 1), (1, 5, 4), (7, 8, 3), (7, 9, 6)])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-def test_ranges_are_those_of_the_pixels(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+def test_ranges_are_minima_and_maxima_of_the_pixels(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str
+) -> None:
     values = np.random.default_rng(1).integers(0, 200, shape).astype(dtype)
     np.save(tmp_path / "x.npy", values)
     (record,) = scan_files([Source(tmp_path / "x.npy")], store=None).values()
@@ -83,11 +85,11 @@ def test_ranges_are_those_of_the_pixels(tmp_path: Path, shape: tuple[int, ...], 
         assert (low, high) == (tuple(half.min(axis=(0, 1))), tuple(half.max(axis=(0, 1))))
 
 
-def test_a_second_scan_decodes_nothing(tmp_path: Path, decoded: list[str]) -> None:
+def test_second_scan_decodes_nothing(tmp_path: Path, decoded: list[str]) -> None:
     sources, store = images(tmp_path / "set"), tmp_path / "store"
     first = scan_files(sources, store=store)
     assert sorted(decoded) == ["0.png", "1.png", "2.png"]
-    (tmp_path / "set" / "bad.png").write_bytes(b"no image")
+    (tmp_path / "set" / "bad.png").write_bytes(b"not an image")
     sources.append(Source(tmp_path / "set" / "bad.png"))
     scan_files(sources, store=store)
     decoded.clear()
@@ -97,13 +99,13 @@ def test_a_second_scan_decodes_nothing(tmp_path: Path, decoded: list[str]) -> No
     assert "is not an image" in again[sources[-1]].error
 
 
-def test_a_source_given_twice_is_decoded_once(tmp_path: Path, decoded: list[str]) -> None:
+def test_repeated_source_is_decoded_once(tmp_path: Path, decoded: list[str]) -> None:
     sources = images(tmp_path)
     assert list(scan_files(sources + sources, store=None)) == sources
     assert len(decoded) == 3
 
 
-def test_only_what_changed_is_decoded(tmp_path: Path, decoded: list[str]) -> None:
+def test_only_changed_files_are_decoded(tmp_path: Path, decoded: list[str]) -> None:
     sources, store = images(tmp_path / "set"), tmp_path / "store"
     scan_files(sources, store=store)
     decoded.clear()
@@ -117,31 +119,31 @@ def test_only_what_changed_is_decoded(tmp_path: Path, decoded: list[str]) -> Non
     assert decoded == []
 
 
-def test_a_change_behind_size_and_time_is_seen_by_verify(
+def test_verify_detects_changes_of_the_same_size_and_time(
     tmp_path: Path, decoded: list[str]
 ) -> None:
     (source, *_), store = images(tmp_path / "set", 1), tmp_path / "store"
     before = scan_files([source], store=store)[source]
     data = source.path.read_bytes()
-    replaced(source.path, b"x" * len(data))
+    replace_bytes(source.path, b"x" * len(data))
     decoded.clear()
     assert scan_files([source], store=store)[source] == before and decoded == []
-    seen = scan_files([source], store=store, verify=True)[source]
-    assert seen.error and seen.sha256 != before.sha256
-    assert scan_files([source], store=store)[source] == seen
-    replaced(source.path, data)
+    changed = scan_files([source], store=store, verify=True)[source]
+    assert changed.error and changed.sha256 != before.sha256
+    assert scan_files([source], store=store)[source] == changed
+    replace_bytes(source.path, data)
     decoded.clear()
     assert scan_files([source], store=store, verify=True)[source] == before
     scan_files([source], store=store, verify=True)
-    assert decoded == ["0.png"]  # the last time only its hash was made
+    assert decoded == ["0.png"]  # the last scan only hashed it
 
 
 @pytest.mark.parametrize(
     "damage",
     [b"", b"no store", b"0" * 64 + b"\n{}", b"\xff\xfe", b"null"],
-    ids=["empty", "foreign", "wrong hash", "no text", "null"],
+    ids=["empty", "foreign", "wrong hash", "invalid text", "null"],
 )
-def test_a_damaged_store_is_made_anew(tmp_path: Path, decoded: list[str], damage: bytes) -> None:
+def test_damaged_store_is_rebuilt(tmp_path: Path, decoded: list[str], damage: bytes) -> None:
     sources, store = images(tmp_path / "set"), tmp_path / "store"
     first = scan_files(sources, store=store)
     stored(store).write_bytes(damage)
@@ -151,34 +153,34 @@ def test_a_damaged_store_is_made_anew(tmp_path: Path, decoded: list[str], damage
     assert scan_files(sources, store=store) == first and decoded == []
 
 
-def test_a_store_cut_short_or_of_another_shape_is_no_error(tmp_path: Path) -> None:
+def test_store_of_another_structure_is_rebuilt(tmp_path: Path) -> None:
     import hashlib
 
     sources, store = images(tmp_path / "set"), tmp_path / "store"
     first = scan_files(sources, store=store)
     path = stored(store)
     body = path.read_bytes().partition(b"\n")[2]
-    for strange in (
+    for content in (
         b"[]",
         b"{}",
         b'"x"',
         body.replace(b"[[[", b"[[", 1),
         body.replace(b"],[", b"],[[", 1),
     ):
-        path.write_bytes(hashlib.sha256(strange).hexdigest().encode() + b"\n" + strange)
+        path.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
         assert scan_files(sources, store=store) == first
 
 
-def test_a_store_that_cannot_be_written_is_no_error(tmp_path: Path, decoded: list[str]) -> None:
+def test_store_that_cannot_be_written_is_not_an_error(tmp_path: Path, decoded: list[str]) -> None:
     sources = images(tmp_path / "set")
-    (tmp_path / "file").write_text("where the store should be")
+    (tmp_path / "file").write_text("not a folder")
     for _ in range(2):
         assert len(scan_files(sources, store=tmp_path / "file")) == 3
     assert len(decoded) == 6
-    assert (tmp_path / "file").read_text() == "where the store should be"
+    assert (tmp_path / "file").read_text() == "not a folder"
 
 
-def test_other_ways_of_reading_are_kept_apart(tmp_path: Path) -> None:
+def test_results_are_stored_per_read_options(tmp_path: Path) -> None:
     path, store = tmp_path / "set" / "x.png", tmp_path / "store"
     path.parent.mkdir()
     Image.fromarray(noise(0)).quantize(9).save(path)
@@ -190,7 +192,7 @@ def test_other_ways_of_reading_are_kept_apart(tmp_path: Path) -> None:
     assert scan_files([Source(path)], store=store)[Source(path)] == colours
 
 
-def test_an_archive_is_scanned_in_place(tmp_path: Path, decoded: list[str]) -> None:
+def test_archive_is_scanned_without_unpacking(tmp_path: Path, decoded: list[str]) -> None:
     images(tmp_path / "set")
     archive, store = tmp_path / "set.zip", tmp_path / "store"
     with zipfile.ZipFile(archive, "w") as file:
@@ -206,7 +208,7 @@ def test_an_archive_is_scanned_in_place(tmp_path: Path, decoded: list[str]) -> N
     assert "cannot be read" in scan_files([missing], store=store)[missing].error
 
 
-def test_names_of_every_kind_are_kept(tmp_path: Path, decoded: list[str]) -> None:
+def test_unusual_file_names_are_stored(tmp_path: Path, decoded: list[str]) -> None:
     (source, *_) = images(tmp_path / "set", 1)
     strange = [b"new\nline.png", b"not-utf8-\xff.png", "schön.png".encode(), b"\\u0000.png"]
     sources = []
@@ -220,7 +222,7 @@ def test_names_of_every_kind_are_kept(tmp_path: Path, decoded: list[str]) -> Non
     assert len({record.sha256 for record in first.values()}) == 1
 
 
-def test_a_store_serves_from_wherever_the_data_is_named(
+def test_store_is_found_from_any_current_folder(
     tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources, store = images(tmp_path / "set"), tmp_path / "store"
@@ -231,7 +233,7 @@ def test_a_store_serves_from_wherever_the_data_is_named(
     assert decoded == [] and list(records) == [Source(Path("set/1.png"))]
 
 
-def test_what_is_no_file_is_told_and_not_opened(tmp_path: Path) -> None:
+def test_special_files_are_reported_and_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.png")
     (tmp_path / "folder.png").mkdir()
     sources = [Source(tmp_path / name) for name in ("fifo.png", "folder.png", "gone.png")]
@@ -239,7 +241,7 @@ def test_what_is_no_file_is_told_and_not_opened(tmp_path: Path) -> None:
     assert errors[:2] == ["is not a regular file"] * 2 and "No such file" in errors[2]
 
 
-def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
+def test_file_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(10**12)
     (record,) = scan_files([Source(tmp_path / "huge.png")], store=None).values()
@@ -249,12 +251,12 @@ def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
 def test_progress_counts_every_file_and_ends_complete(tmp_path: Path) -> None:
     sources, store = images(tmp_path / "set", 20), tmp_path / "store"
     for _ in range(2):
-        told: list[tuple[int, int]] = []
-        scan_files(sources, store=store, progress=lambda done, total: told.append((done, total)))  # noqa: B023
-        assert told[-1] == (20, 20) and told == sorted(told)
+        calls: list[tuple[int, int]] = []
+        scan_files(sources, store=store, progress=lambda done, total: calls.append((done, total)))  # noqa: B023
+        assert calls[-1] == (20, 20) and calls == sorted(calls)
 
 
-def test_what_an_interrupted_scan_knows_is_kept(tmp_path: Path, decoded: list[str]) -> None:
+def test_results_of_an_interrupted_scan_are_stored(tmp_path: Path, decoded: list[str]) -> None:
     sources, store = images(tmp_path / "set", 40), tmp_path / "store"
 
     def stop(done: int, total: int) -> None:
@@ -264,12 +266,12 @@ def test_what_an_interrupted_scan_knows_is_kept(tmp_path: Path, decoded: list[st
     blocks, threads = Image.core.get_blocks_max(), threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         scan_files(sources, store=store, threads=1, progress=stop)
-    assert threading.active_count() <= threads  # other tests may have left some
+    assert threading.active_count() <= threads  # other tests may have left threads
     assert Image.core.get_blocks_max() == blocks
     decoded.clear()
     assert len(scan_files(sources, store=store)) == 40
     assert len(decoded) == 20
 
 
-def test_an_empty_scan_is_empty(tmp_path: Path) -> None:
+def test_scan_of_no_files(tmp_path: Path) -> None:
     assert scan_files([], store=tmp_path) == {}

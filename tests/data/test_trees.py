@@ -1,4 +1,4 @@
-"""Trees of names: any, however hostile, is walked to its end; archives are read in place."""
+"""Test file trees: hostile folders and archives, read in place without unpacking."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ import pytest
 from viceversa.data.index.files import FileTree, read_tree
 from viceversa.errors import UserError
 
-opened: list[str] = []  # what Python opens while `watched` is on
-watched = False
+opened: list[str] = []  # files that Python opens while `recording`
+recording = False
 
 
 def _listen(event: str, arguments: tuple[Any, ...]) -> None:
-    if watched and event == "open":
+    if recording and event == "open":
         opened.append(os.fsdecode(arguments[0]) if not isinstance(arguments[0], int) else "")
 
 
@@ -67,13 +67,13 @@ def unix(name: str, mode: int) -> zipfile.ZipInfo:
     return info
 
 
-def why(tree: FileTree) -> dict[str, str]:
+def skip_reasons(tree: FileTree) -> dict[str, str]:
     assert len(dict(tree.skipped)) == len(tree.skipped)
     return dict(tree.skipped)
 
 
 def digest(root: Path) -> str:
-    """The SHA-256 of names, contents and times of modification, and where links lead."""
+    """Return the SHA-256 of names, contents, modification times and targets of links."""
     total = hashlib.sha256()
     for path in sorted([root, *root.rglob("*")]):
         status = path.lstat()
@@ -87,7 +87,7 @@ def digest(root: Path) -> str:
 
 @pytest.fixture
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """One tree with all that is not an image file but could pass for one."""
+    """A tree with links, special files and unusual names of images."""
     root = touch(
         tmp_path / "set",
         "1.png",
@@ -114,26 +114,26 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (root / "sub/disk").symlink_to("/")
     (root / "self.png").symlink_to("self.png")
     (root / "dangling.png").symlink_to("nowhere.png")
-    (root / "again.png").symlink_to("1.png")  # a link to a file is that file
+    (root / "again.png").symlink_to("1.png")  # a link to a file is read as that file
     (root / "zero.png").symlink_to("/dev/zero")
     os.mkfifo(root / "fifo.png")
     touch(tmp_path / "other", "far.png")
     (root / "linked").symlink_to(tmp_path / "other")
     (root / "second").symlink_to(tmp_path / "other")
-    monkeypatch.chdir(root)  # a socket's path is short
+    monkeypatch.chdir(root)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind("socket.png")
         yield root
 
 
 @pytest.mark.timeout(10)
-def test_a_hostile_tree_is_walked_once_and_nothing_in_it_is_opened(hostile: Path) -> None:
-    global watched
+def test_hostile_tree_is_listed_without_opening_files(hostile: Path) -> None:
+    global recording
     before = digest(hostile)
     opened.clear()
-    watched = True
+    recording = True
     tree = read_tree(hostile)
-    watched = False
+    recording = False
     assert not [path for path in opened if str(hostile) in path]
     assert digest(hostile) == before
     assert set(tree.files) == {
@@ -152,7 +152,7 @@ def test_a_hostile_tree_is_walked_once_and_nothing_in_it_is_opened(hostile: Path
         "linked/far.png",
     }
     assert list(tree.files) == sorted(tree.files)
-    assert why(tree) == {
+    assert skip_reasons(tree) == {
         "folder.png": "a folder with an image's name",
         "self.png": "a link that leads to itself",
         "dangling.png": "a link to nothing",
@@ -168,23 +168,21 @@ def test_a_hostile_tree_is_walked_once_and_nothing_in_it_is_opened(hostile: Path
         assert str(source).isprintable() and str(source).encode()
 
 
-def test_the_watch_and_a_walk_that_follows_links_find_more(tmp_path: Path) -> None:
-    """Controls of the test above."""
-    global watched
+def test_negative_controls_of_the_hostile_tree(tmp_path: Path) -> None:
+    """A walk that follows links lists more files, and opened files are recorded."""
+    global recording
     touch(tmp_path, "1.png", "sub/2.png")
     (tmp_path / "sub/loop").symlink_to("..")
     walked = [file for _, _, files in os.walk(tmp_path, followlinks=True) for file in files]
     assert len(walked) > 40 and len(read_tree(tmp_path).files) == 2
     opened.clear()
-    watched = True
+    recording = True
     (tmp_path / "1.png").read_bytes()
-    watched = False
+    recording = False
     assert str(tmp_path / "1.png") in opened
 
 
-def test_a_folder_that_cannot_be_read_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "1.png", "shut/2.png")
     scandir = os.scandir
 
@@ -193,13 +191,13 @@ def test_a_folder_that_cannot_be_read_is_told(
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)  # the tests may run as root, who may read all
+    monkeypatch.setattr(os, "scandir", refuse)  # tests may run as root, who can read all
     tree = read_tree(tmp_path)
     assert list(tree.files) == ["1.png"]
-    assert why(tree) == {"shut": "a folder that cannot be read (Permission denied)"}
+    assert skip_reasons(tree) == {"shut": "a folder that cannot be read (Permission denied)"}
 
 
-def test_a_link_to_data_elsewhere_is_data_and_a_real_name_goes_first(tmp_path: Path) -> None:
+def test_linked_folders_are_read_and_real_folders_have_priority(tmp_path: Path) -> None:
     touch(tmp_path / "far", "1.png")
     touch(tmp_path / "set", "z/2.png")
     (tmp_path / "set/a").symlink_to("z")
@@ -227,7 +225,7 @@ def test_a_link_to_data_elsewhere_is_data_and_a_real_name_goes_first(tmp_path: P
     ],
 )
 @pytest.mark.timeout(10)
-def test_what_is_no_tree_is_refused_in_a_printable_sentence(
+def test_invalid_dataset_path_is_refused_with_a_printable_message(
     tmp_path: Path, name: str, make: Callable[[Path], object], message: str
 ) -> None:
     make(tmp_path / name)
@@ -236,7 +234,7 @@ def test_what_is_no_tree_is_refused_in_a_printable_sentence(
     assert str(caught.value).isprintable()
 
 
-def test_a_hostile_zip_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path) -> None:
+def test_hostile_zip_is_read_in_place(tmp_path: Path) -> None:
     locked = unix("locked.png", stat.S_IFREG)
     path = zipped(
         tmp_path / "set.zip",
@@ -279,7 +277,7 @@ def test_a_hostile_zip_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path
         "\u202enew\nline.png": b"x",
     }
     outside, absolute = "a name that leads out of its archive", "an absolute name in an archive"
-    assert why(tree) == {
+    assert skip_reasons(tree) == {
         "../out.png": outside,
         "A/../../up.png": outside,
         "..\\back.png": outside,
@@ -297,17 +295,17 @@ def test_a_hostile_zip_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path
     assert digest(tmp_path) == before
 
 
-def test_a_declared_size_beyond_a_gigabyte_is_left_alone(tmp_path: Path) -> None:
+def test_member_of_more_than_a_gigabyte_is_skipped(tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", [("big.png", b"x"), ("1.png", b"x")])
     content = bytearray(path.read_bytes())
     at = content.rindex(b"big.png") - 46
     content[at + 20 : at + 28] = (2**30 + 1).to_bytes(4, "little") * 2
     path.write_bytes(content)
     tree = read_tree(path)
-    assert list(tree.files) == ["1.png"] and why(tree) == {"big.png": "more than 1 GiB"}
+    assert list(tree.files) == ["1.png"] and skip_reasons(tree) == {"big.png": "more than 1 GiB"}
 
 
-def test_a_hostile_tar_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path) -> None:
+def test_hostile_tar_is_read_in_place(tmp_path: Path) -> None:
     path = tarred(
         tmp_path / "set.tar",
         [
@@ -337,7 +335,7 @@ def test_a_hostile_tar_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path
         "\udcff.png": b"x",
     }
     outside, link = "a name that leads out of its archive", "a link or device in an archive"
-    assert why(tree) == {
+    assert skip_reasons(tree) == {
         "../out.png": outside,
         "A/../../up.png": outside,
         "/abs.png": "an absolute name in an archive",
@@ -350,8 +348,8 @@ def test_a_hostile_tar_is_read_in_place_and_nothing_of_it_outside(tmp_path: Path
     assert digest(tmp_path) == before
 
 
-def test_unpacking_such_an_archive_writes_outside(tmp_path: Path) -> None:
-    """Control: what reading in place spares us."""
+def test_negative_control_unpacking_writes_outside_of_the_folder(tmp_path: Path) -> None:
+    """Reading in place avoids this."""
     (tmp_path / "to").mkdir()
     path = tarred(tmp_path / "x.tar", [member("../out.png"), member("1.png")])
     with tarfile.open(path) as archive:
@@ -359,38 +357,42 @@ def test_unpacking_such_an_archive_writes_outside(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "to")
     assert (tmp_path / "out.png").exists()
     packed = zipped(tmp_path / "x.zip", [("../out.zip.png", b"x")])
-    with zipfile.ZipFile(packed) as listed:  # zipfile renames it: another image, in silence
+    with zipfile.ZipFile(packed) as listed:  # zipfile renames it silently
         listed.extractall(tmp_path / "to")
     assert (tmp_path / "to/out.zip.png").exists()
 
 
-def test_a_name_that_stands_twice_means_neither(tmp_path: Path) -> None:
+def test_duplicate_names_in_an_archive_are_skipped(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = zipped(tmp_path / "x.zip", [("1.png", b"a"), ("2.png", b"x"), ("1.png", b"b")])
     twice = [member("1.png", b"a"), member("2.png"), member("./1.png", b"b")]
-    for made in (path, tarred(tmp_path / "x.tar", twice)):
-        tree = read_tree(made)
+    for archive in (path, tarred(tmp_path / "x.tar", twice)):
+        tree = read_tree(archive)
         assert list(tree.files) == ["2.png"]
-        assert why(tree) == {"1.png": "appears 2 times in the archive; none of them is used"}
+        assert skip_reasons(tree) == {
+            "1.png": "appears 2 times in the archive; none of them is used"
+        }
 
 
-def damaged_tars(whole: bytes) -> Iterator[bytes]:
-    yield whole[:1500]  # within the second member's header
-    yield whole[:1700]  # within its content
-    yield whole[:1024] + b"x" * 512 + whole[1536:]  # its header
+def damaged_tars(content: bytes) -> Iterator[bytes]:
+    yield content[:1500]  # ends in the header of the second member
+    yield content[:1700]  # ends in its content
+    yield content[:1024] + b"x" * 512 + content[1536:]  # header overwritten
     yield b"x" * 2048
-    negative = bytearray(whole)
-    negative[1024 + 124 : 1024 + 136] = b"\xff" * 10 + b"\xfe\x00"  # a size of -512: to itself
+    negative = bytearray(content)
+    negative[1024 + 124 : 1024 + 136] = (
+        b"\xff" * 10 + b"\xfe\x00"
+    )  # a size of -512: points to itself
     total = 256 + sum(negative[1024:1536]) - sum(negative[1024 + 148 : 1024 + 156])
     negative[1024 + 148 : 1024 + 156] = b"%06o\0 " % total
     yield bytes(negative)
     header = tarfile.TarInfo("x").tobuf()
-    yield header[:156] + b"L" + header[157:]  # a long name that is not there
+    yield header[:156] + b"L" + header[157:]  # the long name is missing
 
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("kind", range(6))
-def test_a_damaged_tar_is_refused_and_ends(tmp_path: Path, kind: int) -> None:
+def test_damaged_tar_is_refused(tmp_path: Path, kind: int) -> None:
     path = tarred(tmp_path / "x.tar", [member("1.png"), member("2.png"), member("3.png")])
     assert len(read_tree(path).files) == 3
     path.write_bytes(list(damaged_tars(path.read_bytes()))[kind])
@@ -398,25 +400,25 @@ def test_a_damaged_tar_is_refused_and_ends(tmp_path: Path, kind: int) -> None:
         read_tree(path)
 
 
-def test_tarfile_lists_half_of_a_damaged_tar_in_silence(tmp_path: Path) -> None:
-    """Control of the third kind above."""
+def test_negative_control_tarfile_ignores_damage(tmp_path: Path) -> None:
+    """tarfile silently lists only the first half of the third kind of damage."""
     path = tarred(tmp_path / "x.tar", [member("1.png"), member("2.png")])
     path.write_bytes(list(damaged_tars(path.read_bytes()))[2])
     with tarfile.open(path) as archive:
         assert archive.getnames() == ["1.png"]
 
 
-def test_a_damaged_zip_and_a_compressed_tar_are_refused(tmp_path: Path) -> None:
+def test_damaged_zip_and_compressed_tar_are_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", [("1.png", b"x")])
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match=r"x\.zip is not a valid archive"):
         read_tree(path)
-    tarred(tmp_path / "x.tar", [member("1.png")], "w:gz")  # it says .tar
+    tarred(tmp_path / "x.tar", [member("1.png")], "w:gz")  # the extension is .tar
     with pytest.raises(UserError, match=r"create it again, as a \.zip"):
         read_tree(tmp_path / "x.tar")
 
 
-def test_shards_make_one_tree_and_their_names_tell_splits(tmp_path: Path) -> None:
+def test_shards_are_one_tree_with_splits_by_name(tmp_path: Path) -> None:
     for shard in ("train-000", "train-001", "val-000", "test", "more"):
         tarred(tmp_path / f"{shard}.tar", [member(f"{shard}-k.a.png"), member(f"{shard}-k.b.png")])
     tarred(tmp_path / "deep.tar", [member("../x.png")])
@@ -436,21 +438,21 @@ def test_shards_make_one_tree_and_their_names_tell_splits(tmp_path: Path) -> Non
         "val/val-000-k.a.png",
         "val/val-000-k.b.png",
     ]
-    assert why(tree) == {"../x.png": "a name that leads out of its archive"}
+    assert skip_reasons(tree) == {"../x.png": "a name that leads out of its archive"}
     assert tree.files["sub/train/s.png"].read() == b"x"
 
 
-def test_archives_among_images_are_not_looked_into_but_told(tmp_path: Path) -> None:
+def test_archives_among_images_are_skipped_and_reported(tmp_path: Path) -> None:
     touch(tmp_path, "A/1.png", "B/1.png", "notes.tar.gz")
     tarred(tmp_path / "all.tar", [member("A/1.png")])
     zipped(tmp_path / "all.zip", [("A/1.png", b"x")])
     tree = read_tree(tmp_path)
     assert list(tree.files) == ["A/1.png", "B/1.png"]
-    told = "an archive in a folder, which is not read"
-    assert why(tree) == dict.fromkeys(("all.tar", "all.zip", "notes.tar.gz"), told)
+    reason = "an archive in a folder, which is not read"
+    assert skip_reasons(tree) == dict.fromkeys(("all.tar", "all.zip", "notes.tar.gz"), reason)
 
 
-def test_a_large_archive_is_listed_in_seconds(tmp_path: Path) -> None:
+def test_large_archive_is_listed_in_seconds(tmp_path: Path) -> None:
     count = 20_000
     path = zipped(tmp_path / "x.zip", [(f"A/{i}.png", b"") for i in range(count)])
     start = time.process_time()
