@@ -38,6 +38,7 @@ from typing import Any
 import torch
 from machine_peak import machine
 
+from viceversa import run_log
 from viceversa.files import write_json
 
 HERE = Path(__file__).parent
@@ -218,9 +219,9 @@ def training(part: Part) -> Result:
     )
     if code:
         raise PartError(f"evaluate ended with exit code {code}")
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    rates = [line["images_per_s"] for line in lines if "losses" in line]
-    validated = [line["validation"]["raw"]["l1"] for line in lines if "validation" in line]
+    entries = run_log.read(run / run_log.NAME)
+    rates = [entry["images_per_s"] for entry in entries if entry["kind"] == "train"]
+    validated = [entry["val.l1"] for entry in entries if entry["kind"] == "validation"]
     metrics = json.loads((evaluated / "metrics.json").read_text())["directions"]
     samples = max((run / "samples").iterdir())
     shutil.copy(samples, part.out / "samples.png")

@@ -381,6 +381,28 @@ def identical(one: Any, two: Any) -> bool:
     return bool(one == two)
 
 
+CLOCK = ("time", "images_per_s")  # values of a log that differ from one execution to the next
+
+
+def log_lines(run: Path, kind: str | None = None, clock: bool = True) -> list[dict[str, Any]]:
+    """Return the log lines of a run: of one kind or all, with or without values of the clock."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [
+        {key: value for key, value in line.items() if clock or key not in CLOCK}
+        for line in lines
+        if kind in (None, line["kind"])
+    ]
+
+
+def values(line: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the values of a log line whose names begin with `prefix.`, by the rest."""
+    return {
+        key.removeprefix(f"{prefix}."): value
+        for key, value in line.items()
+        if key.startswith(f"{prefix}.")
+    }
+
+
 # -- run folders written without training
 
 RUN_SETTINGS = {
@@ -404,16 +426,29 @@ MACHINE = {
 }
 LOG_EVERY, EPOCH_IMAGES = 200, 400  # images between two log lines, and per epoch
 WARNING = {
-    "name": "saturated discriminator",
-    "state": "warning",
-    "since": 6000,
-    "saw": "The discriminator's loss stayed under 0.01 for 400 images.",
-    "advice": "Try --train.lr_per_network.discriminator 1e-4.",
+    "diagnostic.name": "saturated discriminator",
+    "diagnostic.of": "ab",
+    "diagnostic.state": "warning",
+    "diagnostic.since": 6000,
+    "diagnostic.text": "The discriminator's loss stayed under 0.01 for 400 images.",
+    "diagnostic.advice": "Try --train.lr_per_network.discriminator 1e-4.",
 }
 
 
 def run_settings(**train: Any) -> dict[str, dict[str, Any]]:
     return RUN_SETTINGS | {"train": RUN_SETTINGS["train"] | train}
+
+
+def common(kind: str, images: int) -> dict[str, Any]:
+    """Return the values that every log line has."""
+    return {
+        "kind": kind,
+        "time": 1.75e9 + images / 3,
+        "step": images,
+        "epoch": 1 + (images - 1) // EPOCH_IMAGES,
+        "images": images,
+        "lr": 2e-4,
+    }
 
 
 def training_lines(last: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -422,38 +457,36 @@ def training_lines(last: int, seed: int = 0) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for images in range(LOG_EVERY, last + 1, LOG_EVERY):
         decay, noise = math.exp(-images / 3000), random.normal(1, 0.06, 5)
-        losses = {
-            "d_real": 0.3 * float(noise[1]) * (0.5 + decay / 2),
-            "d_fake": 0.28 * float(noise[2]) * (0.5 + decay / 2),
-            "g_l1": (18 + 25 * decay) * float(noise[3]),
-            "g_gan": (1.1 + 1.5 * (1 - decay)) * float(noise[4]),
-        }
-        line = {
-            "images": images,
-            "epoch": 1 + (images - 1) // EPOCH_IMAGES,
-            "lr": 2e-4 if images <= 4000 else 2e-4 * (8000 - images) / 4000,
-            "images_per_s": round(3.1 * float(noise[0]), 2),
-            "losses": losses,
-            "gradients": {"generator": 4 * decay + 1, "discriminator": 0.8 - decay / 2},
-        }
-        lines.append(line)
+        lines.append(
+            common("train", images)
+            | {
+                "lr": 2e-4 if images <= 4000 else 2e-4 * (8000 - images) / 4000,
+                "images_per_s": round(3.1 * float(noise[0]), 2),
+                "loss.d_real": 0.3 * float(noise[1]) * (0.5 + decay / 2),
+                "loss.d_fake": 0.28 * float(noise[2]) * (0.5 + decay / 2),
+                "loss.g_l1": (18 + 25 * decay) * float(noise[3]),
+                "loss.g_gan": (1.1 + 1.5 * (1 - decay)) * float(noise[4]),
+                "grad_norm.generator": 4 * decay + 1,
+                "grad_norm.discriminator": 0.8 - decay / 2,
+            }
+        )
     return lines
 
 
 def validation_line(images: int, ema: bool = True) -> dict[str, Any]:
     """Return a validation line, with metrics of the EMA weights or without."""
     decay = math.exp(-images / 2500)
-    metrics = {
-        "raw": {"l1": 0.28 + 0.2 * decay + 0.004 * math.sin(images), "psnr": 14.5 - 4 * decay}
-    }
-    if ema:
-        metrics["ema"] = {"l1": 0.265 + 0.22 * decay, "psnr": 14.9 - 4.2 * decay}
-    best = {"value": 0.265 + 0.22 * decay, "images": images, "weights": "ema"}
-    validation = {"split": "val", "n": 100, **metrics, "chosen_by": "l1", "best": best}
-    return {
-        "images": images,
-        "epoch": 1 + (images - 1) // EPOCH_IMAGES,
-        "validation": validation,
+    better = {"val_ema.l1": 0.265 + 0.22 * decay, "val_ema.psnr": 14.9 - 4.2 * decay}
+    return common("validation", images) | {
+        "split": "val",
+        "n": 100,
+        "val.l1": 0.28 + 0.2 * decay + 0.004 * math.sin(images),
+        "val.psnr": 14.5 - 4 * decay,
+        **(better if ema else {}),
+        "best.metric": "l1",
+        "best.value": 0.265 + 0.22 * decay,
+        "best.images": images,
+        "best.weights": "ema",
     }
 
 
@@ -500,10 +533,14 @@ def write_run(
     lines = training_lines(last, seed)
     lines += [validation_line(images) for images in range(1000, last + 1, 1000)]
     if with_warnings and last >= 6400:
-        over = WARNING | {"name": "checkerboard", "since": 800, "saw": "Stripes of 2 pixels."}
-        lines.append({"images": 6400, "epoch": 16, "health": WARNING})
-        lines.append({"images": 1200, "epoch": 3, "health": over})
-        lines.append({"images": 2400, "epoch": 6, "health": over | {"state": "over"}})
+        other = WARNING | {
+            "diagnostic.name": "checkerboard",
+            "diagnostic.since": 800,
+            "diagnostic.text": "Stripes of 2 pixels.",
+        }
+        lines.append(common("diagnostic", 6400) | WARNING)
+        lines.append(common("diagnostic", 1200) | other)
+        lines.append(common("diagnostic", 2400) | other | {"diagnostic.state": "resolved"})
     lines.sort(key=lambda line: line["images"])
     write_log(run, lines)
     (run / "config.json").write_text(json.dumps(run_settings(**(train or {}))))

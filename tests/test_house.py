@@ -84,7 +84,7 @@ class Rule(NamedTuple):
     """Module and source code that break the rule (the control)."""
 
 
-REPORTS = ("reports", "config.compatibility", "errors", "files", "metrics.registry")
+REPORTS = ("reports", "config.compatibility", "errors", "files", "metrics.registry", "run_log")
 FEATURES = ("evaluation.features", "checkpoint", "files", "errors")
 RULES: dict[str, Rule] = {
     "networks import only fields": Rule(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser_pages import ARGUMENTS, CHROMIUM, contrasts, line_pixels, opened, overflowing
-from support import noise_pairs, option_arguments, training_lines, write_run
+from support import log_lines, noise_pairs, option_arguments, training_lines, write_run
 
 from viceversa.cli import main
 from viceversa.reports import write_run_page
@@ -76,9 +75,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> dict[st
 
 
 def log(page: Path, kind: str) -> list[dict[str, float]]:
-    """Return the log lines of the page's run that have the key `kind`."""
-    lines = map(json.loads, (page.parent / "log.jsonl").read_text().splitlines())
-    return [line for line in lines if kind in line]
+    """Return the log lines of a kind, of the page's run."""
+    return log_lines(page.parent, kind)
 
 
 def chart(title: str) -> str:
@@ -137,7 +135,7 @@ def test_color_schemes(browser: Browser, pages: dict[str, Path]) -> None:
 def test_curves_are_drawn_with_a_point_for_each_log_line(
     name: str, browser: Browser, pages: dict[str, Path]
 ) -> None:
-    lines, validations = log(pages[name], "losses"), log(pages[name], "validation")
+    lines, validations = log(pages[name], "train"), log(pages[name], "validation")
     assert len(lines) >= 6 and len(validations) >= 3
     with opened(browser, pages[name]) as opened_page:
         assert opened_page.page.locator(".chart").count() >= 6
@@ -157,7 +155,7 @@ def test_curves_are_drawn_with_a_point_for_each_log_line(
 def test_the_tooltip_of_a_curve_shows_the_values_of_the_log(
     browser: Browser, pages: dict[str, Path]
 ) -> None:
-    lines = log(pages["example"], "losses")
+    lines = log(pages["example"], "train")
     with opened(browser, pages["example"]) as opened_page:
         page, plot = opened_page.page, opened_page.page.locator(chart("Generator")).locator(".plot")
         tip = plot.locator(".tip")
@@ -168,7 +166,7 @@ def test_the_tooltip_of_a_curve_shows_the_values_of_the_log(
         for line in (lines[0], lines[17], lines[-1]):
             position = line["images"] / lines[-1]["images"]
             page.mouse.move(box["x"] + position * box["width"] - 1, box["y"] + box["height"] / 2)
-            losses = {name: line["losses"][name] for name in ("g_l1", "g_gan")}
+            losses = {name: line[f"loss.{name}"] for name in ("g_l1", "g_gan")}
             found = tip_values(tip.inner_text())
             assert found.pop(f"after {line['images']:,} images") is None
             assert found == pytest.approx(losses, rel=1e-3)
@@ -177,7 +175,7 @@ def test_the_tooltip_of_a_curve_shows_the_values_of_the_log(
 
 
 def test_arrow_keys_move_from_point_to_point(browser: Browser, pages: dict[str, Path]) -> None:
-    lines = log(pages["example"], "losses")
+    lines = log(pages["example"], "train")
     with opened(browser, pages["example"]) as opened_page:
         page, plot = (
             opened_page.page,
@@ -209,7 +207,7 @@ def test_a_shorter_curve_has_no_value_after_its_end(browser: Browser, tmp_path: 
         opened_page.page.keyboard.press("ArrowLeft")
         after = tip_values(plot.locator(".tip").inner_text())
         assert "after 4,200 images" in after and after["2200"] is None
-        last = training_lines(4200)[-1]["losses"]["g_l1"]
+        last = training_lines(4200)[-1]["loss.g_l1"]
         assert after["4200"] == pytest.approx(last, rel=1e-3)
 
 

@@ -17,6 +17,7 @@ from support import (
     checkpoint_state,
     command_error,
     identical,
+    log_lines,
     newest_checkpoint,
     option_arguments,
     train_until_crash,
@@ -95,8 +96,7 @@ class StoppedRun:
 
     def processed(self) -> int:
         """Return the images processed, which log, checkpoint and machine.json must agree on."""
-        lines = [json.loads(line) for line in (self.run / "log.jsonl").read_text().splitlines()]
-        last = max(int(line["images"]) for line in lines if "losses" in line)
+        last = max(int(line["images"]) for line in log_lines(self.run, "train"))
         assert last == int(newest_checkpoint(self.run).stem)
         assert last == json.loads((self.run / "machine.json").read_text())["total_images"]
         return last

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import checkpoint_state, identical, noise_pairs, sigterm_after
+from support import checkpoint_state, identical, log_lines, noise_pairs, sigterm_after, values
 
 from viceversa import Translator
 from viceversa.cli import main
@@ -63,8 +63,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def losses(run: Path) -> list[dict[str, float]]:
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [line["losses"] for line in lines if "losses" in line]
+    return [values(line, "loss") for line in log_lines(run, "train")]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from support import noise_pairs
+from support import log_lines, noise_pairs
 from train_processes import train_in_processes
 
 from viceversa.checkpoint import load_state
@@ -46,12 +45,7 @@ def test_both_of_two_processes_end_early(tmp_path: Path) -> None:
         noise_pairs(data / split, count, 16)
     text = train_in_processes(2, settings(data, run), tmp_path / "first")
     assert text.count("validation on 2 images of val") == 1  # only the first process validates
-    validations = [
-        json.loads(line)["images"]
-        for line in (run / "log.jsonl").read_text().splitlines()
-        if "validation" in line
-    ]
-    assert validations == [2, 4, 6]
+    assert [line["images"] for line in log_lines(run, "validation")] == [2, 4, 6]
     # The other processes learn of the stop with the next step.
     assert images(run) == 8
     train_in_processes(2, settings(data, run), tmp_path / "again")

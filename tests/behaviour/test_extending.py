@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import command_error, noise_pairs, option_arguments
+from support import command_error, log_lines, noise_pairs, option_arguments, values
 
 from viceversa.checkpoint import read_header
 from viceversa.cli import main
@@ -98,9 +98,8 @@ def test_a_method_and_a_generator_of_the_examples(
     config = json.loads((run / "config.json").read_text())
     assert config["imports"] == [CUT, DILATED] and config["method"]["name"] == "cut"
     assert read_header(run / "ab.safetensors")["imports"] == [CUT, DILATED]
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    (losses,) = (line["losses"] for line in lines if "losses" in line)
-    assert losses.keys() == {"d_real", "d_fake", "g_gan", "g_nce", "g_identity"}
+    (line,) = log_lines(run, "train")
+    assert values(line, "loss").keys() == {"d_real", "d_fake", "g_gan", "g_nce", "g_identity"}
     source = str(data / "test" / "A" / "00.png")
     for command in (
         ["translate", str(run / "ab.safetensors"), source, "-o", str(tmp_path / "out")],
@@ -229,10 +228,10 @@ def test_a_metric(
     assert "validate.extra_metrics takes ms_ssim, lpips, fid, kid, not 'rmse'" in message
     try:
         main([*arguments, "--import", str(module)])
-        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-        found = next(line["validation"] for line in lines if "validation" in line)
-        assert list(found["raw"]) == ["l1", "psnr", "ssim", "rmse"]  # contrast: unpaired methods
-        assert found["chosen_by"] == "rmse" and found["raw"]["rmse"] > 0
+        found = log_lines(run, "validation")[0]
+        # contrast: unpaired methods
+        assert list(values(found, "val")) == ["l1", "psnr", "ssim", "rmse"]
+        assert found["best.metric"] == "rmse" and found["val.rmse"] > 0
         assert "RMSE" in (run / "report.html").read_text()
         main(["evaluate", str(run), "--import", str(module), "-o", str(tmp_path / "out")])
         metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["directions"]["ab"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from support import log_lines
 
 from viceversa import Translator
 from viceversa.checkpoint import read_header, read_weights
 from viceversa.cli import main
 from viceversa.reports.run_folder import RunFolder
+from viceversa.run_log import group, read
 
 FORMATS = sorted((Path(__file__).parents[1] / "fixtures").iterdir())
 RUNS = [(folder, method) for folder in FORMATS for method in ("pix2pix", "cyclegan")]
@@ -27,18 +28,17 @@ every_run = pytest.mark.parametrize(
 @pytest.fixture
 def fixture_copy(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Copy the fixture and make it the current directory."""
-    shutil.copytree(folder, tmp_path / "copy")
-    monkeypatch.chdir(tmp_path / "copy")
-    return tmp_path / "copy"
+    shutil.copytree(folder, tmp_path / folder.name)
+    monkeypatch.chdir(tmp_path / folder.name)
+    return tmp_path / folder.name
 
 
 def training_lines(log: Path) -> list[dict[str, Any]]:
-    """Return the log lines with losses, without timings."""
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    """Return the log entries of training, without timings."""
     return [
-        {"images": line["images"], "lr": line["lr"], **line["losses"]}
-        for line in lines
-        if "losses" in line
+        {"images": entry["images"], "lr": entry["lr"], **group(entry, "loss")}
+        for entry in read(log)
+        if entry["kind"] == "train"
     ]
 
 
@@ -58,10 +58,11 @@ def test_an_old_run_is_resumed_with_the_results_of_an_uninterrupted_one(
         for p in (fixture_copy / "runs", fixture_copy / "ended")
     )
     assert found[: len(stopped)] == stopped
-    if method == "pix2pix":  # with two batches per step, lines are written after complete steps
+    assert all("kind" in line for line in log_lines(run))
+    if method == "pix2pix" and fixture_copy.name == "format_1":  # wrote lines within steps
         assert [line["images"] for line in found] == [5, 10, 15, 20, 26, 30, 36]
     else:
-        assert [line["images"] for line in found] == [5, 10, 15, 20, 25, 30, 35, 36]
+        assert [line["images"] for line in found] == [line["images"] for line in expected]
         assert found == [pytest.approx(line, rel=1e-3, abs=1e-4) for line in expected]
     for model in (fixture_copy / "ended" / method).glob("*.safetensors"):
         ended, resumed = read_weights(model), read_weights(run / model.name)
@@ -77,20 +78,23 @@ def test_old_models_and_logs_are_read(fixture_copy: Path, method: str) -> None:
     run, data = f"runs/{method}", DATA[method]
     models = [path for path in Path(run).rglob("*.safetensors") if path.stem in ("ab", "ba")]
     image_path = next(Path(data).rglob("*.png"))
-    assert {model.parent.name for model in models} == {method, "best", "averaged"}
+    ema = "averaged" if fixture_copy.name == "format_1" else "ema"
+    assert {model.parent.name for model in models} == {method, "best", ema}
     for model in models:
         with Image.open(image_path) as image:
-            assert Translator.load(model)(image).size == image.size
+            assert Translator.load(model)(image, half="whole").size == image.size
+    log = (Path(run) / "log.jsonl").read_bytes()
     metrics = "l1" if method == "pix2pix" else "cycle"
     main(["evaluate", run, data, "-o", "new", "--metrics", metrics])
     translator = next(Path(run).glob("ba.safetensors"))
-    main(["explain", str(translator), str(image_path), "-o", "patches.png"])
+    main(["explain", str(translator), str(image_path), "--half", "whole", "-o", "patches.png"])
     main(["report", run])
     main(["compare", run, f"ended/{method}", "-o", "compare.html"])
     assert "<svg" in Path(run, "report.html").read_text()  # curves of the old log
     assert "g_gan" in Path("compare.html").read_text()
+    assert (Path(run) / "log.jsonl").read_bytes() == log  # only resuming rewrites it
     found = RunFolder(Path(run))
     assert found.patch_maps.keys() == found.samples.keys() != set()
     assert found.settings["train"]["keep_last"] == 2 and "keep" not in found.settings["train"]
     assert found.best is not None and found.best.ema.keys() == found.best.raw.keys() != set()
-    assert read_header(Path(run, "averaged", "ba.safetensors"))["weights"] == "ema"
+    assert read_header(Path(run, ema, "ba.safetensors"))["weights"] == "ema"

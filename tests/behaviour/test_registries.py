@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,10 @@ from support import (
     Regression,
     checkpoint_state,
     identical,
+    log_lines,
     noise_pairs,
     sigterm_after,
+    values,
 )
 
 from viceversa import METHODS, Translator, train
@@ -113,10 +114,9 @@ def test_a_combination_is_trained_and_used(
     method, _, discriminator = names
     run = tmp_path / "run"
     train(settings(names, data, run))
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    losses = [line["losses"] for line in lines if "losses" in line]
+    losses = [values(line, "loss") for line in log_lines(run, "train")]
     assert len(losses) == 2 and all(math.isfinite(x) for one in losses for x in one.values())
-    assert sum("validation" in line for line in lines) == 2
+    assert len(log_lines(run, "validation")) == 2
     has_discriminator = method != "regression"
     has_patch_maps = has_discriminator and discriminator != "mean-color"
     assert len(list((run / "patch_maps").glob("*.png"))) == (2 if has_patch_maps else 0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import noise_pairs, sigterm_after
+from support import log_lines, noise_pairs, sigterm_after
 from torch import Tensor, nn
 
 from viceversa.checkpoint import Checkpoints, load_state, save_state
@@ -125,10 +125,7 @@ def run_results(run: Path) -> dict[str, bytes]:
             and not (path.suffix == ".png" and int(path.stem) % SAMPLES and path.stem != LAST_GRID)
         ):
             results[name] = path.read_bytes()
-    lines = results["log.jsonl"].decode().splitlines()
-    entries = [json.loads(line) for line in lines]
-    timeless = [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in entries]
-    results["log.jsonl"] = json.dumps(timeless).encode()
+    results["log.jsonl"] = json.dumps(log_lines(run, clock=False)).encode()
     results["state"] = checkpoint_bytes(
         max((run / "checkpoints").glob("*.safetensors")), {"sections"}
     )

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support import training_lines, validation_line, write_log, write_run
+from support import common, training_lines, validation_line, write_log, write_run
 
 from viceversa.cli import main
 from viceversa.errors import UserError
@@ -38,9 +38,9 @@ def test_the_table_tells_what_differs_and_what_came_of_it(two: list[Path]) -> No
     assert rows["state"] == ["finished", "not finished"]
     assert rows["images processed"] == ["8,000", "5,000"]
     last = [training_lines(8000), training_lines(5000, seed=1)]
-    assert rows["loss g_l1"] == [f"{lines[-1]['losses']['g_l1']:.4g}" for lines in last]
-    found = validation_line(5000)["validation"]["ema"]
-    assert rows["L1, last (after images)"][1] == f"{found['l1']:.4g} (5,000)"
+    assert rows["loss g_l1"] == [f"{lines[-1]['loss.g_l1']:.4g}" for lines in last]
+    found = validation_line(5000)
+    assert rows["L1, last (after images)"][1] == f"{found['val_ema.l1']:.4g} (5,000)"
     assert rows["problems"] == ["saturated discriminator", "none"]
 
 
@@ -52,7 +52,7 @@ def test_best_is_the_least_or_the_greatest_as_the_metric_has_it(tmp_path: Path) 
         write_log(
             tmp_path / name,
             [
-                {"images": 100 * i, "validation": {"raw": {"l1": one, "psnr": other, "new": one}}}
+                common("validation", 100 * i) | {"val.l1": one, "val.psnr": other, "val.new": one}
                 for i, (one, other) in enumerate(zip(l1, psnr, strict=True), start=1)
             ],
         )
@@ -64,10 +64,10 @@ def test_best_is_the_least_or_the_greatest_as_the_metric_has_it(tmp_path: Path) 
 
 
 def test_a_metric_of_one_way_says_which(tmp_path: Path) -> None:
-    values = {"cycle": 0.2, "cycle_ab": 0.1, "cycle_ba": 0.3}
+    found = {"val.cycle": 0.2, "val.cycle_ab": 0.1, "val.cycle_ba": 0.3}
     for name in "ab":
         (tmp_path / name).mkdir()
-        write_log(tmp_path / name, [{"images": 100, "validation": {"raw": values}}])
+        write_log(tmp_path / name, [common("validation", 100) | found])
     rows = {name: cells for name, *cells in compare_table([tmp_path / "a", tmp_path / "b"])}
     assert rows["Cycle error (A to B), best (after images)"] == ["0.1 (100)"] * 2
     assert rows["Cycle error, best (after images)"] == ["0.2 (100)"] * 2
@@ -149,7 +149,8 @@ def made(folder: Path, sheets: list[int], values: dict[str, float], n: int) -> P
     (folder / "samples").mkdir(parents=True)
     for images in sheets:
         (folder / "samples" / f"{images:08d}.png").write_bytes(b"")
-    write_log(folder, [{"images": 100, "validation": {"raw": values, "n": n}}])
+    named = {f"val.{name}": value for name, value in values.items()}
+    write_log(folder, [common("validation", 100) | {"n": n} | named])
     return folder
 
 

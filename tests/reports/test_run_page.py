@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from support import WARNING, sample_grid, training_lines, write_log, write_run
+from support import WARNING, common, sample_grid, training_lines, write_log, write_run
 
 from viceversa.cli import main
 from viceversa.errors import UserError
@@ -67,7 +67,7 @@ def test_curves_have_the_values_of_the_log(run: Path) -> None:
         found = re.search(f'data-name="{name}" data-x="([^"]*)" data-y="([^"]*)"', text)
         assert found is not None
         assert json.loads(found[1]) == [line["images"] for line in lines]
-        wanted = [line["losses"][name] for line in lines]
+        wanted = [line[f"loss.{name}"] for line in lines]
         assert json.loads(found[2]) == pytest.approx(wanted, rel=1e-4)
     titles = re.findall(r'<figure class="chart" data-title="([^"]*)"', text)
     assert titles == [
@@ -98,15 +98,15 @@ def test_a_quiet_run_is_told_to_be_well(tmp_path: Path) -> None:
     ("states", "stands"),
     [
         (["warning"], True),
-        (["warning", "over"], False),
-        (["warning", "over", "warning"], True),
+        (["warning", "resolved"], False),
+        (["warning", "resolved", "warning"], True),
     ],
 )
 def test_a_warning_stands_until_it_is_over(states: list[str], stands: bool, tmp_path: Path) -> None:
     write_log(
         tmp_path,
         [
-            {"images": 100 * i, "epoch": 1, "health": {**WARNING, "state": state}}
+            common("diagnostic", 100 * i) | WARNING | {"diagnostic.state": state}
             for i, state in enumerate(states)
         ],
     )
@@ -128,7 +128,7 @@ def test_lines_after_a_place_to_go_on_from_no_longer_count(tmp_path: Path) -> No
     write_log(tmp_path, [*lines, *again])
     found = RunFolder(tmp_path).losses
     assert [line.images for line in found] == list(range(200, 1201, 200))
-    assert found[-1].losses["g_l1"] == again[-1]["losses"]["g_l1"]
+    assert found[-1].losses["g_l1"] == again[-1]["loss.g_l1"]
 
 
 def test_any_part_may_be_missing(run: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_log_cut_off_anywhere_is_read_up_to_there(run: Path) -> None:
     for end in (0, 1, first - 1, first, first + 10, len(text) - 1, len(text) - 30):
         (run / "log.jsonl").write_bytes(text[:end])
         whole_lines = [
-            line for line in text[:end].split(b"\n") if line.endswith(b"}") and b'"losses"' in line
+            line for line in text[:end].split(b"\n") if line.endswith(b"}") and b'"train"' in line
         ]
         found = RunFolder(run)
         assert len(found.losses) in (len(whole_lines), len(whole_lines) - 1)
@@ -238,22 +238,19 @@ def test_names_and_contents_are_text(run: Path) -> None:
     write_log(
         renamed,
         [
-            {
-                "images": 5,
-                "epoch": 1,
-                "losses": {hostile: 1, "g_" + hostile: 2},
-                "gradients": {hostile: 1},
+            common("train", 5)
+            | {f"loss.{hostile}": 1, f"loss.g_{hostile}": 2, f"grad_norm.{hostile}": 1},
+            common("validation", 5)
+            | {
+                f"val.{hostile}": 1,
+                "split": hostile,
+                "best.metric": hostile,
+                "best.value": 1,
+                "best.images": 5,
+                "best.weights": hostile,
             },
-            {
-                "images": 5,
-                "validation": {
-                    "raw": {hostile: 1},
-                    "split": hostile,
-                    "chosen_by": hostile,
-                    "best": {"value": 1, "images": 5, "weights": hostile},
-                },
-            },
-            {"images": 5, "health": {"name": hostile, "saw": hostile, "advice": hostile}},
+            common("diagnostic", 5)
+            | {f"diagnostic.{name}": hostile for name in ("name", "text", "advice")},
         ],
     )
     text = run_page(renamed)
@@ -378,14 +375,15 @@ def test_both_ways_of_a_metric_share_a_chart(tmp_path: Path) -> None:
         "cycle_ba": 0.3,
         "swd_ba": 0.4,
     }
-    best = {"value": 0.3, "images": 100, "weights": "raw"}
+    best = {"metric": "swd", "value": 0.3, "images": 100, "weights": "raw"}
     for name, said in {
-        "ema": {"raw": both, "ema": both, "chosen_by": "swd", "best": best},
-        "raw": {"raw": both, "chosen_by": "swd", "best": best},
-        "alone": {"raw": {"swd_ab": 0.2, "kid_deviation": 0.01}},
+        "ema": {"val": both, "val_ema": both, "best": best},
+        "raw": {"val": both, "best": best},
+        "alone": {"val": {"swd_ab": 0.2, "kid_deviation": 0.01}},
     }.items():
         (tmp_path / name).mkdir()
-        write_log(tmp_path / name, [{"images": 100, "validation": said}])
+        named = {f"{group}.{key}": value for group in said for key, value in said[group].items()}
+        write_log(tmp_path / name, [common("validation", 100) | named])
     charts = {
         name: {
             title: re.findall('data-name="([^"]*)"', body)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from support import noise_pairs
+from support import log_lines, noise_pairs
 
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import RunConfig, resolve
@@ -55,6 +54,5 @@ def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Run
 
 
 def lines(run: Path, kind: str) -> list[dict[str, Any]]:
-    """Return the log lines that have the key `kind`."""
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [line for line in log if kind in line]
+    """Return the log lines of a kind."""
+    return log_lines(run, kind)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from monitored_runs import METHODS, lines, noise_splits, settings
 from PIL import Image
-from support import checkpoint_state, identical
+from support import checkpoint_state, identical, values
 from torch import Tensor
 
 from viceversa.checkpoint import read_header, read_weights
@@ -136,16 +136,17 @@ def test_best_contains_the_weights_of_the_best_validation(
     more: dict[str, dict[str, Any]] = {"train": {"ema": ema, "lr": 2e-2}, "validate": {"every": 3}}
     run = training.train(settings(name, data, tmp_path / "run", **more))
     metric = {"pix2pix": "l1", "cyclegan": "swd"}[name]
-    found = [line["validation"] for line in lines(run, "validation")]
-    values = {
-        (line["images"], weights): line["validation"][weights][metric]
-        for line in lines(run, "validation")
-        for weights in ("raw", "ema")
-        if weights in line["validation"]
+    found = lines(run, "validation")
+    names = {"raw": f"val.{metric}", "ema": f"val_ema.{metric}"}
+    measured = {
+        (line["images"], weights): line[name]
+        for line in found
+        for weights, name in names.items()
+        if name in line
     }
-    (images, weights) = min(values, key=lambda key: values[key])
-    best = {"value": values[images, weights], "images": images, "weights": weights}
-    assert found[-1]["best"] == best and found[-1]["chosen_by"] == metric
+    (images, weights) = min(measured, key=lambda key: measured[key])
+    best = {"value": measured[images, weights], "images": images, "weights": weights}
+    assert values(found[-1], "best") == best | {"metric": metric}
     directions = ("ab",) if name == "pix2pix" else ("ab", "ba")
     for direction in directions:
         header = read_header(run / "best" / f"{direction}.safetensors")
@@ -172,7 +173,7 @@ def test_the_best_value_equals_the_error_of_the_saved_translator(
         source, target = dataset.batch([(1, position)], torch.device("cpu"))  # type: ignore[misc]
         output = quantized(translator.tensor(source), dataset.domains["b"])
         errors += l1(output, target).tolist()
-    best = lines(run, "validation")[-1]["validation"]["best"]
+    best = values(lines(run, "validation")[-1], "best")
     assert sum(errors) / 3 == pytest.approx(best["value"], abs=1e-6)
 
 
@@ -188,10 +189,10 @@ def test_best_metric_selects_the_best(metric: str, data: Path, tmp_path: Path) -
     }
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     found = lines(run, "validation")
-    values = [line["validation"]["raw"][metric] for line in found]
-    assert len(set(values)) > 1
-    best = found[-1]["validation"]["best"]
-    assert best["value"] == max(values) == values[best["images"] // 2 - 1]
+    measured = [line[f"val.{metric}"] for line in found]
+    assert len(set(measured)) > 1
+    best = values(found[-1], "best")
+    assert best["value"] == max(measured) == measured[best["images"] // 2 - 1]
 
 
 def test_resuming_with_another_metric_restarts_the_best(data: Path, tmp_path: Path) -> None:
@@ -205,9 +206,9 @@ def test_resuming_with_another_metric_restarts_the_best(data: Path, tmp_path: Pa
 
     trained(1, "l1")
     run, found = trained(2, "psnr")
-    after = [line["validation"] for line in found if line["images"] > 6]
-    assert after[0]["chosen_by"] == "psnr"
-    assert after[0]["best"] == {"value": after[0]["raw"]["psnr"], "images": 8, "weights": "raw"}
+    after = next(line for line in found if line["images"] > 6)
+    expected = {"metric": "psnr", "value": after["val.psnr"], "images": 8, "weights": "raw"}
+    assert values(after, "best") == expected
     assert checkpoint_state(run)["monitor"]["best"]["metric"] == "psnr"
 
 
@@ -225,8 +226,7 @@ def test_resuming_with_other_held_out_images_restarts_the_best(
             "data": {"load_size": side, "crop_size": side},
         }
         run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
-        best: dict[str, Any] = lines(run, "validation")[-1]["validation"]["best"]
-        return best
+        return values(lines(run, "validation")[-1], "best")
 
     assert trained(1)["images"] == 6
     for path in sorted(data.glob("val/*/02.png")):

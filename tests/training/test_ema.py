@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from monitored_runs import METHODS, NEVER, lines, noise_splits, settings
-from support import checkpoint_state, identical
+from support import checkpoint_state, identical, values
 from torch import nn
 
 from viceversa.checkpoint import read_header, read_weights
@@ -117,14 +117,14 @@ def test_ema_models_are_saved_and_validated_besides_the_raw_ones(
         assert statistics and all(identical(raw[key], found[key]) for key in statistics)
     metric = {"pix2pix": "l1", "cyclegan": "swd"}[name]
     for line in lines(run, "validation"):
-        one, other = (line["validation"][weights] for weights in ("raw", "ema"))
+        one, other = (values(line, prefix) for prefix in ("val", "val_ema"))
         assert one.keys() == other.keys() and one[metric] != other[metric]
 
 
 def test_ema_0_saves_no_ema_weights(data: Path, tmp_path: Path) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run"))
     assert not (run / "ema").exists() and checkpoint_state(run)["monitor"]["averages"] == {}
-    assert all("ema" not in line["validation"] for line in lines(run, "validation"))
+    assert not any(values(line, "val_ema") for line in lines(run, "validation"))
 
 
 @pytest.mark.parametrize(("batches", "steps"), [(1, 12), (2, 6), (4, 4)])

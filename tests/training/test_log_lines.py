@@ -10,8 +10,10 @@ import pytest
 import torch
 from monitored_runs import METHODS, NEVER, lines, noise_splits, settings
 from PIL import Image
+from support import values
 from torch import Tensor
 
+from viceversa.run_log import COMMON
 from viceversa.runtime.training import Runtime
 from viceversa.training import loop as training
 
@@ -49,13 +51,13 @@ def test_logged_gradient_norms_are_means_per_player(
     run = training.train(settings(name, data, tmp_path / "run", **more))
     order = ["discriminator", "generator"] if name == "pix2pix" else ["generator", "discriminator"]
     steps = every // batches
-    gradient_lines = lines(run, "gradients")
+    gradient_lines = lines(run, "train")
     assert len(gradient_lines) == 6 // every and len(step_norms) == 2 * 6 // batches
     for number, line in enumerate(gradient_lines):
         for index, player in enumerate(order):
             mine = step_norms[index::2][number * steps : (number + 1) * steps]
-            assert line["gradients"][player] == pytest.approx(sum(mine) / steps, rel=1e-5)
-        assert not any(key.startswith("norm") for key in line["losses"])
+            assert line[f"grad_norm.{player}"] == pytest.approx(sum(mine) / steps, rel=1e-5)
+        assert not any("norm" in key for key in values(line, "loss"))
 
 
 def test_the_logged_norm_is_that_before_clipping(data: Path, tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_the_logged_norm_is_that_before_clipping(data: Path, tmp_path: Path) -> 
         "validate": {"every": 0},
     }
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
-    assert all(line["gradients"]["generator"] > 0.1 for line in lines(run, "gradients"))
+    assert all(line["grad_norm.generator"] > 0.1 for line in lines(run, "train"))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -73,10 +75,11 @@ def test_validation_lines(name: str, data: Path, tmp_path: Path) -> None:
     found = lines(run, "validation")
     assert [(line["images"], line["epoch"]) for line in found] == [(5, 1), (10, 2), (12, 2)]
     for line in found:
-        validation = line["validation"]
-        assert {"split", "n", "raw", "chosen_by", "best"} == validation.keys()
-        assert validation["best"].keys() == {"value", "images", "weights"}
-        assert all(math.isfinite(value) for value in validation["raw"].values())
+        measured = values(line, "val")
+        assert measured and all(math.isfinite(value) for value in measured.values())
+        assert values(line, "best").keys() == {"metric", "value", "images", "weights"}
+        others = {key for key in line if not key.startswith(("val.", "best."))}
+        assert others == {*COMMON, "split", "n"}
 
 
 @pytest.fixture(scope="module")
@@ -109,18 +112,17 @@ def test_a_failing_run_is_reported_once(
 ) -> None:
     run = failing_run(bright, tmp_path / "run")
     printed = [line for line in capsys.readouterr().out.splitlines() if "saturated" in line]
-    found = [
-        line for line in lines(run, "health") if line["health"]["name"] == "saturated discriminator"
-    ]
+    name = "saturated discriminator"
+    found = [line for line in lines(run, "diagnostic") if line["diagnostic.name"] == name]
     assert len(found) == len(printed) == 1
-    finding = found[0]["health"]
+    finding = values(found[0], "diagnostic")
     assert finding["state"] == "warning" and 0 < finding["since"] <= found[0]["images"] - 200
-    assert finding["saw"] and "train.lr_per_network.discriminator" in finding["advice"]
+    assert finding["text"] and "train.lr_per_network.discriminator" in finding["advice"]
     assert printed[0].startswith("warning: saturated discriminator, since ")
 
 
 def test_health_0_reports_nothing(bright: Path, tmp_path: Path) -> None:
-    assert not lines(failing_run(bright, tmp_path / "run", health=0), "health")
+    assert not lines(failing_run(bright, tmp_path / "run", health=0), "diagnostic")
 
 
 def test_a_run_without_problems_is_not_reported(tmp_path: Path) -> None:
@@ -131,5 +133,5 @@ def test_a_run_without_problems_is_not_reported(tmp_path: Path) -> None:
         "validate": {"every": 0, "health": 20},
     }
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
-    names = {line["health"]["name"] for line in lines(run, "health")}
+    names = {line["diagnostic.name"] for line in lines(run, "diagnostic")}
     assert "saturated discriminator" not in names

@@ -61,7 +61,7 @@ def test_the_bar_of_a_log_advances_at_every_step(
         monkeypatch.setattr(log_module.sys, "stdout", terminal)  # type: ignore[attr-defined]
         log = Log(tmp_path, total=100, done=0, every=1000, epochs=10)
         for _ in range(7):
-            log.add(1, 1, {"g": torch.zeros(())}, {})
+            log.add(1, 1, 0.1, {"g": torch.zeros(())}, {})
         assert log._bar is not None and log._bar.done == 7
         time.sleep(0.5)
         output = os.read(leader, 100_000).decode()

@@ -49,7 +49,7 @@ def test_a_log_with_invalid_bytes_is_continued(data: Path, tmp_path: Path) -> No
     intact = log.read_bytes()
     log.write_bytes(b"\xff\xfe broken\n" + intact)
     train_run(data, run, epochs=3)
-    images = [line["images"] for line in lines(run, "losses")]
+    images = [line["images"] for line in lines(run, "train")]
     assert images == [6, 12, 18] and log.read_bytes().startswith(intact)
 
 
@@ -73,12 +73,12 @@ def test_a_report_that_cannot_be_written_does_not_stop_training(
     (run / "report.html").mkdir(parents=True)
     train_run(data, run)
     assert "report.html could not be written" in capsys.readouterr().out
-    assert [line["images"] for line in lines(run, "losses")] == [6, 12]
+    assert [line["images"] for line in lines(run, "train")] == [6, 12]
 
 
 def test_a_run_out_of_patience_is_finished(data: Path, tmp_path: Path) -> None:
     run = train_run(data, tmp_path / "run", {"every": 6, "patience": 2}, epochs=9, lr=0.0)
-    assert lines(run, "losses")[-1]["images"] == 18 and RunFolder(run).finished
+    assert lines(run, "train")[-1]["images"] == 18 and RunFolder(run).finished
     other = train_run(data, tmp_path / "other", {"every": 6, "patience": 9}, epochs=3, lr=0.0)
     config = json.loads((other / "config.json").read_text())
     config["train"]["epochs"] = 9  # as if the run had been stopped

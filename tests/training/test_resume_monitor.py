@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from monitored_runs import lines, noise_splits, settings
-from support import checkpoint_state, identical, newest_checkpoint, train_until_crash
+from support import CLOCK, checkpoint_state, identical, newest_checkpoint, train_until_crash
 
 from viceversa.checkpoint import Checkpoints, load_state, read_header, save_network, save_state
 from viceversa.config.run import RunConfig
@@ -37,8 +37,8 @@ def remove_later_checkpoints(run: Path, images: int) -> None:
 
 def log(run: Path) -> list[dict[str, Any]]:
     """Return the log lines without timings."""
-    log_lines = [*lines(run, "losses"), *lines(run, "validation"), *lines(run, "health")]
-    return [{k: v for k, v in line.items() if k != "images_per_s"} for line in log_lines]
+    log_lines = [*lines(run, "train"), *lines(run, "validation"), *lines(run, "diagnostic")]
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in log_lines]
 
 
 @pytest.mark.parametrize(("name", "resume_from"), [("pix2pix", (3, 11, 14)), ("cyclegan", (11,))])

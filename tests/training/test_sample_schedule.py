@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from monitored_runs import lines, noise_splits, settings
-from support import checkpoint_state, identical, raises_user_error
+from support import CLOCK, checkpoint_state, identical, raises_user_error
 
 from viceversa.errors import RunStopped
 from viceversa.training import intervals as intervals
@@ -62,10 +62,8 @@ def test_when_a_grid_is_due(
 
 
 def state_and_log(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    log = [*lines(run, "losses"), *lines(run, "validation"), *lines(run, "health")]
-    return checkpoint_state(run), [
-        {k: v for k, v in one.items() if k != "images_per_s"} for one in log
-    ]
+    log = [*lines(run, "train"), *lines(run, "validation"), *lines(run, "diagnostic")]
+    return checkpoint_state(run), [{k: v for k, v in one.items() if k not in CLOCK} for one in log]
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])

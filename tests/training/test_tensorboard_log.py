@@ -32,18 +32,18 @@ def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
 
 def loss(images: int, values: dict[str, float]) -> dict[str, Any]:
     """Return a log line."""
-    return {"images": images, "losses": values}
+    named = {f"loss.{name}": value for name, value in values.items()}
+    return {"kind": "train", "images": images, "lr": 0.5, "images_per_s": None, **named}
 
 
 def test_tensorboard_reads_log_lines_and_images(tmp_path: Path) -> None:
     board = TensorBoardLog(tmp_path / "board")
     for images in (200, 400):
         losses = {"g_l1": images / 100, "d_real": 0.5, "d_fake": float("nan")}
-        line = {"images": images, "epoch": 1, "lr": 0.5, "losses": losses}
-        board.line(line | {"gradients": {"generator": 7.0}})
-    validation = {"raw": {"l1": 0.25, "fid": None}, "ema": {"l1": 0.125}, "n": 3}
-    board.line({"images": 400, "epoch": 1, "validation": validation})
-    board.line({"images": 400, "health": {"name": "collapse", "state": "warning"}})
+        board.line(loss(images, losses) | {"grad_norm.generator": 7.0})
+    validation = {"val.l1": 0.25, "val.fid": None, "val_ema.l1": 0.125, "n": 3}
+    board.line({"kind": "validation", "images": 400, "lr": 0.5, **validation})
+    board.line({"kind": "diagnostic", "images": 400, "diagnostic.name": "collapse"})
     pixels = np.zeros((5, 7, 3), dtype=np.uint8)
     pixels[2, 3] = 255, 0, 128
     board.image("samples", 400, pixels)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from monitored_runs import METHODS, lines, noise_splits, settings, tiny_sections
 from PIL import Image
-from support import checkpoint_state, identical, train_until_crash
+from support import checkpoint_state, identical, train_until_crash, values
 
 from viceversa.config.run import RunConfig
 from viceversa.training import loop as training
@@ -55,18 +55,18 @@ def logged(run: Path) -> Points:
     """Return the numbers of the log, rounded to float32 as in event files."""
     found: Points = {}
 
-    def add(line: dict[str, Any], group: str, values: dict[str, float]) -> None:
-        for name, value in values.items():
+    def add(line: dict[str, Any], group: str, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
             point = line["images"], float(np.float32(value))
             found.setdefault(f"{group}/{name}", []).append(point)
 
-    for line in lines(run, "losses"):
-        add(line, "losses", line["losses"])
-        add(line, "gradients", line["gradients"])
+    for line in lines(run, "train"):
+        add(line, "losses", values(line, "loss"))
+        add(line, "gradients", values(line, "grad_norm"))
         add(line, "training", {name: line[name] for name in ("lr", "images_per_s")})
     for line in lines(run, "validation"):
-        add(line, "validation", line["validation"]["raw"])
-        add(line, "validation/ema", line["validation"]["ema"])
+        add(line, "validation", values(line, "val"))
+        add(line, "validation/ema", values(line, "val_ema"))
     return found
 
 
@@ -153,16 +153,16 @@ def test_a_file_instead_of_the_folder_does_not_stop_training(
     run = training.train(with_tensorboard("pix2pix", data, tmp_path / "run"))
     messages = [line for line in capsys.readouterr().out.splitlines() if "TensorBoard" in line]
     assert len(messages) == 1 and messages[0].endswith("training continues without it")
-    assert len(lines(run, "losses")) == 3 and (run / "ab.safetensors").is_file()
+    assert len(lines(run, "train")) == 3 and (run / "ab.safetensors").is_file()
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_only_the_first_of_several_processes_writes(first: bool, tmp_path: Path) -> None:
     log = Log(tmp_path, 4, 0, 2, writes=first, tensorboard=True)
     for _ in range(4):
-        log.add(1, 1, {"g_l1": torch.tensor(0.5)}, {})
+        log.add(1, 1, 0.1, {"g_l1": torch.tensor(0.5)}, {})
         if log.due:
-            log.write_line(1, 0.1)
+            log.write_line()
     log.close()
     assert (tmp_path / "tensorboard").is_dir() == first
     if first:

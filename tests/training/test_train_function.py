@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,11 @@ from support import (
     checkpoint_state,
     command_error,
     identical,
+    log_lines,
     newest_checkpoint,
     noise_pairs,
     raises_user_error,
+    values,
 )
 from torch import Tensor
 from torch.utils.data import TensorDataset
@@ -272,8 +273,8 @@ def test_on_step_gets_every_step(tmp_path: Path) -> None:
     assert [info.epoch for info in steps] == [1, 1, 1, 2, 2, 2]
     assert [info.images for info in steps] == [2, 4, 5, 7, 9, 10]
     assert [info.lr for info in steps] == pytest.approx([0.01] * 3 + [0.005] * 3)
-    lines = map(json.loads, (run / "log.jsonl").read_text().splitlines())
-    assert [line["losses"] for line in lines if "losses" in line] == losses
+    assert [values(line, "loss") for line in log_lines(run, "train")] == losses
+    assert [line["step"] for line in log_lines(run, "train")] == [info.step for info in steps]
     assert "tensor" not in repr(steps[0])
     # The step is counted over the whole run.
     viceversa.train(run, dataset(5), epochs=3, on_step=on_step, quiet=True)

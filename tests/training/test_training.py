@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import checkpoint_state, identical, newest_checkpoint, noise_pairs, train_until_crash
+from support import (
+    checkpoint_state,
+    identical,
+    log_lines,
+    newest_checkpoint,
+    noise_pairs,
+    train_until_crash,
+    values,
+)
 from torch import Tensor
 
 from viceversa.checkpoint import read_header, read_weights
@@ -59,8 +67,7 @@ def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Run
 
 def log(run: Path) -> list[dict[str, Any]]:
     """Return the log lines without timings."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines]
+    return log_lines(run, clock=False)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -82,7 +89,7 @@ def test_a_run_writes_its_files(name: str, data: Path, tmp_path: Path) -> None:
     assert [line["images"] for line in lines] == [2, 4, 6, 8, 10, 12]
     assert [line["epoch"] for line in lines] == [1, 1, 1, 2, 2, 2]
     assert [line["lr"] for line in lines] == pytest.approx([2e-4] * 3 + [1e-4] * 3)
-    assert all(np.isfinite(list(line["losses"].values())).all() for line in lines)
+    assert all(np.isfinite(list(values(line, "loss").values())).all() for line in lines)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from monitored_runs import METHODS, lines, noise_splits, settings, tiny_sections
 from PIL import Image
-from support import command_error, noise_pairs, raises_user_error
+from support import command_error, noise_pairs, raises_user_error, values
 
 from viceversa.checkpoint import load_state, save_state
 from viceversa.config.validate import ValidateConfig
@@ -104,7 +104,7 @@ def test_without_a_held_out_split_training_runs_without_validation(
     )
     assert "no validation: the data have no val or test split" in capsys.readouterr().out
     assert not (run / "best").exists() and not lines(run, "validation")
-    assert lines(run, "losses")[-1]["images"] == 8
+    assert lines(run, "train")[-1]["images"] == 8
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_val_is_preferred_to_test(
     expected = f"validation on {splits[chosen]} images of {chosen} (first image: "
     assert expected in capsys.readouterr().out
     for line in lines(run, "validation"):
-        assert (line["validation"]["split"], line["validation"]["n"]) == (chosen, splits[chosen])
+        assert (line["split"], line["n"]) == (chosen, splits[chosen])
 
 
 def test_validate_images_limits_the_number_of_images(data: Path, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_metric_that_is_not_available_is_reported_once(
         "one is 16 x 16"
     ]
     found = lines(run, "validation")
-    assert len(found) == 6 and list(found[0]["validation"]["raw"]) == ["l1", "psnr", "ssim"]
+    assert len(found) == 6 and list(values(found[0], "val")) == ["l1", "psnr", "ssim"]
 
 
 class MeanColor(torch.nn.Module):
@@ -215,7 +215,7 @@ def test_too_few_images_for_kid_are_reported(
         f"validation without kid: it needs at least {KID_IMAGES} images in each set, "
         "and there are 3 and 3"
     ]
-    assert {"fid", "fid_ab", "fid_ba"} < lines(run, "validation")[0]["validation"]["raw"].keys()
+    assert {"fid", "fid_ab", "fid_ba"} < values(lines(run, "validation")[0], "val").keys()
     with pytest.raises(UserError, match=f"at least {KID_IMAGES} held-out images, and val has 3"):
         training.Run(
             settings(
@@ -337,20 +337,20 @@ def test_a_run_with_hold_out_resumes_with_the_same_held_out_images(
     training.train_run(run_again)
     assert run_again.progress.images == 4 * 3
     assert json.loads((run / "config.json").read_text())["data"]["hold_out"] == 0.4
-    assert {line["validation"]["split"] for line in lines(run, "validation")} == {"val"}
+    assert {line["split"] for line in lines(run, "validation")} == {"val"}
 
 
 def test_cyclegan_validates_on_pairs_with_validate_pairs(data: Path, tmp_path: Path) -> None:
-    values = {}
+    measured = {}
     for pairs in (False, True):
         run = tmp_path / str(pairs)
         training.train(settings("cyclegan", data, run, validate={"pairs": pairs}))
-        values[pairs] = lines(run, "validation")[-1]["validation"]["raw"]
+        measured[pairs] = values(lines(run, "validation")[-1], "val")
     for metric in ("l1", "psnr", "ssim"):
         for name in (metric, f"{metric}_ab", f"{metric}_ba"):
-            assert (name in values[True]) and name not in values[False]
+            assert (name in measured[True]) and name not in measured[False]
     # The other metrics, and so the training, are unchanged.
-    assert {name: values[True][name] for name in values[False]} == values[False]
+    assert {name: measured[True][name] for name in measured[False]} == measured[False]
 
 
 def test_errors_of_pairs_compare_partners(data: Path, tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_errors_of_pairs_compare_partners(data: Path, tmp_path: Path) -> None:
 def test_metrics_of_pairs_can_be_the_best_metric(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     training.train(settings("cyclegan", data, run, validate={"pairs": True, "best_metric": "l1"}))
-    assert lines(run, "validation")[-1]["validation"]["chosen_by"] == "l1"
+    assert lines(run, "validation")[-1]["best.metric"] == "l1"
     invalid: list[dict[str, Any]] = [{"best_metric": "l1"}, {"extra_metrics": ["ms_ssim"]}]
     for validate in invalid:
         with raises_user_error(f"validate.{next(iter(validate))}") as caught:

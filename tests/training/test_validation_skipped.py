@@ -48,7 +48,7 @@ def test_held_out_files_that_become_unreadable_are_reported_and_not_counted(
         "data": {"on_invalid": "skip", "max_invalid": 0.99, "cache": "off"}
     }
     run = training.train(settings(name, data, tmp_path / "run", **more))
-    assert {line["validation"]["n"] for line in lines(run, "validation")} == {2}
+    assert {line["n"] for line in lines(run, "validation")} == {2}
     assert "left out: " in capsys.readouterr().out
 
 
@@ -68,7 +68,7 @@ def test_training_continues_without_any_held_out_image(
     }
     run = training.train(settings(name, data, tmp_path / "run", **more))
     assert "no validation: no image of val can be read" in capsys.readouterr().out
-    assert lines(run, "losses")[-1]["images"] == 12 and not lines(run, "validation")
+    assert lines(run, "train")[-1]["images"] == 12 and not lines(run, "validation")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_an_early_stop_is_reported(
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     output = capsys.readouterr().out
     assert "no improvement in 2 validations: training stops" in output
-    assert lines(run, "losses")[-1]["images"] == 16
+    assert lines(run, "train")[-1]["images"] == 16
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_diagnostics_without_enough_memory_are_skipped(
         return
     run = training.train(config)
     assert "skipped after 4 images: not enough memory" in capsys.readouterr().out
-    assert lines(run, "losses")[-1]["images"] == 12
+    assert lines(run, "train")[-1]["images"] == 12

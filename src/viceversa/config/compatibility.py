@@ -6,6 +6,7 @@ use.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..fields import nested
+from ..files import finite
 
 REMOVED = {("speed", "together")}  # options of earlier versions that changed no result
 RENAMED = {
@@ -42,6 +44,20 @@ METRICS = {"content": "edge_correlation"}  # also with a direction: content_ab
 WEIGHTS = {"averaged": "ema"}
 FOLDERS = {"verdicts": "patch_maps", "averaged": "ema", "board": "tensorboard"}
 PAIRED_BY_NAME = {"pix2pix": True, "cyclegan": False}
+# nested tables and values of a line of a log -> their names in the flat one, or their prefix
+LOG_NAMES = {
+    "losses": "loss",
+    "gradients": "grad_norm",
+    "validation.raw": "val",
+    "validation.ema": "val_ema",
+    "validation.split": "split",
+    "validation.n": "n",
+    "validation.chosen_by": "best.metric",
+    "validation.best": "best",
+    "health": "diagnostic",
+    "health.saw": "diagnostic.text",
+}
+LOG_KINDS = {"validation": "validation", "health": "diagnostic", "losses": "train"}
 
 
 def renamed(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,6 +136,31 @@ def current_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     if "chosen_by" in current:
         current["chosen_by"] = _metric(current["chosen_by"])
     return {**entry, "validation": current}
+
+
+def flat_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a nested line of a log as a flat one, with the names of this version.
+
+    What nested lines did not record is None: the time, the optimizer steps, and in part the epoch
+    and the learning rate.
+    """
+    kind = next((kind for name, kind in LOG_KINDS.items() if name in entry), None)
+    flat = dict.fromkeys(("kind", "time", "step", "epoch", "images", "lr")) | {"kind": kind}
+    _flatten("", "", finite(current_entry(entry)), flat)
+    if flat.get("diagnostic.state") == "over":
+        flat["diagnostic.state"] = "resolved"
+    return flat
+
+
+def _flatten(path: str, name: str, value: Any, flat: dict[str, Any]) -> None:
+    """Add the values of a nested table to a flat one; lists become text."""
+    if not isinstance(value, Mapping):
+        flat[name] = json.dumps(value) if isinstance(value, list) else value
+        return
+    for key, inner in value.items():
+        inner_path = f"{path}.{key}" if path else key
+        default = f"{name}.{key}" if name else key
+        _flatten(inner_path, LOG_NAMES.get(inner_path, default), inner, flat)
 
 
 def _weights(value: Any) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
-from ..config.compatibility import current_entry, folder_of, renamed, sample_columns
+from .. import run_log
+from ..config.compatibility import folder_of, renamed, sample_columns
 from ..errors import UserError
 
 Numbers = dict[str, float | None]  # None: NaN or infinite
@@ -27,6 +27,18 @@ class LossEntry(NamedTuple):
     images_per_s: float | None
     losses: Numbers
     gradients: Numbers
+
+    @classmethod
+    def from_entry(cls, entry: run_log.Entry) -> LossEntry:
+        """Return the contents of an entry."""
+        return cls(
+            integer(entry["images"]),
+            integer(entry.get("epoch")),
+            number_or_none(entry.get("lr")),
+            number_or_none(entry.get("images_per_s")),
+            numbers(run_log.group(entry, "loss")),
+            numbers(run_log.group(entry, "grad_norm")),
+        )
 
 
 class BestEntry(NamedTuple):
@@ -48,6 +60,24 @@ class ValidationEntry(NamedTuple):
     chosen_by: str
     best: BestEntry
 
+    @classmethod
+    def from_entry(cls, entry: run_log.Entry) -> ValidationEntry:
+        """Return the contents of an entry."""
+        best = run_log.group(entry, "best")
+        return cls(
+            integer(entry["images"]),
+            text_or_empty(entry.get("split")),
+            integer(entry.get("n")),
+            numbers(run_log.group(entry, "val")),
+            numbers(run_log.group(entry, "val_ema")),
+            text_or_empty(best.get("metric")),
+            BestEntry(
+                number_or_none(best.get("value")),
+                integer(best.get("images")),
+                text_or_empty(best.get("weights")),
+            ),
+        )
+
 
 class HealthEntry(NamedTuple):
     """A log entry of a problem that began or is resolved; `of`: such as a direction."""
@@ -56,12 +86,19 @@ class HealthEntry(NamedTuple):
     name: str
     state: str
     since: int
-    saw: str
+    text: str
     advice: str
     of: str
 
-
-ENTRIES = {"validation": ValidationEntry, "health": HealthEntry, "losses": LossEntry}
+    @classmethod
+    def from_entry(cls, entry: run_log.Entry) -> HealthEntry:
+        """Return the contents of an entry."""
+        values = run_log.group(entry, "diagnostic")
+        name, state, text, advice, of = (
+            text_or_empty(values.get(key)) for key in ("name", "state", "text", "advice", "of")
+        )
+        since = integer(values.get("since"))
+        return cls(integer(entry["images"]), name, state, since, text, advice, of)
 
 
 class RunFolder:
@@ -77,13 +114,15 @@ class RunFolder:
         self.columns = [*map(str, columns)] if known else sample_columns(self.settings)
         self.samples = _images(path / "samples")
         self.patch_maps = _images(folder_of(path, "patch_maps"))
-        log = path / "log.jsonl"
+        log = path / run_log.NAME
         self.logged_at = log.stat().st_mtime if log.is_file() else None
-        entries = _log(_text(log).splitlines())
-        self.losses = [one for one in entries if isinstance(one, LossEntry)]
-        self.validations = [one for one in entries if isinstance(one, ValidationEntry)]
-        self.health = [one for one in entries if isinstance(one, HealthEntry)]
-        self.images = max([*(one.images for one in entries[-1:]), *self.samples], default=0)
+        entries = _log(log)
+        of_kind = {kind: [e for e in entries if e["kind"] == kind] for kind in run_log.KINDS}
+        self.losses = [LossEntry.from_entry(entry) for entry in of_kind["train"]]
+        self.validations = [ValidationEntry.from_entry(entry) for entry in of_kind["validation"]]
+        self.health = [HealthEntry.from_entry(entry) for entry in of_kind["diagnostic"]]
+        last = [integer(entry["images"]) for entry in entries[-1:]]
+        self.images = max([*last, *self.samples], default=0)
         self.total_images = integer(self.machine.get("total_images"))  # 0: unknown
 
     @property
@@ -105,7 +144,7 @@ class RunFolder:
     def active_problems(self) -> list[HealthEntry]:
         """Return the problems that are not resolved, in the order in which they began."""
         latest = {(one.name, one.of): one for one in self.health}
-        active = (one for one in latest.values() if one.state != "over")
+        active = (one for one in latest.values() if one.state != "resolved")
         return sorted(active, key=lambda one: one.since)
 
     def loss(self, name: str) -> Curve:
@@ -131,43 +170,17 @@ class RunFolder:
 
 def refuse_other_folder(path: Path) -> None:
     """Raise UserError if a folder is not a run folder."""
-    if not any((path / name).is_file() for name in ("config.json", "log.jsonl")):
+    if not any((path / name).is_file() for name in ("config.json", run_log.NAME)):
         problem = "is not a run folder" if path.exists() else "does not exist"
         text = f"{path} {problem}; name a folder that contains config.json and log.jsonl"
         raise UserError(text, path=path)
 
 
-def _log(lines: Iterable[str]) -> list[Any]:
-    """Return the entries of a log, without those that a resumed run wrote again."""
-    entries: dict[Any, Any] = {}  # from the last to the first
-    first = math.inf
-    for line in reversed(list(lines)):
-        values = current_entry(table(_json(line)))
-        images = number_or_none(values.get("images"))
-        kind = next((key for key in ENTRIES if key in values), "")
-        if kind and images is not None and 0 <= images <= first:
-            first = images
-            entry = _entry(ENTRIES[kind], {**table(values[kind]), **values})
-            # Several problems may begin at the same step.
-            entries.setdefault(entry if kind == "health" else (images, kind), entry)
-    return list(entries.values())[::-1]
-
-
-def _entry(kind: Callable[..., Any], values: Mapping[str, Any]) -> Any:
-    """Return an entry with each field converted to its type."""
-    return kind(*(convert(values.get(name)) for name, convert in _converters(kind)))
-
-
-@lru_cache
-def _converters(kind: Callable[..., Any]) -> list[tuple[str, Callable[[Any], Any]]]:
-    by_type: dict[Any, Callable[[Any], Any]] = {
-        int: integer,
-        str: lambda value: value if isinstance(value, str) else "",
-        float | None: number_or_none,
-        Numbers: numbers,
-        BestEntry: lambda value: _entry(BestEntry, table(value)),
-    }
-    return [(name, by_type[hint]) for name, hint in get_type_hints(kind).items()]
+def _log(path: Path) -> list[run_log.Entry]:
+    try:
+        return run_log.read(path) if path.is_file() else []
+    except OSError:
+        return []
 
 
 def table(value: Any) -> dict[str, Any]:
@@ -183,6 +196,11 @@ def number_or_none(value: Any) -> float | None:
         return float(value) if math.isfinite(value) else None
     except OverflowError:
         return None
+
+
+def text_or_empty(value: Any) -> str:
+    """Return a text, or "" if the value is not one."""
+    return value if isinstance(value, str) else ""
 
 
 def integer(value: Any) -> int:

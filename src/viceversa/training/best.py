@@ -14,6 +14,7 @@ from ..checkpoint import read_header
 from ..checkpoint.header import Damaged
 from ..errors import UserError
 from ..metrics.registry import higher_is_better, split_name
+from ..run_log import dotted
 
 
 @dataclass
@@ -160,7 +161,7 @@ def _belongs(path: Path, best: dict[str, Any]) -> bool:
 def validation_entry(
     split: str, count: int, values: Mapping[str, Mapping[str, float]], best: Best
 ) -> dict[str, Any]:
-    """Return the entry of a validation in the log.
+    """Return the result of a validation for the header of its models.
 
     Args:
         split: Name of the held-out split.
@@ -170,6 +171,18 @@ def validation_entry(
     """
     reached = {"value": best.value, "images": best.images, "weights": best.weights}
     return {"split": split, "n": count, **values, "chosen_by": best.metric, "best": reached}
+
+
+def validation_values(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result of `validation_entry` as the values of its entry in the log."""
+    return {
+        "split": entry["split"],
+        "n": entry["n"],
+        **dotted("val", entry["raw"]),
+        **dotted("val_ema", entry.get("ema", {})),
+        "best.metric": entry["chosen_by"],
+        **dotted("best", entry["best"]),
+    }
 
 
 def validation_line(values: Mapping[str, Mapping[str, float]], best: Best, better: bool) -> str:

@@ -6,10 +6,11 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import run_log
 from ..errors import UserError
 from ..files import finite, write_bytes
 from ..images import Pixels, write
@@ -55,9 +56,12 @@ class Log:
     ):
         self.folder, self.total, self.done, self.every = folder, total, done, every
         self.writes = writes
-        self.step = int(state.get("step", 0)) if state else 0
-        self._sums: dict[str, Tensor] = dict(state["sums"]) if state else {}
-        self._counts: dict[str, int] = dict(state["counts"]) if state else {}
+        state = state or {}
+        self._sums: dict[str, Tensor] = dict(state.get("sums", {}))
+        self._counts: dict[str, int] = dict(state.get("counts", {}))
+        self.step: int = state.get("step", 0)
+        self._epoch: int = state.get("epoch", 1)
+        self._lr: float | None = state.get("lr")
         self._started = self._line = (time.perf_counter(), done)  # time and images
         self._line_incomplete = False  # the last line of log.jsonl may be
         self._bar: TrainingBar | None = None
@@ -72,10 +76,19 @@ class Log:
             self._bar.start()
 
     def add(
-        self, images: int, epoch: int, losses: Mapping[str, Tensor], norms: Mapping[str, Tensor]
+        self,
+        images: int,
+        epoch: int,
+        lr: float,
+        losses: Mapping[str, Tensor],
+        norms: Mapping[str, Tensor],
     ) -> None:
-        """Add a step: its images, its epoch, its losses, and the gradient norms by player."""
+        """Add a step: its images, epoch, learning rate and losses, and gradient norms by player.
+
+        Without a valid image there are no losses, and no optimizer step is taken.
+        """
         self.step += bool(losses)
+        self._epoch, self._lr = epoch, lr
         values = {**losses, **{NORM + player: norm for player, norm in norms.items()}}
         for name, value in values.items():
             before = self._sums.get(name)
@@ -90,7 +103,7 @@ class Log:
         """Whether a line is due."""
         return self.done // self.every > self._line[1] // self.every or self.done == self.total
 
-    def write_line(self, epoch: int, lr: float) -> None:
+    def write_line(self) -> None:
         """Write a line with the means since the last one."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
@@ -101,16 +114,8 @@ class Log:
         self._line = now, self.done
         if not self.writes:
             return
-        self.append(
-            {
-                "images": self.done,
-                "epoch": epoch,
-                "lr": lr,
-                "images_per_s": round(speed, 2),
-                "losses": losses,
-                "gradients": norms,
-            }
-        )
+        values = run_log.dotted("loss", losses) | run_log.dotted("grad_norm", norms)
+        self.append("train", {"images_per_s": round(speed, 2), **values})
         words = [f"{name} {value:.3f}" for name, value in losses.items()]
         if self._bar is not None:
             self._bar.losses = [f"{speed:.1f} images/s", *words]
@@ -118,14 +123,15 @@ class Log:
         average = (self.done - self._started[1]) / max(now - self._started[0], 1e-9)
         left = (self.total - self.done) / max(average, 1e-9)
         say(
-            f"{self.done}/{self.total} images  epoch {epoch}  {speed:.1f} images/s  "
+            f"{self.done}/{self.total} images  epoch {self._epoch}  {speed:.1f} images/s  "
             f"{duration(left)} left  {'  '.join(words)}"
         )
 
-    def append(self, entry: Mapping[str, Any]) -> None:
+    def append(self, kind: run_log.Kind, values: Mapping[str, Any]) -> None:
         """Append an entry to log.jsonl; non-finite numbers become null."""
-        entry = finite(dict(entry))
-        path = self.folder / "log.jsonl"
+        common = (kind, round(time.time(), 3), self.step, self._epoch, self.done, self._lr)
+        entry = finite({**dict(zip(run_log.COMMON, common, strict=True)), **values})
+        path = self.folder / run_log.NAME
         try:
             with path.open("a") as file:
                 text = json.dumps(entry, allow_nan=False)
@@ -152,8 +158,9 @@ class Log:
         ]
 
     def state(self) -> dict[str, Any]:
-        """Return the losses since the last line, for a checkpoint."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts), "step": self.step}
+        """Return the losses since the last line, and the latest step, for a checkpoint."""
+        latest = {"step": self.step, "epoch": self._epoch, "lr": self._lr}
+        return {"sums": dict(self._sums), "counts": dict(self._counts), **latest}
 
     def close(self) -> None:
         """Stop the progress bar and close the files."""
@@ -163,12 +170,15 @@ class Log:
             self._tensorboard.close()
 
     def _remove_later_entries(self, images: int, monitored: int) -> None:
-        """Remove lines and grids that a run resumed at `images` writes again."""
-        path = self.folder / "log.jsonl"
+        """Remove lines and grids that a run resumed at `images` writes again.
+
+        Nested lines of earlier versions are replaced by flat ones.
+        """
+        path = self.folder / run_log.NAME
         try:
             lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-            kept = [line for line in lines if _is_kept(line, images, monitored)]
-            if len(kept) < len(lines):
+            kept = list(_kept(lines, images, monitored))
+            if kept != lines:
                 write_bytes(path, "".join(line + "\n" for line in kept).encode())
             for kind in GRIDS:
                 for grid in (self.folder / kind).glob("*.png"):
@@ -178,11 +188,12 @@ class Log:
             say(f"{self.folder} still contains log lines of later images: {error}")
 
 
-def _is_kept(line: str, images: int, monitored: int) -> bool:
-    """Return whether a line is of an earlier step or monitoring; not if a crash cut it."""
-    try:
-        entry = json.loads(line)
-        of_monitoring = "validation" in entry or "health" in entry
-        return float(entry["images"]) <= (monitored if of_monitoring else images)
-    except (ValueError, KeyError, TypeError):
-        return False
+def _kept(lines: Iterable[str], images: int, monitored: int) -> Iterator[str]:
+    """Yield the lines of earlier steps and monitoring, without lines that a crash cut."""
+    for line in lines:
+        entry = run_log.parse(line)
+        if entry is None:
+            continue
+        of_monitoring = entry["kind"] in ("validation", "diagnostic")
+        if entry["images"] <= (monitored if of_monitoring else images):
+            yield line if line.startswith('{"kind": ') else json.dumps(finite(entry))

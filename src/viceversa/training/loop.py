@@ -67,11 +67,11 @@ def train_run(run: Run) -> None:
             counts, request = run.requests.agree(step.counts)
             losses, norms = run.update(step, counts)
             run.progress = step.end
-            log.add(step.images, step.epoch, losses, norms)
+            log.add(step.images, step.epoch, step.lr, losses, norms)
             run.functions.on_step(step, log.step, losses)
             if log.due:
                 run.check_finite()
-                log.write_line(step.epoch, step.lr)
+                log.write_line()
             run.report_invalid_files(epoch_end=step.end.batch == 0)
             if step.end.epoch > run.config.train.epochs:
                 break

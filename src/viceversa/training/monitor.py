@@ -16,9 +16,10 @@ from ..files import finite
 from ..methods.base import Method
 from ..networks.norms import use_policy
 from ..reports import write_run_page
+from ..run_log import dotted
 from ..runtime.device import out_of_memory
 from ..runtime.training import Runtime
-from .best import Best, BestModels, validation_entry, validation_line
+from .best import Best, BestModels, validation_entry, validation_line, validation_values
 from .diagnostics import Diagnostics, Finding, signs
 from .ema import EMA
 from .info import ValidationInfo, validation_info
@@ -177,11 +178,11 @@ class Monitor:
     def diagnose(self, log: Log, copies: Snapshot, progress: Progress) -> None:
         """Look for problems in a few translations and in the gradients."""
         norms = {name: float(norm) for name, norm in self.norms.items()}
-        self._report_findings(log, progress, self.diagnostics.training(progress.images, norms))
+        self._report_findings(log, self.diagnostics.training(progress.images, norms))
         examples = translations(copies, self.data.samples, self.config, self.runtime.device)
         for name, example in examples.items():
             findings = self.diagnostics.translations(progress.images, name, signs(example))
-            self._report_findings(log, progress, findings)
+            self._report_findings(log, findings)
 
     def draw(self, log: Log, copies: Snapshot) -> None:
         """Write a sample grid, and the patch maps of the first sample."""
@@ -215,13 +216,13 @@ class Monitor:
             chosen = {weights: of.get(metric, math.nan) for weights, of in values.items()}
             better = self.best.update(chosen, images)
         entry = validation_entry(self.data.split, self.validation.evaluated, values, self.best)
-        log.append({"images": images, "epoch": progress.last_epoch, "validation": entry})
+        log.append("validation", validation_values(entry))
         self.report(validation_line(values, self.best, better is not None))
         if self.patience_used_up():
             self.report(f"no improvement in {self.best.since} validations: training stops")
         if self.config.validate.health:
             errors = self.validation.errors(copies, values["raw"])
-            self._report_findings(log, progress, self.diagnostics.validated(images, *errors))
+            self._report_findings(log, self.diagnostics.validated(images, *errors))
         if better is not None:
             about = {"images_seen": images, "weights": better, "validation": finite(entry)}
             generators = networks[better]
@@ -271,10 +272,10 @@ class Monitor:
         batch_size, paired = self.config.train.batch_size, self.config.paired
         return Diagnostics(name, paired, batch_size, self.method.advice, state)
 
-    def _report_findings(self, log: Log, progress: Progress, findings: list[Finding]) -> None:
+    def _report_findings(self, log: Log, findings: list[Finding]) -> None:
         """Report problems that began or ended, on the terminal and in the log."""
         for finding in findings:
-            log.append({"images": progress.images, "health": finding._asdict()})
+            log.append("diagnostic", dotted("diagnostic", finding._asdict()))
             self.report(finding.line)
 
     def _models(

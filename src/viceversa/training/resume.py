@@ -19,7 +19,7 @@ from ..images.domain import Domain
 from ..terminal import say
 from .checkpoint import State, restore
 from .progress import Progress
-from .setup import set_learning_rates
+from .setup import set_learning_rates, steps_taken
 
 if TYPE_CHECKING:
     from .run import Run
@@ -71,8 +71,9 @@ def resume(run: Run) -> State | None:
     lines = resume_report(state["sections"], config, run.progress, checkpoint, lr)
     for line in lines + changed.lines:
         run.say(line)
-    log: State = state["log"]
-    return log
+    # Checkpoints of earlier versions have no number of steps: Adam has counted them.
+    log: State = {"step": steps_taken(run.optimizers), "epoch": run.progress.last_epoch, "lr": lr}
+    return {**log, **state["log"]}
 
 
 def check_resumable(state: State, config: RunConfig, data: Datasets, path: Path) -> DataChanges:

@@ -79,6 +79,12 @@ def set_learning_rates(optimizers: Optimizers, config: TrainConfig, epoch: int) 
     return config.lr * factor
 
 
+def steps_taken(optimizers: Optimizers) -> int:
+    """Return the steps of the player that has taken most, as its optimizer has counted them."""
+    states = (state for optimizer in optimizers.values() for state in optimizer.state.values())
+    return max((int(state["step"]) for state in states), default=0)
+
+
 def choose_formats(
     method: Method,
     runtime: Runtime,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..run_log import group
 
 
 class TensorBoardLog:
@@ -40,20 +41,20 @@ class TensorBoardLog:
             self._writer = writer(str(folder), purge_step=done + 1 if done else 0)
 
     def line(self, entry: Mapping[str, Any]) -> None:
-        """Write the numbers of a log line, with tags such as `losses/g_l1`; None is left out."""
-        validation = entry.get("validation", {})
+        """Write the numbers of a log entry, with tags such as `losses/g_l1`; None is left out."""
         groups: dict[str, Mapping[str, float | None]] = {
-            "losses": entry.get("losses", {}),
-            "gradients": entry.get("gradients", {}),
-            "training": {name: entry.get(name) for name in ("lr", "images_per_s")},
-            "validation": validation.get("raw", {}),
-            "validation/ema": validation.get("ema", {}),
+            "losses": group(entry, "loss"),
+            "gradients": group(entry, "grad_norm"),
+            "validation": group(entry, "val"),
+            "validation/ema": group(entry, "val_ema"),
         }
+        if entry["kind"] == "train":
+            groups["training"] = {name: entry[name] for name in ("lr", "images_per_s")}
         with self._errors_reported():
-            for group, values in groups.items():
-                for name, value in values.items():
+            for name, values in groups.items():
+                for key, value in values.items():
                     if value is not None and self._writer:
-                        self._writer.add_scalar(f"{group}/{name}", value, entry["images"])
+                        self._writer.add_scalar(f"{name}/{key}", value, entry["images"])
             self._flush()
 
     def image(self, tag: str, images: int, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> None:

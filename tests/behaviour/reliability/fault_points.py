@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import json
 import os
 import shutil
 import signal
@@ -25,7 +24,7 @@ import numpy as np
 import torch
 import torch._dynamo  # loaded once, not in each child
 from PIL import Image
-from support import FAILED, Child, fork
+from support import FAILED, Child, fork, log_lines
 
 from viceversa import cli, files
 from viceversa.checkpoint import Checkpoints, container, load_state, read_header, read_weights
@@ -254,7 +253,6 @@ def results(run: Path) -> dict[str, Any]:
     """Return the results of a complete run that do not depend on time or on its path."""
     state = load_state(max((run / "checkpoints").glob("*.safetensors")))
     del state["sections"]
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     grids = [
         path
         for kind in ("samples", "patch_maps")
@@ -266,7 +264,7 @@ def results(run: Path) -> dict[str, Any]:
     ]
     return {
         "state": state,
-        "log": [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines],
+        "log": log_lines(run, clock=False),
         "grids": {str(path.relative_to(run)): list(path.read_bytes()) for path in grids},
         "models": {str(path.relative_to(run)): read_weights(path) for path in models},
         "images": {str(p.relative_to(run)): read_header(p)["images_seen"] for p in models},

@@ -50,10 +50,10 @@ def test_a_problem_is_reported_once_and_within_300_images(name: str, paired: boo
     diagnostics = Diagnostics("bce", paired)
     found = diagnose(diagnostics, 3, PROBLEMS[name])
     assert [one.name for one in found] == [name] and found[0].state == "warning"
-    assert found[0].since == 100 and found[0].saw.startswith("ab: ") and found[0].advice
+    assert found[0].since == 100 and found[0].text.startswith("ab: ") and found[0].advice
     assert diagnose(diagnostics, 5, PROBLEMS[name], 400) == []
     over = diagnose(diagnostics, 4, {}, 900)
-    assert [(one.name, one.state) for one in over] == [(name, "over")]
+    assert [(one.name, one.state) for one in over] == [(name, "resolved")]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -100,7 +100,7 @@ def test_vanishing_and_exploding_gradients(norm: float, name: str) -> None:
     found = [
         one for i in range(300, 600, 50) for one in diagnostics.training(i, {"generator": norm})
     ]
-    assert [one.name for one in found] == [name] and "1" in found[0].saw
+    assert [one.name for one in found] == [name] and "1" in found[0].text
 
 
 def test_over_fitting_is_a_growing_gap() -> None:

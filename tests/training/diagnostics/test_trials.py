@@ -32,7 +32,9 @@ def test_a_problem_is_detected_in_time(trial: Trial, tmp_path: Path) -> None:
         if matches:
             break
     assert matches and matches[0]["state"] == "warning" and matches[0]["images"] <= trial.images
-    assert matches[0]["saw"] and matches[0]["advice"] and matches[0]["since"] < matches[0]["images"]
+    assert (
+        matches[0]["text"] and matches[0]["advice"] and matches[0]["since"] < matches[0]["images"]
+    )
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2))])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image, ImageOps
 
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import resolve
+from viceversa.run_log import group, read
 from viceversa.training.loop import train
 
 STEPS = 300
@@ -168,8 +168,8 @@ def findings(settings: Sections) -> list[dict[str, Any]]:
     """Train with these settings and return the findings of the diagnostics in order."""
     with contextlib.redirect_stdout(io.StringIO()):
         folder = train(resolve(settings))
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{"images": line["images"], **line["health"]} for line in lines if "health" in line]
+    found = [entry for entry in read(folder / "log.jsonl") if entry["kind"] == "diagnostic"]
+    return [{"images": entry["images"], **group(entry, "diagnostic")} for entry in found]
 
 
 def images(trial: Trial, folder: Path) -> Path:

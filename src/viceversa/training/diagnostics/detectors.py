@@ -23,26 +23,26 @@ HISTORY = 30  # gradient norms that are stored
 
 
 class Finding(NamedTuple):
-    """A problem that began (`warning`) or ended (`over`).
+    """A problem that began (`warning`) or is `resolved`.
 
-    `of` is a direction, an optimizer group or a metric; `since` counts images processed; `saw`
+    `of` is a direction, an optimizer group or a metric; `since` counts images processed; `text`
     describes what was observed.
     """
 
     name: str
     of: str
-    state: Literal["warning", "over"]
+    state: Literal["warning", "resolved"]
     since: int
-    saw: str
+    text: str
     advice: str
 
     @property
     def line(self) -> str:
         """A line for the terminal."""
         since = f"{self.name}, since {self.since} images"
-        if self.state == "over":
+        if self.state == "resolved":
             return f"no longer detected: {since}"
-        return f"warning: {since}: {self.saw}. Try {self.advice}"
+        return f"warning: {since}: {self.text}. Try {self.advice}"
 
 
 class Patience(NamedTuple):
@@ -185,7 +185,7 @@ class Diagnostics:
             advice = "; ".join([advice, self.advice[name]] if name in self.advice else [advice])
             return Finding(name, of, "warning", case["since"], f"{of}: {saw}", advice)
         since = f"{of}: not detected since {case['turned']} images"
-        return Finding(name, of, "over", case["since"], since, "")
+        return Finding(name, of, "resolved", case["since"], since, "")
 
     def _gradient(self, player: str, norm: float) -> tuple[str | None, str | None]:
         """Return descriptions of a vanished and of an exploded gradient; None if it is neither."""
