@@ -1,10 +1,11 @@
 # make demo: set up and run the paired demo. make test: set up and pass every test.
+# make docs: build the documentation site in docs/_build/index.html.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(abspath constraints.txt)
 
-.PHONY: demo test quick coverage soak check clean
+.PHONY: demo docs test quick coverage soak check clean
 
 $(VENV)/package: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +21,14 @@ $(VENV)/ready: $(VENV)/package
 
 demo: $(VENV)/package
 	$(BIN)/viceversa demo
+
+$(VENV)/docs: $(VENV)/package
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx -W -E --keep-going --quiet docs docs/_build
+	@echo "open docs/_build/index.html"
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -56,4 +65,4 @@ soak: $(VENV)/ready
 	$(BIN)/python benchmarks/reliability.py
 
 clean:
-	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) docs/_build .coverage* .pytest_cache .mypy_cache .ruff_cache

@@ -107,6 +107,19 @@ def test_links_work(page: Path) -> None:
     assert broken_links(page, page.read_text()) == []
 
 
+def unlisted(index: str) -> set[str]:
+    """Pages in docs/ that the table of contents of the site does not list."""
+    trees = re.findall(r"^```{toctree}\n(.*?)^```$", index, re.MULTILINE | re.DOTALL)
+    listed = {line for tree in trees for line in tree.splitlines() if line[:1] not in ("", ":")}
+    return {page.stem for page in (ROOT / "docs").glob("*.md")} - listed - {"index"}
+
+
+def test_the_site_lists_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    assert unlisted(index) == set()
+    assert unlisted(index.replace("\nreliability\n", "\n")) == {"reliability"}
+
+
 @pytest.mark.parametrize("link", ["docs/no_such.md", "docs/data.md#no-such-heading", "#nothing"])
 def test_a_broken_link_is_detected(link: str) -> None:
     assert broken_links(ROOT / "README.md", f"See [this]({link}).") == [link]

@@ -25,7 +25,14 @@ T = TypeVar("T")
 def number(default: T, min: float = -math.inf, max: float = math.inf, below: float = math.inf) -> T:
     """Return a dataclass field with a range: at least `min`, at most `max`, less than `below`.
 
-    The range holds for a number, and for each number of a list or a table. `fill` checks it.
+    The range holds for a number, and for each number of a list or a table. It is checked when the
+    settings of a run are read.
+
+    Args:
+        default: Default of the field.
+        min: Smallest value.
+        max: Largest value.
+        below: Upper limit that is itself not allowed.
     """
     limits = {"min": min, "max": max, "below": below}
     known = {name: limit for name, limit in limits.items() if math.isfinite(limit)}

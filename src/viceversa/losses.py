@@ -64,10 +64,16 @@ GAN_LOSSES: dict[str, GANLoss] = {
     # Gulrajani et al., Improved Training of Wasserstein GANs, eq. 3
     "wgan-gp": GANLoss("wgan-gp", lambda p: -p, lambda p: p, lambda p: -p, penalized=True),
 }
+"""Name -> GAN objective; `method.gan_loss` names one."""
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
-    """Return the mean absolute difference (pix2pix, eq. 3; CycleGAN, eq. 2)."""
+    """Return the mean absolute difference (pix2pix, eq. 3; CycleGAN, eq. 2).
+
+    Args:
+        x: A tensor of any shape; half precision is converted to float32.
+        y: A tensor of the same shape.
+    """
     return (_float32(x) - _float32(y)).abs().mean()
 
 

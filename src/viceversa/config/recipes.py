@@ -34,21 +34,25 @@ def recipes() -> dict[str, str]:
     return {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in files}
 
 
-def read_recipe(name: str, derived: tuple[str | Path, ...] = ()) -> Sections:
+def read_recipe(name: str) -> Sections:
     """Read a packaged recipe, a TOML file or the config.json of a run.
 
     Args:
         name: Name of a packaged recipe, or path of a file. A run folder or its config.json stands
             for that run: train.run is its folder. As the base of another recipe it does not.
-        derived: Recipes that have this one as their base, to detect cycles: names of packaged
-            recipes and resolved paths.
 
     Returns:
-        The sections, on top of those of the base (`base = "NAME"`).
+        The sections as nested dicts of plain values, on top of those of the base
+        (`base = "NAME"`).
 
     Raises:
         UserError: There is no such recipe, or the file is not a recipe.
     """
+    return _read(name, ())
+
+
+def _read(name: str, derived: tuple[str | Path, ...]) -> Sections:
+    """Read a recipe; `derived`: the names and resolved paths of recipes that are based on it."""
     packaged = recipes()
     of_run = None if name in packaged else config_of(name)
     name = str(of_run or name)
@@ -100,7 +104,7 @@ def read_recipe(name: str, derived: tuple[str | Path, ...] = ()) -> Sections:
         return merge({}, table)
     beside = Path(name).parent / str(base)
     base = str(beside) if str(base) not in packaged and beside.is_file() else str(base)
-    return merge(read_recipe(base, (itself, *derived)), table)
+    return merge(_read(base, (itself, *derived)), table)
 
 
 def read_table(path: Path) -> dict[str, Any]:

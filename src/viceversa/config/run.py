@@ -37,14 +37,21 @@ class RunConfig:
     """All settings of a run, typed and validated."""
 
     method: Any
+    """Options of the method: its `Config`."""
     generator: Any
+    """Options of the generator."""
     discriminator: Any
+    """Options of the discriminator."""
     data: DataConfig
+    """Section `data`."""
     train: TrainConfig
+    """Section `train`."""
     validate: ValidateConfig
+    """Section `validate`."""
     speed: SpeedConfig
+    """Section `speed`."""
     sections: Sections
-    """The same as plain values."""
+    """All of them as plain values."""
 
     def name(self, section: str) -> str:
         """Return the name of the method, generator or discriminator."""
@@ -57,7 +64,17 @@ class RunConfig:
 
 
 def resolve(sections: Sections) -> RunConfig:
-    """Return typed settings from plain ones. Raises UserError for an unknown or invalid one."""
+    """Return the typed settings of a run.
+
+    Args:
+        sections: Plain values by section and name, as `read_recipe` returns them; missing ones
+            take their defaults. The sections `method`, `generator` and `discriminator` need a
+            `name`.
+
+    Raises:
+        UserError: An option is unknown, has another type or is out of range, or options contradict
+            each other. `error.option` names it.
+    """
     typed: dict[str, Any] = {}
     full: Sections = {}
     for section in NAMED:

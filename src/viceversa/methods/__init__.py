@@ -19,9 +19,11 @@ def _cyclegan(config: CycleGANConfig, *networks: Any) -> Any:
     return CycleGAN(config, *networks)
 
 
-# name -> (class or function of (config, channels, generator, discriminator), its Config); whether
-# the method is paired is declared by the class, or by the Config of a function
 METHODS: dict[str, tuple[Any, Any]] = {
     "pix2pix": (_pix2pix, Pix2PixConfig),
     "cyclegan": (_cyclegan, CycleGANConfig),
 }
+"""Name -> (class or function of (config, channels, generator, discriminator), its Config).
+
+Whether the method is paired is declared by the class, or by the Config of a function.
+"""

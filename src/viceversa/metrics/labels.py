@@ -36,16 +36,28 @@ def confusion(predicted: Tensor, true: Tensor, classes: int) -> Tensor:
 
 
 def pixel_accuracy(matrix: Tensor) -> float:
-    """Return the fraction of pixels of a `confusion` matrix whose class is right."""
+    """Return the fraction of pixels of a `confusion` matrix whose class is right.
+
+    Args:
+        matrix: (classes, classes), the pixels of each true class (row) by predicted class.
+    """
     return float(matrix.diagonal().sum() / matrix.sum())
 
 
 def iou(matrix: Tensor) -> Tensor:
-    """Return the intersection over union of each class (classes,); NaN for absent classes."""
+    """Return the intersection over union of each class (classes,); NaN for absent classes.
+
+    Args:
+        matrix: (classes, classes), the pixels of each true class (row) by predicted class.
+    """
     right = matrix.diagonal().double()
     return right / (matrix.sum(0) + matrix.sum(1) - right)
 
 
 def mean_iou(matrix: Tensor) -> float:
-    """Return the mean of `iou` over the classes that are present."""
+    """Return the mean of `iou` over the classes that are present.
+
+    Args:
+        matrix: (classes, classes), the pixels of each true class (row) by predicted class.
+    """
     return float(iou(matrix).nanmean())

@@ -19,35 +19,80 @@ EXPONENTS = 0.0448, 0.2856, 0.3001, 0.2363, 0.1333  # of the scales, finest firs
 
 
 def l1(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean absolute difference of each image, from 0 to 2."""
+    """Return the mean absolute difference of each image, from 0 to 2.
+
+    Args:
+        x: Images (n, c, h, w) in [-1, 1].
+        y: Images of the same shape; the order of the two does not matter.
+        weight: (n, 1, h, w) or (n, c, h, w) from 0 to 1, or None: all pixels count.
+
+    Returns:
+        (n,) of float64; NaN for an image without any weight.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
     _check(x, y)
     return _mean((x.double() - y.double()).abs(), weight)
 
 
 def psnr(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Peak signal-to-noise ratio of each image in dB: 10 log10(peak^2 / mean squared difference).
+    """Return the peak signal-to-noise ratio of each image in dB.
 
-    The peak is 2, from -1 to 1. PSNR is infinite for identical images: report how many there are,
-    and average the others.
+    It is 10 log10(peak^2 / mean squared difference). The peak is 2, from -1 to 1. PSNR is infinite
+    for identical images: report how many there are, and average the others.
+
+    Args:
+        x: Images (n, c, h, w) in [-1, 1].
+        y: Images of the same shape; the order of the two does not matter.
+        weight: (n, 1, h, w) or (n, c, h, w) from 0 to 1, or None: all pixels count.
+
+    Returns:
+        (n,) of float64; NaN for an image without any weight.
+
+    Raises:
+        ValueError: The shapes differ.
     """
     _check(x, y)
     return 10 * (PEAK**2 / _mean((x.double() - y.double()).square(), weight)).log10()
 
 
 def ssim(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Structural similarity of each image, up to 1 (Wang 2004), averaged over channels.
+    """Return the structural similarity of each image, up to 1 (Wang 2004), averaged over channels.
 
     Values are scaled to [0, 1]; the Gaussian windows of 11 x 11 pixels (sigma 1.5) are inside the
-    image. Raises ValueError for images smaller than a window.
+    image.
+
+    Args:
+        x: Images (n, c, h, w) in [-1, 1].
+        y: Images of the same shape; the order of the two does not matter.
+        weight: (n, 1, h, w) or (n, c, h, w) from 0 to 1, or None: all pixels count.
+
+    Returns:
+        (n,) of float64; NaN for an image without any weight.
+
+    Raises:
+        ValueError: The shapes differ, or images are smaller than a window.
     """
     _check(x, y, SSIM_SIDE, "SSIM")
     return _per_image(lambda a, b, w: _similarity(a, b, w)[0], x, y, weight)
 
 
 def ms_ssim(x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Multi-scale SSIM of each image over five scales, from 0 to 1 (Wang 2003, eq. 7).
+    """Return the multi-scale SSIM of each image over five scales, from 0 to 1 (Wang 2003, eq. 7).
 
-    A negative term of a scale counts as 0. Raises ValueError below 176 pixels a side.
+    A negative term of a scale counts as 0.
+
+    Args:
+        x: Images (n, c, h, w) in [-1, 1].
+        y: Images of the same shape; the order of the two does not matter.
+        weight: (n, 1, h, w) or (n, c, h, w) from 0 to 1, or None: all pixels count.
+
+    Returns:
+        (n,) of float64; NaN for an image without any weight.
+
+    Raises:
+        ValueError: The shapes differ, or images are smaller than 176 pixels.
     """
     _check(x, y, MS_SSIM_SIDE, "MS-SSIM")
     return _per_image(_over_scales, x, y, weight)

@@ -130,6 +130,7 @@ METRICS: dict[str, Metric] = {
     ),
     "mean_iou": Metric("Mean IoU", "higher", "labels", lambda: _module("labels").mean_iou),
 }
+"""Name -> metric: the table of all metrics."""
 
 
 def selectable() -> tuple[str, ...]:

@@ -37,14 +37,14 @@ def _pixelgan(config: PixelGANConfig, channels_in: int) -> Any:
     return PixelGAN(config, channels_in)
 
 
-# name -> (class or function of (config, channels in, channels out), dataclass of its settings)
 GENERATORS: dict[str, tuple[Any, Any]] = {
     "unet": (_unet, UNetConfig),
     "gdl-unet": (_gdl_unet, GDLUNetConfig),
     "resnet": (_resnet, ResNetConfig),
 }
-# name -> (class or function of (config, channels in), dataclass of its settings)
+"""Name -> (class or function of (config, channels_in, channels_out), dataclass of its options)."""
 DISCRIMINATORS: dict[str, tuple[Any, Any]] = {
     "patchgan": (_patchgan, PatchGANConfig),
     "pixelgan": (_pixelgan, PixelGANConfig),
 }
+"""Name -> (class or function of (config, channels_in), dataclass of its options)."""

@@ -134,7 +134,16 @@ class GroupNorm(nn.Module):
 
 
 def make_norm(name: str, channels: int, groups: int = 32) -> nn.Module:
-    """Return a normalization layer for (n, channels, h, w); `groups` is used by `group` only."""
+    """Return a normalization layer for (n, channels, h, w).
+
+    Args:
+        name: `batch`, `layer`, `instance`, `instance-affine`, `instance-std`, `group` or `none`.
+        channels: Number of channels.
+        groups: Number of groups of `group`.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
     layers = {
         "batch": lambda: BatchNorm(channels),
         "layer": lambda: GroupNorm(channels, 1),

@@ -31,7 +31,7 @@ class StepInfo:
     def losses(self) -> dict[str, float]:
         """Losses by name.
 
-        On a GPU the first access waits for the step to end. So read them every tenth step, say.
+        On a GPU the first access waits for the step to end: reading them at each step is slow.
         """
         return {name: float(value) for name, value in self.tensors.items()}
 
