@@ -88,6 +88,9 @@ def test_val_is_about_the_fraction() -> None:
     assert len(cut(sizes, 0.1, "0")) == 2  # 4 of 40 images
     assert len(cut(sizes, 0.01, "0")) == 1  # at least one group
     assert cut({"one": (5, 5)}, 0.5, "0") == set()  # not all
+    unpaired = {f"a{i}": (1, 0) for i in range(5)} | {f"b{i}": (0, 1) for i in range(30)}
+    chosen = cut(unpaired, 0.1, "0")  # 3 of B, and at least one of A
+    assert sorted(name[0] for name in chosen) == ["a", "b", "b", "b"]
 
 
 def test_too_few_groups_are_refused() -> None:

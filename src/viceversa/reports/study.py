@@ -67,7 +67,8 @@ def _part(path: Path) -> str:
 
 def _metric(name: str, run: RunFolder) -> Curve:
     """Return the metric of the EMA weights if there are any, else of the raw weights."""
-    return run.ema_metric(name) or run.metric(name)
+    averaged = run.ema_metric(name)
+    return averaged if any(value is not None for _, value in averaged) else run.metric(name)
 
 
 def _loss(name: str, run: RunFolder) -> Curve:

@@ -99,7 +99,11 @@ def balanced(sizes: Sizes, folds: int, seed: int) -> dict[str, int]:
 
 
 def cut(sizes: Sizes, fraction: float, seed: str) -> set[str]:
-    """Choose groups with about a fraction of the images of each domain; at least one, not all."""
+    """Choose groups with about a fraction of the images of each domain; at least one, not all.
+
+    `sizes` are the numbers of images of A and of B in each group. Returns no group if there is none
+    to spare.
+    """
     left = [fraction * sum(size[side] for size in sizes.values()) for side in (0, 1)]
     order = sorted(sizes, key=lambda one: _order(f"val {seed}", one))
     chosen = []
@@ -109,8 +113,10 @@ def cut(sizes: Sizes, fraction: float, seed: str) -> set[str]:
         if sum((n > 0) * (left[i] - n / 2) for i, n in enumerate(size)) > 0:
             chosen.append(group)
             left = [rest - n for rest, n in zip(left, size, strict=True)]
-    if not chosen and order:
-        chosen = [min(order, key=lambda one: sum(sizes[one]))]
+    for side in (0, 1):
+        having = [group for group in order if sizes[group][side]]
+        if having and not any(sizes[group][side] for group in chosen):
+            chosen.append(min(having, key=lambda one: sizes[one][side]))
     return set(chosen) if len(chosen) < len(order) else set()
 
 

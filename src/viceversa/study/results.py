@@ -189,7 +189,7 @@ def _range_notes(results: Sequence[RunResult]) -> list[str]:
     protocol, notes = results[0].protocol, []
     for direction, values in results[0].ranges.items():
         if isinstance(values, dict) and values.get("peak") is not None:
-            low, high, peak = (json.dumps(values.get(key)) for key in ("low", "high", "peak"))
+            low, high, peak = (_channels(values.get(key)) for key in ("low", "high", "peak"))
             notes.append(
                 f"{direction}: values from {low} to {high} of the files (peak {peak}) are -1 to 1"
             )
@@ -209,6 +209,12 @@ def _refuse_ranges(one: RunResult, other: RunResult) -> None:
                 option="data.b.range",
                 path=other.folder,
             )
+
+
+def _channels(value: Any) -> str:
+    """Return a number, or one for each channel, as text."""
+    numbers = value if isinstance(value, list) else [value]
+    return ", ".join(f"{one:g}" if isinstance(one, int | float) else str(one) for one in numbers)
 
 
 def _brief(value: Any) -> str:
