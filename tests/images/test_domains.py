@@ -1,4 +1,4 @@
-"""Numbers of files <-> values in [-1, 1]: ranges, classes, Lab."""
+"""Test conversion between pixels of files and values in [-1, 1]: ranges, classes, Lab."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def domain(dtype: str, low: float, high: float, channels: int = 1, **config: Any
     ("dtype", "low", "high"),
     [("uint8", 0, 255), ("uint16", 0, 65535), ("int16", -32768, 32767), ("uint16", 100, 4200)],
 )
-def test_every_whole_number_comes_back(dtype: str, low: int, high: int) -> None:
+def test_integers_are_restored_exactly(dtype: str, low: int, high: int) -> None:
     numbers = np.arange(low, high + 1).astype(dtype)[None, :, None]
     of = domain(dtype, low, high)
     values = to_values(to_tensor(numbers)[None], of)
@@ -39,23 +39,23 @@ def test_every_whole_number_comes_back(dtype: str, low: int, high: int) -> None:
     assert back.dtype == dtype and np.array_equal(back, numbers)
 
 
-def test_the_middle_of_eight_bits_by_hand() -> None:
+def test_known_values_of_8_bit_pixels() -> None:
     pixels = np.array([[[0, 51, 255]]], dtype=np.uint8)
     values = to_values(to_tensor(pixels)[None], Domain()).flatten()
     assert values.tolist() == pytest.approx([-1.0, -0.6, 1.0], abs=1e-6)
 
 
-def test_each_band_has_its_own_range() -> None:
+def test_each_channel_has_its_own_range() -> None:
     of = Domain(DomainConfig(channels=2, range="minmax"), "float32", (0.0, -10.0), (1.0, 10.0))
     pixels = np.array([[[0.25, 5.0], [2.0, -30.0]]], dtype=np.float32)
     values = to_values(to_tensor(pixels)[None], of)
     assert values[0, :, 0, 0].tolist() == pytest.approx([-0.5, 0.5])
-    assert values[0, :, 0, 1].tolist() == [1.0, -1.0]  # beyond the range: cut off
+    assert values[0, :, 0, 1].tolist() == [1.0, -1.0]  # outside of the range: clipped
     back = to_pixels(values, of)[0]
     assert back[0, 0].tolist() == pytest.approx([0.25, 5.0]) and back[0, 1].tolist() == [1.0, -10.0]
 
 
-def test_another_depth_takes_its_own_full_range_where_that_is_the_rule() -> None:
+def test_range_dtype_applies_to_other_dtypes() -> None:
     eight = Domain()
     sixteen = eight.of_dtype("uint16")
     assert sixteen.dtype == "uint16" and sixteen.high == (65535.0,) * 3
@@ -68,7 +68,7 @@ def test_another_depth_takes_its_own_full_range_where_that_is_the_rule() -> None
 PALETTE: dict[str, Any] = {"kind": "labels", "classes": ("#000000", "#ff0000", "#00ff80")}
 
 
-def test_colours_become_classes_and_come_back() -> None:
+def test_colours_are_converted_to_classes_and_back() -> None:
     config = DomainConfig(**PALETTE)
     pixels = np.array([[[255, 0, 0], [0, 0, 0]], [[0, 255, 128], [255, 0, 0]]], dtype=np.uint8)
     classes = to_classes(pixels, config, "x.png")
@@ -76,14 +76,16 @@ def test_colours_become_classes_and_come_back() -> None:
     values = to_values(to_tensor(classes)[None], Domain(config))
     assert values.shape == (1, 3, 2, 2)
     assert values[0, :, 1, 0].tolist() == [-1, -1, 1]
-    made = to_pixels(values + 0.3 * torch.sin(torch.arange(12.0)).view(1, 3, 2, 2), Domain(config))
-    assert np.array_equal(made[0], pixels)
+    result = to_pixels(
+        values + 0.3 * torch.sin(torch.arange(12.0)).view(1, 3, 2, 2), Domain(config)
+    )
+    assert np.array_equal(result[0], pixels)
     assert torch.equal(
         (to_rgb(values, Domain(config))[0, :, 0, 0] + 1) * 127.5, torch.tensor([255.0, 0, 0])
     )
 
 
-def test_a_colour_near_a_class_is_one_within_the_tolerance() -> None:
+def test_colours_within_the_tolerance_are_classes() -> None:
     pixels = np.array([[[250, 3, 0]]], dtype=np.uint8)
     assert to_classes(pixels, DomainConfig(**PALETTE, tolerance=5), "x").item() == 1
     with pytest.raises(UserError, match=r"x\.png contains the colour #fa0300"):
@@ -91,7 +93,7 @@ def test_a_colour_near_a_class_is_one_within_the_tolerance() -> None:
 
 
 @pytest.mark.parametrize(("count", "dtype"), [(3, "uint8"), (300, "uint16")])
-def test_numbers_are_classes_up_to_their_count(count: int, dtype: str) -> None:
+def test_indices_are_classes_below_their_number(count: int, dtype: str) -> None:
     config = DomainConfig(kind="labels", ids=count)
     pixels = np.array([[[0], [count - 1]]], dtype=dtype)
     assert np.array_equal(from_classes(to_classes(pixels, config, "x"), config), pixels)
@@ -110,23 +112,23 @@ def test_lab_of_known_colours() -> None:
     }
     rgb = torch.tensor(list(known), dtype=torch.float64).T.view(1, 3, 1, -1) / 255
     lab = rgb_to_lab(rgb)[0, :, 0].T
-    assert lab.tolist() == [pytest.approx(one, abs=2e-3) for one in known.values()]
+    assert lab.tolist() == [pytest.approx(values, abs=2e-3) for values in known.values()]
 
 
 def colours() -> Pixels:
-    """(64, 64, 3): every sixteenth step of each of red, green and blue."""
+    """Return (64, 64, 3) with all combinations of 16 values of red, green and blue."""
     steps = [*range(0, 256, 17)]
     return np.array([*itertools.product(steps, repeat=3)], dtype=np.uint8).reshape(64, 64, 3)
 
 
-def test_lab_comes_back_and_stays_within_its_bounds() -> None:
+def test_lab_conversion_is_inverted_and_bounded() -> None:
     rgb = to_tensor(colours())[None].double() / 255
     lab = rgb_to_lab(rgb)
     assert (lab_to_rgb(lab) - rgb).abs().max() < 1e-6
     assert lab[:, 1:].abs().max() < 110
 
 
-def test_lightness_and_colours_join_to_the_picture() -> None:
+def test_lightness_and_colours_are_combined_to_rgb() -> None:
     numbers = to_tensor(colours())[None]
     lightness, colour = (Domain(DomainConfig(kind=kind)) for kind in ("lab-l", "lab-ab"))
     source, target = to_values(numbers, lightness), to_values(numbers, colour)
@@ -171,14 +173,14 @@ LABELS: dict[str, Any] = {"kind": "labels", "classes": ["#3a403d", "#404040", "#
         ({"kind": "image", "resize": "cubic"}, "resize takes one of"),
     ],
 )
-def test_impossible_domains_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
+def test_invalid_domain_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         fill(DomainConfig, settings, "data.b")
     assert "data.b" in str(caught.value)
     assert (caught.value.option or "").startswith("data.b.")
 
 
-def test_the_largest_tolerance_that_leaves_each_pixel_one_class() -> None:
+def test_largest_tolerance_without_ambiguous_colours() -> None:
     config = fill(DomainConfig, {**LABELS, "tolerance": 2}, "data.b")
     between = np.array([[[0x3C, 0x40, 0x40], [0x3E, 0x40, 0x40]]], np.uint8)
     assert to_classes(between[:, 1:], config, "x").item() == 1
@@ -187,7 +189,7 @@ def test_the_largest_tolerance_that_leaves_each_pixel_one_class() -> None:
     fill(DomainConfig, {"kind": "labels", "classes": ["#000000"], "tolerance": 255}, "data.b")
 
 
-def test_a_domain_goes_through_plain_values() -> None:
+def test_domain_is_restored_from_plain_values() -> None:
     config = DomainConfig(channels=2, range="0,5")
     assert config.given() == (0.0, 5.0)
     of = Domain(config, "uint16", (0.0, 1.0), (5.0, 6.0))

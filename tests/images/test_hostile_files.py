@@ -1,4 +1,4 @@
-"""Files made to harm: too large, endless, mutated. Refused quickly, in little memory, by name."""
+"""Test hostile files (too large, endless, mutated): refused quickly and in little memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-from made_by_hand import bmp, chunk, ifds, jp2, netpbm, npy, png, saved, tiff
+from encoders import bmp, chunk, ifds, jp2, netpbm, npy, png, saved, tiff
 from PIL import Image
 
 from viceversa.errors import UserError
@@ -27,7 +27,7 @@ IMAGE = Image.fromarray(RGB)
 
 
 def zeros(count: int) -> bytes:
-    """So many zero bytes, compressed without ever having them."""
+    """Return compressed zero bytes, without allocating them."""
     packer, block = zlib.compressobj(9), bytes(2**20)
     parts = [packer.compress(block) for _ in range(count >> 20)]
     return b"".join([*parts, packer.compress(bytes(count & 2**20 - 1)), packer.flush()])
@@ -67,7 +67,7 @@ def patched(data: bytes, at: int, value: bytes) -> bytes:
 
 
 def endless() -> bytes:
-    """A TIFF whose second page is followed by its first."""
+    """Return a TIFF whose second page is followed by its first."""
     page = {256: ("I", 1), 257: ("I", 1)}
     data = ifds([page, page], b"", "<", False)
     first = struct.unpack("<I", data[4:8])[0]
@@ -75,7 +75,7 @@ def endless() -> bytes:
 
 
 def bombs() -> dict[str, tuple[bytes, str]]:
-    """name -> (bytes, what the refusal says)."""
+    """Return bytes and a part of the error message by name."""
     jpeg = saved(IMAGE, "JPEG")
     frame = jpeg.index(b"\xff\xc0") + 5
     head = struct.pack("<HHBBB", 1, 1, 0, 0, 0)
@@ -85,8 +85,8 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     jp2k, codestream = jp2(RGB[:, :, 0]), jp2(RGB, form="j2k")
     siz = jp2k.index(b"\xff\x51") + 2
     page = {256: ("I", 1), 257: ("I", 1)}
-    over = f"has more than {MAX_PAGES}"
-    many = "megapixels are more than"
+    too_many_pages = f"has more than {MAX_PAGES}"
+    too_large = "megapixels are more than"
     tile = {
         "t322": ("I", 60000),
         "t323": ("I", 60000),
@@ -97,31 +97,34 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "t325": ("I", len(hundred)),
     }
     return {
-        "PNG": (png_of(13000, 13000, zeros(13000 * 13001)), many),
-        "PNG of 16 bits": (png_of(13000, 13000, hundred, 16), many),
-        "PNG of 2^31": (png_of(2**31 - 1, 2**31 - 1, b""), many),
-        "TIFF": (tiff_of(20000, 20000, hundred), many),
-        "TIFF of 60000 bands": (tiff_of(8000, 8000, hundred, t277=("H", 60000)), "60000 channels"),
+        "PNG": (png_of(13000, 13000, zeros(13000 * 13001)), too_large),
+        "PNG of 16 bits": (png_of(13000, 13000, hundred, 16), too_large),
+        "PNG of 2^31": (png_of(2**31 - 1, 2**31 - 1, b""), too_large),
+        "TIFF": (tiff_of(20000, 20000, hundred), too_large),
+        "TIFF of 60000 channels": (
+            tiff_of(8000, 8000, hundred, t277=("H", 60000)),
+            "60000 channels",
+        ),
         "TIFF tile": (tiff_of(10, 10, hundred, **tile), "far larger than its image"),
-        "TIFF without end": (endless(), over),
-        "TIFF of 100,000 pages": (ifds([page] * 100_000, b"", "<", False), over),
-        "JPEG": (patched(jpeg, frame, struct.pack(">HH", 65000, 65000)), many),
-        "GIF": (patched(saved(IMAGE, "GIF"), 6, struct.pack("<HH", 65535, 65535)), many),
+        "TIFF without end": (endless(), too_many_pages),
+        "TIFF of 100,000 pages": (ifds([page] * 100_000, b"", "<", False), too_many_pages),
+        "JPEG": (patched(jpeg, frame, struct.pack(">HH", 65000, 65000)), too_large),
+        "GIF": (patched(saved(IMAGE, "GIF"), 6, struct.pack("<HH", 65535, 65535)), too_large),
         "GIF of a large frame": (
             b"GIF89a" + head + patched(dot, 5, struct.pack("<HH", 65535, 65535)) + b";",
             "a frame is larger",
         ),
-        "GIF of 100,000 frames": (b"GIF89a" + head + dot * 100_000 + b";", over),
+        "GIF of 100,000 frames": (b"GIF89a" + head + dot * 100_000 + b";", too_many_pages),
         "WebP": (webp[:12] + vp8x + webp[12:], "exceeds limit"),
-        "BMP": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, 30000)), many),
-        "BMP, top down": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, -30000)), many),
-        "PPM": (b"P6 30000 30000 255\n", many),
-        "PPM of text": (b"P3 30000 30000 255\n" + b"0 " * 1000, many),
-        "PBM": (b"P4 30000 30000\n", many),
-        "PGM of 100,000 images": (b"P5 1 1 255\n\0" * 100_000, over),
+        "BMP": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, 30000)), too_large),
+        "BMP, top down": (patched(bmp(RGB, 24), 18, struct.pack("<ii", 30000, -30000)), too_large),
+        "PPM": (b"P6 30000 30000 255\n", too_large),
+        "PPM of text": (b"P3 30000 30000 255\n" + b"0 " * 1000, too_large),
+        "PBM": (b"P4 30000 30000\n", too_large),
+        "PGM of 100,000 images": (b"P5 1 1 255\n\0" * 100_000, too_many_pages),
         "JP2": (patched(jp2k, siz + 4, struct.pack(">II", 30000, 30000)), "1875000 tiles"),
         "JP2 of 2^32": (patched(jp2k, siz + 4, b"\xff" * 8), "tiles"),
-        "JP2 of 16384 bands": (patched(jp2k, siz + 36, b"\x40\0"), "ends too early"),
+        "JP2 of 16384 channels": (patched(jp2k, siz + 36, b"\x40\0"), "ends too early"),
         "JP2 of many tiles": (
             patched(
                 patched(jp2k, siz + 4, struct.pack(">II", 8000, 8000)),
@@ -131,7 +134,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
             "64000000 tiles",
         ),
         "codestream": (patched(codestream, 8, struct.pack(">II", 30000, 30000)), "1875000 tiles"),
-        "NPY": (npy(np.zeros((9, 9))).replace(b"(9, 9)", b"(99999, 99999)"), many),
+        "NPY": (npy(np.zeros((9, 9))).replace(b"(9, 9)", b"(99999, 99999)"), too_large),
     }
 
 
@@ -143,34 +146,34 @@ from viceversa.images import decode, read_header
 from viceversa.images.header import MAX_PAGES
 import tifffile
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-said = {}
+results = {}
 for path in sorted(Path(sys.argv[1]).iterdir()):
     for reader in (lambda p: decode(p.read_bytes(), p), read_header):
         size, seconds, text = peak(), [], ""
-        for _ in range(3):  # the least of three: other processes disturb the processor's caches
+        for _ in range(3):  # the minimum: other processes disturb the processor caches
             start = time.process_time()
             try: reader(path)
             except UserError as error: text = str(error)
             seconds.append(time.process_time() - start)
-        said.setdefault(path.name, []).append([text, min(seconds), peak() - size])
-print(json.dumps(said))
+        results.setdefault(path.name, []).append([text, min(seconds), peak() - size])
+print(json.dumps(results))
 """
 
 
 def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:
-    """Processor time and memory of each, measured in a separate process."""
-    made = bombs()
-    for name, (data, _) in made.items():
+    """Processor time and memory are measured in a separate process."""
+    files = bombs()
+    for name, (data, _) in files.items():
         (tmp_path / name).write_bytes(data)
     run = subprocess.run(
         [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    said = json.loads(run.stdout)
-    assert run.stderr == "" and said.keys() == made.keys()
-    for name, results in said.items():
-        for text, seconds, megabytes in results:
-            if text or name != "TIFF tile":  # a header alone doesn't look at tiles
-                assert str(tmp_path / name) in text and made[name][1] in text
+    results = json.loads(run.stdout)
+    assert run.stderr == "" and results.keys() == files.keys()
+    for name, readers in results.items():
+        for text, seconds, megabytes in readers:
+            if text or name != "TIFF tile":  # the header does not contain the tile size
+                assert str(tmp_path / name) in text and files[name][1] in text
             assert seconds < 0.1 and megabytes < 50, (name, seconds, megabytes)
 
 
@@ -182,8 +185,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-def test_pillow_alone_decodes_such_a_file(tmp_path: Path) -> None:
-    """Control: 9000x9000 in 80 kB, of which Pillow does not even warn."""
+def test_negative_control_pillow_decodes_a_bomb(tmp_path: Path) -> None:
+    """9000x9000 pixels in 80 kB, without a warning of Pillow."""
     data = png_of(9000, 9000, zeros(9000 * 9001))
     (tmp_path / "x.png").write_bytes(data)
     run = subprocess.run(
@@ -197,19 +200,19 @@ def test_pillow_alone_decodes_such_a_file(tmp_path: Path) -> None:
         read_header(tmp_path / "x.png")
 
 
-def test_texts_and_profiles_never_fill_the_memory() -> None:
-    """They never reach a decoder; the picture around them is read."""
+def test_compressed_texts_and_profiles_are_not_decompressed() -> None:
+    """The image is read without them."""
     text = chunk(b"zTXt", b"word\0\0" + zeros(100 * 2**20))
     profile = chunk(b"iCCP", b"word\0\0" + zeros(100 * 2**20))
     data = png_of(1, 1, zlib.compress(b"\0\7"), 8, *[text, profile] * 20)
     start = time.process_time()
     assert decode(data, "x")[0].tolist() == [[[7]]]
     assert time.process_time() - start < 0.1
-    with pytest.raises((ValueError, SyntaxError)):  # control
+    with pytest.raises((ValueError, SyntaxError)):  # negative control
         Image.open(io.BytesIO(data)).load()
 
 
-def test_strips_that_unpack_to_more_than_they_say_cost_no_more() -> None:
+def test_strip_larger_than_declared_is_not_decompressed_completely() -> None:
     data = tiff_of(10, 10, zeros(100 * 2**20))
     start = time.process_time()
     try:
@@ -219,13 +222,13 @@ def test_strips_that_unpack_to_more_than_they_say_cost_no_more() -> None:
     assert time.process_time() - start < 0.1
 
 
-def test_a_jpeg_within_a_tiff_is_no_larger_than_its_strip() -> None:
+def test_jpeg_in_a_tiff_larger_than_its_strip_is_refused() -> None:
     jpeg = imagecodecs.jpeg8_encode(np.zeros((4000, 4000), np.uint8))
     with pytest.raises(UserError, match=r"x is damaged.*a tile is larger than declared"):
         decode(tiff_of(16, 16, jpeg, t259=("H", 7)), "x")
 
 
-def test_the_most_pixels_can_be_chosen() -> None:
+def test_limit_of_pixels_is_an_option() -> None:
     data = png(RGB, 8, 2)
     assert decode(data, "x", max_pixels=480)[0].shape == (24, 20, 3)
     with pytest.raises(UserError, match="x is 20x24"):
@@ -236,30 +239,30 @@ def test_the_most_pixels_can_be_chosen() -> None:
 
 
 def seeds() -> list[bytes]:
-    """Small sound files of every format and most of their kinds."""
+    """Return small valid files of every format and most of their modes."""
     palette = IMAGE.quantize(16)
     more = {"save_all": True, "append_images": [Image.fromarray(255 - RGB)]}
-    deep = RGB.astype(np.uint16) * 257
+    sixteen = RGB.astype(np.uint16) * 257
     options = [{"compression": name} for name in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")]
     return [
         png(RGB, 8, 2),
-        png(deep, 16, 2),
-        png(deep[:, :, 0], 16, 0, interlaced=True),
+        png(sixteen, 16, 2),
+        png(sixteen[:, :, 0], 16, 0, interlaced=True),
         netpbm(RGB, 6),
-        netpbm(deep[:, :, 0], 5, 65535),
+        netpbm(sixteen[:, :, 0], 5, 65535),
         netpbm(RGB, 3),
         netpbm(RGB[:, :, 0] % 2, 4),
         netpbm(RGB[:, :, 0] % 2, 1),
         netpbm(RGB, 6) * 2,
         jp2(RGB),
-        jp2(deep),
-        jp2(deep[:, :, 0], form="j2k"),
+        jp2(sixteen),
+        jp2(sixteen[:, :, 0], form="j2k"),
         saved(IMAGE, "JPEG2000"),
         saved(IMAGE.convert("RGBA"), "JPEG2000", tile_size=(16, 16)),
         bmp(RGB, 24),
         npy(RGB),
-        npy(deep.astype(np.float64)),
-        tiff(deep, 2, ">"),
+        npy(sixteen.astype(np.float64)),
+        tiff(sixteen, 2, ">"),
         tiff(RGB, 2, "<", big=True),
         tiff(RGB[:, :, 0], 0),
         saved(IMAGE.convert("1"), "TIFF", compression="group4"),
@@ -271,34 +274,34 @@ def seeds() -> list[bytes]:
     ]
 
 
-def mutated(data: bytes, dice: random.Random) -> bytes:
-    """A file with a few bytes changed, cut out, put in, repeated, or its end missing."""
-    made = bytearray(data)
-    for _ in range(dice.choice([1, 1, 2, 4, 16])):
-        at = dice.randrange(len(made) if dice.random() < 0.5 else min(len(made), 200))
-        match dice.randrange(8):
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """Return a file with random bytes changed, deleted or inserted, or truncated."""
+    result = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 4, 16])):
+        at = rng.randrange(len(result) if rng.random() < 0.5 else min(len(result), 200))
+        match rng.randrange(8):
             case 0 | 1 | 2:
-                made[at] = dice.choice([0, 1, 127, 128, 255, dice.randrange(256)])
+                result[at] = rng.choice([0, 1, 127, 128, 255, rng.randrange(256)])
             case 3:
-                made[at] ^= 1 << dice.randrange(8)
+                result[at] ^= 1 << rng.randrange(8)
             case 4:
-                made[at : at + 4] = dice.choice([b"\xff" * 4, b"\x7f\xff\xff\xff", bytes(4)])
+                result[at : at + 4] = rng.choice([b"\xff" * 4, b"\x7f\xff\xff\xff", bytes(4)])
             case 5:
-                del made[at : at + dice.randrange(1, 20)]
+                del result[at : at + rng.randrange(1, 20)]
             case 6:
-                made[at:at] = dice.randbytes(dice.randrange(1, 9))
+                result[at:at] = rng.randbytes(rng.randrange(1, 9))
             case _:
-                del made[max(at, 1) :]
-        made = made or bytearray(1)
-    return bytes(made)
+                del result[max(at, 1) :]
+        result = result or bytearray(1)
+    return bytes(result)
 
 
-def shake(rounds: int, seed: int) -> tuple[int, int]:
-    """Decode mutated files in every way; (read, refused). Any other exception ends the test."""
-    dice, files, read = random.Random(seed), seeds(), 0
+def decode_mutations(rounds: int, seed: int) -> tuple[int, int]:
+    """Decode mutated files with random options; return the numbers of files read and refused."""
+    rng, files, read = random.Random(seed), seeds(), 0
     for _ in range(rounds):
-        data, pages = mutated(dice.choice(files), dice), dice.choice(["refuse", "bands", "1"])
-        channels, indices = dice.choice([None, 1, 3]), dice.random() < 0.2
+        data, pages = mutated(rng.choice(files), rng), rng.choice(["refuse", "bands", "1"])
+        channels, indices = rng.choice([None, 1, 3]), rng.random() < 0.2
         start = time.process_time()
         try:
             pixels = decode(data, "x.png", channels, pages, indices, max_pixels=2**20).pixels
@@ -311,18 +314,18 @@ def shake(rounds: int, seed: int) -> tuple[int, int]:
     return read, rounds - read
 
 
-def test_every_seed_is_sound() -> None:
+def test_every_seed_is_valid() -> None:
     for data in seeds():
         assert decode(data, "x", pages="0")[0].size
 
 
-def test_a_few_mutated_files_give_pixels_or_a_sentence() -> None:
-    read, refused = shake(2000, seed=1)
+def test_some_mutated_files_give_pixels_or_a_user_error() -> None:
+    read, refused = decode_mutations(2000, seed=1)
     assert read > 100 and refused > 500
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(2, 6))
-def test_mutated_files_give_pixels_or_a_sentence(seed: int) -> None:
-    read, refused = shake(25_000, seed)
+def test_mutated_files_give_pixels_or_a_user_error(seed: int) -> None:
+    read, refused = decode_mutations(25_000, seed)
     assert read > 1000 and refused > 5000

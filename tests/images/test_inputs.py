@@ -1,5 +1,4 @@
-"""Images that Python code gives: paths, bytes, file objects, Pillow images, arrays; one set of
-rules."""
+"""Test images pixels_of from Python: paths, bytes, file objects, Pillow images, arrays."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ def palette(path: Path) -> Path:
     return put(path, image, transparency=3)
 
 
-def deep(path: Path) -> Path:
+def rgb16(path: Path) -> Path:
     tifffile.imwrite(path, np.stack([GREY16] * 3, axis=2), photometric="rgb")
     return path
 
@@ -49,13 +48,13 @@ def frames(path: Path) -> Path:
     return put(path, images[0], save_all=True, append_images=images[1:])
 
 
-def cut(path: Path) -> Path:
+def truncated(path: Path) -> Path:
     put(path, Image.fromarray(RNG.integers(0, 256, (200, 200, 3), np.uint8)))
     path.write_bytes(path.read_bytes()[:3000])
     return path
 
 
-GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
+VALID: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "PNG": ("x.png", lambda path: put(path, Image.fromarray(RGB))),
     "JPEG, rotated by EXIF": ("x.jpg", oriented),
     "PNG, rotated by EXIF": ("x.png", oriented),
@@ -65,19 +64,19 @@ GOOD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "alpha": ("x.png", lambda path: put(path, Image.fromarray(RGB).convert("RGBA"))),
     "grey": ("x.png", lambda path: put(path, Image.fromarray(RGB).convert("L"))),
     "CMYK": ("x.jpg", lambda path: put(path, Image.fromarray(RGB).convert("CMYK"))),
-    "grey of 16 bits": ("x.png", lambda path: put(path, Image.fromarray(GREY16))),
-    "RGB of 16 bits, which Pillow does not read": ("x.tif", deep),
+    "grey 16": ("x.png", lambda path: put(path, Image.fromarray(GREY16))),
+    "RGB 16, which Pillow does not read": ("x.tif", rgb16),
 }
-BAD: dict[str, tuple[str, Callable[[Path], Path], str]] = {
+INVALID: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     "GIF of 3 frames": ("x.gif", frames, "3 pages or frames"),
     "PNG of 3 frames": ("x.png", frames, "3 pages or frames"),
     "WebP of 3 frames": ("x.webp", frames, "3 pages or frames"),
     "TIFF of 3 pages": ("x.tif", frames, "3 pages or frames"),
-    "half a JPEG": ("x.jpg", cut, "is damaged or cannot be read"),
-    "half a PNG": ("x.png", cut, "is damaged or cannot be read"),
+    "half a JPEG": ("x.jpg", truncated, "is damaged or cannot be read"),
+    "half a PNG": ("x.png", truncated, "is damaged or cannot be read"),
     "large": ("x.png", lambda p: put(p, Image.new("1", (1001, 1000))), "--max_megapixels 2 "),
 }
-DOORS: dict[str, Callable[[Path], Any]] = {
+INPUT_TYPES: dict[str, Callable[[Path], Any]] = {
     "text": str,
     "bytes": lambda path: path.read_bytes(),
     "bytearray": lambda path: bytearray(path.read_bytes()),
@@ -89,85 +88,89 @@ DOORS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def given(image: Any, channels: int = 3, most: int = 10**6, **config: Any) -> Pixels:
-    return to_domain_pixels(image, DomainConfig(channels=channels, **config), most)
+def pixels_of(image: Any, channels: int = 3, max_pixels: int = 10**6, **config: Any) -> Pixels:
+    return to_domain_pixels(image, DomainConfig(channels=channels, **config), max_pixels)
 
 
-@pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("kind", GOOD)
-def test_every_kind_gives_the_pixels_of_the_file(kind: str, door: str, tmp_path: Path) -> None:
-    name, make = GOOD[kind]
+@pytest.mark.parametrize("input_type", INPUT_TYPES)
+@pytest.mark.parametrize("kind", VALID)
+def test_every_input_type_gives_the_pixels_of_the_file(
+    kind: str, input_type: str, tmp_path: Path
+) -> None:
+    name, make = VALID[kind]
     path = make(tmp_path / name)
-    image = DOORS[door](path)
-    made = given(image)
+    image = INPUT_TYPES[input_type](path)
+    pixels = pixels_of(image)
     if hasattr(image, "close"):
         image.close()
-    assert made.dtype == read(path, 3).dtype and np.array_equal(made, read(path, 3))
+    assert pixels.dtype == read(path, 3).dtype and np.array_equal(pixels, read(path, 3))
 
 
-@pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("kind", BAD)
-def test_every_kind_is_refused_as_the_file_is(kind: str, door: str, tmp_path: Path) -> None:
-    name, make, said = BAD[kind]
+@pytest.mark.parametrize("input_type", INPUT_TYPES)
+@pytest.mark.parametrize("kind", INVALID)
+def test_every_input_type_is_refused_like_the_file(
+    kind: str, input_type: str, tmp_path: Path
+) -> None:
+    name, make, message = INVALID[kind]
     path = make(tmp_path / name)
-    image = DOORS[door](path)
-    with pytest.raises(UserError, match=said):
-        given(image)
+    image = INPUT_TYPES[input_type](path)
+    with pytest.raises(UserError, match=message):
+        pixels_of(image)
     if hasattr(image, "close"):
         image.close()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in GOOD if "16 bits, which" not in kind])
-def test_a_pillow_image_that_was_loaded_is_the_same(kind: str, tmp_path: Path) -> None:
-    name, make = GOOD[kind]
+@pytest.mark.parametrize("kind", [kind for kind in VALID if "RGB 16" not in kind])
+def test_loaded_pillow_image_has_the_same_pixels(kind: str, tmp_path: Path) -> None:
+    name, make = VALID[kind]
     path = make(tmp_path / name)
     with Image.open(path) as image:
         image.load()
-    assert np.array_equal(given(image), read(path, 3))
-    if kind not in ("grey of 16 bits",):
-        assert given(image.convert("RGB")).shape == read(path, 3).shape  # upright as well
+    assert np.array_equal(pixels_of(image), read(path, 3))
+    if kind not in ("grey 16",):
+        assert pixels_of(image.convert("RGB")).shape == read(path, 3).shape  # also rotated
 
 
-def test_reading_leaves_a_pillow_image_usable(tmp_path: Path) -> None:
+def test_pillow_image_remains_usable(tmp_path: Path) -> None:
     for suffix in ("png", "jpg", "webp", "tif", "bmp"):
         path = put(tmp_path / f"x.{suffix}", Image.fromarray(RGB))
         with Image.open(path) as image:
-            first = given(image)
+            first = pixels_of(image)
             assert np.array_equal(np.asarray(image), first)
-            assert np.array_equal(given(image), first)
+            assert np.array_equal(pixels_of(image), first)
 
 
-def test_a_frame_that_was_chosen_is_taken(tmp_path: Path) -> None:
+def test_selected_frame_is_used(tmp_path: Path) -> None:
     with Image.open(frames(tmp_path / "x.gif")) as image:
         image.seek(1)
         one = image.convert("RGB")
-    assert np.array_equal(given(one), np.asarray(one))
+    assert np.array_equal(pixels_of(one), np.asarray(one))
     with Image.open(tmp_path / "x.gif") as image:
-        page = given(image, pages="2")
+        page = pixels_of(image, pages="2")
         assert np.array_equal(page, read(tmp_path / "x.gif", 3, pages="2"))
 
 
-def test_a_format_that_only_pillow_reads_follows_the_rules(tmp_path: Path) -> None:
+def test_format_supported_only_by_pillow(tmp_path: Path) -> None:
     path = put(tmp_path / "x.tga", Image.fromarray(RGB))
     with Image.open(path) as image:
-        assert np.array_equal(given(image), RGB)
+        assert np.array_equal(pixels_of(image), RGB)
     path.write_bytes(path.read_bytes()[:100])
     with Image.open(path) as image, pytest.raises(UserError, match=r"x\.tga is damaged"):
-        given(image)
+        pixels_of(image)
 
 
-def test_a_draft_is_taken_at_its_size(tmp_path: Path) -> None:
+def test_draft_has_its_reduced_size(tmp_path: Path) -> None:
     path = put(tmp_path / "x.jpg", Image.new("RGB", (64, 64)))
     with Image.open(path) as image:
         image.draft("RGB", (16, 16))
-        assert given(image).shape == (16, 16, 3)
+        assert pixels_of(image).shape == (16, 16, 3)
 
 
-def test_class_numbers_of_a_palette_are_its_indices() -> None:
+def test_class_indices_of_a_palette_image() -> None:
     image = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4) % 3)
     image.putpalette([9, 9, 9, 200, 0, 0, 0, 0, 255])
-    made = to_domain_pixels(image, DomainConfig(kind="labels", ids=3), MAX_PIXELS)
-    assert made[:, :, 0].tolist() == [[0, 1, 2, 0], [1, 2, 0, 1], [2, 0, 1, 2]]
+    pixels = to_domain_pixels(image, DomainConfig(kind="labels", ids=3), MAX_PIXELS)
+    assert pixels[:, :, 0].tolist() == [[0, 1, 2, 0], [1, 2, 0, 1], [2, 0, 1, 2]]
     with pytest.raises(UserError, match="class indices need one channel"):
         to_domain_pixels(image.convert("RGB"), DomainConfig(kind="labels", ids=3), MAX_PIXELS)
 
@@ -186,14 +189,14 @@ def test_class_numbers_of_a_palette_are_its_indices() -> None:
     ],
     ids=str,
 )
-def test_arrays_are_as_a_file_of_them(array: Any, dtype: str, tmp_path: Path) -> None:
+def test_arrays_are_read_like_npy_files(array: Any, dtype: str, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", array)
-    made = given(array)
-    assert made.dtype == dtype and np.array_equal(made, read(tmp_path / "x.npy", 3))
+    pixels = pixels_of(array)
+    assert pixels.dtype == dtype and np.array_equal(pixels, read(tmp_path / "x.npy", 3))
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("image", "message"),
     [
         (np.zeros((0, 5, 3), np.uint8), "the array has no pixels: it is 5x0"),
         (np.zeros((5, 0, 3), np.uint8), "the array has no pixels: it is 0x5"),
@@ -215,6 +218,6 @@ def test_arrays_are_as_a_file_of_them(array: Any, dtype: str, tmp_path: Path) ->
         ([1], "must be a path"),
     ],
 )
-def test_what_is_no_image_is_refused_in_a_sentence(image: Any, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        given(image)
+def test_invalid_images_are_refused(image: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pixels_of(image)

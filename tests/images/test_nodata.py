@@ -1,4 +1,4 @@
-"""Values that are no data: which ones they are, and that no other value depends on them."""
+"""Test no-data values: masks, resizing, and that valid values do not depend on them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def tiff(path: Path, values: Any, text: str | None = None) -> Path:
     return path
 
 
-# dtype, tag, the value stored, whether it is masked
+# dtype, tag, stored value, whether it is masked
 STORED: list[tuple[str, str, Any, bool]] = [
     ("f4", "-9999", -9999, True),
     ("f4", "-9999.0", -9999, True),
     ("f4", " -9999 ", -9999, True),
     ("f4", "-3.4028234663852886e+38", F4.min, True),
-    ("f4", "-3.40282346638529e+38", F4.min, True),  # of 15 digits, and a little beyond the dtype
+    ("f4", "-3.40282346638529e+38", F4.min, True),  # 15 digits, slightly outside of the dtype
     ("f4", "3.4028234663852886e+38", F4.max, True),
     ("f4", "-1.7976931348623157e+308", F4.min, True),
     ("f4", "0.1", np.float32(0.1), True),
@@ -46,7 +46,7 @@ STORED: list[tuple[str, str, Any, bool]] = [
     ("f8", "1e+30", 1e30, True),
     ("f2", "-9999", np.float16(-9999), True),
     ("i4", "-2147483648", -(2**31), True),
-    ("i4", "2147483647", 2**31 - 1, True),  # float32 could not keep it
+    ("i4", "2147483647", 2**31 - 1, True),  # not representable in float32
     ("u4", "4294967295", 2**32 - 1, True),
     ("i2", "-32768", -32768, True),
     ("u2", "65535", 65535, True),
@@ -60,7 +60,7 @@ STORED: list[tuple[str, str, Any, bool]] = [
 
 
 @pytest.mark.parametrize(("dtype", "text", "value", "is_masked"), STORED)
-def test_the_tag_of_gdal_declares_a_value_of_any_dtype(
+def test_gdal_tag_of_any_dtype(
     tmp_path: Path, dtype: str, text: str, value: Any, is_masked: bool
 ) -> None:
     values = np.full((6, 5), 7, dtype)
@@ -69,22 +69,21 @@ def test_the_tag_of_gdal_declares_a_value_of_any_dtype(
     mask = mask_of(pixels)
     assert (mask is not None) == is_masked
     if mask is not None:
-        assert np.array_equal(
-            mask[:, :, 0], (np.indices((6, 5))[0] // 2 == 1) & (np.indices((6, 5))[1] > 0)
-        )
+        rows, columns = np.indices((6, 5))
+        assert np.array_equal(mask[:, :, 0], (rows // 2 == 1) & (columns > 0))
         assert np.isfinite(np.ma.getdata(pixels)).all() and pixels.min() == pixels.max() == 7
 
 
-def test_a_given_value_takes_the_place_of_the_tag(tmp_path: Path) -> None:
+def test_setting_overrides_the_tag(tmp_path: Path) -> None:
     values = np.array([[1.0, -9999, -1], [np.nan, 5, 6]], "f4")
     path = tiff(tmp_path / "x.tif", values[:1], "-9999")
     masks = {
         nodata: mask_of(read(path, nodata=parse_nodata(nodata)))
         for nodata in ("tag", "none", "-1", -1.0, "-9999")
     }
-    told = {k: None if m is None else m[0, :, 0].tolist() for k, m in masks.items()}
+    first_rows = {k: None if m is None else m[0, :, 0].tolist() for k, m in masks.items()}
     first, last = [False, True, False], [False, False, True]
-    assert told == {"tag": first, "none": None, "-1": last, -1.0: last, "-9999": first}
+    assert first_rows == {"tag": first, "none": None, "-1": last, -1.0: last, "-9999": first}
     path = tiff(tmp_path / "y.tif", values)
     mask = mask_of(read(path, nodata=parse_nodata("nan")))
     assert np.array_equal(mask, np.isnan(values)[..., None])
@@ -103,13 +102,13 @@ def opened(path: Path) -> Image.Image:
         return image.copy()
 
 
-def test_every_kind_of_input_is_masked_alike(tmp_path: Path) -> None:
+def test_all_input_types_have_the_same_mask(tmp_path: Path) -> None:
     values = np.array([[1.0, -9999], [3, 4]], "f4")
     path, config = (
         tiff(tmp_path / "x.tif", values),
         DomainConfig(channels=1, range="0,9", nodata="-9999"),
     )
-    given: list[Any] = [
+    inputs: list[Any] = [
         path,
         path.read_bytes(),
         io.BytesIO(path.read_bytes()),
@@ -118,7 +117,7 @@ def test_every_kind_of_input_is_masked_alike(tmp_path: Path) -> None:
         opened(path),
         np.ma.MaskedArray(values, values < 0),
     ]
-    for one in given:
+    for one in inputs:
         pixels = to_domain_pixels(one, config, 100)
         assert np.array_equal(mask_of(pixels), (values < 0)[..., None]), type(one)
         assert pixels[0, 0, 0] == 1 and np.ma.getdata(pixels)[0, 1, 0] == 0
@@ -128,7 +127,7 @@ def test_every_kind_of_input_is_masked_alike(tmp_path: Path) -> None:
         assert np.array_equal(mask_of(pixels), (values < 0)[..., None])
 
 
-def test_masks_follow_the_bands() -> None:
+def test_masks_when_the_number_of_channels_changes() -> None:
     grey = masked(np.full((1, 2, 1), 9, np.uint8), np.array([[[True], [False]]]))
     assert mask_of(fit_channels(grey, False, 3, "x")).tolist() == [[[True] * 3, [False] * 3]]
     rgb = masked(np.full((1, 2, 3), 9, np.uint8), np.array([[[True, False, False], [False] * 3]]))
@@ -140,9 +139,9 @@ def test_masks_follow_the_bands() -> None:
 # -- resizing
 
 
-def hole(dtype: str, bands: int = 1) -> Pixels:
-    """A constant 50 with a hole of -1000 (0 of unsigned numbers) at the left."""
-    values = np.full((24, 32, bands), 50, dtype)
+def hole(dtype: str, channels: int = 1) -> Pixels:
+    """Return a constant 50 with a hole of -1000 (0 for unsigned dtypes) at the left."""
+    values = np.full((24, 32, channels), 50, dtype)
     mask = np.zeros(values.shape, bool)
     mask[:, :12], values[:, :12] = True, 0 if dtype.startswith("u") else -1000
     return masked(values, mask)
@@ -151,59 +150,52 @@ def hole(dtype: str, bands: int = 1) -> Pixels:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 @pytest.mark.parametrize("resample", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("size", [(12, 16), (9, 11), (24, 48), (50, 61), (24, 32)])
-def test_no_valid_value_depends_on_the_no_data_value(
+def test_resized_values_do_not_depend_on_the_no_data_value(
     dtype: str, resample: str, size: tuple[int, int]
 ) -> None:
-    made = resize(hole(dtype, 2), *size, resample)
-    mask = mask_of(made)
-    assert made.dtype == dtype and made.shape == (*size, 2) and mask is not None
-    valid = np.ma.getdata(made)[~mask]
+    resized = resize(hole(dtype, 2), *size, resample)
+    mask = mask_of(resized)
+    assert resized.dtype == dtype and resized.shape == (*size, 2) and mask is not None
+    valid = np.ma.getdata(resized)[~mask]
     assert np.abs(valid.astype(float) - 50).max() < 1e-4
-    first = size[1] * 12 / 32  # where the hole ends
+    first = size[1] * 12 / 32  # end of the hole
     assert mask[:, : int(first) - 2].all() and not mask[:, int(first) + 2 :].any()
-    spread = resize(np.ma.getdata(hole(dtype, 2)), *size, resample)  # control: without the mask
+    spread = resize(np.ma.getdata(hole(dtype, 2)), *size, resample)  # negative control: no mask
     if resample != "nearest" and size != (24, 32):
         assert np.abs(spread.astype(float) - 50).max() > 1
 
 
-def test_weights_of_the_filter_by_hand() -> None:
-    """Halved by a triangle of 4 pixels, (1, 3, 3, 1) / 8: of pixels 0 to 3, 0 has no data."""
+def test_weights_of_the_filter() -> None:
+    """Halving uses a triangle of 4 pixels, (1, 3, 3, 1) / 8; pixel 0 has no data."""
     row = np.array([[[9e9], [10.0], [20.0], [30.0], [40.0], [50.0], [60.0], [70.0]]], np.float32)
     mask = np.zeros(row.shape, bool)
     mask[0, 0] = True
-    made = resize(masked(row, mask), 1, 4, "bilinear")
-    # at the border the triangle is cut off: (3, 3, 1) / 7 of pixels 0 to 2; then 1 to 4
+    resized = resize(masked(row, mask), 1, 4, "bilinear")
+    # At the border, the triangle is truncated: (3, 3, 1) / 7 of pixels 0 to 2; then 1 to 4.
     expected = [(3 * 10 + 20) / 4, (10 + 3 * 20 + 3 * 30 + 40) / 8]
-    assert np.ma.getdata(made)[0, :2, 0].tolist() == pytest.approx(expected, rel=1e-6)
-    assert mask_of(made) is None
+    assert np.ma.getdata(resized)[0, :2, 0].tolist() == pytest.approx(expected, rel=1e-6)
+    assert mask_of(resized) is None
     mask[0, :4] = True
-    assert mask_of(resize(masked(row, mask), 1, 4, "bilinear"))[0, :, 0].tolist() == [
-        True,
-        False,
-        False,
-        False,
-    ]  # the second has the weight 1/8 of pixel 4: enough
+    # The second pixel has the weight 1/8 of pixel 4, which is enough.
+    halved = mask_of(resize(masked(row, mask), 1, 4, "bilinear"))
+    assert halved[0, :, 0].tolist() == [True, False, False, False]
     mask[0, :5] = True
-    assert mask_of(resize(masked(row, mask), 1, 4, "bilinear"))[0, :, 0].tolist() == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    halved = mask_of(resize(masked(row, mask), 1, 4, "bilinear"))
+    assert halved[0, :, 0].tolist() == [True, True, False, False]
 
 
-def test_bicubic_stays_within_the_valid_values() -> None:
+def test_bicubic_stays_in_the_range_of_valid_values() -> None:
     rng = np.random.default_rng(3)
     values = rng.random((40, 40, 1)).astype(np.float32)
     mask = rng.random(values.shape) < 0.7
-    made = resize(masked(np.where(mask, np.float32(-3.4e38), values), mask), 63, 57, "bicubic")
-    assert made.min() >= 0 and made.max() <= 1 and mask_of(made).any()
+    resized = resize(masked(np.where(mask, np.float32(-3.4e38), values), mask), 63, 57, "bicubic")
+    assert resized.min() >= 0 and resized.max() <= 1 and mask_of(resized).any()
 
 
 # -- values
 
 
-def test_no_data_is_nan_until_it_is_filled() -> None:
+def test_no_data_is_nan_in_values_and_can_be_filled() -> None:
     config = DomainConfig(channels=2, range="0,10", nodata="-1", nodata_fill=0.25)
     pixels = masked(
         np.array([[[10, 5], [0, 0]]], np.int16), np.array([[[False] * 2, [True, False]]])
@@ -215,7 +207,7 @@ def test_no_data_is_nan_until_it_is_filled() -> None:
     assert filled[0, 0].tolist() == [[1.0, 0.25]] and filled[0, 1, 0, 1] == -1
 
 
-def test_labels_may_have_a_number_for_no_data(tmp_path: Path) -> None:
+def test_label_maps_may_have_a_no_data_value(tmp_path: Path) -> None:
     config = DomainConfig(kind="labels", ids=3, nodata="255")
     path = tmp_path / "x.png"
     Image.fromarray(np.array([[0, 255], [2, 1]], np.uint8)).save(path)
@@ -226,22 +218,22 @@ def test_labels_may_have_a_number_for_no_data(tmp_path: Path) -> None:
     assert values[0, :, 1, 0].tolist() == [-1, -1, 1]
     with pytest.raises(UserError, match="the class 255"):
         to_domain(read(path, indices=True), DomainConfig(kind="labels", ids=3), path)
-    for wrong in ({"kind": "labels", "classes": ("#000000",)}, {"kind": "lab-l"}):
+    for invalid in ({"kind": "labels", "classes": ("#000000",)}, {"kind": "lab-l"}):
         with pytest.raises(UserError, match="nodata belongs to images"):
-            DomainConfig(**wrong, nodata="0")  # type: ignore[arg-type]
+            DomainConfig(**invalid, nodata="0")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="nodata_fill must be from -1 to 1"):
         fill(DomainConfig, {"nodata_fill": -1.5}, "data.a")
 
 
-def test_another_depth_keeps_its_range_and_its_mask() -> None:
+def test_conversion_of_the_dtype_keeps_the_mask() -> None:
     domain = Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,))
     pixels = masked(
         np.array([[[0], [65535], [257]]], np.uint16), np.array([[[True], [False], [False]]])
     )
-    made = to_domain_range(pixels, domain, "x")
-    assert made.dtype == np.float32 and np.ma.getdata(made)[0, 1:, 0].tolist() == [255, 1]
-    assert mask_of(made)[0, :, 0].tolist() == [True, False, False]
-    values = to_values(to_tensor(made)[None], domain)[0, 0, 0]
+    resized = to_domain_range(pixels, domain, "x")
+    assert resized.dtype == np.float32 and np.ma.getdata(resized)[0, 1:, 0].tolist() == [255, 1]
+    assert mask_of(resized)[0, :, 0].tolist() == [True, False, False]
+    values = to_values(to_tensor(resized)[None], domain)[0, 0, 0]
     assert values[1:].tolist() == pytest.approx([1, 2 / 255 - 1]) and values[0].isnan()
 
 
@@ -262,8 +254,8 @@ def test_another_depth_keeps_its_range_and_its_mask() -> None:
         (np.clip(np.arange(1000) * 100, 0, 65535).astype("u2"), None),  # over-exposed
     ],
 )
-def test_what_is_suspected_of_meaning_no_data(values: Any, expected: float | None) -> None:
+def test_suspected_no_data_values(values: Any, expected: float | None) -> None:
     assert suspected_nodata(values.reshape(20, 50, 1)) == expected
-    if expected is not None:  # declared, it is not suspected
+    if expected is not None:  # a declared value is not suspected
         pixels = values.reshape(20, 50, 1)
         assert suspected_nodata(masked(pixels, pixels == expected)) is None

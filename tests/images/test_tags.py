@@ -1,4 +1,4 @@
-"""What a file declares besides its pixels: read, and written where it is asked for."""
+"""Test metadata of image files: colour profiles and georeferencing tags."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def codes(path: Path) -> dict[int, Any]:
         return {tag.code: tag.value for tag in file.pages[0].tags}
 
 
-def test_geometry_is_read_and_written_with_its_types(tmp_path: Path) -> None:
+def test_geometry_tags_are_read_and_written_with_their_types(tmp_path: Path) -> None:
     tags = [(*tag, True) for tag in GEO]
     tifffile.imwrite(tmp_path / "x.tif", RGB, photometric="rgb", byteorder=">", extratags=tags)
-    found = read_tags(tmp_path / "x.tif")
-    assert [code for code, *_ in found.geometry] == [code for code, *_ in GEO]
-    write(tmp_path / "y.tif", RGB[:, :, :1].astype("float32"), found)
+    result = read_tags(tmp_path / "x.tif")
+    assert [code for code, *_ in result.geometry] == [code for code, *_ in GEO]
+    write(tmp_path / "y.tif", RGB[:, :, :1].astype("float32"), result)
     kept = codes(tmp_path / "y.tif")
     for code, _, _, value in GEO:
         assert kept[code] == value
-    assert read_tags(tmp_path / "y.tif").geometry == found.geometry
+    assert read_tags(tmp_path / "y.tif").geometry == result.geometry
 
 
-def test_geometry_of_a_turned_image_is_not_that_of_its_pixels(tmp_path: Path) -> None:
-    for turn, count in ((1, 6), (6, 0), (3, 0)):
-        tags = [*((*tag, True) for tag in GEO), (274, "H", 1, turn, True)]
+def test_geometry_of_a_rotated_image_is_not_read(tmp_path: Path) -> None:
+    for orientation, count in ((1, 6), (6, 0), (3, 0)):
+        tags = [*((*tag, True) for tag in GEO), (274, "H", 1, orientation, True)]
         tifffile.imwrite(tmp_path / "x.tif", RGB, photometric="rgb", extratags=tags)
         assert len(read_tags(tmp_path / "x.tif").geometry) == count
 
@@ -63,7 +63,7 @@ def test_profiles_are_read_and_written(tmp_path: Path, suffix: str) -> None:
     assert read_tags(tmp_path / f"none{suffix}") == Tags()
 
 
-def test_a_profile_in_a_png_of_16_bits(tmp_path: Path) -> None:
+def test_profile_of_a_16_bit_png(tmp_path: Path) -> None:
     sixteen = RGB.astype(np.uint16) * 257
     write(tmp_path / "x.png", sixteen, Tags(icc=ICC))
     assert read_tags(tmp_path / "x.png").icc == ICC
@@ -72,30 +72,30 @@ def test_a_profile_in_a_png_of_16_bits(tmp_path: Path) -> None:
         assert image.info["icc_profile"] == ICC
 
 
-def test_a_profile_in_many_parts(tmp_path: Path) -> None:
+def test_profile_in_several_segments(tmp_path: Path) -> None:
     long = ICC[:16] + bytes(150_000)
     Image.fromarray(RGB).save(tmp_path / "x.jpg", icc_profile=long)
     assert read_tags(tmp_path / "x.jpg").icc == long
 
 
-def test_damaged_profiles_are_none(tmp_path: Path) -> None:
+def test_damaged_profiles_are_ignored(tmp_path: Path) -> None:
     data = to_bytes(RGB, ".png", Tags(icc=ICC))
     start = data.index(b"iCCP")
     (tmp_path / "x.png").write_bytes(data[: start + 20] + b"\xff" * 9 + data[start + 29 :])
     assert read_tags(tmp_path / "x.png").icc == b""
     assert np.array_equal(read(tmp_path / "x.png"), RGB)
     (tmp_path / "x.png").write_bytes(to_bytes(RGB, ".png", Tags(icc=bytes(2**17))))
-    assert read_tags(tmp_path / "x.png").icc == b""  # larger than any that is kept
+    assert read_tags(tmp_path / "x.png").icc == b""  # larger than the limit
 
 
-def test_formats_without_tags_have_none(tmp_path: Path) -> None:
-    every = Tags(ICC, "<GDALMetadata/>", "-9999", read_tags_of_geo(tmp_path))
+def test_formats_without_metadata(tmp_path: Path) -> None:
+    all_tags = Tags(ICC, "<GDALMetadata/>", "-9999", read_tags_of_geo(tmp_path))
     for suffix in (".bmp", ".npy"):
-        write(tmp_path / f"x{suffix}", RGB, every)
+        write(tmp_path / f"x{suffix}", RGB, all_tags)
         assert read_tags(tmp_path / f"x{suffix}") == Tags()
         assert np.array_equal(read(tmp_path / f"x{suffix}"), RGB)
-    write(tmp_path / "x.tif", RGB, every)
-    assert read_tags(tmp_path / "x.tif") == every
+    write(tmp_path / "x.tif", RGB, all_tags)
+    assert read_tags(tmp_path / "x.tif") == all_tags
     kept = codes(tmp_path / "x.tif")
     assert kept[42113] == "-9999" and kept[42112] == "<GDALMetadata/>" and kept[34675] == ICC
 

@@ -1,4 +1,4 @@
-"""Arrays that tifffile stores as pages: channels in the last axis, and stacks."""
+"""Test TIFF files that tifffile writes as pages: channels in the last axis, and stacks."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def noise(*shape: int, dtype: str = "uint16") -> Any:
 @pytest.mark.parametrize(
     "options", [{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}]
 )
-def test_the_last_axis_is_channels_if_the_domain_has_as_many(
+def test_last_axis_is_channels_if_the_domain_has_that_number(
     tmp_path: Path, dtype: str, channels: int, options: dict[str, Any]
 ) -> None:
     array = noise(9, 7, channels, dtype=dtype) % 250
     path = saved(tmp_path / "x.tif", array, **options)
     with tifffile.TiffFile(path) as file:
-        assert len(file.pages) == 9  # the control: stored as 9 pages
+        assert len(file.pages) == 9  # negative control: stored as 9 pages
     pixels = read(path, channels)
     assert pixels.shape == (9, 7, channels) and np.array_equal(pixels, array)
     config = DomainConfig(channels=channels, range="0,1000")
@@ -46,7 +46,7 @@ def test_the_last_axis_is_channels_if_the_domain_has_as_many(
 
 
 @pytest.mark.parametrize("channels", [None, 1, 3, 4])
-def test_other_channels_are_refused_with_both_readings(
+def test_ambiguous_arrays_are_refused_with_both_interpretations(
     tmp_path: Path, channels: int | None
 ) -> None:
     path = saved(tmp_path / "x.tif", noise(9, 7, 6))
@@ -57,19 +57,19 @@ def test_other_channels_are_refused_with_both_readings(
     assert "channels to 6" in str(caught.value) and "pages" in str(caught.value)
 
 
-def test_stacks_stay_stacks(tmp_path: Path) -> None:
+def test_stacks_are_read_as_pages(tmp_path: Path) -> None:
     stack = noise(3, 8, 9)
     path = saved(tmp_path / "x.tif", stack, photometric="minisblack")
     assert np.array_equal(read(path, 3, pages="bands"), np.moveaxis(stack, 0, 2))
     assert np.array_equal(read(path, 1, pages="2")[:, :, 0], stack[2])
-    cube = noise(6, 6, 6)  # either reading fits: what the settings name decides
+    cube = noise(6, 6, 6)  # both interpretations fit: the settings decide
     path = saved(tmp_path / "cube.tif", cube)
     assert np.array_equal(read(path, 6, pages="bands"), np.moveaxis(cube, 0, 2))
     assert np.array_equal(read(path, 6), cube)
     imagej = saved(tmp_path / "j.tif", cube, imagej=True)
     ome = saved(tmp_path / "o.ome.tif", cube)
     axes = saved(tmp_path / "a.tif", cube, metadata={"axes": "ZYX"})
-    for path in (imagej, ome, axes):  # they name their axes: the last one is X
+    for path in (imagej, ome, axes):  # the file names its axes, of which the last is X
         assert np.array_equal(read(path, 6, pages="bands"), np.moveaxis(cube, 0, 2))
         with pytest.raises(UserError, match="has 6 pages"):
             read(path, 6)
@@ -77,7 +77,7 @@ def test_stacks_stay_stacks(tmp_path: Path) -> None:
     assert read(named).shape == (5, 6, 4)
 
 
-def test_several_images_with_channels(tmp_path: Path) -> None:
+def test_pages_of_several_channels(tmp_path: Path) -> None:
     array = noise(2, 9, 7, 5, dtype="float32")
     path = saved(tmp_path / "x.tif", array)
     assert np.array_equal(read(path, 5, pages="1"), array[1])
@@ -89,8 +89,8 @@ def test_several_images_with_channels(tmp_path: Path) -> None:
         read(path, 3)
 
 
-def test_what_is_not_the_shape_of_the_pages_is_none(tmp_path: Path) -> None:
-    """Two arrays in one file, and descriptions that are not tifffile's: pages as ever."""
+def test_shape_that_does_not_match_the_pages_is_ignored(tmp_path: Path) -> None:
+    """Two arrays in one file, and descriptions that tifffile did not write, are pages."""
     with tifffile.TiffWriter(tmp_path / "two.tif") as file:
         file.write(noise(9, 7, 6), contiguous=False)
         file.write(noise(9, 7, 6), contiguous=False)
@@ -108,7 +108,7 @@ def test_what_is_not_the_shape_of_the_pages_is_none(tmp_path: Path) -> None:
             read(tmp_path / "x.tif", 9)
 
 
-def test_usual_shapes_are_read_as_before(tmp_path: Path) -> None:
+def test_common_shapes(tmp_path: Path) -> None:
     for shape, kind in (
         ((8, 9), "minisblack"),
         ((8, 9, 1), "minisblack"),

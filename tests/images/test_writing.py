@@ -1,4 +1,4 @@
-"""Pixels written and read again, resized, and shown to Pillow: nothing lost, nothing added."""
+"""Test writing, resizing and conversion to Pillow: exact pixels, no metadata added."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from made_by_hand import Array
+from encoders import Array
 from PIL import Image
 
 from viceversa.errors import UserError
@@ -19,28 +19,28 @@ from viceversa.images.loading import to_domain_pixels
 RNG = np.random.default_rng(5)
 
 
-def values(dtype: str, bands: int, height: int = 7, width: int = 5) -> Array:
-    """Numbers over the whole range of a dtype."""
-    shape = height, width, bands
+def values(dtype: str, channels: int, height: int = 7, width: int = 5) -> Array:
+    """Return random values over the full range of a dtype."""
+    shape = height, width, channels
     if dtype == "float32":
         return (RNG.standard_normal(shape) * 1e6).astype(np.float32)
     limits = np.iinfo(dtype)
-    made = RNG.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
-    made.flat[:2] = limits.min, limits.max
-    return made
+    pixels = RNG.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+    pixels.flat[:2] = limits.min, limits.max
+    return pixels
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
-@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("size", [(7, 5), (1, 1), (5, 1), (1, 6), (40, 33)])
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".npy", ".bmp", ".gif"])
-def test_what_a_format_holds_comes_back_exactly(
-    tmp_path: Path, dtype: str, bands: int, size: tuple[int, int], suffix: str
+def test_supported_pixels_are_written_exactly(
+    tmp_path: Path, dtype: str, channels: int, size: tuple[int, int], suffix: str
 ) -> None:
-    pixels, path = values(dtype, bands, *size), tmp_path / f"new/x{suffix}"
+    pixels, path = values(dtype, channels, *size), tmp_path / f"new/x{suffix}"
     if suffix_for(suffix, pixels) != suffix:
         with pytest.raises(
-            UserError, match=rf"x\{suffix} cannot store {bands} channels? of {dtype}"
+            UserError, match=rf"x\{suffix} cannot store {channels} channels? of {dtype}"
         ):
             write(path, pixels)
         assert not path.exists()
@@ -50,8 +50,8 @@ def test_what_a_format_holds_comes_back_exactly(
     assert back.dtype == dtype and np.array_equal(back, pixels)
 
 
-def test_the_naive_way_of_sixteen_bits_loses_them() -> None:
-    """Control: the same round trip through 8 bits, and Pillow's refusal of 16-bit colour."""
+def test_negative_control_16_bits_through_8_bits() -> None:
+    """Pixels are lost, and Pillow does not support 16-bit colour."""
     pixels = values("uint16", 3)
     assert not np.array_equal((pixels >> 8).astype(np.uint16) * 257, pixels)
     with pytest.raises(TypeError):
@@ -72,7 +72,7 @@ def test_lossy_files_are_close(tmp_path: Path, suffix: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "dtype", "bands", "expected"),
+    ("suffix", "dtype", "channels", "expected"),
     [
         (".PNG", "uint16", 4, ".PNG"),
         (".jpg", "uint8", 3, ".jpg"),
@@ -97,14 +97,14 @@ def test_lossy_files_are_close(tmp_path: Path, suffix: str, kind: str) -> None:
         (".xyz", "uint8", 3, ".png"),
     ],
 )
-def test_an_ending_is_kept_where_its_format_holds_the_pixels(
-    suffix: str, dtype: str, bands: int, expected: str
+def test_extension_is_kept_if_its_format_supports_the_pixels(
+    suffix: str, dtype: str, channels: int, expected: str
 ) -> None:
-    assert suffix_for(suffix, (dtype, bands)) == expected
-    assert suffix_for(suffix, np.zeros((1, 1, bands), dtype)) == expected
+    assert suffix_for(suffix, (dtype, channels)) == expected
+    assert suffix_for(suffix, np.zeros((1, 1, channels), dtype)) == expected
 
 
-def test_endings_of_no_format_are_refused(tmp_path: Path) -> None:
+def test_unknown_extensions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.xyz does not have the suffix of .*\.png"):
         write(tmp_path / "x.xyz", values("uint8", 3))
     (tmp_path / "x.png").mkdir()
@@ -112,26 +112,26 @@ def test_endings_of_no_format_are_refused(tmp_path: Path) -> None:
         write(tmp_path / "x.png", values("uint8", 3))
 
 
-def test_tiff_says_what_its_bands_are(tmp_path: Path) -> None:
-    for bands, dtype, photometric in (
+def test_photometric_and_extra_samples_of_tiff(tmp_path: Path) -> None:
+    for channels, dtype, photometric in (
         (1, "uint16", 1),
         (3, "uint16", 2),
         (3, "float32", 1),
         (4, "uint8", 1),
         (6, "int16", 1),
     ):
-        write(tmp_path / "x.tif", values(dtype, bands))
+        write(tmp_path / "x.tif", values(dtype, channels))
         with tifffile.TiffFile(tmp_path / "x.tif") as file:
             page = file.pages[0]
             assert len(file.pages) == 1 and page.photometric == photometric
-            extra = bands - (3 if photometric == 2 else 1)
+            extra = channels - (3 if photometric == 2 else 1)
             assert tuple(page.extrasamples) == (0,) * extra
         header = decode((tmp_path / "x.tif").read_bytes(), "x")[1]
-        assert not header.alpha and header.channels == bands
+        assert not header.alpha and header.channels == channels
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
-def test_nothing_of_the_source_but_pixels_is_written(tmp_path: Path, suffix: str) -> None:
+def test_metadata_of_the_source_is_not_written(tmp_path: Path, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a private place"
     options = {"exif": exif, "icc_profile": b"a private profile"}
@@ -144,7 +144,7 @@ def test_nothing_of_the_source_but_pixels_is_written(tmp_path: Path, suffix: str
             write(tmp_path / f"x{suffix}", pixels)
             data = (tmp_path / f"x{suffix}").read_bytes()
             assert b"private" not in data and b"tifffile" not in data and b"Exif" not in data
-        naive = io.BytesIO()  # control: Pillow carries them along into a TIFF (PROMISES F16)
+        naive = io.BytesIO()  # negative control: Pillow copies metadata into a TIFF
         opened.resize((8, 8)).save(naive, "TIFF")
     assert b"private" in naive.getvalue()
 
@@ -153,35 +153,43 @@ def test_nothing_of_the_source_but_pixels_is_written(tmp_path: Path, suffix: str
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
-@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("resample", ["bicubic", "bilinear", "nearest"])
-def test_every_depth_and_band_is_resized_alike(dtype: str, bands: int, resample: str) -> None:
-    eight = values("uint8", bands, 24, 20) % 56 + 100  # 8 bits would cut overshoot off midway
+def test_resizing_is_the_same_for_all_dtypes_and_channels(
+    dtype: str, channels: int, resample: str
+) -> None:
+    eight = (
+        values("uint8", channels, 24, 20) % 56 + 100
+    )  # away from the ends, where 8 bits clip overshoot
     scale = {"uint8": 1, "uint16": 257, "int16": 100, "float32": 0.5}[dtype]
     pixels = (eight.astype(np.float64) * scale).astype(dtype)
     for height, width in ((12, 10), (31, 47), (24, 7)):
-        made = resize(pixels, height, width, resample)
-        assert made.shape == (height, width, bands) and made.dtype == dtype
-        for band in range(bands):
-            plane = Image.fromarray(eight[:, :, band])
+        resized = resize(pixels, height, width, resample)
+        assert resized.shape == (height, width, channels) and resized.dtype == dtype
+        for channel in range(channels):
+            plane = Image.fromarray(eight[:, :, channel])
             expected = plane.resize((width, height), Image.Resampling[resample.upper()])
-            difference = made[:, :, band].astype(np.float64) / scale - np.asarray(expected)
-            tolerance = (
-                0 if resample == "nearest" or dtype == "uint8" else 1.5
-            )  # 8 bits round twice
+            difference = resized[:, :, channel].astype(np.float64) / scale - np.asarray(expected)
+            exact = resample == "nearest" or dtype == "uint8"
+            tolerance = 0 if exact else 1.5  # 8 bits round twice
             assert np.abs(difference).max() <= tolerance
     assert resize(pixels, 24, 20, resample) is pixels
 
 
-def test_overshoot_is_kept_within_the_dtype() -> None:
+def test_overshoot_is_clipped_to_the_dtype() -> None:
     step = np.zeros((8, 8, 1), np.uint16)
     step[:, 4:] = 65535
-    made = resize(step, 32, 32)
-    assert made.min() == 0 and made.max() == 65535 and made[0, 0] == 0 and made[0, -1] == 65535
+    resized = resize(step, 32, 32)
+    assert (
+        resized.min() == 0
+        and resized.max() == 65535
+        and resized[0, 0] == 0
+        and resized[0, -1] == 65535
+    )
     naive = np.asarray(Image.fromarray(step[:, :, 0].astype(np.float32)).resize((32, 32)))
-    assert naive.min() < 0 or naive.max() > 65535  # control: it would have wrapped around
+    assert naive.min() < 0 or naive.max() > 65535  # negative control: it would wrap around
     fraction = resize(step.astype(np.float32) / 65535, 32, 32)
-    assert fraction.max() > 1  # no limits are known for these
+    assert fraction.max() > 1  # floats have no limits
 
 
 def test_unknown_filters_are_refused() -> None:
@@ -189,26 +197,26 @@ def test_unknown_filters_are_refused() -> None:
         resize(values("uint8", 3), 2, 2, "lanczos")
 
 
-def test_a_fourth_band_is_no_transparency_to_the_filter() -> None:
-    """Pillow alone would weigh the colours of RGBA by the last band."""
+def test_fourth_channel_is_not_alpha_when_resizing() -> None:
+    """Pillow alone weights the colours of RGBA by alpha."""
     pixels = values("uint8", 4, 16, 16)
     assert np.array_equal(resize(pixels, 8, 8)[:, :, :3], resize(pixels[:, :, :3].copy(), 8, 8))
     naive = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BICUBIC))
     assert not np.array_equal(naive[:, :, :3], resize(pixels, 8, 8)[:, :, :3])
 
 
-def test_pillow_gets_what_it_can_hold() -> None:
-    for dtype, bands, mode in (
+def test_conversion_to_pillow() -> None:
+    for dtype, channels, mode in (
         ("uint8", 1, "L"),
         ("uint8", 2, "LA"),
         ("uint8", 3, "RGB"),
         ("uint8", 4, "RGBA"),
         ("uint16", 1, "I;16"),
     ):
-        pixels = values(dtype, bands)
+        pixels = values(dtype, channels)
         image = to_pil(pixels)
-        given = to_domain_pixels(image, DomainConfig(channels=bands), MAX_PIXELS)
+        given = to_domain_pixels(image, DomainConfig(channels=channels), MAX_PIXELS)
         assert image.mode == mode and np.array_equal(given, pixels)
-    for dtype, bands in (("uint8", 6), ("uint16", 3), ("float32", 1), ("int16", 1)):
-        with pytest.raises(UserError, match=f"no mode for {bands} channels of {dtype}"):
-            to_pil(values(dtype, bands))
+    for dtype, channels in (("uint8", 6), ("uint16", 3), ("float32", 1), ("int16", 1)):
+        with pytest.raises(UserError, match=f"no mode for {channels} channels of {dtype}"):
+            to_pil(values(dtype, channels))

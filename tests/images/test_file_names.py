@@ -1,4 +1,4 @@
-"""File names: what is read, what is left out without a warning, and how the rest is grouped."""
+"""Test file names: images, other known files, and files that are not read, by extension."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from viceversa.images.sources import ending, is_hidden, is_image_name, is_sideca
         ("x.jpg.part", ".part"),
     ],
 )
-def test_the_whole_ending_is_named(name: str, expected: str) -> None:
+def test_extension_of_a_file_name(name: str, expected: str) -> None:
     assert ending(name) == expected
 
 
-def test_images_and_sidecars_are_told_apart_by_name() -> None:
+def test_images_sidecars_and_hidden_files_by_name() -> None:
     images = ["x.jfif", "x.JPE", "x.ppm", "x.pgm", "x.pnm", "x.pbm", "x.jp2", "x.j2k", "x.ome.tif"]
     sidecars = [
         "a/notes.txt",
@@ -61,7 +61,7 @@ def test_images_and_sidecars_are_told_apart_by_name() -> None:
     assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in SUFFIXES)
 
 
-def test_names_are_grouped_with_their_count_and_the_first_three() -> None:
+def test_unread_files_are_grouped_by_extension() -> None:
     names = [f"A/{i}.nii.gz" for i in range(9, 4, -1)] + ["x", "B/1.DCM", "notes.txt", "n\nl.dcm"]
     groups = unread(names)
     assert [(group.ending, len(group.names)) for group in groups] == [

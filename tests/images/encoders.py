@@ -1,4 +1,4 @@
-"""Encoders written from the formats' specifications, so that no decoder is judged by its twin."""
+"""Encoders written from the format specifications, to test decoders with independent files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ADAM7 = [
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """A PNG chunk."""
+    """Return a PNG chunk."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def packed(row: Array, bits: int) -> bytes:
-    """A row of samples, most significant bit first."""
+    """Return a row of samples as bytes, most significant bit first."""
     if bits == 16:
         return row.astype(">u2").tobytes()
     if bits == 8:
@@ -39,7 +39,7 @@ def packed(row: Array, bits: int) -> bytes:
 
 
 def png(values: Array, bits: int, colour: int, *extra: bytes, interlaced: bool = False) -> bytes:
-    """(height, width[, samples]) as a PNG of that depth and colour type; `extra` chunks."""
+    """Return (height, width[, samples]) as a PNG; `extra` are more chunks."""
     height, width = values.shape[:2]
     passes = ADAM7 if interlaced else [(0, 0, 1, 1)]
     rows = b""
@@ -60,7 +60,7 @@ def png(values: Array, bits: int, colour: int, *extra: bytes, interlaced: bool =
 
 
 def netpbm(values: Array, kind: int, white: int = 255, comment: bytes = b"") -> bytes:
-    """(height, width[, 3]) as PBM, PGM or PPM of kind 1 to 6; of bitmaps, 1 is black."""
+    """Return (height, width[, 3]) as PBM, PGM or PPM (P1 to P6); 1 is black in bitmaps."""
     height, width = values.shape[:2]
     head = b"P%d\n%s%d %d\n" % (kind, comment, width, height)
     head += b"" if kind in (1, 4) else b"%d\n" % white
@@ -73,7 +73,7 @@ def netpbm(values: Array, kind: int, white: int = 255, comment: bytes = b"") -> 
 
 
 def jp2(values: Array, bits: int = 0, form: str = "jp2", **options: Any) -> bytes:
-    """(height, width[, bands]) as lossless JPEG 2000: in a JP2 file, or as a codestream (j2k)."""
+    """Return (height, width[, channels]) as lossless JPEG 2000, in a JP2 file or codestream."""
     import imagecodecs
 
     data: bytes = imagecodecs.jpeg2k_encode(
@@ -88,17 +88,17 @@ def jp2(values: Array, bits: int = 0, form: str = "jp2", **options: Any) -> byte
 
 
 def boxes(data: bytes) -> dict[bytes, tuple[int, int]]:
-    """Where each box of a JP2 file starts and ends, those within jp2h too."""
-    found, at = {}, 0
+    """Return start and end of each box of a JP2 file, including those inside of jp2h."""
+    positions, at = {}, 0
     while at + 8 <= len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])
-        found[kind] = at, at + length
+        positions[kind] = at, at + length
         at += 8 if kind == b"jp2h" else length
-    return found
+    return positions
 
 
 def with_box(data: bytes, kind: bytes, body: bytes) -> bytes:
-    """A JP2 file with one more box in its header."""
+    """Return a JP2 file with an additional box in its header."""
     start, end = boxes(data)[b"jp2h"]
     box = struct.pack(">I4s", 8 + len(body), kind) + body
     length = struct.pack(">I", end - start + len(box))
@@ -108,30 +108,30 @@ def with_box(data: bytes, kind: bytes, body: bytes) -> bytes:
 def tiff(
     values: Array, photometric: int, order: str = "<", big: bool = False, **tags: Any
 ) -> bytes:
-    """(height, width[, bands]) as one plain strip; `tags`: t<number>=(type, value, ...)."""
+    """Return (height, width[, channels]) as a TIFF; `tags`: t<number>=(type, value, ...)."""
     height, width = values.shape[:2]
-    bands = values.shape[2] if values.ndim == 3 else 1
+    channels = values.shape[2] if values.ndim == 3 else 1
     data = values.astype(values.dtype.newbyteorder(order)).tobytes()
     head = 16 if big else 8
     kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
     entries: dict[int, tuple[Any, ...]] = {
         256: ("I", width),
         257: ("I", height),
-        258: ("H", *[8 * values.dtype.itemsize] * bands),
+        258: ("H", *[8 * values.dtype.itemsize] * channels),
         259: ("H", 1),
         262: ("H", photometric),
         273: ("I", head),
-        277: ("H", bands),
+        277: ("H", channels),
         278: ("I", height),
         279: ("I", len(data)),
-        339: ("H", *[kind] * bands),
+        339: ("H", *[kind] * channels),
         **{int(name[1:]): value for name, value in tags.items()},
     }
     return ifds([entries], data, order, big)
 
 
 def ifds(pages: list[dict[int, tuple[Any, ...]]], data: bytes, order: str, big: bool) -> bytes:
-    """A file of `data` and a chain of directories."""
+    """Return a TIFF of `data` and a chain of directories."""
     word, count, small = ("Q", "Q", 8) if big else ("I", "H", 4)
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
     head += struct.pack(order + "HH", 8, 0) if big else b""
@@ -158,7 +158,7 @@ def ifds(pages: list[dict[int, tuple[Any, ...]]], data: bytes, order: str, big: 
 
 
 def bmp(values: Array, bits: int, colours: Array | None = None) -> bytes:
-    """(height, width) indices or (height, width, 3) RGB; rows from the bottom, of 4 n bytes."""
+    """Return (height, width) indices or (height, width, 3) RGB as a BMP."""
     height, width = values.shape[:2]
     rows = values[::-1] if bits < 24 else values[::-1, :, ::-1]
     data = b""
@@ -180,7 +180,7 @@ def npy(values: Array) -> bytes:
 
 
 def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """As Pillow writes it: for formats whose encoder is no matter of an afternoon."""
+    """Return a file written by Pillow, for formats without an encoder here."""
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
