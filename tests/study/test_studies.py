@@ -161,12 +161,12 @@ def test_finished_runs_are_not_repeated_and_changes_are_refused(
             (data / domain / "10.png").unlink()
 
 
-def stop_at_random(data: Path, folder: Path, number: int, after: float) -> int:
+def stop_at_random(data: Path, folder: Path, number: int, after: float, **changed: str) -> int:
     """Start a study and send it a signal some time after a run has begun; return its exit code."""
     log = (folder.parent / "stopped.txt").open("wb")
     before = len(list(folder.rglob("log.jsonl")))
     process = subprocess.Popen(
-        [sys.executable, "-m", "viceversa", *words(data, folder)],
+        [sys.executable, "-m", "viceversa", *words(data, folder, **changed)],
         stdout=log,
         stderr=log,
         env=ENVIRONMENT,
@@ -203,15 +203,23 @@ def test_a_stopped_and_a_killed_study_end_with_the_same_runs(data: Path, finishe
 
 
 @pytest.mark.soak
-def test_a_study_killed_ten_times_ends_with_the_same_runs(data: Path, finished: Path) -> None:
-    folder = data.parent / "killed-often"
-    drawn = random.Random()
+def test_a_study_killed_ten_times_ends_with_the_same_runs(tmp_path: Path) -> None:
+    """Three folds, two seeds, 64 px; SIGKILL or SIGTERM at a random time."""
+    data = noise_pairs(tmp_path / "data", 12, 72)
+    size = {"data__load_size": "72", "data__crop_size": "64", "train__epochs": "20"}
+    size |= {"folds": "3", "seeds": "2", "val": "0.2"}
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    assert command(*words(data, whole, **size)).returncode == 0
+    drawn, codes = random.Random(), []
     for _ in range(10):
         number = drawn.choice([signal.SIGKILL, signal.SIGTERM])
-        assert stop_at_random(data, folder, number, drawn.uniform(0, 3)) != 2
-    finish(data, folder)
-    for run in open_study(finished).runs:
-        assert digests(folder / "runs" / run.name) == digests(finished / "runs" / run.name)
+        codes.append(stop_at_random(data, folder, number, drawn.uniform(0, 20), **size))
+    assert 2 not in codes and codes.count(0) < 5  # 0: it finished before the signal
+    assert command(*words(data, folder, **size)).returncode == 0
+    runs = open_study(whole).runs
+    assert len(runs) == 6
+    for run in runs:
+        assert digests(folder / "runs" / run.name) == digests(whole / "runs" / run.name)
 
 
 @pytest.mark.slow
@@ -231,3 +239,26 @@ def test_a_failed_run_is_reported_and_the_others_go_on(data: Path) -> None:
     assert [study.state(run) for run in study.runs] == ["not begun", "finished"]
     assert not (folder / "runs" / "layers-2" / "seed-0" / "best").exists()  # no val: the last epoch
     assert json.loads(study.marker(study.runs[1]).read_text())["model"] == "last"
+
+
+@pytest.mark.slow
+def test_time_limits_and_devices(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = data.parent / "limited"
+    with pytest.raises(SystemExit) as stopped:
+        main(words(data, folder, max_time="0.000001"))
+    assert stopped.value.code == 75 and not (folder / "runs").exists()
+    assert "--max_time" in capsys.readouterr().err
+    # Each run stops by itself; the others are started, and nothing has failed.
+    monkeypatch.setattr("viceversa.runtime.device.gpus", lambda: ["cpu", "cpu"])
+    limits = {"train__max_time": "0.00001", "train__device": "auto"}
+    with pytest.raises(SystemExit) as stopped:
+        main(words(data, folder, **limits))
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 75 and "train.max_time ended 2 of 2 runs" in err
+    assert out.count("started on cpu") == 2 and out.count("stopped, and saved") == 2
+    started = [line for line in out.splitlines() if "started" in line]
+    assert out.splitlines()[:2] == started  # both at once, one for each device
+    study = open_study(folder)
+    assert [study.state(run) for run in study.runs] == ["begun", "begun"]

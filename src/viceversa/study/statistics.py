@@ -5,7 +5,7 @@ The unit is the group (a patient, a slide, a scene): its images are not independ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -32,11 +32,11 @@ def mean_interval(
     sums, counts = _by_group(values, groups)
     drawn = np.random.default_rng(seed)
     means = []
-    for _ in range(DRAWS):  # one draw at a time: all of them at once need draws x groups values
-        chosen = drawn.integers(len(sums), size=len(sums))
-        means.append(sums[chosen].sum() / counts[chosen].sum())
+    for rows in _parts(DRAWS, len(sums)):
+        chosen = drawn.integers(len(sums), size=(rows, len(sums)))
+        means.append(sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1))
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -60,9 +60,10 @@ def p_value(
         bits = np.arange(2**count)[:, None] >> np.arange(count) & 1
         return float((abs((1 - 2 * bits) @ sums) >= observed).mean())
     drawn = np.random.default_rng(seed)
-    larger = sum(
-        int(abs(drawn.choice((-1.0, 1.0), size=count) @ sums) >= observed) for _ in range(SIGNS)
-    )
+    larger = 0
+    for rows in _parts(SIGNS, count):
+        signs = 2.0 * drawn.integers(2, size=(rows, count)) - 1
+        larger += int((abs(signs @ sums) >= observed).sum())
     return (1 + larger) / (1 + SIGNS)
 
 
@@ -79,6 +80,14 @@ def holm(values: Sequence[float]) -> list[float]:
 def deviation(values: Sequence[float]) -> float | None:
     """Return the standard deviation of a sample; None of fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _parts(draws: int, count: int) -> Iterator[int]:
+    """Divide a number of draws into parts of at most 4 million numbers."""
+    most = max(1, 4_000_000 // count)
+    while draws > 0:
+        yield min(most, draws)
+        draws -= most
 
 
 def _by_group(
