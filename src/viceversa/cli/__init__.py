@@ -13,7 +13,7 @@ from ..config.extensions import take_imports
 from ..environment import is_distributed, keep_freed_memory, limit_thread_spinning, rank
 from ..errors import RunStopped, UserError
 from ..terminal import guarded, occupy_descriptors
-from . import boundary, completion, evaluate, explain, init, report, show, translate
+from . import boundary, completion, evaluate, explain, init, log, report, show, translate
 from .app import app, overview
 from .data import check
 from .features import features
@@ -27,6 +27,7 @@ __all__ = [
     "explain",
     "features",
     "init",
+    "log",
     "main",
     "report",
     "show",

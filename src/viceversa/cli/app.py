@@ -31,6 +31,7 @@ ORDER = (  # of use
     "compare",
     "ensemble",
     "report",
+    "log",
     "show",
     "features",
     "completion",

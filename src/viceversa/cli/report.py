@@ -74,7 +74,7 @@ def compare(
     folders, notes = run_folders(runs) if of_study else (list(runs), [])
     if out is not None:
         for run in folders:
-            refuse_output_in_data(out, _data_of(run), "-o")
+            refuse_output_in_data(out, data_of(run), "-o")
     if not of_study:
         # What a file contains must not control the terminal.
         rows = ([_short(printable(cell)) for cell in row] for row in compare_table(folders))
@@ -125,8 +125,8 @@ def _write_page(folders: list[Path], comparison: Comparison | None, out: Path, m
     write_study_page(variants, table, notes, out)
 
 
-def _data_of(run: Path) -> Path | None:
-    """The data set of a run, if its config.json can be read and the data is there."""
+def data_of(run: Path) -> Path | None:
+    """Return the dataset of a run; None if its config.json or the dataset cannot be found."""
     from ..config.recipes import read_recipe
     from ..data.readonly import training_data
 
