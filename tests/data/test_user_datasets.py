@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -206,3 +207,48 @@ def test_pairs_of_an_unpaired_method_are_validated_on_request() -> None:
     for val in (None, (pairs(2)[0], pairs(2)[1])):
         with raises_user_error("validate.pairs"):
             open_with(val)
+
+
+def loaded_by(workers: int, data: Sides) -> list[tuple[Tensor, Tensor]]:
+    user = UserData(data, workers=workers)
+    return epochs(open_user_data(user, DataConfig(), True, 0, lambda text: None))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_worker_processes_change_no_item() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    assert identical(loaded_by(0, Noisy()), loaded_by(2, Noisy()))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+class Process(Dataset[tuple[Tensor, Tensor]]):
+    """Pairs whose values tell the process that loaded them."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return constant(1), constant(0) + 1 / os.getpid()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_workers_are_other_processes() -> None:
+    own = torch.full((), 1 / os.getpid())
+    assert all(bool((b == own).all()) for _, b in loaded_by(0, Process()))
+    assert not any(bool((b == own).any()) for _, b in loaded_by(1, Process()))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_an_item_is_one_sentence(workers: int) -> None:
+    with raises_user_error("data") as caught:
+        loaded_by(workers, [(constant(250), constant(1))])
+    assert "\n" not in str(caught.value) and "2.5" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_without_a_part_of_a_batch_gets_none() -> None:
+    data = open_user_data(UserData(pairs(4), workers=1), DataConfig(), True, 0, lambda text: None)
+    loader = Loader(data.train, 2, CPU, lambda batch: batch if batch[0][1] else [])
+    assert [batch is None for batch in loader.epoch(1)] == [True, False]

@@ -118,11 +118,6 @@ class ImageDataset:
         """Return (domain, index) of the source and of the target at a position."""
         return list(zip(self.direction, self.indices(epoch, position), strict=True))
 
-    @property
-    def workers(self) -> int:
-        """Threads that load images ahead; 0: none."""
-        return self.config.workers
-
     def image(self, domain: str, index: int) -> Tensor:
         """Return an image (channels, h, w) of a domain, decoded and resized.
 
@@ -138,10 +133,6 @@ class ImageDataset:
         for position in positions:
             for key in self.keys(*position):
                 self.store.prefetch(key, pool)
-
-    def cancel_prefetch(self) -> None:
-        """Forget images that were started and not requested."""
-        self.store.cancel_prefetch()
 
     def item(self, epoch: int, position: int) -> Item:
         """Return the sample at a position, cropped and flipped.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .order import Position
-from .user import SplitDataset
+from .user import SplitDataset, UserDataset
 
 Batch = tuple[Tensor, Tensor]
 SelectPart = Callable[[list[Position]], Sequence[Position]]
@@ -77,7 +77,10 @@ class Loader:
         positions = [(epoch, position) for position in range(len(self.dataset))]
         batches = [positions[i : i + size] for i in range(start * size, len(positions), size)]
         parts = [self.select_part(batch) for batch in batches]
-        workers = self.dataset.workers
+        if isinstance(self.dataset, UserDataset):
+            yield from self.dataset.batches(parts, self.device)
+            return
+        workers = self.dataset.config.workers
         pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
         try:
             for number in range(-PREFETCH, len(parts)):
@@ -87,4 +90,4 @@ class Loader:
                     yield self.dataset.batch(parts[number], self.device, next(self._buffers))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            self.dataset.cancel_prefetch()
+            self.dataset.store.cancel_prefetch()

@@ -21,6 +21,8 @@ class UserData(NamedTuple):
     train: Sides
     val: Sides | None = None
     """Held-out data; None: no validation."""
+    workers: int = 0
+    """Processes that load training items ahead; 0: the training process loads them."""
 
 
 def is_dataset(value: Any) -> TypeGuard[MapDataset]:
@@ -94,7 +96,8 @@ def open_user_data(
         )
 
     def dataset(data: Sides, paired: bool, training: bool = False) -> UserDataset:
-        return UserDataset(data, domains, config.direction, paired, seed, training)
+        workers = user.workers if training else 0
+        return UserDataset(data, domains, config.direction, paired, seed, training, workers)
 
     train = dataset(user.train, paired, training=True)
     held_out = None if user.val is None else dataset(user.val, paired or validate_pairs)
@@ -103,7 +106,7 @@ def open_user_data(
             a, b = one.contents
             pairs = not isinstance(one.data, tuple)
             note(f"{split}: dataset of {f'{a} pairs' if pairs else f'{a} of A, {b} of B'}")
-    note("items are used as they are: only the options data.direction, data.a and data.b apply")
+    note("items are used as they are: of the options of data, direction, a, b and workers apply")
     return Datasets(
         train,
         dataset(user.train if user.val is None else user.val, paired),

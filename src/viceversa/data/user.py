@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from ..errors import UserError
 from ..images.domain import Domain
@@ -34,6 +34,8 @@ class MapDataset(Protocol):
         ...
 
 
+Sample = tuple[Tensor, Tensor]
+"""Source and target (channels, h, w) in [-1, 1]."""
 Sides = MapDataset | tuple[MapDataset, MapDataset]
 """A dataset of pairs, or one of images of A and one of images of B."""
 
@@ -58,9 +60,10 @@ class ItemCounts(NamedTuple):
 class UserDataset:
     """Dataset of one split; a sample depends only on (seed, epoch, position).
 
-    Items are used as they are: nothing is resized, cropped or augmented. They are loaded in the
-    training thread, with the global random generators seeded by (seed, epoch, position), so that
-    random augmentation in the user's dataset is the same in a resumed run.
+    Items are used as they are: nothing is resized, cropped or augmented. While an item is loaded,
+    the global random generators are seeded by (seed, epoch, position), so that random augmentation
+    in the user's dataset is the same in a resumed run, and with any number of workers. Threads
+    share these generators, and the user's code may not be thread-safe: workers are processes.
 
     Args:
         data: The user's dataset of pairs, or the two datasets of A and B.
@@ -69,9 +72,8 @@ class UserDataset:
         paired: Whether the source and target of a sample are a pair.
         seed: Seed of the order and of the items.
         training: Whether samples are shuffled.
+        workers: Processes that load items ahead in `batches`; 0: none.
     """
-
-    workers = 0
 
     def __init__(
         self,
@@ -81,10 +83,11 @@ class UserDataset:
         paired: bool,
         seed: int,
         training: bool = False,
+        workers: int = 0,
     ):
         self.data, self.domains, self.direction = data, dict(domains), direction
         self.paired, self.seed, self.training = paired, seed, training
-        self.invalid = InvalidFiles()
+        self.workers, self.invalid = workers, InvalidFiles()
 
     @property
     def contents(self) -> ItemCounts:
@@ -114,11 +117,27 @@ class UserDataset:
         sides = zip(self.direction.upper(), (source, target), strict=True)
         return [f"item {index} of {domain}" for domain, index in sides]
 
-    def prefetch(self, positions: Sequence[Position], pool: Executor) -> None:
-        """Do nothing: the user's code may not be thread-safe."""
+    def batches(
+        self, parts: Sequence[Sequence[Position]], device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor] | None]:
+        """Yield the batch at each list of positions; None for an empty one. Raises UserError."""
+        dataset: Any = self
+        loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_sampler=[list(part) for part in parts],
+            num_workers=self.workers,
+            collate_fn=list,
+            generator=torch.Generator(),  # else the global one would be used
+        )
+        for samples in loader:
+            yield _stacked(samples, device)
 
-    def cancel_prefetch(self) -> None:
-        """Do nothing."""
+    def __getitem__(self, position: Position) -> Sample | UserError:
+        """Return the sample at a position, or its error: torch would add a traceback to it."""
+        try:
+            return self._sample(position)
+        except UserError as error:
+            return error
 
     def batch(
         self,
@@ -132,13 +151,7 @@ class UserDataset:
         Raises:
             UserError: An item is invalid, or images differ in size.
         """
-        samples = [self._sample(position) for position in positions]
-        if not samples:
-            return None
-        sources, targets = zip(*samples, strict=True)
-        for images in (sources, targets):
-            check_same_size(images)
-        return torch.stack(sources).to(device), torch.stack(targets).to(device)
+        return _stacked([self[position] for position in positions], device)
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first (source, target) of the first epoch."""
@@ -160,6 +173,23 @@ class UserDataset:
 
 
 SplitDataset = ImageDataset | UserDataset
+
+
+def _stacked(
+    samples: Sequence[Sample | UserError], device: torch.device
+) -> tuple[Tensor, Tensor] | None:
+    """Return a batch; None without samples. Raises UserError."""
+    valid: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, UserError):
+            raise sample
+        valid.append(sample)
+    if not valid:
+        return None
+    sources, targets = zip(*valid, strict=True)
+    for images in (sources, targets):
+        check_same_size(images)
+    return torch.stack(sources).to(device), torch.stack(targets).to(device)
 
 
 def load_images(data: Sides, indices: Mapping[str, int]) -> dict[str, Any]:

@@ -60,7 +60,8 @@ def train(
             of two datasets, of images of A and of B. Images are float tensors (channels, height,
             width) with values in [-1, 1] and are used as they are. Or a mapping with options of
             the section `data`: `{"path": "photos", "hold_out": 0.1}`, where `path` may be a
-            dataset. None: that of the recipe.
+            dataset; `workers` is then the number of processes that load its items (0). None: that
+            of the recipe.
         run: Run folder (`train.run`); by default `runs/RECIPE`.
         epochs: Number of epochs (`train.epochs`).
         batch_size: Images or pairs per batch (`train.batch_size`).
@@ -152,7 +153,7 @@ def _settings(
     path = sections.get("data", {}).get("path")
     user = path is not None and not isinstance(path, str)
     if user:
-        sections["data"]["path"] = FROM_PYTHON
+        sections["data"] = {"workers": 0, **sections["data"], "path": FROM_PYTHON}
     if isinstance(recipe, RunConfig):
         base, name = recipe.sections, recipe.name("method")
     else:
@@ -178,4 +179,5 @@ def _settings(
         for domain, count in channels_of(train).items()
         if getattr(config.data, domain).kind == "image"
     }
-    return resolve(merge(config.sections, {"data": channels})), UserData(train, val)
+    config = resolve(merge(config.sections, {"data": channels}))
+    return config, UserData(train, val, config.data.workers)
