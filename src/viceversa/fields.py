@@ -8,6 +8,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import UserError
@@ -76,8 +77,7 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
             converted[key] = fill(hint, value, option)
             continue
-        if not _fits(value, hint):
-            raise UserError(f"{option} takes {_in_words(hint)}, not {value!r}", option=option)
+        _check_type(value, hint, option)
         converted[key] = tuple(value) if isinstance(value, list) else value
     check_choices(cls, converted, where)
     check_ranges(cls, converted, where)
@@ -88,6 +88,33 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         if name and "." not in name:
             name = f"{where}.{name}"
         raise UserError(text if f"{where}." in text else f"{where}: {text}", option=name) from None
+
+
+def check(config: Any, where: str) -> None:
+    """Raise UserError if a field of a dataclass, or of one in it, is invalid as in `fill`.
+
+    Args:
+        config: The dataclass.
+        where: Its section, or a prefix of its options that ends in a hyphen, such as `--`.
+    """
+    for name, hint in typing.get_type_hints(type(config)).items():
+        value, option = getattr(config, name), _option(name, where)
+        if dataclasses.is_dataclass(value):
+            check(value, option)
+        else:
+            _check_type(value, hint, option)
+    check_choices(type(config), vars(config), where)
+    check_ranges(type(config), vars(config), where)
+
+
+def _option(name: str, where: str) -> str:
+    """Return the option of a field in a section, or after a prefix."""
+    return where + name if where.endswith("-") else f"{where}.{name}"
+
+
+def _check_type(value: Any, hint: Any, option: str) -> None:
+    if not _fits(value, hint):
+        raise UserError(f"{option} takes {_in_words(hint)}, not {value!r}", option=option)
 
 
 def option_of(error: Exception) -> str | None:
@@ -103,7 +130,7 @@ def check_choices(cls: Any, values: Mapping[str, Any], where: str) -> None:
             continue
         names = tuple(field.metadata["registered"]())
         if name not in names:
-            option = f"{where}.{field.name}"
+            option = _option(field.name, where)
             known = ", ".join(names)
             raise UserError(f"{option} takes one of {known}, not {name!r}", option=option)
 
@@ -124,7 +151,7 @@ def check_ranges(cls: Any, values: Mapping[str, Any], where: str) -> None:
                 limit = f"from {least:g} to {most:g}"
             else:
                 limit = f"at least {least:g}" if one < least else f"at most {most:g}"
-            option = f"{where}.{key}"
+            option = _option(key, where)
             raise UserError(f"{option} must be {limit}, not {value}", option=option)
 
 
@@ -174,7 +201,13 @@ def _in_words(hint: Any) -> str:
         if inner[-1] is Ellipsis:
             return f"a list ({_in_words(inner[0])} each)"
         return f"{len(inner)} values ({', '.join(map(_in_words, inner))})"
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        bool: "true or false",
+        Path: "a path",
+    }
     return names.get(hint, "nothing" if hint is type(None) else "a table")
 
 

@@ -15,7 +15,8 @@ from support import log_lines, small_model
 from viceversa import Translator
 from viceversa.checkpoint import read_header
 from viceversa.cli import main
-from viceversa.evaluation import EvaluationOptions, as_json, run_evaluation
+from viceversa.config.evaluation import EvaluationOptions
+from viceversa.evaluation import as_json, run_evaluation
 from viceversa.images import read, read_tags
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.nodata import NoData, mask_of
@@ -102,7 +103,7 @@ def test_evaluate_does_not_depend_on_the_no_data_value(folder: Path) -> None:
     """Metrics of a pair also do not depend on values where the other image has no data."""
     metrics = ("l1", "psnr", "ssim", "edge_correlation", "swd")
     found = [
-        run_evaluation(EvaluationOptions(folder / "run-one", str(folder / name), metrics=metrics))
+        run_evaluation(folder / "run-one", str(folder / name), EvaluationOptions(metrics=metrics))
         for name in ("one", "two")
     ]
     means, others = (one.directions[0].values | one.directions[0].sets for one in found)
@@ -115,7 +116,7 @@ def test_evaluate_does_not_depend_on_the_no_data_value(folder: Path) -> None:
 
 def test_l1_is_the_mean_of_pixels_with_data(folder: Path) -> None:
     result = run_evaluation(
-        EvaluationOptions(folder / "run-one", str(folder / "one"), size="own", metrics=("l1",))
+        folder / "run-one", str(folder / "one"), EvaluationOptions(size="own", metrics=("l1",))
     )
     translator = Translator.load(folder / "run-one" / "ab.safetensors")
     low, high = translator.target.low[0], translator.target.high[0]
@@ -131,7 +132,7 @@ def test_images_without_data_are_left_out_and_named(
     root = tiles(tmp_path / "data")
     empty = np.full((40, 40), -9999, np.float32)
     tifffile.imwrite(root / "test/A/0.tif", empty, extratags=[(42113, "s", 0, "-9999", True)])
-    result = run_evaluation(EvaluationOptions(folder / "run-one", str(root), metrics=("l1", "swd")))
+    result = run_evaluation(folder / "run-one", str(root), EvaluationOptions(metrics=("l1", "swd")))
     assert result.directions[0].translations == 1
     assert any("left out 1 pairs without a pixel that has data" in note for note in result.notes)
     main(["train", "pix2pix", str(root), *TINY, "--train.run", str(tmp_path / "run")])
@@ -242,9 +243,9 @@ def test_evaluate_notes_another_dtype_and_scales_it(folder: Path, tmp_path: Path
     found = {}
     for depth in (8, 16):
         result = run_evaluation(
-            EvaluationOptions(
-                model, str(tmp_path / f"{depth}"), pairs="yes", size="own", metrics=("l1",)
-            )
+            model,
+            str(tmp_path / f"{depth}"),
+            EvaluationOptions(pairs="yes", size="own", metrics=("l1",)),
         )
         notes = [note for note in result.notes if "trained on uint8" in note]
         assert [note[:2] for note in notes] == ([] if depth == 8 else ["A:", "B:"])

@@ -139,7 +139,7 @@ PLACES = {
     "building the networks": ("viceversa.training.run.make_method", ["train"]),
     "a checkpoint": ("viceversa.training.run.run_state", ["train"]),
     "loading a model": ("viceversa.inference.model_files.load_network", ["translate"]),
-    "images of evaluate": ("viceversa.evaluation.run.open_images", ["evaluate"]),
+    "images of evaluate": ("viceversa.evaluation.models.open_images", ["evaluate"]),
     "loading a discriminator": (
         "viceversa.inference.model_files.load_network",
         ["explain"],

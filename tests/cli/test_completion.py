@@ -38,6 +38,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("viceversa plan pix2pix --generator.norm in", {"instance", "instance-affine"}),
         ("viceversa study pix2pix photos --fold", {"--folds", "--fold_seed"}),
         ("viceversa check photos --data.a.k", {"--data.a.kind"}),
+        ("viceversa evaluate fakes reals --data.b.ra", {"--data.b.range"}),
         ("viceversa translate m.safetensors --ov", {"--overwrite"}),
         ("viceversa nothing-like-this --", set()),
     ],

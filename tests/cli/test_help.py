@@ -10,6 +10,8 @@ from support import command_output
 from viceversa.cli.app import EXAMPLES, ORDER, app
 from viceversa.config.command_line import (
     check_settings,
+    evaluate_options,
+    evaluate_settings,
     plan_settings,
     run_options,
     train_settings,
@@ -18,6 +20,7 @@ from viceversa.config.help import COMMON
 from viceversa.config.recipes import read_recipe, recipes
 from viceversa.config.run import resolve
 from viceversa.config.study import study_settings
+from viceversa.metrics.registry import selectable
 
 SETTINGS = {"train": train_settings, "plan": plan_settings, "study": study_settings}
 
@@ -54,6 +57,8 @@ def test_examples_are_valid_commands(name: str) -> None:
             assert settings is not None or "--help" in words
         elif command == "check":
             assert check_settings(words) is not None
+        elif command == "evaluate":
+            assert evaluate_settings(words) is not None
         else:
             app.parse_args([command, *words], exit_on_error=False, print_error=False)
 
@@ -102,6 +107,11 @@ def test_common_options_exist() -> None:
         assert set(COMMON) <= options
 
 
+def test_help_lists_every_metric() -> None:
+    (metrics,) = (one for one in evaluate_options() if one.key == "metrics")
+    assert f"Names of metrics: {', '.join(selectable())}; empty" in metrics.help
+
+
 def test_help_describes_every_option() -> None:
-    for option in run_options(resolve(read_recipe("pix2pix"))):
+    for option in (*run_options(resolve(read_recipe("pix2pix"))), *evaluate_options()):
         assert option.help.endswith((".", ")", "...")), option.key

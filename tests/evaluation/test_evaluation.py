@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 from support import (
     FEATURE_FOLDER,
     command_exception,
@@ -25,17 +28,11 @@ from support import (
 import viceversa
 from viceversa.checkpoint import container
 from viceversa.cli import main
+from viceversa.config.evaluation import EvaluationData, EvaluationOptions
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import resolve
 from viceversa.errors import UserError
-from viceversa.evaluation import (
-    Evaluation,
-    EvaluationOptions,
-    accumulator,
-    as_json,
-    as_table,
-    run_evaluation,
-)
+from viceversa.evaluation import Evaluation, accumulator, as_json, as_table, run_evaluation
 from viceversa.inference import Translator
 from viceversa.metrics.paired import l1, psnr, ssim
 from viceversa.metrics.registry import METRICS
@@ -82,7 +79,7 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 
 
 def evaluate(model: Path, data: Path, **options: Any) -> Evaluation:
-    return run_evaluation(EvaluationOptions(model, str(data), **options))
+    return run_evaluation(model, str(data), EvaluationOptions(**options))
 
 
 def read_image(path: Path) -> torch.Tensor:
@@ -112,9 +109,58 @@ def test_metrics_match_those_of_translated_files(
     assert mean == pytest.approx(np.mean(result.values["l1"])) and low < mean < high
 
 
+def test_psnr_of_each_image_can_be_recomputed_from_the_files(
+    data: Path, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    """From the translated files: 10 log10(peak^2 / MSE), with the peak that metrics.json has."""
+    files = data / "test" / "A"
+    main(["translate", str(runs["pix2pix"] / "ab.safetensors"), str(files), "-o", str(tmp_path)])
+    metrics = ["l1", "psnr", "ssim"]
+    result = viceversa.evaluate(
+        runs["pix2pix"], data, tmp_path / "out", metrics=metrics, batch_size=1
+    )["directions"]["ab"]
+    assert result["values"] == {
+        "low": 0.0,
+        "high": 255.0,
+        "peak": 255.0,
+        "unit": "",
+    }
+    values = []
+    for row in result["images"]:
+        assert row["direction"] == "ab" and row["group"] == ""
+        assert row["source"] == str(files / f"{row['name']}.png")
+        assert row["target"] == str(data / "test" / "B" / f"{row['name']}.png")
+        translated = np.asarray(Image.open(tmp_path / f"{row['name']}.png")).astype(np.float64)
+        target = np.asarray(Image.open(row["target"])).astype(np.float64)
+        error = ((translated - target) ** 2).mean()
+        by_hand = 10 * np.log10(result["values"]["peak"] ** 2 / error)
+        assert row["psnr"] == pytest.approx(by_hand, abs=1e-6)
+        theirs = peak_signal_noise_ratio(target, translated, data_range=255)
+        assert row["psnr"] == pytest.approx(theirs, abs=1e-6)
+        distance = np.abs(translated - target).mean() * 2 / result["values"]["peak"]
+        assert row["l1"] == pytest.approx(distance, abs=1e-9)
+        values.append(by_hand)
+    mean, total = (
+        np.mean(values),
+        10 * np.log10(255**2 / np.mean(255**2 / 10 ** (np.array(values) / 10))),
+    )
+    assert result["means"]["psnr"]["mean"] == pytest.approx(mean, abs=1e-6)
+    assert abs(mean - total) > 1e-5  # PSNR of the mean squared difference is another number
+    table = (tmp_path / "out" / "images.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert len(rows) == 5
+    for row, one in zip(rows, result["images"], strict=True):
+        assert {key: row[key] for key in ("name", "direction", "group", "source", "target")} == {
+            key: one[key] for key in ("name", "direction", "group", "source", "target")
+        }
+        assert [float(row[key]) for key in ("range_low", "range_high", "peak")] == [0, 255, 255]
+        assert [float(row[name]) for name in metrics] == [one[name] for name in metrics]
+
+
 def test_run_with_two_directions_is_evaluated_in_both(data: Path, runs: dict[str, Path]) -> None:
     result = evaluate(runs["cyclegan"], data)
-    assert [one.direction for one in result.directions] == ["ab", "ba"] and not result.paired
+    assert [one.direction for one in result.directions] == ["ab", "ba"]
+    assert not result.protocol["pairs"]
     for direction in result.directions:
         assert {"cycle", "edge_correlation"} == set(direction.values) and "swd" in direction.sets
         assert "l1" not in direction.values  # no pairs
@@ -191,10 +237,13 @@ def test_public_name_is_the_function() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "tset"}, "--split is one of auto, train, val, test, not 'tset'"),
-        ({"pairs": "maybe"}, "--pairs is one of auto, yes, no, not 'maybe'"),
-        ({"policy": "papr"}, "policy is one of image, running, paper, not 'papr'"),
+        ({"split": "tset"}, "--split takes one of auto, train, val, test, not 'tset'"),
+        ({"pairs": "maybe"}, "--pairs takes one of auto, yes, no, not 'maybe'"),
+        ({"policy": "papr"}, "--policy takes one of image, running, paper, not 'papr'"),
         ({"metrics": ["l2"]}, "there are l1"),
+        ({"hold_out": 1.0}, "--hold_out must be from 0 to less than 1, not 1.0"),
+        ({"seed": -1}, "--seed must be at least 0"),
+        ({"max_megapixels": 0}, "--max_megapixels must be at least 1"),
         ({"size": 0}, "pixels a side"),
         ({"batch_size": 0}, "--batch_size"),
     ],
@@ -204,7 +253,7 @@ def test_invalid_option_in_python_is_a_user_error(
 ) -> None:
     with raises_user_error() as error:
         viceversa.evaluate(runs["pix2pix"], data, tmp_path / "out", **options)
-    assert error.value.option == (None if "policy" in options else f"--{next(iter(options))}")
+    assert error.value.option == f"--{next(iter(options))}"
     assert message in str(error.value) and not (tmp_path / "out").exists()
 
 
@@ -256,7 +305,7 @@ def test_only_images_held_out_of_training_are_evaluated(tmp_path: Path) -> None:
     result = evaluate(runs["pix2pix"], moved, metrics=("l1",))
     assert result.notes[0].startswith(f"val is {len(held)} of the 20 pairs of train, held out by")
     all_images = evaluate(runs["pix2pix"], moved, metrics=("l1",), hold_out=0.0)
-    assert (all_images.images.split, all_images.directions[0].translations) == ("train", 20)
+    assert all_images.protocol["split"] == "train" and all_images.directions[0].translations == 20
     # In a dataset with a test split no images are held out.
     other = tmp_path / "other"
     noise_pairs(other / "train", 3, 32)
@@ -319,7 +368,7 @@ def test_invalid_input_of_the_command(
     (uneven / "B" / "02.png").unlink()
     refused(run, uneven, option="--pairs")
     Image.new("RGB", (16, 16)).save(uneven / "B" / "02.png")
-    refused(run, uneven, "--size", "own", option="--size")
+    refused(run, uneven, "--size", "own", option="--size", path=uneven / "A" / "02.png")
 
 
 def test_too_few_images_for_kid_are_reported(
@@ -358,11 +407,11 @@ def test_option_without_effect_is_refused(
 def test_limited_set_of_images_is_noted(
     runs: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = EvaluationOptions(runs["cyclegan"], str(data), pairs="no", metrics=("swd",))
-    full = as_json(run_evaluation(options))
+    options = {"pairs": "no", "metrics": ("swd",)}
+    full = as_json(evaluate(runs["cyclegan"], data, **options))
     assert not any("swd compares the first" in note for note in full["notes"])
     monkeypatch.setattr(accumulator, "SET_BYTES", 2 * 4 * 3 * 32 * 32)  # two images per set
-    cut = as_json(run_evaluation(options))
+    cut = as_json(evaluate(runs["cyclegan"], data, **options))
     note = "ab and ba: swd compares the first 2 translations and 2 real images"
     assert note in " ".join(cut["notes"])
     for name in ("ab", "ba"):
@@ -409,7 +458,7 @@ def test_fid_and_kid_of_few_images_are_marked_in_table_page_and_json(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     features = accumulator.Features({"inception": Colours()}, {"inception": "0"})
-    monkeypatch.setattr("viceversa.evaluation.run.load_features", lambda *_: features)
+    monkeypatch.setattr("viceversa.evaluation.direction.load_features", lambda *_: features)
     monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     data = noise_pairs(tmp_path / "data" / "test", 50, 16).parent
     noise_pairs(data / "train", 2, 16)
@@ -455,7 +504,11 @@ def test_layout_is_reported_and_may_be_given(
     main([*words, "--metrics", "l1", "--data.layout", "photos", "--json"])
     protocol = json.loads(capsys.readouterr().out)["protocol"]
     assert protocol["layout"] == "photos in set, each both A and B"
-    halves = evaluate(runs["pix2pix"], tmp_path / "set", layout="side-by-side")
+    halves = run_evaluation(
+        runs["pix2pix"],
+        str(tmp_path / "set"),
+        EvaluationOptions(data=EvaluationData("side-by-side")),
+    )
     assert halves.directions[0].translations == 12
-    with pytest.raises(UserError, match=r"--data\.layout is one of auto, .*, not 'halves'"):
-        EvaluationOptions(runs["pix2pix"], layout="halves")  # type: ignore[arg-type]
+    with raises_user_error(option="--data.layout"):
+        viceversa.evaluate(runs["pix2pix"], layout="halves")  # type: ignore[arg-type]

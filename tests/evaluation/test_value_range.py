@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,11 +14,13 @@ from viceversa.images.values import quantized, to_pixels, to_tensor, to_values
 from viceversa.metrics.paired import psnr
 
 INT16 = Domain(DomainConfig(channels=1, range="-1000,3000"), "int16", (-1000.0,), (3000.0,))
+HU = replace(INT16, config=replace(INT16.config, unit="HU"))
 
 
 @pytest.mark.parametrize(("domain", "values", "text"), [
     (Domain(), {"low": 0, "high": 255, "peak": 255}, "from 0 to 255 (peak 255)"),
     (INT16, {"low": -1000, "high": 3000, "peak": 4000}, "from -1000 to 3000 (peak 4000)"),
+    (HU, {"low": -1000, "high": 3000, "peak": 4000}, "from -1000 to 3000 HU (peak 4000 HU)"),
     (Domain(DomainConfig(channels=2, range="minmax"), "float32", (0.0, 0.0), (1.0, 4.0)),
      {"low": 0, "high": [1, 4], "peak": [1, 4]}, "from 0 to 1, 4 (peak 1, 4)"),
     (Domain(DomainConfig(kind="lab-l"), "uint8", (0.0,), (255.0,)),
@@ -28,13 +32,13 @@ INT16 = Domain(DomainConfig(channels=1, range="-1000,3000"), "int16", (-1000.0,)
 ])  # fmt: skip
 def test_the_range_is_stated(domain: Domain, values: dict[str, object], text: str) -> None:
     found = ValueRange.of(domain)
-    assert found.as_json() == values and text in str(found)
+    assert found.as_json() == values | {"unit": domain.config.unit} and text in str(found)
     assert str(found).endswith("PSNR is a mean over images")
 
 
 def test_channels_with_ranges_of_their_own_are_cells_of_a_table() -> None:
     assert ValueRange((0.0, 0.0), (1.0, 4.0)).as_row() == {
-        "range_low": "0.0", "range_high": "1.0 4.0", "peak": "1.0 4.0",
+        "range_low": "0.0", "range_high": "1.0 4.0", "peak": "1.0 4.0", "unit": "",
     }  # fmt: skip
 
 

@@ -161,6 +161,8 @@ LABELS: dict[str, Any] = {"kind": "labels", "classes": ["#3a403d", "#404040", "#
         ({**LABELS, "tolerance": -1}, "tolerance must be at least 0, not -1"),
         ({"kind": "labels", "ids": 2, "tolerance": 1}, "tolerance belongs to classes"),
         ({"tolerance": 1}, "tolerance belongs to classes"),
+        ({"kind": "labels", "ids": 2, "unit": "m"}, "unit belongs to kind image"),
+        ({"unit": "m\n"}, "unit must be printable"),
         ({"kind": "labels", "classes": ["#ff0000", "#0000ff", "#FF0000"]}, "#ff0000 twice"),
         ({"kind": "labels", "classes": ["#ff0000,#0000ff", "#0000ff"]}, "#0000ff twice"),
         # 0x40 - 0x3a = 6 is the largest difference of a channel: 3 from both is in the middle

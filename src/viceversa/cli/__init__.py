@@ -13,9 +13,10 @@ from ..config.extensions import take_imports
 from ..environment import is_distributed, keep_freed_memory, limit_thread_spinning, rank
 from ..errors import RunStopped, UserError
 from ..terminal import guarded, occupy_descriptors
-from . import boundary, completion, evaluate, explain, init, log, report, show, translate
+from . import boundary, completion, explain, init, log, report, show, translate
 from .app import app, overview
 from .data import check
+from .evaluate import evaluate
 from .features import features
 from .study import study
 from .training import plan, train
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 OF_RECIPE = {"train": train, "plan": plan, "study": study}  # options depend on the recipe
+WITH_OWN_PARSER = {"check": check, "evaluate": evaluate}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,8 +76,8 @@ def _run(words: list[str]) -> int:
             print(overview())
         elif words[0] in OF_RECIPE and len(words) > 1 and not words[1].startswith("-"):
             OF_RECIPE[words[0]](words[1], *words[2:])
-        elif words[:1] == ["check"]:
-            check(*words[1:])
+        elif words[0] in WITH_OWN_PARSER:
+            WITH_OWN_PARSER[words[0]](*words[1:])
         else:
             # A lone hyphen (standard input or output) looks like an option to the parser.
             words = ["./-" if word == "-" else word for word in words]

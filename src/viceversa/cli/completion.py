@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from ..config.command_line import CheckOptions, PlanOptions, run_options
+from ..config.command_line import CheckOptions, PlanOptions, evaluate_options, run_options
 from ..config.options import FIRST, Option, collector, options_of
 from ..config.recipes import read_recipe, recipes
 from ..config.study import StudyOptions
@@ -51,6 +51,9 @@ def _complete_app() -> App:
             function = collector([*own, *options.values()], [recipe, data])
         elif name == "check":
             function = collector(check, [data])
+        elif name == "evaluate":
+            model = _positional("model", Path)
+            function = collector(evaluate_options(), [model, data])
         whole.command(function, name=name)
     return whole
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ..errors import RunStopped, UserError
+from ..networks.config import Policy
 from .app import command
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def translate(
     model: Path,
     *inputs: str,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    policy: Literal["image", "running", "paper"] = "image",
+    policy: Policy = "image",
     size: str = "own",
     half: Literal["left", "right", "whole"] | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,

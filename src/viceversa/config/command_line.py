@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
@@ -16,6 +16,8 @@ from .compatibility import refuse_old_options
 from .help import (
     CHECK_EXAMPLES,
     CHECK_HELP,
+    EVALUATE_EXAMPLES,
+    EVALUATE_HELP,
     HELP_WORDS,
     common_first,
     example_lines,
@@ -24,6 +26,9 @@ from .help import (
 from .options import FIRST, Option, options_of, parse
 from .recipes import NAMED, SECTIONS, Sections, merge, read_recipe
 from .run_folder import refuse_lost_data
+
+if TYPE_CHECKING:
+    from .evaluation import EvaluationOptions
 
 SHORT = {"--seed": "--train.seed", "--deterministic": "--train.deterministic"}
 
@@ -172,6 +177,63 @@ def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None
     )
 
 
+class EvaluateSettings(NamedTuple):
+    """Arguments of `viceversa evaluate`."""
+
+    first: Path
+    """The model, or the folder of generated images."""
+    second: str
+    """The dataset, or the folder of real images."""
+    out: Path | None
+    json: bool
+    options: EvaluationOptions
+
+
+def evaluate_options() -> list[Option]:
+    """Return the options of `viceversa evaluate`."""
+    from .evaluation import PANELS, EvaluationOptions
+
+    out = "Folder for the results; empty: evaluation beside the model, or FAKES-evaluation."
+    options = [Option("out", Path | None, None, out, "Evaluation", negative=False, short="-o")]
+    text = "Print JSON in place of a table."
+    options.append(Option("json", bool, False, text, "Evaluation", negative=False))
+    for one in options_of(EvaluationOptions(), negative=False):
+        panels = [title for title, keys in PANELS.items() if one.key.startswith(keys)]
+        options.append(dataclasses.replace(one, panel=panels[0]))
+    return options
+
+
+def evaluate_settings(words: Sequence[str]) -> EvaluateSettings | None:
+    """Return the arguments of `viceversa evaluate`; None after --help. Loads no torch."""
+    from ..images.domain import DomainConfig
+    from .evaluation import EvaluationData, EvaluationOptions
+
+    first = (
+        "A run folder (both directions of CycleGAN, and its cycle error), one translator, or a "
+        "folder of generated images."
+    )
+    second = "The dataset (empty: that of the model's run), or the folder of real images."
+    found = parse(
+        "viceversa evaluate",
+        f"{EVALUATE_HELP}\n\n{example_lines(EVALUATE_EXAMPLES)}",
+        words,
+        evaluate_options(),
+        [
+            _positional("model_or_fakes", Path, first),
+            _positional("data_or_reals", str, second, ""),
+        ],
+    )
+    if found is None:
+        return None
+    (model, *data), given = found
+    chosen = _nested(given)
+    out, json = chosen.pop("out", None), chosen.pop("json", False)
+    sections = chosen.pop("data", {})
+    images = fill(DomainConfig, sections.pop("b", {}), "data.b")
+    options = EvaluationOptions(**chosen, data=EvaluationData(**sections, b=images))
+    return EvaluateSettings(model, data[0] if data else "", out, json, options)
+
+
 def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return options by key as tables: `data.a.kind` in the table `a` of the section `data`."""
     table: dict[str, Any] = {}
@@ -189,6 +251,14 @@ def _data_folder() -> inspect.Parameter:
     text = "The dataset: a folder, a .zip or .tar archive, or a .csv or .jsonl manifest."
     annotation: Any = Annotated[str, Parameter(name="data", help=text, show_default=False)]
     return inspect.Parameter("data_folder", FIRST, default="", annotation=annotation)
+
+
+def _positional(
+    name: str, kind: Any, text: str, default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
+    """Return an argument without an option."""
+    annotation: Any = Annotated[kind, Parameter(help=text, show_default=False)]
+    return inspect.Parameter(name, FIRST, default=default, annotation=annotation)
 
 
 def given_value(words: Sequence[str], option: str) -> str | None:

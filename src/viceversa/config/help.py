@@ -13,6 +13,13 @@ CHECK_EXAMPLES = (
     ("check photos --recipe pix2pix", "for training with a recipe"),
     ("check photos --recipe pix2pix --preview inputs.png", "draw the inputs of the networks"),
 )
+EVALUATE_HELP = "Evaluate a model, or a folder of generated images: metrics, best and worst cases."
+EVALUATE_EXAMPLES = (
+    ("evaluate runs/photos", "the model of a run, on the test split of its data"),
+    ("evaluate runs/photos/ab.safetensors other-photos -o results", "on other data"),
+    ("evaluate runs/photos --metrics l1 lpips --split val", "chosen metrics"),
+    ("evaluate generated real", "two folders of images, without a model"),
+)
 HELP_WORDS = "--help", "-h", "--help-all"
 PANELS = {
     "train": "Training",

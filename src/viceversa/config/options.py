@@ -32,6 +32,7 @@ class Option:
         help: Help text.
         panel: Title of its panel in the help.
         negative: Whether a switch also has the form `--no-key`.
+        short: Short form, such as `-o`, if there is one.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Option:
     help: str
     panel: str = "Options"
     negative: bool = True
+    short: str = ""
 
     def parameter(self, name: str, group: Group) -> inspect.Parameter:
         """Return the option as a parameter for cyclopts."""
@@ -47,7 +49,7 @@ class Option:
         annotation: Any = Annotated[
             self.type,
             Parameter(
-                name=f"--{self.key}",
+                name=[f"--{self.key}", self.short] if self.short else f"--{self.key}",
                 help=self.help,
                 group=group,
                 show_default=(lambda _: shown) if shown else False,

@@ -42,7 +42,8 @@ class ImageStore:
 
     def __init__(self, index: SplitIndex, config: DataConfig, domains: Mapping[str, Domain]):
         self.index, self.config, self.domains = index, config, domains
-        self.other_dtypes: dict[str, None] = {}  # notes on images of other dtypes than in training
+        # Domain and dtype of the images of another dtype than that of their domain.
+        self.other_dtypes: dict[tuple[str, str], None] = {}
         megabytes = config.cache_megabytes if config.cache == "memory" else 0
         self._cache: MemoryCache | DiskCache = MemoryCache(megabytes)
         self._pending: dict[Key, Future[Tensor]] = {}
@@ -84,8 +85,8 @@ class ImageStore:
         max_pixels = self.config.max_megapixels * 10**6
         pixels = load(source, domain.config, half, max_pixels, domain.nodata_value)
         size = resized_size(pixels.shape[0], pixels.shape[1], self.config, source)
-        if note := domain.other_dtype(pixels.dtype.name):
-            self.other_dtypes[f"{name.upper()}: {note}"] = None
+        if domain.other_dtype(dtype := pixels.dtype.name):
+            self.other_dtypes[name, dtype] = None
         return to_tensor(to_domain_range(resize_for(pixels, *size, domain.config), domain, source))
 
     def cache_on_disk(

@@ -39,13 +39,14 @@ def fit_domains(
     """
     max_pixels = config.max_megapixels * 10**6
     a, b = (
-        _fit(part, {s: part.records[s] for s in index.files(part.domain)}, max_pixels)
+        fit_domain(part, {s: part.records[s] for s in index.files(part.domain)}, max_pixels)
         for part in files
     )
     return a, b
 
 
-def _fit(part: DomainFiles, records: Records, max_pixels: int) -> Domain:
+def fit_domain(part: DomainFiles, records: Records, max_pixels: int) -> Domain:
+    """Return the domain of the files in `records`. Raises UserError as `fit_domains`."""
     config, tags = part.config, _common_tags(part.config, records, max_pixels)
     if config.kind != "image":
         dtype = "uint16" if config.width > 256 and config.kind == "labels" else "uint8"

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..images.domain import Domain
 from ..images.values import data_mask, fill_nodata, to_pixels, to_rgb
-from ..metrics.registry import METRICS, Metric
+from ..metrics.limits import PEAK
+from ..metrics.registry import METRICS, UNIT_METRIC, Metric
 from .features import load, pool3
 
 SET_BYTES = 2**29  # of images kept per set, for metrics of sets of images
@@ -128,7 +129,7 @@ class MetricAccumulator:
 
     def compute(self) -> dict[str, float]:
         """Return all metrics: means over images, and distances between the two sets."""
-        means = {name: _mean(self.values[name]) for name in self.metrics if name in self.values}
+        means = {name: _mean(self.values[name]) for name in METRICS if name in self.values}
         return means | self.compute_sets()
 
     def compute_sets(self) -> dict[str, float]:
@@ -203,6 +204,15 @@ class MetricAccumulator:
             else:
                 values = metric.load()(x, y, weight)
             self.values.setdefault(name, []).extend(values.tolist())
+            if name == "l1" and self.target.config.unit:
+                x, y = (self._in_unit(one) for one in (x, y))
+                values = metric.load()(x, y, weight)
+                self.values.setdefault(UNIT_METRIC, []).extend(values.tolist())
+
+    def _in_unit(self, images: Tensor) -> Tensor:
+        """Scale images of the target domain so that differences are in the unit of its files."""
+        span = torch.tensor([self.target.low, self.target.high], dtype=torch.float64).diff(dim=0)
+        return images.double() * (span[0, :, None, None] / PEAK).to(images.device)
 
     def _is_large_enough(self, name: str, images: Tensor) -> bool:
         """Whether a metric can be computed of images of this size."""

@@ -1,77 +1,91 @@
-"""Evaluation of one direction: translate its images batch by batch, and accumulate metrics."""
+"""Metrics of one direction: accumulated batch by batch, then averaged."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.dataset import ImageDataset
+from ..config.evaluation import EvaluationOptions
+from ..errors import UserError
 from ..images.domain import Domain, DomainConfig
 from ..images.labels import palette
-from ..images.values import data_mask, fill_nodata, has_data, quantized, to_pixels, to_rgb
-from ..inference import Translator
+from ..images.values import data_mask, fill_nodata, to_pixels, to_rgb
 from ..metrics.intervals import bootstrap
 from ..metrics.labels import confusion, iou
 from ..metrics.registry import METRICS, is_unreliable, label, needs_pairs
-from .accumulator import Features, MetricAccumulator
-from .inputs import EvaluationBatch, ImageFiles, Model
-from .options import EvaluationOptions
-from .results import DirectionMetrics
+from .accumulator import Features, MetricAccumulator, load_features
+from .inputs import EvaluationBatch
+from .results import DirectionMetrics, ImageFiles
 from .value_range import ValueRange
+
+ABSENT = {
+    "pair": "compares pairs, but the images are unpaired",
+    "cycle": "needs translators of both directions in one folder",
+    "source": "compares translations with their sources, and there are none",
+}
+"""Why a metric cannot be computed, by what it compares."""
 
 
 class DirectionEvaluator:
-    """Translates the images of one direction and accumulates their metrics."""
+    """Accumulates the metrics of the outputs of one direction.
+
+    Args:
+        direction: `ab` or `ba`.
+        domains: Domain of the sources, and domain of the outputs.
+        compares: What is known: `pair`, `source`, `cycle`, `sets` (see `Metric.compares`).
+        options: The options.
+        features: Feature networks that are available.
+    """
 
     def __init__(
         self,
         direction: str,
-        model: Model,
+        domains: tuple[Domain, Domain],
+        compares: Collection[str],
         options: EvaluationOptions,
         features: Features,
-        paired: bool,
     ) -> None:
-        self.direction, self.paired = direction, paired
-        self.translator: Translator = model.translators[direction]
-        self.back: Translator | None = model.translators.get(direction[::-1])
+        self.direction, (source, self.target) = direction, domains
         names = [
             name
             for name in options.requested
             if METRICS[name].network in ("", *features.networks)
-            and (paired or not needs_pairs(name))
-            and (self.back or METRICS[name].compares != "cycle")
+            and METRICS[name].compares in compares
         ]
-        source, target = self.translator.source, self.translator.target
-        self.accumulator = MetricAccumulator(names, source, target, features.networks)
-        self.labels = LabelMaps.of(target, options.colours)
+        self.accumulator = MetricAccumulator(names, source, self.target, features.networks)
+        self.labels = LabelMaps.of(self.target, options.colours)
         self.files: list[ImageFiles] = []
 
-    def add(self, batch: EvaluationBatch) -> None:
-        """Translate a batch and add its metrics."""
-        here, there = self.translator.source, self.translator.target
-        output = _exact(self.translator.tensor(fill_nodata(batch.source, here).float()), there)
-        back = _exact(self.back.tensor(output.float()), here) if self.back else None
-        self.accumulator.add(batch.source, output, batch.target, back)
+    def add(self, batch: EvaluationBatch, output: Tensor, cycle: Tensor | None = None) -> None:
+        """Add a batch.
+
+        Args:
+            batch: Sources, and targets if they are known.
+            output: Outputs, as their files store them.
+            cycle: The outputs, translated back.
+        """
+        self.accumulator.add(batch.source, output, batch.target, cycle)
         if batch.target is not None:
             self.accumulator.add_real(batch.target, batch.source)
             if self.labels is not None:
                 valid = data_mask(batch.source, batch.target).all(dim=1)
-                self.labels.add(output, fill_nodata(batch.target, there), valid)
+                self.labels.add(output, fill_nodata(batch.target, self.target), valid)
         self.files += batch.files
 
-    def result(self, dataset: ImageDataset) -> tuple[DirectionMetrics, list[str]]:
-        """Return the metrics, and notes on them."""
-        there = self.direction[1]
-        real = len(dataset.sources(there))
-        if not self.paired:
-            for index in range(real):
-                image = dataset.values(there, index, torch.device("cpu"))
-                if bool(has_data(image, image)):
-                    self.accumulator.add_real(image)
+    def result(
+        self, description: str, translations: int, real: int
+    ) -> tuple[DirectionMetrics, list[str]]:
+        """Return the metrics, and notes on them.
+
+        Args:
+            description: Number and kind of the images.
+            translations: Number of generated images.
+            real: Number of real images.
+        """
         sets = self.accumulator.compute_sets()
         matrix = None if self.labels is None else self.labels.confusion
         if matrix is not None:
@@ -81,15 +95,17 @@ class DirectionEvaluator:
                 if one.compares == "labels"
             }
         values = self.accumulator.values
-        names = [name for name in self.accumulator.metrics if name in values]
+        names = [name for name in METRICS if name in values]
         metrics = DirectionMetrics(
             self.direction,
+            description,
             self.files,
-            ValueRange.of(self.translator.target),
+            ValueRange.of(self.target),
             values,
             {name: _interval(values[name]) for name in names},
             sets,
             [] if matrix is None else iou(matrix).tolist(),
+            translations,
             real,
         )
         return metrics, [f"{self.direction}: {note}" for note in self._notes(metrics)]
@@ -105,6 +121,48 @@ class DirectionEvaluator:
         ]
         without = [f"without {', '.join(names)}: {why}" for why, names in reasons.items()]
         return [*without, *few, *self.accumulator.notes]
+
+
+def available_features(
+    options: EvaluationOptions, paired: bool, device: torch.device
+) -> tuple[Features, list[str]]:
+    """Load the feature networks that are available; notes say how to get the others.
+
+    Raises UserError if a metric that is named needs another one.
+    """
+    features, notes = Features({}, {}), []
+    for name in options.requested:
+        network = METRICS[name].network
+        if not network or network in features.networks or (needs_pairs(name) and not paired):
+            continue
+        try:
+            loaded = load_features((name,), options.features, device)
+        except UserError as error:
+            if name in options.required:
+                raise
+            notes.append(str(error))
+            continue
+        features.networks.update(loaded.networks)
+        features.digests.update(loaded.digests)
+    return features, list(dict.fromkeys(notes))
+
+
+def refuse_ineffective(
+    options: EvaluationOptions, paired: bool, evaluators: Sequence[DirectionEvaluator]
+) -> None:
+    """Raise UserError for a named metric or an option that would have no effect."""
+    for name in options.metrics:
+        if not any(name in one.accumulator.metrics for one in evaluators):
+            raise UserError(
+                f"--metrics {name} {ABSENT[METRICS[name].compares]}", option="--metrics"
+            )
+    if options.colours and not paired:
+        raise UserError("--classes compares pairs, but the images are unpaired", option="--classes")
+    if options.colours and all(one.target.config.kind == "labels" for one in evaluators):
+        raise UserError(
+            "--classes is for RGB images; the target is a label map with its own classes",
+            option="--classes",
+        )
 
 
 class LabelMaps:
@@ -141,11 +199,6 @@ class LabelMaps:
         predicted, true = self.classify(output)[valid], self.classify(target)[valid]
         matrix = confusion(predicted, true, self.classes)
         self.confusion = matrix if self.confusion is None else self.confusion + matrix
-
-
-def _exact(values: Tensor, domain: Domain) -> Tensor:
-    """Return values in [-1, 1] as those of the files that translation writes, in float64."""
-    return quantized(values.double(), domain)
 
 
 def _interval(values: list[float]) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..checkpoint import read_header
 from ..config.compatibility import trained_on_pairs
+from ..config.evaluation import EvaluationOptions
 from ..data import DataConfig, SplitIndex, index_split
 from ..data.config import uncropped
 from ..data.dataset import ImageDataset
@@ -23,7 +24,7 @@ from ..images.values import has_data
 from ..inference import Translator
 from ..inference.model_files import translator_files
 from ..metrics.registry import DIRECTIONS
-from .options import EvaluationOptions
+from .results import ImageFiles
 
 
 class Model(NamedTuple):
@@ -54,10 +55,10 @@ class Model(NamedTuple):
         return paired
 
 
-def open_model(options: EvaluationOptions) -> Model:
-    """Load the translators of a model. Raises UserError."""
+def open_model(path: Path, options: EvaluationOptions) -> Model:
+    """Load the translators of a run folder or a file. Raises UserError."""
     model = Model({}, {}, {})
-    for file in translator_files(options.model):
+    for file in translator_files(path):
         header = read_header(file)
         translator = Translator.load(
             file, options.device, options.policy, options.seed, options.max_megapixels
@@ -82,10 +83,12 @@ class EvaluationImages(NamedTuple):
     config: DataConfig
 
 
-def open_images(options: EvaluationOptions, model: Model, paired: bool) -> EvaluationImages:
+def open_images(
+    path: str, model: Model, options: EvaluationOptions, paired: bool
+) -> EvaluationImages:
     """Index the images of a split. Raises UserError if there are none, or pairs are incomplete."""
     trained_on = str(model.trained.get("data", {}).get("path", ""))
-    config = _data_config(options, model)
+    config = _data_config(path, options, model)
     data = list_images(config.path)
     without = dataclasses.replace(config, hold_out=0.0)
     if options.hold_out is None and any(
@@ -111,7 +114,7 @@ def open_images(options: EvaluationOptions, model: Model, paired: bool) -> Evalu
     return EvaluationImages(dataset, split, notes, config)
 
 
-def _data_config(options: EvaluationOptions, model: Model) -> DataConfig:
+def _data_config(path: str, options: EvaluationOptions, model: Model) -> DataConfig:
     """The data settings of training, changed by the options. Raises UserError."""
     try:
         config = fill(DataConfig, model.trained.get("data", {}), "data")
@@ -122,12 +125,12 @@ def _data_config(options: EvaluationOptions, model: Model) -> DataConfig:
             f"images: {error}; evaluate with the version that wrote it",
             path=file,
         ) from None
-    path = options.data or config.path
+    path = path or config.path
     if not path:
         raise UserError("name the dataset: viceversa evaluate MODEL DATA")
     changes: dict[str, Any] = {"path": path, "max_megapixels": options.max_megapixels}
-    if options.layout is not None:
-        changes["layout"] = options.layout
+    if options.data.layout is not None:
+        changes["layout"] = options.data.layout
     elif path != config.path:
         changes["layout"] = "auto" if config.layout != "patterns" else "patterns"
         changes["max_images"] = 0
@@ -161,46 +164,50 @@ def _split(
     return "train", index, "there is no test or val split: all images are evaluated"
 
 
-class ImageFiles(NamedTuple):
-    """An image that is evaluated: its names, as text."""
-
-    name: str
-    """Name in the dataset, without folders of domains and extension; pairs have one name."""
-    group: str
-    """Its group (patient, slide, scene), or ""."""
-    source: str
-    """Path of the source."""
-    target: str
-    """Path of the target, or ""."""
-
-
 class EvaluationBatch(NamedTuple):
-    """Consecutive images of one size on the CPU, float64 in [-1, 1]; NaN means no data."""
+    """Consecutive images of one size on the CPU, in [-1, 1]; NaN means no data."""
 
     files: list[ImageFiles]
     source: Tensor
     target: Tensor | None
+    """In float64, so that metrics are exact."""
 
 
 def batches(
-    dataset: ImageDataset, direction: str, paired: bool, batch_size: int, skipped: list[str]
+    dataset: ImageDataset,
+    direction: str,
+    paired: bool,
+    batch_size: int,
+    skipped: list[str],
+    dtype: torch.dtype = torch.float32,
 ) -> Iterator[EvaluationBatch]:
-    """Yield the images of a direction; the names of those without data are added to `skipped`.
+    """Yield the images of a direction.
 
-    Raises UserError if a pair has two sizes.
+    Args:
+        dataset: The images.
+        direction: `ab` or `ba`.
+        paired: Whether the images are pairs.
+        batch_size: Maximum number of images of a batch.
+        skipped: Takes the names of the images without data.
+        dtype: Of the sources.
+
+    Raises:
+        UserError: An image cannot be read, or a pair has two sizes.
     """
     here, there = direction[0], direction[1]
     pending: list[tuple[ImageFiles, Tensor, Tensor | None]] = []
-    exact = torch.device("cpu"), torch.float64
+    cpu = torch.device("cpu")
     for index, source in enumerate(dataset.sources(here)):
-        image = dataset.values(here, index, *exact)
-        target = dataset.values(there, index, *exact) if paired else None
+        image = dataset.values(here, index, cpu, dtype)
+        target = dataset.values(there, index, cpu, torch.float64) if paired else None
+        partner = str(dataset.sources(there)[index]) if paired else ""
         if target is not None and target.shape[2:] != image.shape[2:]:
             sizes = [f"{one.shape[3]}x{one.shape[2]}" for one in (image, target)]
             raise UserError(
-                f"{source} has {sizes[0]} pixels and its target {sizes[1]}; --size 256 (or another "
-                "number) resizes both to one size",
+                f"{source} has {sizes[0]} pixels and its target {partner} has {sizes[1]}; "
+                "--size 256 (or another number) resizes both to one size",
                 option="--size",
+                path=source.path,
             )
         if not bool(has_data(image, image if target is None else target)):
             skipped.append(str(source))
@@ -209,7 +216,6 @@ def batches(
             yield _batch(pending)
             pending = []
         name, group = dataset.index.name_of(source), dataset.index.groups.get(source, "")
-        partner = str(dataset.sources(there)[index]) if paired else ""
         files = ImageFiles(printable(name), printable(group), str(source), partner)
         pending.append((files, image, target))
     if pending:

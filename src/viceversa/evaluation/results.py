@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from .. import __version__
-from ..files import finite, sha256
+from ..data import DataConfig
+from ..files import finite
+from ..images import Pixels
 from ..images.domain import Domain
 from ..metrics.limits import PEAK
 from ..metrics.registry import few_images, is_unreliable
 from ..reports.text import aligned, number
-from .accumulator import Features
-from .inputs import EvaluationImages, ImageFiles, Model
-from .options import EvaluationOptions
 from .value_range import ValueRange
+
+
+class ImageFiles(NamedTuple):
+    """An image that is evaluated: its names, as text."""
+
+    name: str
+    """Name in the dataset, without folders of domains and extension; pairs have one name."""
+    group: str
+    """Its group (patient, slide, scene), or ""."""
+    source: str
+    """Path of the source, or of the generated image if there is no source."""
+    target: str
+    """Path of the target, or ""."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +39,24 @@ class DirectionMetrics:
     """Metrics of one direction."""
 
     direction: str
+    description: str
+    """Number and kind of the images, such as "5 pairs of test"."""
     files: list[ImageFiles]
     """Names of the images, in order."""
     range: ValueRange
     """Range of the values of the outputs and targets."""
     values: dict[str, list[float]]
-    """metric -> a value per source."""
+    """metric -> a value per image."""
     intervals: dict[str, tuple[float, float, float]]
     """metric -> mean, and its 95 % interval."""
     sets: dict[str, float]
     """Metrics of sets and of label maps."""
     iou: list[float]
     """IoU of each class, if there are classes."""
+    translations: int
+    """Number of generated images that are compared as a set."""
     real: int
-    """Number of real images that the translations are compared with as a set."""
+    """Number of real images that they are compared with."""
 
     @property
     def sources(self) -> list[str]:
@@ -49,38 +64,43 @@ class DirectionMetrics:
         return [one.source for one in self.files]
 
     @property
-    def translations(self) -> int:
-        """Number of translations."""
-        return len(self.files)
-
-    @property
     def smaller_set(self) -> int:
         """Number of images of the smaller set."""
         return min(self.translations, self.real)
+
+
+class CaseImages(NamedTuple):
+    """How the cases of a direction are drawn."""
+
+    columns: list[str]
+    """Titles of the images of a case."""
+    draw: Callable[[int], Pixels]
+    """Draws the images of a case, an index of `DirectionMetrics.files`, beside each other."""
+    patch_maps: bool = False
+    """Whether patch maps are among the images."""
 
 
 @dataclass
 class Evaluation:
     """Results of an evaluation."""
 
-    options: EvaluationOptions
-    model: Model
-    images: EvaluationImages
-    paired: bool
-    features: Features
+    title: str
+    dataset: str
+    """A line on the images."""
+    protocol: dict[str, Any]
+    """Everything besides the weights that values depend on."""
+    cases: Callable[[DirectionMetrics], CaseImages]
     directions: list[DirectionMetrics] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def as_table(result: Evaluation) -> str:
     """Return the metrics of each direction as lines of text, followed by the notes."""
-    lines = [f"{result.images.split}: {result.images.dataset.index.layout}"]
+    lines = [result.dataset]
     for one in result.directions:
-        kind = "pairs" if result.paired else f"translations, {one.real} real images"
-        lines.append(f"{one.direction}: {one.translations} {kind} of {result.images.split}")
-        lines.append(f"  {one.range}")
+        lines += [f"{one.direction}: {one.description}", f"  {one.range}"]
         rows = [
-            (name, number(mean), f"95 % interval: {number(low)} to {number(high)}")
+            (one.range.label(name), number(mean), f"95 % interval: {number(low)} to {number(high)}")
             for name, (mean, low, high) in one.intervals.items()
         ]
         for name, value in one.sets.items():
@@ -97,7 +117,7 @@ def as_json(result: Evaluation) -> dict[str, Any]:
     """Return everything as plain values; non-finite numbers are None."""
     values: dict[str, Any] = finite(
         {
-            "protocol": protocol(result),
+            "protocol": result.protocol,
             "directions": {one.direction: _direction(one) for one in result.directions},
             "notes": result.notes,
         }
@@ -147,36 +167,20 @@ def _direction(metrics: DirectionMetrics) -> dict[str, Any]:
     }
 
 
-def protocol(result: Evaluation) -> dict[str, Any]:
-    """Return everything besides the model that values depend on.
+def protocol(images: Mapping[str, Any], real: str, features: Mapping[str, str]) -> dict[str, Any]:
+    """Return everything besides the weights that values depend on.
 
     Only values with the same protocol can be compared.
+
+    Args:
+        images: What is evaluated.
+        real: The real images that sets are compared with.
+        features: SHA-256 of the feature networks.
     """
-    options, dataset, config = result.options, result.images.dataset, result.images.config
-    sizes = {
-        "resize": f"resized to {config.crop_size}x{config.crop_size}",
-        "none": "as the files are",
-    }
     return {
         "viceversa": __version__,
         "torch": torch.__version__,
-        "models": _models(result.model),
-        "data": config.path,
-        "split": result.images.split,
-        "pairs": result.paired,
-        "layout": dataset.index.layout,
-        "hold_out": config.hold_out,
-        "size": sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}"),
-        "resize_filter": {side: dataset.domains[side].config.resize for side in "ab"},
-        "file_types": {
-            side: dict(
-                Counter(PurePosixPath(one.name).suffix.lower() for one in dataset.sources(side))
-            )
-            for side in "ab"
-        },
-        "policy": options.policy,
-        "seed": options.seed,
-        "nodata": {side: _nodata(dataset.domains[side]) for side in "ab"},
+        **images,
         "values": "in [-1, 1], translations rounded as their files store them",
         "psnr": f"10 log10(peak^2 / mean squared difference) of each image, with peak {PEAK:g}; "
         "the mean is over images, without those that equal their targets (infinite)",
@@ -186,27 +190,24 @@ def protocol(result: Evaluation) -> dict[str, Any]:
             "network": "Inception of 2015, 2048 features",
             "input": "299x299",
             "filter": "Pillow's bicubic on 32-bit floats",
-            "real": "all targets of the split",
+            "real": real,
             "kid_subsets": 100,
             "kid_subset_size": 50,
         },
-        "features": result.features.digests,
+        "features": dict(features),
     }
 
 
-def _models(model: Model) -> dict[str, dict[str, Any]]:
-    return {
-        direction: {
-            "file": str(file),
-            "sha256": sha256(file),
-            "images_seen": model.headers[direction].get("images_seen"),
-            "weights": model.headers[direction].get("weights"),
-        }
-        for direction, file in model.files.items()
+def text_of_size(config: DataConfig) -> str:
+    """Describe the size of the images."""
+    sizes = {
+        "resize": f"resized to {config.crop_size}x{config.crop_size}",
+        "none": "as the files are",
     }
+    return sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}")
 
 
-def _nodata(domain: Domain) -> str:
+def nodata_protocol(domain: Domain) -> str:
     """Describe how pixels without data are treated."""
     value = domain.nodata or str(domain.config.nodata)
     if value == "none":

@@ -8,6 +8,7 @@ from typing import Any
 from ..images.domain import Domain
 from ..images.values import MAX_AB
 from ..metrics.limits import PEAK
+from ..metrics.registry import UNIT_METRIC
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class ValueRange:
 
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    unit: str = ""
 
     @classmethod
     def of(cls, domain: Domain) -> ValueRange:
@@ -27,7 +29,7 @@ class ValueRange:
                 return cls((0.0,), (100.0,))
             case "lab-ab":
                 return cls((-MAX_AB,) * 2, (MAX_AB,) * 2)
-        return cls(domain.low, domain.high)
+        return cls(domain.low, domain.high, domain.config.unit)
 
     @property
     def peak(self) -> tuple[float, ...]:
@@ -40,23 +42,24 @@ class ValueRange:
         if not self.low:
             return f"classes as one-hot values from -1 to 1 (peak {PEAK:g}); {mean}"
         low, high, peak = map(_text, (self.low, self.high, self.peak))
-        return f"values from {low} to {high} (peak {peak}) as -1 to 1 (peak {PEAK:g}); {mean}"
+        unit = f" {self.unit}" if self.unit else ""
+        files = f"values from {low} to {high}{unit} (peak {peak}{unit})"
+        return f"{files} as -1 to 1 (peak {PEAK:g}); {mean}"
+
+    def label(self, name: str) -> str:
+        """Return the name of a metric for a table."""
+        return f"l1 in {self.unit}" if name == UNIT_METRIC else name
 
     def as_json(self) -> dict[str, Any]:
         """Return range and peak, a number or a list with one per channel; None for classes."""
         low, high, peak = map(_one, (self.low, self.high, self.peak))
-        return {"low": low, "high": high, "peak": peak}
+        return {"low": low, "high": high, "peak": peak, "unit": self.unit}
 
     def as_row(self) -> dict[str, str]:
         """Return range and peak as cells of a table; several channels are separated by spaces."""
-        return {
-            key: " ".join(map(repr, _distinct(values)))
-            for key, values in (
-                ("range_low", self.low),
-                ("range_high", self.high),
-                ("peak", self.peak),
-            )
-        }
+        columns = {"range_low": self.low, "range_high": self.high, "peak": self.peak}
+        cells = {name: " ".join(map(repr, _distinct(values))) for name, values in columns.items()}
+        return cells | {"unit": self.unit}
 
 
 def _distinct(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ INTEGERS = ("uint8", "uint16", "int16")
 DTYPES = (*INTEGERS, "float32")
 # dtype of a file -> dtype of its pixels; all others become float32
 READ_AS = {"bool": "uint8", "uint8": "uint8", "uint16": "uint16", "int16": "int16"}
+MAX_UNIT = 20  # characters
 Kind = Literal["image", "labels", "lab-l", "lab-ab"]
 
 
@@ -51,6 +52,8 @@ class DomainConfig:
     """No-data value: a number, nan, tag (GDAL tag 42113 of each file) or none."""
     nodata_fill: float = number(-1.0, min=-1, max=1)
     """Value in [-1, 1] that replaces pixels without data in the input of the networks."""
+    unit: str = ""
+    """Unit of the values in the files, such as HU or m: L1 is reported in this unit too."""
     pages: str = "refuse"
     """Files of several pages or frames: refuse, the index of one (from 0), or bands (all as
     channels)."""
@@ -65,6 +68,11 @@ class DomainConfig:
         if self.pages not in ("refuse", "bands") and not self.pages.isdecimal():
             text = f"pages must be refuse, bands or an index from 0, not {self.pages!r}"
             raise UserError(text, option="pages")
+        if self.unit and kind != "image":
+            raise UserError(f"unit belongs to kind image, not to {kind}", option="unit")
+        if len(self.unit) > MAX_UNIT or not self.unit.isprintable():
+            text = f"unit must be printable, of at most {MAX_UNIT} characters, not {self.unit!r}"
+            raise UserError(text, option="unit")
         for colour in colours:
             if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
                 text = f"the colour of a class must be #rrggbb, not {colour!r}"
@@ -198,11 +206,16 @@ class Domain:
         """Return a note on images of another dtype than in training; else ""."""
         if self.config.kind != "image" or dtype == self.dtype:
             return ""
-        note = f"{dtype} images, but the model was trained on {self.dtype}: "
+        scaled = self.scaling(dtype)
+        note = f"{dtype} images, but the model was trained on {self.dtype}: {scaled}"
+        return f"{note} in training" if "like" in scaled else note
+
+    def scaling(self, dtype: str) -> str:
+        """Return how values of another dtype are scaled."""
         if self.config.range != "dtype" or dtype not in INTEGERS:
-            return note + "their values are not scaled"
+            return "their values are not scaled"
         (low, high), (first, last) = full_range(dtype), full_range(self.dtype)
-        return note + f"{low:g} to {high:g} are scaled like {first:g} to {last:g} in training"
+        return f"{low:g} to {high:g} are scaled like {first:g} to {last:g}"
 
     def of_dtype(self, dtype: str) -> Domain:
         """Return the domain for images of another dtype: with the range of that dtype, if the

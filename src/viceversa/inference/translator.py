@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import Any, get_args, overload
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..images.loading import to_domain, to_domain_pixels
 from ..images.nodata import value_for_dtype
 from ..images.preprocessing import Part, Preprocessing
 from ..images.values import fill_nodata, to_pixels, to_tensor, to_values
+from ..networks.config import Policy
 from ..networks.noise import seed_dropout
 from ..networks.norms import use_policy
 from ..networks.sizes import multiple_of
@@ -29,7 +30,6 @@ from .model_files import description, load_generator, read_domain
 from .spread import add_spread
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # lossy formats mix classes
-Policy = Literal["image", "running", "paper"]
 UNKNOWN = Preprocessing()
 
 

@@ -20,6 +20,8 @@ from .limits import KID_IMAGES, LPIPS_SIDE, MS_SSIM_SIDE, SSIM_SIDE, SWD_SIDE
 
 Better = Literal["lower", "higher", ""]
 Compares = Literal["pair", "source", "cycle", "sets", "labels", ""]
+UNIT_METRIC = "l1_in_unit"
+"""L1 in the unit of the values in the files, reported with `l1` if the domain has a unit."""
 DIRECTIONS = {"ab": "A to B", "ba": "B to A"}
 
 
@@ -68,6 +70,7 @@ def _module(name: str) -> ModuleType:
 
 METRICS: dict[str, Metric] = {
     "l1": Metric("L1", "lower", "pair", lambda: _module("paired").l1, default=True),
+    UNIT_METRIC: Metric("L1 in the unit of the files", "lower", "", lambda: _module("paired").l1),
     "psnr": Metric("PSNR", "higher", "pair", lambda: _module("paired").psnr, default=True),
     "ssim": Metric(
         "SSIM",

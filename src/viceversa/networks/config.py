@@ -10,6 +10,8 @@ from ..fields import number
 NormName = Literal["batch", "layer", "instance", "instance-affine", "instance-std", "group", "none"]
 InitName = Literal["normal", "xavier", "kaiming", "orthogonal"]
 Upsampling = Literal["transposed", "resize"]
+Policy = Literal["image", "running", "paper"]
+"""Batch norm and dropout at inference, see `Translator`."""
 
 
 @dataclass(frozen=True)

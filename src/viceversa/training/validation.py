@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..evaluation.accumulator import Features, MetricAccumulator, load_features
 from ..images.values import fill_nodata, has_data, quantized
 from ..methods.base import Discriminator
-from ..metrics.registry import METRICS, default_metrics
+from ..metrics.registry import METRICS, UNIT_METRIC, default_metrics
 from ..networks.sizes import at_any_size
 from .snapshot import Snapshot, scores_of
 
@@ -177,7 +177,9 @@ class Validation:
             return next(iter(found.values()))
         directions = list(found.values())
         means = {
-            name: sum(of[name] for of in directions) / len(directions) for name in directions[0]
+            name: sum(of[name] for of in directions) / len(directions)
+            for name in directions[0]
+            if name != UNIT_METRIC  # A and B may have different units
         }
         return means | {f"{name}_{way}": v for way, of in found.items() for name, v in of.items()}
 

@@ -1,0 +1,125 @@
+"""Options of an evaluation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..data.config import Layout
+from ..directions import Direction
+from ..errors import UserError
+from ..fields import check, number, plain
+from ..images.domain import DomainConfig, nearest_colours
+from ..images.preprocessing import LARGEST_SIDE, is_side
+from ..metrics.registry import METRICS, selectable
+from ..networks.config import Policy
+from .recipes import flat
+
+Split = Literal["auto", "train", "val", "test"]
+Pairs = Literal["auto", "yes", "no"]
+OF_MODELS = ("split", "policy", "seed", "hold_out", "data.layout")
+OF_FOLDERS = ("direction", "data.b.")
+PANELS: dict[str, tuple[str, ...]] = {
+    "Models only": OF_MODELS,
+    "Folders of images only": OF_FOLDERS,
+    "Evaluation": ("",),  # all others
+}
+"""Titles of the panels of the help, with the options in them."""
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    layout: Layout | None = None
+    """Layout of the dataset; empty: that of training, and auto for other data."""
+    b: DomainConfig = field(default_factory=DomainConfig)
+    """Images of two folders; a model's file describes its images."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    split: Split = "auto"
+    """Split to evaluate; auto: test, else val, else all images."""
+    pairs: Pairs = "auto"
+    """Whether each source has a target; auto: as in training. Two folders: auto pairs images of the
+    same name, yes refuses generated images without a partner, no compares sets only."""
+    size: str = "trained"
+    """trained: resized as in training, not cropped; own: as the files are; or pixels a side. Two
+    folders: own, unless it is a number."""
+    policy: Policy = "image"
+    """image: batch norm with the statistics of each image; running: with those of training; paper:
+    as image, with dropout."""
+    metrics: tuple[str, ...] = ()
+    """Names of metrics: l1, psnr, ssim, ms_ssim, lpips, cycle, edge_correlation, swd, fid, kid;
+    empty: all that are available."""
+    classes: str = ""
+    """Colours #rrggbb,... of the classes of RGB targets: adds pixel accuracy and IoU."""
+    features: Path | None = None
+    """Folder with feature networks; empty: that of viceversa features."""
+    batch_size: int = number(8, min=1)
+    """Number of images of one size translated at once."""
+    device: str = "auto"
+    """auto, or a torch device such as cpu or cuda."""
+    seed: int = number(0, min=0)
+    """Seed of the dropout of policy paper."""
+    max_megapixels: int = number(64, min=1)
+    """Maximum size of an image."""
+    hold_out: float | None = number(None, min=0, below=1)
+    """Fraction of the images that is split val, for data without a val or test split; empty:
+    data.hold_out of the model's run, so that no training image is in val."""
+    direction: Direction = "ab"
+    """Two folders: direction of the generated images, for the tables."""
+    data: EvaluationData = field(default_factory=EvaluationData)
+
+    def __post_init__(self) -> None:
+        check(self, "--")
+        if unknown := [name for name in self.metrics if name not in selectable()]:
+            raise UserError(
+                f"--metrics has {unknown[0]!r}; there are {', '.join(selectable())}",
+                option="--metrics",
+            )
+        side = int(self.size) if is_side(self.size) else 0
+        if self.size not in ("trained", "own") and not 0 < side <= LARGEST_SIDE:
+            raise UserError(
+                f"--size is trained, own or pixels a side, at most {LARGEST_SIDE}, not "
+                f"{self.size!r}",
+                option="--size",
+            )
+        if wrong := [c for c in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", c)]:
+            raise UserError(
+                f"--classes takes colours #rrggbb with commas, not {wrong[0]!r}", option="--classes"
+            )
+        near = nearest_colours(self.colours)
+        if near and not near[2]:
+            raise UserError(
+                f"--classes has the colour {near[0]} twice; name each class once",
+                option="--classes",
+            )
+
+    def refuse(self, keys: tuple[str, ...], belongs_to: str) -> None:
+        """Raise UserError if an option is set that belongs to evaluations of another kind.
+
+        Args:
+            keys: The options, or what they start with.
+            belongs_to: The other kind, for the message.
+        """
+        default = dict(flat(plain(EvaluationOptions())))
+        for key, value in flat(plain(self)):
+            if key.startswith(keys) and value != default[key]:
+                raise UserError(f"--{key} is for {belongs_to}", option=f"--{key}")
+
+    @property
+    def colours(self) -> list[str]:
+        """The colours of classes."""
+        return [word.strip() for word in self.classes.split(",") if word.strip()]
+
+    @property
+    def requested(self) -> tuple[str, ...]:
+        """The metrics to compute if they are available."""
+        return self.metrics or selectable()
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Named metrics with a feature network: an evaluation without it is refused."""
+        return tuple(name for name in self.metrics if METRICS[name].network)

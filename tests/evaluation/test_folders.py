@@ -1,0 +1,326 @@
+"""Two folders of images are evaluated by the protocol that is used for models."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import command_error, command_output, noise_images, noise_pairs, small_model
+
+import viceversa
+from viceversa.cli import main
+from viceversa.errors import UserError
+from viceversa.fields import plain
+from viceversa.images import write
+from viceversa.images.domain import Domain, DomainConfig
+
+LABELS = DomainConfig(kind="labels", ids=3)
+GREY = DomainConfig(channels=1)
+HU = DomainConfig(channels=1, range="-1000,3000", unit="HU")
+DOMAINS = {
+    "RGB of 8 bits": (Domain(), ".png"),
+    "grey of 16 bits": (Domain(GREY, "uint16", (0.0,), (65535.0,)), ".png"),
+    "int16 with a range": (Domain(HU, "int16", (-1000.0,), (3000.0,)), ".tif"),
+    "floats with a range": (Domain(HU, "float32", (-1000.0,), (3000.0,)), ".tif"),
+    "ten channels": (
+        Domain(DomainConfig(channels=10), "uint16", (0.0,) * 10, (65535.0,) * 10),
+        ".npy",
+    ),
+    "class indices": (
+        Domain(DomainConfig(kind="labels", ids=3), "uint8", (0.0,), (255.0,)),
+        ".png",
+    ),
+}
+
+
+def random_files(folder: Path, domain: Domain, suffix: str, count: int = 4, seed: int = 0) -> Path:
+    """Write images of a domain, named 0, 1, ..."""
+    rng = np.random.default_rng(seed)
+    low, high = (0, domain.config.ids) if domain.config.ids else (domain.low[0], domain.high[0])
+    for number in range(count):
+        shape = 32, 32, domain.config.file_channels
+        pixels = (low + rng.random(shape) * (high - low)).astype(domain.dtype)
+        write(folder / f"{number}{suffix}", pixels)
+    return folder
+
+
+def values_of(result: dict[str, Any]) -> dict[str, list[float]]:
+    """The values of each metric in the rows of a result, by metric."""
+    direction = result["directions"]["ab"]
+    names = direction["means"]
+    assert [row["name"] for row in direction["images"]] == ["0", "1", "2", "3"]
+    return {name: [row[name] for row in direction["images"]] for name in names}
+
+
+@pytest.mark.parametrize("kind", DOMAINS)
+def test_translated_files_have_the_values_of_their_model(kind: str, tmp_path: Path) -> None:
+    domain, suffix = DOMAINS[kind]
+    test = tmp_path / "data" / "test"
+    source = replace(DOMAINS["int16 with a range"][0], config=replace(HU, unit=""))
+    random_files(test / "A", source, ".tif")
+    random_files(test / "B", domain, suffix, seed=1)
+    for side in "AB":
+        (tmp_path / "data" / "train" / side).mkdir(parents=True)
+        for file in (test / side).iterdir():
+            (tmp_path / "data" / "train" / side / file.name).write_bytes(file.read_bytes())
+    model = small_model(tmp_path, source, domain)
+    # The batches are equal: others may round a value differently.
+    main(["translate", str(model), str(test / "A"), "-o", str(tmp_path / "fakes")])
+    metrics = ["l1", "psnr", "ssim", "swd"]
+    of_model = viceversa.evaluate(
+        model, tmp_path / "data", pairs="yes", size="own", metrics=metrics
+    )
+    of_files = viceversa.evaluate(
+        tmp_path / "fakes", test / "B", metrics=metrics, domain=plain(domain.config)
+    )
+    one, other = (result["directions"]["ab"] for result in (of_model, of_files))
+    assert one["values"] == other["values"] and one["real"] == other["real"] == 4
+    expected, found = values_of(of_model), values_of(of_files)
+    units = {"l1_in_unit"} if domain.config.unit else set()
+    assert set(found) == {"l1", "psnr", "ssim"} | units
+    for name, values in expected.items():
+        assert found[name] == pytest.approx(values, abs=1e-9), name
+    assert one["sets"] == pytest.approx(other["sets"], abs=1e-5)
+    assert ("mean_iou" in other["sets"]) == (domain.config.kind == "labels")
+    assert other["iou"] == pytest.approx(one["iou"])
+    if units:
+        assert found["l1_in_unit"] == pytest.approx([2000 * value for value in found["l1"]])
+        assert other["values"] == {"low": -1000, "high": 3000, "peak": 4000, "unit": "HU"}
+
+
+def folders(root: Path) -> tuple[Path, Path]:
+    """Generated images 0 to 5, real images 2 to 8: four pairs."""
+    fakes, reals = root / "fakes", root / "reals"
+    noise_images(fakes, 6)
+    noise_images(reals, 9)
+    for name in ("0", "1"):
+        (reals / f"{name}.png").unlink()
+    Image.open(reals / "2.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(reals / "2.png")
+    return fakes, reals
+
+
+def test_images_without_a_partner_are_named_and_count_in_sets_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fakes, reals = folders(tmp_path)
+    said = command_output(capsys, "evaluate", fakes, reals, "--metrics", "l1", "psnr", "swd")
+    assert said.startswith(f"{fakes} against {reals}\nab: 4 pairs by name, 6 generated and 7 real")
+    names = ", ".join(str(fakes / f"{i}.png") for i in (0, 1))
+    assert f"note: 2 of 6 images of {fakes} have no partner of the same name: {names}\n" in said
+    names = ", ".join(str(reals / f"{i}.png") for i in (6, 7, 8))
+    assert f"note: 3 of 7 images of {reals} have no partner of the same name: {names}\n" in said
+    assert "values from 0 to 255 (peak 255) as -1 to 1 (peak 2); PSNR is a mean over images" in said
+    out = tmp_path / "fakes-evaluation"
+    result = json.loads((out / "metrics.json").read_text())
+    direction = result["directions"]["ab"]
+    assert [row["name"] for row in direction["images"]] == ["2", "3", "4", "5"]
+    assert [row["l1"] == 0 for row in direction["images"]] == [False, True, True, True]
+    assert [row["psnr"] is None for row in direction["images"]] == [False, True, True, True]
+    assert (direction["translations"], direction["real"]) == (6, 7)
+    page = (out / "index.html").read_text()
+    assert "generated" in page and page.count("<figure>") == 9
+    alone = viceversa.evaluate(fakes, reals, metrics=["swd"], pairs="no")["directions"]["ab"]
+    assert set(alone["sets"]) == {"swd"} and alone["means"] == {}
+    with pytest.raises(UserError, match="2 of 6 images") as error:
+        viceversa.evaluate(fakes, reals, pairs="yes")
+    assert error.value.option == "--pairs"
+    for number in (0, 1):
+        (fakes / f"{number}.png").unlink()
+    complete = viceversa.evaluate(fakes, reals, metrics=["l1"], pairs="yes")
+    assert len(complete["directions"]["ab"]["images"]) == 4
+
+
+def test_python_and_the_command_agree_also_on_archives(tmp_path: Path) -> None:
+    fakes, reals = folders(tmp_path)
+    words = ["--metrics", "l1", "--direction", "ba", "-o", str(tmp_path / "out")]
+    main(["evaluate", str(fakes), str(reals), *words])
+    found = viceversa.evaluate(fakes, reals, metrics=["l1"], direction="ba")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == found
+    assert list(found["directions"]) == ["ba"]
+    archive = tmp_path / "fakes.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for image in fakes.iterdir():
+            file.write(image, image.name)
+    zipped = viceversa.evaluate(archive, reals, metrics=["l1"], direction="ba")
+    assert zipped["directions"]["ba"]["means"] == found["directions"]["ba"]["means"]
+
+
+def test_without_common_names_only_sets_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise_images(tmp_path / "fakes", 3, "x")
+    noise_images(tmp_path / "reals", 3, "y")
+    words = ["evaluate", str(tmp_path / "fakes"), str(tmp_path / "reals")]
+    said = command_output(capsys, *words)
+    assert "note: no pairs: only metrics of sets" in said and "swd" in said and "l1" not in said
+    assert "--metrics l1 compares pairs" in command_error(capsys, *words, "--metrics", "l1")
+    said = command_error(capsys, *words, "--metrics", "edge_correlation")
+    assert "--metrics edge_correlation compares translations with their sources" in said
+    assert "--metrics cycle needs" in command_error(capsys, *words, "--metrics", "cycle")
+    assert "--pairs yes needs" in command_error(capsys, *words, "--pairs", "yes")
+
+
+def test_a_pair_with_two_sizes_is_named(tmp_path: Path) -> None:
+    noise_images(tmp_path / "fakes", 3)  # of 40x40 pixels
+    noise_images(tmp_path / "reals", 3)
+    smaller = tmp_path / "fakes" / "1.png"
+    Image.open(smaller).resize((30, 40)).save(smaller)
+    with pytest.raises(UserError, match=f"{smaller} has 30x40 pixels and its target") as error:
+        viceversa.evaluate(tmp_path / "fakes", tmp_path / "reals")
+    assert error.value.path == smaller and error.value.option == "--size"
+    found = viceversa.evaluate(tmp_path / "fakes", tmp_path / "reals", size=24, metrics=["l1"])
+    assert found["protocol"]["size"] == "resized to 24x24"
+    zero = [row["l1"] == 0 for row in found["directions"]["ab"]["images"]]
+    assert zero == [True, False, True]
+
+
+def test_floats_need_a_range_that_the_result_states(tmp_path: Path) -> None:
+    domain, _ = DOMAINS["floats with a range"]
+    fakes, reals = (
+        random_files(tmp_path / name, domain, ".tif", seed=i)
+        for i, name in enumerate(("fakes", "reals"))
+    )
+    with pytest.raises(UserError, match=r"set data\.b\.range to minmax") as error:
+        viceversa.evaluate(fakes, reals)
+    assert error.value.option == "data.b.range"
+    results = {
+        text: viceversa.evaluate(
+            fakes, reals, metrics=["l1", "psnr"], domain={"channels": 1, "range": text}
+        )
+        for text in ("minmax", "-1000,3000")
+    }
+    ranges = {text: one["directions"]["ab"]["values"] for text, one in results.items()}
+    assert -1000 <= ranges["minmax"]["low"] < -990 and 2990 < ranges["minmax"]["high"] < 3000
+    assert results["minmax"]["protocol"]["range"] == "minmax of REALS"
+    assert any(
+        "the range of the values is the minmax of REALS" in n for n in results["minmax"]["notes"]
+    )
+    assert results["-1000,3000"]["protocol"]["range"] == "given"
+    assert results["-1000,3000"]["notes"] == []
+    assert ranges["-1000,3000"] == {"low": -1000, "high": 3000, "peak": 4000, "unit": ""}
+    # The same files with another peak have another PSNR: the reason to state it.
+    means = [one["directions"]["ab"]["means"]["psnr"]["mean"] for one in results.values()]
+    assert abs(means[0] - means[1]) > 1e-4
+
+
+def test_a_range_of_negative_numbers_and_a_unit_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    domain, _ = DOMAINS["int16 with a range"]
+    for i, name in enumerate(("fakes", "reals")):
+        random_files(tmp_path / name, domain, ".tif", seed=i)
+    words = ["evaluate", tmp_path / "fakes", tmp_path / "reals", "--metrics", "l1", "psnr"]
+    said = command_output(
+        capsys, *words, "--data.b.channels", "1", "--data.b.range", "-1000,3000",
+        "--data.b.unit", "HU",
+    )  # fmt: skip
+    assert "values from -1000 to 3000 HU (peak 4000 HU) as -1 to 1 (peak 2)" in said
+    rows = {line.split("  ")[1]: line.split()[1:] for line in said.splitlines()[3:6]}
+    assert list(rows) == ["l1", "l1 in HU", "psnr"]
+    page = (tmp_path / "fakes-evaluation" / "index.html").read_text()
+    assert "L1 in HU, lower is better" in page
+
+
+def test_images_of_another_dtype_are_scaled_by_their_own_range_and_noted(tmp_path: Path) -> None:
+    domain, _ = DOMAINS["grey of 16 bits"]
+    eight = Domain(GREY, "uint8", (0.0,), (255.0,))
+    random_files(tmp_path / "fakes", eight, ".png")
+    random_files(tmp_path / "reals", domain, ".png")  # the same fractions of the range
+    found = viceversa.evaluate(
+        tmp_path / "fakes", tmp_path / "reals", metrics=["l1"], domain=plain(GREY)
+    )
+    assert found["notes"] == [
+        "FAKES: uint8 images, but those of REALS are uint16: 0 to 255 are scaled like 0 to 65535"
+    ]
+    assert 0 < found["directions"]["ab"]["means"]["l1"]["mean"] < 2 / 255
+
+
+def test_classes_of_colours(tmp_path: Path) -> None:
+    noise_images(tmp_path / "fakes", 2)
+    noise_images(tmp_path / "reals", 2)
+    classes = ["#000000", "#ffffff"]
+    found = viceversa.evaluate(
+        tmp_path / "fakes", tmp_path / "reals", classes=classes, metrics=["l1"]
+    )
+    assert found["directions"]["ab"]["sets"]["pixel_accuracy"] == 1
+    assert found["directions"]["ab"]["iou"] == [1, 1]
+
+
+def test_a_folder_of_images_is_distinguished_from_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fakes, reals = folders(tmp_path)
+    data = noise_pairs(tmp_path / "data" / "test", 2, 32).parent
+    noise_pairs(data / "train", 2, 32)
+    run = tmp_path / "run"
+    small_model(run, Domain(), Domain())
+    words = ["--pairs", "yes", "--size", "own", "--metrics", "l1"]
+
+    def evaluated(*arguments: object) -> str:
+        return command_output(capsys, "evaluate", *arguments)
+
+    def refused(*arguments: object) -> str:
+        return command_error(capsys, "evaluate", *arguments)
+
+    assert evaluated(run, data, *words).startswith("test: ")
+    noise_images(run / "samples", 1)
+    Image.open(fakes / "0.png").save(run / "patches.png")  # images beside a model change nothing
+    assert evaluated(run, data, *words).startswith("test: ")
+    Image.open(fakes / "0.png").save(run / "2.png")  # ... unless they may be meant
+    assert "has a model and images with names of" in refused(run, reals)
+    assert "name the folder of real images too" in refused(fakes)
+    assert f"viceversa evaluate {run} {fakes}" in refused(fakes, run)
+    assert f"viceversa evaluate {run / 'ab.safetensors'} " in refused(fakes, run / "ab.safetensors")
+    assert "contains runs or models (run/" in refused(tmp_path, reals)
+    assert "folders of domains (A, B)" in refused(fakes, data)
+    assert "folders of domains (A, B)" in refused(data, reals)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "has neither ab.safetensors" in refused(empty, reals)
+    assert "has no images" in refused(fakes, empty)
+    assert "is inside the data folder" in refused(fakes, reals, "-o", reals / "out")
+    assert "is inside the data folder" in refused(fakes, reals, "-o", fakes / "out")
+    (reals / "9.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert str(reals / "9.png") in refused(fakes, reals)
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["--split", "val"], "--split"),
+        (["--policy", "paper"], "--policy"),
+        (["--seed", "3"], "--seed"),
+        (["--hold_out", "0.5"], "--hold_out"),
+        (["--data.layout", "folders"], "--data.layout"),
+        (["--data.b.kind", "lab-ab"], "--data.b.kind"),
+    ],
+)
+def test_options_of_models_are_refused_for_folders(
+    words: list[str], option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fakes, reals = folders(tmp_path)
+    assert option in command_error(capsys, "evaluate", fakes, reals, *words)
+    assert not (tmp_path / "fakes-evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"direction": "ba"}, "--direction"),
+        ({"domain": {"unit": "HU"}}, "--data.b.unit"),
+        ({"domain": {"channels": 1}}, "--data.b.channels"),
+    ],
+)
+def test_options_of_folders_are_refused_for_models(
+    options: dict[str, Any], option: str, tmp_path: Path
+) -> None:
+    model = small_model(tmp_path, Domain(), Domain())
+    with pytest.raises(UserError) as error:
+        viceversa.evaluate(model, tmp_path, **options)
+    assert error.value.option == option
