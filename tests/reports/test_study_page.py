@@ -32,7 +32,7 @@ def test_a_line_is_the_mean_of_the_runs_of_a_variant(tmp_path: Path, weights: st
     page = study_page({"one": folders}, [], [])
     chart = re.search(r'data-title="L1">.*?data-y="([^"]*)"', page, re.S)
     assert chart and chart[1] == "[0.3]"
-    assert "Comparison of 1 variants, 2 runs" in page
+    assert "2 runs of 1 variant." in page
 
 
 def test_the_page_shows_table_settings_and_runs(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_the_page_of_130_runs_is_small(tmp_path: Path) -> None:
     main(["compare", str(tmp_path), "--baseline", "a", "-o", str(page)])
     text = page.read_text()
     assert len(text) < 1_000_000
-    assert "Comparison of 2 variants, 130 runs" in text and text.count("<figcaption><b>") >= 6
+    assert "130 runs of 2 variants." in text and text.count("<figcaption><b>") >= 6
     # 130 runs without a study, each of other settings
     for i, path in enumerate(runs(tmp_path / "runs")):
         (path / "study.json").unlink()

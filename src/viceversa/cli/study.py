@@ -46,7 +46,9 @@ def study(
         _list_runs(config, made)
         return
     run_study(config, made, say)
-    print(f"done: the runs are in {folder}/runs; try: viceversa compare {folder}")
+    first, *others = config.variants
+    words = f"{folder} --baseline {first}" if others else f"{folder}"
+    print(f"done: the runs are in {folder}/runs; try: viceversa compare {words}")
 
 
 @command(
