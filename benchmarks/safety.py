@@ -93,7 +93,7 @@ def main() -> None:
                 data.train.domains,
                 method,
                 method.translators(),
-                {"images_seen": number},
+                {"images_processed": number},
             )
             models.append(time.perf_counter() - began)
             began = time.perf_counter()

@@ -299,7 +299,7 @@ def test_fine_tuning_needs_the_same_architecture(tmp_path: Path) -> None:
     for path in (tmp_path / "one").glob("*.safetensors"):
         path.unlink()  # a resumed run does not need its initial weights
     training.train(settings("pix2pix", data, tmp_path / "two", train={**init, "epochs": 3}))
-    assert read_header(tmp_path / "two" / "ab.safetensors")["images_seen"] == 6
+    assert read_header(tmp_path / "two" / "ab.safetensors")["images_processed"] == 6
 
 
 def test_new_betas_apply_when_a_run_is_resumed(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def header(**other: Any) -> Header:
         "generator": dict(GENERATOR),
         "source": domain,
         "target": domain,
-        "images_seen": 1,
+        "images_processed": 1,
         "weights": "raw",
         "trained": {},
     } | other

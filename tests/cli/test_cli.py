@@ -88,7 +88,7 @@ def test_a_run_from_the_command_line(
     again = shown(capsys, "train", "pix2pix", data, *QUICK, "--train.run", run)
     assert "training is complete in" in again
     header = json.loads(shown(capsys, "show", run / "ab.safetensors", "--json"))
-    assert header["generator"]["width"] == 4 and header["images_seen"] == 2
+    assert header["generator"]["width"] == 4 and header["images_processed"] == 2
     out = tmp_path / "out"
     words = ("translate", run / "ab.safetensors", data / "A", "-o", out, "--device", "cpu")
     assert "2 of 2 images translated" in shown(capsys, *words)

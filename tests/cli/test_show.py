@@ -40,7 +40,7 @@ def test_a_model_card_has_ten_lines(path: Path, capsys: pytest.CaptureFixture[st
     assert f"{kind} " in card["model"] and header["trained"]["method"]["name"] in card["model"]
     assert header[kind]["name"] in card["network"]
     assert "RGB image, uint8, 0 to 255" in card["source"]
-    assert f"{header['images_seen']} images processed" in card["training"]
+    assert f"{header['images_processed']} images processed" in card["training"]
     command = "explain" if kind == "discriminator" else "translate"
     assert f"viceversa {command} {path} IMAGE" in card["use"]
     assert json.loads(command_output(capsys, "show", path, "--json")) == header

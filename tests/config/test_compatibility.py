@@ -81,10 +81,41 @@ def test_the_config_of_an_old_run_is_converted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 3, [], {}, "text", {"train": []}, {"train": {"keep": []}}])
-def test_what_is_damaged_is_kept_as_it_is(value: object) -> None:
+def test_invalid_values_are_kept(value: object) -> None:
     for convert in (current_header, current_state, current_entry, renamed):
         table = {"trained": value, "sections": value, "monitor": value, "validation": value}
         assert convert({**table, "weights": value}).keys() == {*table, "weights"}
+
+
+def test_keys_of_headers_and_of_the_state_of_monitoring_are_renamed() -> None:
+    assert current_header({"images_seen": 7, "kind": "translator"}) == {
+        "images_processed": 7,
+        "kind": "translator",
+    }
+    case = {"told": True, "turned": 4, "times": 1, "since": 4, "saw": "it rises"}
+    monitor = {
+        "best": {"metric": "content_ab", "weights": "averaged"},
+        "health": {"cases": {"over-fitting l1": case}, "norms": {"generator": [1.0]}},
+        "averages": {"steps": 3},
+        "looked": 19,
+    }
+    assert current_state({"monitor": monitor})["monitor"] == {
+        "best": {"metric": "edge_correlation_ab", "weights": "ema"},
+        "diagnostics": {
+            "cases": {
+                "over-fitting l1": {
+                    "reported": True,
+                    "changed": 4,
+                    "times": 1,
+                    "since": 4,
+                    "text": "it rises",
+                }
+            },
+            "norms": {"generator": [1.0]},
+        },
+        "ema": {"steps": 3},
+        "monitored": 19,
+    }
 
 
 def test_values_of_the_log_have_their_new_names() -> None:

@@ -231,7 +231,7 @@ def test_run_with_a_changed_value_range_cannot_be_resumed(deep: Path) -> None:
         training.train(settings(deep, run, data=data, train={"epochs": 2}))
     fixed = {"a": {"channels": 1, "range": [100, 4000]}, "b": data["b"]}
     training.train(settings(deep, run, data=fixed, train={"epochs": 2}))  # as the error advises
-    assert read_header(run / "ab.safetensors")["images_seen"] == 4
+    assert read_header(run / "ab.safetensors")["images_processed"] == 4
 
 
 @pytest.mark.slow
@@ -265,7 +265,7 @@ def test_run_with_forty_kinds_of_invalid_files(
     training.train_run(started)
     output = capsys.readouterr().out
     assert f"left out: {late}" in output
-    assert read_header(run / "ab.safetensors")["images_seen"] == 480
+    assert read_header(run / "ab.safetensors")["images_processed"] == 480
     # The other four: number of channels, dtype, range, and NaN that may mean no data.
     assert "files that cannot be read: 36" in str(caught.value)
 

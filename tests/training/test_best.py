@@ -150,7 +150,7 @@ def test_best_contains_the_weights_of_the_best_validation(
     directions = ("ab",) if name == "pix2pix" else ("ab", "ba")
     for direction in directions:
         header = read_header(run / "best" / f"{direction}.safetensors")
-        assert (header["images_seen"], header["weights"]) == (images, weights)
+        assert (header["images_processed"], header["weights"]) == (images, weights)
         assert header["validation"]["best"] == best
         saved = read_weights(run / "best" / f"{direction}.safetensors")
         expected = weights_at_validations[images][("raw", "ema").index(weights)]

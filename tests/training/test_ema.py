@@ -101,7 +101,7 @@ def test_ema_models_are_saved_and_validated_besides_the_raw_ones(
 ) -> None:
     more: dict[str, dict[str, Any]] = {"train": {"ema": 0.8, "lr": 1e-2}, "validate": {"every": 6}}
     run = training.train(settings(name, data, tmp_path / "run", **more))
-    kept = checkpoint_state(run)["monitor"]["averages"]["kept"]
+    kept = checkpoint_state(run)["monitor"]["ema"]["kept"]
     for direction in {"pix2pix": ("ab",), "cyclegan": ("ab", "ba")}[name]:
         files = {folder: run / folder / f"{direction}.safetensors" for folder in (".", "ema")}
         headers = {folder: read_header(file) for folder, file in files.items()}
@@ -109,7 +109,7 @@ def test_ema_models_are_saved_and_validated_besides_the_raw_ones(
             ".": "raw",
             "ema": "ema",
         }
-        assert headers["ema"]["images_seen"] == 12
+        assert headers["ema"]["images_processed"] == 12
         raw, found = (read_weights(file) for file in files.values())
         assert all(identical(found[key], weight) for key, weight in kept[direction].items())
         assert not any(identical(raw[key], weight) for key, weight in kept[direction].items())
@@ -123,7 +123,7 @@ def test_ema_models_are_saved_and_validated_besides_the_raw_ones(
 
 def test_ema_0_saves_no_ema_weights(data: Path, tmp_path: Path) -> None:
     run = training.train(settings("pix2pix", data, tmp_path / "run"))
-    assert not (run / "ema").exists() and checkpoint_state(run)["monitor"]["averages"] == {}
+    assert not (run / "ema").exists() and checkpoint_state(run)["monitor"]["ema"] == {}
     assert not any(values(line, "val_ema") for line in lines(run, "validation"))
 
 
@@ -134,7 +134,7 @@ def test_ema_is_updated_once_per_optimizer_step(
     """With four of six batches per step, the last two batches of an epoch are a step."""
     more = {"train": {"ema": 0.9, "accumulation_steps": batches}, "validate": {"every": 0}}
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
-    assert checkpoint_state(run)["monitor"]["averages"]["steps"] == steps
+    assert checkpoint_state(run)["monitor"]["ema"]["steps"] == steps
 
 
 def test_a_non_finite_step_does_not_change_the_ema(
@@ -163,5 +163,5 @@ def test_ema_can_be_switched_on_when_resuming(data: Path, tmp_path: Path) -> Non
     for epochs, ema in ((1, 0.0), (2, 0.9)):
         more = {"train": {"epochs": epochs, "ema": ema}, "validate": {"every": 0}}
         run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
-    assert checkpoint_state(run)["monitor"]["averages"]["steps"] == 6
+    assert checkpoint_state(run)["monitor"]["ema"]["steps"] == 6
     assert json.loads((run / "config.json").read_text())["train"]["ema"] == 0.9

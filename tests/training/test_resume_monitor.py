@@ -85,7 +85,7 @@ def test_gradient_norms_are_in_the_checkpoint(data: Path, tmp_path: Path) -> Non
     run = training.train(settings("pix2pix", data, tmp_path / "run", **more))
     state = load_state(newest_checkpoint(run))["monitor"]
     assert state["norms"].keys() == {"generator", "discriminator"}
-    counts = {name: len(norms) for name, norms in state["health"]["norms"].items()}
+    counts = {name: len(norms) for name, norms in state["diagnostics"]["norms"].items()}
     assert set(counts.values()) == {4}  # also the first one has the norms of its step
 
 
@@ -107,7 +107,7 @@ def test_a_player_that_did_not_step_since_resuming_keeps_its_norm() -> None:
 
 def images_of_best(run: Path) -> int:
     """Return the number of images after which the models in best/ were saved."""
-    (images,) = {read_header(path)["images_seen"] for path in (run / "best").iterdir()}
+    (images,) = {read_header(path)["images_processed"] for path in (run / "best").iterdir()}
     return int(images)
 
 
@@ -166,7 +166,7 @@ def test_best_models_of_abandoned_steps_are_moved_away(
     train_until_crash(monkeypatch, 7, run)
     assert "best_abandoned" in capsys.readouterr().out
     assert not (tmp_path / "best").exists()
-    assert read_header(tmp_path / "best_abandoned" / "ab.safetensors")["images_seen"] == 16
+    assert read_header(tmp_path / "best_abandoned" / "ab.safetensors")["images_processed"] == 16
     training.train(run)
     assert images_of_best(tmp_path) == 16
 
@@ -194,7 +194,7 @@ def test_best_models_must_match_the_checkpoint(tmp_path: Path) -> None:
         (4, "raw"): False,
     }.items():
         shutil.rmtree(models.folder, ignore_errors=True)
-        header_fields = {"images_seen": header[0], "weights": header[1]}
+        header_fields = {"images_processed": header[0], "weights": header[1]}
         save_network(models.folder / "ab.safetensors", {"w": torch.zeros(1)}, header_fields)
         assert (models.match(best) == "") == matches == models.folder.exists(), header
     save_network(models.folder / "ab.safetensors", {"w": torch.zeros(1)}, header_fields)
@@ -230,7 +230,7 @@ def test_a_checkpoint_of_an_earlier_version_counts_as_monitored(
     run = settings("pix2pix", data, tmp_path, train={"save_every": 6}, validate={"every": 6})
     train_until_crash(monkeypatch, 7, run)
     state = load_state(newest_checkpoint(tmp_path))
-    del state["monitor"]["norms"], state["monitor"]["looked"]
+    del state["monitor"]["norms"], state["monitor"]["monitored"]
     save_state(newest_checkpoint(tmp_path), state)
     training.train(run)
     assert [line["images"] for line in lines(tmp_path, "validation")] == [6, 12, 16]

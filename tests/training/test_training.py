@@ -84,7 +84,7 @@ def test_a_run_writes_its_files(name: str, data: Path, tmp_path: Path) -> None:
     assert not list(run.rglob("*.tmp"))
     assert json.loads((run / "config.json").read_text())["generator"]["width"] == 4
     header = read_header(run / "ab.safetensors")
-    assert header["images_seen"] == 12 and header["direction"] == "ab"
+    assert header["images_processed"] == 12 and header["direction"] == "ab"
     lines = log(run)
     assert [line["images"] for line in lines] == [2, 4, 6, 8, 10, 12]
     assert [line["epoch"] for line in lines] == [1, 1, 1, 2, 2, 2]

@@ -299,7 +299,7 @@ def test_a_missing_feature_network_is_reported_before_training(
 
 
 @pytest.mark.parametrize(
-    "monitor_state", [{}, {"best": 3}, {"best": {}, "health": {}, "averages": 1}]
+    "monitor_state", [{}, {"best": 3}, {"best": {}, "diagnostics": {}, "ema": 1}]
 )
 def test_an_invalid_monitor_state_is_refused(
     monitor_state: dict[str, Any], data: Path, tmp_path: Path

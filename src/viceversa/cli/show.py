@@ -103,10 +103,11 @@ def _training(header: Mapping[str, Any]) -> dict[str, str]:
         more = f", and {len(files) - 2} more" if files[2:] else ""
         return {"members": ", ".join(files[:2]) + more}
     sizes = f"{data.get('preprocess')}, load_size {data.get('load_size')}"
+    images = header.get("images_processed")
     return {
         "data": f"{data.get('path')}; {sizes}, crop_size {data.get('crop_size')}",
-        "training": f"{header.get('images_seen')} images processed, {train.get('epochs')} epochs "
-        f"in total, lr {train.get('lr')}, seed {train.get('seed')}",
+        "training": f"{images} images processed, {train.get('epochs')} epochs in total, "
+        f"lr {train.get('lr')}, seed {train.get('seed')}",
     }
 
 

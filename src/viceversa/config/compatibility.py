@@ -57,6 +57,9 @@ LOG_NAMES = {
     "health": "diagnostic",
     "health.saw": "diagnostic.text",
 }
+HEADER_KEYS = {"images_seen": "images_processed"}
+MONITOR_KEYS = {"health": "diagnostics", "averages": "ema", "looked": "monitored"}
+CASE_KEYS = {"told": "reported", "turned": "changed", "saw": "text"}  # of a training problem
 LOG_KINDS = {"validation": "validation", "health": "diagnostic", "losses": "train"}
 
 
@@ -104,7 +107,7 @@ def current_header(header: Mapping[str, Any]) -> dict[str, Any]:
         current["trained"] = renamed(header["trained"])
     if "weights" in header:
         current["weights"] = _weights(header["weights"])
-    return current
+    return _with_new_keys(current, HEADER_KEYS)
 
 
 def current_state(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,13 +115,29 @@ def current_state(state: Mapping[str, Any]) -> dict[str, Any]:
     current = dict(state)
     if isinstance(state.get("sections"), Mapping):
         current["sections"] = renamed(state["sections"])
-    monitor = state.get("monitor")
-    if isinstance(monitor, Mapping) and isinstance(monitor.get("best"), Mapping):
-        best = monitor["best"]
-        metric, weights = best.get("metric"), best.get("weights")
-        best = {**best, "metric": _metric(metric), "weights": _weights(weights)}
-        current["monitor"] = {**monitor, "best": best}
+    if isinstance(state.get("monitor"), Mapping):
+        current["monitor"] = _current_monitor(state["monitor"])
     return current
+
+
+def _current_monitor(monitor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of monitoring with the names of this version."""
+    current = _with_new_keys(monitor, MONITOR_KEYS)
+    if isinstance(best := current.get("best"), Mapping):
+        metric, weights = best.get("metric"), best.get("weights")
+        current["best"] = {**best, "metric": _metric(metric), "weights": _weights(weights)}
+    found = current.get("diagnostics")
+    if isinstance(found, Mapping) and isinstance(cases := found.get("cases"), Mapping):
+        new = {
+            name: _with_new_keys(case, CASE_KEYS) if isinstance(case, Mapping) else case
+            for name, case in cases.items()
+        }
+        current["diagnostics"] = {**found, "cases": new}
+    return current
+
+
+def _with_new_keys(table: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
+    return {keys.get(key, key): value for key, value in table.items()}
 
 
 def current_entry(entry: Mapping[str, Any]) -> dict[str, Any]:

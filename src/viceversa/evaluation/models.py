@@ -184,7 +184,7 @@ def _models(model: Model) -> dict[str, dict[str, Any]]:
         direction: {
             "file": str(file),
             "sha256": sha256(file),
-            "images_seen": model.headers[direction].get("images_seen"),
+            "images_processed": model.headers[direction].get("images_processed"),
             "weights": model.headers[direction].get("weights"),
         }
         for direction, file in model.files.items()

@@ -69,7 +69,7 @@ def _member(file: Path, header: dict[str, Any]) -> dict[str, Any]:
     return {
         "file": str(file),
         "sha256": read_digest(file),
-        "images_seen": header.get("images_seen"),
+        "images_processed": header.get("images_processed"),
         "weights": header.get("weights"),
         "seed": nested(trained, "train").get("seed"),
         "data": nested(trained, "data").get("path"),

@@ -154,7 +154,7 @@ def _belongs(path: Path, best: dict[str, Any]) -> bool:
         return True
     if best.get("value") is None:
         return False
-    images, weights = header.get("images_seen"), header.get("weights")
+    images, weights = header.get("images_processed"), header.get("weights")
     return bool(images == best["images"] and weights == best["weights"])
 
 

@@ -224,7 +224,7 @@ class Monitor:
             errors = self.validation.errors(copies, values["raw"])
             self._report_findings(log, self.diagnostics.validated(images, *errors))
         if better is not None:
-            about = {"images_seen": images, "weights": better, "validation": finite(entry)}
+            about = {"images_processed": images, "weights": better, "validation": finite(entry)}
             generators = networks[better]
             self._write(
                 lambda: self.best_models.stage(
@@ -236,33 +236,33 @@ class Monitor:
     def save(self, images: int) -> None:
         """Write the models of the run, the best ones, and those with EMA weights in ema/."""
         self.best_models.publish()
-        about = {"images_seen": images, "weights": "raw"}
+        about = {"images_processed": images, "weights": "raw"}
         self._models(self.folder, self.method.translators(), about)
         if self.ema is not None:
-            about = {"images_seen": images, "weights": "ema"}
+            about = {"images_processed": images, "weights": "ema"}
             self._models(self.folder / "ema", self.ema.networks(), about)
 
     def state(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
         return {
             "best": self.best.state(),
-            "health": self.diagnostics.state(),
-            "averages": self.ema.state() if self.ema is not None else {},
+            "diagnostics": self.diagnostics.state(),
+            "ema": self.ema.state() if self.ema is not None else {},
             "norms": dict(self.norms),
-            "looked": self.schedule.monitored,
+            "monitored": self.schedule.monitored,
         }
 
     def restore(self, state: dict[str, Any], progress: Progress) -> None:
         """Restore `state`. Raises UserError if it does not match the run."""
         try:
             # Checkpoints of earlier versions were saved after monitoring, and without the norms.
-            self.schedule.monitored = state.get("looked", progress.images)
+            self.schedule.monitored = state.get("monitored", progress.images)
             self.norms = state.get("norms", {})
             if message := self.best.restore(state["best"]):
                 self.report(message)
-            self.diagnostics = self._diagnostics(state["health"])
+            self.diagnostics = self._diagnostics(state["diagnostics"])
             if self.ema is not None:
-                self.ema.restore(state["averages"])
+                self.ema.restore(state["ema"])
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise UserError(f"the checkpoint does not match this run: {error!r}") from None
         self._match_best(state["best"])

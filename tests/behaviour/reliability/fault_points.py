@@ -267,7 +267,7 @@ def results(run: Path) -> dict[str, Any]:
         "log": log_lines(run, clock=False),
         "grids": {str(path.relative_to(run)): list(path.read_bytes()) for path in grids},
         "models": {str(path.relative_to(run)): read_weights(path) for path in models},
-        "images": {str(p.relative_to(run)): read_header(p)["images_seen"] for p in models},
+        "images": {str(p.relative_to(run)): read_header(p)["images_processed"] for p in models},
         "files": sorted(path.name for path in run.iterdir()),
     }
 

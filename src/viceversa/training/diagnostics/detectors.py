@@ -149,42 +149,42 @@ class Diagnostics:
         found = []
         for name in sorted(train.keys() & held_out.keys()):
             if generated is not None and name in generated:
-                saw = _memorized(train[name], held_out[name], generated[name])
+                text = _memorized(train[name], held_out[name], generated[name])
             else:
-                saw = self._overfitting(name, train[name], held_out[name])
+                text = self._overfitting(name, train[name], held_out[name])
             found.append(
                 self._case(
-                    "over-fitting", name, images, self.per_validation, rules.OVER_FITTING, saw
+                    "over-fitting", name, images, self.per_validation, rules.OVER_FITTING, text
                 )
             )
         return [finding for finding in found if finding]
 
     def _case(
-        self, name: str, of: str, images: int, patience: Patience, advice: str, saw: str | None
+        self, name: str, of: str, images: int, patience: Patience, advice: str, text: str | None
     ) -> Finding | None:
-        """Return a finding if a problem begins or ends; `saw`: what was observed, if it holds."""
+        """Return a finding if a problem begins or ends; `text`: what was observed, or None."""
         if images < patience.after:
             return None
         key = f"{name} {of}"
-        fresh = {"told": False, "turned": images, "times": 0, "since": images, "saw": ""}
+        fresh = {"reported": False, "changed": images, "times": 0, "since": images, "text": ""}
         case = self._cases.setdefault(key, fresh)
-        if (saw is not None) == case["told"]:  # as reported before
+        if (text is not None) == case["reported"]:  # as reported before
             case["times"] = 0
-            case["saw"] = saw or ""
+            case["text"] = text or ""
             return None
         if not case["times"]:
-            case["turned"] = images
+            case["changed"] = images
         case["times"] += 1
-        if case["times"] < patience.times or images - case["turned"] < patience.images:
+        if case["times"] < patience.times or images - case["changed"] < patience.images:
             return None
         case["times"] = 0
-        case["told"] = saw is not None
-        if saw is not None:
-            case["since"] = case["turned"]
-            case["saw"] = saw
+        case["reported"] = text is not None
+        if text is not None:
+            case["since"] = case["changed"]
+            case["text"] = text
             advice = "; ".join([advice, self.advice[name]] if name in self.advice else [advice])
-            return Finding(name, of, "warning", case["since"], f"{of}: {saw}", advice)
-        since = f"{of}: not detected since {case['turned']} images"
+            return Finding(name, of, "warning", case["since"], f"{of}: {text}", advice)
+        since = f"{of}: not detected since {case['changed']} images"
         return Finding(name, of, "resolved", case["since"], since, "")
 
     def _gradient(self, player: str, norm: float) -> tuple[str | None, str | None]:
@@ -197,8 +197,8 @@ class Diagnostics:
             before.append(norm)
             del before[:-HISTORY]
         usually = f", usually {usual:.2g}" if usual is not None else ""
-        saw = f"the gradient norm is {norm:.2g}{usually}"
-        return saw if vanished else None, saw if exploded else None
+        text = f"the gradient norm is {norm:.2g}{usually}"
+        return text if vanished else None, text if exploded else None
 
     def _overfitting(self, name: str, train: float, held_out: float) -> str | None:
         """Describe an error that grew on held-out images and fell on training images."""
