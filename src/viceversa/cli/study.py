@@ -47,8 +47,8 @@ def study(
         return
     run_study(config, made, say)
     first, *others = config.variants
-    words = f"{folder} --baseline {first}" if others else f"{folder}"
-    print(f"done: the runs are in {folder}/runs; try: viceversa compare {words}")
+    named = f"{folder} --baseline {first}" if others else f"{folder}"
+    print(f"done: the runs are in {folder}/runs; try: viceversa compare {named}")
 
 
 @command(
@@ -95,7 +95,9 @@ def ensemble(
     for file in files:
         refuse_output_in_data(out, training_data(read_header(file), file), "-o")
     write_ensemble(files, out)
-    print(f"{out} is an ensemble of {len(files)} generators; try: viceversa translate {out} IMAGE")
+    print(
+        f"{out} is an ensemble of {len(files)} generators; try: viceversa translate {out} IMAGE -o OUT"
+    )
 
 
 def _list_runs(config: StudyConfig, study: StudyFolder) -> None:
