@@ -95,9 +95,8 @@ def ensemble(
     for file in files:
         refuse_output_in_data(out, training_data(read_header(file), file), "-o")
     write_ensemble(files, out)
-    print(
-        f"{out} is an ensemble of {len(files)} generators; try: viceversa translate {out} IMAGE -o OUT"
-    )
+    print(f"{out} is an ensemble of {len(files)} generators")
+    print(f"try: viceversa translate {out} IMAGE -o OUT")
 
 
 def _list_runs(config: StudyConfig, study: StudyFolder) -> None:
