@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from viceversa.checkpoint import load_state, save_network
 from viceversa.cli import app, main
 from viceversa.config.run import RunConfig
+from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
 from viceversa.evaluation.features import find, load
 from viceversa.fields import plain
@@ -357,6 +358,24 @@ def sigterm_after(patch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     patch.setattr(Log, "add", add_and_signal)
     return lambda images: at.__setitem__(0, images)
+
+
+def inject_non_finite(
+    patch: pytest.MonkeyPatch,
+    selected: Callable[[int, int], bool],
+    side: int = 0,
+    value: float = math.nan,
+) -> None:
+    """Fill one side of training batches with `value` where `selected(epoch, position)` is true."""
+    batch = ImageDataset.batch
+
+    def non_finite_batch(self: ImageDataset, positions: Any, *rest: Any) -> Any:
+        pair = batch(self, positions, *rest)
+        if pair is not None and self.training and selected(*positions[0]):
+            pair[side][:] = value
+        return pair
+
+    patch.setattr(ImageDataset, "batch", non_finite_batch)
 
 
 def newest_checkpoint(run: Path) -> Path:

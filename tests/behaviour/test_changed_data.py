@@ -20,6 +20,7 @@ from support import (
     log_lines,
     newest_checkpoint,
     option_arguments,
+    raises_user_error,
     train_until_crash,
 )
 
@@ -27,7 +28,6 @@ from viceversa.checkpoint import load_state, save_state
 from viceversa.cli import main
 from viceversa.config.command_line import train_settings
 from viceversa.config.run import RunConfig
-from viceversa.errors import UserError
 from viceversa.training.log import Log
 
 IMAGES = 6
@@ -372,5 +372,5 @@ def test_an_archive_that_changes_during_the_scan_is_refused(tmp_path: Path) -> N
     assert found is not None
     scan_files(found.a, store=None)
     rewrite(archive, data)
-    with pytest.raises(UserError, match="changed while it was read"):
+    with raises_user_error(path=archive):
         scan_files(found.a, store=None)

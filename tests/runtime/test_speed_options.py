@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -38,14 +37,6 @@ from viceversa.errors import UserError
 from viceversa.methods.base import Batch
 from viceversa.runtime.training import Runtime
 from viceversa.training.step import MicroBatch, update
-
-
-@pytest.fixture
-def in_float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
 
 # -- all options off
 
@@ -238,7 +229,7 @@ def test_show_and_help_list_the_options(
     section = output.partition("[speed]\n")[2].partition("\n\n")[0].splitlines()
     options = {line.split(" = ")[0]: json.loads(line.split(" = ")[1]) for line in section}
     assert options == vars(SpeedConfig())
-    main(["train", recipe, "--help"])
+    main(["train", recipe, "--help-all"])
     output = re.sub(r"[\s│]+", "", capsys.readouterr().out)  # long names are wrapped
     assert all(f"--speed.{key}" in output for key in vars(SpeedConfig()))
 

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import torch
 from monitored_runs import METHODS, NEVER, lines, noise_splits, settings
-from support import checkpoint_state, identical, values
+from support import checkpoint_state, identical, inject_non_finite, values
 from torch import nn
 
 from viceversa.checkpoint import read_header, read_weights
-from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
 from viceversa.networks.norms import BatchNorm
 from viceversa.training import loop as training
@@ -140,15 +139,7 @@ def test_ema_is_updated_once_per_optimizer_step(
 def test_a_non_finite_step_does_not_change_the_ema(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = ImageDataset.batch
-
-    def non_finite_batch(self: ImageDataset, positions: Any, *rest: Any) -> Any:
-        pair = real(self, positions, *rest)
-        if pair is not None and self.training and tuple(positions[0]) == (1, 1):
-            pair[0][:] = float("nan")
-        return pair
-
-    monkeypatch.setattr(ImageDataset, "batch", non_finite_batch)
+    inject_non_finite(monkeypatch, lambda epoch, position: (epoch, position) == (1, 1))
     more = {"train": {"ema": 0.9, "log_every": NEVER}, "validate": {"every": 0}}
     run = training.Run(settings("pix2pix", data, tmp_path / "run", **more))
     with pytest.raises(UserError, match="not finite"):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support import identical, noise_pairs
+from support import identical, inject_non_finite, noise_pairs
 from torch import Tensor
 
 from viceversa.checkpoint import load_state
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
-from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
 from viceversa.methods.base import Batch, Method
 from viceversa.networks.norms import BatchNorm
@@ -169,15 +169,8 @@ def data(tmp_path: Path) -> Path:
 def test_a_run_stops_at_the_next_log_line_and_names_the_images(
     name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, at = ImageDataset.batch, (2, 1)  # the second batch of the second epoch: step 10 of 24
-
-    def bad_batch(self: ImageDataset, positions: Any, *rest: Any) -> Any:
-        pair = real(self, positions, *rest)
-        if pair is not None and tuple(positions[0]) == at:
-            pair[0][:] = float("nan")
-        return pair
-
-    monkeypatch.setattr(ImageDataset, "batch", bad_batch)
+    at = (2, 1)  # the second batch of the second epoch: step 10 of 24
+    inject_non_finite(monkeypatch, lambda epoch, position: (epoch, position) == at)
     run = training.Run(settings(name, data, tmp_path / "run"))
     files_of_batch = run.data.train.names(*at)
     with pytest.raises(UserError) as caught:
@@ -198,15 +191,7 @@ def test_a_run_stops_at_the_next_log_line_and_names_the_images(
 def test_a_fault_is_detected_before_a_checkpoint_is_written(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = ImageDataset.batch
-
-    def bad_batch(self: ImageDataset, positions: Any, *rest: Any) -> Any:
-        pair = real(self, positions, *rest)
-        if pair is not None and self.training and tuple(positions[0]) == (1, 4):
-            pair[1][:] = float("inf")
-        return pair
-
-    monkeypatch.setattr(ImageDataset, "batch", bad_batch)
+    inject_non_finite(monkeypatch, lambda *at: at == (1, 4), side=1, value=math.inf)
     with pytest.raises(UserError, match="not finite"):
         training.train(settings("pix2pix", data, tmp_path / "run", log_every=1000))
     names = [int(path.stem) for path in (tmp_path / "run" / "checkpoints").iterdir()]

@@ -93,5 +93,5 @@ def test_compare_overwrites_only_pages(
     run = train_run(data, tmp_path / "run")
     before = (run / "config.json").read_bytes()
     message = command_error(capsys, "compare", run, run, "-o", run / "config.json")
-    assert "config.json is not a page; its name must end in .html" in message
+    assert "config.json is neither a page" in message
     assert (run / "config.json").read_bytes() == before

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from monitored_runs import lines, noise_splits, settings
-from support import CLOCK, checkpoint_state, identical, raises_user_error
+from support import CLOCK, checkpoint_state, identical, raises_user_error, sigterm_after
 
 from viceversa.errors import RunStopped
 from viceversa.training import intervals as intervals
@@ -87,15 +85,8 @@ def test_grids_by_time_change_neither_state_nor_log(
 
 def test_a_stop_draws_a_grid(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = settings("pix2pix", data, tmp_path)
-    step = Log.add
-
-    def add_and_stop(self: Log, *details: Any) -> None:
-        step(self, *details)
-        if self.done == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Log, "add", add_and_stop)
+        sigterm_after(patch)(5)
         with pytest.raises(RunStopped):
             training.train(run)
     assert grids(tmp_path) == [0, 5]

@@ -195,7 +195,7 @@ def test_a_metric_that_is_not_available_is_reported_once(
     assert len(found) == 6 and list(values(found[0], "val")) == ["l1", "psnr", "ssim"]
 
 
-class MeanColor(torch.nn.Module):
+class MeanFeatures(torch.nn.Module):
     """Replacement of the network of FID and KID with three features per image."""
 
     def forward(self, rgb: torch.Tensor) -> torch.Tensor:
@@ -205,7 +205,7 @@ class MeanColor(torch.nn.Module):
 def test_too_few_images_for_kid_are_reported(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    available = validation.Features({"inception": MeanColor()}, {"inception": "0"})
+    available = validation.Features({"inception": MeanFeatures()}, {"inception": "0"})
     monkeypatch.setattr(validation, "load_features", lambda *_: available)
     monkeypatch.setattr("viceversa.evaluation.accumulator.pool3", lambda network, rgb: network(rgb))
     more: dict[str, Any] = {"extra_metrics": ["fid", "kid"], "every": 3}

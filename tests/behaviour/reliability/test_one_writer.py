@@ -11,12 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from short_runs import arguments, write_pairs
-from support import Child, command_error, fork
+from support import Child, command_error, fork, raises_user_error
 
 from viceversa.checkpoint import lock_run
 from viceversa.cli import main
 from viceversa.data.open import Datasets
-from viceversa.errors import UserError
 from viceversa.training import run as training_run
 
 
@@ -38,7 +37,7 @@ def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> Non
     try:
         began = time.monotonic()
         with (
-            pytest.raises(UserError, match=f"another process trains in {tmp_path}"),
+            raises_user_error("train.run", tmp_path),
             lock_run(tmp_path),
         ):
             pass
