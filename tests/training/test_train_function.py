@@ -25,6 +25,11 @@ from torch.utils.data import TensorDataset
 import viceversa
 from viceversa import StepInfo, Translator, ValidationInfo
 from viceversa.checkpoint import load_state, read_header
+from viceversa.config.train import TrainConfig
+from viceversa.runtime.distributed import Ranks
+from viceversa.training.functions import UserFunctions
+from viceversa.training.progress import Progress, Step
+from viceversa.training.requests import Requests
 
 TINY: dict[str, Any] = {
     "generator": {"width": 4, "depth": 3},
@@ -280,6 +285,18 @@ def test_on_step_gets_every_step(tmp_path: Path) -> None:
     # The step is counted over the whole run.
     viceversa.train(run, dataset(5), epochs=3, on_step=on_step, quiet=True)
     assert [info.step for info in steps[6:]] == [7, 8, 9]
+
+
+def test_on_step_is_not_called_if_no_step_was_taken() -> None:
+    """Such as for a batch whose files are all invalid."""
+    calls: list[StepInfo] = []
+    requests = Requests(TrainConfig(), Ranks(), lambda: False)
+    functions = UserFunctions(requests, calls.append)
+    step = Step(1, 0, [None], 1, 0.1, Progress(1, 1, 1))
+    functions.on_step(step, 1, {})
+    assert calls == []
+    functions.on_step(step, 1, {"g_l1": torch.tensor(2.0)})
+    assert [info.losses for info in calls] == [{"g_l1": 2.0}]
 
 
 def test_on_validation_gets_every_validation_with_the_better_values(tmp_path: Path) -> None:

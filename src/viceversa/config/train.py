@@ -12,7 +12,7 @@ from .speed import PrecisionName
 @dataclass(frozen=True)
 class TrainConfig:
     run: str = ""
-    """Run folder (default: runs/RECIPE; from Python: runs/METHOD). A run in it is resumed."""
+    """Run folder (default: runs/RECIPE). A run in it is resumed."""
     epochs: int = number(200, min=1)
     """Number of epochs."""
     schedule: Literal["constant", "linear", "linear-paper", "cosine", "step"] = "linear"

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..checkpoint import load_network, read_digest
-from ..config.extensions import require
+from ..config.extensions import OPTION, require
 from ..errors import UserError
 from ..fields import fill, nested
 from ..images.domain import Domain
@@ -66,7 +66,11 @@ def load_model(
     name = settings.pop("name", None)
     if name not in registry:
         require(header, path)
-        raise UserError(f"{path} has an unknown {kind}, {name!r}", path=path)
+        raise UserError(
+            f"{path} has an unknown {kind}, {name!r}; if it is your own, add {OPTION} with the "
+            "module that defines it, or import that module in Python first",
+            path=path,
+        )
     make, config_class = registry[name]
     config = fill(config_class, settings, str(path))
     if header.get("kind") != "ensemble":

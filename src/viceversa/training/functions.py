@@ -31,8 +31,11 @@ class UserFunctions:
         self._validated: ValidationInfo | None = None
 
     def on_step(self, step: Step, number: int, losses: Losses) -> None:
-        """Call `on_step` after a step that was taken; `number` counts the steps of the run."""
-        if self._on_step is not None:
+        """Call `on_step` after a step; `number` counts the steps of the run.
+
+        Without losses no step was taken, since no image was valid.
+        """
+        if self._on_step is not None and losses:
             info = StepInfo(step.epoch, number, step.end.images, step.lr, losses)
             self._call(self._on_step, info)
 
