@@ -267,7 +267,7 @@ def test_runs_from_a_checkout_that_is_not_installed(tmp_path: Path) -> None:
         "from viceversa.training.machine import write_machine\n"
         "from viceversa.runtime.training import Runtime\n"
         "from pathlib import Path\n"
-        f"write_machine(Path({str(path)!r}), Runtime('cpu'), 1, [], False)\n"
+        f"write_machine(Path({str(path)!r}), Runtime('cpu'), 1, {{}}, False)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     assert json.loads(path.read_text())["viceversa"] == viceversa.__version__

@@ -49,6 +49,14 @@ def test_validation_logs_l1_in_the_unit(run: Path) -> None:
     assert values["l1_in_unit"] == pytest.approx(values["l1"] * 2000)  # half of 4000 HU
 
 
+def test_the_run_states_range_and_peak(run: Path) -> None:
+    stored = json.loads((run / "machine.json").read_text())["value_ranges"]
+    assert stored == {"b": {"low": -1000, "high": 3000, "peak": 4000, "unit": "HU"}}
+    page = (run / "report.html").read_text()
+    assert "Values of B: -1000 to 3000 HU (peak 4000 HU), as -1 to 1 (peak 2)." in page
+    assert "PSNR is a mean over images." in page
+
+
 def test_evaluation_reports_the_unit_of_the_model(
     run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

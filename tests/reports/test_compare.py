@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -193,3 +194,62 @@ def test_fid_and_kid_of_few_images_are_marked(tmp_path: Path) -> None:
     assert 'data-title="FID (few images: 60)"' in pages[0]
     assert 'data-title="KID (few images: 60)"' in pages[0] and 'data-title="L1"' in pages[0]
     assert 'data-title="FID"' in pages[1] and "few images" not in pages[1]
+
+
+HU = {"low": -1000, "high": 3000, "peak": 4000, "unit": "HU"}
+BYTES = {"low": 0, "high": 255, "peak": 255, "unit": ""}
+
+
+def runs_with_ranges(root: Path, ranges: dict[str, dict[str, object]]) -> list[Path]:
+    """Runs with a validation, whose values of B have these ranges; {}: unknown."""
+    for i, (name, values) in enumerate(ranges.items()):
+        found = {"val.l1": 0.1 + i, "val.psnr": 20.0 + i, "val.fid": 5.0 + i}
+        (root / name).mkdir()
+        write_log(root / name, [common("validation", 100) | found])
+        machine = {"value_ranges": {"b": values}} if values else {}
+        (root / name / "machine.json").write_text(json.dumps(machine))
+    return [root / name for name in ranges]
+
+
+def test_values_with_different_peaks_are_not_in_one_row(tmp_path: Path) -> None:
+    runs = runs_with_ranges(tmp_path, {"one": BYTES, "two": HU, "three": HU, "old": {}})
+    rows = {title: cells for title, *cells in compare_table(runs)}
+    assert rows["values of B"] == [
+        "0 to 255 (peak 255)",
+        *["-1000 to 3000 HU (peak 4000 HU)"] * 2,
+        "–",
+    ]
+    assert rows["PSNR, peak 255, best (after images)"] == ["20 (100)", "–", "–", "–"]
+    assert rows["PSNR, peak 4000 HU, best (after images)"] == ["–", "21 (100)", "22 (100)", "–"]
+    assert rows["PSNR, peak unknown, last (after images)"] == ["–", "–", "–", "23 (100)"]
+    assert "PSNR, best (after images)" not in rows and "L1, last (after images)" not in rows
+    assert rows["FID, last (after images)"][1].startswith("6 (100)")  # of images as displayed
+    assert rows["PSNR"] == ["mean over images"] * 4
+    page = compare_page(runs)
+    charts = re.findall(r'<figure class="chart" data-title="([^"]*)">', page)
+    assert [title for title in charts if title.startswith("PSNR")] == [
+        "PSNR, peak 255",
+        "PSNR, peak 4000 HU",
+        "PSNR, peak unknown",
+    ]
+
+
+def test_values_with_one_peak_are_in_one_row(tmp_path: Path) -> None:
+    runs = runs_with_ranges(tmp_path, {"one": HU, "two": HU})
+    rows = {title: cells for title, *cells in compare_table(runs)}
+    assert rows["PSNR, best (after images)"] == ["20 (100)", "21 (100)"]
+    assert rows["values of B"] == ["-1000 to 3000 HU (peak 4000 HU)"] * 2
+    assert "peak 4000" not in " ".join(title for title in rows)
+
+
+def test_only_the_range_of_the_target_counts(tmp_path: Path) -> None:
+    runs = runs_with_ranges(tmp_path, {"one": HU, "two": HU})
+    ranges = {"value_ranges": {"a": BYTES, "b": HU}}
+    (runs[0] / "machine.json").write_text(json.dumps(ranges))
+    ranges["value_ranges"]["a"] = HU
+    (runs[1] / "machine.json").write_text(json.dumps(ranges))
+    for run in runs:
+        write_log(run, [common("validation", 100) | {"val.l1_ab": 0.1, "val.l1_ba": 0.2}])
+    rows = [title for title, *_ in compare_table(runs)]
+    assert "L1 (A to B), last (after images)" in rows
+    assert "L1 (B to A), peak 255, last (after images)" in rows

@@ -9,6 +9,7 @@ from ..images.domain import Domain
 from ..images.values import MAX_AB
 from ..metrics.limits import PEAK
 from ..metrics.registry import UNIT_METRIC
+from ..reports.text import value_range
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,8 @@ class ValueRange:
         mean = "PSNR is a mean over images"
         if not self.low:
             return f"classes as one-hot values from -1 to 1 (peak {PEAK:g}); {mean}"
-        low, high, peak = map(_text, (self.low, self.high, self.peak))
-        unit = f" {self.unit}" if self.unit else ""
-        files = f"values from {low} to {high}{unit} (peak {peak}{unit})"
-        return f"{files} as -1 to 1 (peak {PEAK:g}); {mean}"
+        files = value_range(self.as_json())
+        return f"values from {files} as -1 to 1 (peak {PEAK:g}); {mean}"
 
     def label(self, name: str) -> str:
         """Return the name of a metric for a table."""
@@ -70,7 +69,3 @@ def _distinct(values: tuple[float, ...]) -> tuple[float, ...]:
 def _one(values: tuple[float, ...]) -> float | list[float] | None:
     few = _distinct(values)
     return None if not few else few[0] if len(few) == 1 else list(few)
-
-
-def _text(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in _distinct(values))

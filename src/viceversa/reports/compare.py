@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -9,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..metrics.registry import better, few_images, label
+from ..metrics.registry import better, depends_on_range, few_images, label, split_name
 from .charts import Series, chart
 from .page import flatten, render, thumbnail, write_page
 from .run import logged, state
 from .run_folder import Curve, Numbers, RunFolder, ValidationEntry, names, refuse_other_folder
-from .text import ABSENT, number
+from .text import ABSENT, number, peak, value_range
 
 Row = list[str]
 Runs = dict[str, RunFolder]
@@ -46,7 +47,11 @@ def compare_page(folders: Sequence[Path]) -> str:
         called=list(runs),
         settings=differing_settings(runs),
         results=_results(runs),
-        validations=[_metric_chart(runs, name) for name in metrics(runs)],
+        validations=[
+            _metric_chart(runs, name, text, some)
+            for name in metrics(runs)
+            for text, some in _by_range(runs, name)
+        ],
         samples=list(last_samples(runs)),
         unequal=_unequal_steps(runs),
         losses=[_loss_chart(runs, name) for name in loss_names(runs)],
@@ -98,10 +103,15 @@ def _results(runs: Runs) -> list[Row]:
         f"last sample grid (images){unequal}",
         lambda run: f"{max(run.samples):,}" if run.samples else ABSENT,
     )
+    for side in sorted({side for run in runs.values() for side in run.value_ranges}):
+        add(f"values of {side.upper()}", partial(_values, side))
     for name in metrics(runs):
-        add(f"{label(name)}, last (after images)", partial(_last, name))
-        if better(name):
-            add(f"{label(name)}, best (after images)", partial(_best, name))
+        for text, some in _by_range(runs, name):
+            add(f"{label(name)}{text}, last (after images)", _only(some, partial(_last, name)))
+            if better(name):
+                add(f"{label(name)}{text}, best (after images)", _only(some, partial(_best, name)))
+    if any(name.startswith("psnr") for name in metrics(runs)):
+        add("PSNR", lambda run: "mean over images")
     for name in loss_names(runs):
         add(f"loss {name}", partial(_last_loss, name))
     add("images per second, median", _median_speed)
@@ -155,12 +165,48 @@ def _median_speed(run: RunFolder) -> str:
     return number(statistics.median(speeds) if speeds else None)
 
 
-def _metric_chart(runs: Runs, name: str) -> str:
+def _values(side: str, run: RunFolder) -> str:
+    """Return the range and the peak of the values of a target domain."""
+    return value_range(run.value_ranges[side]) if side in run.value_ranges else ABSENT
+
+
+def _by_range(runs: Runs, name: str) -> list[tuple[str, list[RunFolder]]]:
+    """Divide runs by the range that values of a metric are relative to, with a text on its peak.
+
+    Values of different ranges are no values of one scale, so that they have rows and charts of
+    their own.
+    """
+    metric, direction = split_name(name)
+    every = list(runs.values())
+    if not depends_on_range(metric):
+        return [("", every)]
+    groups: dict[str, list[RunFolder]] = {}
+    texts: dict[str, str] = {}
+    for run in every:
+        known = {
+            side: one for side, one in run.value_ranges.items() if side == (direction[1:] or side)
+        }
+        key = json.dumps(known, sort_keys=True)
+        groups.setdefault(key, []).append(run)
+        texts[key] = ", ".join(dict.fromkeys(map(peak, known.values()))) or "peak unknown"
+    if len(groups) == 1:
+        return [("", every)]
+    return [(f", {texts[key]}", some) for key, some in groups.items()]
+
+
+def _only(
+    runs: Sequence[RunFolder], cell: Callable[[RunFolder], str]
+) -> Callable[[RunFolder], str]:
+    """Return a function of a run that gives a dash for the runs that are not among `runs`."""
+    return lambda run: cell(run) if run in runs else ABSENT
+
+
+def _metric_chart(runs: Runs, name: str, text: str, of: Sequence[RunFolder]) -> str:
     return _chart(
         runs,
-        label(name),
-        lambda run: run.metric(name),
-        lambda run: run.ema_metric(name),
+        label(name) + text,
+        lambda run: run.metric(name) if run in of else [],
+        lambda run: run.ema_metric(name) if run in of else [],
         note=better(name),
     )
 

@@ -11,7 +11,7 @@ from ..metrics.registry import DIRECTIONS, better, few_images, label, split_name
 from .charts import Mark, Series, chart
 from .page import Thumbnail, flatten, render, thumbnail, write_page
 from .run_folder import RunFolder, integer, names, table
-from .text import number
+from .text import number, value_range
 
 FILE_NAME = "report.html"
 MAX_GRIDS = (24, 12, 6, 3, 2)  # sample grids on a page; fewer if the page would be too large
@@ -165,7 +165,11 @@ def _validated_on(run: RunFolder) -> str:
         return ""
     last = run.validations[-1]
     split = f"split {last.split}" if last.split else "held-out part"
-    return f"Measured on {f'{last.n:,} images' if last.n else 'images'} of the {split}."
+    text = f"Measured on {f'{last.n:,} images' if last.n else 'images'} of the {split}."
+    ranges = [f"{side.upper()}: {value_range(one)}" for side, one in run.value_ranges.items()]
+    if ranges:
+        text += f" Values of {'; '.join(ranges)}, as -1 to 1 (peak 2)."
+    return f"{text} PSNR is a mean over images." if "psnr" in last.raw else text
 
 
 def _optimization_charts(run: RunFolder) -> Iterator[str]:

@@ -110,6 +110,9 @@ class RunFolder:
         self.settings = {k: table(v) for k, v in renamed(config).items() if k != "data_location"}
         self.machine = table(_json(_text(path / "machine.json")))
         columns = self.machine.pop("sample_columns", None)
+        ranges = table(self.machine.pop("value_ranges", None))
+        # Range of the values of each target domain, as evaluate stores it.
+        self.value_ranges = {side: table(one) for side, one in ranges.items() if table(one)}
         known = isinstance(columns, list)
         self.columns = [*map(str, columns)] if known else sample_columns(self.settings)
         self.samples = _images(path / "samples")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 ABSENT = "–"
 
@@ -12,6 +13,26 @@ def number(value: float | None) -> str:
     if value is None:
         return ABSENT
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def value_range(values: Mapping[str, Any]) -> str:
+    """Return a range of values with its peak, as `evaluate` stores it: "0 to 255 (peak 255)"."""
+    if values.get("peak") is None:
+        return "one-hot classes (peak 2)"
+    low, high = (_numbers(values.get(key)) for key in ("low", "high"))
+    unit = f" {values['unit']}" if values.get("unit") else ""
+    return f"{low} to {high}{unit} ({peak(values)})"
+
+
+def peak(values: Mapping[str, Any]) -> str:
+    """Return the peak of a range of values: "peak 255"."""
+    unit = f" {values['unit']}" if values.get("unit") else ""
+    return f"peak {_numbers(values.get('peak'))}{unit}"
+
+
+def _numbers(values: Any) -> str:
+    numbers = values if isinstance(values, list) else [values]
+    return ", ".join(f"{one:g}" if isinstance(one, int | float) else ABSENT for one in numbers)
 
 
 def aligned(rows: Iterable[Sequence[str]], indent: str = "") -> str:

@@ -190,8 +190,10 @@ def _range_notes(results: Sequence[RunResult]) -> list[str]:
     for direction, values in results[0].ranges.items():
         if isinstance(values, dict) and values.get("peak") is not None:
             low, high, peak = (_channels(values.get(key)) for key in ("low", "high", "peak"))
+            unit = f" {values['unit']}" if values.get("unit") else ""
             notes.append(
-                f"{direction}: values from {low} to {high} of the files (peak {peak}) are -1 to 1"
+                f"{direction}: values from {low} to {high}{unit} of the files (peak {peak}{unit}) "
+                "are -1 to 1"
             )
     if psnr := protocol.get("psnr"):
         notes.append(f"PSNR: {psnr}")

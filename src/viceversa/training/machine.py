@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from ..runtime.training import Runtime
 
 
 def write_machine(
-    path: Path, runtime: Runtime, total_images: int, columns: Sequence[str], resumed: bool
+    path: Path, runtime: Runtime, total_images: int, about: Mapping[str, Any], resumed: bool
 ) -> None:
     """Write versions, processor, device and start time, and what the page of the run needs.
 
@@ -25,7 +26,7 @@ def write_machine(
         path: The file; a resumed run keeps the start time in it.
         runtime: Device and processes.
         total_images: Images that the whole run processes.
-        columns: Titles of the columns of its sample grids.
+        about: What the page needs to know of the images, see `page_info`.
         resumed: Whether the run is resumed.
     """
     device = runtime.device
@@ -42,7 +43,7 @@ def write_machine(
         "processes": runtime.ranks.count,
         "began": since or datetime.now(UTC).isoformat(timespec="seconds"),
         "total_images": total_images,
-        "sample_columns": list(columns),
+        **about,
     }
     write_json(path, content)
 

@@ -29,7 +29,7 @@ from .machine import write_machine
 from .models import write_models
 from .progress import Progress
 from .requests import Interrupted
-from .samples import patch_map_figure, sample_columns, sample_grid
+from .samples import page_info, patch_map_figure, sample_grid
 from .snapshot import Snapshot, snapshot, translations
 from .validation import Validation
 
@@ -83,8 +83,8 @@ class Monitor:
         if not images:
             self._match_best({})
             self._on_copies(images, lambda copies: self.draw(log, copies))
-        columns = sample_columns(self.method.translators(), self.data.samples)
-        write_machine(self.folder / "machine.json", self.runtime, log.total, columns, images > 0)
+        about = page_info(self.method.translators(), self.data.samples)
+        write_machine(self.folder / "machine.json", self.runtime, log.total, about, images > 0)
         self.write_page()
 
     def after_step(self, norms: dict[str, Tensor]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..config.run import RunConfig
 from ..data.user import SplitDataset
+from ..evaluation.value_range import ValueRange
 from ..images import Pixels
 from ..images.values import make_grid, to_rgb
 from ..inference.patch_scores import PatchScorer, Row, draw_figure, on_common_scale
@@ -24,6 +26,17 @@ def sample_columns(generators: Mapping[str, nn.Module], dataset: SplitDataset) -
     a, b = (side.upper() for side in dataset.direction)
     both = [f"to {b}", "and back", b, f"to {a}", "and back"]
     return [a, *(both if "ba" in generators else both[:1])]
+
+
+def page_info(generators: Mapping[str, nn.Module], dataset: SplitDataset) -> dict[str, Any]:
+    """Return what the page of a run needs to know of its images, for machine.json.
+
+    `sample_columns`, and `value_ranges`: the range of the values of each target domain.
+    """
+    in_data = dict(zip("ab", dataset.direction, strict=True))
+    sides = [in_data[direction[1]] for direction in generators]
+    ranges = {side: ValueRange.of(dataset.domains[side]).as_json() for side in sides}
+    return {"sample_columns": sample_columns(generators, dataset), "value_ranges": ranges}
 
 
 @torch.no_grad()
