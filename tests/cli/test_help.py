@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 
 import pytest
 from support import command_output
@@ -115,3 +117,11 @@ def test_help_lists_every_metric() -> None:
 def test_help_describes_every_option() -> None:
     for option in (*run_options(resolve(read_recipe("pix2pix"))), *evaluate_options()):
         assert option.help.endswith((".", ")", "...")), option.key
+
+
+def test_the_command_line_loads_no_numpy_before_a_command_runs() -> None:
+    """It takes longer than everything else together."""
+    code = "import sys, viceversa.cli; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = "import sys, viceversa.cli, numpy; sys.exit('numpy' in sys.modules)"  # negative control
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1

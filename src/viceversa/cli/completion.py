@@ -11,8 +11,6 @@ from cyclopts import App, Parameter
 from ..config.command_line import CheckOptions, PlanOptions, evaluate_options, run_options
 from ..config.options import FIRST, Option, collector, options_of
 from ..config.recipes import read_recipe, recipes
-from ..config.study import StudyOptions
-from ..data.config import DataConfig
 from .app import EXAMPLES, app, command
 
 
@@ -35,6 +33,8 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
 def _complete_app() -> App:
     """Return the application with the options of all recipes, which `app` defines when it runs."""
     from ..config.run import resolve
+    from ..config.study import StudyOptions
+    from ..data.config import DataConfig
 
     options: dict[str, Option] = {}
     for name in recipes():

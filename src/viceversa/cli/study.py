@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from ..config.study import study_settings
 from ..errors import UserError
 from .app import command
 from .training import RECIPE
@@ -33,6 +32,8 @@ def study(
     runs. RECIPE may be a recipe file with a section [study]. The same command again resumes the
     study.
     """
+    from ..config.study import study_settings
+
     config = study_settings(recipe, words)
     if config is None:
         return
