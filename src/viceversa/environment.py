@@ -21,6 +21,11 @@ def limit_thread_spinning() -> None:
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
+def variable(name: str, default: str) -> str:
+    """Return an environment variable, or the default if it is not set or empty."""
+    return os.environ.get(name) or default
+
+
 def is_distributed() -> bool:
     """Return whether this process is one of several that torchrun started."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ

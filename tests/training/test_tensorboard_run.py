@@ -20,6 +20,7 @@ from support import checkpoint_state, identical, train_until_crash, values
 from viceversa.config.run import RunConfig
 from viceversa.training import loop as training
 from viceversa.training.log import Log
+from viceversa.training.loggers import open_loggers
 
 pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 Points = dict[str, list[tuple[int, float]]]
@@ -157,8 +158,9 @@ def test_a_file_instead_of_the_folder_does_not_stop_training(
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_only_the_first_of_several_processes_writes(first: bool, tmp_path: Path) -> None:
-    log = Log(tmp_path, 4, 0, 2, writes=first, tensorboard=True)
+def test_only_the_first_of_several_processes_logs(first: bool, tmp_path: Path) -> None:
+    loggers = open_loggers(["tensorboard"], tmp_path, {}, 0, print) if first else []
+    log = Log(tmp_path, 4, 0, 2, writes=first, loggers=loggers)
     for _ in range(4):
         log.add(1, 1, 0.1, {"g_l1": torch.tensor(0.5)}, {})
         if log.due:

@@ -49,8 +49,9 @@ class TrainConfig:
     """Distributed timeout in seconds."""
     log_every: int = number(200, min=1)
     """Images between two lines of the log."""
-    loggers: tuple[Literal["tensorboard"], ...] = ()
-    """tensorboard: also write losses, metrics and sample grids to RUN/tensorboard."""
+    loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Also log losses, metrics and sample grids for TensorBoard (in RUN/tensorboard), Weights &
+    Biases or MLflow."""
     sample_every: int = number(2000, min=1)
     """Images between two sample grids."""
     sample_minutes: float = number(10.0, min=0)

@@ -1,4 +1,4 @@
-"""Log of a run: a progress bar or lines on the terminal, log.jsonl, image grids, TensorBoard."""
+"""Log of a run: a progress bar or lines on the terminal, log.jsonl, image grids, loggers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ from ..files import finite, write_bytes
 from ..images import Pixels, write
 from ..terminal import say, shows_progress
 from .progress_bar import TrainingBar, duration
-from .tensorboard_log import TensorBoardLog
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .loggers.background import BackgroundLogger
 
 
 GRIDS = "samples", "patch_maps"  # folders of image grids
@@ -36,7 +37,7 @@ class Log:
         every: Images between two lines.
         state: The result of `state` in the checkpoint that is resumed.
         writes: Whether this process writes; with several processes only the first one does.
-        tensorboard: Whether the run is also logged for TensorBoard.
+        loggers: Loggers that get every entry and grid too.
         monitored: Images processed at the last complete monitoring; the resumed run writes the
             lines of later monitoring again.
         epochs: Number of epochs, for the progress bar.
@@ -50,7 +51,7 @@ class Log:
         every: int,
         state: Mapping[str, Any] | None = None,
         writes: bool = True,
-        tensorboard: bool = False,
+        loggers: Sequence[BackgroundLogger] = (),
         monitored: int | None = None,
         epochs: int = 0,
     ):
@@ -65,11 +66,9 @@ class Log:
         self._started = self._line = (time.perf_counter(), done)  # time and images
         self._line_incomplete = False  # the last line of log.jsonl may be
         self._bar: TrainingBar | None = None
-        self._tensorboard: TensorBoardLog | None = None
+        self._loggers = loggers
         if not writes:
             return
-        if tensorboard:
-            self._tensorboard = TensorBoardLog(folder / "tensorboard", done, say)
         self._remove_later_entries(done, done if monitored is None else monitored)
         if shows_progress(sys.stdout):
             self._bar = TrainingBar(total, done, epochs)
@@ -140,14 +139,15 @@ class Log:
         except OSError as error:  # a lost line must not end a run
             self._line_incomplete = True
             say(f"a line could not be written to {path}: {error.strerror}")
-        if self._tensorboard is not None:
-            self._tensorboard.line(entry)
+        for logger in self._loggers:
+            logger.log(entry)
 
     def write_grid(self, kind: str, grid: Pixels) -> None:
         """Write a grid of `samples` or `patch_maps`, named by the images processed."""
-        if self._tensorboard is not None:
-            self._tensorboard.image(kind, self.done, grid)
-        write(self.folder / kind / f"{self.done:08d}.png", grid)
+        path = self.folder / kind / f"{self.done:08d}.png"
+        write(path, grid)
+        for logger in self._loggers:
+            logger.image(kind, self.done, path)
 
     def non_finite_losses(self) -> list[str]:
         """Return the names of the losses that were not finite since the last line."""
@@ -163,11 +163,13 @@ class Log:
         return {"sums": dict(self._sums), "counts": dict(self._counts), **latest}
 
     def close(self) -> None:
-        """Stop the progress bar and close the files."""
+        """Stop the progress bar and close the loggers."""
         if self._bar is not None:
             self._bar.stop()
-        if self._tensorboard is not None:
-            self._tensorboard.close()
+        for logger in self._loggers:
+            logger.finish()
+        for logger in self._loggers:
+            logger.close()
 
     def _remove_later_entries(self, images: int, monitored: int) -> None:
         """Remove lines and grids that a run resumed at `images` writes again.

@@ -30,6 +30,7 @@ from .faults import RecentSteps, explain, non_finite
 from .functions import OnStep, OnValidation, UserFunctions
 from .gradients import GradientStats
 from .log import Log
+from .loggers import open_loggers, refuse_missing
 from .models import start_from
 from .monitor import Monitor
 from .preflight import check_disk, check_ranks, run_folder
@@ -43,7 +44,6 @@ from .setup import (
     trained_networks,
 )
 from .step import MicroBatch, updater
-from .tensorboard_log import summary_writer
 
 
 class Run:
@@ -70,8 +70,8 @@ class Run:
     ):
         train = config.train
         ranks = ranks or Ranks()
-        if train.loggers and ranks.first:
-            summary_writer()  # refused before the data is read if it is not installed
+        if ranks.first:
+            refuse_missing(train.loggers)  # before the data is read
         self.config, self.folder = config, run_folder(config, user)
         self.say = say if ranks.first else silent
         seed_everything(train.seed)
@@ -117,6 +117,7 @@ class Run:
             sections = with_location(self.config.sections, self.folder) | named()
             write_json(self.folder / "config.json", sections)
         done = self.progress.images
+        loggers = train.loggers if ranks.first else ()
         left = self.progress.images_left(len(self.data.train), train.batch_size, train.epochs)
         self.log = Log(
             self.folder,
@@ -125,7 +126,7 @@ class Run:
             train.log_every,
             state,
             ranks.first,
-            "tensorboard" in train.loggers,
+            open_loggers(loggers, self.folder, self.config.sections, done, self.say),
             self.monitor.schedule.monitored,
             train.epochs,
         )
