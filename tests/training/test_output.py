@@ -218,7 +218,7 @@ class FailingStream:
         FailingStream(BrokenPipeError()),
         FailingStream(ValueError("I/O operation on closed file")),
     ],
-    ids=["none", "terminal gone", "pipe", "closed"],
+    ids=["none", "terminal closed", "pipe", "closed"],
 )
 def test_train_from_python_needs_no_stdout(
     stream: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

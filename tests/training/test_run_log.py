@@ -241,14 +241,14 @@ def test_no_value_of_any_old_line_is_lost() -> None:
     """Also values that no version has written: unknown tables, lists, names with dots."""
     draw = random.Random(0)
 
-    def made(depth: int) -> Any:
+    def nested_table(depth: int) -> Any:
         if depth and draw.random() < 0.5:
-            return {draw.choice("abcde") + str(i): made(depth - 1) for i in range(3)}
+            return {draw.choice("abcde") + str(i): nested_table(depth - 1) for i in range(3)}
         return draw.choice([1, 2.5, "x", True, None, "a.b"])
 
     for _ in range(200):
         tables = ("losses", "gradients", "validation", "health", "other")
-        line = {"images": 3, **{key: {"x": made(3)} for key in draw.sample(tables, 3)}}
+        line = {"images": 3, **{key: {"x": nested_table(3)} for key in draw.sample(tables, 3)}}
         assert leaves(line) == kept(flat_entry(line))
     assert flat_entry({"images": 3, "other": [1, None]})["other"] == "[1, null]"
 

@@ -380,8 +380,8 @@ def test_quiet_writes_nothing(
     arguments = TINY | {"epochs": 1, "quiet": False}
     with caplog.at_level(logging.INFO, "viceversa"):
         viceversa.train("pix2pix", dataset(), run=tmp_path / "1", **arguments)
-        said, logged = capfd.readouterr(), caplog.messages.copy()
+        captured, logged = capfd.readouterr(), caplog.messages.copy()
         caplog.clear()
         viceversa.train("pix2pix", dataset(), run=tmp_path / "2", **arguments | {"quiet": True})
-    assert said.out.splitlines() == logged and said.err == ""
+    assert captured.out.splitlines() == logged and captured.err == ""
     assert capfd.readouterr() == ("", "") and len(caplog.messages) == len(logged)
