@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from skimage.metrics import structural_similarity
 from support import command_output, raises_user_error
 
 from viceversa.checkpoint import container
@@ -60,7 +61,7 @@ def test_the_run_states_range_and_peak(run: Path) -> None:
 def test_evaluation_reports_the_unit_of_the_model(
     run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--metrics", "l1", "psnr", "-o", tmp_path]
+    words = ["--metrics", "l1", "psnr", "ssim", "-o", tmp_path]
     text = command_output(capsys, "evaluate", run, data, *words)
     assert "values from -1000 to 3000 HU (peak 4000 HU) as -1 to 1 (peak 2)" in text
     direction = json.loads((tmp_path / "metrics.json").read_text())["directions"]["ab"]
@@ -70,12 +71,23 @@ def test_evaluation_reports_the_unit_of_the_model(
         source, target = (tifffile.imread(row[key]) for key in ("source", "target"))
         difference = translator(source).astype(np.float64) - target
         assert row["l1_in_unit"] == pytest.approx(np.abs(difference).mean(), rel=1e-4)
+        by_hand = 10 * np.log10(4000**2 / (difference**2).mean())
+        assert row["psnr"] == pytest.approx(by_hand, rel=1e-4)
+        theirs = structural_similarity(
+            (translator(source) + 1000.0) / 4000,
+            (target + 1000.0) / 4000,
+            data_range=1,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+        assert row["ssim"] == pytest.approx(theirs, rel=1e-3)
     (line,) = (line for line in text.splitlines() if line.startswith("  l1 in HU "))
     assert float(line.split()[3].replace(",", "")) == pytest.approx(
         direction["means"]["l1_in_unit"]["mean"], rel=1e-3
     )
     header, *rows = (tmp_path / "images.csv").read_text().splitlines()
-    assert header.endswith("peak,unit,l1,l1_in_unit,psnr") and len(rows) == 2
+    assert header.endswith("peak,unit,l1,l1_in_unit,psnr,ssim") and len(rows) == 2
     assert "L1 in HU, lower is better" in (tmp_path / "index.html").read_text()
 
 

@@ -205,8 +205,7 @@ class MetricAccumulator:
                 values = metric.load()(x, y, weight)
             self.values.setdefault(name, []).extend(values.tolist())
             if name == "l1" and self.target.config.unit:
-                x, y = (self._in_unit(one) for one in (x, y))
-                values = metric.load()(x, y, weight)
+                values = metric.load()(self._in_unit(x), self._in_unit(y), weight)
                 self.values.setdefault(UNIT_METRIC, []).extend(values.tolist())
 
     def _in_unit(self, images: Tensor) -> Tensor:
