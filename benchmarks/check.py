@@ -1,11 +1,11 @@
-"""How long `viceversa check` takes over 10,000 photos: the first time, and when it knows them.
+"""Measure the time of `viceversa check` on 10,000 photos, without and with cached results.
 
 python benchmarks/check.py [--files 10000] [--repeats 3]
-Makes pairs of 512x512 JPEGs (quality 85) from an image of the demo in a temporary folder, and runs
-the whole command on them. The files' bytes are in memory, so that it is decoding that is timed, not
-a disk. The processor's seconds tell whether the cores were free: of two, twice those of the clock.
-Times reading them with Pillow alone, one after another, beside it; and how long it takes to refuse
-pairs whose names don't match. Writes benchmarks/results/DATE-check.json.
+Writes pairs of 512x512 JPEGs (quality 85), made from an image of the demo, into a temporary folder
+and runs the command on them. The files are in the page cache, so decoding is measured, not the
+disk. If all cores were free, the processor time is the wall time times the number of cores. Also
+measures decoding with Pillow alone in one thread, and the time until pairs whose names do not match
+are refused. Writes benchmarks/results/DATE-check.json.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ import viceversa
 from viceversa.files import write_json
 
 SIDE = 512
-NOISE = 24  # makes the files as large as those of detailed photos
+NOISE = 24  # files become as large as those of detailed photos
 
 
-def make(folder: Path, files: int) -> None:
-    """Pairs by name: parts of an enlarged photo, each with noise of its own."""
+def write_photos(folder: Path, files: int) -> None:
+    """Write pairs by name: crops of an enlarged photo, each with other noise."""
     photo = next(iter(sorted((Path(viceversa.__file__).parent / "demos/earth").rglob("*.jpg"))))
     with Image.open(photo) as file:
         wide = file.convert("RGB").resize((4 * SIDE, 2 * SIDE), Image.Resampling.BICUBIC)
@@ -55,7 +55,7 @@ def make(folder: Path, files: int) -> None:
 
 
 def command(data: Path, cache: Path, *options: str) -> tuple[float, str]:
-    """Seconds of a whole `viceversa check`, and what it says."""
+    """Return the seconds and the output of `viceversa check`."""
     call = "from viceversa.cli import main; main()"
     words = [sys.executable, "-c", call, "check", str(data), "--pairs", "yes", *options]
     began = time.perf_counter()
@@ -70,7 +70,7 @@ def command(data: Path, cache: Path, *options: str) -> tuple[float, str]:
 
 
 def with_pillow(data: Path, count: int) -> float:
-    """Images/s that one thread decodes with Pillow, and nothing else."""
+    """Return the images/s that Pillow decodes in one thread."""
     paths = sorted(data.rglob("*.jpg"))[:count]
     began = time.perf_counter()
     for path in paths:
@@ -80,7 +80,7 @@ def with_pillow(data: Path, count: int) -> float:
 
 
 def refusal(data: Path) -> float:
-    """Seconds until pairs are refused, nearly all of whose names don't match; as training asks."""
+    """Return the seconds until a dataset with unmatched names is refused, as before training."""
     code = (
         "import sys, time\n"
         "from viceversa.data import DataConfig\n"
@@ -104,27 +104,19 @@ def main() -> None:
     first, busy, known, verified, unmatched, pillow = [], [], [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         data, cache = Path(folder) / "photos", Path(folder) / "cache"
-        make(data, options.files)
+        write_photos(data, options.files)
         size = sum(path.stat().st_size for path in data.rglob("*.jpg")) / options.files
         for _ in range(options.repeats):
             pillow.append(round(with_pillow(data, 500)))
             shutil.rmtree(cache, ignore_errors=True)
             before = os.times()
-            seconds, told = command(data, cache)
+            seconds, output = command(data, cache)
             after = os.times()
-            assert "No problems detected" in told, told
-            busy.append(
-                round(
-                    after.children_user
-                    + after.children_system
-                    - before.children_user
-                    - before.children_system,
-                    2,
-                )
-            )
+            assert "No problems detected" in output, output
+            busy.append(round(sum(after[2:4]) - sum(before[2:4]), 2))  # of child processes
             first.append(round(seconds, 2))
-            seconds, again = command(data, cache)
-            assert again == told
+            seconds, repeated = command(data, cache)
+            assert repeated == output
             known.append(round(seconds, 2))
             verified.append(round(command(data, cache, "--verify")[0], 2))
         for path in sorted((data / "train" / "B").iterdir())[1:]:

@@ -1,4 +1,4 @@
-"""The two demos, three seeds each: test errors beside their baselines, and the time they took.
+"""Run the two demos with three seeds each: test errors, baselines and times.
 
 python benchmarks/demo.py [--seeds 3] [--which pix2pix cyclegan]
 Writes benchmarks/results/DATE-demo-WHICH.json.

@@ -1,9 +1,9 @@
-"""How long `viceversa evaluate` takes, the whole command: with feature networks, and without.
+"""Measure the time of `viceversa evaluate` with and without feature networks.
 
 python benchmarks/evaluation.py FACADES [--features FOLDER] [--times 3]
-The recipe `facades` (a U-Net of 54 million weights) is trained for a few seconds only, and then its
-translations of the `test` pairs at 256 px are measured by every metric: with Inception and AlexNet,
-and by those that need neither, in turn. Writes benchmarks/results/DATE-evaluation.json.
+Trains the recipe `facades` (a U-Net of 54 million weights) for a few seconds, then evaluates it on
+the `test` pairs at 256 px, alternately with all metrics (Inception and AlexNet) and with those that
+need no network. Writes benchmarks/results/DATE-evaluation.json.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ COMMAND = [sys.executable, "-m", "viceversa"]
 
 
 def evaluated(run: Path, data: Path, features: Path, out: Path) -> tuple[float, list[str]]:
-    """Seconds, and the metrics that were had."""
+    """Return the seconds, and the names of the computed metrics."""
     began = time.perf_counter()
     words = ["evaluate", str(run), str(data), "--features", str(features), "-o", str(out)]
     subprocess.run([*COMMAND, *words], check=True, capture_output=True)
     seconds = time.perf_counter() - began
-    (way,) = json.loads((out / "metrics.json").read_text())["directions"].values()
-    return seconds, [*way["means"], *way["sets"]]
+    (direction,) = json.loads((out / "metrics.json").read_text())["directions"].values()
+    return seconds, [*direction["means"], *direction["sets"]]
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=3)
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {"with": [], "without": []}
-    had: dict[str, list[str]] = {}
+    metrics: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         settings = {"run": root / "run", "max_time": 0.1, "samples": 0}
@@ -55,9 +55,11 @@ def main() -> None:
         )
         for _ in range(options.times):
             for name, features in (("with", options.features), ("without", root / "none")):
-                took, had[name] = evaluated(root / "run", options.facades, features, root / name)
+                took, metrics[name] = evaluated(
+                    root / "run", options.facades, features, root / name
+                )
                 seconds[name].append(round(took, 1))
-                print(name, f"{took:.1f} s", had[name], flush=True)
+                print(name, f"{took:.1f} s", metrics[name], flush=True)
     path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-evaluation.json"
     write_json(
         path,
@@ -70,12 +72,12 @@ def main() -> None:
             "with_networks": {
                 "median_s": statistics.median(seconds["with"]),
                 "seconds": seconds["with"],
-                "metrics": had["with"],
+                "metrics": metrics["with"],
             },
             "without": {
                 "median_s": statistics.median(seconds["without"]),
                 "seconds": seconds["without"],
-                "metrics": had["without"],
+                "metrics": metrics["without"],
             },
         },
     )

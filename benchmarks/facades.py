@@ -1,9 +1,9 @@
-"""Facades at 256 with the paper's recipe, stopped once and gone on with: does L1 on `val` fall?
+"""Train on facades at 256 px with the paper's recipe, stop and resume: does L1 on `val` decrease?
 
 python benchmarks/facades.py DATA [--epochs 2] [--images 100]
 DATA is a facades folder (train/ and val/, photo left, labels right). The run is stopped with SIGINT
-in the middle, and the same command goes on. Each figure is that of one seed; 800 steps of a GAN at
-batch 1 are noisy, so the last may lie above the one at the stop. Writes
+in the middle and resumed with the same command. Each value is from one seed; 800 GAN steps at batch
+size 1 are noisy, so the last error may be higher than the one at the stop. Writes
 benchmarks/results/DATE-facades.json.
 """
 
@@ -33,17 +33,15 @@ from viceversa.runtime.random_state import seed_everything
 
 
 def val_l1(translator: Translator, data: Path, count: int, size: int = 256) -> float:
-    """Mean absolute error, pixels in [-1, 1], labels -> photo, on the first of the val split."""
+    """Return the mean absolute error in [-1, 1] on the first images of val, labels -> photo."""
     resized = {"data": {"preprocess": "resize", "crop_size": size}}
     config = resolve(merge(read_recipe("facades"), resized)).data
-    found = index_split(data, "val", paired=True)
-    assert found is not None
-    pictures = ImageDataset(
-        found, config, (Domain(), Domain()), paired=True, seed=0, training=False
-    )
+    index = index_split(data, "val", paired=True)
+    assert index is not None
+    dataset = ImageDataset(index, config, (Domain(), Domain()), paired=True, seed=0, training=False)
     errors = []
-    for position in range(min(count, len(pictures))):
-        batch = pictures.batch([(1, position)], torch.device("cpu"))
+    for position in range(min(count, len(dataset))):
+        batch = dataset.batch([(1, position)], torch.device("cpu"))
         assert batch is not None
         source, target = batch
         errors.append((translator.tensor(source) - target).abs().mean())
@@ -51,7 +49,7 @@ def val_l1(translator: Translator, data: Path, count: int, size: int = 256) -> f
 
 
 def untrained(config: RunConfig) -> Translator:
-    """A translator with the weights that training begins with."""
+    """Return a translator with the initial weights of a run."""
     seed_everything(config.train.seed)
     network = make_method(config).translators()["ab"]
     return Translator(network, Domain(), Domain(), "cpu")
@@ -65,26 +63,17 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "facades"
-        command = [
-            sys.executable,
-            "-c",
-            "from viceversa.cli import main; main()",
-            "train",
-            "pix2pix-paper",
-            str(options.data),
-            "--data.direction",
-            "ba",
-            "--train.run",
-            str(run),
-            "--train.epochs",
-            str(options.epochs),
-            "--train.save_every",
-            "100",
-            "--train.log_every",
-            "50",
-            "--train.sample_every",
-            "400",
-        ]
+        settings = {
+            "data.direction": "ba",
+            "train.run": run,
+            "train.epochs": options.epochs,
+            "train.save_every": 100,
+            "train.log_every": 50,
+            "train.sample_every": 400,
+        }
+        command = [sys.executable, "-c", "from viceversa.cli import main; main()"]
+        command += ["train", "pix2pix-paper", str(options.data)]
+        command += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
         config = resolve(merge(read_recipe("pix2pix-paper"), {"data": {"direction": "ba"}}))
         errors = {"before training": val_l1(untrained(config), options.data, options.images)}
         began = time.perf_counter()
@@ -103,8 +92,8 @@ def main() -> None:
         seconds = time.perf_counter() - began
     for name, error in errors.items():
         print(f"L1 on val, {name}: {error:.4f}")
-    falls = errors["finished"] < errors["before training"]
-    print("L1 falls" if falls else "L1 does NOT fall")
+    decreases = errors["finished"] < errors["before training"]
+    print("L1 decreases" if decreases else "L1 does NOT decrease")
     write_json(
         Path(__file__).parent / "results" / f"{date.today().isoformat()}-facades.json",
         {

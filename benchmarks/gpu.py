@@ -1,16 +1,17 @@
-"""Run everything that concerns a GPU: tests, step times, a short training. Use it through gpu.sh.
+"""Run all tests and measurements of a GPU: tests, step times, a short run. Use it through gpu.sh.
 
-Four parts, each with a time limit of its own, 8 minutes in all; a part that fails or runs out of
-time does not stop the others. The first two run at once, the times are measured after them:
+Four parts, each with a separate time limit, 8 minutes in total; a part that fails or reaches its
+limit does not stop the others. The first two run at the same time, step times are measured after
+them:
 
 - tests: `pytest -m cuda`
 - training: the recipe `facades` on --data FACADES (else the recipe `demo` on its own images),
   stopped by SIGTERM, resumed by the same command, and evaluated on held-out images
-- pix2pix, cyclegan: `train_speed.py` for the method, beside the reference with --reference PATH
+- pix2pix, cyclegan: `train_speed.py` for the method, compared with --reference PATH
 
 Writes DIR/DATE-gpu.json, the JSON files of train_speed.py, each part's output as a .log file, and
-the last sample grid of the training, and prints a summary. --tiny runs the same script in a minute
-on small networks, also with --device cpu; it has five times as long, for a machine that is busy.
+the last sample grid of the run, and prints a summary. --tiny runs the same script in a minute
+on small networks, also with --device cpu; its time limits are five times as long.
 The exit code is 1 if a part failed.
 """
 
@@ -45,23 +46,23 @@ HERE = Path(__file__).parent
 LIMITS = {"tests": 200, "training": 150, "pix2pix": 120, "cyclegan": 150}  # seconds
 AT_ONCE = "tests", "training"
 GRACE = 15  # seconds after the limit
-WAYS = ["reference", "plain", "fp32", "tf32", "bf16", "bf16-eager"]  # compiling takes a minute more
+VARIANTS = ["reference", "plain", "fp32", "tf32", "bf16", "bf16-eager"]  # compiling is too slow
 Result = dict[str, Any]
 
 
 class PartError(Exception):
-    """A part failed; the message says why."""
+    """A part failed, for the reason in the message."""
 
 
 class Part:
-    """One part: the options, the folder for results, and the time limit."""
+    """One part: its options, output folder and time limit."""
 
     def __init__(self, options: argparse.Namespace, name: str):
         self.options, self.out = options, options.out
         self.ends = time.monotonic() + LIMITS[name] * options.time * (5 if options.tiny else 1)
 
     def left(self) -> float:
-        """Seconds until the part's time limit."""
+        """Return the seconds until the time limit."""
         return self.ends - time.monotonic()
 
     def run(self, log: str, *command: object, stop: tuple[Path, float] | None = None) -> int:
@@ -99,26 +100,11 @@ class Part:
 
 
 def tests(part: Part) -> Result:
-    """Run the tests marked `cuda`. Warnings of a torch that is not the pinned one are no errors."""
+    """Run the tests marked `cuda`. Warnings of other versions of torch are not errors."""
     processes = 0 if part.options.tiny else 6
-    code = part.run(
-        "tests",
-        "-m",
-        "pytest",
-        "-m",
-        "cuda",
-        "-o",
-        "addopts=",
-        "-o",
-        "filterwarnings=default",
-        "-p",
-        "no:cacheprovider",
-        "-n",
-        processes,
-        "--tb=short",
-        "--durations=8",
-        "tests",
-    )
+    command: list[object] = ["-m", "pytest", "tests", "-m", "cuda", "-n", processes]
+    command += ["-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider"]
+    code = part.run("tests", *command, "--tb=short", "--durations=8")
     text = (part.out / "tests.log").read_text()
     counts = {name: int(n) for n, name in re.findall(r"(\d+) (passed|failed|skipped|error)", text)}
     result = {**counts, "failed_tests": re.findall(r"^(?:FAILED|ERROR) (\S+)", text, re.M)}
@@ -128,41 +114,24 @@ def tests(part: Part) -> Result:
 
 
 def speed(part: Part, method: str) -> Result:
-    """Time the steps of a method in each way."""
+    """Time the steps of a method in each variant."""
     options = part.options
-    command: list[object] = [
-        HERE / "train_speed.py",
-        "--method",
-        method,
-        "--device",
-        options.device,
-        "--results",
-        part.out,
-    ]
-    command += ["--ways", *options.ways, "--limit", part.left() - GRACE]
+    command: list[object] = [HERE / "train_speed.py", "--method", method]
+    command += ["--device", options.device, "--results", part.out]
+    command += ["--variants", *options.variants, "--limit", part.left() - GRACE]
     if options.device == "cuda":
         command += ["--steps", 6, "--per_turn", 10 if method == "pix2pix" else 4]
     if options.tiny:
-        command += [
-            "--size",
-            32,
-            "--width",
-            8,
-            "--steps",
-            2,
-            "--ways",
-            "plain",
-            "bf16",
-            "--no-peak",
-        ]
+        command += ["--size", 32, "--width", 8, "--steps", 2]
+        command += ["--variants", "plain", "bf16", "--no-peak"]
     if options.reference:
         command += ["--reference", options.reference.resolve()]
     if part.run(method, *command):
         raise PartError(_last_line(part.out / f"{method}.log"))
     path = next(part.out.glob(f"*-train-speed-{method}*.json"))
-    ways = json.loads(path.read_text())["ways"]
-    kept = "median_s", "images_per_s", "memory_gb", "mfu", "times_as_fast"
-    return {name: {key: way[key] for key in kept if key in way} for name, way in ways.items()}
+    variants = json.loads(path.read_text())["variants"]
+    keys = "median_s", "images_per_s", "memory_gb", "mfu", "times_as_fast"
+    return {name: {k: row[k] for k in keys if k in row} for name, row in variants.items()}
 
 
 def training(part: Part) -> Result:
@@ -170,25 +139,17 @@ def training(part: Part) -> Result:
     options, run = part.options, part.out / "run"
     data = options.data or Path(str(resources.files("viceversa") / "demos" / "openmoji"))
     seconds = (1 if options.tiny else 35) * options.time
-    command: list[object] = [
-        "-m",
-        "viceversa",
-        "train",
-        "facades" if options.data else "demo",
-        data.resolve(),
-        "--train.run",
-        run,
-        "--train.device",
-        options.device,
-        "--train.precision",
-        "bf16" if options.device == "cuda" else "fp32",
-        "--train.log_every",
-        40,
-        "--train.sample_every",
-        2000,
-        "--validate.every",
-        800 if options.tiny else 4000,
-    ]
+    settings = {
+        "train.run": run,
+        "train.device": options.device,
+        "train.precision": "bf16" if options.device == "cuda" else "fp32",
+        "train.log_every": 40,
+        "train.sample_every": 2000,
+        "validate.every": 800 if options.tiny else 4000,
+    }
+    recipe = "facades" if options.data else "demo"
+    command: list[object] = ["-m", "viceversa", "train", recipe, data.resolve()]
+    command += [word for name, value in settings.items() for word in (f"--{name}", value)]
     if options.tiny:
         command += ["--generator.width", 4, "--discriminator.width", 4, "--train.batch_size", 4]
     code = part.run("training", *command, stop=(run / "log.jsonl", seconds))
@@ -202,21 +163,9 @@ def training(part: Part) -> Result:
     if _newest(run) <= stopped:
         raise PartError(f"resumed from {stopped} images, and saved {_newest(run)}")
     evaluated = part.out / "evaluation"
-    code = part.run(
-        "training",
-        "-m",
-        "viceversa",
-        "evaluate",
-        run,
-        data.resolve(),
-        "-o",
-        evaluated,
-        "--device",
-        options.device,
-        "--metrics",
-        "l1",
-        "ssim",
-    )
+    command = ["-m", "viceversa", "evaluate", run, data.resolve(), "-o", evaluated]
+    command += ["--device", options.device, "--metrics", "l1", "ssim"]
+    code = part.run("training", *command)
     if code:
         raise PartError(f"evaluate ended with exit code {code}")
     entries = run_log.read(run / run_log.NAME)
@@ -231,16 +180,16 @@ def training(part: Part) -> Result:
         "images_per_s": statistics.median(rates),
         "validation_l1": validated,
         "evaluation": {
-            name: {metric: value["mean"] for metric, value in way["means"].items()}
-            for name, way in metrics.items()
+            name: {metric: value["mean"] for metric, value in direction["means"].items()}
+            for name, direction in metrics.items()
         },
     }
 
 
 def _newest(run: Path) -> int:
-    """The images processed at the newest checkpoint."""
-    found = [path for path in (run / "checkpoints").glob("*.safetensors")]
-    return int(max(found).stem) if found else 0
+    """Return the images processed at the newest checkpoint."""
+    paths = list((run / "checkpoints").glob("*.safetensors"))
+    return int(max(paths).stem) if paths else 0
 
 
 def _last_line(log: Path) -> str:
@@ -263,7 +212,7 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, help="a checkout of the reference")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "gpu")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--ways", nargs="+", default=WAYS, help="as train_speed.py has them")
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, help="as in train_speed.py")
     parser.add_argument("--time", type=float, default=1.0, help="factor of all time limits")
     options = parser.parse_args()
     options.out = options.out.resolve()

@@ -1,14 +1,13 @@
-"""Whether health tells what goes wrong, how soon, and whether it cries wolf.
+"""Test the diagnostics: how early training problems are detected, and false alarms.
 
 python benchmarks/health.py [--facades FOLDER] [--horse2zebra FOLDER] [--demos] [--seeds 0 1 2]
     [--epochs 3]
-Runs made to fail, each in its way (tests/training/diagnostics/trials.py), train for 300 steps
-on images of the demos at 64 px; of each it records
-after how many images its problem was reported, and what else was.
-Then healthy ones, for each seed, of which nothing should be told: the same steps on the same images
-as they are; with --demos both demos to their end; and of data sets named, `facades` (pix2pix) and
-`horse2zebra` (CycleGAN, 300 images a side) at 128 px with networks of half the width and less.
-Writes benchmarks/results/DATE-health.json.
+Runs with known problems (tests/training/diagnostics/trials.py) train for 300 steps on images of the
+demos at 64 px. Recorded are the number of images after which the problem was reported, and other
+reports. Normal runs, of which nothing should be reported, are trained with each seed: the same
+steps without the problem; with --demos, both demos completely; and of the given datasets, `facades`
+(pix2pix) and `horse2zebra` (CycleGAN, 300 images per domain) at 128 px with networks of at most
+half the width. Writes benchmarks/results/DATE-health.json.
 """
 
 from __future__ import annotations
@@ -45,19 +44,19 @@ SIDE = 300  # images of each domain of horse2zebra
 
 
 def fewer(data: Path, root: Path) -> Path:
-    """The first images of both domains, for training; all that are held out."""
+    """Return a folder with the first training images of both domains and all test images."""
     folder = root / "horse2zebra-images"
     for split, count in (("train", SIDE), ("test", 10**9)):
         for domain in "AB":
-            place = folder / f"{split}{domain}"
-            place.mkdir(parents=True)
-            for file in first(data / place.name, count):
-                (place / file.name).symlink_to(file.resolve())
+            target = folder / f"{split}{domain}"
+            target.mkdir(parents=True)
+            for file in first(data / target.name, count):
+                (target / file.name).symlink_to(file.resolve())
     return folder
 
 
-def whole_runs(options: argparse.Namespace, root: Path) -> Iterator[tuple[str, Sections]]:
-    """Healthy runs that are more than 300 steps long: a name, and settings without a seed."""
+def long_runs(options: argparse.Namespace, root: Path) -> Iterator[tuple[str, Sections]]:
+    """Yield names and settings (without seed) of normal runs of more than 300 steps."""
     if options.demos:
         for recipe, folder in ((PAIRS, "openmoji"), (VIEWS, "earth")):
             data = str(resources.files("viceversa") / "demos" / folder)
@@ -81,47 +80,49 @@ def main() -> None:
     parser.add_argument("--facades", type=Path)
     parser.add_argument("--horse2zebra", type=Path)
     parser.add_argument(
-        "--demos", action="store_true", help="the demos to their end, some 4 min each"
+        "--demos", action="store_true", help="both demos completely, about 4 min each"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=3, help="of the data sets named")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs on the given datasets")
     options = parser.parse_args()
     torch.set_num_threads(1)
     failing: list[dict[str, Any]] = []
-    well: list[dict[str, Any]] = []
+    normal: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for trial in TRIALS:
             found = run_trial(trial, root)
-            mine = [one["images"] for one in found if one["name"] == trial.finding]
+            detected = [one["images"] for one in found if one["name"] == trial.finding]
             others = sorted({one["name"] for one in found} - {trial.finding})
             failing.append(
                 {
                     "run": trial.name,
-                    "made_for": trial.finding,
+                    "problem": trial.finding,
                     "images": trial.images,
-                    "told_after": mine[0] if mine else None,
-                    "also_told": others,
+                    "reported_after": detected[0] if detected else None,
+                    "also_reported": others,
                 }
             )
             print(failing[-1], flush=True)
         for seed in options.seeds:
             for recipe in (PAIRS, VIEWS):
                 trial = control_trial(recipe, seed)
-                well.append(
+                normal.append(
                     {
                         "run": f"{recipe}, {trial.images} steps",
                         "seed": seed,
-                        "told": run_trial(trial, root),
+                        "reported": run_trial(trial, root),
                     }
                 )
-                print(well[-1], flush=True)
-            for name, settings in whole_runs(options, root / str(seed)):
-                place = str(root / f"{name}-{seed}")
+                print(normal[-1], flush=True)
+            for name, settings in long_runs(options, root / str(seed)):
+                run = str(root / f"{name}-{seed}")
                 began = time.perf_counter()
-                found = findings(merge(settings, {"train": {"run": place, "seed": seed}}))
-                well.append({"run": name, "seed": seed, "told": found})
-                print(well[-1], f"{time.perf_counter() - began:.0f} s", flush=True)
+                found = findings(merge(settings, {"train": {"run": run, "seed": seed}}))
+                normal.append({"run": name, "seed": seed, "reported": found})
+                print(normal[-1], f"{time.perf_counter() - began:.0f} s", flush=True)
+    detections = sum(run["reported_after"] is not None for run in failing)
+    silent = sum(not run["reported"] for run in normal)
     path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-health.json"
     write_json(
         path,
@@ -129,10 +130,10 @@ def main() -> None:
             "date": date.today().isoformat(),
             "machine": machine("cpu"),
             "torch": torch.__version__,
-            "found": f"{sum(one['told_after'] is not None for one in failing)} of {len(failing)}",
-            "silent": f"{sum(not one['told'] for one in well)} of {len(well)}",
-            "made_to_fail": failing,
-            "healthy": well,
+            "detected": f"{detections} of {len(failing)}",
+            "without_reports": f"{silent} of {len(normal)}",
+            "failing_runs": failing,
+            "normal_runs": normal,
         },
     )
 

@@ -1,10 +1,10 @@
-"""How fast training images come: ours, read once, beside decoding and transforming each anew.
+"""Compare the cached loading of training images with decoding every image in every epoch.
 
 python benchmarks/loading.py DATA [--pairs 200] [--batch 1] [--side 0] [--repeats 5] [--cores 1 2]
-DATA holds side-by-side files; with --side they are first made so many pixels a side, as JPEG. Both
-ways make the same batches: 256 px crops from 286 px, mirrored half of the time, float32 in [-1, 1],
-on the CPU. Ours is timed from the second epoch on, when every image is in memory (and again from a
-file on disk). The runs of a repeat follow each other in turn.
+DATA contains side-by-side files; with --side they are first resized to JPEGs of that size. All
+methods return the same batches: 256 px crops from 286 px, flipped half of the time, float32 in
+[-1, 1], on the CPU. The package is measured from the second epoch on, when all images are in the
+memory cache, or in the disk cache. The methods alternate within a repeat.
 Writes benchmarks/results/DATE-loading-SIDE.json.
 """
 
@@ -39,14 +39,14 @@ from viceversa.images.domain import Domain
 LOAD, CROP = 286, 256
 
 
-def anew(path: Path, rng: np.random.Generator) -> list[torch.Tensor]:
-    """A pair as the usual loader makes it: with Pillow, from the file, each time."""
+def decode(path: Path, rng: np.random.Generator) -> list[torch.Tensor]:
+    """Load a pair from its file with Pillow, as common data loaders do."""
     with Image.open(path) as file:
         pair = file.convert("RGB")
     half = pair.width // 2
     x, y = rng.integers(0, LOAD - CROP + 1, 2)
     flip = rng.random() < 0.5
-    made = []
+    results = []
     for left in (0, half):
         image = pair.crop((left, 0, left + half, pair.height))
         image = image.resize((LOAD, LOAD), Image.Resampling.BICUBIC)
@@ -54,18 +54,18 @@ def anew(path: Path, rng: np.random.Generator) -> list[torch.Tensor]:
         if flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
-        made.append(pixels.float().div_(127.5).sub_(1))
-    return made
+        results.append(pixels.float().div_(127.5).sub_(1))
+    return results
 
 
-def time_anew(paths: list[Path], batch: int, cores: int) -> float:
-    """Seconds of one epoch of batches, `cores` images at a time."""
+def time_decoding(paths: list[Path], batch: int, cores: int) -> float:
+    """Return the seconds of an epoch of batches, with `cores` threads."""
     rngs = [np.random.default_rng(number) for number in range(len(paths))]
     began = time.perf_counter()
     with ThreadPoolExecutor(cores) as pool:
-        made = pool.map(anew, paths, rngs)
+        results = pool.map(decode, paths, rngs)
         waiting: list[list[torch.Tensor]] = []
-        for pair in made:
+        for pair in results:
             waiting.append(pair)
             if len(waiting) == batch:
                 torch.stack([one for one, _ in waiting]), torch.stack([two for _, two in waiting])
@@ -73,8 +73,8 @@ def time_anew(paths: list[Path], batch: int, cores: int) -> float:
     return time.perf_counter() - began
 
 
-def time_ours(loader: Loader, epoch: int) -> float:
-    """Seconds of one epoch of batches."""
+def time_cached(loader: Loader, epoch: int) -> float:
+    """Return the seconds of an epoch of batches."""
     began = time.perf_counter()
     for batch in loader.epoch(epoch):
         assert batch is not None
@@ -82,49 +82,49 @@ def time_ours(loader: Loader, epoch: int) -> float:
 
 
 def enlarged(data: Path, side: int, pairs: int, folder: Path) -> Path:
-    """The pairs at so many pixels a side, in another folder."""
-    found = index_split(data, "train", True)
-    assert found is not None
-    for number, source in enumerate(found.a[:pairs]):
+    """Write the pairs, resized to `side` pixels, into a folder."""
+    index = index_split(data, "train", True)
+    assert index is not None
+    for number, source in enumerate(index.a[:pairs]):
         with Image.open(source.path) as pair:
             pair.convert("RGB").resize((2 * side, side)).save(folder / f"{number}.jpg", quality=90)
     return folder
 
 
 def measure(options: argparse.Namespace, cores: int) -> dict[str, dict[str, Any]]:
-    """Each way's images/s, and how many times as fast it was as Pillow in the same repeat."""
+    """Return images/s of each method, and the speedup over Pillow in the same repeat."""
     torch.set_num_threads(cores)
     config = DataConfig(path=str(options.data), workers=0 if cores == 1 else cores)
-    found = index_split(options.data, "train", True, config)
-    assert found is not None
-    few = replace(found, a=found.a[: options.pairs], b=found.b[: options.pairs])
+    index = index_split(options.data, "train", True, config)
+    assert index is not None
+    subset = replace(index, a=index.a[: options.pairs], b=index.b[: options.pairs])
     in_memory, on_disk = (
-        ImageDataset(few, config, (Domain(), Domain()), True, 0, training=True) for _ in range(2)
+        ImageDataset(subset, config, (Domain(), Domain()), True, 0, training=True) for _ in range(2)
     )
     cpu = torch.device("cpu")
     loaders = [Loader(one, options.batch, cpu) for one in (in_memory, on_disk)]
-    paths = [source.path for source in few.a]
-    ways: dict[str, Callable[[int], float]] = {
-        "each anew with Pillow": lambda epoch: time_anew(paths, options.batch, cores),
-        "in memory": lambda epoch: time_ours(loaders[0], epoch),
-        "from one file": lambda epoch: time_ours(loaders[1], epoch),
+    paths = [source.path for source in subset.a]
+    methods: dict[str, Callable[[int], float]] = {
+        "decoding with Pillow": lambda epoch: time_decoding(paths, options.batch, cores),
+        "memory cache": lambda epoch: time_cached(loaders[0], epoch),
+        "disk cache": lambda epoch: time_cached(loaders[1], epoch),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    digests = {source: sha256(source.read()).hexdigest() for source in (*few.a, *few.b)}
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    digests = {source: sha256(source.read()).hexdigest() for source in (*subset.a, *subset.b)}
     on_disk.digests = digests
     with tempfile.TemporaryDirectory() as folder:
         on_disk.cache_on_disk(Path(folder), lambda text: None)
-        time_ours(loaders[0], 1)
-        time_ours(loaders[1], 1)
+        time_cached(loaders[0], 1)
+        time_cached(loaders[1], 1)
         for repeat in range(options.repeats):
-            for name, way in ways.items():
-                seconds[name].append(way(2 + repeat))
-    slow = seconds["each anew with Pillow"]
+            for name, method in methods.items():
+                seconds[name].append(method(2 + repeat))
+    slow = seconds["decoding with Pillow"]
     summary = {}
-    for name, every in seconds.items():
-        times = [before / after for before, after in zip(slow, every, strict=True)]
+    for name, values in seconds.items():
+        times = [before / after for before, after in zip(slow, values, strict=True)]
         summary[name] = {
-            "images_per_s": [round(2 * len(paths) / one) for one in every],
+            "images_per_s": [round(2 * len(paths) / one) for one in values],
             "times_as_fast": [round(one, 1) for one in times],
             "median": round(statistics.median(times), 1),
         }
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--side", type=int, default=0, help="first make the images so large")
+    parser.add_argument("--side", type=int, default=0, help="resize the images first, in pixels")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
@@ -146,7 +146,7 @@ def main() -> None:
         "torch": torch.__version__,
         "pillow": PIL.__version__,
         "pairs": options.pairs,
-        "side": options.side or "as they are",
+        "side": options.side or "original",
         "batch": options.batch,
         "images": f"{LOAD} px, crops of {CROP}",
     }
@@ -160,7 +160,7 @@ def main() -> None:
         for name, row in summary.items():
             print(f"{cores} cores: {row['median']:6.1f} x  {name}  {row['images_per_s']} images/s")
     stack.close()
-    name = f"{date.today().isoformat()}-loading-{options.side or 'as-they-are'}.json"
+    name = f"{date.today().isoformat()}-loading-{options.side or 'original'}.json"
     write_json(Path(__file__).parent / "results" / name, results)
 
 

@@ -1,6 +1,6 @@
-"""What a machine is, and what it does at the most: products of matrices, bytes, empty kernels.
+"""Describe a machine and measure its peak rates: matrix products, memory, kernel launches.
 
-Each figure is the best that was seen, so that what else runs on the machine lowers it the least.
+Each rate is the best of several measurements, which other processes on the machine affect least.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import torch.nn.functional as F
 
 from viceversa.runtime.device import synchronized_time
 
-REPEATS = 3  # of each thing in each turn
-SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # of the matrices
-MOVED = 2**29  # bytes of what is copied: more than a processor's cache holds
+REPEATS = 3  # of each measurement per turn
+SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # sizes of the matrices
+MOVED = 2**29  # bytes to copy: more than the processor cache
 LAUNCHES = 10_000
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what decides how fast a CPU multiplies
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # instruction sets for matrix products
 
 
 class Peaks:
-    """Measures, each time it is asked, what the device does at the most."""
+    """Measures the peak rates of a device."""
 
     def __init__(self, device: str, precisions: Sequence[str]):
         self.device = torch.device(device)
@@ -39,33 +39,33 @@ class Peaks:
 
     @torch.inference_mode()
     def measured(self) -> dict[str, float]:
-        """FLOP/s by precision, bytes/s, and on a GPU the seconds of launching an empty kernel."""
+        """Return FLOP/s by precision, bytes/s, and on a GPU the seconds of a kernel launch."""
         rates: dict[str, float] = {}
-        for (precision, side), ways in self.products.items():
+        for (precision, side), products in self.products.items():
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = (
                 precision == "tf32"
             )
-            rate = 2 * side**3 / min(self._least(way) for way in ways)
+            rate = 2 * side**3 / min(self._fastest(product) for product in products)
             rates[precision] = max(rate, rates.get(precision, 0.0))
-        copied = self._least(lambda: self.copies.copy_(self.numbers))
-        changed = self._least(lambda: self.numbers.mul_(1))
-        rates["bytes"] = 2 * MOVED / min(copied, changed)  # each is read once and written once
+        copied = self._fastest(lambda: self.copies.copy_(self.numbers))
+        changed = self._fastest(lambda: self.numbers.mul_(1))
+        rates["bytes"] = 2 * MOVED / min(copied, changed)  # one read and one write each
         if self.device.type == "cuda":
-            rates["launch_s"] = self._least(_launch) / LAUNCHES
+            rates["launch_s"] = self._fastest(_launch) / LAUNCHES
         return rates
 
-    def _least(self, way: Callable[[], object]) -> float:
-        """Seconds of the fastest of some repeats; one before them warms up."""
+    def _fastest(self, work: Callable[[], object]) -> float:
+        """Return the seconds of the fastest of some repeats, after a warm-up."""
         seconds = []
         for _ in range(REPEATS + 1):
             began = synchronized_time(self.device)
-            way()
+            work()
             seconds.append(synchronized_time(self.device) - began)
         return min(seconds[1:])
 
 
 def best(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The best of each figure: the highest rates, the shortest launch."""
+    """Return the best of each value: the highest rates, the shortest launch."""
     return {
         name: (min if name == "launch_s" else max)(one[name] for one in measured)
         for name in (measured[0] if measured else {})
@@ -73,7 +73,7 @@ def best(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """The processor, its cores and what it knows; the GPU, where there is one."""
+    """Describe the processor, its cores and instruction sets, and the GPU, if there is one."""
     about: dict[str, Any] = {
         "architecture": platform.machine(),
         "cpu": platform.processor(),
@@ -94,8 +94,10 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def _products(precision: str, side: int, device: torch.device) -> list[Callable[[], object]]:
-    """Two ways to one square product, by different libraries: on some processors a convolution is
-    a good deal faster than the product itself."""
+    """Return two implementations of a square product: matrix product and 1x1 convolution.
+
+    On some processors, the convolution is much faster than the matrix product.
+    """
     dtype = HALVES.get(precision, torch.float32)
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     image, weight = a.view(1, side, -1, 32), b.view(side, side, 1, 1)

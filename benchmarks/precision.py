@@ -1,12 +1,12 @@
-"""Does bf16 train as well as fp32? Facades at a reduced size, several seeds of each.
+"""Compare the results of training in bf16 and fp32 on facades at a reduced size.
 
 python benchmarks/precision.py DATA [--size 128] [--width 32] [--epochs 3] [--seeds 0 1 2]
     [--images 100] [--device cpu]
 DATA is a facades folder (train/ and val/, photo left, labels right). The recipe `facades` (pix2pix,
-labels -> photo), smaller, is trained as `viceversa train` does it; then the mean absolute error on
-`val` in [-1, 1] is taken, of either in full precision. Runs of the same precision differ by their
-seeds; the question is whether bf16's mean lies within what fp32's seeds span. The control is a
-network that was not trained. Writes benchmarks/results/DATE-precision[-DEVICE].json.
+labels -> photo) is trained at a smaller size with several seeds. The mean absolute error on `val`
+in [-1, 1] is always computed in fp32. The question is whether the mean of bf16 is in the range of
+the seeds of fp32. The negative control is an untrained network. Writes benchmarks/results/DATE-
+precision[-DEVICE].json.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PRECISIONS = ("fp32", "bf16")
 
 
 def settings(options: argparse.Namespace, precision: str, seed: int, run: Path) -> RunConfig:
-    """The recipe at a size, with nothing written on the way."""
+    """Return the recipe at a size, without samples and intermediate checkpoints."""
     size = options.size
     depth = min(8, (size & -size).bit_length() - 1)
     own: dict[str, dict[str, Any]] = {
@@ -60,7 +60,7 @@ def settings(options: argparse.Namespace, precision: str, seed: int, run: Path) 
 
 
 def trained(options: argparse.Namespace, precision: str, seed: int) -> tuple[float, float]:
-    """The error on val of a run, and the seconds it took."""
+    """Train a run; return its error on val and the seconds."""
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         config = settings(options, precision, seed, Path(folder) / "run")
         began = time.perf_counter()
@@ -71,8 +71,8 @@ def trained(options: argparse.Namespace, precision: str, seed: int) -> tuple[flo
         return val_l1(translator, options.data, options.images, options.size), seconds
 
 
-def verdict(errors: dict[str, dict[int, float]]) -> dict[str, Any]:
-    """The means, what fp32's seeds span, and whether bf16's mean lies within."""
+def compare(errors: dict[str, dict[int, float]]) -> dict[str, Any]:
+    """Return the means, the range of fp32, and whether the mean of bf16 is in it."""
     means = {one: statistics.mean(errors[one].values()) for one in PRECISIONS}
     least, most = min(errors["fp32"].values()), max(errors["fp32"].values())
     return {
@@ -106,11 +106,12 @@ def main() -> None:
                 f"({seconds:.0f} s)",
                 flush=True,
             )
-    found = verdict(errors)
+    found = compare(errors)
     for precision, mean in found["means"].items():
         print(f"mean of {precision}: {mean:.4f}")
-    place = "within" if found["bf16_within"] else "NOT within"
-    print(f"bf16's mean is {place} the {found['fp32_least']:.4f}..{found['fp32_most']:.4f} of fp32")
+    within = "in" if found["bf16_within"] else "NOT in"
+    limits = f"{found['fp32_least']:.4f} to {found['fp32_most']:.4f}"
+    print(f"the mean of bf16 is {within} the range of fp32, {limits}")
     suffix = "" if options.device == "cpu" else f"-{torch.device(options.device).type}"
     path = Path(__file__).parent / "results" / f"{date.today().isoformat()}-precision{suffix}.json"
     write_json(

@@ -1,14 +1,14 @@
-"""What becomes of two processes that train together when one is killed, stopped or cut off.
+"""Test distributed training when one of two processes is killed, stopped or disconnected.
 
 python benchmarks/ranks.py [--trials 50] [--timeout 5]
-Each trial trains a small CycleGAN, with dropout and pools, in two processes under torchrun, and
-does to one of them, at a random moment, what the trial is about. `kill` and `stop`: SIGKILL and
-SIGSTOP on one machine, with restarts. `cut`: two hosts, as network namespaces, whose link is taken
-away for good; `gap`: taken away until both have given up, and given back (both need root). A trial
-counts as recovered where the run ends with the weights of one that nothing happened to, to the bit;
-as ended where all training processes are gone, with a checkpoint that is whole; as failed
-otherwise. Seconds are those from the fault until neither of the two processes is left, and until
-two others have taken their place (`back`). Writes benchmarks/results/DATE-ranks.json.
+Each trial trains a small CycleGAN, with dropout and image pools, in two processes under torchrun,
+with a fault in one of them at a random time. `kill` and `stop`: SIGKILL and SIGSTOP on one machine,
+with restarts. `cut`: two hosts, as network namespaces, whose link goes down for good; `gap`: the
+link is down until both have timed out, and then up again (both need root). A trial has recovered if
+the run ends with the same weights, bit by bit, as an undisturbed run. It has ended if all training
+processes have exited and left a valid checkpoint. Otherwise it has failed. Times are measured from
+the fault until both processes have exited, and until two others have started (`back`). Writes
+benchmarks/results/DATE-ranks.json.
 """
 
 from __future__ import annotations
@@ -58,38 +58,30 @@ def images(root: Path) -> Path:
 
 def recipe(data: Path, run: Path, epochs: int, timeout: float) -> Path:
     path = run.with_suffix(".json")
-    path.write_text(
-        json.dumps(
-            {
-                "method": {"name": "cyclegan", "pool_size": 3},
-                "generator": {
-                    "name": "unet",
-                    "width": 4,
-                    "depth": 2,
-                    "norm": "instance",
-                    "dropout": 0.5,
-                },
-                "discriminator": {"name": "patchgan", "width": 4, "layers": 1, "norm": "instance"},
-                "data": {"path": str(data), "preprocess": "none", "workers": 0},
-                "train": {
-                    "run": str(run),
-                    "epochs": epochs,
-                    "device": "cpu",
-                    "batch_size": 4,
-                    "samples": 0,
-                    "log_every": 120,
-                    "save_every": 24,
-                    "rank_timeout": timeout,
-                },
-            }
-        )
-    )
+    generator = {"name": "unet", "width": 4, "depth": 2, "norm": "instance", "dropout": 0.5}
+    settings = {
+        "method": {"name": "cyclegan", "pool_size": 3},
+        "generator": generator,
+        "discriminator": {"name": "patchgan", "width": 4, "layers": 1, "norm": "instance"},
+        "data": {"path": str(data), "preprocess": "none", "workers": 0},
+        "train": {
+            "run": str(run),
+            "epochs": epochs,
+            "device": "cpu",
+            "batch_size": 4,
+            "samples": 0,
+            "log_every": 120,
+            "save_every": 24,
+            "rank_timeout": timeout,
+        },
+    }
+    path.write_text(json.dumps(settings))
     return path
 
 
 def workers(path: Path) -> list[int]:
-    """The processes that train by a recipe; not those that launched them."""
-    found = []
+    """Return the processes that train with a recipe, without their launchers."""
+    pids = []
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes().decode().split("\0")
@@ -98,26 +90,26 @@ def workers(path: Path) -> list[int]:
             continue
         trains = str(path) in words and "train" in words
         if entry.name.isdecimal() and trains and TORCHRUN[2] not in words and state != "Z":
-            found.append(int(entry.name))
-    return sorted(found)
+            pids.append(int(entry.name))
+    return sorted(pids)
 
 
-def wait_for(true: Callable[[], bool], seconds: float) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
     ends = time.monotonic() + seconds
-    while not true():
+    while not condition():
         if time.monotonic() > ends:
             return False
         time.sleep(0.05)
     return True
 
 
-def same(one: Path, two: Path) -> bool:
+def same_weights(one: Path, two: Path) -> bool:
     for path in sorted(one.glob("*.safetensors")):
         other = two / path.name
         if not other.is_file():
             return False
-        ours, theirs = read_weights(path), read_weights(other)
-        if not all(torch.equal(ours[name], theirs[name]) for name in ours):
+        first, second = read_weights(path), read_weights(other)
+        if not all(torch.equal(first[name], second[name]) for name in first):
             return False
     return True
 
@@ -126,7 +118,7 @@ def trial(
     kind: str,
     data: Path,
     folder: Path,
-    whole: Path,
+    undisturbed: Path,
     epochs: int,
     timeout: float,
     rng: random.Random,
@@ -136,37 +128,43 @@ def trial(
     log = folder / "log.txt"
     hosts = kind in ("cut", "gap")
     with linked_hosts() if hosts else nullcontext():
-        return watched(kind, path, run, whole, timeout, rng, log)
+        return run_trial(kind, path, run, undisturbed, timeout, rng, log)
 
 
-def watched(
-    kind: str, path: Path, run: Path, whole: Path, timeout: float, rng: random.Random, log: Path
+def run_trial(
+    kind: str,
+    path: Path,
+    run: Path,
+    undisturbed: Path,
+    timeout: float,
+    rng: random.Random,
+    log: Path,
 ) -> dict[str, Any]:
     launchers = (launch_on_two_hosts if kind in ("cut", "gap") else launch_on_one_machine)(
         path, log, restarts=3
     )
     try:
-        begun = wait_for(lambda: bool(list((run / "checkpoints").glob("*.safetensors"))), 60)
+        started = wait_for(lambda: bool(list((run / "checkpoints").glob("*.safetensors"))), 60)
         time.sleep(rng.uniform(0, 2))
-        found = workers(path)
-        if not begun or len(found) != 2:
-            return {"kind": kind, "outcome": "not begun", "seconds": 0.0}
+        pids = workers(path)
+        if not started or len(pids) != 2:
+            return {"kind": kind, "outcome": "not started", "seconds": 0.0}
         at = time.monotonic()
-        inflict(kind, found, rng)
+        inject_fault(kind, pids, rng)
         if kind == "gap":
-            wait_for(lambda: not set(found) & set(workers(path)), timeout + 30)
+            wait_for(lambda: not set(pids) & set(workers(path)), timeout + 30)
             set_link("up")
-        # Until none of the two is left, and where there is a restart, two others have begun.
-        fresh = lambda: set(workers(path)) - set(found)  # noqa: E731
-        gone = lambda: not set(workers(path)) & set(found)  # noqa: E731
-        dealt = wait_for(gone, 180)
+        # Wait until both have exited, and, with restarts, two others have started.
+        restarted = lambda: set(workers(path)) - set(pids)  # noqa: E731
+        gone = lambda: not set(workers(path)) & set(pids)  # noqa: E731
+        ended = wait_for(gone, 180)
         seconds = time.monotonic() - at
-        dealt = dealt and (kind == "cut" or wait_for(lambda: len(fresh()) == 2, 60))
+        ended = ended and (kind == "cut" or wait_for(lambda: len(restarted()) == 2, 60))
         back = time.monotonic() - at
         done = lambda: all(one.poll() is not None for one in launchers)  # noqa: E731
-        # After a cut the launchers look for each other long after their workers; they are not ours.
-        over = dealt and (kind == "cut" or wait_for(done, 180))
-        if over and same(whole, run):
+        # After a cut, the launchers of torchrun search for each other for a long time.
+        over = ended and (kind == "cut" or wait_for(done, 180))
+        if over and same_weights(undisturbed, run):
             outcome = "recovered"
         elif over and Checkpoints(run / "checkpoints", 3).latest(print):
             outcome = "ended"
@@ -186,11 +184,11 @@ def watched(
             os.kill(number, signal.SIGKILL)
 
 
-def inflict(kind: str, found: list[int], rng: random.Random) -> None:
+def inject_fault(kind: str, pids: list[int], rng: random.Random) -> None:
     if kind in ("cut", "gap"):
         set_link("down")
     else:
-        os.kill(rng.choice(found), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+        os.kill(rng.choice(pids), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
 
 
 def main() -> None:
@@ -209,22 +207,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         data = images(root / "data")
-        whole = root / "whole"
-        path = recipe(data, whole, options.epochs, options.timeout)
+        undisturbed = root / "undisturbed"
+        path = recipe(data, undisturbed, options.epochs, options.timeout)
         for launcher in launch_on_one_machine(path, root / "log.txt"):
             launcher.wait()
         for number in range(options.trials):
             folder = root / f"{number}"
             folder.mkdir()
-            one = trial(
-                kinds[number % len(kinds)],
-                data,
-                folder,
-                whole,
-                options.epochs,
-                options.timeout,
-                rng,
-            )
+            kind = kinds[number % len(kinds)]
+            one = trial(kind, data, folder, undisturbed, options.epochs, options.timeout, rng)
             results.append(one)
             print(number, one, flush=True)
             if one["outcome"] == "failed":
@@ -232,14 +223,14 @@ def main() -> None:
             shutil.rmtree(folder)
     table: dict[str, dict[str, Any]] = {}
     for kind in dict.fromkeys(kinds):
-        mine = [one for one in results if one["kind"] == kind]
-        outcomes = [str(one["outcome"]) for one in mine]
+        trials = [one for one in results if one["kind"] == kind]
+        outcomes = [str(one["outcome"]) for one in trials]
         table[kind] = {word: outcomes.count(word) for word in sorted(set(outcomes))}
-        table[kind]["most_seconds"] = max((one["seconds"] for one in mine), default=0)
+        table[kind]["most_seconds"] = max((one["seconds"] for one in trials), default=0)
         table[kind]["most_seconds_until_back"] = max(
-            (one.get("back") or 0 for one in mine), default=0
+            (one.get("back") or 0 for one in trials), default=0
         )
-        table[kind]["launchers_left"] = sum(one.get("launchers_left", 0) for one in mine)
+        table[kind]["launchers_left"] = sum(one.get("launchers_left", 0) for one in trials)
     print(json.dumps(table, indent=2))
     write_json(
         Path(__file__).parent / "results" / f"{date.today().isoformat()}-ranks.json",

@@ -1,12 +1,13 @@
-"""What a run survives, in full counts: kill -9, faults of the system, rot, signals, hostile files,
-and four faults at every place between the start and the exit of a run.
+"""Run the reliability trials in large numbers: kill -9, system faults, bit rot, signals, hostile
+files, and four faults at every point between the start and the exit of a run.
 
 python benchmarks/reliability.py [--kills 1000] [--rot 1000] [--stops 200] [--mutants 1000000]
     [--minutes 8] [--only PART ...]
-The same trials as tests/checkpoint and tests/behaviour/reliability make few of, each beside what
-fares worse: a save straight to its place, the bare format. Two processes make mutants of files,
-until there are so many or the minutes are over. Writes
-benchmarks/results/DATE-reliability.json; the parts named by --only replace those in that file.
+The trials are those of tests/checkpoint and tests/behaviour/reliability, each compared with a naive
+implementation: a save without a temporary file, the format without a digest. Two processes mutate
+files until the number of mutants or the time limit is reached. Writes
+benchmarks/results/DATE-reliability.json; parts named by --only replace those in the file of the
+same day.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ PROCESSES = 2
 Row = dict[str, Any]
 
 
-def killed(folder: Path, options: argparse.Namespace) -> Row:
-    tally = killed_saves.count_losses(folder / "ours", options.kills, seed=1)
+def kill_saves(folder: Path, options: argparse.Namespace) -> Row:
+    tally = killed_saves.count_losses(folder / "atomic", options.kills, seed=1)
     (folder / "naive").mkdir()
     naive = options.kills // 2
     return {
@@ -61,7 +62,7 @@ def killed(folder: Path, options: argparse.Namespace) -> Row:
     }
 
 
-def failing(folder: Path, options: argparse.Namespace) -> Row:
+def inject_faults(folder: Path, options: argparse.Namespace) -> Row:
     if shutil.which("gcc") is None:
         return {"left_out": "there is no gcc"}
     cases = [
@@ -69,43 +70,43 @@ def failing(folder: Path, options: argparse.Namespace) -> Row:
         for case in faulty_saves.sweep(faulty_saves.build_library(folder), folder)
         if case["kind"] != "none"
     ]
-    ours = [case for case in cases if case["saver"] != "naive"]
+    atomic = [case for case in cases if case["saver"] != "naive"]
     naive = [case for case in cases if case["saver"] == "naive"]
-    told = [case for case in ours if case["result"] not in ("", "ok")]
+    failed = [case for case in atomic if case["result"] not in ("", "ok")]
     return {
-        "faults": len(ours),
-        "by_kind": dict(Counter(case["kind"] for case in ours)),
-        "neither_old_nor_new": sum(case["loaded"] not in (1, 2) for case in ours),
-        "success_told_falsely": sum(c["result"] == "ok" and c["loaded"] != 2 for c in ours),
-        "other_errors": sum(not case["result"].startswith("UserError: ") for case in told),
+        "faults": len(atomic),
+        "by_kind": dict(Counter(case["kind"] for case in atomic)),
+        "neither_old_nor_new": sum(case["loaded"] not in (1, 2) for case in atomic),
+        "false_success": sum(c["result"] == "ok" and c["loaded"] != 2 for c in atomic),
+        "other_errors": sum(not case["result"].startswith("UserError: ") for case in failed),
         "naive_faults": len(naive),
         "naive_lost": sum(case["loaded"] is None for case in naive),
     }
 
 
-def rotten(folder: Path, options: argparse.Namespace) -> Row:
+def damage_files(folder: Path, options: argparse.Namespace) -> Row:
     rows: Row = {}
     for name, kind in {
         "state": damaged_files.DamagedCheckpoint,
         "model": damaged_files.DamagedModel,
-        "the format alone": damaged_files.DamagedSafetensors,
+        "format without digest": damaged_files.DamagedSafetensors,
     }.items():
         (folder / name).mkdir()
         file = kind(folder / name)
-        whole = file.content
+        content = file.content
         damages = {
-            "flips": damaged_files.bit_flips(whole, 10 * options.rot, 1),
-            "pages": damaged_files.zeroed_pages(whole, options.rot, 2),
-            "cuts": damaged_files.truncations(whole, options.rot, 3),
-            "header_flips": damaged_files.header_flips(whole),
+            "flips": damaged_files.bit_flips(content, 10 * options.rot, 1),
+            "pages": damaged_files.zeroed_pages(content, options.rot, 2),
+            "cuts": damaged_files.truncations(content, options.rot, 3),
+            "header_flips": damaged_files.header_flips(content),
         }
-        rows[name] = {"bytes": len(whole)}
+        rows[name] = {"bytes": len(content)}
         for damage, damaged in damages.items():
             rows[name][damage] = damaged_files.count_outcomes(file.outcome, damaged)
     return rows
 
 
-def signalled(folder: Path, options: argparse.Namespace) -> Row:
+def stop_by_signals(folder: Path, options: argparse.Namespace) -> Row:
     ended = stopped_runs.stop_runs(write_pairs(folder / "data"), folder, options.stops, seed=1)
     seconds = sorted(stop.seconds for stop in ended)
     return {
@@ -121,29 +122,29 @@ def signalled(folder: Path, options: argparse.Namespace) -> Row:
     }
 
 
-def attacked(folder: Path, options: argparse.Namespace) -> Row:
-    ways, marker = hostile.Readers(), folder / "executed"
+def read_hostile_files(folder: Path, options: argparse.Namespace) -> Row:
+    readers, marker = hostile.Readers(), folder / "executed"
     content = hostile.pickles(f"touch {marker}")
-    made: dict[str, Callable[[Path], object]] = hostile.BOMBS | hostile.INVALID_HEADERS
-    made |= {name: hostile.content(pickled) for name, pickled in content.items()}
+    files: dict[str, Callable[[Path], object]] = hostile.BOMBS | hostile.INVALID_HEADERS
+    files |= {name: hostile.content(pickled) for name, pickled in content.items()}
     endings: Counter[str] = Counter()
     other: Row = {}
     most_seconds, most_growth = 0.0, 0
-    for number, (name, make) in enumerate(made.items()):
+    for number, (name, make) in enumerate(files.items()):
         checkpoints = Checkpoints(folder / str(number), 3)
         checkpoints.save({"images": 1}, 1)
         make(checkpoints.folder / "0000000002.safetensors")
-        for way, result in hostile.try_readers(
-            checkpoints.folder / "0000000002.safetensors", ways
+        for reader, result in hostile.try_readers(
+            checkpoints.folder / "0000000002.safetensors", readers
         ).items():
             ended, seconds, growth = result
             most_seconds, most_growth = max(most_seconds, seconds), max(most_growth, growth)
             endings[ended if ended in ("refused", "done") else "other"] += 1
             if ended not in ("refused", "done"):
-                other[f"{name}, {way}"] = ended.replace(str(folder), "")
+                other[f"{name}, {reader}"] = ended.replace(str(folder), "")
         shutil.rmtree(checkpoints.folder)
     return {
-        "files": len(made),
+        "files": len(files),
         "pickles": len(content),
         "executed": int(marker.exists()),
         "by_end": dict(endings),
@@ -153,8 +154,8 @@ def attacked(folder: Path, options: argparse.Namespace) -> Row:
     }
 
 
-def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
-    """A third of the mutants, and of the time, goes to whole translators."""
+def mutate_files(folder: Path, options: argparse.Namespace) -> Row:
+    """Use a third of the mutants and of the time for complete translators."""
 
     def work(pipe: int, seed: int) -> None:
         fuzz = mutated_weights.Fuzz(folder, seed)
@@ -191,11 +192,11 @@ def fuzzed(folder: Path, options: argparse.Namespace) -> Row:
     return rows
 
 
-def stopped_anywhere(folder: Path, options: argparse.Namespace) -> Row:
-    """Every call of every place between start and exit, with every fault."""
+def fault_every_point(folder: Path, options: argparse.Namespace) -> Row:
+    """Inject every fault into every call of every fault point between start and exit."""
     data = fault_points.write_splits(folder / "data")
     calls = fault_points.count_calls(data, folder / "run")
-    whole, wrong, trials = fault_points.results(folder / "run"), {}, 0
+    content, wrong, trials = fault_points.results(folder / "run"), {}, 0
     faults = [fault for fault in fault_points.FAULTS if fault != "ENOSPC"]
     with fault_points.small_disk(folder / "disk") as small:
         for name, count in calls.items():
@@ -207,7 +208,9 @@ def stopped_anywhere(folder: Path, options: argparse.Namespace) -> Row:
                     fault_points.repeat(data, run)
                     left = fault_points.results(run)
                     found += [
-                        f"{part} differs" for part in left if not identical(left[part], whole[part])
+                        f"{part} differs"
+                        for part in left
+                        if not identical(left[part], content[part])
                     ]
                     trials += 1
                     if found:
@@ -217,23 +220,28 @@ def stopped_anywhere(folder: Path, options: argparse.Namespace) -> Row:
 
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], Row]] = {
-    "kill_9": killed,
-    "faults": failing,
-    "rot": rotten,
-    "signals": signalled,
-    "places": stopped_anywhere,
-    "hostile_files": attacked,
-    "mutants": fuzzed,
+    "kill_9": kill_saves,
+    "faults": inject_faults,
+    "rot": damage_files,
+    "signals": stop_by_signals,
+    "fault_points": fault_every_point,
+    "hostile_files": read_hostile_files,
+    "mutants": mutate_files,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
-    parser.add_argument("--rot", type=int, default=1000, help="pages and cuts; flips are ten times")
+    parser.add_argument(
+        "--rot",
+        type=int,
+        default=1000,
+        help="zeroed pages and truncations; ten times as many bit flips",
+    )
     parser.add_argument("--stops", type=int, default=200)
     parser.add_argument("--mutants", type=int, default=1_000_000)
-    parser.add_argument("--minutes", type=float, default=8.0, help="for the mutants")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time limit of the mutants")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
     torch.set_num_threads(1)

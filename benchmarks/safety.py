@@ -1,8 +1,8 @@
-"""What safety costs on facades at 256 px: the check of every step, and a checkpoint.
+"""Measure the cost of the safety measures at 256 px: the check of every step, and checkpoints.
 
 python benchmarks/safety.py [--steps 12] [--saves 3]
-pix2pix as published (U-Net of depth 8, width 64), batch 1, on made images. Steps with the check of
-losses and gradients alternate with the same steps without. Writes
+pix2pix as published (U-Net of depth 8, width 64), batch size 1, on random images. Steps with the
+check of losses and gradients alternate with the same steps without it. Writes
 benchmarks/results/DATE-safety.json.
 """
 
@@ -38,7 +38,7 @@ from viceversa.training.step import MicroBatch, Optimizers, update
 
 
 def unchecked(method: Method, batch: Batch, optimizers: Optimizers) -> None:
-    """The step of `update` without any check."""
+    """Take the same step as `update`, without any check."""
     players = method.players()
     for player, losses in method.step(Batch(*batch)):
         assert player is not None
@@ -64,14 +64,14 @@ def main() -> None:
     for number in range(options.steps + 1):
         began = time.perf_counter()
         update(method, [MicroBatch(batch)], optimizers, runtime, stats=watch)
-        between = time.perf_counter()
+        middle = time.perf_counter()
         for optimizer in optimizers.values():
             optimizer.found_inf = None
         unchecked(method, batch, optimizers)
         ended = time.perf_counter()
-        if number:  # the first one warms up
-            seconds["checked"].append(between - began)
-            seconds["unchecked"].append(ended - between)
+        if number:  # the first is a warm-up
+            seconds["checked"].append(middle - began)
+            seconds["unchecked"].append(ended - middle)
     ratios = [c / u for c, u in zip(seconds["checked"], seconds["unchecked"], strict=True)]
     saves, loads, models = [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -112,10 +112,10 @@ def main() -> None:
             "all": [round(ratio, 3) for ratio in ratios],
         },
         "state_mb": round(size / 1e6),
-        "save_s": [round(one, 2) for one in saves],
-        "models_s": [round(one, 2) for one in models],
-        "load_s": [round(one, 2) for one in loads],
-        "share_of_ten_minutes": round(both / 600, 4),
+        "save_s": [round(s, 2) for s in saves],
+        "models_s": [round(s, 2) for s in models],
+        "load_s": [round(s, 2) for s in loads],
+        "fraction_of_ten_minutes": round(both / 600, 4),
     }
     for name, value in results.items():
         print(f"{name}: {value}")

@@ -1,4 +1,4 @@
-"""What a worker of train_speed.py is asked for."""
+"""The job of a worker of train_speed.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is for: a step of ours or of the reference, the machine's peak, the loader."""
+    """Job of a worker: steps of this package or of the reference, peak rates, or the loader."""
 
     kind: str
     method: str = "pix2pix"
@@ -20,8 +20,8 @@ class Job:
     precision: str = "fp32"
     speed: dict[str, Any] = field(default_factory=dict)
     per_turn: int = 1
-    """Steps of a turn; the seconds are those of one."""
+    """Steps per turn; times are per step."""
     precisions: tuple[str, ...] = ()
-    """Those whose peak is measured."""
+    """Precisions whose peak rates are measured."""
     path: str = ""
-    """The reference's checkout, or the data set."""
+    """Checkout of the reference, or the dataset."""

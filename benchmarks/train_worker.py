@@ -1,8 +1,8 @@
-"""A process of its own for each way to take a step; both ends of the pipe to it.
+"""Worker processes of train_speed.py, one for each variant, and the pipe to them.
 
-`race` starts several and asks each in turn; run as a script, this file is one of them. Nothing here
-imports torch before a worker's own settings are made: our command makes some that must come first,
-and the reference has none.
+`race` starts several workers and sends requests to each in turn; run as a script, this file is a
+worker. It imports torch only after the process settings are made: some settings of the command must
+come first, and the reference has none.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any, NamedTuple
 
 from train_job import Job
 
-PAUSE = 0.05  # seconds until the threads of the one before have gone to sleep
+PAUSE = 0.05  # seconds until the threads of the previous worker sleep
 
 
 class WorkerError(Exception):
-    """What a worker could not do, in a sentence."""
+    """A worker failed, for the reason in the message."""
 
 
 class Worker:
-    """A process that answers when it is asked, and else does nothing. Raises WorkerError."""
+    """A process that answers requests and is idle otherwise. Methods raise WorkerError."""
 
     def __init__(self, job: Job):
         self._process = subprocess.Popen(
@@ -39,22 +39,25 @@ class Worker:
         self.about: dict[str, Any] = {}
 
     def prepare(self) -> None:
-        """Build the networks and warm up. Several workers load torch at once, but prepare in turn:
-        what they measure on the way is not disturbed."""
+        """Build the networks and warm up.
+
+        Workers load torch at the same time, but prepare in turn, so that their measurements are
+        not disturbed.
+        """
         self.about = self.ask("prepare")
 
-    def ask(self, what: str) -> Any:
-        """A `turn`, or the `memory` or the `kernels` it took."""
+    def ask(self, request: str) -> Any:
+        """Return the answer to a request: `prepare`, `turn`, `memory` or `kernels`."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(what + "\n")
+            self._process.stdin.write(request + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise WorkerError(f"its process ended with code {self._process.wait()}") from None
         return self._answer()
 
     def end(self) -> None:
-        """Let it go."""
+        """End the process."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -72,8 +75,8 @@ class Worker:
         return answer
 
 
-class Taken(NamedTuple):
-    """What a worker said: of itself, in each turn, and at the end."""
+class Measurement(NamedTuple):
+    """Answers of a worker: its description, those of each turn, memory and kernels."""
 
     about: dict[str, Any]
     turns: list[Any]
@@ -81,18 +84,18 @@ class Taken(NamedTuple):
     kernels: int | None
 
 
-def race(jobs: dict[str, Job], turns: int, limit: float = float("inf")) -> dict[str, Taken]:
-    """Start a worker for each job, ask each in turn, and let them go; without those that fail.
+def race(jobs: dict[str, Job], turns: int, limit: float = float("inf")) -> dict[str, Measurement]:
+    """Start a worker for each job, measure in turns, and end them; leave out those that fail.
 
-    After `limit` seconds no other worker is prepared and no other turn begins.
+    After `limit` seconds, no further worker is prepared and no further turn starts.
     """
     start = time.monotonic()
     workers = {name: Worker(job) for name, job in jobs.items()}
-    taken: dict[str, list[Any]] = {name: [] for name in jobs}
+    turns_of: dict[str, list[Any]] = {name: [] for name in jobs}
     for name in list(workers):
         began = time.monotonic()
         try:
-            if began > start + 0.8 * limit:  # the rest is for the turns
+            if began > start + 0.8 * limit:  # the rest is for turns
                 raise WorkerError("no time is left")
             workers[name].prepare()
             print(f"{name}: ready after {time.monotonic() - began:.1f} s", flush=True)
@@ -103,44 +106,44 @@ def race(jobs: dict[str, Job], turns: int, limit: float = float("inf")) -> dict[
         if turn and time.monotonic() > start + limit:
             break
         names = list(workers)
-        first = turn % max(1, len(names))  # so that none always follows the same one
+        first = turn % max(1, len(names))  # so that the order changes
         for name in names[first:] + names[:first]:
             time.sleep(PAUSE)
             try:
-                taken[name].append(workers[name].ask("turn"))
+                turns_of[name].append(workers[name].ask("turn"))
             except WorkerError as error:
                 print(f"{name} is left out: {error}")
                 del workers[name]
-    told = {
-        name: Taken(worker.about, taken[name], worker.ask("memory"), worker.ask("kernels"))
+    measurements = {
+        name: Measurement(worker.about, turns_of[name], worker.ask("memory"), worker.ask("kernels"))
         for name, worker in workers.items()
     }
     for worker in workers.values():
         worker.end()
-    return told
+    return measurements
 
 
 def main() -> None:
     values = json.loads(sys.argv[1])
     job = Job(**{**values, "precisions": tuple(values["precisions"])})
     pipe = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # keep output of libraries out of the answers
     try:
         about = settings_of_the_process(job)
-        abilities: dict[str, Callable[[], Any]] = {}
+        requests: dict[str, Callable[[], Any]] = {}
         for line in sys.stdin:
             if line.strip() == "prepare":
-                more, abilities = prepared(job)
+                more, requests = prepared(job)
                 pipe.write(json.dumps({**about, **more}) + "\n")
             else:
-                pipe.write(json.dumps(abilities[line.strip()]()) + "\n")
+                pipe.write(json.dumps(requests[line.strip()]()) + "\n")
     except Exception as error:
         pipe.write(json.dumps({"error": (str(error) or repr(error)).splitlines()[0]}) + "\n")
         sys.exit(1)
 
 
 def settings_of_the_process(job: Job) -> dict[str, Any]:
-    """Make the settings of our command for its process, load torch, and report the settings."""
+    """Apply the process settings of the command, load torch, and return the settings."""
     about: dict[str, Any] = {}
     if job.kind != "reference":
         from viceversa.environment import keep_freed_memory, limit_thread_spinning
@@ -151,7 +154,7 @@ def settings_of_the_process(job: Job) -> dict[str, Any]:
     about["environment"] = {name: os.environ[name] for name in names}
 
     import torch
-    import train_ways  # noqa: F401
+    import train_variants  # noqa: F401
 
     if job.threads:
         torch.set_num_threads(job.threads)
@@ -159,19 +162,19 @@ def settings_of_the_process(job: Job) -> dict[str, Any]:
 
 
 def prepared(job: Job) -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
-    """Describe a job that is built and warmed up, and what it can be asked."""
+    """Build and warm up a job; return its description and the requests it answers."""
     import torch
-    from train_ways import WORK
+    from train_variants import WORK
 
     from viceversa.runtime.device import peak_memory
 
-    about, abilities = WORK[job.kind](job)
-    asked = {
+    about, requests = WORK[job.kind](job)
+    answers = {
         "memory": lambda: peak_memory(torch.device(job.device)),
         "kernels": lambda: None,
-        **abilities,
+        **requests,
     }
-    return about, asked
+    return about, answers
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What looking at a run costs: seconds of a step, of a validated image, of a look, of a sheet.
+"""Measure the cost of validation, diagnostics and sample grids, compared with training steps.
 
 python benchmarks/validation.py [--size 256] [--steps 6] [--images 8] [--threads 1] [--device cpu]
     [--jobs facades-fp32 facades-bf16 cyclegan-fp32]
-The recipes `facades` (pix2pix, U-Net) and `cyclegan` (ResNet-9) take real steps on images of noise;
-then their monitor looks at them, as it does in a run. Of each look, the seconds that it takes are
-set against those of the steps between two of them at the default settings: `share` is what a run
-takes longer by. On a processor its own time is taken, of all threads together. Writes
+The recipes `facades` (pix2pix, U-Net) and `cyclegan` (ResNet-9) take training steps on images of
+noise; then their monitor runs as in training. The time of each task is divided by the time of the
+steps between two of them at the default settings: `fraction` is the increase of the training time.
+On the CPU, processor time of all threads is measured. Writes
 benchmarks/results/DATE-validation[-DEVICE].json.
 """
 
@@ -50,7 +50,7 @@ TRAIN = 8  # images
 
 
 def noise(folder: Path, held_out: int, side: int) -> Path:
-    """Images of noise, as large as facades', for training and for validation."""
+    """Write images of noise for training and validation."""
     rng = np.random.default_rng(0)
     for split, count in (("train", TRAIN), ("val", held_out)):
         for domain in "AB":
@@ -75,7 +75,7 @@ def settings(options: argparse.Namespace, job: str, data: Path, run: Path) -> Ru
 
 
 def measured(options: argparse.Namespace, job: str, folder: Path) -> dict[str, Any]:
-    """Seconds of a step and of each kind of look, and their shares at the default settings."""
+    """Return seconds of a step and of each task of the monitor, and the fractions they add."""
     data = noise(folder / "data", options.images, options.size)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         run = Run(settings(options, job, data, folder / "run"))
@@ -105,21 +105,21 @@ def measured(options: argparse.Namespace, job: str, folder: Path) -> dict[str, A
         progress = Progress(1, 0, 1)
         with snapshot(run.method) as players:
             generators = players.generators
-            validation(generators)  # decoded and kept, as in a run
+            validation(generators)  # fills the cache, as in a run
             numbers = timed(lambda: validation(generators)) / options.images
             held_out = validation(generators)
             validation.errors(players, held_out)
             fitting = timed(lambda: validation.errors(players, held_out))
             monitor.diagnose(report, players, progress)
-            look = timed(lambda: monitor.diagnose(report, players, progress))
+            diagnosis = timed(lambda: monitor.diagnose(report, players, progress))
             monitor.draw(report, players)
-            sheet = timed(lambda: monitor.draw(report, players))
+            samples = timed(lambda: monitor.draw(report, players))
         copies = statistics.median(timed(lambda: _copied(monitor)) for _ in range(3))
-    return shares(options, step, numbers, fitting, look, sheet, copies)
+    return fractions(options, step, numbers, fitting, diagnosis, samples, copies)
 
 
 def clock(device: torch.device) -> float:
-    """Seconds; of a processor those that it worked for us, whatever else it did meanwhile."""
+    """Return the time in seconds; on the CPU, the processor time of this process."""
     return time.process_time() if device.type == "cpu" else synchronized_time(device)
 
 
@@ -128,35 +128,35 @@ def _copied(monitor: Any) -> None:
         pass
 
 
-def shares(
+def fractions(
     options: argparse.Namespace,
     step: float,
     image: float,
     fitting: float,
-    look: float,
-    sheet: float,
+    diagnosis: float,
+    samples: float,
     copies: float,
 ) -> dict[str, Any]:
-    """What is added to each second of training at the default settings, one image a step."""
+    """Return the fraction of training time that each task adds at the default settings."""
     train, validate = TrainConfig(), ValidateConfig()
-    learnt = min(TRAIN_IMAGES, TRAIN)  # training images that are evaluated
-    fitting = fitting * TRAIN_IMAGES / learnt
+    evaluated = min(TRAIN_IMAGES, TRAIN)  # training images that are evaluated
+    fitting = fitting * TRAIN_IMAGES / evaluated
     parts = {
         "validation": (validate.images * image + fitting + copies) / (validate.every * step),
-        "health": (look + copies) / (validate.health * step),
-        "samples": (sheet + copies) / (train.sample_every * step),
+        "health": (diagnosis + copies) / (validate.health * step),
+        "samples": (samples + copies) / (train.sample_every * step),
     }
     return {
         "seconds": {
             "step": step,
             "validated_image": image,
             "fitting_of_32_images": fitting,
-            "health_look": look,
-            "sheets": sheet,
+            "diagnosis": diagnosis,
+            "samples": samples,
             "copies": copies,
             "validation_of_100_images": validate.images * image + fitting + copies,
         },
-        "share": parts | {"all": sum(parts.values())},
+        "fraction": parts | {"all": sum(parts.values())},
     }
 
 
@@ -175,7 +175,7 @@ def main() -> None:
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             found[job] = measured(options, job, Path(folder))
-        words = "  ".join(f"{name} {x:.2%}" for name, x in found[job]["share"].items())
+        words = "  ".join(f"{name} {x:.2%}" for name, x in found[job]["fraction"].items())
         seconds = "  ".join(f"{name} {x:.3f} s" for name, x in found[job]["seconds"].items())
         print(
             f"{job}: {words}\n    {seconds}  (took {time.perf_counter() - began:.0f} s)", flush=True

@@ -1,4 +1,4 @@
-"""The ways to take a step that `train_speed` times, and what a worker does for each."""
+"""The variants of a training step that `train_speed` measures, and the work of its workers."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from viceversa.training.step import MicroBatch, update
 Work = tuple[dict[str, Any], dict[str, Callable[[], Any]]]
 Step = Callable[[Batch], object]
 
-AWAKE = 0.1  # seconds
+WAKE_UP = 0.1  # seconds
 PRESETS = {"pix2pix": "pix2pix-reference", "cyclegan": "cyclegan-reference"}
-SAME, BEST = "same precision", "ours at its best"
+SAME, BEST = "same precision", "fastest settings"
 OFF = {
     "fused": False,
     "flush_denormals": False,
@@ -46,43 +46,42 @@ OFF = {
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to take a step: the tables it stands in, its precision, what is set for speed."""
+class Variant:
+    """A variant of a training step: its tables, precision and speed options."""
 
     tables: tuple[str, ...]
     precision: str
     speed: dict[str, Any] = field(default_factory=dict)
     on_gpu: bool = False
-    """Whether it is one on a GPU alone."""
+    """Whether it needs a GPU."""
 
 
-WAYS = {
-    "reference": Way((SAME, BEST), "fp32"),
-    "reference-fp32": Way((SAME,), "fp32", {"allow_tf32": False}, on_gpu=True),
-    "plain": Way((SAME,), "fp32", OFF),
-    "fp32": Way((SAME,), "fp32"),
-    "tf32": Way((SAME, BEST), "tf32", on_gpu=True),
-    "tf32-eager": Way((BEST,), "tf32", {"cuda_graph": "off"}, on_gpu=True),
-    "bf16": Way((BEST,), "bf16"),
-    "bf16-eager": Way((BEST,), "bf16", {"cuda_graph": "off"}, on_gpu=True),
-    "bf16-compiled": Way((BEST,), "bf16", {"compile": True, "memory_format": "channels_last"}),
+VARIANTS = {
+    "reference": Variant((SAME, BEST), "fp32"),
+    "reference-fp32": Variant((SAME,), "fp32", {"allow_tf32": False}, on_gpu=True),
+    "plain": Variant((SAME,), "fp32", OFF),
+    "fp32": Variant((SAME,), "fp32"),
+    "tf32": Variant((SAME, BEST), "tf32", on_gpu=True),
+    "tf32-eager": Variant((BEST,), "tf32", {"cuda_graph": "off"}, on_gpu=True),
+    "bf16": Variant((BEST,), "bf16"),
+    "bf16-eager": Variant((BEST,), "bf16", {"cuda_graph": "off"}, on_gpu=True),
+    "bf16-compiled": Variant((BEST,), "bf16", {"compile": True, "memory_format": "channels_last"}),
 }
 
 
 def computed_in(name: str, device: str) -> str:
-    """The precision in which a way multiplies: torch lets the reference's convolutions round to
-    tf32 on a GPU, unless it is told else."""
+    """Return the precision of products: by default, torch uses tf32 in convolutions on a GPU."""
     tf32 = name == "reference" and device.startswith("cuda")
-    return "tf32" if tf32 else WAYS[name].precision
+    return "tf32" if tf32 else VARIANTS[name].precision
 
 
 def depth(size: int) -> int:
-    """How often a U-Net halves an image: to 1 pixel at 256, at most 8 times."""
+    """Return the depth of the U-Net: 8 at 256 px, so that the bottleneck has 1 pixel."""
     return min(8, (size & -size).bit_length() - 1)
 
 
 def settings(job: Job) -> RunConfig:
-    """The preset that does what the reference does, at a job's size and width."""
+    """Return the recipe of the reference settings, at the size and width of a job."""
     generator: dict[str, Any] = {"width": job.width}
     if job.method == "pix2pix":
         generator["depth"] = depth(job.size)
@@ -97,7 +96,7 @@ def settings(job: Job) -> RunConfig:
 
 
 def count(job: Job) -> tuple[int, int]:
-    """MACs of a training step of a method, forward and backward, and the weights it trains."""
+    """Return the MACs of a training step, forward and backward, and the number of weights."""
     with torch.device("meta"):
         method = make_method(settings(job)).train()
         batch = tuple(torch.empty(job.batch, 3, job.size, job.size) for _ in range(2))
@@ -112,15 +111,15 @@ def count(job: Job) -> tuple[int, int]:
 
 
 def images(job: Job) -> Batch:
-    """A made batch, on the device."""
+    """Return a random batch on the device."""
     torch.manual_seed(0)
     shape = job.batch, 3, job.size, job.size
     a, b = ((torch.rand(shape) * 2 - 1).to(job.device) for _ in range(2))
     return a, b
 
 
-def ours(job: Job) -> Work:
-    """A step as training takes it, with the check of its gradients."""
+def package_step(job: Job) -> Work:
+    """Return the step of training, with the check of gradients."""
     config = settings(job)
     runtime = Runtime(job.device, job.precision, speed=config.speed)
     method = make_method(config).train()
@@ -133,7 +132,7 @@ def ours(job: Job) -> Work:
     layout = runtime.choose_memory_format(method, networks[0], lambda: batch[0])
     runtime.compile(networks, [])
     graphed = config.speed.cuda_graph == "auto" and runtime.device.type == "cuda"
-    notes: list[str] = []  # that no graph could be made, say
+    notes: list[str] = []  # for example, that no graph could be captured
     step = runtime.graphed(
         lambda batch: update(
             method, [MicroBatch(batch)], optimizers, runtime, config.train.grad_clip, watch
@@ -141,17 +140,17 @@ def ours(job: Job) -> Work:
         notes.append,
     )
     warm_up = (3 if config.speed.compile else 2) + (WARM_UP if graphed else 0)
-    asked = timed(step, batch, job, warm_up, graphed)
+    answers = timed(step, batch, job, warm_up, graphed)
     return {
         "precision": job.precision,
         "speed": asdict(config.speed),
         "memory_format": layout,
         "notes": notes,
-    }, asked
+    }, answers
 
 
-def theirs(job: Job) -> Work:
-    """A step of the reference, with its own defaults and weights as it begins with them."""
+def reference_step(job: Job) -> Work:
+    """Return the step of the reference, with its defaults and initial weights."""
     sys.path.insert(0, job.path)
     import models.cycle_gan_model
     import models.pix2pix_model
@@ -215,7 +214,7 @@ def theirs(job: Job) -> Work:
 def timed(
     step: Step, batch: Batch, job: Job, warm_up: int, graphed: bool
 ) -> dict[str, Callable[[], Any]]:
-    """What is asked of a step, once it has warmed up."""
+    """Warm up a step; return the requests that a worker answers."""
     device = batch[0].device
 
     def turn() -> float:
@@ -226,7 +225,7 @@ def timed(
         return (synchronized_time(device) - began) / job.per_turn
 
     def kernels() -> int | None:
-        """How many kernels a step launches; asked last, as a profiler leaves traces."""
+        """Return the number of kernels of a step. Profiling slows down later steps."""
         if device.type != "cuda" or graphed:
             return None
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
@@ -245,31 +244,34 @@ def timed(
 
 
 def wake() -> None:
-    """Keep the processor's threads busy for a moment: they have slept since the last turn, and the
-    first tens of milliseconds after that are slower than those of training, step upon step."""
+    """Keep the threads busy for a moment.
+
+    They have slept since the last turn, and the first tens of milliseconds are slower than in
+    training.
+    """
     numbers = torch.ones(2**18)
-    until = time.perf_counter() + AWAKE
+    until = time.perf_counter() + WAKE_UP
     while time.perf_counter() < until:
         numbers.mul_(1)
 
 
 def peaks(job: Job) -> Work:
-    """The machine and its peak."""
+    """Describe the machine and measure its peak rates."""
     return {"machine": machine(job.device)}, {"turn": Peaks(job.device, job.precisions).measured}
 
 
 def loader(job: Job) -> Work:
-    """Epochs of images as training loads them, with nothing done to them."""
+    """Return epochs of the training loader, without training steps."""
     config = settings(job)
     data = open_data(config.data, config.paired, 0, Path("unused"), lambda text: None)
     device = torch.device(job.device)
     epochs = Loader(data.train, job.batch, device)
-    seen = iter(range(1, 1000))
+    epoch_numbers = iter(range(1, 1000))
 
     def turn() -> float:
-        """Seconds of the next epoch."""
+        """Return the seconds of the next epoch."""
         began = synchronized_time(device)
-        for batch in epochs.epoch(next(seen)):
+        for batch in epochs.epoch(next(epoch_numbers)):
             assert batch is not None
         return synchronized_time(device) - began
 
@@ -278,8 +280,8 @@ def loader(job: Job) -> Work:
 
 
 WORK: dict[str, Callable[[Job], Work]] = {
-    "ours": ours,
-    "reference": theirs,
+    "package": package_step,
+    "reference": reference_step,
     "peaks": peaks,
     "loader": loader,
 }
