@@ -217,9 +217,15 @@ def test_a_range_of_negative_numbers_and_a_unit_on_the_command_line(
         random_files(tmp_path / name, domain, ".tif", seed=i)
     words = ["evaluate", tmp_path / "fakes", tmp_path / "reals", "--metrics", "l1", "psnr"]
     said = command_output(
-        capsys, *words, "--data.b.channels", "1", "--data.b.range", "-1000,3000",
-        "--data.b.unit", "HU",
-    )  # fmt: skip
+        capsys,
+        *words,
+        "--data.b.channels",
+        "1",
+        "--data.b.range",
+        "-1000,3000",
+        "--data.b.unit",
+        "HU",
+    )
     assert "values from -1000 to 3000 HU (peak 4000 HU) as -1 to 1 (peak 2)" in said
     rows = {line.split("  ")[1]: line.split()[1:] for line in said.splitlines()[3:6]}
     assert list(rows) == ["l1", "l1 in HU", "psnr"]
