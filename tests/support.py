@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from cyclopts import CycloptsError
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, nn
 
 from viceversa.checkpoint import load_state, save_network
@@ -442,6 +443,7 @@ MACHINE = {
     "began": "2026-11-25T02:00:00+00:00",
     "total_images": 8000,
     "sample_columns": ["source", "translation", "target"],
+    "images": {"train": {"pairs": 400}, "val": {"pairs": 1100}},
 }
 LOG_EVERY, EPOCH_IMAGES = 200, 400  # images between two log lines, and per epoch
 WARNING = {
@@ -533,7 +535,9 @@ def sample_grid(path: Path, images: int, columns: int = 3, side: int = 96) -> No
                 Image.fromarray(pixels.astype(np.uint8)),
                 (gap + column * (side + gap), gap + row * (side + gap)),
             )
-    grid.save(path)
+    about = PngInfo()
+    about.add_text("viceversa", json.dumps({"rows": [f"val/{row}.jpg" for row in range(rows)]}))
+    grid.save(path, pnginfo=about)
 
 
 def write_run(

@@ -18,6 +18,7 @@ from typing import Any
 from .errors import UserError
 
 MAX_NAME = 255  # bytes of a file name on common file systems
+ABOUT = "viceversa"  # keyword of the text that describes the contents of a PNG file
 
 
 def write_atomically(

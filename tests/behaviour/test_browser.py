@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_pages import ARGUMENTS, CHROMIUM, contrasts, line_pixels, opened, overflowing
+from browser_pages import contrasts, line_pixels, opened, overflowing
 from support import log_lines, noise_pairs, option_arguments, training_lines, write_run
 
 from viceversa.cli import main
@@ -38,17 +37,6 @@ METHOD_OPTIONS = {
     "pix2pix": {"generator.depth": 2, "train.ema": 0.9},
     "cyclegan": {"generator.blocks": 1},
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with library.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +211,7 @@ def tip_values(text: str) -> dict[str, float | None]:
 def visible_sample(page: Page) -> str:
     """Return the number of images of the sample grid that is visible."""
     (figure,) = page.locator(".moment:visible").all()
-    caption = figure.locator("figcaption").inner_text()
+    caption = figure.locator("> figcaption").inner_text()
     images = figure.get_attribute("data-images") or ""
     assert caption == f"after {int(images):,} images"
     return images
@@ -237,7 +225,10 @@ def test_the_slider_selects_the_sample_grid(
     sample_images = [str(int(path.stem)) for path in files]
     assert len(sample_images) > 3
     with opened(browser, pages[name]) as opened_page:
-        page, slider = opened_page.page, opened_page.page.get_by_role("slider")
+        page, slider = (
+            opened_page.page,
+            opened_page.page.get_by_role("slider", name="images processed"),
+        )
         assert visible_sample(page) == sample_images[-1]
         page.keyboard.press("ArrowLeft")  # works without focus
         assert visible_sample(page) == sample_images[-2]
@@ -284,10 +275,13 @@ def test_the_slider_stays_visible_when_scrolling(browser: Browser, pages: dict[s
         page = opened_page.page
         image = page.locator(".moment:visible img").first
         image.evaluate("one => window.scrollTo(0, one.getBoundingClientRect().top + 200)")
-        top, slider = image.bounding_box(), page.get_by_role("slider").bounding_box()
+        top, slider = (
+            image.bounding_box(),
+            page.get_by_role("slider", name="images processed").bounding_box(),
+        )
         assert top is not None and top["y"] == pytest.approx(-200, abs=2)
         assert slider is not None and 0 <= slider["y"] < 40
-        caption = page.locator(".moment:visible figcaption").bounding_box()
+        caption = page.locator(".moment:visible > figcaption").bounding_box()
         assert caption is not None and slider["y"] < caption["y"] < 80
 
 

@@ -172,9 +172,10 @@ def test_figure_of_any_image_size(size: tuple[int, int], whole: bool) -> None:
     scorer = PatchScorer(PatchGAN(config, 3), Domain(), None, "lsgan")
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     row = Row("generated", image, scorer(image))
-    alone, both = draw_figure([row]), draw_figure([row, Row("real", -image, scorer(-image))])
+    alone = draw_figure([row]).pixels
+    both = draw_figure([row, Row("real", -image, scorer(-image))]).pixels
     assert alone.dtype == np.uint8 and alone.shape[2] == 3 and both.shape[0] > alone.shape[0]
-    more = draw_figure([row], image)
+    more = draw_figure([row], image).pixels
     assert more.shape[1] > alone.shape[1] and more.max() == 255 and more.min() < 64
 
 
@@ -184,11 +185,14 @@ def test_figure_contains_the_image_and_the_map_pixel_by_pixel() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     image = torch.from_numpy(pixels).movedim(-1, 0) / 127.5 - 1
     one = scorer(image)
-    sheet = draw_figure([Row("generated", image, one)])
+    sheet, panels = draw_figure([Row("generated", image, one)])
     assert (sheet[31:287, 14:270] == pixels).all()  # below a margin and a line of text
     drawn = draw_patch_map(pixels, one)
     differs = (sheet[31:287, 284:540] != drawn).any(axis=2)
     assert 0 < differs.mean() < 0.1  # only the outlines of two patches
+    assert [panel.box for panel in panels[:2]] == [(14, 31, 270, 287), (284, 31, 540, 287)]
+    assert panels[0].title == "generated" and panels[1].title == "patch map: generated"
+    assert "of patches classified as real" in panels[1].note and len(panels) == 4
 
 
 # -- invalid images

@@ -1,4 +1,4 @@
-"""Charts: where ticks, points and gaps lie, and that no numbers break them."""
+"""Charts: positions of ticks, points and gaps, and charts of extreme numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from viceversa.reports.charts import (
 
 
 def drawn(text: str) -> list[list[tuple[float, float]]]:
-    """The pieces of every line, as the points they go through."""
+    """Return the points of each continuous part of every line."""
     paths = re.findall(r'<path class="line[^"]*" d="([^"]*)"', text)
     pieces = [piece for path in paths for piece in path.split("M")[1:] if "h0" not in piece]
     number = r"(-?[\d.]+) (-?[\d.]+)"
@@ -32,21 +32,21 @@ def drawn(text: str) -> list[list[tuple[float, float]]]:
 
 
 def values(text: str) -> list[tuple[str, list[float], list[float | None]]]:
-    """What whoever points at a line is told: its name, where, and the values."""
+    """Return name, images and values of each line."""
     found = re.findall(r'data-name="([^"]*)" data-x="([^"]*)" data-y="([^"]*)"', text)
     return [(html.unescape(name), json.loads(x), json.loads(y)) for name, x, y in found]
 
 
-def test_a_line_goes_through_its_points() -> None:
+def test_line_goes_through_its_points() -> None:
     text = chart("L", [Series("g", [(0, 0.0), (50, 5.0), (100, 10.0)])])
     axis = y_axis([0.0, 10.0])
     assert axis.low == 0 and axis.high == pytest.approx(10.5)
-    places = [(0.0, HEIGHT), (WIDTH / 2, HEIGHT * 5.5 / 10.5), (WIDTH, HEIGHT * 0.5 / 10.5)]
-    assert drawn(text) == [[(x, round(y, 1)) for x, y in places]]
+    positions = [(0.0, HEIGHT), (WIDTH / 2, HEIGHT * 5.5 / 10.5), (WIDTH, HEIGHT * 0.5 / 10.5)]
+    assert drawn(text) == [[(x, round(y, 1)) for x, y in positions]]
     assert values(text) == [("g", [0, 50, 100], [0, 5, 10])]
 
 
-def test_what_is_not_finite_is_a_gap() -> None:
+def test_non_finite_value_is_a_gap() -> None:
     points = [(0, 1.0), (1, 2.0), (2, None), (3, 3.0), (4, 4.0)]
     text = chart("L", [Series("g", points)])
     assert [len(piece) for piece in drawn(text)] == [2, 2]
@@ -55,29 +55,65 @@ def test_what_is_not_finite_is_a_gap() -> None:
     assert [len(piece) for piece in drawn(chart("L", [Series("g", whole)]))] == [5]
 
 
-def test_a_point_between_gaps_is_a_dot() -> None:
+def test_point_between_gaps_is_a_dot() -> None:
     assert "h0" in chart("L", [Series("g", [(0, None), (1, 2.0), (2, None)])])
     assert "h0" not in chart("L", [Series("g", [(0, None), (1, 2.0), (2, 1.0)])])
 
 
-def test_nothing_to_draw_is_no_chart() -> None:
+def test_no_chart_without_finite_values() -> None:
     assert chart("L", []) == chart("L", [Series("g", [(0, None)])]) == ""
 
 
-def test_a_long_line_is_drawn_by_means() -> None:
+def test_long_line_is_drawn_by_means_and_extremes() -> None:
     points = [(i, float(i % 2)) for i in range(40 * MAX_POINTS)]
-    thin = thinned(points)
-    assert len(thin) == MAX_POINTS
-    assert all(y == pytest.approx(0.5) for _, y in thin)
-    assert [x for x, _ in thin[:2]] == pytest.approx([19.5, 59.5])
-    assert thinned(points[:MAX_POINTS]) == points[:MAX_POINTS]
+    points[1234] = (1234, 7.0)  # a single peak
+    line = thinned(Series("g", points))
+    assert line.low is not None and line.high is not None and len(line.y) == MAX_POINTS
+    assert line.x[:2].tolist() == [19.5, 59.5]
+    peak = 1234 // 40
+    assert line.y[peak] == pytest.approx(0.5 + 7 / 40) and line.high[peak] == 7
+    others = [i for i in range(MAX_POINTS) if i != peak]
+    assert (
+        (line.y[others] == 0.5).all() and (line.low == 0).all() and (line.high[others] == 1).all()
+    )
+    text = chart("L", [Series("g", points)])
+    assert text.count('class="band c0"') == 1 and max(json.loads(_attribute(text, "max"))) == 7
+    assert y_axis([0.0, 7.0]).high == pytest.approx(y_axis(line.finite()).high)
+    assert "<b>1</b>" in text  # the last value, not the last mean
 
 
-def test_means_leave_out_what_is_not_finite() -> None:
+def _attribute(text: str, name: str) -> str:
+    found = re.search(f'data-{name}="([^"]*)"', text)
+    assert found is not None
+    return found[1]
+
+
+def test_short_line_has_no_band() -> None:
+    points = [(i, float(i % 2)) for i in range(MAX_POINTS)]
+    assert thinned(Series("g", points)).low is None
+    text = chart("L", [Series("g", points)])
+    assert "band" not in text and "data-max" not in text
+
+
+def test_bands_of_many_lines_are_left_out() -> None:
+    points = [(i, float(i % 2)) for i in range(10 * MAX_POINTS)]
+    for count, bands in ((8, 8), (9, 0)):
+        text = chart("L", [Series(str(i), points, i) for i in range(count)])
+        assert text.count('class="line') == count and text.count('class="band') == bands
+
+
+def test_means_leave_out_non_finite_values() -> None:
     points: list[tuple[float, float | None]] = [(i, None if i % 2 else 3.0) for i in range(4000)]
-    assert {y for _, y in thinned(points)} == {3.0}
+    assert set(thinned(Series("g", points)).y.tolist()) == {3.0}
     dead: list[tuple[float, float | None]] = [(i, 1.0 if i < 2000 else None) for i in range(4000)]
-    assert [y for _, y in thinned(dead)] == [1.0] * 200 + [None] * 200
+    ((_, _, y),) = values(chart("L", [Series("g", dead)]))
+    assert y == [1.0] * 200 + [None] * 200
+
+
+def test_means_of_the_largest_numbers_are_finite_or_gaps() -> None:
+    points = [(i, 1.7e308 if i % 3 else -1.7e308) for i in range(4000)]
+    assert "nan" not in (text := chart("L", [Series("g", points), Series("h", [(0, 1.0)])]))
+    assert "inf" not in text and text.count("<path") >= 2
 
 
 @pytest.mark.parametrize(
@@ -95,18 +131,19 @@ def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
     assert y_axis([low, high]).ticks == pytest.approx(ticks)
 
 
-def test_decades_make_a_logarithm() -> None:
+def test_axis_of_several_decades_is_logarithmic() -> None:
     axis = y_axis([1e-4, 3.0])
     assert axis.log and axis.ticks == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1])
     at = [axis.position(tick) for tick in axis.ticks]
     assert at[2] - at[1] == pytest.approx(at[4] - at[3])
     assert y_axis([1.1, 42.0]).ticks == pytest.approx([1, 2, 5, 10, 20, 50])
     assert not y_axis([0.1, 1.0]).log and not y_axis([-1.0, 1e4]).log and not y_axis([0, 1e4]).log
-    assert "logarithmic" in chart("L", [Series("g", [(0, 1e-4), (1, 3.0)])])
-    assert "logarithmic" not in chart("L", [Series("g", [(0, 1.0), (1, 3.0)])])
+    hidden = 'logarithmic" hidden>'
+    assert hidden not in chart("L", [Series("g", [(0, 1e-4), (1, 3.0)])])
+    assert hidden in chart("L", [Series("g", [(0, 1.0), (1, 3.0)])])
 
 
-def test_images_begin_at_none() -> None:
+def test_x_axis_begins_at_zero() -> None:
     axis = x_axis([2000, 8000])
     assert (axis.low, axis.high) == (0, 8000) and axis.ticks == [0, 2000, 4000, 6000, 8000]
 
@@ -115,22 +152,22 @@ EXTREMES = [0.0, 1.0, -1.0, 5e-324, -5e-324, 1e-300, 1.7e308, -1.7e308, 1e-9, 1 
 
 
 @pytest.mark.parametrize("pair", list(itertools.product(EXTREMES, repeat=2)))
-def test_no_numbers_break_a_chart(pair: tuple[float, float]) -> None:
+def test_chart_of_extreme_numbers(pair: tuple[float, float]) -> None:
     text = chart("L", [Series("g", [(0, pair[0]), (1e12, pair[1])])], marks=[Mark(1, pair[0], "m")])
-    points = [place for piece in drawn(text) for place in piece]
+    points = [point for piece in drawn(text) for point in piece]
     assert len(points) == 2
     assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in points)
     assert "nan" not in text and "inf" not in text
     assert 0 <= len(y_axis(list(pair)).ticks) <= 20
 
 
-def test_the_best_is_marked_where_it_is() -> None:
+def test_mark_is_at_its_value() -> None:
     text = chart("L", [Series("g", [(0, 0.0), (100, 10.0)])], marks=[Mark(50, 5.0, "best: <5>")])
     (mark,) = re.findall(r'<span class="mark"[^>]*>', text)
     assert 'title="best: &lt;5&gt;"' in mark and "left:50.00%" in mark
     assert f"top:{100 * 5.5 / 10.5:.2f}%" in mark
 
 
-def test_the_legend_and_the_spoken_text_tell_first_and_last() -> None:
+def test_legend_and_label_contain_first_and_last_value() -> None:
     text = chart("L", [Series("g", [(0, 2.0), (1, math.pi), (2, None)])])
     assert "<b>3.142</b>" in text and "g: from 2 to 3.142" in text

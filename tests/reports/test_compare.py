@@ -1,4 +1,4 @@
-"""Runs beside each other."""
+"""Comparison of runs: the table, the page and the command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-def test_the_table_tells_what_differs_and_what_came_of_it(two: list[Path]) -> None:
+def test_table_of_differences_and_results(two: list[Path]) -> None:
     head, *rest = compare_table(two)
     rows = {name: cells for name, *cells in rest}
     assert head == ["", "one", "two"]
@@ -45,7 +45,7 @@ def test_the_table_tells_what_differs_and_what_came_of_it(two: list[Path]) -> No
     assert rows["problems"] == ["saturated discriminator", "none"]
 
 
-def test_best_is_the_least_or_the_greatest_as_the_metric_has_it(tmp_path: Path) -> None:
+def test_best_value_is_the_lowest_or_highest_by_metric(tmp_path: Path) -> None:
     runs = []
     for name, l1, psnr in (("a", [3.0, 1.0, 2.0], [10.0, 30.0, 20.0]), ("b", [1.0], [5.0])):
         (tmp_path / name).mkdir()
@@ -61,10 +61,12 @@ def test_best_is_the_least_or_the_greatest_as_the_metric_has_it(tmp_path: Path) 
     assert rows["L1, best (after images)"] == ["1 (200)", "1 (100)"]
     assert rows["PSNR, best (after images)"] == ["30 (200)", "5 (100)"]
     assert rows["L1, last (after images)"] == ["2 (300)", "1 (100)"]
-    assert "new, best (after images)" not in rows  # which way is better is not known
+    assert (
+        "new, best (after images)" not in rows
+    )  # it is not known whether lower or higher is better
 
 
-def test_a_metric_of_one_way_says_which(tmp_path: Path) -> None:
+def test_metric_of_one_direction_names_it(tmp_path: Path) -> None:
     found = {"val.cycle": 0.2, "val.cycle_ab": 0.1, "val.cycle_ba": 0.3}
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -74,7 +76,7 @@ def test_a_metric_of_one_way_says_which(tmp_path: Path) -> None:
     assert rows["Cycle error, best (after images)"] == ["0.2 (100)"] * 2
 
 
-def test_the_page_has_every_run_s_line_in_each_chart(two: list[Path]) -> None:
+def test_charts_have_a_line_for_each_run(two: list[Path]) -> None:
     text = compare_page(two)
     charts = re.findall(r'<figure class="chart" data-title="([^"]*)">(.*?)</figure>', text, re.S)
     assert [title for title, _ in charts] == [
@@ -95,23 +97,23 @@ def test_the_page_has_every_run_s_line_in_each_chart(two: list[Path]) -> None:
     ]
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_runs_of_the_same_name_get_longer_names(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / at / "facades", grids=0) for at in ("x", "y")]
     assert compare_table(runs)[0] == ["", "x/facades", "y/facades"]
     assert compare_table([runs[0], runs[0]])[0] == ["", "facades (1)", "facades (2)"]
 
 
-def test_a_half_written_sheet_gives_way_to_the_one_before(tmp_path: Path) -> None:
+def test_incomplete_sample_grid_is_replaced_by_the_previous_one(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, grids=3) for name in ("a", "b")]
     newest = runs[0] / "samples" / "00008000.png"
     newest.write_bytes(newest.read_bytes()[:900])
-    assert re.findall("Samples of (.*?) images", compare_page(runs)) == [
+    assert re.findall(r'alt="Samples of (.*?) images', compare_page(runs)) == [
         "a after 4,000",
         "b after 8,000",
     ]
 
 
-def test_what_cannot_be_compared_is_refused(two: list[Path], tmp_path: Path) -> None:
+def test_invalid_folders_are_refused(two: list[Path], tmp_path: Path) -> None:
     for few in ([], two[:1]):
         with pytest.raises(UserError, match="name two or more runs"):
             compare_table(few)
@@ -119,7 +121,7 @@ def test_what_cannot_be_compared_is_refused(two: list[Path], tmp_path: Path) -> 
         compare_page([two[0], tmp_path])
 
 
-def test_the_command_prints_the_table_and_writes_the_page(
+def test_command_prints_the_table_and_writes_the_page(
     two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["compare", *map(str, two)])
@@ -133,7 +135,7 @@ def test_the_command_prints_the_table_and_writes_the_page(
     assert capsys.readouterr().out.endswith(f"the page: {page}\n")
 
 
-def test_what_a_file_says_cannot_steer_the_terminal(
+def test_control_characters_of_files_are_escaped_on_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = [write_run(tmp_path / name, grids=0, train={"seed": name}) for name in "ab"]
@@ -141,14 +143,14 @@ def test_what_a_file_says_cannot_steer_the_terminal(
     (runs[0] / "config.json").write_text('{"train": {"seed": "\\u001b[2J\\u0007 <b>"}}')
     assert hostile in str([row[1] for row in compare_table(runs)]).encode().decode("unicode_escape")
     main(["compare", *map(str, runs)])
-    said = capsys.readouterr().out
-    assert "\x1b" not in said and "\x07" not in said and r"\x1b[2J\x07 <b>" in said
+    output = capsys.readouterr().out
+    assert "\x1b" not in output and "\x07" not in output and r"\x1b[2J\x07 <b>" in output
 
 
-def made(folder: Path, sheets: list[int], values: dict[str, float], n: int) -> Path:
-    """A run with empty sample grids after so many images, and a validation on `n` images."""
+def run_with_grids(folder: Path, grids: list[int], values: dict[str, float], n: int) -> Path:
+    """Write a run with empty sample grids, and a validation on `n` images."""
     (folder / "samples").mkdir(parents=True)
-    for images in sheets:
+    for images in grids:
         (folder / "samples" / f"{images:08d}.png").write_bytes(b"")
     named = {f"val.{name}": value for name, value in values.items()}
     write_log(folder, [common("validation", 100) | {"n": n} | named])
@@ -166,14 +168,14 @@ def made(folder: Path, sheets: list[int], values: dict[str, float], n: int) -> P
         ([], [], False),
     ],
 )
-def test_sample_grids_of_unequal_steps_are_told(
+def test_sample_grids_of_different_steps_are_marked(
     one: list[int],
     two: list[int],
     unequal: bool,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    runs = [made(tmp_path / "a", one, {}, 1), made(tmp_path / "b", two, {}, 1)]
+    runs = [run_with_grids(tmp_path / "a", one, {}, 1), run_with_grids(tmp_path / "b", two, {}, 1)]
     rows = {name: cells for name, *cells in compare_table(runs)}
     heading = f"last sample grid (images){', steps differ' if unequal else ''}"
     assert rows[heading] == [f"{max(s):,}" if s else "–" for s in (one, two)]
@@ -184,12 +186,15 @@ def test_sample_grids_of_unequal_steps_are_told(
 
 def test_fid_and_kid_of_few_images_are_marked(tmp_path: Path) -> None:
     values = {"fid": 80.0, "kid": 0.5, "l1": 0.2}
-    runs = [made(tmp_path / "a", [], values, 60), made(tmp_path / "b", [], values, 3000)]
+    runs = [
+        run_with_grids(tmp_path / "a", [], values, 60),
+        run_with_grids(tmp_path / "b", [], values, 3000),
+    ]
     rows = {name: cells for name, *cells in compare_table(runs)}
-    for what in ("last", "best"):
-        assert rows[f"FID, {what} (after images)"] == ["80 (100), few images: 60", "80 (100)"]
-        assert rows[f"KID, {what} (after images)"] == ["0.5 (100), few images: 60", "0.5 (100)"]
-        assert rows[f"L1, {what} (after images)"] == ["0.2 (100)"] * 2
+    for kind in ("last", "best"):
+        assert rows[f"FID, {kind} (after images)"] == ["80 (100), few images: 60", "80 (100)"]
+        assert rows[f"KID, {kind} (after images)"] == ["0.5 (100), few images: 60", "0.5 (100)"]
+        assert rows[f"L1, {kind} (after images)"] == ["0.2 (100)"] * 2
     pages = [run_page(run) for run in runs]
     assert 'data-title="FID (few images: 60)"' in pages[0]
     assert 'data-title="KID (few images: 60)"' in pages[0] and 'data-title="L1"' in pages[0]

@@ -14,9 +14,9 @@ from viceversa.reports.study import mean_curve
 
 def test_the_mean_of_curves_ends_where_most_runs_end() -> None:
     curves = [[(1.0, 2.0), (2.0, 4.0)], [(1.0, 4.0), (2.0, None)], [(1.0, 6.0), (3.0, 1.0)]]
-    assert mean_curve(curves[:2]) == [(1.0, 3.0), (2.0, 4.0)]
-    assert mean_curve(curves) == [(1.0, 4.0)]
-    assert mean_curve([]) == []
+    assert mean_curve(curves[:2]).tolist() == [[1.0, 3.0], [2.0, 4.0]]
+    assert mean_curve(curves).tolist() == [[1.0, 4.0]]
+    assert mean_curve([]).tolist() == []
 
 
 @pytest.mark.parametrize("weights", ["raw", "ema"])

@@ -81,7 +81,7 @@ def explain(
         model, image, real, source, half, beside, device, max_megapixels, size
     )
     result = patch_scores.explain(options)
-    write(out, patch_scores.draw_figure(result.rows, result.source))
+    write(out, patch_scores.draw_figure(result.rows, result.source).pixels)
     print(json.dumps(_as_json(result, out), indent=2) if as_json else _as_text(result, out))
 
 

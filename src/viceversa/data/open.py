@@ -38,6 +38,19 @@ class Datasets(NamedTuple):
     without_held_out: str = "the data have no val or test split (see data.hold_out)"
     """Why there is no validation if there are no held-out images, and what to do."""
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of pairs, or of images of each domain, by split."""
+        splits = {"train": self.train} | ({self.split: self.held_out} if self.held_out else {})
+        return {
+            split: {"pairs": len(dataset)}
+            if self.train.paired
+            else {
+                side.upper(): count
+                for side, count in sorted(zip(dataset.direction, dataset.lengths, strict=True))
+            }
+            for split, dataset in splits.items()
+        }
+
     def new_invalid_files(self, last: bool = True) -> Iterator[str]:
         """Yield a line on the files that became invalid since the last call, for each dataset.
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
+from PIL.PngImagePlugin import PngInfo
 
 from ..errors import UserError
-from ..files import write_bytes
+from ..files import ABOUT, write_bytes
 from .formats.png import as_chunk
 from .header import Pixels, Tags
 from .pixels import to_pil
@@ -44,13 +45,14 @@ def _supports(suffix: str, dtype: DTypeLike, channels: int) -> bool:
     return suffix in SUPPORT_ALL or (np.dtype(dtype).name in dtypes and channels in counts)
 
 
-def write(path: Path, pixels: Pixels, tags: Tags = NO_TAGS) -> None:
+def write(path: Path, pixels: Pixels, tags: Tags = NO_TAGS, about: str = "") -> None:
     """Write a file in the format of its suffix.
 
     Args:
         path: The file. JPEG and WebP are written with quality 95.
         pixels: (h, w, channels).
         tags: Metadata, written if the format supports it.
+        about: ASCII text about the image, which PNG files of 8 bits store.
 
     Raises:
         UserError: The format does not support the pixels, or the file cannot be written.
@@ -65,10 +67,10 @@ def write(path: Path, pixels: Pixels, tags: Tags = NO_TAGS) -> None:
         channels = pixels.shape[2]
         count = f"{channels} channel{'s' * (channels > 1)}"
         raise UserError(f"{path} cannot store {count} of {pixels.dtype}; use {other}", path=path)
-    write_bytes(path, to_bytes(pixels, suffix, tags), durable=False)
+    write_bytes(path, to_bytes(pixels, suffix, tags, about), durable=False)
 
 
-def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS) -> bytes:
+def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS, about: str = "") -> bytes:
     """Return the contents of a file in the format of a suffix, which must support the pixels.
 
     TIFF stores all tags; PNG, JPEG and WebP only the ICC profile; the other formats none.
@@ -91,6 +93,9 @@ def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS) -> bytes:
             options["optimize"] = False  # optimizing would replace grey by a palette
         if tags.icc and kind in ("PNG", "JPEG", "WEBP"):
             options["icc_profile"] = tags.icc
+        if about and kind == "PNG":
+            options["pnginfo"] = PngInfo()
+            options["pnginfo"].add_text(ABOUT, about)
         to_pil(pixels).save(out, kind, **options)
     return out.getvalue()
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import groupby, pairwise
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .log_columns import Column
 from .page import render
 from .run_folder import Curve
 
-MAX_POINTS = 400  # of a line; longer lines are averaged
+MAX_POINTS = 400  # of a line; of longer lines, means and extremes are drawn
 MANY_POINTS, FEW_POINTS = 8000, 40  # of all lines of a chart; of a line of many
 MIN, MAX = 1e-290, 4e307  # smaller absolute values are drawn as 0, larger ones as MAX
 WIDTH, HEIGHT = 1000.0, 300.0  # of the SVG, which is scaled to the size of the plot
@@ -19,10 +22,14 @@ COLOURS = 8  # in page.css; more lines are dashed
 
 
 class Series(NamedTuple):
-    """A line of a chart; `colour`: index of a colour of page.css."""
+    """A line of a chart.
+
+    `points`: (n, 2) of images processed and value, NaN for a gap; `colour`: index of a colour of
+    page.css.
+    """
 
     name: str
-    points: Curve
+    points: ArrayLike
     colour: int = 0
     dashed: bool = False
 
@@ -35,6 +42,25 @@ class Mark(NamedTuple):
     text: str
 
 
+class Line(NamedTuple):
+    """The drawn points of a series: means of neighbouring points with their extremes.
+
+    `low` and `high` are None if every point is drawn.
+    """
+
+    series: Series
+    x: Column
+    y: Column
+    low: Column | None = None
+    high: Column | None = None
+
+    def finite(self) -> Column:
+        """Return all finite values, with the extremes."""
+        known = [one for one in (self.y, self.low, self.high) if one is not None]
+        values: Column = np.concatenate(known)
+        return values[np.isfinite(values)]
+
+
 class Axis(NamedTuple):
     """The range of an axis and its ticks."""
 
@@ -43,12 +69,16 @@ class Axis(NamedTuple):
     ticks: list[float]
     log: bool = False
 
-    def position(self, value: float) -> float:
-        """Return the position of a value: 0 at the low end, 1 at the high end."""
-        low, high = self.low, self.high
+    def positions(self, values: ArrayLike) -> Column:
+        """Return the positions of values: 0 at the low end, 1 at the high end."""
+        low, high, at = self.low, self.high, np.clip(values, self.low, self.high)
         if self.log:
-            low, high, value = (math.log10(max(v, self.low)) for v in (low, high, value))
-        return min(max((value - low) / (high - low), 0.0), 1.0)
+            low, high, at = math.log10(low), math.log10(high), np.log10(at)
+        return np.asarray((at - low) / (high - low), float)
+
+    def position(self, value: float) -> float:
+        """Return the position of a value."""
+        return float(self.positions(value))
 
     def label(self, tick: float) -> str:
         """Return the text of a tick, in thousands (k) or millions (M) if the largest tick is."""
@@ -62,69 +92,99 @@ class Axis(NamedTuple):
 def chart(title: str, series: Sequence[Series], note: str = "", marks: Sequence[Mark] = ()) -> str:
     """Return a chart over images processed, or an empty text if no value is finite."""
     most = max(FEW_POINTS, min(MAX_POINTS, MANY_POINTS // max(1, len(series))))
-    thin = [one._replace(points=thinned(one.points, most)) for one in series]
-    drawn = [one for one in thin if _finite(one.points)]
-    if not drawn:
+    thin = [thinned(one, most) for one in series]
+    if len(series) > COLOURS:  # the extremes of many lines would hide the lines
+        thin = [line._replace(low=None, high=None) for line in thin]
+    lines = [line for line in thin if np.isfinite(line.y).any()]
+    if not lines:
         return ""
-    x = x_axis([x for one in drawn for x, _ in one.points] + [mark.x for mark in marks])
-    y = y_axis([y for one in drawn for y in _finite(one.points)] + [mark.y for mark in marks])
-    lines = [_line(one, x, y) for one in drawn]
+    x = x_axis([line.x.max() for line in lines] + [mark.x for mark in marks])
+    y = y_axis(np.concatenate([line.finite() for line in lines] + [[mark.y for mark in marks]]))
+    drawn = [_drawn(line, x, y) for line in lines]
     size = {"width": WIDTH, "height": HEIGHT}
-    return render("chart.html", title=title, note=note, lines=lines, marks=marks, x=x, y=y, **size)
+    return render("chart.html", title=title, note=note, lines=drawn, marks=marks, x=x, y=y, **size)
 
 
-def _line(one: Series, x: Axis, y: Axis) -> dict[str, Any]:
+def thinned(series: Series, most: int = MAX_POINTS) -> Line:
+    """Return at most `most` points, each the mean of neighbouring points, with their extremes."""
+    points: Curve = np.asarray(series.points, float).reshape(-1, 2)
+    x, y = points.T
+    if len(points) <= most:
+        return Line(series, x, y)
+    starts = len(points) * np.arange(most) // most
+    valid = np.isfinite(y)
+    with np.errstate(over="ignore", invalid="ignore"):  # means of the largest numbers are gaps
+        sums = np.add.reduceat(np.where(valid, y, 0), starts)
+        means = sums / np.add.reduceat(valid.astype(float), starts)
+    sizes = np.diff(starts, append=len(points))
+    middle = np.add.reduceat(x, starts) / sizes
+    return Line(series, middle, means, np.fmin.reduceat(y, starts), np.fmax.reduceat(y, starts))
+
+
+def _drawn(line: Line, x: Axis, y: Axis) -> dict[str, Any]:
     """Return the values of a line for the template."""
-    path = ""
-    for has_value, part in groupby(one.points, key=lambda point: point[1] is not None):
-        if has_value:
-            points = [
-                f"{WIDTH * x.position(at):.1f} {HEIGHT * (1 - y.position(value or 0)):.1f}"
-                for at, value in part
-            ]
-            # A segment of length 0 is drawn as a dot.
-            path += "M" + "L".join(points) + ("h0" if len(points) == 1 else "")
-    finite = _finite(one.points)
+    series, across = line.series, WIDTH * x.positions(line.x)
+    path, band = "", ""
+    for part in _parts(line.y):
+        points = _points(across[part], line.y[part], y)
+        # A segment of length 0 is drawn as a dot.
+        path += "M" + "L".join(points) + ("h0" if len(points) == 1 else "")
+        if line.low is not None and line.high is not None:
+            above = _points(across[part], line.high[part], y)
+            below = _points(across[part], line.low[part], y)
+            band += "M" + "L".join([*above, *reversed(below)]) + "Z"
+    finite = line.y[np.isfinite(line.y)]
     return {
-        "name": one.name,
+        "name": series.name,
         "path": path,
-        "style": f"c{one.colour % COLOURS}",
-        "dashed": one.dashed or one.colour >= COLOURS,
-        "x": [round(at) for at, _ in one.points],
-        "y": [None if value is None else float(f"{value:.5g}") for _, value in one.points],
-        "first": finite[0],
-        "last": finite[-1],
+        "band": band,
+        "style": f"c{series.colour % COLOURS}",
+        "dashed": series.dashed or series.colour >= COLOURS,
+        "x": [round(at) for at in line.x.tolist()],
+        "y": _rounded(line.y),
+        "low": _rounded(line.low),
+        "high": _rounded(line.high),
+        "first": float(finite[0]),
+        "last": _last(series),
     }
 
 
-def _finite(points: Curve) -> list[float]:
-    return [value for _, value in points if value is not None]
+def _last(series: Series) -> float:
+    """Return the last finite value of a series, which is not a mean."""
+    values = np.asarray(series.points, float).reshape(-1, 2)[:, 1]
+    return float(values[np.isfinite(values)][-1])
 
 
-def thinned(points: Curve, most: int = MAX_POINTS) -> Curve:
-    """Return at most `most` points, each the mean of neighbouring points."""
-    if len(points) <= most:
-        return list(points)
-    bounds = [len(points) * i // most for i in range(most + 1)]
-    means: Curve = []
-    for start, end in pairwise(bounds):
-        values = _finite(points[start:end])
-        x = math.fsum(x for x, _ in points[start:end]) / (end - start)
-        # Divided first: the sum of large values would overflow.
-        means.append((x, math.fsum(v / len(values) for v in values) if values else None))
-    return means
+def _parts(values: Column) -> Iterator[slice]:
+    """Yield the parts between gaps."""
+    edges = np.flatnonzero(np.diff(np.isfinite(values), prepend=False, append=False))
+    for start, end in edges.reshape(-1, 2).tolist():
+        yield slice(start, end)
+
+
+def _points(across: Column, values: Column, y: Axis) -> list[str]:
+    down = HEIGHT * (1 - y.positions(values))
+    return [f"{a:.1f} {b:.1f}" for a, b in zip(across.tolist(), down.tolist(), strict=True)]
+
+
+def _rounded(values: Column | None) -> list[float | None] | None:
+    """Return values with five significant digits; None for a gap."""
+    if values is None:
+        return None
+    return [float(f"{v:.5g}") if math.isfinite(v) else None for v in values.tolist()]
 
 
 def x_axis(values: Sequence[float]) -> Axis:
     """Return the axis from 0 to the largest number of images."""
-    high = max(values, default=0.0) or 1.0
+    high = float(max(values, default=0.0)) or 1.0
     return Axis(0.0, high, _round_ticks(0.0, high, 4))
 
 
-def y_axis(values: Sequence[float]) -> Axis:
+def y_axis(values: ArrayLike) -> Axis:
     """Return an axis with a margin, logarithmic for positive values that span LOG_DECADES."""
-    values = [0.0 if abs(v) < MIN else min(max(v, -MAX), MAX) for v in values]
-    low, high = min(values), max(values)
+    at = np.clip(np.asarray(values, float), -MAX, MAX)
+    at[abs(at) < MIN] = 0
+    low, high = float(at.min()), float(at.max())
     if low > 0 and math.log10(high) - math.log10(low) >= LOG_DECADES:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         step = max(1, math.ceil((last - first) / 5))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import UserError
 from ..metrics.registry import better, depends_on_range, few_images, label, split_name
 from .charts import Series, chart
+from .log_columns import Column
 from .page import flatten, render, thumbnail, write_page
 from .run import logged, state
 from .run_folder import Curve, Numbers, RunFolder, ValidationEntry, names, refuse_other_folder
@@ -21,6 +23,7 @@ Row = list[str]
 Runs = dict[str, RunFolder]
 """Runs by their names in the tables."""
 ALWAYS_DIFFERENT = "train.run"
+NO_CURVE: Curve = np.empty((0, 2))
 
 
 def compare_table(folders: Sequence[Path]) -> list[Row]:
@@ -55,7 +58,7 @@ def compare_page(folders: Sequence[Path]) -> str:
         samples=list(last_samples(runs)),
         unequal=_unequal_steps(runs),
         losses=[_loss_chart(runs, name) for name in loss_names(runs)],
-        speed=_chart(runs, "Images per second", RunFolder.speed),
+        speed=_chart(runs, "Images per second", lambda run: run.training("images_per_s")),
     )
 
 
@@ -124,7 +127,7 @@ def metrics(runs: Runs) -> list[str]:
 
 
 def loss_names(runs: Runs) -> list[str]:
-    return names(entry.losses for run in runs.values() for entry in run.losses)
+    return list(dict.fromkeys(name for run in runs.values() for name in run.loss_names()))
 
 
 def _metrics_of(one: ValidationEntry) -> Numbers:
@@ -156,13 +159,17 @@ def _cell(name: str, value: float, one: ValidationEntry) -> str:
 
 
 def _last_loss(name: str, run: RunFolder) -> str:
-    found = (one.losses[name] for one in reversed(run.losses) if name in one.losses)
-    return number(next(found, None))
+    return _finite_or_absent(run.log.column(f"loss.{name}"), lambda values: values[-1])
 
 
 def _median_speed(run: RunFolder) -> str:
-    speeds = [one.images_per_s for one in run.losses if one.images_per_s is not None]
-    return number(statistics.median(speeds) if speeds else None)
+    return _finite_or_absent(run.log.column("images_per_s"), np.median)
+
+
+def _finite_or_absent(values: Column, of: Callable[[Column], float]) -> str:
+    """Return a statistic of the finite values, as text."""
+    finite = values[np.isfinite(values)]
+    return number(float(of(finite)) if len(finite) else None)
 
 
 def _values(side: str, run: RunFolder) -> str:
@@ -205,14 +212,14 @@ def _metric_chart(runs: Runs, name: str, text: str, of: Sequence[RunFolder]) -> 
     return _chart(
         runs,
         label(name) + text,
-        lambda run: run.metric(name) if run in of else [],
-        lambda run: run.ema_metric(name) if run in of else [],
+        lambda run: run.metric(name) if run in of else NO_CURVE,
+        lambda run: run.ema_metric(name) if run in of else NO_CURVE,
         note=better(name),
     )
 
 
 def _loss_chart(runs: Runs, name: str) -> str:
-    return _chart(runs, name, lambda run: run.loss(name))
+    return _chart(runs, name, lambda run: run.training(f"loss.{name}"))
 
 
 def _chart(runs: Runs, title: str, *curves: Callable[[RunFolder], Curve], note: str = "") -> str:

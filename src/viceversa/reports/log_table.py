@@ -11,7 +11,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..run_log import COMMON, KINDS, NAME, Entry, Kind, read
-from .run_folder import number_or_none, refuse_other_folder
+from .log_columns import number_or_none
+from .run_folder import refuse_other_folder
 from .text import ABSENT, aligned, number
 
 MAX_WIDTH = 60  # characters of a cell

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from .. import run_log
 from ..metrics.registry import DIRECTIONS, better, few_images, label, split_name
-from .charts import Mark, Series, chart
+from .charts import MAX_POINTS, Mark, Series, chart
+from .log_columns import LogColumns
 from .page import Thumbnail, flatten, render, thumbnail, write_page
 from .run_folder import RunFolder, integer, names, table
-from .text import number, value_range
+from .text import duration, number, value_range
 
 FILE_NAME = "report.html"
 MAX_GRIDS = (24, 12, 6, 3, 2)  # sample grids on a page; fewer if the page would be too large
@@ -19,29 +24,55 @@ MAX_CHARACTERS = 7_500_000  # of all images on a page
 
 
 class Sample(NamedTuple):
-    """A sample grid and the patch map of its first row."""
+    """A sample grid and the patch maps of its first row."""
 
     images: int
     grid: Thumbnail
     patch_map: Thumbnail | None
 
 
+class RunPage:
+    """The page of a run folder. Each call reads what was appended to the log since the last one."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._log = LogColumns(folder / run_log.NAME)
+
+    def html(self) -> str:
+        """Return the page; missing and damaged files are left out."""
+        run = RunFolder(self.folder, self._log)
+        return render(
+            "run.html",
+            run=run,
+            tiles=[*_progress_tiles(run), *_best_tile(run)],
+            logged=logged(run),
+            axes=_axes(run),
+            data=data_rows(run),
+            models=models(run),
+            command=command(run),
+            samples=samples(run),
+            losses=list(_loss_charts(run)),
+            validations=list(_validation_charts(run)),
+            validated_on=_validated_on(run),
+            optimization=list(_optimization_charts(run)),
+            settings={name: flatten(values) for name, values in run.settings.items() if values},
+            machine=list(_machine(run)),
+        )
+
+    def write(self) -> Path:
+        """Write the page into the folder and return its path.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        path = self.folder / FILE_NAME
+        write_page(path, self.html())
+        return path
+
+
 def run_page(folder: Path) -> str:
     """Return the page of a run folder; missing and damaged files are left out."""
-    run = RunFolder(folder)
-    return render(
-        "run.html",
-        run=run,
-        tiles=[*_progress_tiles(run), *_best_tile(run)],
-        logged=logged(run),
-        samples=samples(run),
-        losses=list(_loss_charts(run)),
-        validations=list(_validation_charts(run)),
-        validated_on=_validated_on(run),
-        optimization=list(_optimization_charts(run)),
-        settings={name: flatten(values) for name, values in run.settings.items() if values},
-        machine=list(_machine(run)),
-    )
+    return RunPage(folder).html()
 
 
 def write_run_page(folder: Path) -> Path:
@@ -50,25 +81,72 @@ def write_run_page(folder: Path) -> Path:
     Raises:
         UserError: The file cannot be written.
     """
-    path = folder / FILE_NAME
-    write_page(path, run_page(folder))
-    return path
+    return RunPage(folder).write()
 
 
-def _progress_tiles(run: RunFolder) -> list[tuple[str, str]]:
+def _progress_tiles(run: RunFolder) -> Iterator[tuple[str, str]]:
     method = table(run.settings.get("method")).get("name")
     epochs = integer(table(run.settings.get("train")).get("epochs"))
-    tiles = [
-        ("method", str(method or "unknown")),
-        ("images processed", _of(run.images, run.total_images)),
-    ]
-    if run.losses:
-        tiles.append(("epoch", _of(run.losses[-1].epoch, epochs)))
-    return [*tiles, ("state", state(run))]
+    yield "method", str(method or "unknown")
+    yield "images processed", _of(run.images, run.total_images)
+    if run.trained:
+        yield "epoch", _of(int(run.log.last("epoch")), epochs)
+    yield "state", state(run)
+    if run.trained:
+        yield "training time", duration(run.seconds()[-1])
+    if (remaining := run.remaining()) is not None:
+        yield "remaining, estimated", duration(remaining)
 
 
 def _of(done: int, total: int) -> str:
     return f"{done:,} of {total:,}" if total else f"{done:,}"
+
+
+def _axes(run: RunFolder) -> dict[str, list[float]]:
+    """Return the epoch and the training time, as curves over images, for the axis of charts."""
+    epochs = integer(table(run.settings.get("train")).get("epochs"))
+    images = run.log.column("images")
+    axes: dict[str, list[float]] = {}
+    if not len(images):
+        return axes
+    if run.total_images and epochs:
+        axes["epoch"] = [0, 0, run.total_images, epochs]
+    at = np.unique(np.linspace(0, len(images) - 1, MAX_POINTS).astype(int))
+    time = np.round(np.column_stack([images, run.seconds()])[at], 1)
+    axes["time"] = [0, 0, *time.ravel().tolist()]
+    return axes
+
+
+def data_rows(run: RunFolder) -> list[tuple[str, str]]:
+    """Return the path of the dataset and the number of images of each split."""
+    path = table(run.settings.get("data")).get("path")
+    rows = [("dataset", path)] if isinstance(path, str) and path else []
+    for split, counts in run.counts.items():
+        words = (
+            f"{integer(count):,} {'' if what == 'pairs' else 'of '}{what}"
+            for what, count in table(counts).items()
+        )
+        rows.append((split, ", ".join(words)))
+    return rows
+
+
+def models(run: RunFolder) -> list[tuple[str, list[str]]]:
+    """Return the model files of the run, by what they are."""
+    weights = run.best.best.weights if run.best else ""
+    kinds = {
+        "best": f"best validation{', EMA weights' if weights == 'ema' else ''}",
+        "": "last checkpoint",
+        "ema": "last checkpoint, EMA weights",
+    }
+    found = ((kind, run.generators(folder)) for folder, kind in kinds.items())
+    return [(kind, files) for kind, files in found if files]
+
+
+def command(run: RunFolder) -> str:
+    """Return a command that translates with the best model of the run; empty without a model."""
+    files = [file for _, some in models(run) for file in some]
+    model = shlex.quote(str(run.path / files[0])) if files else ""
+    return f"viceversa translate {model} IMAGE -o OUT" if files else ""
 
 
 def _best_tile(run: RunFolder) -> list[tuple[str, str]]:
@@ -88,7 +166,7 @@ def weights_name(weights: str) -> str:
 
 def state(run: RunFolder) -> str:
     """Return whether a run is finished, as text."""
-    if not run.losses:
+    if not run.trained:
         return "no log entry yet"
     return "finished" if run.finished else "not finished"
 
@@ -110,7 +188,8 @@ def samples(run: RunFolder) -> list[Sample]:
             patch_map = run.patch_maps.get(images)
             if grid is not None:
                 found.append(Sample(images, grid, thumbnail(patch_map) if patch_map else None))
-        if sum(len(one.url) for sample in found for one in sample[1:] if one) <= MAX_CHARACTERS:
+        thumbnails = [one for sample in found for one in (sample.grid, sample.patch_map) if one]
+        if sum(one.characters for one in thumbnails) <= MAX_CHARACTERS:
             break
     return found
 
@@ -129,12 +208,13 @@ def selected(steps: Sequence[int], most: int = MAX_GRIDS[0]) -> list[int]:
 
 def _loss_charts(run: RunFolder) -> Iterator[str]:
     """Yield a chart for each network group; its losses begin with its initial, such as `g_`."""
-    left = names(entry.losses for entry in run.losses)
-    groups = {group.capitalize(): f"{group[:1]}_" for group in _groups(run)}
+    left = run.loss_names()
+    groups = {group.capitalize(): f"{group[:1]}_" for group in run.groups()}
     for title, start in (groups | {"Other values": ""}).items():
         own = [name for name in left if name.startswith(start)]
         left = [name for name in left if name not in own]
-        yield chart(title, [Series(name, run.loss(name), i) for i, name in enumerate(own)])
+        curves = ((name, run.training(f"loss.{name}")) for name in own)
+        yield chart(title, [Series(name, curve, i) for i, (name, curve) in enumerate(curves)])
 
 
 def _validation_charts(run: RunFolder) -> Iterator[str]:
@@ -173,16 +253,13 @@ def _validated_on(run: RunFolder) -> str:
 
 
 def _optimization_charts(run: RunFolder) -> Iterator[str]:
-    norms = [Series(group, run.gradient(group), i) for i, group in enumerate(_groups(run))]
+    norms = [
+        Series(group, run.training(f"grad_norm.{group}"), i) for i, group in enumerate(run.groups())
+    ]
     yield chart("Gradient norm", norms)
-    yield chart("Learning rate", [Series("lr", [(one.images, one.lr) for one in run.losses])])
+    yield chart("Learning rate", [Series("lr", run.training("lr"))])
     note = "including the time for validation and sample grids"
-    yield chart("Speed", [Series("images per second", run.speed())], note)
-
-
-def _groups(run: RunFolder) -> list[str]:
-    """Return the network groups, each of which has an optimizer."""
-    return names(entry.gradients for entry in run.losses)
+    yield chart("Speed", [Series("images per second", run.training("images_per_s"))], note)
 
 
 def _machine(run: RunFolder) -> Iterator[tuple[str, str]]:

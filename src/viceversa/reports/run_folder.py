@@ -9,36 +9,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import run_log
 from ..config.compatibility import folder_of, renamed, sample_columns
 from ..errors import UserError
+from .log_columns import Column, LogColumns, number_or_none
 
 Numbers = dict[str, float | None]  # None: NaN or infinite
-Curve = list[tuple[float, float | None]]  # (images processed, value); None: a gap
+Curve = Column
+"""(n, 2): images processed, and a value; NaN: a gap."""
 IMAGE_NAME = re.compile(r"\d{1,15}")  # images processed
-
-
-class LossEntry(NamedTuple):
-    """A log entry of training: means since the previous entry."""
-
-    images: int
-    epoch: int
-    lr: float | None
-    images_per_s: float | None
-    losses: Numbers
-    gradients: Numbers
-
-    @classmethod
-    def from_entry(cls, entry: run_log.Entry) -> LossEntry:
-        """Return the contents of an entry."""
-        return cls(
-            integer(entry["images"]),
-            integer(entry.get("epoch")),
-            number_or_none(entry.get("lr")),
-            number_or_none(entry.get("images_per_s")),
-            numbers(run_log.group(entry, "loss")),
-            numbers(run_log.group(entry, "grad_norm")),
-        )
+RECENT = 100  # training lines from which the remaining time is estimated
 
 
 class BestEntry(NamedTuple):
@@ -102,13 +84,19 @@ class HealthEntry(NamedTuple):
 
 
 class RunFolder:
-    """Contents of a run folder. Reading never fails."""
+    """Contents of a run folder. Reading never fails.
 
-    def __init__(self, path: Path):
+    Args:
+        path: The folder.
+        log: Its log as read before; only the lines appended since then are read.
+    """
+
+    def __init__(self, path: Path, log: LogColumns | None = None):
         self.path, self.name = path, path.absolute().name
         config = table(_json(_text(path / "config.json")))
         self.settings = {k: table(v) for k, v in renamed(config).items() if k != "data_location"}
         self.machine = table(_json(_text(path / "machine.json")))
+        self.counts = table(self.machine.pop("images", None))
         columns = self.machine.pop("sample_columns", None)
         ranges = table(self.machine.pop("value_ranges", None))
         # Range of the values of each target domain, as evaluate stores it.
@@ -117,15 +105,18 @@ class RunFolder:
         self.columns = [*map(str, columns)] if known else sample_columns(self.settings)
         self.samples = _images(path / "samples")
         self.patch_maps = _images(folder_of(path, "patch_maps"))
-        log = path / run_log.NAME
-        self.logged_at = log.stat().st_mtime if log.is_file() else None
-        entries = _log(log)
-        of_kind = {kind: [e for e in entries if e["kind"] == kind] for kind in run_log.KINDS}
-        self.losses = [LossEntry.from_entry(entry) for entry in of_kind["train"]]
-        self.validations = [ValidationEntry.from_entry(entry) for entry in of_kind["validation"]]
-        self.health = [HealthEntry.from_entry(entry) for entry in of_kind["diagnostic"]]
-        last = [integer(entry["images"]) for entry in entries[-1:]]
-        self.images = max([*last, *self.samples], default=0)
+        log_path = path / run_log.NAME
+        self.logged_at = log_path.stat().st_mtime if log_path.is_file() else None
+        self.log = log or LogColumns(log_path)
+        self.log.refresh()
+        others = self.log.others
+        self.validations = [
+            ValidationEntry.from_entry(one) for one in others if one["kind"] == "validation"
+        ]
+        self.health = [HealthEntry.from_entry(one) for one in others if one["kind"] == "diagnostic"]
+        self.trained = int(self.log.last("images"))  # images of the last line
+        last = [integer(one["images"]) for one in others[-1:]]
+        self.images = max([self.trained, *last, *self.samples], default=0)
         self.total_images = integer(self.machine.get("total_images"))  # 0: unknown
 
     @property
@@ -140,9 +131,9 @@ class RunFolder:
         last_best = self.best.best.images if self.best else math.inf
         if 0 < patience <= sum(one.images > last_best for one in self.validations):
             return True
-        last = self.losses[-1].images if self.losses else 0
-        sampled = not self.samples or last in self.samples  # a finished run has a last sample grid
-        return 0 < self.total_images <= last and sampled
+        # A finished run has a last sample grid.
+        sampled = not self.samples or self.trained in self.samples
+        return 0 < self.total_images <= self.trained and sampled
 
     def active_problems(self) -> list[HealthEntry]:
         """Return the problems that are not resolved, in the order in which they began."""
@@ -150,25 +141,51 @@ class RunFolder:
         active = (one for one in latest.values() if one.state != "resolved")
         return sorted(active, key=lambda one: one.since)
 
-    def loss(self, name: str) -> Curve:
-        """Return the curve of a loss."""
-        return [(entry.images, entry.losses.get(name)) for entry in self.losses]
+    def loss_names(self) -> list[str]:
+        """Return the names of the losses."""
+        return self.log.names("loss")
 
-    def gradient(self, group: str) -> Curve:
-        """Return the curve of the gradient norm of a network group."""
-        return [(entry.images, entry.gradients.get(group)) for entry in self.losses]
+    def groups(self) -> list[str]:
+        """Return the network groups, each of which has an optimizer."""
+        return self.log.names("grad_norm")
 
-    def speed(self) -> Curve:
-        """Return the curve of the images processed per second."""
-        return [(entry.images, entry.images_per_s) for entry in self.losses]
+    def training(self, name: str) -> Curve:
+        """Return the curve of a value of the training lines, such as `loss.g_l1` or `lr`."""
+        return np.column_stack([self.log.column("images"), self.log.column(name)])
+
+    def seconds(self) -> Column:
+        """Return the training time at each training line, without pauses before a resume."""
+        images, time, speed = map(self.log.column, ("images", "time", "images_per_s"))
+        expected = np.diff(images, prepend=0) / np.where(speed > 0, speed, np.nan)
+        clock = np.diff(time, prepend=np.nan)
+        continuous = (clock >= 0) & (clock <= 2 * expected + 1)
+        return np.nancumsum(np.where(continuous, clock, expected))
+
+    def remaining(self) -> float | None:
+        """Estimate the remaining seconds from the latest lines; None if they are unknown."""
+        images, seconds = self.log.column("images"), self.seconds()
+        if len(images) < 2 or self.finished or not self.total_images:
+            return None
+        first = max(-len(images), -RECENT)
+        per_image = (seconds[-1] - seconds[first]) / (images[-1] - images[first])
+        return float(per_image * max(0, self.total_images - images[-1]))
+
+    def generators(self, folder: str) -> list[str]:
+        """Return the paths of the generators in a folder of the run, relative to the run."""
+        paths = (self.path / folder / f"{direction}.safetensors" for direction in ("ab", "ba"))
+        return [path.relative_to(self.path).as_posix() for path in paths if path.is_file()]
 
     def metric(self, name: str) -> Curve:
         """Return the curve of a validation metric."""
-        return [(entry.images, entry.raw.get(name)) for entry in self.validations]
+        return _curve((one.images, one.raw.get(name)) for one in self.validations)
 
     def ema_metric(self, name: str) -> Curve:
         """Return the curve of a validation metric of the EMA weights."""
-        return [(entry.images, entry.ema.get(name)) for entry in self.validations]
+        return _curve((one.images, one.ema.get(name)) for one in self.validations)
+
+
+def _curve(points: Iterable[tuple[float, float | None]]) -> Curve:
+    return np.array(list(points), float).reshape(-1, 2)
 
 
 def refuse_other_folder(path: Path) -> None:
@@ -179,26 +196,9 @@ def refuse_other_folder(path: Path) -> None:
         raise UserError(text, path=path)
 
 
-def _log(path: Path) -> list[run_log.Entry]:
-    try:
-        return run_log.read(path) if path.is_file() else []
-    except OSError:
-        return []
-
-
 def table(value: Any) -> dict[str, Any]:
     """Return a table, or an empty one if the value is not a table."""
     return value if isinstance(value, dict) else {}
-
-
-def number_or_none(value: Any) -> float | None:
-    """Return a finite number, or None if the value is not one."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 def text_or_empty(value: Any) -> str:

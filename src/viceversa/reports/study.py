@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import fmean
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from ..metrics.registry import better, label
 from .charts import Series, chart
@@ -67,12 +69,12 @@ def _part(path: Path) -> str:
 
 def _metric(name: str, run: RunFolder) -> Curve:
     """Return the metric of the EMA weights if there are any, else of the raw weights."""
-    averaged = run.ema_metric(name)
-    return averaged if any(value is not None for _, value in averaged) else run.metric(name)
+    ema = run.ema_metric(name)
+    return ema if np.isfinite(ema[:, 1]).any() else run.metric(name)
 
 
 def _loss(name: str, run: RunFolder) -> Curve:
-    return run.loss(name)
+    return run.training(f"loss.{name}")
 
 
 def _chart(
@@ -89,14 +91,16 @@ def _chart(
     return chart(title, series, note)
 
 
-def mean_curve(curves: Sequence[Curve]) -> Curve:
+def mean_curve(curves: Sequence[ArrayLike]) -> Curve:
     """Return the mean of curves where at least half of them have a value."""
-    values: dict[float, list[float]] = {}
-    for one in curves:
-        for x, value in one:
-            if value is not None:
-                values.setdefault(x, []).append(value)
-    return [(x, fmean(of)) for x, of in sorted(values.items()) if 2 * len(of) >= len(curves)]
+    points = np.concatenate(
+        [np.empty((0, 2)), *(np.asarray(one, float).reshape(-1, 2) for one in curves)]
+    )
+    points = points[np.isfinite(points[:, 1])]
+    x, at = np.unique(points[:, 0], return_inverse=True)
+    counts, sums = np.bincount(at), np.bincount(at, points[:, 1])
+    often = 2 * counts >= len(curves)
+    return np.column_stack([x[often], sums[often] / counts[often]])
 
 
 def _run_row(name: str, run: RunFolder) -> list[str]:

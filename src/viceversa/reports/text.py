@@ -35,6 +35,18 @@ def _numbers(values: Any) -> str:
     return ", ".join(f"{one:g}" if isinstance(one, int | float) else ABSENT for one in numbers)
 
 
+def duration(seconds: float) -> str:
+    """Return a duration with its two largest units, such as `3 h 20 min`."""
+    rest = round(seconds)
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        parts.append((count, unit))
+    first = next((i for i, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    shown = [f"{count} {unit}" for count, unit in parts[first : first + 2] if count]
+    return " ".join(shown) or "0 s"
+
+
 def aligned(rows: Iterable[Sequence[str]], indent: str = "") -> str:
     """Return rows of cells as lines of aligned columns; rows may have unequal lengths."""
     rows = list(rows)

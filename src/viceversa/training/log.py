@@ -142,10 +142,13 @@ class Log:
         for logger in self._loggers:
             logger.log(entry)
 
-    def write_grid(self, kind: str, grid: Pixels) -> None:
-        """Write a grid of `samples` or `patch_maps`, named by the images processed."""
+    def write_grid(self, kind: str, grid: Pixels, about: Mapping[str, Any]) -> None:
+        """Write a grid of `samples` or `patch_maps`, named by the images processed.
+
+        `about`: contents of the grid, which the file records as JSON.
+        """
         path = self.folder / kind / f"{self.done:08d}.png"
-        write(path, grid)
+        write(path, grid, about=json.dumps(about))
         for logger in self._loggers:
             logger.image(kind, self.done, path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..errors import UserError
 from ..files import finite
 from ..methods.base import Method
 from ..networks.norms import use_policy
-from ..reports import write_run_page
+from ..reports import RunPage
 from ..run_log import dotted
 from ..runtime.device import out_of_memory
 from ..runtime.training import Runtime
@@ -29,7 +30,7 @@ from .machine import write_machine
 from .models import write_models
 from .progress import Progress
 from .requests import Interrupted
-from .samples import page_info, patch_map_figure, sample_grid
+from .samples import page_info, sample_images
 from .snapshot import Snapshot, snapshot, translations
 from .validation import Validation
 
@@ -61,6 +62,7 @@ class Monitor:
         self.first = runtime.ranks.first  # whether this process monitors
         self.best = Best(config.validate.chosen(config.paired))
         self.best_models = BestModels(folder)
+        self.page = RunPage(folder)
         self.schedule = Schedule(config)
         decay = config.train.ema * self.first
         self.ema = EMA(method.translators(), decay) if decay else None
@@ -83,7 +85,7 @@ class Monitor:
         if not images:
             self._match_best({})
             self._on_copies(images, lambda copies: self.draw(log, copies))
-        about = page_info(self.method.translators(), self.data.samples)
+        about = page_info(self.method.translators(), self.data)
         write_machine(self.folder / "machine.json", self.runtime, log.total, about, images > 0)
         self.write_page()
 
@@ -151,12 +153,11 @@ class Monitor:
 
     def draw_last(self, log: Log, progress: Progress) -> None:
         """Draw a sample grid of a run that stops; it is saved, so an error is only reported."""
-        if not self.first or self._drawn(progress.images):
-            return
-        try:
-            self._on_copies(progress.images, lambda copies: self.draw(log, copies))
-        except UserError as error:
-            self.report(f"no sample grid: {error}")
+        if self.first and not self._drawn(progress.images):
+            try:
+                self._on_copies(progress.images, lambda copies: self.draw(log, copies))
+            except UserError as error:
+                self.report(f"no sample grid: {error}")
         self.write_page()
 
     def _drawn(self, images: int) -> bool:
@@ -166,8 +167,10 @@ class Monitor:
 
     def write_page(self) -> None:
         """Write report.html."""
+        if not self.first:
+            return
         try:
-            write_run_page(self.folder)
+            self.page.write()
         except UserError as error:  # it can be written again at any time
             self.report(f"{error}; training continues")
 
@@ -186,14 +189,11 @@ class Monitor:
 
     def draw(self, log: Log, copies: Snapshot) -> None:
         """Write a sample grid, and the patch maps of the first sample."""
-        count, device = self.config.train.samples, self.runtime.device
         self.schedule.note_drawn(log.done)
-        grid = sample_grid(copies.generators, self.data.samples, count, device)
-        if grid is not None:
-            self._write(lambda: log.write_grid("samples", grid))
-        figure = patch_map_figure(copies, self.data.samples, self.config, device) if count else None
-        if figure is not None:
-            self._write(lambda: log.write_grid("patch_maps", figure))
+        for kind, image in sample_images(
+            copies, self.data.samples, self.config, self.runtime.device
+        ):
+            self._write(partial(log.write_grid, kind, *image))
 
     def validate(self, log: Log, copies: Snapshot, progress: Progress) -> None:
         """Evaluate the generators on held-out images; keep the models of the best validation."""

@@ -294,5 +294,6 @@ class Run:
         (monitored,), request = self.requests.agree([monitored])
         if monitored:
             self.save(last=True)
+        self.monitor.write_page()  # with links to the models that were just saved
         if request.signal:
             self.stop(request)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from ..config.run import RunConfig
+from ..data.open import Datasets
 from ..data.user import SplitDataset
 from ..evaluation.value_range import ValueRange
 from ..images import Pixels
@@ -17,6 +19,13 @@ from ..inference.patch_scores import PatchScorer, Row, draw_figure, on_common_sc
 from ..networks.patch_grid import patch_grid
 from ..networks.sizes import at_any_size
 from .snapshot import Snapshot
+
+
+class SampleImage(NamedTuple):
+    """An image of samples, and what its file records about it for the page of the run."""
+
+    pixels: Pixels
+    about: dict[str, Any]
 
 
 def sample_columns(generators: Mapping[str, nn.Module], dataset: SplitDataset) -> list[str]:
@@ -28,27 +37,48 @@ def sample_columns(generators: Mapping[str, nn.Module], dataset: SplitDataset) -
     return [a, *(both if "ba" in generators else both[:1])]
 
 
-def page_info(generators: Mapping[str, nn.Module], dataset: SplitDataset) -> dict[str, Any]:
+def page_info(generators: Mapping[str, nn.Module], data: Datasets) -> dict[str, Any]:
     """Return what the page of a run needs to know of its images, for machine.json.
 
-    `sample_columns`, and `value_ranges`: the range of the values of each target domain.
+    `sample_columns`; `images`: their number by split; and `value_ranges`: the range of the values
+    of each target domain.
     """
+    dataset = data.samples
     in_data = dict(zip("ab", dataset.direction, strict=True))
     sides = [in_data[direction[1]] for direction in generators]
     ranges = {side: ValueRange.of(dataset.domains[side]).as_json() for side in sides}
-    return {"sample_columns": sample_columns(generators, dataset), "value_ranges": ranges}
+    columns = sample_columns(generators, dataset)
+    return {"sample_columns": columns, "images": data.counts(), "value_ranges": ranges}
+
+
+def sample_images(
+    copies: Snapshot, dataset: SplitDataset, config: RunConfig, device: torch.device
+) -> Iterator[tuple[str, SampleImage]]:
+    """Yield the sample grid and the patch maps, with the names of their folders."""
+    count = config.train.samples
+    grid = sample_grid(copies.generators, dataset, count, device, config.data.path)
+    if grid is not None:
+        yield "samples", grid
+    figure = patch_map_figure(copies, dataset, config, device) if count else None
+    if figure is not None:
+        yield "patch_maps", figure
 
 
 @torch.no_grad()
 def sample_grid(
-    generators: Mapping[str, nn.Module], dataset: SplitDataset, count: int, device: torch.device
-) -> Pixels | None:
+    generators: Mapping[str, nn.Module],
+    dataset: SplitDataset,
+    count: int,
+    device: torch.device,
+    root: str,
+) -> SampleImage | None:
     """Return an image with a row for each of the first `count` samples; None if there are none.
 
-    Its columns are those of `sample_columns`.
+    Its columns are those of `sample_columns`. It records them, and the names of the files without
+    the path `root` of the dataset.
     """
     source, target = (dataset.domains[side] for side in dataset.direction)
-    rows = []
+    rows, names = [], []
     for position in range(min(count, len(dataset))):
         batch = dataset.batch([(1, position)], device)
         if batch is None:
@@ -67,13 +97,16 @@ def sample_grid(
                 to_rgb(at_any_size(generators["ab"], fake_a), target),
             ]
         rows.append([image[0] for image in row])
-    return make_grid(rows) if rows else None
+        files = [name.removeprefix(f"{Path(root)}/") for name in dataset.names(1, position)]
+        names.append(", ".join(files[:1] if dataset.paired else files))
+    about = {"columns": sample_columns(generators, dataset), "rows": names}
+    return SampleImage(make_grid(rows), about) if rows else None
 
 
 @torch.no_grad()
 def patch_map_figure(
     copies: Snapshot, dataset: SplitDataset, config: RunConfig, device: torch.device
-) -> Pixels | None:
+) -> SampleImage | None:
     """Return each discriminator's patch maps of the first translation and of a real image.
 
     None if the sample cannot be read, or no discriminator has a patch grid.
@@ -102,4 +135,5 @@ def patch_map_figure(
     if not rows:
         return None
     first = dataset.domains[dataset.direction[0]]
-    return draw_figure(rows, to_rgb(batch[0], first)[0] if config.paired else None)
+    figure = draw_figure(rows, to_rgb(batch[0], first)[0] if config.paired else None)
+    return SampleImage(figure.pixels, {"panels": [panel._asdict() for panel in figure.panels]})

@@ -31,6 +31,7 @@ from viceversa.checkpoint import Checkpoints, container, load_state, read_header
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import RunConfig, resolve
 from viceversa.evaluation.accumulator import MetricAccumulator
+from viceversa.reports import RunPage
 from viceversa.training import machine, monitor, run
 from viceversa.training.best import BestModels
 from viceversa.training.ema import EMA
@@ -55,7 +56,7 @@ FAULT_POINTS: dict[str, tuple[Any, str, bool]] = {
     "validation": (Validation, "__call__", True),
     "image of a validation": (MetricAccumulator, "add", True),
     "best models": (BestModels, "stage", True),
-    "page": (monitor, "write_run_page", False),
+    "page": (RunPage, "write", False),
     "checkpoint": (Checkpoints, "save", False),
     "tensor file": (container, "_write", False),
     "renamed file": (files, "_sync_folder", False),

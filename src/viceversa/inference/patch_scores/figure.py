@@ -40,16 +40,29 @@ class Row(NamedTuple):
     """Name of the discriminator, if there are several."""
 
 
-def draw_figure(rows: Sequence[Row], source: Tensor | None = None) -> Pixels:
+class Panel(NamedTuple):
+    """A part of a figure, which a page can show alone."""
+
+    title: str
+    note: str
+    box: Box
+
+
+class Figure(NamedTuple):
+    """A figure, (h, w, 3) uint8, and where its parts are, without their texts."""
+
+    pixels: Pixels
+    panels: list[Panel]
+
+
+def draw_figure(rows: Sequence[Row], source: Tensor | None = None) -> Figure:
     """Draw a row for each image: the image, its patch map with the scale, and two patches.
 
     Args:
         rows: Images and their scores.
         source: Source of the images, (3, h, w) in [-1, 1], drawn before the first row.
-
-    Returns:
-        (h, w, 3) uint8.
     """
+    panels: list[Panel] = []
     images = [to_pixels(row.image[None], Domain())[0] for row in rows]
     sizes = [_display_size(image) for image in images]
     before = None if source is None else to_pixels(source[None], Domain())[0]
@@ -63,25 +76,28 @@ def draw_figure(rows: Sequence[Row], source: Tensor | None = None) -> Pixels:
     top = GAP
     for number, (row, image, size) in enumerate(zip(rows, images, sizes, strict=True)):
         if before is not None and number == 0:
-            _panel(canvas, enlarge(before, *_display_size(before)), GAP, top, "source")
+            shown = enlarge(before, *_display_size(before))
+            panels.append(_panel(canvas, shown, GAP, top, "source"))
         elif before is not None and number == 1 and (grid := _grid_of(rows, image)):
-            _panel(canvas, _overlap(image, grid, size), GAP, top, "overlap of patches")
-        _row(canvas, row, image, size, (left, top), column)
+            overlap = _overlap(image, grid, size)
+            panels.append(_panel(canvas, overlap, GAP, top, "overlap of patches"))
+        panels += _row(canvas, row, image, size, (left, top), column)
         top += heights[number]
     for number, line in enumerate(caption):
         _write(ImageDraw.Draw(canvas), GAP, top + number * LINE, line, GREY)
-    return np.asarray(canvas)
+    return Figure(np.asarray(canvas), panels)
 
 
 def _row(
     canvas: Image.Image, row: Row, image: Pixels, size: Size, corner: tuple[int, int], column: int
-) -> None:
+) -> list[Panel]:
     (left, top), scores = corner, row.scores
-    _panel(canvas, enlarge(image, *size), left, top, row.name)
+    panels = [_panel(canvas, enlarge(image, *size), left, top, row.name)]
     left += column + GAP
     title = "one score for the image" if scores.is_single else "patch map"
     title = f"{title}, {row.discriminator}" if row.discriminator else title
-    _panel(canvas, draw_patch_map(image, scores, size), left, top, title)
+    map_panel = _panel(canvas, draw_patch_map(image, scores, size), left, top, title)
+    panels.append(map_panel._replace(title=f"{title}: {row.name}", note=_summary(scores)))
     draw = ImageDraw.Draw(canvas)
     _write(draw, left, top + LINE + size[0] + 3, _summary(scores), INK)
     patches = [] if scores.is_single else [(scores.lowest, LEAST), (scores.highest, MOST)]
@@ -94,13 +110,15 @@ def _row(
     left += SCALE
     half = max(size[0], ROW_HEIGHT) // 2
     for (position, colour), name in zip(patches, ("least", "most"), strict=False):
-        title = f"{name} real: {float(scores.values[position]):.2f}"
+        value = f"{float(scores.values[position]):.2f}"
         y = top if name == "least" else top + half + LINE // 2
         patch = _patch(image, scores.grid, position, (half - LINE - LINE // 2, column // 2))
-        _write(draw, left, y, title, colour)
+        _write(draw, left, y, f"{name} real: {value}", colour)
         canvas.paste(Image.fromarray(patch), (left, y + LINE))
-        frame = (left, y + LINE, left + patch.shape[1] - 1, y + LINE + patch.shape[0] - 1)
-        draw.rectangle(frame, outline=colour, width=2)
+        box = (left, y + LINE, left + patch.shape[1], y + LINE + patch.shape[0])
+        draw.rectangle((*box[:2], box[2] - 1, box[3] - 1), outline=colour, width=2)
+        panels.append(Panel(f"{name} real patch: {row.name}", value, box))
+    return panels
 
 
 def _grid_of(rows: Sequence[Row], image: Pixels) -> PatchGrid | None:
@@ -134,12 +152,13 @@ def _about_patches(row: Row) -> str:
     )
 
 
-def _panel(canvas: Image.Image, image: Pixels, left: int, top: int, title: str) -> None:
+def _panel(canvas: Image.Image, image: Pixels, left: int, top: int, title: str) -> Panel:
     draw, (height, width) = ImageDraw.Draw(canvas), image.shape[:2]
     _write(draw, left, top, title, INK)
     canvas.paste(Image.fromarray(image), (left, top + LINE))
     frame = (left - 1, top + LINE - 1, left + width, top + LINE + height)
     draw.rectangle(frame, outline=PALE)
+    return Panel(title, "", (left, top + LINE, left + width, top + LINE + height))
 
 
 def _scale(canvas: Image.Image, scores: PatchScores, left: int, top: int, height: int) -> None:
