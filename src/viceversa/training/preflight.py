@@ -32,7 +32,7 @@ def run_folder(config: RunConfig, user: UserData | None = None) -> Path:
         raise needs_dataset(folder)
     if not config.data.path:
         raise UserError(
-            "there is no data to train on; add it after the recipe (in Python: data=)",
+            "there is no data folder to train on; add it after the recipe (in Python: data=)",
             option="data.path",
         )
     refuse_output_in_data(folder, Path(config.data.path), "train.run")
