@@ -209,6 +209,7 @@ def runs_with_ranges(root: Path, ranges: dict[str, dict[str, object]]) -> list[P
     """Runs with a validation, whose values of B have these ranges; {}: unknown."""
     for i, (name, values) in enumerate(ranges.items()):
         found = {"val.l1": 0.1 + i, "val.psnr": 20.0 + i, "val.fid": 5.0 + i}
+        found |= {"val.l1_in_unit": 300.0 + i} if values.get("unit") else {}
         (root / name).mkdir()
         write_log(root / name, [common("validation", 100) | found])
         machine = {"value_ranges": {"b": values}} if values else {}
@@ -230,6 +231,8 @@ def test_values_with_different_peaks_are_not_in_one_row(tmp_path: Path) -> None:
     assert "PSNR, best (after images)" not in rows and "L1, last (after images)" not in rows
     assert rows["FID, last (after images)"][1].startswith("6 (100)")  # of images as displayed
     assert rows["PSNR"] == ["mean over images"] * 4
+    assert rows["L1 in HU, best (after images)"] == ["–", "301 (100)", "302 (100)", "–"]
+    assert [title for title in rows if "L1 in" in title and "HU" not in title] == []
     page = compare_page(runs)
     charts = re.findall(r'<figure class="chart" data-title="([^"]*)">', page)
     assert [title for title in charts if title.startswith("PSNR")] == [

@@ -30,7 +30,7 @@ def _direction(metrics: DirectionMetrics, images: CaseImages, folder: Path) -> D
     title = DIRECTIONS[metrics.direction]
     return DirectionResult(
         title=f"{title}: {metrics.description}",
-        values=f"{metrics.range}. Confidence intervals are by bootstrap over the images.",
+        values=f"Images: {metrics.range}. Confidence intervals are by bootstrap over the images.",
         numbers=_numbers(metrics),
         cases_title=f"{title}: best, median and worst by {label(metric or '')}",
         cases={} if metric is None else _cases(metrics, metric, images, folder),

@@ -169,9 +169,7 @@ def needs_pairs(name: str) -> bool:
 def depends_on_range(name: str) -> bool:
     """Return whether a metric compares values that are scaled by the range of their domain."""
     scaled = ("pair", "cycle", "sets")
-    return name == UNIT_METRIC or (
-        name in METRICS and METRICS[name].compares in scaled and not METRICS[name].network
-    )
+    return name in METRICS and METRICS[name].compares in scaled and not METRICS[name].network
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..metrics.registry import better, depends_on_range, few_images, label, split_name
+from ..metrics.registry import UNIT_METRIC, better, depends_on_range, few_images, label, split_name
 from .charts import Series, chart
 from .log_columns import Column
 from .page import flatten, render, thumbnail, write_page
@@ -51,9 +51,9 @@ def compare_page(folders: Sequence[Path]) -> str:
         settings=differing_settings(runs),
         results=_results(runs),
         validations=[
-            _metric_chart(runs, name, text, some)
+            _metric_chart(runs, name, title, some)
             for name in metrics(runs)
-            for text, some in _by_range(runs, name)
+            for title, some in _by_range(runs, name)
         ],
         samples=list(last_samples(runs)),
         unequal=_unequal_steps(runs),
@@ -109,10 +109,10 @@ def _results(runs: Runs) -> list[Row]:
     for side in sorted({side for run in runs.values() for side in run.value_ranges}):
         add(f"values of {side.upper()}", partial(_values, side))
     for name in metrics(runs):
-        for text, some in _by_range(runs, name):
-            add(f"{label(name)}{text}, last (after images)", _only(some, partial(_last, name)))
+        for title, some in _by_range(runs, name):
+            add(f"{title}, last (after images)", _only(some, partial(_last, name)))
             if better(name):
-                add(f"{label(name)}{text}, best (after images)", _only(some, partial(_best, name)))
+                add(f"{title}, best (after images)", _only(some, partial(_best, name)))
     if any(name.startswith("psnr") for name in metrics(runs)):
         add("PSNR", lambda run: "mean over images")
     for name in loss_names(runs):
@@ -178,27 +178,37 @@ def _values(side: str, run: RunFolder) -> str:
 
 
 def _by_range(runs: Runs, name: str) -> list[tuple[str, list[RunFolder]]]:
-    """Divide runs by the range that values of a metric are relative to, with a text on its peak.
+    """Divide runs by the range that values of a metric are relative to; return titles for them.
 
-    Values of different ranges are no values of one scale, so that they have rows and charts of
-    their own.
+    Values of different ranges are not on one scale, so they have separate rows and charts. Values
+    in a unit are divided by the unit.
     """
     metric, direction = split_name(name)
     every = list(runs.values())
-    if not depends_on_range(metric):
-        return [("", every)]
+    if metric != UNIT_METRIC and not depends_on_range(metric):
+        return [(label(name), every)]
+    every = [run for run in every if any(name in {**v.raw, **v.ema} for v in run.validations)]
     groups: dict[str, list[RunFolder]] = {}
-    texts: dict[str, str] = {}
+    titles: dict[str, str] = {}
     for run in every:
-        known = {
-            side: one for side, one in run.value_ranges.items() if side == (direction[1:] or side)
-        }
-        key = json.dumps(known, sort_keys=True)
+        ranges = [
+            run.value_ranges[side]
+            for side in direction[1:] or sorted(run.value_ranges)
+            if side in run.value_ranges
+        ]
+        peaks = ", ".join(dict.fromkeys(map(peak, ranges))) or "peak unknown"
+        units = ", ".join(dict.fromkeys(str(one.get("unit")) for one in ranges))
+        key, title = json.dumps(ranges, sort_keys=True), f"{label(name)}, {peaks}"
+        if metric == UNIT_METRIC:
+            key, title = (
+                units,
+                label(name).replace("the unit of the files", units or "unknown"),
+            )
         groups.setdefault(key, []).append(run)
-        texts[key] = ", ".join(dict.fromkeys(map(peak, known.values()))) or "peak unknown"
-    if len(groups) == 1:
-        return [("", every)]
-    return [(f", {texts[key]}", some) for key, some in groups.items()]
+        titles[key] = title
+    if metric != UNIT_METRIC and len(groups) == 1:
+        return [(label(name), every)]
+    return [(titles[key], some) for key, some in groups.items()]
 
 
 def _only(
@@ -208,10 +218,10 @@ def _only(
     return lambda run: cell(run) if run in runs else ABSENT
 
 
-def _metric_chart(runs: Runs, name: str, text: str, of: Sequence[RunFolder]) -> str:
+def _metric_chart(runs: Runs, name: str, title: str, of: Sequence[RunFolder]) -> str:
     return _chart(
         runs,
-        label(name) + text,
+        title,
         lambda run: run.metric(name) if run in of else NO_CURVE,
         lambda run: run.ema_metric(name) if run in of else NO_CURVE,
         note=better(name),
