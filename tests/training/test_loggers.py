@@ -113,15 +113,33 @@ def test_a_logger_whose_program_is_missing_is_reported(tmp_path: Path) -> None:
     assert messages == ["Fake failed (No such file or directory); training continues without it"]
 
 
-def test_a_logger_survives_ctrl_c_and_finishes_if_the_run_is_killed(tmp_path: Path) -> None:
+def wait_for_calls(run: Path, name: str) -> None:
+    deadline = time.monotonic() + 60
+    while name not in [call for call, _ in calls(run)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_logger_finishes_if_the_run_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, os; from pathlib import Path; from test_loggers import *\n"
+        "run = Path(sys.argv[1]); logger = fake(run, 'slow', print)\n"
+        "for images in range(3): logger.log(entry(images))\n"
+        "wait_for_calls(run, 'log'); os.kill(os.getpid(), 9)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(words, env=environment, check=False).returncode == -signal.SIGKILL
+    wait_for_calls(tmp_path, "close")
+    assert [name for name, _ in calls(tmp_path)] == ["open", "log", "log", "log", "close"]
+
+
+def test_a_logger_ignores_signals_that_the_run_also_gets(tmp_path: Path) -> None:
     """It ends with its input, whatever signals it gets before that."""
     logger = fake(tmp_path, "slow", lambda text: None)
     for images in range(3):
         logger.log(entry(images))
-    deadline = time.monotonic() + 60
-    while not calls(tmp_path):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_calls(tmp_path, "open")
     assert logger._process is not None and logger._process.stdin is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(logger._process.pid, number)
