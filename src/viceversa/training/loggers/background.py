@@ -65,6 +65,8 @@ class BackgroundLogger:
     def finish(self) -> None:
         """Log nothing more, and let the logger finish; returns at once."""
         self._deadline = time.monotonic() + self.timeout
+        if self._off.is_set():
+            return
         try:
             self._queue.put_nowait(None)
         except queue.Full:  # one entry less, so that the end fits in
