@@ -61,6 +61,7 @@ soak: $(VENV)/ready
 	$(BIN)/python benchmarks/health.py --demos --facades ../shared/data/facades \
 		--horse2zebra ../shared/data/horse2zebra
 	$(BIN)/python benchmarks/evaluation.py ../shared/data/facades
+	$(BIN)/python benchmarks/ensemble.py ../shared/data/facades
 	$(BIN)/python benchmarks/safety.py
 	$(BIN)/python benchmarks/reliability.py
 
