@@ -278,11 +278,17 @@ QUICK = {
 }
 
 
-def command_output(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """Run a command and return its standard output."""
+def command_streams(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[str, str]:
+    """Run a command and return its standard output and standard error."""
     capsys.readouterr()
     main([str(argument) for argument in arguments])
-    return capsys.readouterr().out
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def command_output(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command and return its standard output."""
+    return command_streams(capsys, *arguments)[0]
 
 
 def command_error(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -291,7 +297,8 @@ def command_error(capsys: pytest.CaptureFixture[str], *arguments: object) -> str
     with pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in arguments])
     message = capsys.readouterr().err
-    assert caught.value.code == 2 and message.count("\n") == 1, message
+    assert caught.value.code == 2, message
+    assert message.startswith("viceversa: ") and message.find("\n") == len(message) - 1, message
     return message
 
 
@@ -300,10 +307,9 @@ def command_exception(capsys: pytest.CaptureFixture[str], *arguments: object) ->
 
     For all commands except `train`, `plan` and `check`.
     """
-    message = command_error(capsys, *arguments)
+    command_error(capsys, *arguments)
     with pytest.raises((UserError, CycloptsError, OSError)) as caught:
         app([str(argument) for argument in arguments], exit_on_error=False, print_error=False)
-    assert message.startswith("viceversa: ")
     return caught.value
 
 

@@ -1,9 +1,10 @@
-"""Rules for the source of the package: imports, sizes, names (docs/architecture.md)."""
+"""Rules for the source: imports, sizes, names, formatting (docs/architecture.md)."""
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -248,6 +249,27 @@ def test_inference_loads_no_module_that_imports_torch_distributed() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not imports & loaded and "viceversa.runtime.training" not in loaded
+
+
+CODE_FOLDERS = ("benchmarks", "docs", "examples", "src", "tests", "tools")
+
+
+def unformatted(text: str) -> bool:
+    """Return whether a source has a comment that excludes code from formatting."""
+    return re.search(r"#\s*(fmt|yapf)\s*:\s*(skip|off|disable)", text) is not None
+
+
+def test_ruff_formats_all_code() -> None:
+    root = Path(__file__).parents[1]
+    for folder in CODE_FOLDERS:
+        files = list((root / folder).rglob("*.py"))
+        assert files, f"{folder} has no Python file: has it been renamed?"
+        assert [path for path in files if unformatted(path.read_text())] == []
+
+
+@pytest.mark.parametrize("comment", ["fmt: skip", "fmt:skip", "fmt: off", "yapf: disable"])
+def test_comments_that_exclude_code_from_formatting_are_detected(comment: str) -> None:
+    assert unformatted(f"x = 1  # {comment}\n") and not unformatted(f"x = 1  # no {comment}\n")
 
 
 def test_test_modules_have_different_names() -> None:

@@ -1,4 +1,4 @@
-"""The command line: what it shows, and how it tells a mistake."""
+"""The command line: output and error messages of its commands."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import noise_pairs
+from support import command_error, command_streams, noise_pairs, train_arguments
 
-from viceversa.cli import main
 from viceversa.config.recipes import merge, read_recipe, recipes
 from viceversa.config.run import make_method, resolve
 
@@ -21,11 +20,7 @@ SMALL = {
     "gdl-unet": {"width": 4},
     "resnet": {"width": 4, "blocks": 1},
 }
-QUICK = [
-    "--generator.width", "4", "--generator.depth", "3", "--discriminator.width", "4",
-    "--discriminator.layers", "2", "--data.load_size", "36", "--data.crop_size", "32",
-    "--train.epochs", "1", "--train.device", "cpu",
-]  # fmt: skip
+TWO_CLASSES = "--data.a.kind labels --data.a.classes #000000,#ffffff"
 
 
 @pytest.fixture
@@ -34,43 +29,33 @@ def data(tmp_path: Path) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash of every name, content and time under a folder."""
+    """Return a digest of the names, modification times and contents of a folder."""
     entries = [
-        (str(path.relative_to(folder)), path.stat().st_mtime_ns,
-         hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
+        (
+            str(path.relative_to(folder)),
+            path.stat().st_mtime_ns,
+            path.read_bytes().hex() if path.is_file() else "",
+        )
         for path in sorted(folder.rglob("*"))
-    ]  # fmt: skip
+    ]
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
-    """The one line that a mistaken command leaves; it ends with exit code 2."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        main([str(word) for word in words])
-    said = capsys.readouterr().err
-    assert caught.value.code == 2
-    assert said.startswith("viceversa: ") and said.count("\n") == 1 and said.endswith("\n")
-    assert "Traceback" not in said
-    return said
-
-
-def shown(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
-    capsys.readouterr()
-    main([str(word) for word in words])
-    said = capsys.readouterr()
-    assert said.err == ""
-    return said.out
+def quiet_output(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must write nothing to standard error; return its standard output."""
+    output, errors = command_streams(capsys, *arguments)
+    assert errors == ""
+    return output
 
 
 def test_show_lists_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = shown(capsys, "show").splitlines()
+    lines = quiet_output(capsys, "show").splitlines()
     assert [line.split()[0] for line in lines] == list(recipes())
     assert all(len(line.split()) > 2 for line in lines)
 
 
 @pytest.mark.parametrize("recipe", recipes())
-def test_every_recipe_builds(recipe: str) -> None:
+def test_every_recipe_builds_a_method(recipe: str) -> None:
     full = resolve(read_recipe(recipe))
     small = {"generator": SMALL[full.name("generator")], "discriminator": {"width": 4}}
     method = make_method(resolve(merge(read_recipe(recipe), small)))
@@ -82,103 +67,93 @@ def test_a_run_from_the_command_line(
 ) -> None:
     before = fingerprint(data)
     run = tmp_path / "run"
-    said = shown(capsys, "train", "pix2pix", data, *QUICK, "--train.run", run)
-    assert f"viceversa translate {run}/ab.safetensors" in said
-    assert "pairs by name in data/A and data/B" in said
-    again = shown(capsys, "train", "pix2pix", data, *QUICK, "--train.run", run)
-    assert "training is complete in" in again
-    header = json.loads(shown(capsys, "show", run / "ab.safetensors", "--json"))
+    output = quiet_output(capsys, *train_arguments(data, run))
+    assert f"viceversa translate {run}/ab.safetensors" in output
+    assert "pairs by name in data/A and data/B" in output
+    assert "training is complete in" in quiet_output(capsys, *train_arguments(data, run))
+    model = run / "ab.safetensors"
+    header = json.loads(quiet_output(capsys, "show", model, "--json"))
     assert header["generator"]["width"] == 4 and header["images_processed"] == 2
     out = tmp_path / "out"
-    words = ("translate", run / "ab.safetensors", data / "A", "-o", out, "--device", "cpu")
-    assert "2 of 2 images translated" in shown(capsys, *words)
+    arguments = ("translate", model, data / "A", "-o", out, "--device", "cpu")
+    assert "2 of 2 images translated" in quiet_output(capsys, *arguments)
     assert {path.name for path in out.glob("[!.]*")} == {"00.png", "01.png"}
-    refused(capsys, "translate", run / "ab.safetensors", data / "A", "-o", data / "A")
-    said = refused(capsys, "translate", run / "no.safetensors", data / "A", "-o", out)
-    assert f"there is no model {run}/no.safetensors" in said
-    refused(capsys, "translate", run / "d_b.safetensors", data / "A", "-o", out)
+    command_error(capsys, "translate", model, data / "A", "-o", data / "A")
+    missing, discriminator = run / "no.safetensors", run / "d_b.safetensors"
+    message = command_error(capsys, "translate", missing, data / "A", "-o", out)
+    assert f"there is no model {missing}" in message
+    command_error(capsys, "translate", discriminator, data / "A", "-o", out)
     assert fingerprint(data) == before
     (data / "A" / "00.png").touch()
-    assert fingerprint(data) != before  # the control: it would have been seen
+    assert fingerprint(data) != before  # negative control
 
 
-def test_a_file_of_toml_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_toml_file_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "pix2pix"\n[train]\nepochs = 7\n')
-    said = shown(capsys, "show", path)
-    assert "epochs = 7\n" in said and 'name = "pix2pix"\n' in said
+    output = quiet_output(capsys, "show", path)
+    assert "epochs = 7\n" in output and 'name = "pix2pix"\n' in output
     path.write_text("[trian]\nepochs = 7\n")
-    said = refused(capsys, "show", path)
-    assert "mine.toml" in said and "did you mean train?" in said
+    message = command_error(capsys, "show", path)
+    assert "mine.toml" in message and "did you mean train?" in message
     path.write_text("epochs = = 7\n")
-    assert "mine.toml is not valid TOML" in refused(capsys, "show", path)
+    assert "mine.toml is not valid TOML" in command_error(capsys, "show", path)
     path.write_bytes(b"\xff\xfe\x00")
-    assert "mine.toml is not a recipe" in refused(capsys, "train", path)
+    assert "mine.toml is not a recipe" in command_error(capsys, "train", path)
 
 
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["trian"], ["trian", "train"]),
-        (["show", "pix2pxi"], ["'pix2pxi'", "did you mean pix2pix"]),
-        (["train", "cyclgan", "x"], ["'cyclgan'", "did you mean cyclegan"]),
-        (["train", "pix2pix", "x", "--train.epoch", "3"], ["--train.epoch", "--train.epochs"]),
-        (["train", "pix2pix", "x", "--generator.blocks", "3"], ["--generator.blocks"]),
-        (["train", "pix2pix", "x", "--train.epochs", "many"], ["--train.epochs", "many"]),
-        (["train", "pix2pix", "x", "--train.epochs", "0"], ["train.epochs", "at least 1"]),
-        (["train", "pix2pix", "x", "--generator.norm", "bacth"], ["--generator.norm", "bacth"]),
-        (["train", "pix2pix", "x", "--generator.name", "unte"], ["generator.name", "unte"]),
-        (["train", "pix2pix", "x", "--data.a.channels", "0"], ["channels must be at least 1"]),
-        (["train", "pix2pix", "x", "--data.b.range", "minmux"], ["minmux"]),
-        (["check", "nowhere", "--data.b.range", "0,5,9"], ["0,5,9"]),
-        (["train", "pix2pix", "x", "--data.b.range", "-1000"], ["'-1000'"]),
-        (
-            [
-                "train",
-                "pix2pix",
-                "x",
-                "--data.a.kind",
-                "labels",
-                "--data.a.classes",
-                "#000000,#ffffff",
-                "--data.a.tolerance",
-                "-1",
-            ],
-            ["tolerance must be at least 0"],
-        ),
-        (["check"], ["name the dataset"]),
-        (["check", "nowhere"], ["there is no data folder or file nowhere"]),
-        (["check", "nowhere", "--recipe", "pix2pxi"], ["did you mean pix2pix"]),
-        (["check", "nowhere", "--data.a.knd", "labels"], ["--data.a.knd", "--data.a.kind"]),
-        (["train", "pix2pix"], ["no data folder"]),
-        (["train", "pix2pix", "nowhere"], ["there is no data folder or file nowhere"]),
-        (["translate", "no.safetensors", "x.png", "-o", "out"], ["there is no image x.png"]),
-        (["translate", "no.safetensors", "-o", "out"], ["name the images"]),
-        (["translate", "no.safetensors", "x.png"], ["--out"]),
-        (["translate", "m", "x.png", "-o", "o", "--policy", "papr"], ["--policy", "papr"]),
-        (["translate", "m", "x.png", "-o", "o", "--batch_size", "0"], ["--batch_size"]),
-        (["show", "no.safetensors"], ["no model no.safetensors"]),
-        (["demo", "pix2pxi"], ["pix2pxi"]),
-        (["plan"], ["recipe"]),
-        (["plan", "pix2pxi"], ["did you mean pix2pix"]),
-        (["plan", "pix2pix", "nowhere"], ["there is no data folder or file nowhere"]),
-        (["plan", "pix2pix", "--steps", "-1"], ["--steps", "-1"]),
-        (["plan", "pix2pix", "--steps", "many"], ["--steps", "many"]),
-        (["plan", "pix2pix", "--step", "2"], ["--step"]),
-        (["plan", "pix2pix", "--data.crop_size", "250"], ["250x250", "256x256 would fit"]),
-        (["plan", "pix2pix", "--train.device", "abacus"], ["abacus"]),
-        (["plan", "pix2pix", "--train.precision", "tf32", "--train.device", "cpu"], ["tf32"]),
-        (["plan", "pix2pix", "--train.lr_per_network.judge", "1"], ["judge", "discriminator"]),
-    ],
-    ids=" ".join,
-)
-def test_a_mistake_is_one_line_that_names_it(
-    words: list[str], named: list[str], tmp_path: Path,
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+ERRORS = {
+    "trian": ["trian", "train"],
+    "show pix2pxi": ["'pix2pxi'", "did you mean pix2pix"],
+    "train cyclgan x": ["'cyclgan'", "did you mean cyclegan"],
+    "train pix2pix x --train.epoch 3": ["--train.epoch", "--train.epochs"],
+    "train pix2pix x --generator.blocks 3": ["--generator.blocks"],
+    "train pix2pix x --train.epochs many": ["--train.epochs", "many"],
+    "train pix2pix x --train.epochs 0": ["train.epochs", "at least 1"],
+    "train pix2pix x --generator.norm bacth": ["--generator.norm", "bacth"],
+    "train pix2pix x --generator.name unte": ["generator.name", "unte"],
+    "train pix2pix x --data.a.channels 0": ["channels must be at least 1"],
+    "train pix2pix x --data.b.range minmux": ["minmux"],
+    "check nowhere --data.b.range 0,5,9": ["0,5,9"],
+    "train pix2pix x --data.b.range -1000": ["'-1000'"],
+    f"train pix2pix x {TWO_CLASSES} --data.a.tolerance -1": ["tolerance must be at least 0"],
+    "check": ["name the dataset"],
+    "check nowhere": ["there is no data folder or file nowhere"],
+    "check nowhere --recipe pix2pxi": ["did you mean pix2pix"],
+    "check nowhere --data.a.knd labels": ["--data.a.knd", "--data.a.kind"],
+    "train pix2pix": ["there is no data folder to train on", "after the recipe"],
+    "train pix2pix nowhere": ["there is no data folder or file nowhere"],
+    "translate no.safetensors x.png -o out": ["there is no image x.png"],
+    "translate no.safetensors -o out": ["name the images"],
+    "translate no.safetensors x.png": ["--out"],
+    "translate m x.png -o o --policy papr": ["--policy", "papr"],
+    "translate m x.png -o o --batch_size 0": ["--batch_size"],
+    "show no.safetensors": ["no model no.safetensors"],
+    "demo pix2pxi": ["pix2pxi"],
+    "plan": ["recipe"],
+    "plan pix2pxi": ["did you mean pix2pix"],
+    "plan pix2pix nowhere": ["there is no data folder or file nowhere"],
+    "plan pix2pix --steps -1": ["--steps", "-1"],
+    "plan pix2pix --steps many": ["--steps", "many"],
+    "plan pix2pix --step 2": ["--step"],
+    "plan pix2pix --data.crop_size 250": ["250x250", "256x256 would fit"],
+    "plan pix2pix --train.device abacus": ["abacus"],
+    "plan pix2pix --train.precision tf32 --train.device cpu": ["tf32"],
+    "plan pix2pix --train.lr_per_network.judge 1": ["judge", "discriminator"],
+}
+
+
+@pytest.mark.parametrize(("command", "texts"), ERRORS.items(), ids=ERRORS)
+def test_the_message_names_the_error(
+    command: str,
+    texts: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
-    said = refused(capsys, *words)
-    assert [name for name in named if name not in said] == [], said
+    message = command_error(capsys, *command.split())
+    assert [text for text in texts if text not in message] == [], message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,62 +169,67 @@ def test_a_mistake_is_one_line_that_names_it(
         b"\x08" + b"\0" * 7 + b"\xff" * 8,
     ],
 )
-def test_a_file_that_is_no_model_is_named(
+def test_a_file_that_is_not_a_model_is_refused(
     content: bytes, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(content)
     before = fingerprint(data)
-    for words in (["show", path], ["translate", path, data / "A", "-o", tmp_path / "out"],
-                  ["train", "pix2pix", data, *QUICK, "--train.run", tmp_path / "run",
-                   "--train.init", path]):  # fmt: skip
-        assert "bad.safetensors is not a model of viceversa" in refused(capsys, *words)
+    for arguments in (
+        ["show", path],
+        ["translate", path, data / "A", "-o", tmp_path / "out"],
+        train_arguments(data, tmp_path / "run", "--train.init", str(path)),
+    ):
+        message = command_error(capsys, *arguments)
+        assert "bad.safetensors is not a model of viceversa" in message
     assert not (tmp_path / "out").exists() and fingerprint(data) == before
 
 
-@pytest.mark.parametrize("share", [0.5, 0.99])
-def test_a_cut_model_is_damaged(
-    share: float, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("fraction", [0.5, 0.99])
+def test_truncated_models_and_checkpoints_are_refused(
+    fraction: float, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    shown(capsys, "train", "pix2pix", data, *QUICK, "--train.run", run)
-    for name in ("ab.safetensors", "checkpoints/0000000002.safetensors"):
-        whole = (run / name).read_bytes()
-        (run / name).write_bytes(whole[: int(len(whole) * share)])
-    said = refused(capsys, "translate", run / "ab.safetensors", data / "A", "-o", tmp_path / "out")
-    assert "ab.safetensors is damaged" in said
-    said = refused(capsys, "train", "pix2pix", data, *QUICK, "--train.run", run)
-    assert "every checkpoint" in said and "is damaged" in said
+    quiet_output(capsys, *train_arguments(data, run))
+    model = run / "ab.safetensors"
+    for path in (model, run / "checkpoints/0000000002.safetensors"):
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * fraction)])
+    message = command_error(capsys, "translate", model, data / "A", "-o", tmp_path / "out")
+    assert "ab.safetensors is damaged" in message
+    message = command_error(capsys, *train_arguments(data, run))
+    assert "every checkpoint" in message and "is damaged" in message
 
 
-def test_the_command_itself_ends_with_2_and_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", "from viceversa.cli import main; main()"]
-    done = subprocess.run(
-        [*command, "show", "pix2pxi"], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+def test_exit_code_and_message_of_a_process(tmp_path: Path) -> None:
+    code = "from viceversa.cli import main; main()"
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-c", code, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    done = run("show", "pix2pxi")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("viceversa: there is no recipe") and done.stderr.count("\n") == 1
-    done = subprocess.run(
-        [*command, "--version"], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+    done = run("--version")
     assert done.returncode == 0 and done.stdout.strip() == "0.1.0"
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("environment", "expected"),
     [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "none")],
 )
-def test_threads_that_wait_spin_briefly_unless_the_user_says_else(
-    given: dict[str, str], expected: str, tmp_path: Path
+def test_thread_spinning_is_limited_unless_the_environment_sets_it(
+    environment: dict[str, str], expected: str
 ) -> None:
     code = (
         "import os; from viceversa.cli import main; main(['show', 'pix2pix']); "
         "print(os.environ.get('GOMP_SPINCOUNT', 'none'))"
     )
-    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    tested = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    others = {name: value for name, value in os.environ.items() if name not in tested}
+    command = [sys.executable, "-c", code]
     done = subprocess.run(
-        [sys.executable, "-c", code], env=kept | given, capture_output=True, text=True, check=True,
-        timeout=60,
-    )  # fmt: skip
+        command, env=others | environment, capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.splitlines()[-1] == expected

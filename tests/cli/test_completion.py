@@ -1,4 +1,4 @@
-"""Shell completion: commands, recipes, and the options of recipes."""
+"""Shell completion of commands, recipes, and options of recipes."""
 
 from __future__ import annotations
 
@@ -46,15 +46,16 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bash_completes(line: str, expected: set[str], script: Path) -> None:
     words = ["bash", "-c", COMPLETE, "bash", str(script), *line.split()]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    found = set(done.stdout.split())
-    assert expected <= found and all(word.startswith(line.split()[-1]) for word in found)
-    assert expected or "--train.epochs" not in found
+    completions = set(done.stdout.split())
+    assert expected <= completions
+    assert all(word.startswith(line.split()[-1]) for word in completions)
+    assert expected or "--train.epochs" not in completions
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_scripts_of_other_shells(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = command_output(capsys, "completion", shell)
-    assert "viceversa" in shown and "train.epochs" in shown
+def test_completion_scripts_of_other_shells(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output = command_output(capsys, "completion", shell)
+    assert "viceversa" in output and "train.epochs" in output
 
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The help with its lines joined, without the frames of the panels."""
+    """Return a help text as one line, without the frames of the panels."""
     return " ".join(command_output(capsys, *words).replace("│", " ").split())
 
 
@@ -67,8 +67,8 @@ def test_examples_are_valid_commands(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_help_begins_with_the_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = help_of(capsys, name, "--help")
-    before, _, after = shown.partition(" For example: ")
+    text = help_of(capsys, name, "--help")
+    before, _, after = text.partition(" For example: ")
     assert len(before) < 250 and after
     for example, meaning in EXAMPLES[name]:
         assert f"# {meaning} viceversa {example}" in after
@@ -83,7 +83,7 @@ def test_help_begins_with_the_examples(name: str, capsys: pytest.CaptureFixture[
         ("gdl", "method.lambda_cycle", "method.lambda_l1", "[default: gdl-unet]"),
     ],
 )
-def test_help_shows_common_options_with_the_values_of_the_recipe(
+def test_help_lists_common_options_with_the_values_of_the_recipe(
     command: str,
     recipe: str,
     own: str,
@@ -93,11 +93,11 @@ def test_help_shows_common_options_with_the_values_of_the_recipe(
 ) -> None:
     config = resolve(read_recipe(recipe))
     options = [option.key for option in run_options(config)]
-    short, whole = (help_of(capsys, command, recipe, word) for word in ("--help", "--help-all"))
-    assert default in short and default in whole
-    for shown in (short, whole):
-        assert f"--{own} " in shown and f"--{other} " not in shown
-    assert [key for key in options if f"--{key} " not in whole] == []
+    short, full = (help_of(capsys, command, recipe, word) for word in ("--help", "--help-all"))
+    assert default in short and default in full
+    for text in (short, full):
+        assert f"--{own} " in text and f"--{other} " not in text
+    assert [key for key in options if f"--{key} " not in full] == []
     in_short = [key for key in options if f"--{key} " in short]
     expected = [key for key in options if key in COMMON or key.startswith("method.")]
     assert in_short == expected and len(in_short) < len(options) / 3
@@ -120,7 +120,7 @@ def test_help_describes_every_option() -> None:
 
 
 def test_the_command_line_loads_no_numpy_before_a_command_runs() -> None:
-    """It takes longer than everything else together."""
+    """Importing numpy takes longer than all other imports of the command line."""
     code = "import sys, viceversa.cli; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     code = "import sys, viceversa.cli, numpy; sys.exit('numpy' in sys.modules)"  # negative control

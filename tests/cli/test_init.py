@@ -1,4 +1,4 @@
-"""viceversa init: a recipe to edit, with a comment for each option."""
+"""`viceversa init`: a recipe to edit, with a comment for each option."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_file_has_the_settings_of_the_recipe(
     expected = resolve(read_recipe(recipe))
     assert resolve(read_recipe(str(file))).sections == expected.sections
     lines = file.read_text().splitlines()
-    # With every commented-out option active the settings are the same: these are the defaults.
+    # Options that are commented out have their defaults: activating them changes nothing.
     active = [line.removeprefix("# ") if _is_option(line) else line for line in lines]
     file.write_text("\n".join(active))
     assert resolve(read_recipe(str(file))).sections == expected.sections
@@ -56,22 +56,22 @@ def test_an_edited_value_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_an_existing_file_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "my.toml"
-    file.write_text("mine")
+    file.write_text("existing text")
     assert "--overwrite" in command_error(capsys, "init", file)
-    assert file.read_text() == "mine"
+    assert file.read_text() == "existing text"
     command_output(capsys, "init", file, "--overwrite")
-    assert file.read_text() != "mine"
+    assert file.read_text() != "existing text"
 
 
 @pytest.mark.parametrize(
-    "words", [["my.txt"], ["my.toml", "--recipe", "pix2pxi"], ["no/folder/my.toml/", "--x"], []]
+    "arguments", ["my.txt", "my.toml --recipe pix2pxi", "no/folder/my.toml/ --x", ""]
 )
-def test_mistakes_write_nothing(
-    words: list[str],
+def test_nothing_is_written_after_an_error(
+    arguments: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command_error(capsys, "init", *words)
+    command_error(capsys, "init", *arguments.split())
     assert list(tmp_path.iterdir()) == []

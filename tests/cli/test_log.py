@@ -25,16 +25,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(text: str) -> list[dict[str, str]]:
+    """Parse CSV."""
     return list(csv.DictReader(io.StringIO(text)))
 
 
 def test_csv_has_every_name_and_value_of_the_log(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = rows(command_output(capsys, "log", run, "--csv"))
+    entries = rows(command_output(capsys, "log", run, "--csv"))
     lines = log_lines(run)
-    assert len(found) == len(lines) > 40
-    for row, line in zip(found, lines, strict=True):
+    assert len(entries) == len(lines) > 40
+    for row, line in zip(entries, lines, strict=True):
         assert {name: text for name, text in row.items() if text} == {
             name: str(value) for name, value in line.items()
         }
@@ -47,16 +48,16 @@ def test_null_is_an_empty_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("kinds", [["validation"], ["train", "diagnostic"]])
-def test_kinds_and_the_number_of_entries(
+def test_entries_are_selected_by_kind_and_number(
     kinds: list[str], run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = rows(command_output(capsys, "log", run, "--csv", "--kind", *kinds))
+    entries = rows(command_output(capsys, "log", run, "--csv", "--kind", *kinds))
     lines = [line for line in log_lines(run) if line["kind"] in kinds]
-    assert [row["images"] for row in found] == [str(line["images"]) for line in lines]
-    found = rows(command_output(capsys, "log", run, "--csv", "--last", "1", "--kind", *kinds))
-    assert sorted(row["kind"] for row in found) == sorted(kinds)
+    assert [row["images"] for row in entries] == [str(line["images"]) for line in lines]
+    entries = rows(command_output(capsys, "log", run, "--csv", "--last", "1", "--kind", *kinds))
+    assert sorted(row["kind"] for row in entries) == sorted(kinds)
     newest = {kind: log_lines(run, kind)[-1]["images"] for kind in kinds}
-    assert {row["kind"]: int(row["images"]) for row in found} == newest
+    assert {row["kind"]: int(row["images"]) for row in entries} == newest
 
 
 def test_tables_show_the_last_entries_of_each_kind(
@@ -70,8 +71,8 @@ def test_tables_show_the_last_entries_of_each_kind(
     newest = log_lines(run, "train")[-1]
     last = dict(zip(header[1:], table[-1][2:], strict=True))  # the time is two words
     assert last["images"] == "8000" and last["loss.g_l1"] == f"{newest['loss.g_l1']:.4g}"
-    everything = command_output(capsys, "log", run, "--last", "0").splitlines()
-    assert len(everything) - len(lines) == len(log_lines(run, "train")) - 20
+    all_lines = command_output(capsys, "log", run, "--last", "0").splitlines()
+    assert len(all_lines) - len(lines) == len(log_lines(run, "train")) - 20
 
 
 def test_a_table_fits_the_terminal(run: Path, tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_table_fits_the_terminal(run: Path, tmp_path: Path) -> None:
     assert train.count(" images") + train.count("\nimages") >= 2 and "grad_norm.generator" in train
 
 
-def test_a_file_contains_the_csv(
+def test_csv_is_written_to_a_file(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = command_output(capsys, "log", run, "--csv")
@@ -102,15 +103,15 @@ def test_an_old_log_is_converted_and_not_rewritten(
 ) -> None:
     run = shutil.copytree(FIXTURE, tmp_path / "run")
     before = (run / "log.jsonl").read_bytes()
-    found = rows(command_output(capsys, "log", run, "--csv", "--kind", "train"))
+    entries = rows(command_output(capsys, "log", run, "--csv", "--kind", "train"))
     old = [json.loads(line) for line in before.decode().splitlines()]
     losses = [str(line["losses"]["g_l1"]) for line in old if "losses" in line]
-    assert [row["loss.g_l1"] for row in found] == losses
-    assert {row["step"] for row in found} == {""}
+    assert [row["loss.g_l1"] for row in entries] == losses
+    assert {row["step"] for row in entries} == {""}
     assert (run / "log.jsonl").read_bytes() == before
 
 
-def test_a_line_that_is_being_written_is_left_out(
+def test_an_incomplete_last_line_is_ignored(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
@@ -127,7 +128,7 @@ def test_a_run_without_entries(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert command_output(capsys, "log", tmp_path, "--csv").startswith("kind,time,step,")
 
 
-def test_texts_of_the_log_do_not_control_the_terminal(
+def test_control_characters_in_the_log_are_escaped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile: dict[str, Any] = {"diagnostic.text": "\x1b[2J\x07", "loss.\x1b[2J": 1.0}
@@ -153,7 +154,9 @@ def test_invalid_options(
     assert (run / "log.jsonl").read_bytes() == before
 
 
-def test_another_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folders_without_a_run_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "is not a run folder" in command_error(capsys, "log", tmp_path)
     assert "does not exist" in command_error(capsys, "log", tmp_path / "nothing")
 
@@ -177,7 +180,7 @@ def test_the_data_folder_is_not_written_to(
     (copy / "config.json").write_text(json.dumps(config))
     assert "is inside the data folder" in command_error(capsys, "log", copy, "-o", data / "x.csv")
     assert list(data.iterdir()) == []
-    assert command_output(capsys, "log", copy, "-o", tmp_path / "x.csv")  # the control
+    assert command_output(capsys, "log", copy, "-o", tmp_path / "x.csv")  # negative control
 
 
 def test_no_torch_is_imported(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""viceversa show: recipes, and the model card of a model file."""
+"""`viceversa show`: recipes, and the model card of a model file."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def test_a_card_counts_parameters_and_describes_domains(
     ct = Domain(DomainConfig(channels=1, range=(-1000.0, 2000.0)), "int16", (-1000,), (2000,))
     labels = Domain(DomainConfig(kind="labels", ids=7, nodata="none"))
     path = small_model(tmp_path, ct, labels)
-    shown = command_output(capsys, "show", path)
-    assert "grey image, int16, -1000 to 2000 map to -1 to 1" in shown
-    assert "label map of 7 classes" in shown
+    output = command_output(capsys, "show", path)
+    assert "grey image, int16, -1000 to 2000 map to -1 to 1" in output
+    assert "label map of 7 classes" in output
     count = sum(weight.numel() for weight in _weights(path).values())
-    assert f"{count:,} in {len(_weights(path))} tensors" in shown
+    assert f"{count:,} in {len(_weights(path))} tensors" in output
 
 
 def _weights(path: Path) -> dict[str, torch.Tensor]:
@@ -65,7 +65,7 @@ def _weights(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path)
 
 
-def test_a_header_with_invalid_fields_is_shown_without_control_characters(
+def test_a_card_with_invalid_fields_has_no_control_characters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "ab.safetensors"
@@ -78,8 +78,9 @@ def test_a_header_with_invalid_fields_is_shown_without_control_characters(
         "trained": {"method": 5, "data": {"path": "\x07"}, "train": []},
     }
     save_network(path, {"x": torch.zeros(1)}, header)
-    shown = command_output(capsys, "show", path)
-    assert shown.count("\n") <= 12 and all(char.isprintable() for char in shown if char != "\n")
+    output = command_output(capsys, "show", path)
+    assert output.count("\n") <= 12
+    assert all(char.isprintable() for char in output if char != "\n")
 
 
 def test_a_missing_or_invalid_file_is_refused(

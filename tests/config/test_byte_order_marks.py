@@ -1,4 +1,4 @@
-"""Texts that Windows programs save: a byte order mark is no part of them, UTF-16 is a sentence."""
+"""Text files saved by Windows programs: byte order marks are skipped, UTF-16 is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MANIFESTS = {
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_with_a_mark(name: str, tmp_path: Path) -> None:
+def test_recipes_with_a_byte_order_mark(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(RECIPES[name].encode("utf-8-sig"))
     assert read_recipe(str(path))["train"]["epochs"] == 7
@@ -36,7 +36,7 @@ def test_a_recipe_with_a_mark(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_a_manifest_with_a_mark(name: str, tmp_path: Path) -> None:
+def test_manifests_with_a_byte_order_mark(name: str, tmp_path: Path) -> None:
     path = noise_pairs(tmp_path / "set", 2, 8) / name
     path.write_bytes(MANIFESTS[name].encode("utf-8-sig"))
     assert len(read_manifest(path).rows) == 1
@@ -46,7 +46,7 @@ def test_a_manifest_with_a_mark(name: str, tmp_path: Path) -> None:
     assert "UTF-16" in str(caught.value)
 
 
-def test_settings_of_a_run_with_a_mark(tmp_path: Path) -> None:
+def test_run_settings_with_a_byte_order_mark(tmp_path: Path) -> None:
     settings = {"train": {"epochs": 7}, "method": {"name": "pix2pix"}}
     for encoding in ("utf-8", "utf-8-sig"):
         (tmp_path / "config.json").write_bytes(json.dumps(settings).encode(encoding))

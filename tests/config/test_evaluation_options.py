@@ -15,7 +15,7 @@ from viceversa.config.evaluation import OF_FOLDERS, OF_MODELS, EvaluationData, E
 from viceversa.images.domain import DomainConfig
 
 
-def test_words_become_options() -> None:
+def test_arguments_become_options() -> None:
     words = "run data -o out --json --metrics l1 ssim --data.layout photos --data.b.range -1,2.5"
     settings = evaluate_settings(words.split())
     assert settings is not None

@@ -1,4 +1,4 @@
-"""Options that take numbers: negative ones, and lists in every form that users write."""
+"""Options whose values are numbers: negative values, and the forms of lists."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import noise_pairs
+from support import noise_pairs, raises_user_error
 
 from viceversa.config.command_line import check_settings, plan_settings, train_settings
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import resolve
-from viceversa.errors import UserError
 from viceversa.fields import fill
 
 
-def settings(command: str, *words: str) -> Any:
-    """The data settings that a command reads from its words."""
+def data_settings(command: str, *words: str) -> Any:
+    """Return the data settings of a command line."""
     if command == "check":
-        found = check_settings(words)
-        assert found is not None
-        return found[1]
+        checked = check_settings(words)
+        assert checked is not None
+        return checked[1]
     if command == "plan":
         planned = plan_settings("pix2pix", words)
         assert planned is not None
@@ -32,75 +31,76 @@ def settings(command: str, *words: str) -> Any:
     return train_settings("pix2pix", words).data
 
 
-LISTS = (["-1000", "2000"], ["-1000,2000"], ["-1000, 2000"], ["-1e3,2.e3"], ["-1e3", "+2000"])
+RANGES = (["-1000", "2000"], ["-1000,2000"], ["-1000, 2000"], ["-1e3,2.e3"], ["-1e3", "+2000"])
 
 
 @pytest.mark.parametrize("command", ["check", "train", "plan"])
-def test_a_range_from_below_zero_in_every_form(command: str) -> None:
-    for words in LISTS:
-        for given in (["--data.b.range", *words], [f"--data.b.range={words[0]}", *words[1:]]):
-            data = settings(command, "ct", *given)
-            assert data.b.given() == (-1000.0, 2000.0) and data.path == "ct", given
-    assert settings(command, "ct", "--data.b.range", "-2,-1").b.given() == (-2, -1)
-    assert settings(command, "ct", "--data.b.range", "[-2, 1]").b.given() == (-2, 1)
-    assert settings(command, "ct", "--data.b.range", "minmax").b.range == "minmax"
+def test_forms_of_a_range_with_a_negative_limit(command: str) -> None:
+    for words in RANGES:
+        for arguments in (["--data.b.range", *words], [f"--data.b.range={words[0]}", *words[1:]]):
+            data = data_settings(command, "ct", *arguments)
+            assert data.b.given() == (-1000.0, 2000.0) and data.path == "ct", arguments
+    assert data_settings(command, "ct", "--data.b.range", "-2,-1").b.given() == (-2, -1)
+    assert data_settings(command, "ct", "--data.b.range", "[-2, 1]").b.given() == (-2, 1)
+    assert data_settings(command, "ct", "--data.b.range", "minmax").b.range == "minmax"
 
 
-def test_lists_of_a_fixed_length_in_every_form() -> None:
+def test_forms_of_lists_of_a_fixed_length() -> None:
     for words in (["1", "99"], ["1,99"], ["1, 99"]):
-        assert settings("check", "x", "--data.a.percentiles", *words).a.percentiles == (1, 99)
+        assert data_settings("check", "x", "--data.a.percentiles", *words).a.percentiles == (1, 99)
     for words in (["--train.betas=0.25,.75"], ["--train.betas", "0.25", ".75"]):
         assert train_settings("pix2pix", ["x", *words]).train.betas == (0.25, 0.75)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "option", "text"),
     [
-        (["--train.betas", "-0.1", "0.9"], "not (-0.1, 0.9)"),
-        (["--train.betas", "-.1,0.9"], "not (-0.1, 0.9)"),
-        (["--data.a.percentiles", "-1,99"], "-1.0"),
-        (["--train.seed", "-1"], "at least 0, not -1"),
-        (["--seed", "-1"], "at least 0, not -1"),
-        (["--train.lr", "-2e-4"], "at least 0, not -0.0002"),
-        (["--data.load_size", "-5"], "-5"),
-        (["--data.rotate", "-5"], "rotate must be at least 0"),
-        (["--data.b.range", "2000,-1000"], "2000.0 to -1000.0"),
-        (["--train.lr_per_network.generator", "-1e-4"], "at least 0"),
+        ("--train.betas -0.1 0.9", "train.betas", "not (-0.1, 0.9)"),
+        ("--train.betas -.1,0.9", "train.betas", "not (-0.1, 0.9)"),
+        ("--data.a.percentiles -1,99", "data.a.percentiles", "-1.0"),
+        ("--train.seed -1", "train.seed", "at least 0, not -1"),
+        ("--seed -1", "train.seed", "at least 0, not -1"),
+        ("--train.lr -2e-4", "train.lr", "at least 0, not -0.0002"),
+        ("--data.load_size -5", "data.load_size", "-5"),
+        ("--data.rotate -5", "data.rotate", "rotate must be at least 0"),
+        ("--data.b.range 2000,-1000", "data.b.range", "2000.0 to -1000.0"),
+        ("--train.lr_per_network.generator -1e-4", "train.lr_per_network", "at least 0"),
     ],
-    ids=" ".join,
 )
-def test_a_negative_number_is_read_as_a_number(words: list[str], told: str) -> None:
-    """It is refused for its value, not taken for an option."""
-    with pytest.raises(UserError) as caught:
-        train_settings("pix2pix", ["x", *words])
-    assert told in str(caught.value)
+def test_a_negative_number_is_read_as_a_number(arguments: str, option: str, text: str) -> None:
+    """It is refused because of its value, not because it looks like an option."""
+    with raises_user_error(option=option) as caught:
+        train_settings("pix2pix", ["x", *arguments.split()])
+    assert text in str(caught.value)
 
 
-def test_text_that_looks_like_numbers_stays_as_it_is() -> None:
+def test_texts_that_look_like_numbers_are_not_changed() -> None:
     assert train_settings("pix2pix", ["1,2", "--train.run", "3,4"]).train.run == "3,4"
     assert train_settings("pix2pix", ["1,2", "--train.run", "3,4"]).data.path == "1,2"
-    assert settings("check", "--data.b.range", "0,255", "7").path == "7"
+    assert data_settings("check", "--data.b.range", "0,255", "7").path == "7"
 
 
-def test_nan_of_a_recipe_is_a_no_data_value_and_no_number(tmp_path: Path) -> None:
+def test_nan_in_a_recipe_is_valid_only_as_a_nodata_value(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text('base = "pix2pix"\n[data.a]\nnodata = nan\n[data.b]\nnodata = -9999\n')
     data = train_settings(str(recipe), ["x"]).data
     assert math.isnan(data.a.nodata_value.value) and data.b.nodata_value.value == -9999
     recipe.write_text('base = "pix2pix"\n[train]\nlr = nan\n')
-    with pytest.raises(UserError, match=r"train\.lr takes a number, not 'nan'"):
+    with raises_user_error(option="train.lr") as caught:
         train_settings(str(recipe), ["x"])
+    assert "train.lr takes a number, not 'nan'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "cyclegan", "--help"], ["check", "--help"], ["show", "pix2pix"]]
+    "arguments", ["--help", "train cyclegan --help", "check --help", "show pix2pix"]
 )
-def test_help_and_settings_need_no_torch(words: list[str]) -> None:
+def test_help_and_settings_need_no_torch(arguments: str) -> None:
     code = (
         "import sys; from viceversa.cli import main; main(sys.argv[1:]); "
         "sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=False)
+    command = [sys.executable, "-c", code, *arguments.split()]
+    done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0 and done.stdout
 
 
@@ -118,30 +118,38 @@ def test_a_check_against_a_recipe_needs_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value"),
+    ("option", "value"),
     [
-        ("train", "epochs", 0), ("train", "decay", 1.5), ("train", "betas", [0.5, 1.0]),
-        ("train", "ema", 1), ("train", "lr_per_network", {"generator": -1.0}),
-        ("validate", "images", 0), ("data", "load_size", 0), ("data", "zoom", 1.0),
-        ("data", "workers", -1), ("method", "lambda_l1", -1.0), ("generator", "width", 10**6),
-        ("generator", "depth", 1), ("discriminator", "layers", 7),
+        ("train.epochs", 0),
+        ("train.decay", 1.5),
+        ("train.betas", [0.5, 1.0]),
+        ("train.ema", 1),
+        ("train.lr_per_network", {"generator": -1.0}),
+        ("validate.images", 0),
+        ("data.load_size", 0),
+        ("data.zoom", 1.0),
+        ("data.workers", -1),
+        ("method.lambda_l1", -1.0),
+        ("generator.width", 10**6),
+        ("generator.depth", 1),
+        ("discriminator.layers", 7),
     ],
-)  # fmt: skip
-def test_a_number_out_of_range_names_its_option(section: str, key: str, value: object) -> None:
+)
+def test_numbers_out_of_range_are_refused(option: str, value: object) -> None:
+    section, key = option.split(".")
     sections = merge(read_recipe("pix2pix"), {section: {key: value}})
-    with pytest.raises(UserError) as caught:
+    with raises_user_error(option=option):
         resolve(sections)
-    assert caught.value.option == f"{section}.{key}"
 
 
-def test_numbers_of_a_users_method_are_not_negative() -> None:
-    """Without a range of their own: a weight of a loss below 0 is a mistake."""
+def test_numbers_of_a_user_defined_method_are_at_least_0() -> None:
+    """Unless their fields define a range, because a negative loss weight is an error."""
 
     @dataclass(frozen=True)
     class Config:
         weight: float = 1.0
 
-    with pytest.raises(UserError, match="at least 0") as caught:
+    with raises_user_error(option="method.weight") as caught:
         fill(Config, {"weight": -1.0}, "method")
-    assert caught.value.option == "method.weight"
+    assert "at least 0" in str(caught.value)
     assert fill(Config, {"weight": -1.0}, "elsewhere").weight == -1.0

@@ -19,46 +19,49 @@ def settings(recipe: Path | str, *words: str) -> StudyConfig:
     return config
 
 
-def values(config: StudyConfig, section: str, key: str) -> dict[str, Any]:
+def values_by_variant(config: StudyConfig, section: str, key: str) -> dict[str, Any]:
     return {name: one.sections[section][key] for name, one in config.variants.items()}
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def write_recipe(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "mine.toml"
     path.write_text(text)
     return path
 
 
-def test_without_over_the_recipe_is_the_only_variant() -> None:
+def test_without_the_option_over_the_recipe_is_the_only_variant() -> None:
     config = settings("pix2pix", "photos", "--folds", "3", "--train.lr", "0.01")
-    assert values(config, "train", "lr") == {"pix2pix": 0.01}
+    assert values_by_variant(config, "train", "lr") == {"pix2pix": 0.01}
     assert config.options.folds == 3 and config.options.seeds == 1
 
 
 def test_values_of_an_option_are_variants() -> None:
     config = settings("pix2pix", "photos", "--over", "method.gan_loss=lsgan, hinge")
-    assert values(config, "method", "gan_loss") == {"lsgan": "lsgan", "hinge": "hinge"}
+    assert values_by_variant(config, "method", "gan_loss") == {"lsgan": "lsgan", "hinge": "hinge"}
     config = settings("pix2pix", "photos", "--over", "train.lr=1e-3,1e-4", "data.flip=true,false")
-    assert values(config, "train", "lr") == {
+    assert values_by_variant(config, "train", "lr") == {
         "lr-1e-3_flip-true": 1e-3,
         "lr-1e-3_flip-false": 1e-3,
         "lr-1e-4_flip-true": 1e-4,
         "lr-1e-4_flip-false": 1e-4,
     }
-    assert list(values(config, "data", "flip").values()) == [True, False, True, False]
+    assert list(values_by_variant(config, "data", "flip").values()) == [True, False, True, False]
     config = settings("pix2pix", "photos", "--over", "generator=unet,resnet")
-    assert values(config, "generator", "name") == {"unet": "unet", "resnet": "resnet"}
+    assert values_by_variant(config, "generator", "name") == {"unet": "unet", "resnet": "resnet"}
 
 
-def test_recipes_are_variants_and_options_hold_for_all() -> None:
+def test_recipes_are_variants_and_options_apply_to_all() -> None:
     config = settings("pix2pix", "photos", "--over", "recipe=pix2pix,cyclegan", "--train.lr", "1")
-    assert values(config, "method", "name") == {"pix2pix": "pix2pix", "cyclegan": "cyclegan"}
-    assert set(values(config, "train", "lr").values()) == {1.0}
+    assert values_by_variant(config, "method", "name") == {
+        "pix2pix": "pix2pix",
+        "cyclegan": "cyclegan",
+    }
+    assert set(values_by_variant(config, "train", "lr").values()) == {1.0}
     assert config.variants["cyclegan"].sections["generator"]["name"] == "resnet"
 
 
 def test_a_study_file_is_also_a_recipe(tmp_path: Path) -> None:
-    path = written(
+    path = write_recipe(
         tmp_path,
         """
         base = "pix2pix"
@@ -82,14 +85,14 @@ def test_a_study_file_is_also_a_recipe(tmp_path: Path) -> None:
     assert list(config.variants) == [
         f"{recipe}_ema-{ema}" for recipe in ("pix2pix", "cyclegan") for ema in ("0.0", "0.9")
     ]
-    assert set(values(config, "train", "lr").values()) == {0.01}
-    assert set(values(config, "data", "path").values()) == {"photos"}
+    assert set(values_by_variant(config, "train", "lr").values()) == {0.01}
+    assert set(values_by_variant(config, "data", "path").values()) == {"photos"}
     assert settings(path, "other").variants["pix2pix_ema-0.0"].data.path == "other"
     assert train_settings(str(path), ["--data.path", str(tmp_path)]).train.lr == 0.01
 
 
 def test_named_variants_change_several_options(tmp_path: Path) -> None:
-    path = written(
+    path = write_recipe(
         tmp_path,
         """
         base = "pix2pix"
@@ -102,7 +105,7 @@ def test_named_variants_change_several_options(tmp_path: Path) -> None:
         """,
     )
     config = settings(path, "photos")
-    assert values(config, "method", "name") == {"small": "pix2pix", "large": "cyclegan"}
+    assert values_by_variant(config, "method", "name") == {"small": "pix2pix", "large": "cyclegan"}
     assert config.variants["small"].sections["generator"]["width"] == 8
     same = train_settings("pix2pix", ["--data.path", str(tmp_path), "--data.a.range", "0,4095"])
     assert config.variants["small"].data.a == same.data.a != config.variants["large"].data.a
@@ -110,9 +113,9 @@ def test_named_variants_change_several_options(tmp_path: Path) -> None:
     with raises_user_error(option="--over"):
         settings(path, "photos", "--over", "train.lr=1,2")
     with raises_user_error(option="study.variants"):
-        settings(written(tmp_path, 'base = "pix2pix"\n[study.variants."a/b"]\ntrain.lr = 1'))
+        settings(write_recipe(tmp_path, 'base = "pix2pix"\n[study.variants."a/b"]\ntrain.lr = 1'))
     with raises_user_error(option="study.variants"):
-        settings(written(tmp_path, 'base = "pix2pix"\n[study]\nvariants = 3'))
+        settings(write_recipe(tmp_path, 'base = "pix2pix"\n[study]\nvariants = 3'))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ def test_named_variants_change_several_options(tmp_path: Path) -> None:
         (["--seeds", "0"], "study.seeds"),
     ],
 )
-def test_wrong_options_are_refused(words: list[str], option: str | None) -> None:
+def test_invalid_options_are_refused(words: list[str], option: str | None) -> None:
     with raises_user_error(option=option):
         settings("pix2pix", "photos", *words)
 
@@ -139,4 +142,4 @@ def test_unknown_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CycloptsError):
         settings("pix2pix", "photos", "--over", "train.unknown=1,2")
     with raises_user_error(option="study.fold"):
-        settings(written(tmp_path, 'base = "pix2pix"\n[study]\nfold = 3'))
+        settings(write_recipe(tmp_path, 'base = "pix2pix"\n[study]\nfold = 3'))

@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support import command_error, command_output, noise_images, noise_pairs, small_model
+from support import (
+    command_error,
+    command_output,
+    noise_images,
+    noise_pairs,
+    option_arguments,
+    raises_user_error,
+    small_model,
+)
 
 import viceversa
 from viceversa.cli import main
-from viceversa.errors import UserError
 from viceversa.fields import plain
 from viceversa.images import write
 from viceversa.images.domain import Domain, DomainConfig
@@ -109,13 +116,15 @@ def test_images_without_a_partner_are_named_and_count_in_sets_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fakes, reals = folders(tmp_path)
-    said = command_output(capsys, "evaluate", fakes, reals, "--metrics", "l1", "psnr", "swd")
-    assert said.startswith(f"{fakes} against {reals}\nab: 4 pairs by name, 6 generated and 7 real")
+    output = command_output(capsys, "evaluate", fakes, reals, "--metrics", "l1", "psnr", "swd")
+    summary = f"{fakes} against {reals}\nab: 4 pairs by name, 6 generated and 7 real"
+    assert output.startswith(summary)
     names = ", ".join(str(fakes / f"{i}.png") for i in (0, 1))
-    assert f"note: 2 of 6 images of {fakes} have no partner of the same name: {names}\n" in said
+    assert f"note: 2 of 6 images of {fakes} have no partner of the same name: {names}\n" in output
     names = ", ".join(str(reals / f"{i}.png") for i in (6, 7, 8))
-    assert f"note: 3 of 7 images of {reals} have no partner of the same name: {names}\n" in said
-    assert "values from 0 to 255 (peak 255) as -1 to 1 (peak 2); PSNR is a mean over images" in said
+    assert f"note: 3 of 7 images of {reals} have no partner of the same name: {names}\n" in output
+    values = "values from 0 to 255 (peak 255) as -1 to 1 (peak 2); PSNR is a mean over images"
+    assert values in output
     out = tmp_path / "fakes-evaluation"
     result = json.loads((out / "metrics.json").read_text())
     direction = result["directions"]["ab"]
@@ -127,9 +136,9 @@ def test_images_without_a_partner_are_named_and_count_in_sets_only(
     assert "generated" in page and page.count("<figure>") == 9
     alone = viceversa.evaluate(fakes, reals, metrics=["swd"], pairs="no")["directions"]["ab"]
     assert set(alone["sets"]) == {"swd"} and alone["means"] == {}
-    with pytest.raises(UserError, match="2 of 6 images") as error:
+    with raises_user_error(option="--pairs") as caught:
         viceversa.evaluate(fakes, reals, pairs="yes")
-    assert error.value.option == "--pairs"
+    assert "2 of 6 images" in str(caught.value)
     for number in (0, 1):
         (fakes / f"{number}.png").unlink()
     complete = viceversa.evaluate(fakes, reals, metrics=["l1"], pairs="yes")
@@ -157,11 +166,12 @@ def test_without_common_names_only_sets_are_compared(
     noise_images(tmp_path / "fakes", 3, "x")
     noise_images(tmp_path / "reals", 3, "y")
     words = ["evaluate", str(tmp_path / "fakes"), str(tmp_path / "reals")]
-    said = command_output(capsys, *words)
-    assert "note: no pairs: only metrics of sets" in said and "swd" in said and "l1" not in said
+    output = command_output(capsys, *words)
+    assert "note: no pairs: only metrics of sets" in output
+    assert "swd" in output and "l1" not in output
     assert "--metrics l1 compares pairs" in command_error(capsys, *words, "--metrics", "l1")
-    said = command_error(capsys, *words, "--metrics", "edge_correlation")
-    assert "--metrics edge_correlation compares translations with their sources" in said
+    message = command_error(capsys, *words, "--metrics", "edge_correlation")
+    assert "--metrics edge_correlation compares translations with their sources" in message
     assert "--metrics cycle needs" in command_error(capsys, *words, "--metrics", "cycle")
     assert "--pairs yes needs" in command_error(capsys, *words, "--pairs", "yes")
 
@@ -171,9 +181,9 @@ def test_a_pair_with_two_sizes_is_named(tmp_path: Path) -> None:
     noise_images(tmp_path / "reals", 3)
     smaller = tmp_path / "fakes" / "1.png"
     Image.open(smaller).resize((30, 40)).save(smaller)
-    with pytest.raises(UserError, match=f"{smaller} has 30x40 pixels and its target") as error:
+    with raises_user_error(option="--size", path=smaller) as caught:
         viceversa.evaluate(tmp_path / "fakes", tmp_path / "reals")
-    assert error.value.path == smaller and error.value.option == "--size"
+    assert f"{smaller} has 30x40 pixels and its target" in str(caught.value)
     found = viceversa.evaluate(tmp_path / "fakes", tmp_path / "reals", size=24, metrics=["l1"])
     assert found["protocol"]["size"] == "resized to 24x24"
     zero = [row["l1"] == 0 for row in found["directions"]["ab"]["images"]]
@@ -186,9 +196,9 @@ def test_floats_need_a_range_that_the_result_states(tmp_path: Path) -> None:
         random_files(tmp_path / name, domain, ".tif", seed=i)
         for i, name in enumerate(("fakes", "reals"))
     )
-    with pytest.raises(UserError, match=r"set data\.b\.range to minmax") as error:
+    with raises_user_error(option="data.b.range") as caught:
         viceversa.evaluate(fakes, reals)
-    assert error.value.option == "data.b.range"
+    assert "set data.b.range to minmax" in str(caught.value)
     results = {
         text: viceversa.evaluate(
             fakes, reals, metrics=["l1", "psnr"], domain={"channels": 1, "range": text}
@@ -215,19 +225,11 @@ def test_a_range_of_negative_numbers_and_a_unit_on_the_command_line(
     domain, _ = DOMAINS["int16 with a range"]
     for i, name in enumerate(("fakes", "reals")):
         random_files(tmp_path / name, domain, ".tif", seed=i)
-    words = ["evaluate", tmp_path / "fakes", tmp_path / "reals", "--metrics", "l1", "psnr"]
-    said = command_output(
-        capsys,
-        *words,
-        "--data.b.channels",
-        "1",
-        "--data.b.range",
-        "-1000,3000",
-        "--data.b.unit",
-        "HU",
-    )
-    assert "values from -1000 to 3000 HU (peak 4000 HU) as -1 to 1 (peak 2)" in said
-    rows = {line.split("  ")[1]: line.split()[1:] for line in said.splitlines()[3:6]}
+    options = {"data.b.channels": 1, "data.b.range": "-1000,3000", "data.b.unit": "HU"}
+    arguments = ["evaluate", tmp_path / "fakes", tmp_path / "reals", "--metrics", "l1", "psnr"]
+    output = command_output(capsys, *arguments, *option_arguments(options))
+    assert "values from -1000 to 3000 HU (peak 4000 HU) as -1 to 1 (peak 2)" in output
+    rows = {line.split("  ")[1]: line.split()[1:] for line in output.splitlines()[3:6]}
     assert list(rows) == ["l1", "l1 in HU", "psnr"]
     page = (tmp_path / "fakes-evaluation" / "index.html").read_text()
     assert "L1 in HU, lower is better" in page
@@ -327,6 +329,5 @@ def test_options_of_folders_are_refused_for_models(
     options: dict[str, Any], option: str, tmp_path: Path
 ) -> None:
     model = small_model(tmp_path, Domain(), Domain())
-    with pytest.raises(UserError) as error:
+    with raises_user_error(option=option):
         viceversa.evaluate(model, tmp_path, **options)
-    assert error.value.option == option

@@ -1,8 +1,9 @@
-"""The range of values that results state: of integers, channels of their own, Lab and classes."""
+"""The value range stated with results: integers, ranges per channel, Lab and classes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,60 +18,45 @@ INT16 = Domain(DomainConfig(channels=1, range="-1000,3000"), "int16", (-1000.0,)
 HU = replace(INT16, config=replace(INT16.config, unit="HU"))
 
 
+TWO_CHANNELS = Domain(DomainConfig(channels=2, range="minmax"), "float32", (0.0, 0.0), (1.0, 4.0))
+
+
+def uint8(**config: Any) -> Domain:
+    return Domain(DomainConfig(**config), "uint8", (0.0,), (255.0,))
+
+
 @pytest.mark.parametrize(
-    ("domain", "values", "text"),
+    ("domain", "low", "high", "peak", "text"),
     [
-        (Domain(), {"low": 0, "high": 255, "peak": 255}, "from 0 to 255 (peak 255)"),
-        (INT16, {"low": -1000, "high": 3000, "peak": 4000}, "from -1000 to 3000 (peak 4000)"),
-        (HU, {"low": -1000, "high": 3000, "peak": 4000}, "from -1000 to 3000 HU (peak 4000 HU)"),
-        (
-            Domain(DomainConfig(channels=2, range="minmax"), "float32", (0.0, 0.0), (1.0, 4.0)),
-            {"low": 0, "high": [1, 4], "peak": [1, 4]},
-            "from 0 to 1, 4 (peak 1, 4)",
-        ),
-        (
-            Domain(DomainConfig(kind="lab-l"), "uint8", (0.0,), (255.0,)),
-            {"low": 0, "high": 100, "peak": 100},
-            "from 0 to 100",
-        ),
-        (
-            Domain(DomainConfig(kind="lab-ab"), "uint8", (0.0,), (255.0,)),
-            {"low": -110, "high": 110, "peak": 220},
-            "from -110 to 110",
-        ),
-        (
-            Domain(DomainConfig(kind="labels", ids=3), "uint8", (0.0,), (255.0,)),
-            {"low": None, "high": None, "peak": None},
-            "classes as one-hot values",
-        ),
+        (Domain(), 0, 255, 255, "from 0 to 255 (peak 255)"),
+        (INT16, -1000, 3000, 4000, "from -1000 to 3000 (peak 4000)"),
+        (HU, -1000, 3000, 4000, "from -1000 to 3000 HU (peak 4000 HU)"),
+        (TWO_CHANNELS, 0, [1, 4], [1, 4], "from 0 to 1, 4 (peak 1, 4)"),
+        (uint8(kind="lab-l"), 0, 100, 100, "from 0 to 100"),
+        (uint8(kind="lab-ab"), -110, 110, 220, "from -110 to 110"),
+        (uint8(kind="labels", ids=3), None, None, None, "classes as one-hot values"),
     ],
 )
-def test_the_range_is_stated(domain: Domain, values: dict[str, object], text: str) -> None:
+def test_the_range_is_stated(domain: Domain, low: Any, high: Any, peak: Any, text: str) -> None:
     found = ValueRange.of(domain)
-    assert found.as_json() == values | {"unit": domain.config.unit} and text in str(found)
-    assert str(found).endswith("PSNR is a mean over images")
+    unit = domain.config.unit
+    assert found.as_json() == {"low": low, "high": high, "peak": peak, "unit": unit}
+    assert text in str(found) and str(found).endswith("PSNR is a mean over images")
 
 
-def test_channels_with_ranges_of_their_own_are_cells_of_a_table() -> None:
-    assert ValueRange((0.0, 0.0), (1.0, 4.0)).as_row() == {
-        "range_low": "0.0",
-        "range_high": "1.0 4.0",
-        "peak": "1.0 4.0",
-        "unit": "",
-    }
+def test_ranges_per_channel_share_a_table_cell() -> None:
+    row = ValueRange((0.0, 0.0), (1.0, 4.0)).as_row()
+    high = peak = "1.0 4.0"
+    assert row == {"range_low": "0.0", "range_high": high, "peak": peak, "unit": ""}
 
 
-@pytest.mark.parametrize(
-    "domain",
-    [
-        Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,)),
-        Domain(DomainConfig(channels=1), "uint16", (0.0,), (65535.0,)),
-        INT16,
-        Domain(DomainConfig(channels=1, range="-7.3,911.7"), "float32", (-7.3,), (911.7,)),
-    ],
-)
-def test_values_of_float64_are_exactly_those_of_the_written_file(domain: Domain) -> None:
-    """So that PSNR is that of the files to 1e-6, even for differences of one level."""
+FLOAT32 = Domain(DomainConfig(channels=1, range="-7.3,911.7"), "float32", (-7.3,), (911.7,))
+UINT16 = Domain(DomainConfig(channels=1), "uint16", (0.0,), (65535.0,))
+
+
+@pytest.mark.parametrize("domain", [uint8(channels=1), UINT16, INT16, FLOAT32])
+def test_float64_values_equal_those_of_the_written_file(domain: Domain) -> None:
+    """Then PSNR is that of the files to 1e-6, even for differences of one level."""
     drawn = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     nearly = drawn + 2 * 2 / (domain.high[0] - domain.low[0])
     files = [to_pixels(one, domain) for one in (drawn, nearly)]
