@@ -171,7 +171,16 @@ class Stream(IterableDataset[Any]):
         (("photos", "paintings"), False),
         (7, True),
     ],
-    ids=str,
+    ids=[
+        "iterable without length",
+        "iterator",
+        "empty list",
+        "no images of B",
+        "two datasets for pairs",
+        "three datasets",
+        "texts",
+        "number",
+    ],
 )
 def test_other_objects_are_refused(data: Any, paired: bool) -> None:
     with raises_user_error("data"):
