@@ -195,6 +195,9 @@ def test_command_writes_metrics_and_a_page(
     page = (tmp_path / "out" / "index.html").read_text()
     assert "values from 0 to 255 (peak 255) as -1 to 1 (peak 2); PSNR is a mean over images" in page
     assert page.count("<figure>") == 9 and "data:image/webp" in page and "://" not in page
+    order = ["<caption>Metrics", "<h2>Notes", "best, median and worst", "<caption>Protocol"]
+    found = [page.find(text) for text in order]
+    assert found == sorted(found) and -1 not in found
     assert len(list((tmp_path / "out" / "cases").glob("ab-*.png"))) == 9
 
 

@@ -232,7 +232,8 @@ def test_a_range_of_negative_numbers_and_a_unit_on_the_command_line(
     rows = {line.split("  ")[1]: line.split()[1:] for line in output.splitlines()[3:6]}
     assert list(rows) == ["l1", "l1 in HU", "psnr"]
     page = (tmp_path / "fakes-evaluation" / "index.html").read_text()
-    assert "L1 in HU, lower is better" in page
+    l1_in_unit = rows["l1 in HU"][2]
+    assert f"L1 in the unit of the files</th><td>{l1_in_unit}</td><td>HU</td>" in page
 
 
 def test_images_of_another_dtype_are_scaled_by_their_own_range_and_noted(tmp_path: Path) -> None:

@@ -88,7 +88,10 @@ def test_evaluation_reports_the_unit_of_the_model(
     )
     header, *rows = (tmp_path / "images.csv").read_text().splitlines()
     assert header.endswith("peak,unit,l1,l1_in_unit,psnr,ssim") and len(rows) == 2
-    assert "L1 in HU, lower is better" in (tmp_path / "index.html").read_text()
+    page = (tmp_path / "index.html").read_text()
+    value = f"{direction['means']['l1_in_unit']['mean']:.4g}"
+    cells = f'<th scope="row">L1 in the unit of the files</th><td>{value}</td><td>HU</td>'
+    assert cells in page and "<td>dB</td>" in page
 
 
 def test_models_without_a_unit_have_none(run: Path, data: Path, tmp_path: Path) -> None:

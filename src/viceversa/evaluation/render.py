@@ -6,7 +6,15 @@ import math
 from pathlib import Path
 
 from ..images import write
-from ..metrics.registry import DIRECTIONS, UNIT_METRIC, better, few_images, higher_is_better, label
+from ..metrics.registry import (
+    DIRECTIONS,
+    UNIT_METRIC,
+    better,
+    few_images,
+    higher_is_better,
+    label,
+    unit_of,
+)
 from ..reports.evaluation import Case, DirectionResult, write_evaluation_page
 from ..reports.text import number
 from .results import CaseImages, DirectionMetrics, Evaluation
@@ -39,21 +47,21 @@ def _direction(metrics: DirectionMetrics, images: CaseImages, folder: Path) -> D
     )
 
 
-def _numbers(metrics: DirectionMetrics) -> list[tuple[str, str, str]]:
-    means = [
-        (_title(name, metrics.range.unit), number(mean), f"{number(low)} to {number(high)}")
-        for name, (mean, low, high) in metrics.intervals.items()
-    ]
-    sets = [
-        (_title(name), number(value), few_images(name, metrics.smaller_set))
-        for name, value in metrics.sets.items()
-    ]
-    return means + sets
+def _numbers(metrics: DirectionMetrics) -> list[tuple[str, ...]]:
+    """Return the rows of the table: name, value, unit, interval, which is better, and a note."""
+    rows: list[tuple[str, ...]] = []
+    for name, (mean, low, high) in metrics.intervals.items():
+        unit = metrics.range.unit if name == UNIT_METRIC else unit_of(name)
+        interval = f"{number(low)} to {number(high)}"
+        rows.append((label(name), number(mean), unit, interval, _better(name), ""))
+    for name, value in metrics.sets.items():
+        note = few_images(name, metrics.smaller_set)
+        rows.append((label(name), number(value), unit_of(name), "", _better(name), note))
+    return rows
 
 
-def _title(name: str, unit: str = "") -> str:
-    text = f"L1 in {unit}" if name == UNIT_METRIC else label(name)
-    return f"{text}, {better(name)}" if better(name) else text
+def _better(name: str) -> str:
+    return better(name).removesuffix(" is better")
 
 
 def _cases(

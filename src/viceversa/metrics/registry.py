@@ -22,6 +22,7 @@ Better = Literal["lower", "higher", ""]
 Compares = Literal["pair", "source", "cycle", "sets", "labels", ""]
 UNIT_METRIC = "l1_in_unit"
 """L1 in the unit of the values in the files, reported with `l1` if the domain has a unit."""
+SCALED = "of values in [-1, 1]"
 DIRECTIONS = {"ab": "A to B", "ba": "B to A"}
 
 
@@ -51,6 +52,7 @@ class Metric:
         smallest_count: Smallest number of images in each set.
         reliable: Number of images in each set from which on values are reliable, and what is wrong
             with values of fewer.
+        unit: Unit of its values; "" if they have none.
     """
 
     label: str
@@ -62,6 +64,7 @@ class Metric:
     smallest_side: int = 1
     smallest_count: int = 1
     reliable: tuple[int, str] = (0, "")
+    unit: str = ""
 
 
 def _module(name: str) -> ModuleType:
@@ -69,9 +72,11 @@ def _module(name: str) -> ModuleType:
 
 
 METRICS: dict[str, Metric] = {
-    "l1": Metric("L1", "lower", "pair", lambda: _module("paired").l1, default=True),
+    "l1": Metric("L1", "lower", "pair", lambda: _module("paired").l1, default=True, unit=SCALED),
     UNIT_METRIC: Metric("L1 in the unit of the files", "lower", "", lambda: _module("paired").l1),
-    "psnr": Metric("PSNR", "higher", "pair", lambda: _module("paired").psnr, default=True),
+    "psnr": Metric(
+        "PSNR", "higher", "pair", lambda: _module("paired").psnr, default=True, unit="dB"
+    ),
     "ssim": Metric(
         "SSIM",
         "higher",
@@ -91,7 +96,9 @@ METRICS: dict[str, Metric] = {
         "alexnet",
         smallest_side=LPIPS_SIDE,
     ),
-    "cycle": Metric("Cycle error", "lower", "cycle", lambda: _module("paired").l1, default=True),
+    "cycle": Metric(
+        "Cycle error", "lower", "cycle", lambda: _module("paired").l1, default=True, unit=SCALED
+    ),
     "edge_correlation": Metric(
         "Edge correlation",
         "higher",
@@ -187,6 +194,12 @@ def label(name: str) -> str:
     metric, direction = split_name(name)
     text = METRICS[metric].label if metric in METRICS else metric
     return f"{text} ({DIRECTIONS[direction]})" if direction else text
+
+
+def unit_of(name: str) -> str:
+    """Return the unit of the values of a name in the log, or ""."""
+    metric, _ = split_name(name)
+    return METRICS[metric].unit if metric in METRICS else ""
 
 
 def higher_is_better(name: str) -> bool:
