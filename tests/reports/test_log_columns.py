@@ -132,8 +132,8 @@ def test_same_entries_as_reading_line_by_line(tmp_path: Path) -> None:
 )
 def test_invalid_line_is_left_out(line: bytes) -> None:
     good = [text(one).encode() for one in training_lines(600)]
-    found = parse([good[0], line + b"\n", *good[1:]])
-    assert [one["images"] for one in found] == [200, 400, 600]
+    found, images = parse([good[0], line + b"\n", *good[1:]])
+    assert [one["images"] for one in found] == [200, 400, 600] == images.tolist()
 
 
 def test_byte_order_mark_and_invalid_utf8_are_read(tmp_path: Path) -> None:

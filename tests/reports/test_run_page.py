@@ -20,7 +20,7 @@ from support import WARNING, common, sample_grid, training_lines, write_log, wri
 
 from viceversa.cli import main
 from viceversa.errors import UserError
-from viceversa.reports import RunPage, page, run_page, write_run_page
+from viceversa.reports import RunPage, log_columns, page, run_page, write_run_page
 from viceversa.reports.run import MAX_GRIDS, selected
 from viceversa.reports.run_folder import RunFolder
 from viceversa.training.samples import sample_columns
@@ -539,10 +539,20 @@ def test_invalid_description_of_an_image_is_ignored(about: str, tmp_path: Path) 
     assert found is not None and found.url and found[3:] == ((), (), ())
 
 
-def test_page_that_is_updated_equals_a_new_one(tmp_path: Path) -> None:
+def test_page_is_updated_from_appended_lines_and_equals_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = write_run(tmp_path / "run")
     lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
-    updated = RunPage(run)
+    updated, before = RunPage(run), 0
+    parsed: list[bytes] = []
+    parse = log_columns.parse
     for count in (0, 1, 20, len(lines)):
         (run / "log.jsonl").write_text("".join(lines[:count]))
-        assert updated.html() == run_page(run)
+        with monkeypatch.context() as patch:
+            patch.setattr(log_columns, "parse", lambda new: parsed.extend(new) or parse(new))
+            page_of_update = updated.html()
+        assert page_of_update == run_page(run)
+        assert len(parsed) == count - before
+        parsed.clear()
+        before = count

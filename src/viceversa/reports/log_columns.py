@@ -79,11 +79,15 @@ class LogColumns:
                 self._end = file.tell()
             else:  # read again once it is complete; its entry then replaces this one
                 self._end = file.tell() - len(lines[-1])
-            entries = parse(lines)
-            images.append(np.array([entry["images"] for entry in entries], float))
-            trained.append(np.array([entry["kind"] == "train" for entry in entries], bool))
-            parts += _rows(entry for entry in entries if entry["kind"] == "train")
-            others += (entry for entry in entries if entry["kind"] != "train")
+            entries, at = parse(lines)
+            train = [entry for entry in entries if entry["kind"] == "train"]
+            images.append(at)
+            if len(train) == len(entries):
+                trained.append(np.ones(len(entries), bool))
+            else:
+                trained.append(np.array([entry["kind"] == "train" for entry in entries], bool))
+                others += (entry for entry in entries if entry["kind"] != "train")
+            parts += _rows(train)
         if not sum(map(len, images)):
             return
         every, is_train = np.concatenate(images), np.concatenate(trained)
@@ -101,23 +105,23 @@ class LogColumns:
         self.rows = _joined([{name: of[:count] for name, of in self.rows.items()}, added])
 
 
-def parse(lines: Sequence[bytes]) -> list[run_log.Entry]:
-    """Return the entries of lines, without invalid ones; faster than parsing line by line."""
+def parse(lines: Sequence[bytes]) -> tuple[list[run_log.Entry], Column]:
+    """Return the entries of lines, without invalid ones, and their images processed.
+
+    Lines are parsed together, which takes less time; if one is invalid, each alone.
+    """
     try:
         entries = json.loads("[" + b",".join(lines).decode("utf-8-sig") + "]")
-        images = np.array([entry["images"] for entry in entries if entry["kind"]], float)
-        types = {type(entry["images"]) for entry in entries}
+        values = [entry["images"] for entry in entries if "kind" in entry]
+        images = np.array(values, float)
+        valid = len(values) == len(lines) and set(map(type, values)) <= {int, float}
+        if valid and ((images >= 0) & (images < run_log.MOST_IMAGES)).all():
+            return entries, images
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        types = set()
-    if (
-        types
-        and types <= {int, float}
-        and len(images) == len(lines)
-        and ((images >= 0) & (images < run_log.MOST_IMAGES)).all()
-    ):
-        return list(entries)
+        pass
     found = (run_log.parse(line.decode("utf-8-sig", "replace")) for line in lines)
-    return [entry for entry in found if entry is not None]
+    entries = [entry for entry in found if entry is not None]
+    return entries, np.array([entry["images"] for entry in entries], float)
 
 
 def _rows(entries: Iterable[run_log.Entry]) -> list[Rows]:

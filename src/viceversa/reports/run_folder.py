@@ -107,7 +107,7 @@ class RunFolder:
         self.patch_maps = _images(folder_of(path, "patch_maps"))
         log_path = path / run_log.NAME
         self.logged_at = log_path.stat().st_mtime if log_path.is_file() else None
-        self.log = log or LogColumns(log_path)
+        self.log = LogColumns(log_path) if log is None else log
         self.log.refresh()
         others = self.log.others
         self.validations = [
