@@ -59,7 +59,7 @@
       note.textContent = `absolute difference; mean ${format((sum / other.length) * (4 / 3))} of 255`;
     }
     const fits = compares ? Math.min(stage.clientWidth / width, stage.clientHeight / height) : stage.clientWidth / width;
-    const enlarged = Math.min(fits, 8);
+    const enlarged = Math.min(fits, 12);
     canvas.style.width = `${Math.floor(width * enlarged)}px`;
     canvas.classList.toggle("small", enlarged > 1.5);
   }
