@@ -533,7 +533,7 @@ def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_help_follows_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
-    text = printed(capsys, "plan", "cyclegan", "--help")
+    text = printed(capsys, "plan", "cyclegan", "--help-all")
     assert all(word in text for word in ("--steps", "--json", "generator.blocks", "train.epochs"))
     assert "RECIPE" in printed(capsys, "plan", "--help")
     assert " plan " in printed(capsys, "--help")
