@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from viceversa.training.loggers.child import About, serve
+from viceversa.training.loggers.base import About
+from viceversa.training.loggers.child import serve
 
 CODE = (
     "import json, sys; sys.path = json.loads(sys.argv[1]); "

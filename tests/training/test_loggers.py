@@ -21,7 +21,7 @@ from viceversa.errors import UserError
 from viceversa.training import loggers, loop
 from viceversa.training.loggers import refuse_missing
 from viceversa.training.loggers.background import BackgroundLogger
-from viceversa.training.loggers.child import scalars
+from viceversa.training.loggers.base import scalars
 
 SHORT = 1.0  # seconds in which a hanging logger must finish in these tests
 
@@ -281,7 +281,7 @@ def test_mlflow_offline_and_resumed(
 
 def test_a_run_that_starts_again_is_a_new_run(tmp_path: Path) -> None:
     about = loggers_about(tmp_path, done=0)
-    from viceversa.training.loggers.child import save_id, saved_id
+    from viceversa.training.loggers.base import save_id, saved_id
 
     save_id(about, "wandb", "x")
     assert saved_id(about, "wandb") is None
@@ -291,7 +291,7 @@ def test_a_run_that_starts_again_is_a_new_run(tmp_path: Path) -> None:
 
 
 def loggers_about(run: Path, done: int) -> Any:
-    from viceversa.training.loggers.child import About
+    from viceversa.training.loggers.base import About
 
     return About(str(run), {}, done)
 

@@ -18,7 +18,7 @@ from PIL import Image
 from viceversa.errors import UserError
 from viceversa.training.loggers import CODE, refuse_missing
 from viceversa.training.loggers.background import BackgroundLogger
-from viceversa.training.loggers.child import About
+from viceversa.training.loggers.base import About
 
 pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 

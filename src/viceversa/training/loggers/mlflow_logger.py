@@ -8,9 +8,10 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from ...config.recipes import flat
 from ...environment import variable
 from ...run_log import Entry
-from .child import About, flat_settings, save_id, saved_id, scalars
+from .base import About, save_id, saved_id, scalars
 
 MOST_PARAMS, LONGEST = 100, 500  # of a call, and characters of a value
 
@@ -50,7 +51,7 @@ class MlflowLogger:
         where = experiment.experiment_id if experiment else self._client.create_experiment(name)
         run = self._client.create_run(where, int(1000 * time.time()), run_name=about.name)
         run_id: str = run.info.run_id
-        params = [Param(k, str(v)[:LONGEST]) for k, v in flat_settings(about.settings).items()]
+        params = [Param(k, str(v)[:LONGEST]) for k, v in flat(about.settings)]
         for start in range(0, len(params), MOST_PARAMS):
             self._client.log_batch(run_id, params=params[start : start + MOST_PARAMS])
         return run_id

@@ -12,7 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from ...run_log import Entry
-from .child import About, scalars
+from .base import About, scalars
 
 TAGS = {
     "loss/": "losses/",

@@ -10,7 +10,7 @@ import wandb
 
 from ...environment import variable
 from ...run_log import Entry
-from .child import About, save_id, saved_id, scalars
+from .base import About, save_id, saved_id, scalars
 
 
 class WandbLogger:
