@@ -217,6 +217,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {similar[0]}?)" if similar else ""
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 file`, `2 files`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def nested(values: Any, *names: str) -> dict[str, Any]:
     """Return a nested table of plain values; an empty one if it is missing or not a table."""
     for name in names:

@@ -27,6 +27,7 @@ from viceversa.data.check.sheet import CELL, RED, contact_sheet
 from viceversa.errors import UserError
 from viceversa.images import Pixels, read
 from viceversa.images.domain import DomainConfig
+from viceversa.methods import METHODS
 
 SMALL: dict[str, Any] = {"crop_size": 16, "load_size": 18}
 
@@ -410,6 +411,48 @@ def test_pairs_are_detected_if_names_match(tmp_path: Path, names: str, pairs: bo
     assert ("A and B without pairs" in as_text(checked)) is not pairs
 
 
+@pytest.mark.parametrize(
+    ("names_a", "names_b", "doubtful"),
+    [(("1", "10", "100"), ("1", "11"), True), (("1", "2"), ("3", "4"), False)],
+)
+def test_names_that_match_in_part_are_reported(
+    tmp_path: Path, names_a: tuple[str, ...], names_b: tuple[str, ...], doubtful: bool
+) -> None:
+    for side, names in (("A", names_a), ("B", names_b)):
+        for name in names:
+            put(tmp_path / side / f"{name}.png", noise(int(name) + 1000 * (side == "B")))
+    checked = check(tmp_path, None)
+    assert not checked.paired and not checked.errors
+    warnings = [issue for issue in checked.issues if issue.severity == "warning"]
+    *_, last_but_one, last = as_text(checked).splitlines()
+    if not doubtful:
+        assert not warnings and last.startswith("  - train: viceversa train cyclegan")
+        return
+    summary, of_a, of_b = warnings
+    assert "only 1 of 3 images of A and 1 of 2 images of B have a partner" in summary.text
+    assert [Path(name).name for name in of_a.files] == ["10.png", "100.png"]
+    assert [Path(name).name for name in of_b.files] == ["11.png"]
+    assert "if A and B are not pairs, train: viceversa train cyclegan" in last_but_one
+    assert "if A and B are pairs, give both images of a pair the same name" in last
+    assert "pix2pix" in last
+    with pytest.raises(UserError, match="same name") as error:  # as `train` reports it
+        check_dataset(tmp_path, True, checked.config, names_first=True, store=None)
+    assert str(of_a) in str(error.value)
+    assert check(tmp_path, False).issues == ()  # the user says that they are not pairs
+
+
+def test_recommended_recipe_is_that_of_a_registered_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Paired:
+        paired = True
+
+    root = valid_data(tmp_path / "set")
+    monkeypatch.setitem(METHODS, "cyclegan", (Paired, Paired))
+    monkeypatch.delitem(METHODS, "pix2pix")
+    assert "viceversa train cyclegan" in as_text(check(root))
+
+
 def test_range_of_numbers_allows_mixed_dtypes_and_floats(tmp_path: Path) -> None:
     root = valid_data(tmp_path)
     put(root / "train/A/9.tif", noise(50) / np.float32(2))
@@ -546,14 +589,46 @@ def test_contact_sheet_scales_every_dtype_to_8_bits(tmp_path: Path) -> None:
         assert cell.min() < 10 and cell.max() > 245 and np.ptp(cell, axis=2).max() == 0
 
 
-def test_photos_detected_as_side_by_side_files_are_noted(tmp_path: Path) -> None:
-    """Halves of 3:2 photos are tall; those of joined pairs are usually square."""
-    for shape, noted in (((20, 30), True), ((20, 40), False)):
-        root = tmp_path / str(noted)
-        for number in range(3):
-            put(root / f"{number}.png", noise(number, *shape))
-        notes = issue_texts(check(root), "note")
-        assert any("cut in the middle" in note for note in notes) == noted
+@pytest.mark.parametrize("paired", [None, True, False])
+@pytest.mark.parametrize(
+    ("shape", "doubtful"), [((40, 40), True), ((20, 30), True), ((20, 40), False)]
+)
+def test_photos_detected_as_side_by_side_files_are_warned_about(
+    tmp_path: Path, shape: tuple[int, int], doubtful: bool, paired: bool | None
+) -> None:
+    """Halves of square and 3:2 photos are tall; those of joined pairs are usually square."""
+    for number in range(3):
+        put(tmp_path / f"{number}.png", noise(number, *shape))
+    checked = check(tmp_path, paired)
+    warnings = issue_texts(checked, "warning")
+    assert any("cut in the middle" in warning for warning in warnings) == doubtful
+    *_, last_but_one, last = as_text(checked).splitlines()
+    if doubtful:
+        assert "if the files are pairs, train: viceversa train" in last_but_one
+        assert "if they are not pairs, make folders A/ and B/" in last
+    else:
+        assert last.startswith("  - train: viceversa train")
+    chosen = check(tmp_path, paired, layout="side-by-side")
+    assert any("cut in the middle" in note for note in issue_texts(chosen, "note")) == doubtful
+    assert as_text(chosen).splitlines()[-1].startswith("  - train: viceversa train")
+    put(tmp_path / "broken.png", noise(9)).write_bytes(b"broken")
+    assert not any("if the files are pairs" in step for step in as_dict(check(tmp_path))["advice"])
+
+
+def test_channels_are_described_and_counts_agree_with_their_noun(tmp_path: Path) -> None:
+    image = np.zeros((20, 20, 3), dtype=np.uint8)
+    image[0, :, :] = (255, 254, 238)
+    for side in "AB":
+        put(tmp_path / side / "1.png", image)
+    text = as_text(check(tmp_path))
+    assert "values  0 to 255; 0 to 254; 0 to 238 (channels 1 to 3)" in text
+    assert "A  1 image that can be read" in text
+    put(tmp_path / "A/2.png", noise(2))
+    text = as_text(check(tmp_path))
+    assert "A  1 image that" in text and "or train without 1 of the 3 files: " in text
+    notes: list[str] = []
+    usable_splits(check(tmp_path, on_invalid="skip", max_invalid=0.5), notes.append)
+    assert notes[0].startswith("left out: 1 file: ")
 
 
 def test_groups_are_counted_and_groups_in_two_splits_are_warned_about(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..fields import did_you_mean, fill, option_of, plain
 from ..methods import METHODS
 from ..networks import DISCRIMINATORS, GENERATORS
-from .recipes import NAMED, Sections
+from .recipes import NAMED, Sections, recipes
 from .speed import SpeedConfig
 from .train import TrainConfig
 from .validate import ValidateConfig
@@ -118,6 +118,12 @@ def is_paired(method: str) -> bool:
             option="method.name",
         )
     return paired
+
+
+def recipe_for(paired: bool) -> str:
+    """Return the first method with a packaged recipe of its name that needs pairs, or does not."""
+    packaged = recipes()
+    return next(name for name in METHODS if name in packaged and is_paired(name) == paired)
 
 
 def make_method(config: RunConfig) -> Method:

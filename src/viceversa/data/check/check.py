@@ -12,8 +12,8 @@ from ...images.loading import read_options
 from ..config import DataConfig
 from ..index import FileTree, Manifest, index_split, index_splits, list_images
 from .invalid import invalid_files
-from .issues import all_issues, unmatched_files
-from .result import CheckResult, DomainFiles
+from .issues import all_issues, failed_pairing, unmatched_files
+from .result import CheckResult, DomainFiles, Issue
 from .scan import FileRecord, Progress, Store, scan_files
 
 SEVERITIES = ("error", "warning", "note")
@@ -44,7 +44,9 @@ def check_dataset(
         UserError: The dataset cannot be indexed.
     """
     data = list_images(path)
-    paired = _looks_paired(data, config) if paired is None else paired
+    detected: list[Issue] = []
+    if paired is None:
+        paired, detected = _detect_pairs(data, config)
     splits = index_splits(data, paired, config)
     unmatched = list(unmatched_files(splits.items(), paired))
     if names_first and paired and unmatched and config.on_invalid == "refuse":
@@ -77,15 +79,22 @@ def check_dataset(
     }
     check = CheckResult(str(path), paired, config, data, splits, domains, {})
     invalid, issues = invalid_files(check)
-    issues += all_issues(check)
+    issues += [*detected, *all_issues(check)]
     issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))
     return replace(check, invalid=invalid, issues=tuple(issues))
 
 
-def _looks_paired(data: FileTree | Manifest, config: DataConfig) -> bool:
-    """Return whether most names have a partner, or the data can only be read as pairs."""
+def _detect_pairs(data: FileTree | Manifest, config: DataConfig) -> tuple[bool, list[Issue]]:
+    """Return whether most names have a partner, or the data can only be read as pairs.
+
+    If less than half of them have one, issues say so.
+    """
     try:
         index = index_split(data, "train", True, config)
     except UserError:
-        return False
-    return index is not None and len(index.unmatched) <= len(index.a) + len(index.b)
+        return False, []
+    if index is None:
+        return False, []
+    if len(index.unmatched) <= len(index.a) + len(index.b):
+        return True, []
+    return False, list(failed_pairing(index))

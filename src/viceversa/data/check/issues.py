@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
+from ...config.run import recipe_for
+from ...fields import counted
 from ...images import Source
 from ...images.domain import full_range
 from ...images.sources import FORMATS, is_sidecar, printable, unread
@@ -18,6 +21,7 @@ WIDE = 1.5  # minimum width / height of a file that may have two images side by 
 ENOUGH = 20  # minimum number of images of each domain to hold some of them out
 NARROW = 8  # a range of values that is this many times smaller than that of the dtype looks flat
 OBLONG = 2  # minimum aspect ratio of an image whose proportions are lost in a square
+SAME_NAME = "give both images of a pair the same name, or move the others elsewhere"
 SAME_SPLIT = "it would make results look better than they are"
 
 
@@ -32,8 +36,24 @@ def unmatched_files(splits: Iterable[tuple[str, SplitIndex]], paired: bool) -> I
                 text = f"images of {domain.upper()} in {split} without a partner"
             advice = "move the images that are in no domain elsewhere"
             if paired:
-                advice = "give both images of a pair the same name, or move the others elsewhere"
+                advice = SAME_NAME
             yield from issue_of(severity, text, names, advice, skippable=paired)
+
+
+def failed_pairing(index: SplitIndex) -> Iterator[Issue]:
+    """Yield why images are read as unpaired although some names of A and B match."""
+    domains, count = Counter(index.unmatched.values()), len(index.a)
+    advice = f"{SAME_NAME}, and train a paired method such as {recipe_for(paired=True)}"
+    yield Issue(
+        "warning",
+        f"only {count} of {counted(count + domains['a'], 'image')} of A and "
+        f"{count} of {counted(count + domains['b'], 'image')} of B have a partner with the same "
+        "name, so A and B are read as unpaired",
+        advice=f"if A and B are pairs, {advice}",
+        condition="if A and B are not pairs",
+    )
+    for issue in unmatched_files([("train", index)], paired=True):
+        yield replace(issue, severity="warning", advice="", skippable=False)
 
 
 def few_images(check: CheckResult) -> Iterator[Issue]:
@@ -67,8 +87,12 @@ def unusual_halves(check: CheckResult) -> Iterator[Issue]:
         text += f", and the files of {folders} folders are too narrow to be side by side; {advice}"
         yield Issue("error", text, advice=advice)
         return
-    text += "; if they are not pairs, make folders A/ and B/, or set data.layout photos"
-    yield Issue("note", text)
+    advice = "if they are not pairs, make folders A/ and B/, or set data.layout photos"
+    text += f"; {advice}"
+    if check.config.layout == "auto":
+        yield Issue("warning", text, advice=advice, condition="if the files are pairs")
+    else:  # the user chose the layout
+        yield Issue("note", text)
 
 
 def unequal_pairs(check: CheckResult) -> Iterator[Issue]:

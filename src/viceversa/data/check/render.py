@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...config.run import recipe_for
+from ...fields import counted
 from ...images.sources import printable
 from ..config import DataConfig
 from .result import FIRST, CheckResult, DomainFiles, shell_quoted
@@ -48,17 +50,21 @@ def advice(check: CheckResult, train: str = "") -> list[str]:
     )
     errors = check.errors
     if not errors:
-        recipe = "pix2pix" if check.paired else "cyclegan"
         default = dataclasses.replace(check.config, path="") == DataConfig()
         settings = "" if default else " (with the same settings of data)"
-        line = f"train: viceversa train {train or f'{recipe} {shell_quoted(check.path)}{settings}'}"
-        return [*dict.fromkeys([*of_errors, *of_warnings]), line]
+        train = train or f"{recipe_for(check.paired)} {shell_quoted(check.path)}{settings}"
+        line = f"train: viceversa train {train}"
+        doubts = {one.advice: one.condition for one in check.issues if one.condition}
+        if doubts:
+            line = f"{next(iter(doubts.values()))}, {line}"
+        steps = dict.fromkeys(one for one in [*of_errors, *of_warnings] if one not in doubts)
+        return [*steps, line, *doubts]
     count, total = check.left_out()
     skip = []
     if all(issue.skippable for issue in errors) and count < total:
         fraction = math.ceil(1000 * count / total) / 1000
         more = f" --data.max_invalid {fraction:g}" if fraction > check.config.max_invalid else ""
-        skip = [f"or train without the {count} files of {total}: --data.on_invalid skip{more}"]
+        skip = [f"or train without {count} of the {total} files: --data.on_invalid skip{more}"]
     return list(dict.fromkeys([*of_errors, *skip, *of_warnings]))
 
 
@@ -101,11 +107,12 @@ def _domain_lines(values: Mapping[str, Any]) -> list[str]:
     if len(ranges) > MAX_CHANNELS or len(set(ranges)) == 1:
         lows, highs = zip(*values["range"], strict=True)
         ranges = [f"{min(lows):g} to {max(highs):g}"]
+    channels = f" (channels 1 to {len(ranges)})" if len(ranges) > 1 else ""
     lines = [
-        f"  {name}  {values['images']} images that can be read",
+        f"  {name}  {counted(values['images'], 'image')} that can be read",
         f"     sizes   {_most_common(values['sizes'])}",
         f"     modes   {_most_common(values['modes'])}; {_most_common(values['dtypes'])}",
-        f"     values  {'; '.join(ranges)}",
+        f"     values  {'; '.join(ranges)}{channels}",
     ]
     return [*lines, f"     no data {_most_common(values['nodata'])}"] if values["nodata"] else lines
 

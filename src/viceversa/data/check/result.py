@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...errors import UserError
+from ...fields import counted
 from ...images import Pixels, Source
 from ...images.domain import DomainConfig
 from ...images.loading import half_of, load
@@ -36,6 +37,8 @@ class Issue:
     """What to do."""
     skippable: bool = False
     """Whether `data.on_invalid skip` leaves these files out."""
+    condition: str = ""
+    """Condition under which the detected layout is right: a clause that begins with "if"."""
 
     def __str__(self) -> str:
         """Return the text and the first files in one sentence."""
@@ -162,7 +165,7 @@ def usable_splits(
         texts += [f"{source} has no partner" for source in index.unmatched]
     if not texts:
         return dict(check.splits)
-    note(f"left out: {len(texts)} files: {first_few(texts)}")
+    note(f"left out: {counted(len(texts), 'file')}: {first_few(texts)}")
     return {split: _valid(index, check) for split, index in check.splits.items()}
 
 
