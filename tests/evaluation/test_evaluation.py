@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import resolve
 from viceversa.errors import UserError
 from viceversa.evaluation import Evaluation, accumulator, as_json, as_table, run_evaluation
+from viceversa.evaluation.render import write_page
+from viceversa.evaluation.results import CaseImages, DirectionMetrics, ImageFiles
+from viceversa.evaluation.value_range import ValueRange
+from viceversa.images import Pixels
 from viceversa.inference import Translator
 from viceversa.metrics.paired import l1, psnr, ssim
 from viceversa.metrics.registry import METRICS
@@ -182,9 +187,11 @@ def test_command_writes_metrics_and_a_page(
 ) -> None:
     main(["evaluate", str(runs["pix2pix"]), str(data), "-o", str(tmp_path / "out")])
     text = capsys.readouterr().out
-    assert (
-        "  values from 0 to 255 (peak 255) as -1 to 1 (peak 2); PSNR is a mean over images" in text
+    scaled = (
+        "ange: 0 to 255 in the files, scaled to -1 to 1; PSNR with peak 2 (equal to peak 255 "
+        "before scaling); PSNR is a mean over images"
     )
+    assert f"  r{scaled}\n" in text and "note: ab: the 95 % intervals are of 5 images" in text
     assert "ab: 5 pairs of test" in text and "without ms_ssim: it needs images of at least" in text
     result = json.loads((tmp_path / "out" / "metrics.json").read_text())
     protocol = result["protocol"]
@@ -193,12 +200,12 @@ def test_command_writes_metrics_and_a_page(
     assert len(protocol["models"]["ab"]["sha256"]) == 64
     assert len(result["directions"]["ab"]["images"]) == 5
     page = (tmp_path / "out" / "index.html").read_text()
-    assert "values from 0 to 255 (peak 255) as -1 to 1 (peak 2); PSNR is a mean over images" in page
-    assert page.count("<figure>") == 9 and "data:image/webp" in page and "://" not in page
+    assert f"R{scaled}." in page
+    assert page.count("<figure>") == 3 and "data:image/webp" in page and "://" not in page
     order = ["<caption>Metrics", "<h2>Notes", "best, median and worst", "<caption>Protocol"]
     found = [page.find(text) for text in order]
     assert found == sorted(found) and -1 not in found
-    assert len(list((tmp_path / "out" / "cases").glob("ab-*.png"))) == 9
+    assert len(list((tmp_path / "out" / "cases").glob("ab-*.png"))) == 3
 
 
 def test_python_and_the_command_give_the_same_metrics(
@@ -212,7 +219,9 @@ def test_python_and_the_command_give_the_same_metrics(
         "classes": COLOURS.split(","),
         "split": "train",
     }
-    result = viceversa.evaluate(runs["pix2pix"], data, tmp_path / "two", **options)
+    with pytest.warns(UserWarning, match="was trained on these images"):
+        result = viceversa.evaluate(runs["pix2pix"], data, tmp_path / "two", **options)
+    assert result["training_images"] and "was trained on these images" in result["notes"][0]
     files = [tmp_path / name / "metrics.json" for name in ("one", "two")]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert json.loads(files[1].read_text()) == json.loads(json.dumps(result))
@@ -221,10 +230,12 @@ def test_python_and_the_command_give_the_same_metrics(
     pages = [(tmp_path / name / "index.html").read_text() for name in ("one", "two")]
     assert pages[0] == pages[1]
     files_before = sorted(runs["pix2pix"].rglob("*")), sorted(data.rglob("*"))
-    assert viceversa.evaluate(str(runs["pix2pix"]), str(data), **options) == result
+    with pytest.warns(UserWarning, match="was trained on these images"):
+        assert viceversa.evaluate(str(runs["pix2pix"]), str(data), **options) == result
     assert (sorted(runs["pix2pix"].rglob("*")), sorted(data.rglob("*"))) == files_before
-    # Negative control: another split gives other metrics.
+    # Negative control: another split gives other metrics, and no warning (warnings are errors).
     other = viceversa.evaluate(runs["pix2pix"], data, **options | {"split": "test"})
+    assert not other["training_images"]
     assert other["directions"]["ab"]["means"] != result["directions"]["ab"]["means"]
 
 
@@ -270,6 +281,31 @@ def test_page_shows_the_best_and_the_worst_case(
     assert f"best: {ranked[0]}, L1" in page and f"worst: {ranked[-1]}, L1" in page
 
 
+@pytest.mark.parametrize(
+    ("images", "counts"), [(1, {1}), (2, {1}), (3, {1}), (8, {2}), (9, {3}), (12, {3})]
+)
+def test_each_case_on_the_page_is_another_image(
+    images: int, counts: set[int], tmp_path: Path
+) -> None:
+    """Best, median and worst have equal numbers of cases; with two images there is no median."""
+    drawn: list[int] = []
+
+    def draw(index: int) -> Pixels:
+        drawn.append(index)
+        return np.zeros((8, 8, 3), np.uint8)
+
+    files = [ImageFiles(str(i), "", f"{i}.png", "") for i in range(images)]
+    values = [float(i) for i in range(images)]
+    metrics = DirectionMetrics(
+        "ab", "", files, ValueRange(), {"l1": values}, {}, {}, [], images, images
+    )
+    write_page(Evaluation("", "", {}, lambda _: CaseImages([], draw), [metrics]), tmp_path)
+    assert len(drawn) == len(set(drawn)) == (len(drawn) if images < 3 else 3 * max(counts))
+    assert drawn[0] == 0 and drawn[-1] == images - 1 and drawn == sorted(drawn)
+    kinds = Counter(path.name.split("-")[1] for path in (tmp_path / "cases").iterdir())
+    assert set(kinds.values()) == counts and len(kinds) == min(images, 3)
+
+
 def test_classes_are_those_of_the_nearest_colour(data: Path, runs: dict[str, Path]) -> None:
     (result,) = evaluate(runs["pix2pix"], data, classes=COLOURS, metrics=("l1",)).directions
     translator = Translator.load(runs["pix2pix"] / "ab.safetensors")
@@ -309,6 +345,21 @@ def test_only_images_held_out_of_training_are_evaluated(tmp_path: Path) -> None:
     assert result.notes[0].startswith(f"val is {len(held)} of the 20 pairs of train, held out by")
     all_images = evaluate(runs["pix2pix"], moved, metrics=("l1",), hold_out=0.0)
     assert all_images.protocol["split"] == "train" and all_images.directions[0].translations == 20
+    # The run's hold_out is for its own data: of others, all images are evaluated.
+    (tmp_path / "data").symlink_to(moved)  # the data are back
+    unseen = noise_pairs(tmp_path / "unseen", 12, 32)
+    result = evaluate(runs["pix2pix"], unseen, metrics=("l1",))
+    assert result.directions[0].translations == 12 and not result.training_images
+    assert result.notes[0] == "there is no test or val split: all images are evaluated"
+    assert result.protocol["hold_out"] == 0
+    # ... and a link to its own data is not other data.
+    link = evaluate(runs["pix2pix"], moved, metrics=("l1",))
+    assert link.directions[0].translations == len(held) and not link.training_images
+    # A larger part than in training has images that were trained on.
+    larger = evaluate(runs["pix2pix"], moved, metrics=("l1",), hold_out=0.5)
+    assert larger.training_images and "(images that the model was trained on)" in larger.dataset
+    smaller = evaluate(runs["pix2pix"], moved, metrics=("l1",), hold_out=0.1)
+    assert not smaller.training_images
     # In a dataset with a test split no images are held out.
     other = tmp_path / "other"
     noise_pairs(other / "train", 3, 32)
@@ -330,13 +381,14 @@ def test_evaluation_at_the_original_and_at_a_given_size(data: Path, runs: dict[s
 def test_splits(data: Path, runs: dict[str, Path], tmp_path: Path) -> None:
     train = evaluate(runs["pix2pix"], data, split="train", metrics=("l1",))
     assert train.directions[0].translations == 3 and "was trained on" in train.notes[0]
+    assert as_table(train).startswith("train: ") and "(images that" in as_table(train)
     flat = noise_pairs(tmp_path / "flat", 2, 32)
     other = evaluate(runs["pix2pix"], flat, metrics=("l1",))
     assert other.directions[0].translations == 2 and "no test or val split" in other.notes[0]
     for name in ("A/7.dcm", "A/8.nii.gz", "notes.txt"):
         (flat / name).touch()
     other = evaluate(runs["pix2pix"], flat, metrics=("l1",))
-    assert other.notes[1:] == [
+    assert other.notes[1:3] == [
         "not read: 1 file ending in .dcm: A/7.dcm",
         "not read: 1 file ending in .nii.gz: A/8.nii.gz",
     ]

@@ -123,7 +123,10 @@ def test_images_without_a_partner_are_named_and_count_in_sets_only(
     assert f"note: 2 of 6 images of {fakes} have no partner of the same name: {names}\n" in output
     names = ", ".join(str(reals / f"{i}.png") for i in (6, 7, 8))
     assert f"note: 3 of 7 images of {reals} have no partner of the same name: {names}\n" in output
-    values = "values from 0 to 255 (peak 255) as -1 to 1 (peak 2); PSNR is a mean over images"
+    values = (
+        "range: 0 to 255 in the files, scaled to -1 to 1; PSNR with peak 2 (equal to peak 255 "
+        "before scaling); PSNR is a mean over images"
+    )
     assert values in output
     out = tmp_path / "fakes-evaluation"
     result = json.loads((out / "metrics.json").read_text())
@@ -133,7 +136,8 @@ def test_images_without_a_partner_are_named_and_count_in_sets_only(
     assert [row["psnr"] is None for row in direction["images"]] == [False, True, True, True]
     assert (direction["translations"], direction["real"]) == (6, 7)
     page = (out / "index.html").read_text()
-    assert "generated" in page and page.count("<figure>") == 9
+    assert "fakes (generated) against reals (real): 4 pairs" in page and "A to B" not in page
+    assert "generated" in page and page.count("<figure>") == 3
     alone = viceversa.evaluate(fakes, reals, metrics=["swd"], pairs="no")["directions"]["ab"]
     assert set(alone["sets"]) == {"swd"} and alone["means"] == {}
     with raises_user_error(option="--pairs") as caught:
@@ -212,7 +216,8 @@ def test_floats_need_a_range_that_the_result_states(tmp_path: Path) -> None:
         "the range of the values is the minmax of REALS" in n for n in results["minmax"]["notes"]
     )
     assert results["-1000,3000"]["protocol"]["range"] == "given"
-    assert results["-1000,3000"]["notes"] == []
+    few = "ab: the 95 % intervals are of 4 images and too narrow; they need at least 10"
+    assert results["-1000,3000"]["notes"] == [few]
     assert ranges["-1000,3000"] == {"low": -1000, "high": 3000, "peak": 4000, "unit": ""}
     # The same files with another peak have another PSNR: the reason to state it.
     means = [one["directions"]["ab"]["means"]["psnr"]["mean"] for one in results.values()]
@@ -228,7 +233,8 @@ def test_a_range_of_negative_numbers_and_a_unit_on_the_command_line(
     options = {"data.b.channels": 1, "data.b.range": "-1000,3000", "data.b.unit": "HU"}
     arguments = ["evaluate", tmp_path / "fakes", tmp_path / "reals", "--metrics", "l1", "psnr"]
     output = command_output(capsys, *arguments, *option_arguments(options))
-    assert "values from -1000 to 3000 HU (peak 4000 HU) as -1 to 1 (peak 2)" in output
+    range_of = "-1000 to 3000 HU in the files, scaled to -1 to 1; PSNR with peak 2"
+    assert f"range: {range_of} (equal to peak 4000 HU before scaling)" in output
     rows = {line.split("  ")[1]: line.split()[1:] for line in output.splitlines()[3:6]}
     assert list(rows) == ["l1", "l1 in HU", "psnr"]
     page = (tmp_path / "fakes-evaluation" / "index.html").read_text()
@@ -245,7 +251,8 @@ def test_images_of_another_dtype_are_scaled_by_their_own_range_and_noted(tmp_pat
         tmp_path / "fakes", tmp_path / "reals", metrics=["l1"], domain=plain(GREY)
     )
     assert found["notes"] == [
-        "FAKES: uint8 images, but those of REALS are uint16: 0 to 255 are scaled like 0 to 65535"
+        "ab: the 95 % intervals are of 4 images and too narrow; they need at least 10",
+        "FAKES: uint8 images, but those of REALS are uint16: 0 to 255 are scaled like 0 to 65535",
     ]
     assert 0 < found["directions"]["ab"]["means"]["l1"]["mean"] < 2 / 255
 

@@ -54,7 +54,10 @@ def test_the_run_states_range_and_peak(run: Path) -> None:
     stored = json.loads((run / "machine.json").read_text())["value_ranges"]
     assert stored == {"b": {"low": -1000, "high": 3000, "peak": 4000, "unit": "HU"}}
     page = (run / "report.html").read_text()
-    assert "Values of B: -1000 to 3000 HU (peak 4000 HU), as -1 to 1 (peak 2)." in page
+    assert (
+        "Range of B: -1000 to 3000 HU in the files, scaled to -1 to 1; PSNR with peak 2 (equal to "
+        "peak 4000 HU before scaling)." in page
+    )
     assert "PSNR is a mean over images." in page
 
 
@@ -63,7 +66,8 @@ def test_evaluation_reports_the_unit_of_the_model(
 ) -> None:
     words = ["--metrics", "l1", "psnr", "ssim", "-o", tmp_path]
     text = command_output(capsys, "evaluate", run, data, *words)
-    assert "values from -1000 to 3000 HU (peak 4000 HU) as -1 to 1 (peak 2)" in text
+    range_of = "-1000 to 3000 HU in the files, scaled to -1 to 1; PSNR with peak 2"
+    assert f"range: {range_of} (equal to peak 4000 HU before scaling)" in text
     direction = json.loads((tmp_path / "metrics.json").read_text())["directions"]["ab"]
     assert direction["values"] == {"low": -1000, "high": 3000, "peak": 4000, "unit": "HU"}
     translator = Translator.load(run / "ab.safetensors")

@@ -20,6 +20,8 @@ HU = replace(INT16, config=replace(INT16.config, unit="HU"))
 
 TWO_CHANNELS = Domain(DomainConfig(channels=2, range="minmax"), "float32", (0.0, 0.0), (1.0, 4.0))
 
+SCALED = "in the files, scaled to -1 to 1; PSNR with peak 2 (equal to"
+
 
 def uint8(**config: Any) -> Domain:
     return Domain(DomainConfig(**config), "uint8", (0.0,), (255.0,))
@@ -28,12 +30,12 @@ def uint8(**config: Any) -> Domain:
 @pytest.mark.parametrize(
     ("domain", "low", "high", "peak", "text"),
     [
-        (Domain(), 0, 255, 255, "from 0 to 255 (peak 255)"),
-        (INT16, -1000, 3000, 4000, "from -1000 to 3000 (peak 4000)"),
-        (HU, -1000, 3000, 4000, "from -1000 to 3000 HU (peak 4000 HU)"),
-        (TWO_CHANNELS, 0, [1, 4], [1, 4], "from 0 to 1, 4 (peak 1, 4)"),
-        (uint8(kind="lab-l"), 0, 100, 100, "from 0 to 100"),
-        (uint8(kind="lab-ab"), -110, 110, 220, "from -110 to 110"),
+        (Domain(), 0, 255, 255, f"0 to 255 {SCALED} peak 255 before"),
+        (INT16, -1000, 3000, 4000, f"-1000 to 3000 {SCALED} peak 4000 before"),
+        (HU, -1000, 3000, 4000, f"-1000 to 3000 HU {SCALED} peak 4000 HU before"),
+        (TWO_CHANNELS, 0, [1, 4], [1, 4], f"0 to 1, 4 {SCALED} peak 1, 4 before"),
+        (uint8(kind="lab-l"), 0, 100, 100, "0 to 100"),
+        (uint8(kind="lab-ab"), -110, 110, 220, "-110 to 110"),
         (uint8(kind="labels", ids=3), None, None, None, "classes as one-hot values"),
     ],
 )

@@ -67,7 +67,8 @@ class EvaluationOptions:
     """Maximum size of an image."""
     hold_out: float | None = number(None, min=0, below=1)
     """Fraction of the images that is split val, for data without a val or test split; empty:
-    data.hold_out of the model's run, so that no training image is in val."""
+    data.hold_out of the model's run for its own data, so that no training image is in val, and 0
+    for other data."""
     direction: Direction = "ab"
     """Two folders: direction of the generated images, for the tables."""
     data: EvaluationData = field(default_factory=EvaluationData)

@@ -28,6 +28,7 @@ ABSENT = {
     "source": "compares translations with their sources, and there are none",
 }
 """Why a metric cannot be computed, by what it compares."""
+FEW = 10  # images below which a bootstrap interval of 95 % covers the mean in less than about 90 %
 
 
 class DirectionEvaluator:
@@ -119,6 +120,11 @@ class DirectionEvaluator:
             for name in metrics.sets
             if is_unreliable(name, metrics.smaller_set)
         ]
+        count = len(metrics.files)
+        if metrics.intervals and count < FEW:
+            few.append(
+                f"the 95 % intervals are of {count} images and too narrow; they need at least {FEW}"
+            )
         without = [f"without {', '.join(names)}: {why}" for why, names in reasons.items()]
         return [*without, *few, *self.accumulator.notes]
 

@@ -151,7 +151,12 @@ def evaluate_folders(
         cases,
         [metrics],
         [*images.notes, *notes, *more],
+        heading=f"{_name(fakes)} (generated) against {_name(reals)} (real)",
     )
+
+
+def _name(folder: Path) -> str:
+    return printable(folder.absolute().name)
 
 
 def _row(dataset: ImageDataset, name: str) -> Pixels:

@@ -81,13 +81,14 @@ class EvaluationImages(NamedTuple):
     notes: tuple[str, ...]
     """Notes on the choice of the split, and on files that are not read."""
     config: DataConfig
+    training_images: bool
+    """Whether the model was trained on some of these images."""
 
 
 def open_images(
     path: str, model: Model, options: EvaluationOptions, paired: bool
 ) -> EvaluationImages:
     """Index the images of a split. Raises UserError if there are none, or pairs are incomplete."""
-    trained_on = str(model.trained.get("data", {}).get("path", ""))
     config = _data_config(path, options, model)
     data = list_images(config.path)
     without = dataclasses.replace(config, hold_out=0.0)
@@ -96,8 +97,12 @@ def open_images(
     ):
         config = without  # data with a val or test split need no part of train
     split, index, note = _split(data, options.split, config, paired)
-    if split == "train" and trained_on and _same_path(config.path, trained_on):
-        note = "the model was trained on these images: metrics of other images will be worse"
+    training_images = _trained_on(split, config, model)
+    if training_images:
+        note = (
+            "the model was trained on these images, so the metrics do not apply to other images; "
+            "evaluate a test split, or train with data.hold_out 0.1"
+        )
     if paired and index.unmatched:
         raise UserError(
             f"{len(index.unmatched)} images of {config.path} have no partner, the first is "
@@ -111,7 +116,7 @@ def open_images(
     )
     others = unread(data.other) if isinstance(data, FileTree) else []
     notes = (*([note] if note else []), *(f"not read: {group}" for group in others))
-    return EvaluationImages(dataset, split, notes, config)
+    return EvaluationImages(dataset, split, notes, config, training_images)
 
 
 def _data_config(path: str, options: EvaluationOptions, model: Model) -> DataConfig:
@@ -128,12 +133,14 @@ def _data_config(path: str, options: EvaluationOptions, model: Model) -> DataCon
     path = path or config.path
     if not path:
         raise UserError("name the dataset: viceversa evaluate MODEL DATA")
+    other = _are_other(path, config)
     changes: dict[str, Any] = {"path": path, "max_megapixels": options.max_megapixels}
     if options.data.layout is not None:
         changes["layout"] = options.data.layout
     elif path != config.path:
         changes["layout"] = "auto" if config.layout != "patterns" else "patterns"
-        changes["max_images"] = 0
+    if other:  # these select a part of the training data
+        changes |= {"max_images": 0, "hold_out": 0.0}
     if options.size == "own":
         changes |= {"preprocess": "none", "rotate90": False}
     elif options.size != "trained":
@@ -144,7 +151,21 @@ def _data_config(path: str, options: EvaluationOptions, model: Model) -> DataCon
 
 
 def _same_path(one: str, other: str) -> bool:
-    return Path(one).absolute() == Path(other).absolute()
+    return bool(one and other) and Path(one).resolve() == Path(other).resolve()
+
+
+def _are_other(path: str, of_run: DataConfig) -> bool:
+    """Return whether data are not those of the run, which may have been moved."""
+    return not _same_path(path, of_run.path) and Path(of_run.path).exists()
+
+
+def _trained_on(split: str, config: DataConfig, model: Model) -> bool:
+    """Return whether a split of these data has images that the model was trained on."""
+    of_run = model.trained.get("data", {})
+    if not _same_path(config.path, str(of_run.get("path", ""))):
+        return False
+    # A larger fraction than in training holds out images that were trained on.
+    return split == "train" or (split == "val" and config.hold_out > of_run.get("hold_out", 0.0))
 
 
 def _split(

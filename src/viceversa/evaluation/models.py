@@ -28,6 +28,7 @@ from .results import (
 )
 
 Progress = Callable[[int, int], None]
+TRAINED_ON = " (images that the model was trained on)"
 
 
 def evaluate_model(
@@ -80,9 +81,10 @@ def evaluate_model(
 
     result = Evaluation(
         f"Evaluation of {path}",
-        f"{split}: {dataset.index.layout}",
+        f"{split}: {dataset.index.layout}{TRAINED_ON if images.training_images else ''}",
         _protocol(model, images, options, paired, features.digests),
         cases,
+        training_images=images.training_images,
     )
     notes = [*images.notes, *feature_notes]
     total = sum(len(dataset.sources(direction[0])) for direction in evaluators)

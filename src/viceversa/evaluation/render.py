@@ -19,26 +19,26 @@ from ..reports.evaluation import Case, DirectionResult, write_evaluation_page
 from ..reports.text import number
 from .results import CaseImages, DirectionMetrics, Evaluation
 
-CASES = 3  # of each kind
+KINDS = ("best", "median", "worst")
+CASES = 3  # of each kind, if there are enough images
 RANKED_BY = ("lpips", "l1", "cycle", "edge_correlation")  # the first of these that was computed
 
 
 def write_page(result: Evaluation, folder: Path) -> Path:
     """Write index.html and the images in cases/, and return the path of the page."""
     path = folder / "index.html"
-    directions = [
-        _direction(metrics, result.cases(metrics), folder) for metrics in result.directions
-    ]
+    directions = [_direction(metrics, result, folder) for metrics in result.directions]
     write_evaluation_page(path, result.title, result.notes, directions, result.protocol)
     return path
 
 
-def _direction(metrics: DirectionMetrics, images: CaseImages, folder: Path) -> DirectionResult:
+def _direction(metrics: DirectionMetrics, result: Evaluation, folder: Path) -> DirectionResult:
+    images = result.cases(metrics)
     metric = next((name for name in RANKED_BY if name in metrics.values), None)
-    title = DIRECTIONS[metrics.direction]
+    title = result.heading or DIRECTIONS[metrics.direction]
     return DirectionResult(
         title=f"{title}: {metrics.description}",
-        values=f"Images: {metrics.range}. Confidence intervals are by bootstrap over the images.",
+        values=f"{_sentence(str(metrics.range))} Confidence intervals: bootstrap over the images.",
         numbers=_numbers(metrics),
         cases_title=f"{title}: best, median and worst by {label(metric or '')}",
         cases={} if metric is None else _cases(metrics, metric, images, folder),
@@ -60,6 +60,10 @@ def _numbers(metrics: DirectionMetrics) -> list[tuple[str, ...]]:
     return rows
 
 
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _better(name: str) -> str:
     return better(name).removesuffix(" is better")
 
@@ -70,12 +74,11 @@ def _cases(
     """Write the cases as image files, ranked by a metric."""
     values = metrics.values[metric]
     order = sorted(range(len(values)), key=lambda i: _quality(metric, values[i]), reverse=True)
-    middle = max(0, len(order) // 2 - CASES // 2)
-    kinds = {
-        "best": order[:CASES],
-        "median": order[middle : middle + CASES],
-        "worst": order[-CASES:],
-    }
+    count = min(CASES, max(1, len(order) // len(KINDS)))  # no image is a case of two kinds
+    best, rest = order[:count], order[count:]
+    rest, worst = rest[:-count], rest[-count:]
+    middle = max(0, (len(rest) - count) // 2)
+    kinds = dict(zip(KINDS, (best, rest[middle : middle + count], worst), strict=True))
     cases: dict[str, list[Case]] = {}
     for kind, indices in kinds.items():
         for rank, index in enumerate(indices, start=1):

@@ -92,6 +92,10 @@ class Evaluation:
     cases: Callable[[DirectionMetrics], CaseImages]
     directions: list[DirectionMetrics] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    heading: str = ""
+    """Heading of the metrics on the page; empty: the direction."""
+    training_images: bool = False
+    """Whether the model was trained on some of the images."""
 
 
 def as_table(result: Evaluation) -> str:
@@ -119,6 +123,7 @@ def as_json(result: Evaluation) -> dict[str, Any]:
         {
             "protocol": result.protocol,
             "directions": {one.direction: _direction(one) for one in result.directions},
+            "training_images": result.training_images,
             "notes": result.notes,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -70,7 +71,7 @@ def evaluate(
         max_megapixels: Maximum size of an image.
         layout: Structure of the dataset, as `data.layout`.
         hold_out: Fraction of the images that is val, for data without splits; None is as in
-            training.
+            training for the data of the run, and 0 for other data.
         direction: Direction of generated images, for the tables.
         domain: Properties of generated and real images as in the section `data.b`, such as
             `{"channels": 1, "range": "-1000,3000", "unit": "HU"}`.
@@ -79,6 +80,8 @@ def evaluate(
     Returns:
         The content of metrics.json: `["directions"]["ab"]["means"]["l1"]["mean"]` is a mean over
         images, `["directions"]["ab"]["sets"]["fid"]` a metric of sets. Non-finite values are None.
+        `["training_images"]` is whether the model was trained on some of the images; then a warning
+        is issued, too.
 
     Raises:
         UserError: The model, the data or an option is invalid.
@@ -105,6 +108,8 @@ def evaluate(
     result = run_evaluation(Path(model), str(data), options, progress)
     if folder is not None:
         write_evaluation(result, folder)
+    if result.training_images:
+        warnings.warn(result.notes[0], stacklevel=2)
     return as_json(result)
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from ..images.domain import Domain
 from ..images.values import MAX_AB
-from ..metrics.limits import PEAK
 from ..metrics.registry import UNIT_METRIC
-from ..reports.text import value_range
+from ..reports.text import scaled_range
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,7 @@ class ValueRange:
 
     def __str__(self) -> str:
         """Return a line on range and peak, for a table."""
-        mean = "PSNR is a mean over images"
-        if not self.low:
-            return f"classes as one-hot values from -1 to 1 (peak {PEAK:g}); {mean}"
-        files = value_range(self.as_json())
-        return f"values from {files} as -1 to 1 (peak {PEAK:g}); {mean}"
+        return f"range: {scaled_range(self.as_json())}; PSNR is a mean over images"
 
     def label(self, name: str) -> str:
         """Return the name of a metric for a table."""

@@ -16,7 +16,7 @@ from .charts import MAX_POINTS, Mark, Series, chart
 from .log_columns import LogColumns
 from .page import Thumbnail, flatten, render, thumbnail, write_page
 from .run_folder import RunFolder, integer, names, table
-from .text import duration, number, value_range
+from .text import duration, number, scaled_range
 
 FILE_NAME = "report.html"
 MAX_GRIDS = (24, 12, 6, 3, 2)  # sample grids on a page; fewer if the page would be too large
@@ -246,9 +246,8 @@ def _validated_on(run: RunFolder) -> str:
     last = run.validations[-1]
     split = f"split {last.split}" if last.split else "held-out part"
     text = f"Measured on {f'{last.n:,} images' if last.n else 'images'} of the {split}."
-    ranges = [f"{side.upper()}: {value_range(one)}" for side, one in run.value_ranges.items()]
-    if ranges:
-        text += f" Values of {'; '.join(ranges)}, as -1 to 1 (peak 2)."
+    for side, one in run.value_ranges.items():
+        text += f" Range of {side.upper()}: {scaled_range(one)}."
     return f"{text} PSNR is a mean over images." if "psnr" in last.raw else text
 
 

@@ -24,6 +24,17 @@ def value_range(values: Mapping[str, Any]) -> str:
     return f"{low} to {high}{unit} ({peak(values)})"
 
 
+def scaled_range(values: Mapping[str, Any]) -> str:
+    """Return a range of values, how metrics scale it, and the peak of PSNR before and after."""
+    if values.get("peak") is None:
+        return "classes as one-hot values from -1 to 1; PSNR with peak 2"
+    before = value_range(values).partition(" (")[0]
+    return (
+        f"{before} in the files, scaled to -1 to 1; PSNR with peak 2 (equal to {peak(values)} "
+        "before scaling)"
+    )
+
+
 def peak(values: Mapping[str, Any]) -> str:
     """Return the peak of a range of values: "peak 255"."""
     unit = f" {values['unit']}" if values.get("unit") else ""

@@ -12,6 +12,7 @@ from typing import Any
 from ..config.recipes import flat
 from ..errors import UserError
 from ..fields import nested
+from ..reports.text import scaled_range
 from .folder import FREE, STUDY_FILE, is_study, open_study
 
 # Parts of a protocol that differ between runs whose values can be compared.
@@ -189,12 +190,7 @@ def _range_notes(results: Sequence[RunResult]) -> list[str]:
     protocol, notes = results[0].protocol, []
     for direction, values in results[0].ranges.items():
         if isinstance(values, dict) and values.get("peak") is not None:
-            low, high, peak = (_channels(values.get(key)) for key in ("low", "high", "peak"))
-            unit = f" {values['unit']}" if values.get("unit") else ""
-            notes.append(
-                f"{direction}: values from {low} to {high}{unit} of the files (peak {peak}{unit}) "
-                "are -1 to 1"
-            )
+            notes.append(f"{direction}: range: {scaled_range(values)}")
     if psnr := protocol.get("psnr"):
         notes.append(f"PSNR: {psnr}")
     return notes
@@ -211,12 +207,6 @@ def _refuse_ranges(one: RunResult, other: RunResult) -> None:
                 option="data.b.range",
                 path=other.folder,
             )
-
-
-def _channels(value: Any) -> str:
-    """Return a number, or one for each channel, as text."""
-    numbers = value if isinstance(value, list) else [value]
-    return ", ".join(f"{one:g}" if isinstance(one, int | float) else str(one) for one in numbers)
 
 
 def _brief(value: Any) -> str:

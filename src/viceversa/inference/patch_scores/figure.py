@@ -27,6 +27,9 @@ SCALE = 86  # px, width of the colour scale with its numbers
 INK, GREY, PALE, PAPER = (32, 32, 36), (112, 112, 118), (218, 218, 222), (255, 255, 255)
 LEAST, MOST = (150, 56, 0), (8, 52, 120)  # outlines, darker than the colours of the map
 
+OVERLAP = "overlap of patches"
+ABOUT_OVERLAP = "the central patch (dark) and its neighbours (grey), each with a score of its own"
+
 
 class Row(NamedTuple):
     """An image and its patch scores."""
@@ -69,7 +72,9 @@ def draw_figure(rows: Sequence[Row], source: Tensor | None = None) -> Figure:
     column = max(2 * ROW_HEIGHT, *(width for _, width in sizes))
     left = GAP if before is None else GAP + max(_display_size(before)[1], column) + GAP
     width = left + 2 * (column + GAP) + SCALE + column // 2 + GAP
-    caption = _wrapped(_caption(rows), width - 2 * GAP)
+    with_overlap = before is not None and len(rows) > 1 and _grid_of(rows, images[1]) is not None
+    about = f" {OVERLAP.capitalize()}: {ABOUT_OVERLAP}." if with_overlap else ""
+    caption = _wrapped(_caption(rows) + about, width - 2 * GAP)
     heights = [2 * LINE + max(height, ROW_HEIGHT) + GAP + GAP // 2 for height, _ in sizes]
     height = GAP + sum(heights) + len(caption) * LINE + GAP
     canvas = Image.new("RGB", (width, height), PAPER)
@@ -80,7 +85,7 @@ def draw_figure(rows: Sequence[Row], source: Tensor | None = None) -> Figure:
             panels.append(_panel(canvas, shown, GAP, top, "source"))
         elif before is not None and number == 1 and (grid := _grid_of(rows, image)):
             overlap = _overlap(image, grid, size)
-            panels.append(_panel(canvas, overlap, GAP, top, "overlap of patches"))
+            panels.append(_panel(canvas, overlap, GAP, top, OVERLAP)._replace(note=ABOUT_OVERLAP))
         panels += _row(canvas, row, image, size, (left, top), column)
         top += heights[number]
     for number, line in enumerate(caption):
