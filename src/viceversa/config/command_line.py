@@ -98,17 +98,13 @@ def run_settings(
     )
     if collected is None:
         return None
-    folder, given = collected
-    names = {option.key for option in own}
-    changes = _nested({key: value for key, value in given.items() if key not in names})
-    if folder:
-        changes.setdefault("data", {})["path"] = folder[0]
+    given, changes = _split(collected, own)
     chosen = merge(config.sections, changes)
     if command == "train" and not Path(chosen["data"]["path"]).exists():
         refuse_lost_data(recipe)
     if not chosen["train"]["run"]:
         chosen["train"]["run"] = str(Path("runs") / Path(recipe).stem)
-    return _nested({key: value for key, value in given.items() if key in names}), resolve(chosen)
+    return given, resolve(chosen)
 
 
 def run_options(config: Any) -> list[Option]:
@@ -163,18 +159,10 @@ def check_settings(words: Sequence[str]) -> tuple[CheckOptions, Any, str] | None
     )
     if found is None:
         return None
-    folder, given = found
-    names = {option.key for option in own}
-    changes = _nested({key: value for key, value in given.items() if key not in names})
-    if folder:
-        changes.setdefault("data", {})["path"] = folder[0]
+    given, changes = _split(found, own)
     merged = merge({"data": plain(data)}, changes)["data"]
-    options = CheckOptions(**{key: value for key, value in given.items() if key in names})
-    return (
-        options,
-        fill(DataConfig, merged, "data"),
-        str(sections.get("method", {}).get("name", "")),
-    )
+    method = str(sections.get("method", {}).get("name", ""))
+    return CheckOptions(**given), fill(DataConfig, merged, "data"), method
 
 
 class EvaluateSettings(NamedTuple):
@@ -232,6 +220,23 @@ def evaluate_settings(words: Sequence[str]) -> EvaluateSettings | None:
     images = fill(DomainConfig, sections.pop("b", {}), "data.b")
     options = EvaluationOptions(**chosen, data=EvaluationData(**sections, b=images))
     return EvaluateSettings(model, data[0] if data else "", out, json, options)
+
+
+def _split(
+    parsed: tuple[list[Any], dict[str, Any]], own: Sequence[Option]
+) -> tuple[dict[str, Any], Sections]:
+    """Return the given options of a command itself, and the settings of a run, as tables.
+
+    Args:
+        parsed: What `parse` returned; a positional value is the dataset.
+        own: Options of the command itself.
+    """
+    folder, given = parsed
+    names = {option.key for option in own}
+    changes = _nested({key: value for key, value in given.items() if key not in names})
+    if folder:
+        changes.setdefault("data", {})["path"] = folder[0]
+    return _nested({key: value for key, value in given.items() if key in names}), changes
 
 
 def _nested(given: Mapping[str, Any]) -> dict[str, Any]:
