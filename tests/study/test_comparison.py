@@ -14,7 +14,7 @@ from support import raises_user_error, write_run
 from viceversa.cli import main
 from viceversa.study.comparison import VariantMetric, compare_variants
 from viceversa.study.results import run_folders, variants_of
-from viceversa.study.tables import as_csv, as_latex, as_markdown, cells, write_table
+from viceversa.study.tables import as_csv, as_latex, as_markdown, cells, decimals, write_table
 
 VALUES = {
     # variant -> fold -> seed -> L1 of the images of the fold
@@ -218,6 +218,68 @@ def _latex_cells(line: str) -> list[str]:
         text = re.sub(r"\\([&%$#_{}])", r"\1", text)
         plain.append(text.replace(r"\textbackslash{}", "\\"))
     return plain
+
+
+def test_numbers_of_a_column_have_the_decimals_of_their_uncertainty(tmp_path: Path) -> None:
+    found = compare_variants(runs_of(tmp_path, VALUES), "base")
+    base, new = (row for row in found.rows if row.metric == "l1")
+    assert new.difference
+    tiny = new.difference._replace(mean=-4.618e-05, low=-7.2e-05, high=-1.1e-05)
+    rows = [
+        base._replace(mean=0.123456, interval=(0.1, 0.14), fold_deviation=0.0123),
+        new._replace(mean=0.1, interval=(0.05, 0.15), fold_deviation=0.5, difference=tiny),
+    ]
+    header, *table = cells(found._replace(rows=rows))
+    columns = dict(zip(header, zip(*table, strict=True), strict=True))
+    # Half widths are 0.02 and 0.05, and 3.05e-5; deviations are 0.0123 and more.
+    assert columns["mean [95 % interval]"] == ("0.123 [0.100, 0.140]", "0.100 [0.050, 0.150]")
+    assert columns["sd folds"] == ("0.012", "0.500")
+    interval = "[-0.000072, -0.000011]"
+    assert columns["difference [95 % interval]"] == ("–", f"-0.000046 {interval}")
+    assert columns["p"] == ("–", "0.2500")
+    latex = as_latex(found._replace(rows=rows))
+    assert "$-$0.000046 [$-$0.000072, $-$0.000011]" in latex and "e-05" not in latex
+    assert not re.search(r"[^$]-\d", latex[latex.index(r"\toprule") :])
+    named = [row._replace(variant="lr-1 -2") for row in rows]  # a minus of a name is none
+    assert "lr-1 -2 &" in as_latex(found._replace(rows=named))
+
+
+@pytest.mark.parametrize(
+    ("values", "uncertainties", "expected"),
+    [
+        ([123.4], [12.0], 0),
+        ([123.4], [1.2], 1),
+        ([0.5], [0.00031, 0.2], 5),
+        ([0.5], [1e-17, 0.2], 2),  # equal images: no uncertainty, but a rounding error
+        ([12.345], [], 2),
+        ([0.0], [0.0], 0),
+        ([1e-300], [1e-301], 12),
+        ([float("inf")], [float("nan")], 0),
+    ],
+)
+def test_decimals_by_hand(values: list[float], uncertainties: list[float], expected: int) -> None:
+    assert decimals(values, uncertainties) == expected
+
+
+def test_verdicts_and_the_randomness_of_training(tmp_path: Path) -> None:
+    numbers = [float(i) for i in range(8)]
+
+    def notes(name: str, base: list[float], new: list[float]) -> list[str]:
+        """Notes on variants whose seeds shift all images by some numbers."""
+        values = {
+            variant: {1: [[n + shift for n in numbers] for shift in shifts]}
+            for variant, shifts in (("base", base), ("new", new))
+        }
+        found = compare_variants(runs_of(tmp_path / name, values), "base")
+        assert by_variant(found.rows)["new"].difference[4] == "better"  # type: ignore[index]
+        return [note for note in found.notes if "seed" in note]
+
+    (one,) = notes("one", [0.0], [-0.1])
+    assert one.startswith("base, new: one seed") and "hold for these trained models" in one
+    # Deviations of sqrt(1/2) over two seeds: the standard error is sqrt(1/4 + 1/4).
+    (within,) = notes("within", [0.0, 1.0], [-1.0, 0.0])
+    assert within.startswith("l1 of new: ") and "(0.71)" in within
+    assert notes("beyond", [0.0, 1.0], [-2.0, -1.0]) == []
 
 
 def test_the_ending_selects_the_format(tmp_path: Path) -> None:

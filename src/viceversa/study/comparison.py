@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -88,6 +89,7 @@ def compare_variants(folders: Sequence[Path], baseline: str = "") -> Comparison:
             "groups, corrected for the number of variants (Holm); tie: no difference was detected "
             "at 5 %, which does not show that there is none"
         )
+        notes += _training_notes(rows, variants, baseline)
         few = min((row.groups for row in rows if row.difference), default=FEWEST_GROUPS)
         if few < FEWEST_GROUPS:
             notes.append(
@@ -96,6 +98,36 @@ def compare_variants(folders: Sequence[Path], baseline: str = "") -> Comparison:
             )
     paths = {name: [one.folder for one in of] for name, of in variants.items()}
     return Comparison(rows, notes, paths)
+
+
+def _training_notes(
+    rows: Sequence[VariantMetric], variants: Mapping[str, Sequence[RunResult]], baseline: str
+) -> list[str]:
+    """Return notes on the randomness of training, which the test over groups does not include."""
+    seeds = {name: len({one.seed for one in runs}) for name, runs in variants.items()}
+    if single := [name for name, count in seeds.items() if count == 1]:
+        return [
+            f"{', '.join(single)}: one seed, so the variation between trainings is unknown and not "
+            "part of interval and p: better and worse hold for these trained models, not for their "
+            "settings in general; train several seeds (--seeds)"
+        ]
+    notes = []
+    base = {(row.direction, row.metric): row for row in rows if row.variant == baseline}
+    for row in rows:
+        one, other = row, base.get((row.direction, row.metric))
+        if not one.difference or one.difference.verdict == "tie" or other is None:
+            continue
+        deviations = (
+            (one.seed_deviation, seeds[one.variant]),
+            (other.seed_deviation, seeds[baseline]),
+        )
+        error = sqrt(sum((sd or 0.0) ** 2 / count for sd, count in deviations))
+        if abs(one.difference.mean) < 2 * error:
+            notes.append(
+                f"{one.metric} of {one.variant}: the difference is smaller than twice its standard "
+                f"error over seeds ({error:.2g}), so it may be due to the randomness of training"
+            )
+    return notes
 
 
 def _balanced(results: list[RunResult]) -> tuple[list[RunResult], list[str]]:
