@@ -28,8 +28,10 @@ from torch import Tensor, nn
 
 from viceversa.checkpoint import load_state, save_network
 from viceversa.cli import app, main
-from viceversa.config.run import RunConfig
+from viceversa.config.recipes import merge
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data.dataset import ImageDataset
+from viceversa.data.sizes import check_images
 from viceversa.errors import UserError
 from viceversa.evaluation.features import find, load
 from viceversa.fields import plain
@@ -39,6 +41,7 @@ from viceversa.methods.base import Batch, Discriminator, Method, Turn
 from viceversa.networks import GENERATORS
 from viceversa.networks.patch_grid import PatchGrid
 from viceversa.networks.patchgan import PatchGAN
+from viceversa.plan.images import inspect_images
 from viceversa.training import loop as training
 from viceversa.training.log import Log
 
@@ -322,6 +325,18 @@ def raises_user_error(
         yield caught
     assert option is None or caught.value.option == option, repr(caught.value)
     assert path is None or caught.value.path == path, caught.value.path
+
+
+def check_networks(config: RunConfig) -> None:
+    """Raise UserError if the networks of a run cannot train on images of its settings."""
+    config = resolve(merge(config.sections, {"data": {"path": ""}}))
+    with torch.device("meta"):
+        method = make_method(config)
+        height, width = inspect_images(config).size
+        a, b = (torch.empty(one.width, height, width) for one in (config.data.a, config.data.b))
+    if config.data.direction == "ba":
+        a, b = b, a
+    check_images(method, (a, b), config.train.batch_size)
 
 
 def option_arguments(options: Mapping[str, object]) -> list[str]:

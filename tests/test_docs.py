@@ -7,9 +7,11 @@ import re
 from itertools import takewhile
 from pathlib import Path
 from shlex import split
+from typing import Any
 
 import pytest
 from cyclopts import CycloptsError
+from support import check_networks
 
 import viceversa
 from viceversa.cli import app
@@ -162,7 +164,9 @@ def parse(command: str) -> None:
     arguments = take_imports(split(command))
     name, rest = arguments[0], arguments[1:]
     if name in ("train", "plan"):
-        assert (train_settings if name == "train" else plan_settings)(rest[0], rest[1:])
+        settings: Any = (train_settings if name == "train" else plan_settings)(rest[0], rest[1:])
+        assert settings
+        check_networks(settings if name == "train" else settings[1])
     elif name == "study":
         assert study_settings(rest[0], rest[1:])
     elif name == "check":
@@ -180,9 +184,14 @@ def test_documented_commands_are_valid(command: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     "command",
-    ["train pix2pix data --train.keep 3", "translate ab.safetensors a.png --out_folder b"],
+    [
+        "train pix2pix data --train.keep 3",
+        "train pix2pix data --data.load_size 143 --data.crop_size 128",
+        "plan pix2pix --generator.depth 8 --data.crop_size 128",
+        "translate ab.safetensors a.png --out_folder b",
+    ],
 )
-def test_a_command_with_an_unknown_option_is_detected(command: str) -> None:
+def test_an_invalid_command_is_detected(command: str) -> None:
     assert len(commands()) > 30
     with pytest.raises((UserError, CycloptsError)):
         parse(command)

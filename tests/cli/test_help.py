@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from typing import Any
 
 import pytest
-from support import command_output
+from support import check_networks, command_output
 
 from viceversa.cli.app import EXAMPLES, ORDER, app
 from viceversa.config.command_line import (
@@ -18,10 +19,11 @@ from viceversa.config.command_line import (
     run_options,
     train_settings,
 )
-from viceversa.config.help import COMMON
+from viceversa.config.help import COMMON, recipe_help
 from viceversa.config.recipes import read_recipe, recipes
 from viceversa.config.run import resolve
 from viceversa.config.study import study_settings
+from viceversa.errors import UserError
 from viceversa.metrics.registry import selectable
 
 SETTINGS = {"train": train_settings, "plan": plan_settings, "study": study_settings}
@@ -57,6 +59,8 @@ def test_examples_are_valid_commands(name: str) -> None:
         if command in SETTINGS:
             settings = SETTINGS[command](words[0], words[1:])
             assert settings is not None or "--help" in words
+            if command != "study" and settings is not None:
+                check_networks(settings[1] if command == "plan" else settings)
         elif command == "check":
             assert check_settings(words) is not None
         elif command == "evaluate":
@@ -101,6 +105,34 @@ def test_help_lists_common_options_with_the_values_of_the_recipe(
     in_short = [key for key in options if f"--{key} " in short]
     expected = [key for key in options if key in COMMON or key.startswith("method.")]
     assert in_short == expected and len(in_short) < len(options) / 3
+
+
+@pytest.mark.parametrize("command", SETTINGS)
+@pytest.mark.parametrize("recipe", recipes())
+def test_examples_in_the_help_of_a_recipe_are_runs_whose_networks_fit(
+    command: str, recipe: str
+) -> None:
+    examples = [
+        shlex.split(line.strip())
+        for line in recipe_help(command, recipe).splitlines()
+        if line[:3] == "  v"
+    ]
+    assert len(examples) >= 2
+    for _, name, _, *words in examples:
+        settings: Any = SETTINGS[name](recipe, words)
+        if name == "study":
+            for config in settings.variants.values():
+                check_networks(config)
+        else:
+            check_networks(settings[1] if name == "plan" else settings)
+
+
+def test_an_example_whose_size_does_not_fit_is_detected() -> None:
+    settings = train_settings(
+        "pix2pix", ["photos", "--data.load_size", "143", "--data.crop_size", "128"]
+    )
+    with pytest.raises(UserError, match="multiples of 256"):
+        check_networks(settings)
 
 
 def test_common_options_exist() -> None:

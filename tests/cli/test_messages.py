@@ -65,6 +65,41 @@ def test_epochs_below_the_epoch_reached_are_refused(tmp_path: Path) -> None:
     train(settings(data, run, 4))
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("translate m x.png", "translate needs -o, the folder or file for the results"),
+        ("explain m x.png", "explain needs -o, the figure to write"),
+        ("ensemble a b", "ensemble needs -o, the file, such as e.safetensors"),
+        ("translate", "translate needs MODEL, the model file of a generator"),
+        ("log", "log needs RUN, the run folder"),
+        ("evaluate", "evaluate needs MODEL_OR_FAKES, a run folder"),
+        ("translate m x.png --out_ o", "Did you mean --out?"),
+        ("translate m x.png -o", "-o requires an argument"),
+    ],
+)
+def test_a_missing_argument_is_named_with_its_meaning(
+    command: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in command_error(capsys, *command.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("translate m x.png -o o --batch_size 2.5", "--batch_size"),
+        ("log run --last 2.5", "--last"),
+        ("plan pix2pix --steps 2.5", "--steps"),
+        ("check photos --data.load_size 2.5", "data.load_size"),
+    ],
+)
+def test_a_fraction_for_a_whole_number_is_refused(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = command_error(capsys, *command.split())
+    assert message.strip() == f"viceversa: {option} takes a whole number, not 2.5"
+
+
 EMPTY = [
     "train ''",
     "train pix2pix ''",

@@ -10,11 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclopts import CoercionError
 from support import noise_pairs, raises_user_error
 
-from viceversa.config.command_line import check_settings, plan_settings, train_settings
+from viceversa.cli.app import EXAMPLES, app
+from viceversa.config.command_line import (
+    CheckOptions,
+    PlanOptions,
+    check_settings,
+    evaluate_options,
+    plan_settings,
+    run_options,
+    train_settings,
+)
+from viceversa.config.options import Option, has_int, options_of, parse
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import resolve
+from viceversa.config.study import StudyOptions
 from viceversa.fields import fill
 
 
@@ -72,6 +84,98 @@ def test_a_negative_number_is_read_as_a_number(arguments: str, option: str, text
     with raises_user_error(option=option) as caught:
         train_settings("pix2pix", ["x", *arguments.split()])
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["2.7", "64.0", "1e3", "0x10", "nan", "many", "2,7"])
+def test_a_whole_number_is_not_rounded(value: str) -> None:
+    for words in (["--train.epochs", value], [f"--train.epochs={value}"]):
+        with raises_user_error(option="train.epochs") as caught:
+            train_settings("pix2pix", ["x", *words])
+        assert str(caught.value) == f"train.epochs takes a whole number, not {value}"
+
+
+def test_whole_numbers_and_their_signs() -> None:
+    assert train_settings("pix2pix", ["x", "--train.epochs", "+7"]).train.epochs == 7
+    assert train_settings("pix2pix", ["x", "--train.seed=12345678901234567"]).train.seed == (
+        12345678901234567
+    )
+    assert train_settings("pix2pix", ["x", "--train.lr", "2"]).train.lr == 2.0
+
+
+def test_lists_of_whole_numbers() -> None:
+    option = Option("generator.rates", tuple[int, ...], (1,), "", "Generator")
+    parsed = parse("viceversa x", "", ["--generator.rates", "1", "2"], [option])
+    assert parsed == ([], {"generator.rates": (1, 2)})
+    with raises_user_error(option="generator.rates"):
+        parse("viceversa x", "", ["--generator.rates", "1", "2.5"], [option])
+
+
+def test_every_option_of_type_int_takes_whole_numbers_only() -> None:
+    """In every command, also those that are added later."""
+    options = [
+        *run_options(resolve(read_recipe("pix2pix"))),
+        *evaluate_options(),
+        *options_of(CheckOptions()),
+        *options_of(PlanOptions()),
+        *options_of(StudyOptions()),
+    ]
+    whole = [option for option in options if has_int(option.type)]
+    assert len(whole) > 30
+    for option in whole:
+        with raises_user_error(option=option.key if "." in option.key else f"--{option.key}"):
+            parse("viceversa x", "", [f"--{option.key}", "2.5"], [option])
+    checked = 0
+    for command in EXAMPLES:
+        arguments = app[command].assemble_argument_collection()
+        needed = [one for one in arguments if one.required]
+        given = [
+            word for one in needed for word in ([] if one.index is not None else [one.name, "x"])
+        ]
+        given += ["x" for one in needed if one.index is not None]
+        for argument in arguments:
+            if has_int(argument.field_info.annotation):
+                words = [command, argument.name, "2.5", *given]
+                with pytest.raises(CoercionError, match="takes a whole number, not"):
+                    app.parse_args(words, exit_on_error=False, print_error=False)
+                words[2] = "2"
+                app.parse_args(words, exit_on_error=False, print_error=False)
+                checked += 1
+    assert checked >= 7
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words", "option", "names"),
+    [
+        ("cyclegan", "--generator.depth 6", "generator.depth", "unet and gdl-unet, not of resnet"),
+        ("cyclegan", "--generator.depth=6", "generator.depth", "--generator.name unet"),
+        ("cyclegan", "--generator.no-skip", "generator.skip", "unet, not of resnet"),
+        ("pix2pix", "--method.pool_size 5", "method.pool_size", "cyclegan, not of pix2pix"),
+        (
+            "pix2pix",
+            "--discriminator.name pixelgan --discriminator.layers 2",
+            "discriminator.layers",
+            "patchgan, not of pixelgan",
+        ),
+    ],
+)
+def test_an_option_of_another_network_names_that_network(
+    recipe: str, words: str, option: str, names: str
+) -> None:
+    with raises_user_error(option=option) as caught:
+        train_settings(recipe, ["x", *words.split()])
+    assert names in str(caught.value)
+
+
+def test_an_option_of_another_network_in_a_recipe_names_that_network(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('base = "cyclegan"\n[generator]\ndepth = 6\n')
+    with raises_user_error(option="generator.depth") as caught:
+        train_settings(str(recipe), ["x"])
+    assert "--generator.name unet" in str(caught.value)
+    recipe.write_text('base = "cyclegan"\n[generator]\ndeepness = 6\n')  # of no network
+    with raises_user_error(option="generator.deepness") as caught:
+        train_settings(str(recipe), ["x"])
+    assert "generator.name" not in str(caught.value)
 
 
 def test_texts_that_look_like_numbers_are_not_changed() -> None:

@@ -310,6 +310,39 @@ def test_unsupported_size_is_refused_with_a_supported_one(
         built(torch.randn(batch, channels, size, size))
 
 
+@pytest.mark.parametrize(
+    ("make", "option", "height", "width", "now", "largest"),
+    [
+        (lambda n: unet(width=2, depth=n), "generator.depth", 64, 64, 8, 6),
+        (lambda n: unet(width=2, depth=n), "generator.depth", 64, 96, 6, 5),
+        (
+            lambda n: GDLUNet(GDLUNet.Config(width=2, depth=n), 3, 3),
+            "generator.depth",
+            16,
+            16,
+            4,
+            3,
+        ),
+        (lambda n: patchgan(3, "batch", width=2, layers=n), "discriminator.layers", 16, 40, 3, 2),
+        (lambda n: patchgan(3, "instance", width=2, layers=n), "discriminator.layers", 7, 7, 3, 1),
+    ],
+)
+def test_the_option_that_supports_a_size_is_named(
+    make: Any, option: str, height: int, width: int, now: int, largest: int
+) -> None:
+    with pytest.raises(ValueError, match="cannot train on") as error:
+        check_size(make(now), 3, height, width, 1)
+    assert f"(--{option} {largest} or less supports {width}x{height})" in str(error.value)
+    check_size(make(largest), 3, height, width, 1)
+    with pytest.raises(ValueError, match="cannot train on"):
+        check_size(make(largest + 1), 3, height, width, 1)
+
+
+def test_no_option_is_named_if_none_supports_a_size() -> None:
+    with pytest.raises(ValueError, match="multiples of 256; 256x256 would fit"):
+        check_size(unet(width=2), 3, 143, 143, 1)
+
+
 def test_invalid_settings_are_refused() -> None:
     for config, values, limits in (
         (UNet.Config, {"depth": 1}, "from 2 to 16"),

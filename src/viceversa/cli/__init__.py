@@ -10,6 +10,7 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 
 from ..config.extensions import take_imports
+from ..config.options import in_words
 from ..environment import is_distributed, keep_freed_memory, limit_thread_spinning, rank
 from ..errors import RunStopped, UserError
 from ..terminal import guarded, occupy_descriptors
@@ -82,7 +83,9 @@ def _run(words: list[str]) -> int:
             # A lone hyphen (standard input or output) looks like an option to the parser.
             words = ["./-" if word == "-" else word for word in words]
             app(words, exit_on_error=False, print_error=False)
-    except (UserError, CycloptsError) as error:
+    except CycloptsError as error:
+        return _refuse(str(in_words(error, words[0])))
+    except UserError as error:
         return _refuse(str(error))
     except RunStopped as stopped:
         sys.stderr.write(f"viceversa: {stopped}; {stopped.advice}\n")

@@ -11,12 +11,13 @@ from cyclopts import App, Parameter
 
 from .. import __version__
 from ..config.help import example_lines
+from ..config.options import strictly
 
 app = App(
     name="viceversa",
     version=__version__,
     help_format="plaintext",
-    default_parameter=Parameter(name_transform=lambda name: name),
+    default_parameter=Parameter(name_transform=lambda name: name, converter=strictly),
     result_action="return_value",
 )
 ORDER = (  # of use

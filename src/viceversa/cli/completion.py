@@ -25,7 +25,7 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     Parameters
     ----------
     shell
-        The shell.
+        The shell: bash, zsh or fish.
     """
     print(_complete_app().generate_completion(shell=shell))
 

@@ -37,7 +37,7 @@ def log(
     Parameters
     ----------
     run
-        Run folder, such as runs/NAME. The run may still be training.
+        The run folder, such as runs/NAME. The run may still be training.
     kind
         Kinds of entries: train, validation, diagnostic (default: all).
     csv

@@ -25,7 +25,7 @@ def report(run: Path) -> None:
     Parameters
     ----------
     run
-        Run folder, such as runs/NAME. The run may still be training.
+        The run folder, such as runs/NAME. The run may still be training.
     """
     from ..reports import refuse_other_folder, write_run_page
 

@@ -47,12 +47,12 @@ def translate(
     Parameters
     ----------
     model
-        Model file of a generator, such as runs/NAME/ab.safetensors.
+        The model file of a generator, such as runs/NAME/ab.safetensors.
     inputs
         Images, globs in quotes, or folders (with their subfolders); - is standard input.
     out
-        Folder for the results, which keep the names of their images. For a single image also the
-        name of the result, such as result.png; - is standard output.
+        The folder or file for the results. In a folder they keep the names of their images; a file,
+        such as result.png, is for a single image; - is standard output.
     policy
         image: batch norm with the statistics of each image, no dropout; running: with the running
         statistics of training, no dropout; paper: as image, with dropout (pix2pix, sec. 3.4).

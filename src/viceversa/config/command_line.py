@@ -76,7 +76,7 @@ def run_settings(
     Returns:
         None after --help.
     """
-    from .run import resolve
+    from .run import refuse_option_of_other, resolve
 
     refuse_old_options(words)
     words = [SHORT.get(word, word) for word in words]
@@ -85,6 +85,14 @@ def run_settings(
         if name := given_value(words, f"--{section}.name"):
             sections = merge(sections, {section: {"name": name}})
     config = resolve(sections)
+    for section in NAMED:
+        start = f"--{section}."
+        keys = [
+            word.partition("=")[0].removeprefix(start).removeprefix("no-")
+            for word in words
+            if word.startswith(start)
+        ]
+        refuse_option_of_other(section, config.name(section), keys)
     options = [*own, *run_options(config)]
     if set(HELP_WORDS) & set(words):
         options = common_first(options, "--help-all" in words)

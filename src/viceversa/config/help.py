@@ -90,7 +90,7 @@ def recipe_help(command: str, recipe: str) -> str:
         examples = [
             (f"{start} photos", "train on the folder photos; the same again resumes"),
             (f"{start} photos --train.run runs/2 --train.epochs 50", "another run folder"),
-            (f"{start} photos --data.load_size 143 --data.crop_size 128", "smaller images"),
+            (f"{start} photos --data.load_size 542 --data.crop_size 512", "larger images"),
         ]
     more = (
         f"All options: viceversa {start} --help-all. As a file to edit: viceversa init FILE "

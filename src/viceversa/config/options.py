@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from cyclopts import App, Group, Parameter
+import cyclopts
+from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentError, Parameter
 from docstring_parser import parse_from_object
 
 from ..errors import UserError
@@ -56,6 +57,7 @@ class Option:
                 consume_multiple=typing.get_args(self.type)[-1:] == (Ellipsis,),
                 negative_bool="no-" if self.negative else (),
                 negative_iterable=(),
+                converter=strictly if has_int(self.type) else None,
             ),
         ]
         return inspect.Parameter(name, KEYWORD, default=self.default, annotation=annotation)
@@ -128,9 +130,57 @@ def parse(
         found: tuple[list[Any], dict[str, Any]] | None = app(
             number_lists(words, types), exit_on_error=False, print_error=False
         )
+    except CycloptsError as error:
+        raise in_words(error, name.removeprefix("viceversa ")) from None
     except ValueError as error:  # from __post_init__ of a dataclass
         raise UserError(str(error), option=option_of(error)) from None
     return found
+
+
+def has_int(hint: Any) -> bool:
+    """Return whether a type takes whole numbers only: int, int | None, or a tuple of them."""
+    kinds = {hint, *typing.get_args(hint)}
+    return int in kinds and not {float, str} & kinds
+
+
+def strictly(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """Convert a value from the command line; cyclopts itself rounds 2.7 to a whole number.
+
+    Raises:
+        UserError: An option of type int has a value that is not a whole number.
+    """
+    for token in tokens if has_int(hint) else ():
+        try:
+            int(token.value)
+        except ValueError:
+            keyword = token.keyword or ""
+            option = keyword.removeprefix("--") if "." in keyword else keyword
+            raise UserError(
+                f"{option} takes a whole number, not {token.value}", option=option
+            ) from None
+    return cyclopts.convert(hint, tokens)
+
+
+def in_words(error: CycloptsError, command: str) -> Exception:
+    """Return an error of the parser as UserError, if this module has a clearer sentence for it.
+
+    Args:
+        error: The error.
+        command: The command, such as `translate`.
+    """
+    if isinstance(error, CoercionError) and isinstance(error.__cause__, UserError):
+        return error.__cause__
+    argument = error.argument
+    missing = isinstance(error, MissingArgumentError) and error.keyword is None
+    if not missing or argument is None or argument.tokens or "Did you mean" in str(error):
+        return error
+    option = name = min(argument.names, key=len)
+    if argument.index is not None:  # given without its name
+        name = name.lstrip("-").upper()
+    helps = {one.arg_name: one.description for one in parse_from_object(error.target).params}
+    text = argument.parameter.help or helps.get(argument.field_info.name) or ""
+    what = " ".join(text.split()).split(". ")[0].rstrip(".")
+    return UserError(f"{command} needs {name}, {what[:1].lower()}{what[1:]}", option=option)
 
 
 def collector(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ..data import DataConfig
@@ -81,6 +81,7 @@ def resolve(sections: Sections) -> RunConfig:
         values = dict(sections.get(section, {}))
         name = values.pop("name", None)
         _, config_class = registered(section, name)
+        refuse_option_of_other(section, name, values)
         typed[section] = fill(config_class, values, section)
         full[section] = {"name": name, **plain(typed[section])}
     for section, config_class in CONFIGS.items():
@@ -100,6 +101,21 @@ def registered(section: str, name: Any) -> tuple[Any, Any]:
             option=f"{section}.name",
         )
     return known[name]
+
+
+def refuse_option_of_other(section: str, name: str, keys: Iterable[str]) -> None:
+    """Raise UserError for an option that only other methods or networks of a section have."""
+    options = {
+        one: [field.name for field in fields(cls)] for one, (_, cls) in REGISTRIES[section].items()
+    }
+    for key in keys:
+        others = [one for one, names in options.items() if key in names]
+        if others and name not in others:
+            raise UserError(
+                f"{section}.{key} is an option of {' and '.join(others)}, not of {name}; add "
+                f"--{section}.name {others[0]}, or leave {key} out",
+                option=f"{section}.{key}",
+            )
 
 
 def is_paired(method: str) -> bool:

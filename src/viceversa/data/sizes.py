@@ -82,7 +82,7 @@ def _size_that_fits(method: Method, images: tuple[Tensor, Tensor], batch: int, d
 
     size = nearest_size(images[0].shape[1], images[0].shape[2], _multiple(method), fits)
     text = "no size near it fits" if size is None else f"{size[1]}x{size[0]} would fit"
-    return f"{text} ({decides}, generator.depth and the norms what fits)"
+    return f"{text} ({decides}, the options of the networks what fits)"
 
 
 def _multiple(method: Method) -> int:

@@ -23,7 +23,7 @@ class PatchGAN(nn.Module):
     def __init__(self, config: PatchGANConfig, channels_in: int):
         super().__init__()
         bias = not has_shift(config.norm)
-        self.whole_image = config.whole_image
+        self.whole_image, self.strided = config.whole_image, config.layers
 
         def convolution(before: int, after: int, stride: int, bias: bool = True) -> nn.Module:
             if config.padding == "same":
@@ -51,6 +51,13 @@ class PatchGAN(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         """Return the activations of all layers but the last, for feature matching."""
         return _activations(self.layers, x)
+
+    def size_advice(self, height: int, width: int) -> str:
+        """Return the number of layers that supports a size, as a clause; empty if there is none."""
+        for less in range(self.strided - 1, 0, -1):
+            if min(height, width) // 2**less > 2:  # two 4x4 convolutions follow, each 1 smaller
+                return f"--discriminator.layers {less} or less supports {width}x{height}"
+        return ""
 
     def patch_grid(self, height: int, width: int) -> PatchGrid:
         """Return the patch of each score. Raises ValueError for too small an image."""

@@ -11,6 +11,15 @@ from torch import Tensor, nn
 
 
 @runtime_checkable
+class Adjustable(Protocol):
+    """Network that knows which of its options would make it support a size."""
+
+    def size_advice(self, height: int, width: int) -> str:
+        """Return a clause with the option and its value; empty if none supports the size."""
+        ...
+
+
+@runtime_checkable
 class Generator(Protocol):
     """Image sizes that a generator supports; other images are padded by reflection and cropped."""
 
@@ -44,7 +53,9 @@ def size_problem(
     reason = _problem(network, channels, height, width, batch)
     if reason is None:
         return None
-    return f"{type(network).__name__} cannot train on {width}x{height}: {reason}"
+    advice = network.size_advice(height, width) if isinstance(network, Adjustable) else ""
+    text = f"{type(network).__name__} cannot train on {width}x{height}: {reason}"
+    return f"{text} ({advice})" if advice else text
 
 
 def nearest_size(

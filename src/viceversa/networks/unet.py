@@ -18,6 +18,21 @@ def _doublings(depth: int) -> list[int]:
     return [min(2**i, 8) for i in range(depth)]
 
 
+def _depth_advice(height: int, width: int, depth: int, innermost: int) -> str:
+    """Return a clause on the largest depth below `depth` that supports a size.
+
+    `innermost` is the smallest side of the innermost map.
+    """
+    for less in range(depth - 1, 1, -1):
+        multiple = 2**less
+        if (
+            height % multiple == width % multiple == 0
+            and min(height, width) >= innermost * multiple
+        ):
+            return f"--generator.depth {less} or less supports {width}x{height}"
+    return ""
+
+
 class UNet(nn.Module):
     """U-Net of pix2pix (sec. 3.2.1, 6.1.1); the paper uses depth 8 for 256 px, 7 for 128 px.
 
@@ -62,6 +77,10 @@ class UNet(nn.Module):
             )
         )
         init_weights(self, config.init)
+
+    def size_advice(self, height: int, width: int) -> str:
+        """Return the depth that supports a size, as a clause; empty if there is none."""
+        return _depth_advice(height, width, len(self.downs), innermost=1)
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
         """Return the outputs of the encoder levels `layers`, counted from 0 (CUT, sec. 3)."""
@@ -133,6 +152,10 @@ class GDLUNet(nn.Module):
             nn.Upsample(scale_factor=2), SameConv(below, channels_out, 4), nn.Tanh()
         )
         init_weights(self, config.init)
+
+    def size_advice(self, height: int, width: int) -> str:
+        """Return the depth that supports a size, as a clause; empty if there is none."""
+        return _depth_advice(height, width, len(self.downs), innermost=2)
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
         """Return the outputs of the encoder levels `layers`, counted from 0 (CUT, sec. 3)."""
