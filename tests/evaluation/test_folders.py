@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from support import (
     command_error,
     command_output,
@@ -194,6 +194,72 @@ def test_a_pair_with_two_sizes_is_named(tmp_path: Path) -> None:
     assert zero == [True, False, True]
 
 
+def side_by_side(fakes: Path, left: Path, folder: Path) -> Path:
+    """Write files whose left half is an image of `left`, and whose right half is one of `fakes`."""
+    folder.mkdir()
+    for file in fakes.iterdir():
+        halves = [np.asarray(Image.open(half / file.name)) for half in (left, fakes)]
+        Image.fromarray(np.concatenate(halves, axis=1)).save(folder / file.name)
+    return folder
+
+
+def test_side_by_side_files_need_a_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise_images(tmp_path / "fakes", 3)
+    noise_images(tmp_path / "others", 3, size=(40, 40))
+    for file in (tmp_path / "others").iterdir():
+        ImageOps.invert(Image.open(file)).save(file)
+    fakes, reals = tmp_path / "fakes", tmp_path / "reals"
+    side_by_side(fakes, tmp_path / "others", reals)
+    more: dict[str, Any]
+    for more in ({}, {"size": 24}, {"pairs": "no"}, {"size": 24, "pairs": "no"}):
+        with raises_user_error(option="--half") as caught:  # none of them squeezes or crops both
+            viceversa.evaluate(fakes, reals, **more)
+        assert "REALS look like side-by-side files" in str(caught.value)
+    right = viceversa.evaluate(fakes, reals, metrics=["l1", "swd"], half="right")
+    assert right["directions"]["ab"]["means"]["l1"]["mean"] == 0
+    assert right["directions"]["ab"]["sets"]["swd"] == 0 and right["protocol"]["half"] == "right"
+    left = viceversa.evaluate(fakes, reals, metrics=["l1", "swd"], half="left")
+    single = viceversa.evaluate(fakes, tmp_path / "others", metrics=["l1", "swd"])
+    assert left["directions"]["ab"]["means"] == single["directions"]["ab"]["means"]
+    assert left["directions"]["ab"]["sets"] == single["directions"]["ab"]["sets"]
+    assert single["protocol"]["half"] == "whole"
+    whole = viceversa.evaluate(fakes, reals, metrics=["l1"], size=24, half="whole")
+    assert whole["directions"]["ab"]["means"]["l1"]["mean"] > 0
+    words = ["evaluate", fakes, reals, "--metrics", "l1"]
+    assert "--half left or --half right" in command_error(capsys, *words)
+    assert "3 pairs by name" in command_output(capsys, *words, "--half", "right")
+    assert "--half" in command_error(capsys, *words, "--half", "top")
+
+
+def test_the_range_is_that_of_the_chosen_half(tmp_path: Path) -> None:
+    for name, value in (("fakes", 100.0), ("reals", 100.0)):
+        ramp = np.linspace(0, value, 32 * 32, dtype=np.float32).reshape(32, 32, 1)
+        left = 1000 + ramp
+        pixels = ramp if name == "fakes" else np.concatenate([left, ramp], axis=1)
+        write(tmp_path / name / "0.tif", pixels)
+    domain = {"channels": 1, "range": "minmax"}
+    for half, low in (("left", 1000), ("right", 0)):
+        found = viceversa.evaluate(
+            tmp_path / "fakes",
+            tmp_path / "reals",
+            metrics=["l1"],
+            domain=domain,
+            half=half,  # type: ignore[arg-type]
+        )
+        values = found["directions"]["ab"]["values"]
+        assert (values["low"], values["high"]) == (low, low + 100)
+
+
+def test_swd_does_not_depend_on_pairs(tmp_path: Path) -> None:
+    """It depends on the order of the images, which is the same with pairs and without."""
+    fakes, reals = folders(tmp_path)
+    swd = {
+        pairs: viceversa.evaluate(fakes, reals, metrics=["swd"], pairs=pairs)["directions"]["ab"]
+        for pairs in ("auto", "no")
+    }
+    assert swd["no"]["sets"]["swd"] == pytest.approx(swd["auto"]["sets"]["swd"], rel=1e-6)
+
+
 def test_floats_need_a_range_that_the_result_states(tmp_path: Path) -> None:
     domain, _ = DOMAINS["floats with a range"]
     fakes, reals = (
@@ -329,6 +395,7 @@ def test_options_of_models_are_refused_for_folders(
     ("options", "option"),
     [
         ({"direction": "ba"}, "--direction"),
+        ({"half": "left"}, "--half"),
         ({"domain": {"unit": "HU"}}, "--data.b.unit"),
         ({"domain": {"channels": 1}}, "--data.b.channels"),
     ],

@@ -20,7 +20,7 @@ from .recipes import flat
 Split = Literal["auto", "train", "val", "test"]
 Pairs = Literal["auto", "yes", "no"]
 OF_MODELS = ("split", "policy", "seed", "hold_out", "data.layout")
-OF_FOLDERS = ("direction", "data.b.")
+OF_FOLDERS = ("direction", "half", "data.b.")
 PANELS: dict[str, tuple[str, ...]] = {
     "Models only": OF_MODELS,
     "Folders of images only": OF_FOLDERS,
@@ -71,6 +71,8 @@ class EvaluationOptions:
     for other data."""
     direction: Direction = "ab"
     """Two folders: direction of the generated images, for the tables."""
+    half: Literal["left", "right", "whole"] | None = None
+    """Two folders: half of side-by-side files of REALS to compare with, or whole."""
     data: EvaluationData = field(default_factory=EvaluationData)
 
     def __post_init__(self) -> None:
@@ -109,6 +111,11 @@ class EvaluationOptions:
         for key, value in flat(plain(self)):
             if key.startswith(keys) and value != default[key]:
                 raise UserError(f"--{key} is for {belongs_to}", option=f"--{key}")
+
+    @property
+    def chosen_half(self) -> Literal["left", "right"] | None:
+        """The half of real images to read, or None for all of it."""
+        return None if self.half == "whole" else self.half
 
     @property
     def colours(self) -> list[str]:

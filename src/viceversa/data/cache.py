@@ -82,6 +82,7 @@ class ImageStore:
         name, source = key[0], self.source(key)
         domain = self.domains[name]
         half = half_of(name) if self.index.side_by_side else None
+        half = self.index.half_b if name == "b" and self.index.half_b else half
         max_pixels = self.config.max_megapixels * 10**6
         pixels = load(source, domain.config, half, max_pixels, domain.nodata_value)
         size = resized_size(pixels.shape[0], pixels.shape[1], self.config, source)

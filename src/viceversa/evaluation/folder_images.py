@@ -18,7 +18,7 @@ from ..data.index.pairing import by_stem, first_names, names_of
 from ..data.index.roles import role_of
 from ..errors import UserError
 from ..images import Source
-from ..images.domain import Domain, DomainConfig
+from ..images.domain import Domain
 from ..images.loading import read_options
 from ..images.preprocessing import is_side
 from ..images.sources import printable, unread
@@ -41,9 +41,9 @@ class FolderImages(NamedTuple):
 def open_folders(fakes: Path, reals: Path, options: EvaluationOptions) -> FolderImages:
     """Index two folders, and fit a domain to the real images. Raises UserError."""
     trees = [_tree(path) for path in (fakes, reals)]
-    index, rest, notes = _pairs(trees[0], trees[1], options.pairs)
+    index, rest, notes = _pairs(trees[0], trees[1], options)
     max_pixels = options.max_megapixels * 10**6
-    domain = _domain(list(trees[1].files.values()), options.data.b, max_pixels, reals)
+    domain = _domain(list(trees[1].files.values()), options, max_pixels, reals)
     side = int(options.size) if is_side(options.size) else 0
     config = DataConfig(
         path=str(reals),
@@ -82,21 +82,35 @@ def _tree(path: Path) -> FileTree:
 
 
 def _pairs(
-    fakes: FileTree, reals: FileTree, wanted: str
+    fakes: FileTree, reals: FileTree, options: EvaluationOptions
 ) -> tuple[SplitIndex, SplitIndex, list[str]]:
     """Return the pairs by name, the other images, and notes on these. Raises UserError."""
     a, b = (by_stem(tree.files.items()) for tree in (fakes, reals))
     names = names_of(a, b)
     keys = sorted(key for key in a.keys() & b.keys() if len(a[key]) == len(b[key]) == 1)
-    keys = [] if wanted == "no" else keys
-    paired = set(keys)
+    if keys and options.half is None:
+        _refuse_side_by_side(a[keys[0]][0], b[keys[0]][0], options)
+    wanted, half = options.pairs, options.chosen_half
+    # The order is that of the pairs also without pairs: SWD depends on the order of the images.
     rest = [
-        [one for key, some in side.items() if key not in paired for one in some] for side in (a, b)
+        [one for key in sorted(side.keys() - set(keys)) for one in side[key]] for side in (a, b)
     ]
+    if wanted == "no":
+        rest = [
+            [*(side[key][0] for key in keys), *some]
+            for side, some in zip((a, b), rest, strict=True)
+        ]
+        keys = []
     index = SplitIndex(
-        "pairs by name", tuple(a[k][0] for k in keys), tuple(b[k][0] for k in keys), names=names
+        "pairs by name",
+        tuple(a[key][0] for key in keys),
+        tuple(b[key][0] for key in keys),
+        names=names,
+        half_b=half,
     )
-    others = SplitIndex("images without a partner", tuple(rest[0]), tuple(rest[1]), names=names)
+    others = SplitIndex(
+        "images without a partner", tuple(rest[0]), tuple(rest[1]), names=names, half_b=half
+    )
     if wanted == "no":
         return index, others, []
     notes = [f"not read: {group}" for tree in (fakes, reals) for group in unread(tree.other)]
@@ -115,13 +129,36 @@ def _pairs(
     return index, others, notes
 
 
-def _domain(reals: Sequence[Source], config: DomainConfig, max_pixels: int, root: Path) -> Domain:
+def _refuse_side_by_side(fake: Source, real: Source, options: EvaluationOptions) -> None:
+    """Raise UserError if a real image has twice the aspect ratio of its generated image."""
+    read = read_options(options.data.b, options.max_megapixels * 10**6)
+    records = scan_files([fake, real], read, store=None)
+    one, other = records[fake], records[real]
+    if one.error or other.error or other.width * one.height != 2 * one.width * other.height:
+        return
+    raise UserError(
+        f"{real} has {other.width}x{other.height} pixels and the generated image {fake} has "
+        f"{one.width}x{one.height}: REALS look like side-by-side files; choose the half to compare "
+        "with --half left or --half right, or --half whole if they are single images",
+        option="--half",
+        path=real.path,
+    )
+
+
+def _domain(
+    reals: Sequence[Source], options: EvaluationOptions, max_pixels: int, root: Path
+) -> Domain:
     """Fit a domain to the real images. Raises UserError if one of them is invalid."""
+    config, half = options.data.b, options.chosen_half
     records = scan_files(reals, read_options(config, max_pixels), root=root)
     for source, record in records.items():
         if record.error:
             raise UserError(f"{source} {record.error}", path=source.path)
+        if half and record.width < 2:
+            raise UserError(
+                f"{source} is one pixel wide and has no halves", option="--half", path=source.path
+            )
     channels = max(record.channels for record in records.values())
     if config.kind == "image" and config.channels == 3 and channels > MAX_COLOURS:
         config = dataclasses.replace(config, channels=channels)
-    return fit_domain(DomainFiles("", "b", config, False, records), records, max_pixels)
+    return fit_domain(DomainFiles("", "b", config, False, records, half), records, max_pixels)

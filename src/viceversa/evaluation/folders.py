@@ -180,6 +180,7 @@ def _protocol(
         "reals": str(reals),
         "pairs": bool(images.pairs.sources("a")),
         "size": text_of_size(images.pairs.config),
+        "half": options.half or "whole",
         "resize_filter": images.domain.config.resize,
         "file_types": {
             side: dict(Counter(PurePosixPath(one.name).suffix.lower() for one in sources))

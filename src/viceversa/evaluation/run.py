@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..fields import fill
 from ..files import write_bytes, write_json
 from ..images.domain import DomainConfig
+from ..images.preprocessing import Part
 from ..inference.model_files import translator_files
 from ..networks.config import Policy
 from .folders import are_folders, evaluate_folders
@@ -47,6 +48,7 @@ def evaluate(
     layout: Layout | None = None,
     hold_out: float | None = None,
     direction: Direction = "ab",
+    half: Part = None,
     domain: Mapping[str, Any] = NONE,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -73,6 +75,8 @@ def evaluate(
         hold_out: Fraction of the images that is val, for data without splits; None is as in
             training for the data of the run, and 0 for other data.
         direction: Direction of generated images, for the tables.
+        half: Half of side-by-side files of the folder of real images, `left` or `right`; `whole` if
+            they are single images.
         domain: Properties of generated and real images as in the section `data.b`, such as
             `{"channels": 1, "range": "-1000,3000", "unit": "HU"}`.
         progress: Called with (images done, images in total).
@@ -100,6 +104,7 @@ def evaluate(
         max_megapixels=max_megapixels,
         hold_out=hold_out,
         direction=direction,
+        half=half,
         data=EvaluationData(layout, fill(DomainConfig, domain, "data.b")),
     )
     folder = None if out is None else Path(out)

@@ -11,7 +11,7 @@ from ...errors import UserError
 from ...fields import counted
 from ...images import Pixels, Source
 from ...images.domain import DomainConfig
-from ...images.loading import half_of, load
+from ...images.loading import Half, half_of, load
 from ...images.sources import printable
 from ..config import DataConfig
 from ..index import FileTree, Manifest, SplitIndex
@@ -79,6 +79,13 @@ class DomainFiles:
     config: DomainConfig
     side_by_side: bool
     records: Mapping[Source, FileRecord]
+    chosen: Half = None
+    """Half of each file to read, if it is not that of the domain in side-by-side files."""
+
+    @property
+    def half(self) -> Half:
+        """Half of each file that is read; None: all of it."""
+        return self.chosen or (half_of(self.domain) if self.side_by_side else None)
 
     def readable(self) -> Iterator[tuple[Source, FileRecord]]:
         """Yield the files that can be decoded."""
@@ -86,16 +93,15 @@ class DomainFiles:
 
     def size(self, record: FileRecord) -> tuple[int, int]:
         """Return (height, width) of an image; of side-by-side files, of a half."""
-        return record.height, record.width // 2 if self.side_by_side else record.width
+        return record.height, record.width // 2 if self.half else record.width
 
     def range(self, record: FileRecord) -> Range:
         """Return the value range of an image; of side-by-side files, of the domain's half."""
-        return record.halves[self.domain == "b"] if self.side_by_side else record.range
+        return record.halves[self.half == "right"] if self.half else record.range
 
     def load(self, source: Source, max_pixels: int) -> Pixels:
         """Load an image as the domain defines it."""
-        half = half_of(self.domain) if self.side_by_side else None
-        return load(source, self.config, half, max_pixels)
+        return load(source, self.config, self.half, max_pixels)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress, product
+from typing import Literal
 
 from ...errors import UserError
 from ...images.sources import Source, printable
@@ -35,6 +36,8 @@ class SplitIndex:
     """Group (patient, slide, scene) of each image that is in one."""
     names: Mapping[Source, str] = field(default_factory=dict, compare=False)
     """Name of each image in the dataset; both images of a pair have the same."""
+    half_b: Literal["left", "right"] | None = None
+    """Half of each file of B to read, if B has side-by-side files of its own; None: all of it."""
 
     def describe(self, split: str) -> str:
         """Return a line on the number of images and the layout."""
