@@ -17,7 +17,7 @@ from browser_pages import opened
 from PIL import Image
 from support import ROOT, common, training_lines, write_log, write_run
 
-from viceversa.reports import write_run_page
+from viceversa.reports import write_compare_page, write_run_page
 from viceversa.reports.charts import y_axis
 
 if TYPE_CHECKING:
@@ -178,6 +178,33 @@ def test_chart_is_downloaded_as_csv_and_svg(
     texts = [element.text for element in tree.iter("{http://www.w3.org/2000/svg}text")]
     assert {"Generator", "g_l1", "g_gan", "8k", "images"} <= set(texts)
     assert len(list(tree.iter("{http://www.w3.org/2000/svg}path"))) == 3
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_chart_of_two_runs_with_one_line_each(browser: Browser, tmp_path: Path, width: int) -> None:
+    """Points are visible dots, and labels of close values differ and stay in the card."""
+    for name, loss in (("one", 0.1243101), ("two", 0.1243104)):
+        (tmp_path / name).mkdir()
+        write_log(tmp_path / name, [common("train", 40) | {"loss.g_l1": loss}])
+    page_file = tmp_path / "page.html"
+    write_compare_page([tmp_path / "one", tmp_path / "two"], page_file)
+    with opened(browser, page_file, width=width) as opened_page:
+        page, figure = opened_page.page, chart(opened_page.page, "g_l1")
+        before = labels(figure, "y")
+        assert len(set(before)) == len(before) > 2
+        card = figure.bounding_box()
+        assert card is not None
+        for text in figure.locator("span.y").all():
+            box = text.bounding_box()
+            assert box is not None and box["x"] >= card["x"] - 4
+        for dots in figure.locator(".dots").all():
+            assert dots.evaluate("one => getComputedStyle(one).strokeWidth") == "8px"
+        paths = [dots.get_attribute("d") for dots in figure.locator(".dots").all()]
+        assert len(paths) == 2 and all(path and path.startswith("M500.0 ") for path in paths)
+        page.get_by_label("y-axis").select_option("linear")
+        assert labels(figure, "y") == before
+        assert [dots.get_attribute("d") for dots in figure.locator(".dots").all()] == paths
+    assert opened_page.messages == []
 
 
 def open_viewer(page: Page) -> Locator:

@@ -60,6 +60,26 @@ def test_point_between_gaps_is_a_dot() -> None:
     assert "h0" not in chart("L", [Series("g", [(0, None), (1, 2.0), (2, 1.0)])])
 
 
+def test_isolated_points_have_markers() -> None:
+    points = [(0, None), (1, 2.0), (2, None), (3, 3.0), (4, 4.0)]
+    (dots,) = re.findall(r'<path class="dots c0" d="([^"]*)"', chart("L", [Series("g", points)]))
+    y = HEIGHT * (1 - y_axis([2.0, 4.0]).position(2.0))
+    assert dots == f"M{WIDTH / 4:.1f} {y:.1f}h0"
+    text = chart("L", [Series("g", points, dashed=True), Series("h", [(2, 2.5)], 1)])
+    assert re.findall(r'<path class="dots (\w+)"', text) == ["c0", "c1"]
+    assert "dots" not in chart("L", [Series("g", points[3:])])
+
+
+def test_single_point_is_in_the_middle() -> None:
+    assert x_axis([40.0]).position(40.0) == x_axis([40.0, 40.0]).position(40.0) == 0.5
+    assert x_axis([20.0, 40.0]).position(40.0) == 1
+    assert x_axis([0.0]).high > 0
+    for points in ([(100, 3.0)], [(50, None), (100, 3.0)]):
+        text = chart("L", [Series("g", points), Series("h", [(100, 4.0)])])
+        assert re.findall(r"M([\d.]+) [\d.]+h0", text) and 'data-high="200.0"' in text
+    assert 'data-high="100.0"' in chart("L", [Series("g", [(50, 3.0), (100, None)])])
+
+
 def test_no_chart_without_finite_values() -> None:
     assert chart("L", []) == chart("L", [Series("g", [(0, None)])]) == ""
 
@@ -129,6 +149,36 @@ def test_means_of_the_largest_numbers_are_finite_or_gaps() -> None:
 )
 def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
     assert y_axis([low, high]).ticks == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(0.12431, 0.12433), (25.96445, 25.96475), (99991.0, 99992.0), (3e6, 3e6 + 1), (1, 1 + 1e-8)],
+)
+def test_labels_of_neighbouring_ticks_differ(values: tuple[float, float]) -> None:
+    axis = y_axis(values)
+    labels = [axis.label(tick) for tick in axis.ticks]
+    assert len(set(labels)) == len(labels) > 2
+    sizes = {"k": 1e3, "M": 1e6}
+    numbers = [float(text.rstrip("kM")) * sizes.get(text[-1], 1) for text in labels]
+    gap = axis.ticks[1] - axis.ticks[0]
+    assert numbers == pytest.approx(axis.ticks, rel=0, abs=gap / 500)
+    assert axis.characters == max(map(len, labels))
+
+
+def test_labels_of_far_ticks_are_short() -> None:
+    assert [y_axis([0, 10]).label(tick) for tick in y_axis([0, 10]).ticks] == ["0", "5", "10"]
+    axis = y_axis([0.26, 0.42])
+    assert [axis.label(tick) for tick in axis.ticks] == ["0.3", "0.35", "0.4"]
+
+
+def test_values_of_a_short_axis_keep_their_differences() -> None:
+    """The page draws the chart again from these values."""
+    points = [(0, 0.1243123), (1, 0.1243124), (2, 0.1243126)]
+    ((_, _, kept),) = values(chart("L", [Series("g", points)]))
+    assert kept == pytest.approx([y for _, y in points], rel=0, abs=1e-9)
+    ((_, _, rounded),) = values(chart("L", [Series("g", [(0, 1 / 3), (1, 1.0)])]))
+    assert rounded == [0.33333, 1]
 
 
 def test_axis_of_several_decades_is_logarithmic() -> None:

@@ -85,8 +85,21 @@ class Axis(NamedTuple):
         largest = max(map(abs, self.ticks))
         for size, unit in ((1e6, "M"), (1e3, "k")):
             if 2 * size <= largest < 1e9 and tick:
-                return f"{tick / size:.4g}{unit}"
-        return f"{tick:.4g}"
+                return f"{self._precise(tick, size)}{unit}"
+        return self._precise(tick)
+
+    @property
+    def characters(self) -> int:
+        """The length of the longest label."""
+        return max((len(self.label(tick)) for tick in self.ticks), default=0)
+
+    def _precise(self, tick: float, size: float = 1.0) -> str:
+        """Return tick / size with four digits, or more if ticks are close to each other."""
+        gap = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else math.inf
+        digits = 4
+        while digits < 12 and abs(float(f"{tick / size:.{digits}g}") * size - tick) > gap / 1000:
+            digits += 1
+        return f"{tick / size:.{digits}g}"
 
 
 def chart(title: str, series: Sequence[Series], note: str = "", marks: Sequence[Mark] = ()) -> str:
@@ -98,11 +111,12 @@ def chart(title: str, series: Sequence[Series], note: str = "", marks: Sequence[
     lines = [line for line in thin if np.isfinite(line.y).any()]
     if not lines:
         return ""
-    x = x_axis([line.x.max() for line in lines] + [mark.x for mark in marks])
+    drawn_at = [x for line in lines for x in (*line.x[np.isfinite(line.y)], line.x.max())]
+    x = x_axis(drawn_at + [mark.x for mark in marks])
     y = y_axis(np.concatenate([line.finite() for line in lines] + [[mark.y for mark in marks]]))
     drawn = [_drawn(line, x, y) for line in lines]
-    size = {"width": WIDTH, "height": HEIGHT}
-    return render("chart.html", title=title, note=note, lines=drawn, marks=marks, x=x, y=y, **size)
+    values = {"title": title, "note": note, "lines": drawn, "marks": marks, "x": x, "y": y}
+    return render("chart.html", width=WIDTH, height=HEIGHT, **values)
 
 
 def thinned(series: Series, most: int = MAX_POINTS) -> Line:
@@ -124,11 +138,13 @@ def thinned(series: Series, most: int = MAX_POINTS) -> Line:
 def _drawn(line: Line, x: Axis, y: Axis) -> dict[str, Any]:
     """Return the values of a line for the template."""
     series, across = line.series, WIDTH * x.positions(line.x)
-    path, band = "", ""
+    path, band, dots = "", "", ""
     for part in _parts(line.y):
         points = _points(across[part], line.y[part], y)
-        # A segment of length 0 is drawn as a dot.
-        path += "M" + "L".join(points) + ("h0" if len(points) == 1 else "")
+        if len(points) == 1:  # a segment of length 0 is drawn as a dot
+            points[0] += "h0"
+            dots += f"M{points[0]}"
+        path += "M" + "L".join(points)
         if line.low is not None and line.high is not None:
             above = _points(across[part], line.high[part], y)
             below = _points(across[part], line.low[part], y)
@@ -138,12 +154,13 @@ def _drawn(line: Line, x: Axis, y: Axis) -> dict[str, Any]:
         "name": series.name,
         "path": path,
         "band": band,
+        "dots": dots,
         "style": f"c{series.colour % COLOURS}",
         "dashed": series.dashed or series.colour >= COLOURS,
         "x": [round(at) for at in line.x.tolist()],
-        "y": _rounded(line.y),
-        "low": _rounded(line.low),
-        "high": _rounded(line.high),
+        "y": _rounded(line.y, y),
+        "low": _rounded(line.low, y),
+        "high": _rounded(line.high, y),
         "first": float(finite[0]),
         "last": _last(series),
     }
@@ -167,16 +184,22 @@ def _points(across: Column, values: Column, y: Axis) -> list[str]:
     return [f"{a:.1f} {b:.1f}" for a, b in zip(across.tolist(), down.tolist(), strict=True)]
 
 
-def _rounded(values: Column | None) -> list[float | None] | None:
-    """Return values with five significant digits; None for a gap."""
+def _rounded(values: Column | None, y: Axis) -> list[float | None] | None:
+    """Return values with five significant digits, or more on a short axis; None for a gap."""
     if values is None:
         return None
-    return [float(f"{v:.5g}") if math.isfinite(v) else None for v in values.tolist()]
+    digits = 5
+    if not y.log:
+        largest = max(abs(y.low), abs(y.high))
+        digits = max(digits, math.ceil(math.log10(largest / (y.high - y.low))) + 4)
+    return [float(f"{v:.{digits}g}") if math.isfinite(v) else None for v in values.tolist()]
 
 
 def x_axis(values: Sequence[float]) -> Axis:
-    """Return the axis from 0 to the largest number of images."""
+    """Return the axis from 0 to the largest number of images; a single number is in the middle."""
     high = float(max(values, default=0.0)) or 1.0
+    if len(set(values)) == 1:
+        high *= 2
     return Axis(0.0, high, _round_ticks(0.0, high, 4))
 
 

@@ -46,11 +46,18 @@ function yAxis(values, scale) {  // as y_axis in charts.py, unless a scale is ch
   return { log: false, ticks: roundTicks(bottom, top, 5), at: (value) => (value - bottom) / (top - bottom) };
 }
 
+function precise(tick, ticks, size) {  // four digits, or more if ticks are close to each other
+  const gap = ticks.length > 1 ? ticks[1] - ticks[0] : Infinity;
+  let digits = 4;
+  while (digits < 12 && Math.abs(Number((tick / size).toPrecision(digits)) * size - tick) > gap / 1000) digits += 1;
+  return String(Number((tick / size).toPrecision(digits)));
+}
+
 function label(tick, ticks) {  // in thousands or millions if the largest tick is
   const largest = Math.max(...ticks.map(Math.abs));
   for (const [size, unit] of [[1e6, "M"], [1e3, "k"]])
-    if (2 * size <= largest && largest < 1e9 && tick) return Number((tick / size).toPrecision(4)) + unit;
-  return String(Number(tick.toPrecision(4)));
+    if (2 * size <= largest && largest < 1e9 && tick) return precise(tick, ticks, size) + unit;
+  return precise(tick, ticks, 1);
 }
 
 function smoothed(values, weight) {  // exponential moving average, without bias at the start

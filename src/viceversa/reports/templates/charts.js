@@ -25,6 +25,7 @@ function interactive(figure) {
     element, name: element.dataset.name, style: element.getAttribute("class"), shown: list(element, "y"),
     x: list(element, "x"), y: list(element, "y"), low: list(element, "min"), high: list(element, "max"),
     band: element.previousElementSibling.matches(".band") ? element.previousElementSibling : null,
+    dots: element.nextElementSibling?.matches(".dots") ? element.nextElementSibling : null,
   }));
   const moments = [...new Set(lines.flatMap((line) => line.x))].sort((a, b) => a - b);
   const cross = plot.querySelector(".cross"), tip = plot.querySelector(".tip");
@@ -68,7 +69,9 @@ function interactive(figure) {
     svg.querySelectorAll(".raw").forEach((one) => one.remove());
     for (const line of lines) {
       line.shown = smoothed(line.y, smoothing);
-      line.element.setAttribute("d", path(points(line, line.shown)));
+      const drawn = path(points(line, line.shown));
+      line.element.setAttribute("d", drawn);
+      line.dots?.setAttribute("d", drawn.match(/M[^ML]*h0/g).join(""));
       if (line.band) {
         const edge = (values) => points(line, values).filter(([, y]) => y !== null);
         const around = [...edge(line.high), ...edge(line.low).reverse()];
@@ -90,6 +93,8 @@ function interactive(figure) {
       [span.className, span.textContent, span.style[side]] = [kind, label(tick, ticks), `${100 * share}%`];
       svg.after(span);
     };
+    const lengths = axis.ticks.map((tick) => label(tick, axis.ticks).length);
+    plot.style.setProperty("--characters", Math.max(0, ...lengths));
     axis.ticks.forEach((tick) => text("y", tick, axis.ticks, "top", 1 - axis.at(tick)));
     xTicks.forEach((tick) => text("x", tick, xTicks, "left", xAt(tick)));
     for (const mark of marks) {
@@ -115,10 +120,11 @@ function interactive(figure) {
     const css = (element, name) => getComputedStyle(element).getPropertyValue(name);
     const escaped = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
     const paths = [...svg.querySelectorAll("path")].map((one) => {
-      const names = ["stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill", "fill-opacity"];
+      const names = ["stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-opacity", "fill", "fill-opacity"];
       const style = names.map((name) => `${name}:${css(one, name)}`).join(";");
       return `<path vector-effect="non-scaling-stroke" style="${style}" d="${one.getAttribute("d")}"/>`;
     });
+    const beside = Math.max(0, 9 * plot.style.getPropertyValue("--characters") - 60);  // for long labels
     const ink = css(document.body, "color"), texts = [];
     const write = (x, y, anchor, text, colour = ink) => texts.push(`<text x="${x}" y="${y}" text-anchor="${anchor}" fill="${colour}">${escaped(text)}</text>`);
     write(70, 24, "start", figure.dataset.title);
@@ -130,8 +136,8 @@ function interactive(figure) {
       write(left, 380, "start", line.name, css(line.element, "stroke"));
       left += 9 * line.name.length + 20;
     }
-    return `<svg xmlns="${svg.namespaceURI}" width="1000" height="400" viewBox="0 0 1000 400" font-family="sans-serif" font-size="14">` +
-      `<rect width="1000" height="400" fill="${css(document.body, "background-color")}"/>` +
+    return `<svg xmlns="${svg.namespaceURI}" width="${1000 + beside}" height="400" viewBox="${-beside} 0 ${1000 + beside} 400" font-family="sans-serif" font-size="14">` +
+      `<rect x="${-beside}" width="${1000 + beside}" height="400" fill="${css(document.body, "background-color")}"/>` +
       `<svg x="70" y="40" width="900" height="300" viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none">${paths.join("")}</svg>${texts.join("")}</svg>\n`;
   }
 
