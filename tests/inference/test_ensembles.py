@@ -18,6 +18,7 @@ from viceversa.cli import main
 from viceversa.images import read
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.inference import with_spread, write_ensemble
+from viceversa.inference.spread import write_maps
 from viceversa.networks.ensemble import Ensemble, WithSpread
 
 
@@ -179,8 +180,10 @@ def test_translate_writes_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str
     noise_images(tmp_path / "in", 2, size=(20, 24))
     words = ["translate", str(ensemble), str(tmp_path / "in"), "-o", str(tmp_path / "out")]
     main([*words, "--spread"])
+    text = capsys.readouterr().out
     names = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
-    assert names == ["0.png", "0.spread.png", "1.png", "1.spread.png"]
+    endings = ("png", "spread-view.png", "spread.png")
+    assert names == [f"{i}.{ending}" for i in range(2) for ending in endings]
     translator = Translator.load(ensemble)
     main(["show", str(ensemble)])
     assert "ensemble of 3 generators ab" in capsys.readouterr().out
@@ -190,6 +193,13 @@ def test_translate_writes_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str
     written = read(tmp_path / "out" / "0.spread.png")
     assert written.dtype == np.uint16 and written.shape == (20, 24, 1)
     np.testing.assert_allclose(written[:, :, 0] / 65535 / 2, spread, atol=1e-5)
+    view = read(tmp_path / "out" / "0.spread-view.png")
+    assert view.dtype == np.uint8 and view.max() == 255
+    np.testing.assert_allclose(view[:, :, 0] / 255 * spread.max(), spread, atol=spread.max() / 500)
+    other = with_spread(translator, tmp_path / "in" / "1.png")[1]
+    percent = [f"{100 * one.max() / 2:.3g} %" for one in (spread, other)]
+    assert "white is 25 % or more in NAME.spread.png" in text
+    assert any(text.count(f"of that image: {x} to {y}\n") for x, y in (percent, percent[::-1]))
     assert "is there already" in command_error(capsys, *words, "--spread")
     main([*words, "--spread", "--resume"])
     assert "translated before" in capsys.readouterr().out
@@ -197,6 +207,12 @@ def test_translate_writes_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "2 of 2 images translated" in capsys.readouterr().out
     flipped = read(tmp_path / "out" / "0.spread.png")
     assert not np.array_equal(flipped, written)
+
+
+def test_a_map_without_spread_is_black(tmp_path: Path) -> None:
+    write_maps(np.zeros((4, 5), np.float32), tmp_path / "a.png")
+    for name in ("a.spread.png", "a.spread-view.png"):
+        assert read(tmp_path / name).shape == (4, 5, 1) and not read(tmp_path / name).any()
 
 
 def test_maps_replace_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,6 +225,9 @@ def test_maps_replace_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     words = ["translate", ensemble, tmp_path / "in", "-o", out, "--spread"]
     assert "0.spread.png" in command_error(capsys, *words)
     assert (out / "0.spread.png").read_bytes() == b"mine" and not (out / "0.png").exists()
+    (out / "0.spread.png").rename(out / "0.spread-view.png")
+    assert "0.spread-view.png, which is there already" in command_error(capsys, *words)
+    assert (out / "0.spread-view.png").read_bytes() == b"mine" and not (out / "0.png").exists()
     streamed = ["translate", ensemble, tmp_path / "in" / "0.png", "-o", "-", "--spread"]
     assert "--spread writes files" in command_error(capsys, *streamed)
     single = models(tmp_path / "single", 1)[0]

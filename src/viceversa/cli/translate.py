@@ -77,8 +77,9 @@ def translate(
     flips
         Test-time augmentation: average the outputs for each image and for its mirror images.
     spread
-        Also write the spread of an ensemble or of --flips as NAME.spread.png: the standard
-        deviation of the outputs at each pixel; white is a quarter of the value range or more.
+        Also write the spread of an ensemble or of --flips, the standard deviation of the outputs at
+        each pixel: NAME.spread.png (white is a quarter of the value range or more, to compare
+        images) and NAME.spread-view.png (white is the largest of the image, to look at).
     """
     if not inputs:
         raise UserError("name the images to translate: files, globs or folders")
@@ -143,7 +144,10 @@ def _open_record(out: Path, model: Path, options: Mapping[str, Any]) -> Record:
 
 def _report(outcome: Outcome, unread: Sequence[Unread], images: int, out: Path) -> list[str]:
     """Return the lines that a translation prints."""
+    from ..inference.spread import about_maps
+
     lines = [f"note: {line}" for line in by_kind(outcome.notes)]
+    lines += [about_maps(outcome.spreads)] if outcome.spreads else []
     lines += [f"not read: {group}" for group in unread]
     total = images + sum(len(group.names) for group in unread)
     skipped = f"; {len(outcome.skipped)} were translated before" if outcome.skipped else ""

@@ -21,7 +21,7 @@ from ..images.sources import FORMATS, Unread, is_hidden, is_image_name, unread
 from .batches import alike
 from .outputs import STREAM, File
 from .record import Record
-from .spread import spread_path, spread_pixels
+from .spread import write_maps
 from .translator import Translator
 
 
@@ -35,6 +35,8 @@ class Outcome(NamedTuple):
     written: list[Path]
     skipped: list[Path]
     """Existing results of the same source, model and options."""
+    spreads: list[float]
+    """Largest standard deviation of each spread that was written."""
 
 
 class Inputs(NamedTuple):
@@ -127,7 +129,7 @@ def translate_files(
         stop: Checked before each file; true ends the work early.
         spread: Whether to write the spread of an ensemble beside each result.
     """
-    outcome = Outcome([], [], [], [])
+    outcome = Outcome([], [], [], [], [])
     batch: list[_Input] = []
     for path, result in pairs:
         if stop():
@@ -190,12 +192,13 @@ def _translate(
     for i, (pixels, one) in enumerate(zip(results, batch, strict=True)):
         try:
             if spread:  # first: the record says that a result is complete
-                write(spread_path(one.result), spread_pixels(spreads[i]))
+                write_maps(spreads[i], one.result)
             _write(translator, pixels, one)
         except UserError as error:
             outcome.failures.append((one.path, _reason(error, one.result)))
             continue
         outcome.written.append(one.result)
+        outcome.spreads.extend([float(spreads[i].max())] if spread else [])
         if record is not None and one.digest:
             with suppress(OSError, UserError):  # without a record it is only translated again
                 record.add(one.result, one.digest)

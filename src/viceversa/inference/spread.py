@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
+from ..images import write
 from ..images.preprocessing import Part
 from ..networks.ensemble import Ensemble, WithSpread
 from .batches import shape_as
@@ -78,9 +79,37 @@ def spread_pixels(spread: NDArray[np.float32]) -> NDArray[np.uint16]:
     return np.ascontiguousarray(scaled[:, :, None], dtype=np.uint16)
 
 
+def view_pixels(spread: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return a map as 8-bit pixels (h, w, 1); 255 is the largest standard deviation in it."""
+    largest = float(spread.max()) or 1.0
+    return np.ascontiguousarray(np.rint(spread / largest * 255)[:, :, None], dtype=np.uint8)
+
+
 def spread_path(result: Path) -> Path:
     """Return the file of the map beside a result: photo.spread.png for photo.jpg."""
     return result.with_name(f"{result.stem}.spread.png")
+
+
+def view_path(result: Path) -> Path:
+    """Return the file of the visible map beside a result: photo.spread-view.png for photo.jpg."""
+    return result.with_name(f"{result.stem}.spread-view.png")
+
+
+def write_maps(spread: NDArray[np.float32], result: Path) -> None:
+    """Write a map at the scale of all maps, and at its own scale. Raises UserError."""
+    write(spread_path(result), spread_pixels(spread))
+    write(view_path(result), view_pixels(spread))
+
+
+def about_maps(largest: Sequence[float]) -> str:
+    """Return a line on the scales of maps, given the largest standard deviation of each."""
+    least, most = (f"{100 * one / 2:.3g} %" for one in (min(largest), max(largest)))
+    scale = most if least == most else f"{least} to {most}"
+    return (
+        "spread: standard deviation in % of the value range; white is "
+        f"{100 * WHITE / 2:g} % or more in NAME.spread.png, and in NAME.spread-view.png the "
+        f"largest value of that image: {scale}"
+    )
 
 
 def check_maps(pairs: Sequence[File], overwrite: bool) -> None:
@@ -92,13 +121,13 @@ def check_maps(pairs: Sequence[File], overwrite: bool) -> None:
     """
     others = {path.absolute() for pair in pairs for path in pair}
     for _, result in pairs:
-        path = spread_path(result)
         if result == STREAM:
             raise UserError("--spread writes files; name a folder with -o", option="--spread")
-        if path.absolute() in others or (path.exists() and not overwrite):
-            raise UserError(
-                f"--spread would write {path}, which is there already; choose another -o, or add "
-                "--overwrite or --resume",
-                option="--spread",
-                path=path,
-            )
+        for path in (spread_path(result), view_path(result)):
+            if path.absolute() in others or (path.exists() and not overwrite):
+                raise UserError(
+                    f"--spread would write {path}, which is there already; choose another -o, or "
+                    "add --overwrite or --resume",
+                    option="--spread",
+                    path=path,
+                )
