@@ -149,7 +149,7 @@ def test_a_folder_instead_of_a_file_is_reported(
     Image.new("RGB", (8, 8)).save("x.png")
     (tmp_path / "run").mkdir()
     message = command_error(capsys, arguments[0], "run", *arguments[1:])
-    assert "run is a folder; name a file in it" in message
+    assert "the folder run has neither ab.safetensors nor ba.safetensors" in message
     assert "run is a folder; the recipe comes first" in command_error(
         capsys, "train", "run", "pix2pix"
     )

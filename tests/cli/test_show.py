@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import command_error, command_output, small_model
+from PIL import Image
+from support import command_error, command_output, raises_user_error, small_model
 
+from viceversa import Translator
 from viceversa.checkpoint import read_header, save_network
 from viceversa.config.recipes import read_recipe, recipes
 from viceversa.config.run import resolve
@@ -90,6 +93,38 @@ def test_a_missing_or_invalid_file_is_refused(
     path = tmp_path / "bad.safetensors"
     path.write_bytes(b"text, and long enough for a header")
     assert str(path) in command_error(capsys, "show", path)
+
+
+@pytest.mark.parametrize("direction", ["ab", "ba"])
+def test_a_folder_with_one_generator_stands_for_it(
+    direction: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey = Domain(DomainConfig(channels=1), "uint8", (0,), (255,))
+    model = small_model(tmp_path, grey, grey).rename(tmp_path / f"{direction}.safetensors")
+    assert command_output(capsys, "show", tmp_path) == command_output(capsys, "show", model)
+    Image.new("L", (16, 16), 7).save(tmp_path / "x.png")
+    for name, path in (("folder", tmp_path), ("file", model)):
+        command_output(capsys, "translate", path, tmp_path / "x.png", "-o", tmp_path / name)
+    results = [(tmp_path / name / "x.png").read_bytes() for name in ("folder", "file")]
+    assert results[0] == results[1]
+    assert Translator.load(tmp_path).description == Translator.load(model).description
+
+
+@pytest.mark.parametrize("words", [["show"], ["translate", "-o", "out", "x.png"]])
+def test_a_folder_with_two_generators_or_none_is_refused_with_files_that_exist(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey = Domain(DomainConfig(channels=1), "uint8", (0,), (255,))
+    run = tmp_path / "run"
+    run.mkdir()
+    assert "has neither" in command_error(capsys, words[0], run, *words[1:])
+    model = small_model(run, grey, grey)
+    shutil.copy(model, run / "ba.safetensors")
+    message = command_error(capsys, words[0], run, *words[1:])
+    assert f"name one: {model} or {run / 'ba.safetensors'}" in message
+    with raises_user_error(path=run) as caught:
+        read_header(run)
+    assert str(caught.value).endswith(f"name a file in it: {model}, {run / 'ba.safetensors'}")
 
 
 def test_a_model_card_needs_no_torch() -> None:

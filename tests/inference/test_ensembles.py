@@ -138,8 +138,9 @@ def test_what_is_no_ensemble_is_refused(tmp_path: Path) -> None:
         write_ensemble([files[0], other], out)
     assert "target" in str(caught.value) and "data.b.range" in str(caught.value)
     resnet = small_model(_made(tmp_path / "resnet"), DOMAIN, DOMAIN, "resnet")
-    with raises_user_error(path=resnet):
+    with raises_user_error(path=resnet) as caught:
         write_ensemble([files[0], resnet], out)
+    assert str(caught.value).endswith("their headers differ (generator, paired)")
     assert not out.exists()
     write_ensemble(files, out)
     with raises_user_error(path=out):  # an ensemble of ensembles

@@ -327,6 +327,34 @@ def test_format_that_does_not_support_the_result_is_refused(
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.parametrize("name", ["r.jpeg2", "r.pnj", "deep/r.Tifff"])
+def test_an_unknown_extension_for_one_image_creates_no_folder(
+    name: str, unet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, out = put(tmp_path / "x.png"), tmp_path / name
+    message = run(capsys, unet, image, "-o", out, code=2)
+    assert f"{out.suffix} is no extension of an image format" in message and ".png" in message
+    assert not out.exists()
+    out.mkdir(parents=True)
+    run(capsys, unet, image, "-o", out)
+    assert (out / "x.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["out", "out.2026-11", "v1.0", "out.results"])
+def test_other_names_for_one_image_are_folders(
+    name: str, unet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, unet, put(tmp_path / "x.png"), "-o", tmp_path / name)
+    assert (tmp_path / name / "x.png").is_file()
+
+
+def test_a_folder_of_images_is_translated_to_a_folder_with_any_name(
+    unet: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, unet, images, "-o", tmp_path / "out.old")
+    assert (tmp_path / "out.old" / "0.png").is_file()
+
+
 def test_several_images_need_a_folder(
     unet: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

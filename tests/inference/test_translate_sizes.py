@@ -212,6 +212,7 @@ def test_file_of_the_aspect_ratio_of_pairs_needs_the_option_half(
     text = command_error(capsys, *words)
     assert f"is {width}x{height}, the aspect ratio of the side-by-side training files" in text
     assert all(f"--half {part}" in text for part in ("left", "right", "whole"))
+    assert "images for this model are their left half: --half left (or" in text
     with raises_user_error("--half"):
         translate(image)
     with Image.open(image) as opened, raises_user_error("--half"):
@@ -221,6 +222,46 @@ def test_file_of_the_aspect_ratio_of_pairs_needs_the_option_half(
         result = read(tmp_path / "r.png")
         assert result.shape[1] == (width if part == "whole" else width // 2)
         assert np.array_equal(np.asarray(translate(image, half=part)), result)
+
+
+@pytest.mark.parametrize(
+    ("direction", "advice"),
+    [
+        ("ba", "their right half: --half right (or --half left, --half whole)"),
+        ("ab", "their left half: --half left (or --half right, --half whole)"),
+    ],
+)
+def test_the_message_names_the_half_of_the_direction(
+    direction: str, advice: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors, header = container.load(root / "run/ab.safetensors")
+    model = tmp_path / f"{direction}.safetensors"
+    container.save(model, tensors, {**header, "direction": direction})
+    for number in range(5):
+        put(tmp_path / "in" / f"{number}.png", 80, 40)
+    out = tmp_path / "out"
+    text = command_error(capsys, "translate", model, tmp_path / "in", "-o", out)
+    assert advice in text
+    assert "2.png and 2 more are 80x40, the aspect ratio" in text  # not: "2 more: is"
+    with raises_user_error("--half") as caught:
+        Translator.load(model, "cpu")(tmp_path / "in" / "0.png")
+    assert advice in str(caught.value)
+
+
+def test_nothing_is_reported_as_translated_if_all_images_fail(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path / "in" / "pair.png", 80, 40)
+    words = ["translate", root / "run/ab.safetensors", tmp_path / "in", "-o", tmp_path / "out"]
+    with pytest.raises(SystemExit):
+        main([*map(str, words)])
+    printed = capsys.readouterr()
+    assert "pair.png is 80x40" in printed.err and "images translated" not in printed.out
+    put(tmp_path / "in" / "single.png", 40, 40)  # negative control
+    with pytest.raises(SystemExit):
+        main([*map(str, words)])
+    printed = capsys.readouterr()
+    assert "pair.png is 80x40" in printed.err and "1 of 2 images translated" in printed.out
 
 
 def test_other_images_of_the_folder_are_translated(

@@ -13,6 +13,7 @@ from viceversa.config.recipes import read_recipe
 from viceversa.config.run import resolve
 from viceversa.config.study import study_settings
 from viceversa.study.folder import StudyFolder, StudyRun, open_study, prepare
+from viceversa.study.members import generators
 
 
 def prepared(data: Path, root: Path, *words: str, recipe: str = "pix2pix") -> StudyFolder:
@@ -105,6 +106,19 @@ def test_what_cannot_be_a_study_is_refused(data: Path, tmp_path: Path) -> None:
     (root / "study.json").write_text("{")
     with raises_user_error(path=root / "study.json"):
         open_study(root)
+
+
+def test_generators_of_several_variants_need_the_name_of_one(data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    prepared(data, root, "--folds", "2", "--val", "0", "--over", "method.gan_loss=lsgan,hinge")
+    with raises_user_error(option="--variant") as caught:
+        generators(root, "", 0, "auto")
+    assert "several variants; choose one: --variant lsgan or --variant hinge" in str(caught.value)
+    with raises_user_error(option="--variant") as caught:
+        generators(root, "wgan", 0, "auto")
+    assert str(caught.value) == "--variant selects one of lsgan, hinge, not 'wgan'"
+    with raises_user_error(path=root):  # not finished
+        generators(root, "hinge", 0, "auto")
 
 
 def test_an_interrupted_preparation_is_repeated(data: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .header import read_digest, read_header
+from .header import read_digest, read_header, translator_file, translator_files
 
 if TYPE_CHECKING:
     from .models import fit_weights, load_network, read_weights, save_network
@@ -36,6 +36,8 @@ __all__ = [
     "save_state",
     "state_from_bytes",
     "state_to_bytes",
+    "translator_file",
+    "translator_files",
 ]
 _OF_MODELS = {"fit_weights", "load_network", "read_weights", "save_network"}
 

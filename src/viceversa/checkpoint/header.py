@@ -57,6 +57,33 @@ def read_header(path: Path) -> dict[str, Any]:
     return current_header(header)
 
 
+def translator_files(path: Path) -> list[Path]:
+    """Return the translators in a folder, or the file itself. Raises UserError if none exist."""
+    if not path.is_dir():
+        return [path]
+    files = [path / f"{direction}.safetensors" for direction in ("ab", "ba")]
+    files = [file for file in files if file.is_file()]
+    if not files:
+        raise UserError(
+            f"the folder {path} has neither ab.safetensors nor ba.safetensors", path=path
+        )
+    return files
+
+
+def translator_file(path: Path) -> Path:
+    """Return the translator in a folder, or the file itself.
+
+    Raises UserError if the folder has none, or two.
+    """
+    file, *others = translator_files(path)
+    if others:
+        raise UserError(
+            f"{path} has translators of both directions; name one: {file} or {others[0]}",
+            path=path,
+        )
+    return file
+
+
 def read_any_header(path: Path) -> dict[str, Any]:
     """Return the header of a model file or a checkpoint. Raises UserError for any other file."""
     return read_metadata(path)[0]
@@ -84,9 +111,9 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], str, str]:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise UserError(
-                f"{path} is a folder; name a file in it: {path}/ab.safetensors", path=path
-            )
+            files = ", ".join(map(str, sorted(path.glob("*.safetensors"))))
+            reason = f"name a file in it: {files}" if files else "it contains no model file"
+            raise UserError(f"{path} is a folder; {reason}", path=path)
         if not stat.S_ISREG(mode):
             raise UserError(f"{path} is not a regular file", path=path)
         text_of_table = _header_text(path)

@@ -69,13 +69,13 @@ def explain(
         auto, or a torch device such as cpu or cuda.
     """
     _refuse_output(out, overwrite, [model, image, real, source, beside])
-    from ..checkpoint import read_header
+    from ..checkpoint import read_header, translator_file
     from ..data.readonly import refuse_output_in_data, training_data
     from ..images import write
     from ..inference import patch_scores
 
     if model.exists():
-        file = patch_scores.model_file(model)
+        file = translator_file(model)
         refuse_output_in_data(out, training_data(read_header(file), file), "-o")
     options = patch_scores.ExplainOptions(
         model, image, real, source, half, beside, device, max_megapixels, size

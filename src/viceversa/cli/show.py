@@ -33,7 +33,8 @@ def show(
     Parameters
     ----------
     name
-        A .safetensors file, a packaged recipe, a TOML file or the config.json of a run.
+        A .safetensors file, a run folder with one generator, a packaged recipe, a TOML file or the
+        config.json of a run.
     as_json
         Print the whole header of a model file, or all settings of a recipe, as JSON.
     """
@@ -42,10 +43,11 @@ def show(
         lines = [f"{key:20} {text}" for key, text in texts.items()]
         print(json.dumps(texts, indent=2) if as_json else "\n".join(lines))
     elif name.endswith(".safetensors") or Path(name).is_dir():
-        from ..checkpoint import read_header
+        from ..checkpoint import read_header, translator_file
 
-        header = read_header(Path(name))
-        print(json.dumps(header, indent=2) if as_json else "\n".join(card(Path(name), header)))
+        path = translator_file(Path(name))
+        header = read_header(path)
+        print(json.dumps(header, indent=2) if as_json else "\n".join(card(path, header)))
     else:
         from ..config.run import resolve
 

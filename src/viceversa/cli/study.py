@@ -69,7 +69,8 @@ def ensemble(
     Parameters
     ----------
     models
-        A study, or two or more model files of the same architecture and domains.
+        A study, or two or more model files (or run folders with one generator) of the same
+        architecture and domains.
     out
         The file, such as e.safetensors.
     variant
@@ -80,19 +81,20 @@ def ensemble(
     direction
         auto: that of the generators of the study, if they have one.
     """
-    from ..checkpoint import read_header
+    from ..checkpoint import read_header, translator_file
     from ..data.readonly import refuse_output_in_data, training_data
     from ..inference import write_ensemble
     from ..study.folder import is_study
     from ..study.members import generators
 
-    files = list(models)
     if any(map(is_study, models)):
         if len(models) > 1:
             raise UserError("name one study, or model files")
         files = generators(models[0], variant, fold, direction)
     elif variant or fold or direction != "auto":
         raise UserError("--variant, --fold and --direction select runs of a study")
+    else:
+        files = [translator_file(model) for model in models]
     for file in files:
         refuse_output_in_data(out, training_data(read_header(file), file), "-o")
     write_ensemble(files, out)

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from ..images.sources import Unread
     from ..inference import Outcome, Record
 
-VERBS = ("is ", "has ", "holds ", "could ", "cannot ")
+VERBS = {  # at the start of a message, for one file: for several
+    "is ": "are ",
+    "has ": "have ",
+    "holds ": "hold ",
+    "could ": "could ",
+    "cannot ": "cannot ",
+}
 
 
 @command(
@@ -47,7 +53,7 @@ def translate(
     Parameters
     ----------
     model
-        The model file of a generator, such as runs/NAME/ab.safetensors.
+        The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one.
     inputs
         Images, globs in quotes, or folders (with their subfolders); - is standard input.
     out
@@ -85,7 +91,9 @@ def translate(
         raise UserError("name the images to translate: files, globs or folders")
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, not {batch_size}", option="--batch_size")
+    from ..checkpoint import translator_file
     from ..inference import STREAM, Translator, expand, names_image, plan, translate_files
+    from ..inference.outputs import refuse_unknown_format
     from ..inference.spread import check_maps, check_spread
     from ..runtime.signals import collect_stop_signals
 
@@ -93,9 +101,12 @@ def translate(
         raise UserError(
             f"-o {out} is a file; name a folder for the results", option="--out", path=out
         )
+    model = translator_file(model)
     streamed = STREAM in map(Path, inputs)
     if streamed and len(inputs) > 1:
         raise UserError("- (standard input) is one image; name no others beside it")
+    if streamed or (len(inputs) == 1 and Path(inputs[0]).is_file()):
+        refuse_unknown_format(out)
     files, unread = ([(STREAM, Path("stdin"))], []) if streamed else expand(inputs)
     translator = Translator.load(model, device, policy, seed, max_megapixels, size, flips)
     if spread:
@@ -149,6 +160,8 @@ def _report(outcome: Outcome, unread: Sequence[Unread], images: int, out: Path) 
     lines = [f"note: {line}" for line in by_kind(outcome.notes)]
     lines += [about_maps(outcome.spreads)] if outcome.spreads else []
     lines += [f"not read: {group}" for group in unread]
+    if outcome.failures and not (outcome.written or outcome.skipped):
+        return lines  # the error says what failed
     total = images + sum(len(group.names) for group in unread)
     skipped = f"; {len(outcome.skipped)} were translated before" if outcome.skipped else ""
     return [*lines, f"{len(outcome.written)} of {total} images translated to {out}{skipped}"]
@@ -165,6 +178,9 @@ def by_kind(messages: Iterable[tuple[Path, str]]) -> list[str]:
     lines = []
     for text, names in kinds.values():
         more = f" and {len(names) - 3} more" if names[3:] else ""
-        colon = "" if not names[1:] and text.startswith(VERBS) else ":"
+        colon = "" if text.startswith(tuple(VERBS)) else ":"
+        if names[1:] and not colon:
+            verb, _, rest = text.partition(" ")
+            text = f"{VERBS[f'{verb} ']}{rest}"
         lines.append(f"{', '.join(names[:3])}{more}{colon} {text}")
     return lines

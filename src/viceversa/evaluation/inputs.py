@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..checkpoint import read_header
+from ..checkpoint import read_header, translator_files
 from ..config.compatibility import trained_on_pairs
 from ..config.evaluation import EvaluationOptions
 from ..data import DataConfig, SplitIndex, index_split
@@ -22,7 +22,6 @@ from ..fields import fill
 from ..images.sources import printable, unread
 from ..images.values import has_data
 from ..inference import Translator
-from ..inference.model_files import translator_files
 from ..metrics.registry import DIRECTIONS
 from .results import ImageFiles
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..checkpoint import read_header
+from ..checkpoint import read_header, translator_files
 from ..config.evaluation import EvaluationData, EvaluationOptions, Pairs, Split
 from ..data.config import Layout
 from ..data.readonly import refuse_output_in_data, training_data
@@ -18,7 +18,6 @@ from ..fields import fill
 from ..files import write_bytes, write_json
 from ..images.domain import DomainConfig
 from ..images.preprocessing import Part
-from ..inference.model_files import translator_files
 from ..networks.config import Policy
 from .folders import are_folders, evaluate_folders
 from .models import evaluate_model

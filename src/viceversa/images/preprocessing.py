@@ -13,6 +13,8 @@ from .header import Pixels
 from .loading import Half, resize_for, take_half
 
 Part = Literal["left", "right", "whole"] | None
+OwnHalf = Literal["", "left", "right"]
+HALF_OF_DOMAIN: dict[str, OwnHalf] = {"a": "left", "b": "right"}
 TOLERANCE = 0.02  # relative difference of aspect ratios
 LARGE = 1.5  # times the size in training, from which details have a different scale
 LARGEST_SIDE = 2**16  # pixels
@@ -56,12 +58,15 @@ class Preprocessing:
         load_size: `data.load_size`.
         crop_size: `data.crop_size`.
         side_by_side: Aspect ratios (width / height) of training files with A and B side by side.
+        own_half: The half of these files that the model takes, by its domain; empty if the header
+            does not contain it.
     """
 
     preprocess: str = ""
     load_size: int = 0
     crop_size: int = 0
     side_by_side: tuple[float, ...] = ()
+    own_half: OwnHalf = ""
 
     @classmethod
     def of(cls, header: Mapping[str, Any]) -> Preprocessing:
@@ -71,10 +76,12 @@ class Preprocessing:
         ratios = header.get("side_by_side")
         ratios = ratios if isinstance(ratios, list) else []
         ratios = tuple(float(one) for one in ratios if type(one) in (int, float) and one > 0)
+        domain = str(header.get("direction") or header.get("domain"))[:1]
+        own_half = HALF_OF_DOMAIN.get(domain, "")
         sizes = [size for size in (load, crop) if isinstance(size, int) and size > 0]
         if isinstance(preprocess, str) and len(sizes) == 2:
-            return cls(preprocess, sizes[0], sizes[1], ratios)
-        return cls(side_by_side=ratios)
+            return cls(preprocess, sizes[0], sizes[1], ratios, own_half)
+        return cls(side_by_side=ratios, own_half=own_half)
 
     def part(self, pixels: Pixels, part: Part, name: object) -> Pixels:
         """Return a half of an image, or all of it. Raises UserError as `half`."""
@@ -90,9 +97,18 @@ class Preprocessing:
         if half is not None and width < 2:
             raise UserError(f"{name} is one pixel wide and has no halves", option="--half")
         if part is None and self._looks_paired(width / height):
+            choices = [f"--half {one}" for one in ("left", "right", "whole")]
+            advice = f"choose {choices[0]}, {choices[1]} or {choices[2]}"
+            if self.own_half:
+                own = f"--half {self.own_half}"
+                first, second = (one for one in choices if one != own)
+                advice = (
+                    f"images for this model are their {self.own_half} half: {own} (or {first}, "
+                    f"{second})"
+                )
             raise UserError(
                 f"{name} is {width}x{height}, the aspect ratio of the side-by-side training files; "
-                "choose --half left, --half right or --half whole",
+                f"{advice}",
                 option="--half",
             )
         return half

@@ -39,8 +39,8 @@ def write_ensemble(files: Sequence[Path], out: Path) -> None:
             raise UserError(f"{file} is a {header.get('kind')}, not a translator", path=file)
         if different := [key for key in SAME if header.get(key) != headers[0].get(key)]:
             raise UserError(
-                f"{file} and {files[0]} cannot be one ensemble: their {' and '.join(different)} "
-                f"differ{_advice(different)}",
+                f"{file} and {files[0]} cannot be one ensemble, because their headers "
+                f"differ ({', '.join(different)}){_advice(different)}",
                 path=file,
             )
         if out.exists() and out.samefile(file):
@@ -57,8 +57,8 @@ def write_ensemble(files: Sequence[Path], out: Path) -> None:
 def _advice(different: Sequence[str]) -> str:
     if {"source", "target"} & set(different):
         return (
-            " (value ranges that are fitted to the training images differ between folds: set "
-            "data.a.range and data.b.range to numbers)"
+            "; value ranges that are fitted to the training images differ between folds: set "
+            "data.a.range and data.b.range to numbers"
         )
     return ""
 

@@ -1,4 +1,4 @@
-"""Model files: those of a run folder, and their domains and networks."""
+"""Model files: their domains and networks."""
 
 from __future__ import annotations
 
@@ -15,19 +15,6 @@ from ..fields import fill, nested
 from ..images.domain import Domain
 from ..networks import GENERATORS
 from ..networks.ensemble import MAX_MEMBERS, Ensemble
-
-
-def translator_files(path: Path) -> list[Path]:
-    """Return the translators in a folder, or the file itself. Raises UserError if none exist."""
-    if not path.is_dir():
-        return [path]
-    files = [path / f"{direction}.safetensors" for direction in ("ab", "ba")]
-    files = [file for file in files if file.is_file()]
-    if not files:
-        raise UserError(
-            f"the folder {path} has neither ab.safetensors nor ba.safetensors", path=path
-        )
-    return files
 
 
 def read_domain(header: Mapping[str, Any], key: str, path: Path) -> Domain:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ..images import SUFFIXES
 
 File = tuple[Path, Path]  # an image, and its name among the results
 STREAM = Path("-")  # standard input or output
+EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
 
 
 def names_image(out: Path) -> bool:
@@ -20,6 +22,19 @@ def names_image(out: Path) -> bool:
         return False
     kind = mimetypes.guess_type(out.name)[0] or ""
     return out.suffix.lower() in SUFFIXES or kind.startswith("image/")
+
+
+def refuse_unknown_format(out: Path) -> None:
+    """Raise UserError if the path for one image ends like a file, but not in an image format."""
+    if out.exists() or names_image(out) or not EXTENSION.fullmatch(out.suffix):
+        return
+    known = ", ".join(sorted(SUFFIXES))
+    raise UserError(
+        f"-o {out}: {out.suffix} is no extension of an image format ({known}); if {out.name} is to "
+        "be a folder, create it first",
+        option="--out",
+        path=out,
+    )
 
 
 def plan(

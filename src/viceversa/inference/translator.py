@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..checkpoint import read_header
+from ..checkpoint import read_header, translator_file
 from ..errors import UserError
 from ..images import Pixels, Tags, suffix_for, write
 from ..images.domain import Domain
@@ -90,7 +90,7 @@ class Translator:
         """Load a translator from the file that training or `viceversa ensemble` wrote.
 
         Args:
-            path: The model file.
+            path: The model file, or a run folder with one translator.
             device: `auto` or a torch device.
             policy: Batch norm and dropout at inference, see the class.
             seed: Seed of the dropout of policy `paper`.
@@ -103,7 +103,7 @@ class Translator:
         Raises:
             UserError: The file is not a translator, or an argument is invalid.
         """
-        path, size = Path(path), str(size)
+        path, size = translator_file(Path(path)), str(size)
         if policy not in get_args(Policy):
             raise UserError(f"policy is one of {', '.join(get_args(Policy))}, not {policy!r}")
         if not 0 <= seed < 2**63:

@@ -24,9 +24,11 @@ def generators(root: Path, variant: str, fold: int, direction: str) -> list[Path
     study = open_study(root)
     variants = list(dict.fromkeys(run.variant for run in study.runs))
     if variant not in (variants if len(variants) > 1 else ["", *variants]):
-        raise UserError(
-            f"--variant selects one of {', '.join(variants)}, not {variant!r}", option="--variant"
-        )
+        message = f"--variant selects one of {', '.join(variants)}, not {variant!r}"
+        if not variant:
+            choices = " or ".join(f"--variant {one}" for one in variants)
+            message = f"the study {root} has several variants; choose one: {choices}"
+        raise UserError(message, option="--variant")
     runs = [run for run in study.runs if variant in ("", run.variant) and fold in (0, run.fold)]
     if not runs:
         raise UserError(f"--fold {fold} is no fold of the study {root}", option="--fold")

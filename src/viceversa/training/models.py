@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoint import fit_weights, read_header, save_network
+from ..checkpoint import fit_weights, read_header, save_network, translator_files
 from ..config.extensions import named
 from ..config.recipes import changes
 from ..config.run import RunConfig
@@ -16,7 +16,6 @@ from ..directions import in_data
 from ..errors import UserError
 from ..fields import plain
 from ..images.domain import Domain
-from ..inference.model_files import translator_files
 from ..methods.base import Method
 
 

@@ -1,6 +1,6 @@
 """Patch scores: which parts of an image a discriminator classifies as real or fake."""
 
-from .explain import ExplainOptions, Explanation, explain, model_file
+from .explain import ExplainOptions, Explanation, explain
 from .figure import Row, draw_figure
 from .patch_map import draw_patch_map
 from .scorer import PatchScorer
@@ -15,7 +15,6 @@ __all__ = [
     "draw_figure",
     "draw_patch_map",
     "explain",
-    "model_file",
     "on_common_scale",
     "to_unit_range",
 ]

@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ...checkpoint import read_header
+from ...checkpoint import read_header, translator_file
 from ...errors import UserError
 from ...images.domain import Domain
 from ...images.preprocessing import Part
 from ...images.values import to_rgb
-from ..model_files import translator_files
 from ..translator import Translator
 from .figure import Row
 from .scorer import PatchScorer, read_image
@@ -81,7 +80,7 @@ def explain(options: ExplainOptions) -> Explanation:
     Raises:
         UserError: Files or options do not fit together.
     """
-    file = model_file(options.model)
+    file = translator_file(options.model)
     kind = read_header(file).get("kind")
     if kind not in ("translator", "discriminator"):
         raise UserError(f"{file} is neither a translator nor a discriminator: {kind}", path=file)
@@ -96,20 +95,6 @@ def explain(options: ExplainOptions) -> Explanation:
     if case.source is not None and case.source_domain is not None:
         source = to_rgb(case.source[None], case.source_domain)[0]
     return Explanation(case.path, rows, source, case.notes)
-
-
-def model_file(path: Path) -> Path:
-    """Return the translator in a folder, or the file itself.
-
-    Raises UserError if the folder has none, or two.
-    """
-    file, *others = translator_files(path)
-    if others:
-        raise UserError(
-            f"{path} has translators of both directions; name one: {file} or {others[0]}",
-            path=path,
-        )
-    return file
 
 
 def _translation(options: ExplainOptions, file: Path) -> _Case:
