@@ -16,7 +16,15 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from support import WARNING, common, sample_grid, training_lines, write_log, write_run
+from support import (
+    WARNING,
+    common,
+    sample_grid,
+    training_lines,
+    validation_line,
+    write_log,
+    write_run,
+)
 
 from viceversa.cli import main
 from viceversa.errors import UserError
@@ -55,6 +63,11 @@ def test_page_contains_the_progress_of_the_run(run: Path) -> None:
         "lower is better",
     ):
         assert expected in page_text, expected
+
+
+def test_a_single_image_is_counted_in_the_singular(tmp_path: Path) -> None:
+    write_log(tmp_path, [validation_line(1000) | {"n": 1}])
+    assert "Measured on 1 image of the split val." in words(run_page(tmp_path))
 
 
 def test_page_depends_on_the_folder_only(run: Path) -> None:

@@ -406,7 +406,7 @@ def test_missing_pairs_are_refused_before_training(tmp_path: Path) -> None:
     config = settings("cyclegan", data, tmp_path / "5", **with_pairs)
     opened = open_data(config.data, False, 0, tmp_path / "5", notes.append, None, True)
     assert opened.held_out is not None and opened.held_out.lengths == (1, 1)
-    assert "validate.pairs: 1 pairs of val; 4 images without a partner are not used" in notes
+    assert "validate.pairs: 1 pair of val; left out: 4 images without a partner" in notes
     Image.new("RGB", (20, 30)).save(data / "val/A/00.png")
     shape: Any = {"data": {"preprocess": "none"}}
     with pytest.raises(UserError, match=r"00\.png is 20x30 and .*00\.png 20x20; set data\.prep"):

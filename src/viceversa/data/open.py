@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
+from ..fields import counted
 from ..images.sources import Source
 from .check import check_dataset, usable_splits
 from .check.scan import FileRecord, Progress
@@ -168,6 +169,6 @@ def _pairs(
                 path=pair[1].path,
             )
     if unmatched := len(a - set(pairs.a)) + len(b - set(pairs.b)):
-        text = f"{len(pairs.a)} pairs of {split}; {unmatched} images without a partner are not used"
-        note(f"{option}: {text}")
+        text = f"left out: {counted(unmatched, 'image')} without a partner"
+        note(f"{option}: {counted(len(pairs.a), 'pair')} of {split}; {text}")
     return pairs

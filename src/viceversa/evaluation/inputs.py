@@ -18,7 +18,7 @@ from ..data.config import uncropped
 from ..data.dataset import ImageDataset
 from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
-from ..fields import fill
+from ..fields import counted, fill
 from ..images.sources import printable, unread
 from ..images.values import has_data
 from ..inference import Translator
@@ -104,8 +104,8 @@ def open_images(
         )
     if paired and index.unmatched:
         raise UserError(
-            f"{len(index.unmatched)} images of {config.path} have no partner, the first is "
-            f"{next(iter(index.unmatched))}; add their partners, or --pairs no",
+            f"{config.path} has {counted(len(index.unmatched), 'image')} without a partner, such as "
+            f"{next(iter(index.unmatched))}; add the partners, or set --pairs no",
             option="--pairs",
         )
     direction, translator = next(iter(model.translators.items()))

@@ -245,7 +245,8 @@ def _validated_on(run: RunFolder) -> str:
         return ""
     last = run.validations[-1]
     split = f"split {last.split}" if last.split else "held-out part"
-    text = f"Measured on {f'{last.n:,} images' if last.n else 'images'} of the {split}."
+    images = "1 image" if last.n == 1 else f"{last.n:,} images" if last.n else "images"
+    text = f"Measured on {images} of the {split}."
     for side, one in run.value_ranges.items():
         text += f" Range of {side.upper()}: {scaled_range(one)}."
     return f"{text} PSNR is a mean over images." if "psnr" in last.raw else text

@@ -11,6 +11,7 @@ from ..data import DataConfig, SplitIndex
 from ..data.index import FileTree, Manifest, index_splits, list_images
 from ..data.index.manifest import is_manifest, read_manifest
 from ..errors import UserError
+from ..fields import counted
 from ..images.sources import Source, printable
 
 OPTION = "--groups"
@@ -52,7 +53,8 @@ def read_items(
     for split, index in splits.items():
         items += _items(split, index, paired, rule)
         if index.unmatched:
-            note(f"{split}: {len(index.unmatched)} images without a partner are not used")
+            left = counted(len(index.unmatched), "image")
+            note(f"{split}: left out: {left} without a partner")
     return _joined(items)
 
 
