@@ -352,6 +352,9 @@ def test_only_images_held_out_of_training_are_evaluated(tmp_path: Path) -> None:
     assert result.directions[0].translations == 12 and not result.training_images
     assert result.notes[0] == "there is no test or val split: all images are evaluated"
     assert result.protocol["hold_out"] == 0
+    assert not any(
+        "95 % intervals" in note for note in result.notes
+    )  # of fewer than 10 images only
     # ... and a link to its own data is not other data.
     link = evaluate(runs["pix2pix"], moved, metrics=("l1",))
     assert link.directions[0].translations == len(held) and not link.training_images

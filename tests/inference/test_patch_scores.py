@@ -195,6 +195,19 @@ def test_figure_contains_the_image_and_the_map_pixel_by_pixel() -> None:
     assert "of patches classified as real" in panels[1].note and len(panels) == 4
 
 
+def test_overlap_of_patches_is_explained_where_it_is_drawn() -> None:
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for whole in (False, True):  # a single score has no patches
+        config = PatchGAN.Config(width=1, layers=1, norm="none", whole_image=whole)
+        scorer = PatchScorer(PatchGAN(config, 3), Domain(), None, "lsgan")
+        rows = [Row(name, image, scorer(image)) for name in ("generated", "real")]
+        with_source, without = draw_figure(rows, image), draw_figure(rows)
+        notes = [one.note for one in with_source.panels if one.title == "overlap of patches"]
+        assert ["a score of its own" in note for note in notes] == ([] if whole else [True])
+        titles = [one.title for one in (*without.panels, *draw_figure(rows[:1], image).panels)]
+        assert "overlap of patches" not in titles
+
+
 # -- invalid images
 
 
