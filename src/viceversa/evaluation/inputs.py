@@ -103,9 +103,10 @@ def open_images(
             "evaluate a test split, or train with data.hold_out 0.1"
         )
     if paired and index.unmatched:
+        left = counted(len(index.unmatched), "image")
         raise UserError(
-            f"{config.path} has {counted(len(index.unmatched), 'image')} without a partner, such as "
-            f"{next(iter(index.unmatched))}; add the partners, or set --pairs no",
+            f"{config.path} has {left} without a partner, such as {next(iter(index.unmatched))}; "
+            "add the partners, or set --pairs no",
             option="--pairs",
         )
     direction, translator = next(iter(model.translators.items()))
