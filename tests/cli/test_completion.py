@@ -37,6 +37,10 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("viceversa train pix2pix photos --method.lambda_c", {"--method.lambda_cycle"}),
         ("viceversa plan pix2pix --generator.norm in", {"instance", "instance-affine"}),
         ("viceversa study pix2pix photos --fold", {"--folds", "--fold_seed"}),
+        ("viceversa show pix", {"pix2pix", "pix2pix-paper"}),
+        ("viceversa show --js", {"--json"}),
+        ("viceversa train pix2pix photos --method.gan_loss ls", {"lsgan"}),
+        ("viceversa study pix2pix --method.gan_loss h", {"hinge"}),
         ("viceversa check photos --data.a.k", {"--data.a.kind"}),
         ("viceversa evaluate fakes reals --data.b.ra", {"--data.b.range"}),
         ("viceversa translate m.safetensors --ov", {"--overwrite"}),
@@ -50,6 +54,12 @@ def test_bash_completes(line: str, expected: set[str], script: Path) -> None:
     assert expected <= completions
     assert all(word.startswith(line.split()[-1]) for word in completions)
     assert expected or "--train.epochs" not in completions
+
+
+def test_bash_completes_files_if_no_name_matches(script: Path) -> None:
+    words = ["bash", "-c", 'source "$1"; complete -p viceversa', "bash", str(script)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "-o default" in done.stdout
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,9 @@ from torch.utils.data import TensorDataset
 import viceversa
 from viceversa import StepInfo, Translator, ValidationInfo
 from viceversa.checkpoint import load_state, read_header
+from viceversa.config.command_line import run_options
+from viceversa.config.recipes import read_recipe
+from viceversa.config.run import resolve
 from viceversa.config.train import TrainConfig
 from viceversa.runtime.distributed import Ranks
 from viceversa.training.functions import UserFunctions
@@ -183,6 +187,37 @@ def test_without_held_out_data_the_log_says_so(
     with caplog.at_level(logging.INFO, "viceversa"):
         viceversa.train("pix2pix", dataset(2), run=tmp_path / "run", epochs=1, **TINY)
     assert "no validation: pass val_data to validate" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "text"),
+    [
+        ("hold_out", "data.hold_out", "data={'path': ..., 'hold_out': 0.1}"),
+        ("ema", "train.ema", "ema is an option of train: train={'ema': 0.1}"),
+        ("lambda_l1", "method.lambda_l1", "method={'lambda_l1': 0.1}"),
+        ("blocks", "generator.blocks", "generator={'blocks': 0.1}"),
+        ("width", "generator.width", "an option of generator and discriminator: generator="),
+        ("bach_size", "bach_size", "no argument 'bach_size' (did you mean batch_size?)"),
+    ],
+)
+def test_an_unknown_argument_is_refused_with_the_section_of_the_option(
+    name: str, option: str, text: str, tmp_path: Path
+) -> None:
+    with raises_user_error(option) as caught:
+        viceversa.train("pix2pix", "photos", run=tmp_path / "run", **{name: 0.1})
+    assert text in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_option_of_a_run_that_is_no_argument_is_refused_with_its_section() -> None:
+    known = inspect.signature(viceversa.train).parameters
+    assert "epochs" in known
+    for option in run_options(resolve(read_recipe("pix2pix"))):
+        section, name = option.key.split(".")[:2]
+        if name not in known and name != "name":
+            with raises_user_error() as caught:
+                viceversa.train("pix2pix", "photos", **{name: 1})
+            assert section in str(caught.value).split(":")[0]
 
 
 def test_a_size_that_does_not_fit_is_refused_with_one_that_does(tmp_path: Path) -> None:

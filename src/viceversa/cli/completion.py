@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,7 +28,9 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     shell
         The shell: bash, zsh or fish.
     """
-    print(_complete_app().generate_completion(shell=shell))
+    script = _complete_app().generate_completion(shell=shell)
+    # Words that may also be files, such as a recipe: complete files if no name matches.
+    print(script.replace("complete -F ", "complete -o default -F "))
 
 
 def _complete_app() -> App:
@@ -38,7 +41,9 @@ def _complete_app() -> App:
 
     options: dict[str, Option] = {}
     for name in recipes():
-        options |= {one.key: one for one in run_options(resolve(read_recipe(name)))}
+        for one in run_options(resolve(read_recipe(name))):
+            kind = Literal[one.names] if one.names else one.type
+            options[one.key] = dataclasses.replace(one, type=kind)
     of_recipe = {"train": None, "plan": PlanOptions(), "study": StudyOptions()}
     check = [*options_of(CheckOptions(), negative=False), *options_of(DataConfig(), "data")]
     recipe = _positional("recipe", Literal[tuple(recipes())])
@@ -49,6 +54,9 @@ def _complete_app() -> App:
         if name in of_recipe:
             own = options_of(of_recipe[name], negative=False) if of_recipe[name] else ()
             function = collector([*own, *options.values()], [recipe, data])
+        elif name == "show":
+            json = Option("json", bool, False, "", negative=False)
+            function = collector([json], [recipe])
         elif name == "check":
             function = collector(check, [data])
         elif name == "evaluate":

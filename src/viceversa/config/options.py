@@ -34,6 +34,7 @@ class Option:
         panel: Title of its panel in the help.
         negative: Whether a switch also has the form `--no-key`.
         short: Short form, such as `-o`, if there is one.
+        names: Names of the package, if the value is a name in a registry that users may extend.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Option:
     panel: str = "Options"
     negative: bool = True
     short: str = ""
+    names: tuple[str, ...] = ()
 
     def parameter(self, name: str, group: Group) -> inspect.Parameter:
         """Return the option as a parameter for cyclopts."""
@@ -92,7 +94,8 @@ def options_of(
             yield from options_of(value, key, panel, negative)
             continue
         text = " ".join((helps.get(field.name) or "").replace("`", "").split())
-        yield Option(key, hints[field.name], value, text, panel, negative)
+        names = field.metadata.get("names", ())
+        yield Option(key, hints[field.name], value, text, panel, negative, names=names)
 
 
 def parse(

@@ -2,28 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from torch.utils.data import Dataset
 
 from ..config.recipes import Sections, merge, read_recipe
-from ..config.run import RunConfig, resolve
+from ..config.run import CONFIGS, REGISTRIES, RunConfig, resolve
 from ..config.run_folder import FROM_PYTHON
 from ..config.speed import PrecisionName
 from ..data.open_user import UserData, channels_of, check_sides
 from ..data.user import Sides
 from ..directions import Direction
 from ..errors import UserError
+from ..fields import did_you_mean
 from ..terminal import quiet as quiet_output
 from .functions import OnStep, OnValidation
 from .loop import train as train_config
 
 TorchData = Sides | Dataset[Any] | tuple[Dataset[Any], Dataset[Any]]
 Section = Mapping[str, Any] | None
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
+def named_options(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function refuse unknown arguments with the section that has such an option."""
+    known = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **arguments: P.kwargs) -> T:
+        for name in arguments:
+            if name not in known:
+                raise _unknown(name, arguments[name], known)
+        return function(*args, **arguments)
+
+    return checked
+
+
+def _unknown(name: str, value: object, known: Iterable[str]) -> UserError:
+    """Return the error of an argument that `train` does not have."""
+    configs = {section: [cls for _, cls in one.values()] for section, one in REGISTRIES.items()}
+    configs |= {section: [cls] for section, cls in CONFIGS.items()}
+    homes = [
+        section
+        for section, classes in configs.items()
+        if any(name == field.name for cls in classes for field in fields(cls))
+    ]
+    if not homes:
+        return UserError(f"train has no argument {name!r}{did_you_mean(name, known)}", option=name)
+    shown = repr(value) if isinstance(value, bool | int | float | str) else "..."
+    first = "'path': ..., " if homes[0] == "data" else ""
+    example = f"{homes[0]}={{{first}{name!r}: {shown}}}"
+    return UserError(
+        f"{name} is an option of {' and '.join(homes)}: {example}", option=f"{homes[0]}.{name}"
+    )
+
+
+@named_options
 def train(
     recipe: str | Path | RunConfig,
     data: str | Path | Mapping[str, Any] | TorchData | None = None,
