@@ -271,7 +271,7 @@ def fields(state: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
     # Diagnostics report nothing in such a short run (tests/training/diagnostics test their state).
     # Only the first diagnostics need the norms (tests/training/test_resume_monitor.py).
-    left_out = {"health", "norms"}
+    left_out = {"diagnostics", "norms"}
     paths += [("monitor", part) for part in state["monitor"] if part not in left_out]
     return paths + [("random", kind) for kind in ("python", "numpy", "torch")]
 

@@ -60,6 +60,7 @@ LOG_NAMES = {
 HEADER_KEYS = {"images_seen": "images_processed"}
 MONITOR_KEYS = {"health": "diagnostics", "averages": "ema", "looked": "monitored"}
 CASE_KEYS = {"told": "reported", "turned": "changed", "saw": "text"}  # of a training problem
+MAX_LOG_LEVELS = 8  # nested lines have three
 LOG_KINDS = {"validation": "validation", "health": "diagnostic", "losses": "train"}
 
 
@@ -172,7 +173,12 @@ def flat_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flatten(path: str, name: str, value: Any, flat: dict[str, Any]) -> None:
-    """Add the values of a nested table to a flat one; lists become text."""
+    """Add the values of a nested table to a flat one; lists become text.
+
+    Raises ValueError if tables are nested deeper than in any line that a run wrote.
+    """
+    if path.count(".") > MAX_LOG_LEVELS:
+        raise ValueError("the tables of this line are nested too deeply")
     if not isinstance(value, Mapping):
         flat[name] = json.dumps(value) if isinstance(value, list) else value
         return
