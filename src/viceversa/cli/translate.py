@@ -110,7 +110,7 @@ def translate(
     files, unread = ([(STREAM, Path("stdin"))], []) if streamed else expand(inputs)
     translator = Translator.load(model, device, policy, seed, max_megapixels, size, flips)
     if spread:
-        check_spread(translator)
+        check_spread(translator.network)
     pairs = plan(files, out, translator.suffix, overwrite or resume)
     if spread:
         check_maps(pairs, overwrite or resume)

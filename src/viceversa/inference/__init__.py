@@ -1,11 +1,10 @@
 """Inference: translation by trained generators, and patch scores of trained discriminators."""
 
 from ..networks.config import Policy
-from .ensemble import write_ensemble
+from .ensemble import with_spread, write_ensemble
 from .files import Outcome, expand, translate_files
 from .outputs import STREAM, names_image, plan
 from .record import Record
-from .spread import with_spread
 from .translator import Translator
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Files of several generators that are used as one."""
+"""Ensembles: files of several generators that are used as one, and where these disagree."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..checkpoint import read_digest, read_header, read_weights, save_network
 from ..config.extensions import KEY
 from ..errors import UserError
 from ..fields import nested
+from ..images.preprocessing import Part
 from ..networks.ensemble import MAX_MEMBERS
+from .batches import shape_as
+from .translator import Translator
 
 SAME = ("direction", "generator", "source", "target", "paired", KEY)  # of all members
 
@@ -52,6 +57,31 @@ def write_ensemble(files: Sequence[Path], out: Path) -> None:
     header = {key: headers[0][key] for key in SAME if key in headers[0]}
     header |= {"kind": "ensemble", "members": members, "trained": _trained(headers)}
     save_network(out, weights, header)
+
+
+def with_spread(
+    translator: Translator, image: Any, half: Part = None
+) -> tuple[Any, NDArray[np.float32]]:
+    """Translate one image with an ensemble, and return where its members disagree.
+
+    Args:
+        translator: An ensemble, or a translator that was loaded with `flips`.
+        image: An image as for a call of the translator: a path, an array, ...; or a tensor
+            (channels, h, w) in [-1, 1].
+        half: As for a call.
+
+    Returns:
+        The result, and the standard deviation over members and mirrored images, averaged over
+        channels, (h, w), in units of [-1, 1].
+
+    Raises:
+        UserError: There is only one output for an image, or as a call.
+    """
+    spreads: list[NDArray[np.float32]] = []
+    if isinstance(image, Tensor):
+        return translator.tensor(image[None].float(), spreads)[0], spreads[0]
+    pixels = translator.preprocess(translator.read(image), half)
+    return shape_as(image, translator.pixels([pixels], spreads)[0]), spreads[0]
 
 
 def _advice(different: Sequence[str]) -> str:

@@ -4,73 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..images import write
-from ..images.preprocessing import Part
 from ..networks.ensemble import Ensemble, WithSpread
-from .batches import shape_as
 from .forward import forward
 from .outputs import STREAM, File
-
-if TYPE_CHECKING:
-    from .translator import Translator
 
 WHITE = 0.5  # standard deviation, in [-1, 1], that is white in a map
 
 
-def with_spread(
-    translator: Translator, image: Any, half: Part = None
-) -> tuple[Any, NDArray[np.float32]]:
-    """Translate one image with an ensemble, and return where its members disagree.
-
-    Args:
-        translator: An ensemble, or a translator that was loaded with `flips`.
-        image: An image as for a call of the translator: a path, an array, ...; or a tensor
-            (channels, h, w) in [-1, 1].
-        half: As for a call.
-
-    Returns:
-        The result, and the standard deviation over members and mirrored images, averaged over
-        channels, (h, w), in units of [-1, 1].
+def forward_with_spread(
+    network: nn.Module, images: Tensor, seed: int | None, spreads: list[NDArray[np.float32]]
+) -> Tensor:
+    """Translate a batch in [-1, 1] as `forward`, and append the spread (h, w) of each image.
 
     Raises:
-        UserError: There is only one output for an image, or as a call.
+        UserError: The network is not an ensemble.
     """
-    spreads: list[NDArray[np.float32]] = []
-    if isinstance(image, Tensor):
-        return add_spread(translator, image[None].float(), spreads)[0], spreads[0]
-    pixels = translator.preprocess(translator.read(image), half)
-    return shape_as(image, translator.pixels([pixels], spreads)[0]), spreads[0]
-
-
-def add_spread(
-    translator: Translator, images: Tensor, spreads: list[NDArray[np.float32]]
-) -> Tensor:
-    """Translate a batch in [-1, 1], and append the spread (h, w) of each image to a list."""
-    check_spread(translator)
-    assert isinstance(translator.network, Ensemble)
-    seed = translator.seed if translator.policy == "paper" else None
-    network = WithSpread(translator.network)
-    both = forward(network, images.to(translator.device), seed)
+    both = forward(WithSpread(check_spread(network)), images, seed)
     spreads += [one.numpy() for one in both[:, -1]]
     return both[:, :-1]
 
 
-def check_spread(translator: Translator) -> None:
-    """Raise UserError if a translator has only one output for an image."""
-    network = translator.network
+def check_spread(network: nn.Module) -> Ensemble:
+    """Return an ensemble. Raises UserError for a network with one output for an image."""
     if not isinstance(network, Ensemble):
         raise UserError(
             "a spread needs several outputs for an image: an ensemble (viceversa ensemble), or "
             "--flips",
             option="--spread",
         )
+    return network
 
 
 def spread_pixels(spread: NDArray[np.float32]) -> NDArray[np.uint16]:

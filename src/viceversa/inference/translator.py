@@ -27,7 +27,7 @@ from ..runtime.device import prepare_device
 from .batches import batches, shape_as
 from .forward import check_tensor, forward
 from .model_files import description, load_generator, read_domain
-from .spread import add_spread
+from .spread import forward_with_spread
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # lossy formats mix classes
 UNKNOWN = Preprocessing()
@@ -274,18 +274,23 @@ class Translator:
         values = to_values(torch.stack(tensors), self.source.of_dtype(str(images[0].dtype))).float()
         missing = values.isnan().all(dim=1)
         values = fill_nodata(values, self.source)
-        result = self.tensor(values) if spreads is None else add_spread(self, values, spreads)
-        output = to_pixels(result, self.target, values)
+        output = to_pixels(self.tensor(values, spreads), self.target, values)
         nodata = value_for_dtype(self.target.dtype, self.tags.nodata)
         if nodata is not None:
             for image, mask in zip(output, missing.numpy(), strict=True):
                 image[mask] = nodata
         return output
 
-    def tensor(self, images: Tensor) -> Tensor:
-        """Translate a batch (n, channels, h, w) in [-1, 1]; padded, and cropped back."""
+    def tensor(self, images: Tensor, spreads: list[NDArray[np.float32]] | None = None) -> Tensor:
+        """Translate a batch (n, channels, h, w) in [-1, 1], padded and cropped back.
+
+        The spread of each image is appended to `spreads`, see `with_spread`.
+        """
         seed = self.seed if self.policy == "paper" else None
-        return forward(self.network, images.to(self.device), seed)
+        images = images.to(self.device)
+        if spreads is None:
+            return forward(self.network, images, seed)
+        return forward_with_spread(self.network, images, seed, spreads)
 
     def _tensor(self, image: Tensor) -> Tensor:
         single = image.ndim == 3
