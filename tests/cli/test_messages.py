@@ -68,9 +68,9 @@ def test_epochs_below_the_epoch_reached_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("translate m x.png", "translate needs -o, the folder or file for the results"),
-        ("explain m x.png", "explain needs -o, the figure to write"),
-        ("ensemble a b", "ensemble needs -o, the file, such as e.safetensors"),
+        ("translate m x.png", "translate needs -o (--out), the folder or file for the results"),
+        ("explain m x.png", "explain needs -o (--out), the figure to write"),
+        ("ensemble a b", "ensemble needs -o (--out), the file, such as e.safetensors"),
         ("translate", "translate needs MODEL, the model file of a generator"),
         ("log", "log needs RUN, the run folder"),
         ("evaluate", "evaluate needs MODEL_OR_FAKES, a run folder"),
@@ -97,7 +97,7 @@ def test_a_fraction_for_a_whole_number_is_refused(
     command: str, option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = command_error(capsys, *command.split())
-    assert message.strip() == f"viceversa: {option} takes a whole number, not 2.5"
+    assert message.strip() == f"viceversa: --{option.lstrip('-')} takes a whole number, not 2.5"
 
 
 EMPTY = [

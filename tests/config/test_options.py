@@ -91,7 +91,7 @@ def test_a_whole_number_is_not_rounded(value: str) -> None:
     for words in (["--train.epochs", value], [f"--train.epochs={value}"]):
         with raises_user_error(option="train.epochs") as caught:
             train_settings("pix2pix", ["x", *words])
-        assert str(caught.value) == f"train.epochs takes a whole number, not {value}"
+        assert str(caught.value) == f"--train.epochs takes a whole number, not {value}"
 
 
 def test_whole_numbers_and_their_signs() -> None:

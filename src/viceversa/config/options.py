@@ -159,7 +159,7 @@ def strictly(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
             keyword = token.keyword or ""
             option = keyword.removeprefix("--") if "." in keyword else keyword
             raise UserError(
-                f"{option} takes a whole number, not {token.value}", option=option
+                f"{keyword} takes a whole number, not {token.value}", option=option
             ) from None
     return cyclopts.convert(hint, tokens)
 
@@ -180,6 +180,8 @@ def in_words(error: CycloptsError, command: str) -> Exception:
     option = name = min(argument.names, key=len)
     if argument.index is not None:  # given without its name
         name = name.lstrip("-").upper()
+    elif argument.names[1:]:
+        name = f"{name} ({max(argument.names, key=len)})"
     helps = {one.arg_name: one.description for one in parse_from_object(error.target).params}
     text = argument.parameter.help or helps.get(argument.field_info.name) or ""
     what = " ".join(text.split()).split(". ")[0].rstrip(".")
