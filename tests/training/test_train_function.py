@@ -196,7 +196,7 @@ def test_without_held_out_data_the_log_says_so(
         ("ema", "train.ema", "ema is an option of train: train={'ema': 0.1}"),
         ("lambda_l1", "method.lambda_l1", "method={'lambda_l1': 0.1}"),
         ("blocks", "generator.blocks", "generator={'blocks': 0.1}"),
-        ("width", "generator.width", "an option of generator and discriminator: generator="),
+        ("width", "generator.width", "an option of generator or discriminator: generator="),
         ("bach_size", "bach_size", "no argument 'bach_size' (did you mean batch_size?)"),
     ],
 )

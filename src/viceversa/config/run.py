@@ -112,7 +112,7 @@ def refuse_option_of_other(section: str, name: str, keys: Iterable[str]) -> None
         others = [one for one, names in options.items() if key in names]
         if others and name not in others:
             raise UserError(
-                f"--{section}.{key} is an option of {' and '.join(others)}, not of {name}; add "
+                f"--{section}.{key} is an option of {' or '.join(others)}, not of {name}; add "
                 f"--{section}.name {others[0]}, or leave it out",
                 option=f"{section}.{key}",
             )

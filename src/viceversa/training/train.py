@@ -59,7 +59,7 @@ def _unknown(name: str, value: object, known: Iterable[str]) -> UserError:
     first = "'path': ..., " if homes[0] == "data" else ""
     example = f"{homes[0]}={{{first}{name!r}: {shown}}}"
     return UserError(
-        f"{name} is an option of {' and '.join(homes)}: {example}", option=f"{homes[0]}.{name}"
+        f"{name} is an option of {' or '.join(homes)}: {example}", option=f"{homes[0]}.{name}"
     )
 
 
