@@ -1,11 +1,10 @@
-"""Controls of the page of a run in a browser: charts, enlarged images, downloads, accessibility."""
+"""Controls of the page of a run in a browser: charts, enlarged images and downloads."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from browser_pages import opened
 from PIL import Image
-from support import ROOT, common, training_lines, write_log, write_run
+from support import common, training_lines, write_log, write_run
 
 from viceversa.reports import write_compare_page, write_run_page
 from viceversa.reports.charts import y_axis
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.timeout(120)
-AXE = Path(os.environ.get("AXE_CORE", ROOT / "node_modules/axe-core/axe.min.js"))
 
 
 @pytest.fixture(scope="module")
@@ -298,33 +296,3 @@ def test_viewer_fits_the_window(width: int, browser: Browser, page_file: Path) -
             assert box is not None and box["x"] >= 0
             assert box["x"] + box["width"] <= width
             assert box["y"] + box["height"] <= page.evaluate("innerHeight")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_axe_finds_no_serious_problem(
-    width: int, scheme: str, browser: Browser, page_file: Path
-) -> None:
-    if not AXE.is_file():
-        pytest.skip("axe-core is not installed: npm install --no-save axe-core")
-    with opened(browser, page_file, width, color_scheme=scheme, bypass_csp=True) as opened_page:
-        page = opened_page.page
-        page.add_script_tag(path=AXE)
-        assert serious(page) == []
-        open_viewer(page)
-        assert serious(page) == []
-        page.locator(".viewer label").first.evaluate(
-            "label => label.replaceWith(label.querySelector('select'))"
-        )
-        assert "select-name" in {name for name, _ in serious(page)}  # problems are detected
-
-
-def serious(page: Page) -> list[tuple[str, str]]:
-    """Return the serious findings of axe-core: rule and element."""
-    found = page.evaluate("axe.run()")
-    return [
-        (one["id"], node["html"])
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
