@@ -43,7 +43,7 @@ def val_l1(translator: Translator, data: Path, count: int, size: int = 256) -> f
     for position in range(min(count, len(dataset))):
         batch = dataset.batch([(1, position)], torch.device("cpu"))
         assert batch is not None
-        source, target = batch
+        source, target = batch.a, batch.b
         errors.append((translator.tensor(source) - target).abs().mean())
     return float(torch.stack(errors).mean())
 

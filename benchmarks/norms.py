@@ -28,6 +28,7 @@ from machine_peak import machine
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from viceversa.batch import Batch
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data.dataset import ImageDataset
@@ -97,7 +98,7 @@ def pairs() -> tuple[Pairs, Pairs]:
 def _all(dataset: ImageDataset) -> Pairs:
     batch = dataset.batch([(1, i) for i in range(len(dataset))], torch.device("cpu"))
     assert batch is not None
-    return batch
+    return batch.a, batch.b
 
 
 def trained(
@@ -116,7 +117,7 @@ def trained(
     for positions in batches(len(train_pairs[0]), images, variant.batch, seed):
         set_learning_rates(optimizers, config.train, 1 + SCHEDULE_EPOCHS * processed // images)
         pair = train_pairs[0][positions], train_pairs[1][positions]
-        update(method, [MicroBatch(pair)], optimizers, runtime)
+        update(method, [MicroBatch(Batch(*pair))], optimizers, runtime)
         processed += len(positions)
     return method.translators()["ab"], time.perf_counter() - began
 

@@ -22,12 +22,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from viceversa.batch import Batch
 from viceversa.checkpoint import Checkpoints, load_state
 from viceversa.config.recipes import read_recipe
 from viceversa.config.run import make_method, resolve
 from viceversa.data.open import open_data
 from viceversa.files import write_json
-from viceversa.methods.base import Batch, Method
+from viceversa.methods.base import Method
 from viceversa.runtime.training import Runtime
 from viceversa.training.checkpoint import run_state
 from viceversa.training.gradients import GradientStats
@@ -59,7 +60,7 @@ def main() -> None:
     optimizers = make_optimizers(method, config.train, runtime)
     set_learning_rates(optimizers, config.train, 1)
     watch = GradientStats(runtime.device)
-    batch = torch.rand(1, 3, 256, 256) * 2 - 1, torch.rand(1, 3, 256, 256) * 2 - 1
+    batch = Batch(*torch.rand(2, 1, 3, 256, 256) * 2 - 1)
     seconds: dict[str, list[float]] = {"checked": [], "unchecked": []}
     for number in range(options.steps + 1):
         began = time.perf_counter()

@@ -16,11 +16,11 @@ from machine_peak import Peaks, machine
 from torch.utils.flop_counter import FlopCounterMode
 from train_job import Job
 
+from viceversa.batch import Batch
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data.loader import Loader
 from viceversa.data.open import open_data
-from viceversa.methods.base import Batch
 from viceversa.runtime.cuda_graph import WARM_UP
 from viceversa.runtime.device import synchronized_time
 from viceversa.runtime.training import Runtime
@@ -114,8 +114,7 @@ def images(job: Job) -> Batch:
     """Return a random batch on the device."""
     torch.manual_seed(0)
     shape = job.batch, 3, job.size, job.size
-    a, b = ((torch.rand(shape) * 2 - 1).to(job.device) for _ in range(2))
-    return a, b
+    return Batch(*((torch.rand(shape) * 2 - 1).to(job.device) for _ in range(2)))
 
 
 def package_step(job: Job) -> Work:
@@ -129,7 +128,7 @@ def package_step(job: Job) -> Work:
     set_learning_rates(optimizers, config.train, 1)
     watch = GradientStats(runtime.device)
     batch = images(job)
-    layout = runtime.choose_memory_format(method, networks[0], lambda: batch[0])
+    layout = runtime.choose_memory_format(method, networks[0], lambda: batch.a)
     runtime.compile(networks, [])
     graphed = config.speed.cuda_graph == "auto" and runtime.device.type == "cuda"
     notes: list[str] = []  # for example, that no graph could be captured

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from viceversa.batch import Batch
 from viceversa.losses import GAN_LOSSES, GANLoss, discriminator_losses
 from viceversa.methods import METHODS
 from viceversa.methods.base import (
-    Batch,
     Discriminator,
     MakeDiscriminator,
     MakeGenerator,
@@ -83,7 +83,7 @@ class CUT(Method):
         return self.gan
 
     def step(self, batch: Batch) -> Iterator[Turn]:
-        a, b = batch
+        a, b = batch.a, batch.b
         config = self.config
         fake_b = self.g_ab(a)
 

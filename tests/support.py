@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, nn
 
+from viceversa.batch import Batch
 from viceversa.checkpoint import load_state, save_network
 from viceversa.cli import app, main
 from viceversa.config.recipes import merge
@@ -37,7 +38,7 @@ from viceversa.evaluation.features import find, load
 from viceversa.fields import plain
 from viceversa.images.domain import Domain
 from viceversa.losses import GAN_LOSSES, GANLoss
-from viceversa.methods.base import Batch, Discriminator, Method, Turn
+from viceversa.methods.base import Discriminator, Method, Turn
 from viceversa.networks import GENERATORS
 from viceversa.networks.patch_grid import PatchGrid
 from viceversa.networks.patchgan import PatchGAN

@@ -103,9 +103,9 @@ RULES: dict[str, Rule] = {
         "evaluation.features.x",
         "from ...images import files",
     ),
-    "methods import only networks, losses, fields and directions": Rule(
+    "methods import only networks, losses, batch, fields and directions": Rule(
         inside("methods"),
-        only("methods", "networks", "losses", "fields", "directions"),
+        only("methods", "networks", "losses", "batch", "fields", "directions"),
         "methods.x",
         "from .. import training",
     ),

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from viceversa.batch import Batch
 from viceversa.losses import (
     GAN_LOSSES,
     ImagePool,
     discriminator_losses,
+    fill,
     gradient_penalty,
     l1,
 )
-from viceversa.methods.base import Batch
 from viceversa.methods.pix2pix import Pix2Pix
 
 LOGITS = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
@@ -48,7 +49,7 @@ def test_score_maps_of_several_scales_have_equal_weight(name: str) -> None:
 
 def test_discriminator_losses_by_hand() -> None:
     discriminator, ones = Linear(0.5), torch.ones(2, 1, 2, 2)  # the score of an image of ones is 2
-    losses = discriminator_losses(discriminator, GAN_LOSSES["lsgan"], ones, 2 * ones, weight=0.5)
+    losses = discriminator_losses(discriminator, GAN_LOSSES["lsgan"], ones, 2 * ones, factor=0.5)
     values = {name: float(loss.detach()) for name, loss in losses.items()}
     assert values == {"real": 0.5, "fake": 8.0}
     losses = discriminator_losses(
@@ -123,13 +124,13 @@ def numbered(first: int, count: int) -> torch.Tensor:
 def test_the_pool_fills_and_then_exchanges() -> None:
     torch.manual_seed(0)
     pool = ImagePool(50)
-    assert torch.equal(pool(numbered(0, 30)), numbered(0, 30))
-    assert torch.equal(pool(numbered(30, 20)), numbered(30, 20))
+    assert torch.equal(pool(numbered(0, 30))[0], numbered(0, 30))
+    assert torch.equal(pool(numbered(30, 20))[0], numbered(30, 20))
     assert torch.equal(pool.images, numbered(0, 50))
     exchanged = 0
     for number in range(50, 4050):
         before = pool.images.clone()
-        returned = pool(numbered(number, 1))
+        returned = pool(numbered(number, 1))[0]
         if float(returned) == number:
             assert torch.equal(pool.images, before)  # returned without being stored
         else:
@@ -146,16 +147,54 @@ def test_the_pool_is_part_of_the_state_dict() -> None:
     fresh = ImagePool(5)
     fresh.load_state_dict(pool.state_dict())
     torch.manual_seed(1)
-    one = [float(pool(numbered(n, 1))) for n in range(10, 40)]
+    one = [float(pool(numbered(n, 1))[0]) for n in range(10, 40)]
     torch.manual_seed(1)
-    assert [float(fresh(numbered(n, 1))) for n in range(10, 40)] == one
+    assert [float(fresh(numbered(n, 1))[0]) for n in range(10, 40)] == one
 
 
 def test_pool_size_0_gradients_and_image_sizes() -> None:
     fakes = numbered(0, 3).requires_grad_()
-    assert torch.equal(ImagePool(0)(fakes), fakes)
-    assert not ImagePool(0)(fakes).requires_grad
+    assert torch.equal(ImagePool(0)(fakes)[0], fakes)
+    assert not ImagePool(0)(fakes)[0].requires_grad
     pool = ImagePool(2)
-    assert not pool(fakes).requires_grad
+    assert not pool(fakes)[0].requires_grad
     with pytest.raises(ValueError, match="one size"):
         pool(torch.zeros(1, 1, 2, 2))
+
+
+def test_weighted_losses_by_hand() -> None:
+    x = torch.tensor([[[[1.0, 5.0], [2.0, 7.0]]], [[[4.0, 4.0], [4.0, 4.0]]]])
+    weight = torch.tensor([[[[1.0, 0.0], [0.5, 0.0]]], [[[0.0, 0.0], [0.0, 0.0]]]])
+    # The first image: (1 * 1 + 0.5 * 2) / 1.5; the second has no data and counts as 0.
+    assert float(l1(x, torch.zeros_like(x), weight)) == pytest.approx((2 / 1.5 + 0) / 2)
+    assert float(l1(x, torch.zeros_like(x), torch.ones(2, 1, 2, 2))) == float(
+        l1(x, torch.zeros_like(x))
+    )
+    scores = [torch.tensor([[[[3.0, 100.0]]]])]  # two cells of 2x2 pixels
+    cells = torch.tensor([[[[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]]])
+    lsgan = GAN_LOSSES["lsgan"]
+    assert float(lsgan.fake(scores, cells)) == 9  # the cell without data is left out
+    assert float(lsgan.fake(scores)) == (9 + 10000) / 2
+
+
+def test_pixels_without_data_have_no_influence() -> None:
+    weight = (torch.rand(2, 1, 4, 4) > 0.5).float()
+    image = torch.rand(2, 3, 4, 4)
+    results = []
+    for noise in (0.0, 5.0, float("nan")):
+        output = torch.where(weight > 0, image, noise).requires_grad_()
+        loss = l1(fill(output, weight, -1.0), fill(torch.zeros(2, 3, 4, 4), weight, -1.0), weight)
+        (gradient,) = torch.autograd.grad(loss, output)
+        assert (gradient[(weight == 0).expand_as(gradient)] == 0).all()
+        results.append((loss, gradient))
+    for loss, gradient in results[1:]:
+        assert torch.equal(loss, results[0][0]) and torch.equal(gradient, results[0][1])
+
+
+def test_the_pool_keeps_the_weight_of_each_image() -> None:
+    torch.manual_seed(0)
+    pool = ImagePool(3)
+    for number in range(40):
+        image = numbered(number, 2)
+        fakes, weight = pool(image, image / 100)
+        assert weight is not None and torch.equal(fakes / 100, weight)

@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeVar
 
 DomainName = Literal["a", "b"]
 Direction = Literal["ab", "ba"]
+ENDS: dict[Direction, tuple[DomainName, DomainName]] = {"ab": ("a", "b"), "ba": ("b", "a")}
+"""The domains of the source and the target of each direction."""
 SWAPPED: dict[Any, Any] = {"a": "b", "b": "a", "ab": "ba", "ba": "ab"}
 Name = TypeVar("Name", bound=str)
 
@@ -18,3 +20,8 @@ def in_data(name: Name, direction: Direction) -> Name:
     """
     swapped: Name = SWAPPED[name]
     return name if direction == "ab" else swapped
+
+
+def opposite(direction: Direction) -> Direction:
+    """Return the direction back."""
+    return "ba" if direction == "ab" else "ab"

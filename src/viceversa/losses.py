@@ -11,13 +11,16 @@ from torch import Tensor, nn
 
 Scores = Sequence[Tensor]
 """Score maps of a discriminator, one per scale, of any shape."""
+Weight = Tensor | None
+"""Weight of each pixel, (n, 1, h, w) in [0, 1]; None: 1 everywhere."""
 
 
 @dataclass(frozen=True)
 class GANLoss:
     """GAN objective: three functions of logits, computed in float32.
 
-    `real`, `fake` and `fool` average over the elements of each score map, then over the maps.
+    `real`, `fake` and `fool` average over the elements of each score map, then over the maps. With
+    a weight per pixel, the weight of a score is the mean weight of the pixels in its cell.
     """
 
     name: str
@@ -30,21 +33,48 @@ class GANLoss:
     penalized: bool = False
     """Whether the loss of the discriminator includes the gradient penalty."""
 
-    def real(self, scores: Scores) -> Tensor:
+    def real(self, scores: Scores, weight: Weight = None) -> Tensor:
         """Return the loss of the discriminator on real images."""
-        return _mean(self.on_real, scores)
+        return _mean(self.on_real, scores, weight)
 
-    def fake(self, scores: Scores) -> Tensor:
+    def fake(self, scores: Scores, weight: Weight = None) -> Tensor:
         """Return the loss of the discriminator on fake images."""
-        return _mean(self.on_fake, scores)
+        return _mean(self.on_fake, scores, weight)
 
-    def fool(self, scores: Scores) -> Tensor:
+    def fool(self, scores: Scores, weight: Weight = None) -> Tensor:
         """Return the loss of the generator on its fake images."""
-        return _mean(self.on_fool, scores)
+        return _mean(self.on_fool, scores, weight)
 
 
-def _mean(loss: Callable[[Tensor], Tensor], scores: Scores) -> Tensor:
-    return torch.stack([loss(_float32(one)).mean() for one in scores]).mean()
+def _mean(loss: Callable[[Tensor], Tensor], scores: Scores, weight: Weight) -> Tensor:
+    maps = [loss(_float32(one)) for one in scores]
+    return torch.stack([weighted_mean(one, _resized(weight, one)) for one in maps]).mean()
+
+
+def _resized(weight: Weight, scores: Tensor) -> Weight:
+    if weight is None:
+        return None
+    height, width = scores.shape[2:]
+    return F.adaptive_avg_pool2d(weight, (height, width))
+
+
+def weighted_mean(values: Tensor, weight: Weight) -> Tensor:
+    """Return the weighted mean of each image, averaged over the images.
+
+    Args:
+        values: (n, channels, h, w), finite.
+        weight: (n, 1, h, w) in [0, 1]; an image whose weights are all 0 counts as 0. None: the
+            plain mean of `values`, which may have any shape.
+    """
+    if weight is None:
+        return values.mean()
+    sums = (values.mean(dim=1, keepdim=True) * weight).flatten(1).sum(dim=1)
+    return (sums / weight.flatten(1).sum(dim=1).clamp(min=1e-8)).mean()
+
+
+def fill(images: Tensor, weight: Weight, value: float) -> Tensor:
+    """Return images (n, channels, h, w) with a value where the weight (n, 1, h, w) is 0."""
+    return images if weight is None else torch.where(weight > 0, images, value)
 
 
 def _float32(x: Tensor) -> Tensor:
@@ -67,14 +97,16 @@ GAN_LOSSES: dict[str, GANLoss] = {
 """Name -> GAN objective; `method.gan_loss` names one."""
 
 
-def l1(x: Tensor, y: Tensor) -> Tensor:
+def l1(x: Tensor, y: Tensor, weight: Weight = None) -> Tensor:
     """Return the mean absolute difference (pix2pix, eq. 3; CycleGAN, eq. 2).
 
     Args:
-        x: A tensor of any shape; half precision is converted to float32.
+        x: A tensor of any shape, with a weight (n, channels, h, w); half precision is converted to
+            float32.
         y: A tensor of the same shape.
+        weight: Weight of each pixel.
     """
-    return (_float32(x) - _float32(y)).abs().mean()
+    return weighted_mean((_float32(x) - _float32(y)).abs(), weight)
 
 
 def discriminator_losses(
@@ -82,8 +114,10 @@ def discriminator_losses(
     gan: GANLoss,
     real: Tensor,
     fake: Tensor,
-    weight: float = 1.0,
+    factor: float = 1.0,
     lambda_penalty: float = 10.0,
+    real_weight: Weight = None,
+    fake_weight: Weight = None,
 ) -> dict[str, Tensor]:
     """Return the losses of a discriminator on real and fake images.
 
@@ -93,15 +127,17 @@ def discriminator_losses(
         real: Real images (n, channels, h, w); for a conditional discriminator, joined with the
             source images in the channels.
         fake: Fake images of the same shape, detached from the generator.
-        weight: Factor on `real` and `fake`.
+        factor: Factor on `real` and `fake`.
         lambda_penalty: Weight of the gradient penalty, if the objective has one.
+        real_weight: Weight of each pixel of the real images.
+        fake_weight: Weight of each pixel of the fake images.
 
     Returns:
         The losses `real` and `fake`, and `penalty` if the objective has one.
     """
     losses = {
-        "real": weight * gan.real(discriminator(real)),
-        "fake": weight * gan.fake(discriminator(fake)),
+        "real": factor * gan.real(discriminator(real), real_weight),
+        "fake": factor * gan.fake(discriminator(fake), fake_weight),
     }
     if gan.penalized:
         losses["penalty"] = lambda_penalty * gradient_penalty(discriminator, real, fake)
@@ -149,14 +185,19 @@ class ImagePool(nn.Module):
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
-    def forward(self, fakes: Tensor) -> Tensor:
-        """Return each image of (n, channels, h, w), or an older one in its place.
+    def forward(self, fakes: Tensor, weight: Weight = None) -> tuple[Tensor, Weight]:
+        """Return each image of (n, channels, h, w), or an older one in its place, with its weight.
+
+        The weight (n, 1, h, w) is stored with the image, as its last channel.
 
         Raises:
             ValueError: The images have another size than those in the pool.
         """
         if not self.size:
-            return fakes.detach()
+            return fakes.detach(), weight
+        if weight is not None:
+            drawn, _ = self(torch.cat([fakes, weight], dim=1))
+            return drawn[:, :-1], drawn[:, -1:]
         if not self.images.numel():
             self.images = fakes.new_zeros(self.size, *fakes.shape[1:])
         if fakes.shape[1:] != self.images.shape[1:]:
@@ -164,7 +205,7 @@ class ImagePool(nn.Module):
                 "the image pool stores images of one size; set its size to 0 to train on images of "
                 "several sizes"
             )
-        return torch.stack([self._exchange(fake) for fake in fakes.detach()])
+        return torch.stack([self._exchange(fake) for fake in fakes.detach()]), None
 
     def _exchange(self, new: Tensor) -> Tensor:
         full = self.filled >= self.size

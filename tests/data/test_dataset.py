@@ -69,7 +69,7 @@ def batches(dataset: ImageDataset, size: int, epoch: int, start: int) -> Iterato
 def one_batch(dataset: ImageDataset, positions: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
     batch = dataset.batch(positions, CPU)
     assert batch is not None
-    return batch
+    return batch.a, batch.b
 
 
 def item(dataset: ImageDataset, epoch: int, position: int) -> tuple[Pixels, Pixels]:
@@ -213,7 +213,12 @@ def test_batches_depend_only_on_seed_epoch_and_position(tmp_path: Path) -> None:
             dataset.digests = digests(dataset)
             dataset.cache_on_disk(disk, lambda text: None)
         loaded = batches(dataset, 2, number, start)
-        return [side.numpy().tobytes() for batch in loaded if batch is not None for side in batch]
+        return [
+            side.numpy().tobytes()
+            for batch in loaded
+            if batch is not None
+            for side in batch.tensors
+        ]
 
     reference = epoch(3)
     assert len(reference) == 2 * 3  # batches of 2, 2 and 1

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from viceversa.methods.base import Batch, Method
+from viceversa.batch import Batch
+from viceversa.methods.base import Method
 from viceversa.methods.cyclegan import CycleGAN
 from viceversa.methods.pix2pix import Pix2Pix
 from viceversa.networks.norms import use_policy

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from viceversa.batch import Batch
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import make_method, resolve
 from viceversa.runtime.training import Runtime
@@ -123,7 +124,7 @@ def ten_steps(preset: str) -> list[dict[str, float]]:
     losses = []
     for step in range(1, 11):
         set_learning_rates(optimizers, config.train, step)
-        result = update(method, [MicroBatch(images(step))], optimizers, runtime)
+        result = update(method, [MicroBatch(Batch(*images(step)))], optimizers, runtime)
         losses.append({name: float(value) for name, value in result.items()})
     return losses
 

@@ -13,17 +13,18 @@ from support import OneSided, noise_pairs, raises_user_error
 from torch import Tensor
 
 from viceversa import METHODS, CycleGAN, Pix2Pix, UserError, evaluate, train
+from viceversa.batch import Batch
 from viceversa.checkpoint import container, read_header
 from viceversa.config.compatibility import trained_on_pairs
 from viceversa.config.recipes import Sections, merge
 from viceversa.config.run import RunConfig, is_paired, resolve
-from viceversa.methods.base import Batch, Method, Turn
+from viceversa.methods.base import Method, Turn
 
 equal: list[bool] = []  # for each step, whether a and b are the same image
 
 
 def record(batch: Batch) -> None:
-    equal.append(torch.equal(*batch))
+    equal.append(torch.equal(batch.a, batch.b))
 
 
 class WithTotalVariation(Pix2Pix):

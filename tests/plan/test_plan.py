@@ -17,6 +17,7 @@ import torch
 from support import QUICK, noise_pairs
 
 from viceversa import plan as planning
+from viceversa.batch import Batch
 from viceversa.cli import main
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
@@ -152,7 +153,7 @@ def test_estimated_memory_equals_that_of_a_step_on_real_tensors(
     runtime = Runtime("cpu", speed=config.speed)
     with StepMeter() as meter:
         method = make_method(config).train()
-        batch = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+        batch = Batch(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
         runtime.apply_speed_options(chain.from_iterable(method.players().values()))
         optimizers = make_optimizers(method, config.train, runtime)
         for _ in range(3):

@@ -19,9 +19,9 @@ from tiny_runs import (
 )
 from torch import Tensor, nn
 
+from viceversa.batch import Batch
 from viceversa.config.speed import SpeedConfig
 from viceversa.config.train import TrainConfig
-from viceversa.methods.base import Batch
 from viceversa.runtime import cuda_graph
 from viceversa.runtime.cuda_graph import GraphedStep
 from viceversa.runtime.distributed import Ranks
@@ -157,8 +157,8 @@ def train_on_gpu(
     for number, size in enumerate(sizes):
         if decay:
             set_learning_rates(one.optimizers, TrainConfig(epochs=len(sizes)), 1 + number)
-        a, b = batch(number, size)
-        losses.append({k: v.cpu() for k, v in run((a.cuda(), b.cuda())).items()})
+        on_device = batch(number, size).map(torch.Tensor.cuda)
+        losses.append({k: v.cpu() for k, v in run(on_device).items()})
     if graph and not messages:
         assert run._graph is not None  # type: ignore[union-attr]
     return one, losses, messages
@@ -201,8 +201,8 @@ def test_a_graph_draws_new_random_numbers_each_time() -> None:
         return update(one.method, [MicroBatch(images)], one.optimizers, one.runtime)
 
     run = one.runtime.graphed(step, lambda text: None)
-    a, b = (x.cuda() for x in batch(0))
-    losses = {float(run((a, b))["g_l1"]) for _ in range(8)}
+    one_batch = batch(0).map(torch.Tensor.cuda)
+    losses = {float(run(one_batch)["g_l1"]) for _ in range(8)}
     assert len(losses) == 8  # with lr 0, only dropout differs
 
 
@@ -231,8 +231,7 @@ def test_training_continues_after_a_failed_capture(precision: str, call: int) ->
     stream = torch.cuda.current_stream()
     before = training_state(one)
     for number in range(10):
-        a, b = batch(number)
-        losses = run((a.cuda(), b.cuda()))
+        losses = run(batch(number).map(torch.Tensor.cuda))
         assert all(bool(loss.isfinite()) for loss in losses.values())
     assert len(messages) == 1 and "no CUDA graph is used" in messages[0]
     assert torch.cuda.current_stream() == stream

@@ -135,7 +135,8 @@ def test_the_format_depends_on_option_determinism_and_checkpoint(
     assert runtime.memory_format == chosen
     kernels = [w for w in run.parameters() if w.ndim == 4]
     assert all(w.is_contiguous(memory_format=FORMATS[chosen]) for w in kernels)
-    a, b = runtime.format_batch(batch(0))
+    formatted = runtime.format_batch(batch(0))
+    a, b = formatted.a, formatted.b
     assert all(x.is_contiguous(memory_format=FORMATS[chosen]) for x in (a, b))
     assert torch.equal(a, batch(0)[0])
 

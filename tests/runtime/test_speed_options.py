@@ -28,13 +28,13 @@ from tiny_runs import (
 )
 from torch import nn
 
+from viceversa.batch import Batch
 from viceversa.cli import main
 from viceversa.config.command_line import train_settings
 from viceversa.config.recipes import SECTIONS
 from viceversa.config.run import resolve
 from viceversa.config.speed import SpeedConfig
 from viceversa.errors import UserError
-from viceversa.methods.base import Batch
 from viceversa.runtime.training import Runtime
 from viceversa.training.step import MicroBatch, update
 

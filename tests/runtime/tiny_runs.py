@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from viceversa.batch import Batch
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.config.speed import SpeedConfig
-from viceversa.methods.base import Batch, Method
+from viceversa.methods.base import Method
 from viceversa.runtime.training import Runtime
 from viceversa.training.setup import make_optimizers
 from viceversa.training.step import MicroBatch, Optimizers, update
@@ -85,7 +86,7 @@ def batch(step: int, count: int = 2, side: int = 32) -> Batch:
     """Return a batch of noise in torch's default dtype."""
     generator = torch.Generator().manual_seed(step)
     a, b = torch.rand(2, count, 3, side, side, generator=generator, dtype=torch.float64) * 2 - 1
-    return a.to(torch.get_default_dtype()), b.to(torch.get_default_dtype())
+    return Batch(a.to(torch.get_default_dtype()), b.to(torch.get_default_dtype()))
 
 
 def train_steps(run: TinyRun, count: int = 5, images: int = 2) -> Losses:

@@ -170,7 +170,9 @@ def test_the_best_value_equals_the_error_of_the_saved_translator(
     dataset = held_out(config)
     errors = []
     for position in range(3):
-        source, target = dataset.batch([(1, position)], torch.device("cpu"))  # type: ignore[misc]
+        batch = dataset.batch([(1, position)], torch.device("cpu"))
+        assert batch is not None
+        source, target = batch.a, batch.b
         output = quantized(translator.tensor(source), dataset.domains["b"])
         errors += l1(output, target).tolist()
     best = values(lines(run, "validation")[-1], "best")

@@ -12,11 +12,12 @@ import torch
 from support import identical, inject_non_finite, noise_pairs
 from torch import Tensor
 
+from viceversa.batch import Batch
 from viceversa.checkpoint import load_state
 from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.errors import UserError
-from viceversa.methods.base import Batch, Method
+from viceversa.methods.base import Method
 from viceversa.networks.norms import BatchNorm
 from viceversa.runtime.device import out_of_memory
 from viceversa.runtime.training import Runtime
@@ -61,7 +62,7 @@ def new_method(name: str) -> tuple[RunConfig, Method, Optimizers, Runtime]:
 def batch(step: int) -> Batch:
     generator = torch.Generator().manual_seed(step)
     a, b = torch.rand(2, 2, 3, 16, 16, generator=generator) * 2 - 1
-    return a, b
+    return Batch(a, b)
 
 
 def weights(method: Method, optimizers: Optimizers) -> dict[str, Tensor]:

@@ -22,10 +22,11 @@ from support import (
 )
 from torch import Tensor
 
+from viceversa.batch import Batch
 from viceversa.checkpoint import read_header, read_weights
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
-from viceversa.methods.base import Batch, Method, Turn
+from viceversa.methods.base import Method, Turn
 from viceversa.runtime.training import Runtime
 from viceversa.training import checkpoint as saving
 from viceversa.training import loop as training
@@ -278,7 +279,7 @@ def new_method(name: str, **more: dict[str, Any]) -> tuple[RunConfig, Method, Ru
 def pair(n: int = 2) -> Batch:
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(2, n, 3, 32, 32, generator=generator) * 2 - 1
-    return a, b
+    return Batch(a, b)
 
 
 def recording_step(
@@ -338,9 +339,10 @@ def test_two_micro_batches_equal_one_batch(name: str, first: str) -> None:
             discriminator={"norm": "instance"},
             method={"pool_size": 0} if name == "cyclegan" else {},
         )
-        a, b = pair()
+        a, b = pair()[:2]
         group = [
-            MicroBatch((a[split].double(), b[split].double()), 1 / len(splits)) for split in splits
+            MicroBatch(Batch(a[split].double(), b[split].double()), 1 / len(splits))
+            for split in splits
         ]
         update(method, group, optimizers, runtime)
         weights = [w for network in method.players()[first] for w in network.parameters()]

@@ -85,7 +85,7 @@ def test_held_out_images_have_the_size_of_inputs_at_inference(
     assert run.data.held_out is not None
     batch = run.data.held_out.batch([(1, 0)], torch.device("cpu"))
     assert batch is not None
-    assert [tuple(side.shape[2:]) for side in batch] == [size, size]
+    assert [tuple(side.shape[2:]) for side in batch.tensors] == [size, size]
 
 
 # -- splits

@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..batch import Batch
+from ..directions import ENDS, Direction, in_data
 from ..errors import UserError
 from ..images.domain import Domain
 from ..images.sources import ArchiveChanged, Source
-from ..images.values import Allocate, fill_nodata, stack_values, to_values
+from ..images.values import Allocate, data_weight, fill_nodata, stack_values, to_values
 from .cache import ImageStore
 from .config import DataConfig
 from .contents import Contents, contents
@@ -72,9 +74,19 @@ class ImageDataset:
         self.invalid = InvalidFiles()
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Direction:
         """`ab` or `ba`: the domains of source and target."""
         return self.config.direction
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether images can have pixels without data, so that batches have weights."""
+        return any(domain.nodata_value.value is not None for domain in self.domains.values())
+
+    def domains_of(self, direction: Direction) -> tuple[Domain, Domain]:
+        """Return the domains of source and target images of a direction of the method."""
+        source, target = (in_data(end, self.direction) for end in ENDS[direction])
+        return self.domains[source], self.domains[target]
 
     @property
     def lengths(self) -> tuple[int, int]:
@@ -157,7 +169,7 @@ class ImageDataset:
         device: torch.device,
         buffers: tuple[Allocate, Allocate] = NEW_MEMORY,
         fill: bool = True,
-    ) -> tuple[Tensor, Tensor] | None:
+    ) -> Batch | None:
         """Return the augmented samples at some positions.
 
         Args:
@@ -167,7 +179,8 @@ class ImageDataset:
             fill: Whether pixels without data get the domain's `nodata_fill` instead of NaN.
 
         Returns:
-            Sources and targets (n, channels, h, w) in [-1, 1]; None if every sample is invalid.
+            The batch; None if every sample is invalid. It has weights if images of this dataset can
+            have pixels without data.
 
         Raises:
             UserError: Images differ in size, or more files than `data.max_invalid` are invalid.
@@ -176,15 +189,19 @@ class ImageDataset:
         if not items:
             return None
         *images, draws = zip(*items, strict=True)
-        batch = []
-        for i, domain in enumerate(self.domains[name] for name in self.direction):
+        sides, domains = [], [self.domains[name] for name in self.direction]
+        for i, domain in enumerate(domains):
             augmentations = [pair[i] for pair in draws]
             values = self._values(images[i], domain, augmentations, device, buffers[i])
             has_nan = _has_nan(images[i])
             if self.training and self.config.jitter and (i == 0 or self.config.jitter_on == "both"):
                 values = color_jitter(values, augmentations, self.config.jitter, has_nan)
-            batch.append(fill_nodata(values, domain) if fill and has_nan else values)
-        return batch[0], batch[1]
+            sides.append(values)
+        weights = self._weights(sides) if fill else (None, None)
+        if fill:
+            sides = [fill_nodata(one, domain) for one, domain in zip(sides, domains, strict=True)]
+        fills = (domain.config.nodata_fill for domain in domains)
+        return Batch(sides[0], sides[1], *weights, *fills)
 
     def values(
         self, domain: str, index: int, device: torch.device, dtype: torch.dtype | None = None
@@ -200,11 +217,15 @@ class ImageDataset:
         image = crop_and_flip(self.image(domain, index), self.config, NO_AUGMENTATION)
         return to_values(image[None].to(device), self.domains[domain], dtype)
 
-    def first(self) -> tuple[Tensor, Tensor]:
-        """Return the first valid (source, target) of the first epoch."""
+    def first_batch(self) -> Batch:
+        """Return the first valid sample of the first epoch."""
         every = (self.batch([(1, position)], torch.device("cpu")) for position in range(len(self)))
-        source, target = next(batch for batch in every if batch is not None)
-        return source[0], target[0]
+        return next(batch for batch in every if batch is not None)
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Return the images (channels, h, w) of the first valid sample of the first epoch."""
+        batch = self.first_batch()
+        return batch.a[0], batch.b[0]
 
     def _values(
         self,
@@ -221,6 +242,16 @@ class ImageDataset:
         stacked = torch.stack(list(images)).to(device, non_blocking=True)
         labels = domain.config.kind == "labels"
         return to_values(warp(stacked, draws, self.config, labels, _has_nan(images)), domain)
+
+    def _weights(self, sides: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
+        """Return the weights of sources and targets (n, channels, h, w), NaN without data.
+
+        None if no image of this dataset can have pixels without data.
+        """
+        if not self.has_weights:
+            return None, None
+        a, b = (data_weight(values) for values in sides)
+        return (a * b, a * b) if self.paired else (a, b)
 
     def _valid_item(self, position: Position) -> Item | None:
         """Return a sample; if it is invalid, None: no other sample takes its place."""

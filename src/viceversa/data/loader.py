@@ -10,10 +10,10 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
+from ..batch import Batch
 from .order import Position
 from .user import SplitDataset, UserDataset
 
-Batch = tuple[Tensor, Tensor]
 SelectPart = Callable[[list[Position]], Sequence[Position]]
 PREFETCH = 4  # batches whose files are decoded before they are requested
 
@@ -67,8 +67,8 @@ class Loader:
             start: Number of the first batch to yield, from 0.
 
         Yields:
-            Sources and targets (n, channels, h, w) in [-1, 1]; the last batch may be smaller. None
-            if every image of a batch is invalid, or this process has no part of it.
+            Batches; the last one may be smaller. None if every image of a batch is invalid, or
+            this process has no part of it.
 
         Raises:
             UserError: Too many images are invalid, or images of a batch differ in size.

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..batch import Batch
+from ..directions import ENDS, Direction, in_data
 from ..errors import UserError
 from ..images.domain import Domain
 from ..images.values import Allocate
@@ -79,7 +81,7 @@ class UserDataset:
         self,
         data: Sides,
         domains: Mapping[str, Domain],
-        direction: str,
+        direction: Direction,
         paired: bool,
         seed: int,
         training: bool = False,
@@ -94,6 +96,11 @@ class UserDataset:
         """Number of items of A and of B."""
         a, b = self.data if isinstance(self.data, tuple) else (self.data, self.data)
         return ItemCounts(len(a), len(b))
+
+    def domains_of(self, direction: Direction) -> tuple[Domain, Domain]:
+        """Return the domains of source and target images of a direction of the method."""
+        source, target = (in_data(end, self.direction) for end in ENDS[direction])
+        return self.domains[source], self.domains[target]
 
     @property
     def lengths(self) -> tuple[int, int]:
@@ -119,7 +126,7 @@ class UserDataset:
 
     def batches(
         self, parts: Sequence[Sequence[Position]], device: torch.device
-    ) -> Iterator[tuple[Tensor, Tensor] | None]:
+    ) -> Iterator[Batch | None]:
         """Yield the batch at each list of positions; None for an empty one. Raises UserError."""
         dataset: Any = self
         loader: DataLoader[Any] = DataLoader(
@@ -145,13 +152,18 @@ class UserDataset:
         device: torch.device,
         buffers: tuple[Allocate, Allocate] = NEW_MEMORY,
         fill: bool = True,
-    ) -> tuple[Tensor, Tensor] | None:
+    ) -> Batch | None:
         """Return the samples at some positions, as `ImageDataset.batch`.
 
         Raises:
             UserError: An item is invalid, or images differ in size.
         """
         return _stacked([self[position] for position in positions], device)
+
+    def first_batch(self) -> Batch:
+        """Return the first sample of the first epoch."""
+        source, target = self.first()
+        return Batch(source[None], target[None])
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first (source, target) of the first epoch."""
@@ -175,9 +187,7 @@ class UserDataset:
 SplitDataset = ImageDataset | UserDataset
 
 
-def _stacked(
-    samples: Sequence[Sample | UserError], device: torch.device
-) -> tuple[Tensor, Tensor] | None:
+def _stacked(samples: Sequence[Sample | UserError], device: torch.device) -> Batch | None:
     """Return a batch; None without samples. Raises UserError."""
     valid: list[Sample] = []
     for sample in samples:
@@ -189,7 +199,7 @@ def _stacked(
     sources, targets = zip(*valid, strict=True)
     for images in (sources, targets):
         check_same_size(images)
-    return torch.stack(sources).to(device), torch.stack(targets).to(device)
+    return Batch(torch.stack(sources).to(device), torch.stack(targets).to(device))
 
 
 def load_images(data: Sides, indices: Mapping[str, int]) -> dict[str, Any]:

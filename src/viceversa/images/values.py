@@ -86,6 +86,11 @@ def fill_nodata(values: Tensor, domain: Domain) -> Tensor:
     return values.masked_fill(values.isnan(), domain.config.nodata_fill)
 
 
+def data_weight(values: Tensor) -> Tensor:
+    """Return the weight (n, 1, h, w) of each pixel: 0 if a channel has no data (NaN), else 1."""
+    return (~values.isnan().any(dim=1, keepdim=True)).to(values.dtype)
+
+
 def has_data(source: Tensor, target: Tensor) -> Tensor:
     """Return for each image (n,) whether any pixel has data (not NaN) in source and target."""
     return data_mask(source, target).flatten(1).any(dim=1)

@@ -8,19 +8,14 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from ..batch import Batch
+from ..directions import Direction, DomainName
 from ..losses import GANLoss
 
 Losses = dict[str, Tensor]  # name -> scalar; the trainer minimizes their sum
 Turn = tuple[str | None, Losses]  # player and its losses; None: to log, not to minimize
 MakeGenerator = Callable[[int, int], nn.Module]  # (channels in, channels out) -> network
 MakeDiscriminator = Callable[[int], nn.Module]  # (channels in) -> network
-
-
-class Batch(NamedTuple):
-    """Images of both domains, (n, channels, h, w) in [-1, 1]; pairs if the method is paired."""
-
-    a: Tensor
-    b: Tensor
 
 
 class Discriminator(NamedTuple):
@@ -50,11 +45,11 @@ class Method(ABC, nn.Module):
         """Yield (player, losses) in turn; code after a yield uses that player's new weights."""
 
     @abstractmethod
-    def translators(self) -> dict[str, nn.Module]:
-        """Return the generators that are saved, by `Direction`."""
+    def translators(self) -> dict[Direction, nn.Module]:
+        """Return the generators that are saved, by direction (`ab`, `ba`)."""
 
-    def discriminators(self) -> dict[str, Discriminator]:
-        """Return the discriminators, by the domain (`DomainName`) of their images."""
+    def discriminators(self) -> dict[DomainName, Discriminator]:
+        """Return the discriminators, by the domain (`a`, `b`) of their images."""
         return {}
 
     @property

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ..losses import GAN_LOSSES, GANLoss, discriminator_losses, l1
+from ..batch import Batch
+from ..directions import Direction, DomainName
+from ..losses import GAN_LOSSES, GANLoss, discriminator_losses, fill, l1
 from .advice import PIX2PIX
-from .base import Batch, Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
+from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import Pix2PixConfig
 
 
@@ -37,10 +39,10 @@ class Pix2Pix(Method):
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.g_ab], "discriminator": [self.d_b]}
 
-    def translators(self) -> dict[str, nn.Module]:
+    def translators(self) -> dict[Direction, nn.Module]:
         return {"ab": self.g_ab}
 
-    def discriminators(self) -> dict[str, Discriminator]:
+    def discriminators(self) -> dict[DomainName, Discriminator]:
         return {"b": Discriminator(self.d_b, self.config.conditional)}
 
     @property
@@ -48,20 +50,21 @@ class Pix2Pix(Method):
         return self.gan if self.config.lambda_gan else None
 
     def step(self, batch: Batch) -> Iterator[Turn]:
-        config = self.config
-        fake_b = self.g_ab(batch.a)
+        a, b, weight, config = batch.a, batch.b, batch.weight_b, self.config
+        fake_b = fill(self.g_ab(a), weight, batch.fill_b)
 
         if config.lambda_gan:
-            real, fake = self.d_input(batch.a, batch.b), self.d_input(batch.a, fake_b.detach())
+            real, fake = self.d_input(a, b), self.d_input(a, fake_b.detach())
+            factor, penalty = config.d_weight, config.lambda_penalty
             losses = discriminator_losses(
-                self.d_b, self.gan, real, fake, config.d_weight, config.lambda_penalty
+                self.d_b, self.gan, real, fake, factor, penalty, weight, weight
             )
             yield "discriminator", {f"d_{name}": loss for name, loss in losses.items()}
 
-        losses = {"g_l1": config.lambda_l1 * l1(fake_b, batch.b)}
+        losses = {"g_l1": config.lambda_l1 * l1(fake_b, b, weight)}
         if config.lambda_gan:  # with the discriminator's new weights
-            scores = self.d_b(self.d_input(batch.a, fake_b))
-            losses["g_gan"] = config.lambda_gan * self.gan.fool(scores)
+            scores = self.d_b(self.d_input(a, fake_b))
+            losses["g_gan"] = config.lambda_gan * self.gan.fool(scores, weight)
         yield "generator", losses
 
     def d_input(self, a: Tensor, b: Tensor) -> Tensor:

@@ -15,12 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from ..batch import Batch
 from ..config.run import RunConfig, make_method
 from ..data.sizes import check_images
 from ..directions import SWAPPED, Direction, in_data
 from ..errors import UserError
 from ..losses import ImagePool
-from ..methods.base import Batch, Method
+from ..methods.base import Method
 from ..networks.norms import use_policy
 from ..networks.sizes import parameters
 from ..runtime.cuda_graph import WARM_UP
@@ -131,7 +132,7 @@ def estimate(
         method = make_method(config).train()
         batch = empty_batch(config, size)
         alone = images % train.batch_size == 1  # the last batch of an epoch
-        check_images(method, (batch[0][0], batch[1][0]), 1 if alone else train.batch_size)
+        check_images(method, (batch.a[0], batch.b[0]), 1 if alone else train.batch_size)
         runtime.apply_speed_options(chain.from_iterable(method.players().values()))
         optimizers = make_optimizers(method, train, runtime)
         every = train.accumulation_steps
@@ -158,7 +159,7 @@ def estimate(
             },
             step_macs=step_macs,
             translation_macs={
-                in_data(name, direction): _translation_macs(network, batch[name == "ba"], meter)
+                in_data(name, direction): _translation_macs(network, batch.of(name)[0], meter)
                 for name, network in translators.items()
             },
             parts=parts,
@@ -193,7 +194,7 @@ def _parts(method: Method, batch: Batch, optimizers: Optimizers, peak: int) -> d
         "gradients": _bytes(weight.grad for weight in method.parameters()),
         "optimizer_state": _bytes(chain.from_iterable(state.values() for state in states)),
         "pool": pool,
-        "batch": _bytes(batch),
+        "batch": _bytes(batch.tensors),
     }
     return parts | {"activations": peak - sum(parts.values())}
 
@@ -234,14 +235,12 @@ def time_steps(
         method = make_method(config).train()
         runtime.prepare(method, list(chain.from_iterable(method.players().values())))
         optimizers = make_optimizers(method, train, runtime)
-        source, target = (
-            images.uniform_(-1, 1).to(runtime.device) for images in empty_batch(config, size)
-        )
-        choose_formats(method, runtime, lambda: source, note)
+        batch = empty_batch(config, size).map(lambda one: one.uniform_(-1, 1).to(runtime.device))
+        choose_formats(method, runtime, lambda: batch.a, note)
         stats = GradientStats(runtime.device)
         step = updater(method, optimizers, runtime, train.grad_clip, stats, note)
         every = train.accumulation_steps
-        micro_batches = [MicroBatch((source, target), 1 / every)] * every
+        micro_batches = [MicroBatch(batch, 1 / every)] * every
         graph = runtime.no_graph_reason() is None and every == 1
         warm_up = WARM_UP + 1 if graph else 0
         for _ in range(warm_up + count):

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Batch = tuple[Tensor, Tensor]
+from ..batch import Batch
+
 Step = Callable[[Batch], dict[str, Tensor]]
 WARM_UP = 3  # steps before the capture: they choose algorithms and allocate what is kept
 
@@ -38,14 +39,14 @@ class GraphedStep:
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Take a step on a batch and return its losses; optimizers and buffers are updated."""
         if self._batch is None:
-            self._batch = batch[0].clone(), batch[1].clone()
-        fits = all(new.shape == own.shape for new, own in zip(batch, self._batch, strict=True))
+            self._batch = batch.map(torch.clone)
+        fits = _shapes(batch) == _shapes(self._batch)
         if self._failed or not fits:
             return self._step(batch)
         if self._warm_up:
             self._warm_up -= 1
             return self._on_side_stream(batch)
-        for own, new in zip(self._batch, batch, strict=True):
+        for own, new in zip(self._batch.tensors, batch.tensors, strict=True):
             own.copy_(new)
         if self._graph is None:
             self._capture(self._batch)
@@ -82,3 +83,7 @@ class GraphedStep:
                 generator.graphsafe_set_state(generator.clone_state())
             why = str(error).splitlines()[0]
             self._note(f"no CUDA graph is used: the capture failed ({why})")
+
+
+def _shapes(batch: Batch) -> list[torch.Size | None]:
+    return [one.shape if isinstance(one, Tensor) else None for one in batch]

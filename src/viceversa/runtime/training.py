@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..batch import Batch
 from ..config.speed import PrecisionName, SpeedConfig
 from ..errors import UserError
 from .activation_checkpointing import checkpoint_blocks
@@ -113,10 +114,9 @@ class Runtime:
                 if id(network) not in eager:
                     network.compile()
 
-    def format_batch(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def format_batch(self, batch: Batch) -> Batch:
         """Return a batch in the chosen memory format."""
-        a, b = batch
-        return to_format(a, self.memory_format), to_format(b, self.memory_format)
+        return batch.map(lambda images: to_format(images, self.memory_format))
 
     def no_graph_reason(self) -> str | None:
         """Return why a step cannot run as a CUDA graph; "" if that is off or not supported."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ..directions import Direction
+
 
 class EMA:
     """Exponential moving average of the weights of generators, updated after every step.
@@ -22,7 +24,7 @@ class EMA:
         decay: The decay, from 0 to less than 1.
     """
 
-    def __init__(self, networks: dict[str, nn.Module], decay: float):
+    def __init__(self, networks: dict[Direction, nn.Module], decay: float):
         self._networks, self.decay, self.steps = networks, decay, 0
         self._averages = {
             name: {key: weight.detach().clone() for key, weight in network.named_parameters()}
@@ -42,7 +44,7 @@ class EMA:
         self.steps += 1
 
     @torch.no_grad()
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[Direction, nn.Module]:
         """Return copies of the generators with EMA weights."""
         copies = {name: copy.deepcopy(network) for name, network in self._networks.items()}
         for name, network in copies.items():

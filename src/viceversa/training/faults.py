@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from ..batch import Batch
 from ..config.train import TrainConfig
 from ..data.sizes import check_images
 from ..data.user import SplitDataset
@@ -12,7 +13,7 @@ from ..methods.base import Method
 from ..runtime.device import out_of_memory
 from ..runtime.training import Runtime
 from .gradients import Fault
-from .progress import Images, Step
+from .progress import Step
 
 NAMED = 4  # images of a step that a message names
 
@@ -44,7 +45,7 @@ class RecentSteps:
 
 def explain(
     error: Exception,
-    images: Images,
+    images: Batch,
     method: Method,
     train: TrainConfig,
     runtime: Runtime,
@@ -60,7 +61,7 @@ def explain(
         runtime: Device and processes.
         where: Epoch, batch and files of the step.
     """
-    height, width = images[0].shape[2:]
+    height, width = images.a.shape[2:]
     if out_of_memory(error):
         advice = f"smaller images, such as --data.crop_size {height // 2}, or a smaller width"
         if train.batch_size > 1:

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from ..checkpoint import fit_weights, read_header, save_network, translator_files
 from ..config.extensions import named
 from ..config.recipes import changes
 from ..config.run import RunConfig
-from ..directions import in_data
+from ..directions import ENDS, in_data
 from ..errors import UserError
 from ..fields import plain
 from ..images.domain import Domain
 from ..methods.base import Method
+from .snapshot import Generators
 
 
 def write_models(
@@ -24,7 +23,7 @@ def write_models(
     config: RunConfig,
     domains: Mapping[str, Domain],
     method: Method,
-    generators: Mapping[str, nn.Module],
+    generators: Generators,
     about: Mapping[str, Any],
 ) -> None:
     """Write a file per generator and discriminator, named by the domains of the dataset.
@@ -42,18 +41,19 @@ def write_models(
     described = {name: plain(domain) for name, domain in domains.items()}
     objective = method.objective.name if method.objective else None
     for name, network in generators.items():
-        way = in_data(name, direction)
+        in_files = in_data(name, direction)
+        source, target = ENDS[in_files]
         header = {
             "kind": "translator",
-            "direction": way,
+            "direction": in_files,
             "generator": sections["generator"],
-            "source": described[way[0]],
-            "target": described[way[1]],
+            "source": described[source],
+            "target": described[target],
             **about,
         }
-        save_network(folder / f"{way}.safetensors", network.state_dict(), header)
-    for name, (network, conditional) in method.discriminators().items():
-        domain = in_data(name, direction)
+        save_network(folder / f"{in_files}.safetensors", network.state_dict(), header)
+    for end, (network, conditional) in method.discriminators().items():
+        domain = in_data(end, direction)
         header = {
             "kind": "discriminator",
             "domain": domain,
@@ -107,6 +107,6 @@ def start_from(method: Method, config: RunConfig, path: Path) -> str:
             f"{path} translates {' and '.join(read_header(f)['direction'] for f in files)}, "
             f"this run translates {' and '.join(generators)}"
         )
-    lines = [f"{way} is initialized from {file}" for way, file in loaded.items()]
-    lines += [f"{way} is initialized randomly" for way in generators if way not in loaded]
+    lines = [f"{which} is initialized from {file}" for which, file in loaded.items()]
+    lines += [f"{which} is initialized randomly" for which in generators if which not in loaded]
     return "; ".join(lines)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..config.run import RunConfig
 from ..data.open import Datasets
@@ -31,7 +31,7 @@ from .models import write_models
 from .progress import Progress
 from .requests import Interrupted
 from .samples import page_info, sample_images
-from .snapshot import Snapshot, snapshot, translations
+from .snapshot import Generators, Snapshot, snapshot, translations
 from .validation import Validation
 
 NO_MEMORY = (
@@ -278,9 +278,7 @@ class Monitor:
             log.append("diagnostic", dotted("diagnostic", finding._asdict()))
             self.report(finding.line)
 
-    def _models(
-        self, folder: Path, generators: Mapping[str, nn.Module], about: Mapping[str, Any]
-    ) -> None:
+    def _models(self, folder: Path, generators: Generators, about: Mapping[str, Any]) -> None:
         about = {**about, "side_by_side": list(self.data.side_by_side)}
         write_models(folder, self.config, self.data.train.domains, self.method, generators, about)
 

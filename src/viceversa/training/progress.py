@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from torch import Tensor
-
-Images = tuple[Tensor, Tensor]  # (source, target), (n, channels, h, w) each
+from ..batch import Batch
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Step(NamedTuple):
     epoch: int
     first: int
     """Number of the first batch in its epoch, from 0."""
-    batches: list[Images | None]
+    batches: list[Batch | None]
     """This process's part of each batch; None: it has no valid image of it."""
     images: int
     """Images of all batches and processes, invalid ones included."""

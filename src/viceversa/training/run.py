@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..batch import Batch
 from ..checkpoint import Checkpoints
 from ..config.extensions import named
 from ..config.run import RunConfig, make_method
@@ -34,7 +35,7 @@ from .loggers import open_loggers, refuse_missing
 from .models import start_from
 from .monitor import Monitor
 from .preflight import check_disk, check_ranks, run_folder
-from .progress import Images, Progress, Step
+from .progress import Progress, Step
 from .requests import Request, Requests
 from .setup import (
     choose_formats,
@@ -168,7 +169,7 @@ class Run:
                 start = end
             start = 0
 
-    def _load(self, batches: Iterator[Images | None], count: int) -> list[Images | None]:
+    def _load(self, batches: Iterator[Batch | None], count: int) -> list[Batch | None]:
         """Load batches; save the steps before an error."""
         try:
             return list(islice(batches, count))
@@ -194,7 +195,7 @@ class Run:
         if not used:
             return {}, {}
         micro_batches = [
-            MicroBatch(own, len(own[0]) / n / len(used))
+            MicroBatch(own, len(own.a) / n / len(used))
             if own
             else MicroBatch(self.placeholder(), 0)
             for own, n in used
@@ -211,10 +212,9 @@ class Run:
         self.monitor.after_step(norms)
         return losses, norms
 
-    def placeholder(self) -> Images:
+    def placeholder(self) -> Batch:
         """Return the first valid image pair, for a process without an image in a batch."""
-        source, target = (image[None].to(self.runtime.device) for image in self.data.train.first())
-        return source, target
+        return self.data.train.first_batch().map(lambda one: one.to(self.runtime.device))
 
     def choose_formats(self, previous: str | None = None) -> None:
         """Choose the memory format, `previous` in a resumed run, and compile the networks."""
@@ -222,7 +222,7 @@ class Run:
         choose_formats(
             self.method,
             self.runtime,
-            lambda: self.placeholder()[0].repeat(each, 1, 1, 1),
+            lambda: self.placeholder().a.repeat(each, 1, 1, 1),
             self.say,
             previous,
         )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from ..config.run import RunConfig
 from ..data.open import Datasets
 from ..data.user import SplitDataset
+from ..directions import ENDS, in_data
 from ..evaluation.value_range import ValueRange
 from ..images import Pixels
 from ..images.values import make_grid, to_rgb
 from ..inference.patch_scores import PatchScorer, Row, draw_figure, on_common_scale
 from ..networks.patch_grid import patch_grid
 from ..networks.sizes import at_any_size
-from .snapshot import Snapshot
+from .snapshot import Generators, Snapshot
 
 
 class SampleImage(NamedTuple):
@@ -28,7 +28,7 @@ class SampleImage(NamedTuple):
     about: dict[str, Any]
 
 
-def sample_columns(generators: Mapping[str, nn.Module], dataset: SplitDataset) -> list[str]:
+def sample_columns(generators: Generators, dataset: SplitDataset) -> list[str]:
     """Return the titles of the columns of a sample grid, by the domains of the dataset."""
     if dataset.paired:
         return ["source", "translation", "target"]
@@ -37,15 +37,14 @@ def sample_columns(generators: Mapping[str, nn.Module], dataset: SplitDataset) -
     return [a, *(both if "ba" in generators else both[:1])]
 
 
-def page_info(generators: Mapping[str, nn.Module], data: Datasets) -> dict[str, Any]:
+def page_info(generators: Generators, data: Datasets) -> dict[str, Any]:
     """Return what the page of a run needs to know of its images, for machine.json.
 
     `sample_columns`; `images`: their number by split; and `value_ranges`: the range of the values
     of each target domain.
     """
     dataset = data.samples
-    in_data = dict(zip("ab", dataset.direction, strict=True))
-    sides = [in_data[direction[1]] for direction in generators]
+    sides = [in_data(ENDS[direction][1], dataset.direction) for direction in generators]
     ranges = {side: ValueRange.of(dataset.domains[side]).as_json() for side in sides}
     columns = sample_columns(generators, dataset)
     return {"sample_columns": columns, "images": data.counts(), "value_ranges": ranges}
@@ -66,7 +65,7 @@ def sample_images(
 
 @torch.no_grad()
 def sample_grid(
-    generators: Mapping[str, nn.Module],
+    generators: Generators,
     dataset: SplitDataset,
     count: int,
     device: torch.device,
@@ -83,7 +82,7 @@ def sample_grid(
         batch = dataset.batch([(1, position)], device)
         if batch is None:
             continue
-        a, b = batch
+        a, b = batch.a, batch.b
         fake_b = at_any_size(generators["ab"], a)
         row = [to_rgb(a, source), to_rgb(fake_b, target, a)]
         if dataset.paired:
@@ -115,11 +114,11 @@ def patch_map_figure(
     if batch is None or copies.objective is None:
         return None
     rows = []
-    for name, generator in copies.generators.items():
-        discriminator = copies.discriminators.get(name[1])
-        sides = dataset.direction if name == "ab" else dataset.direction[::-1]
-        here, there = (dataset.domains[side] for side in sides)
-        source, target = batch if name == "ab" else batch[::-1]
+    for direction, generator in copies.generators.items():
+        end = ENDS[direction][1]
+        discriminator = copies.discriminators.get(end)
+        here, there = dataset.domains_of(direction)
+        source, target = batch.of(direction)
         size = target.shape[2], target.shape[3]
         if discriminator is None or patch_grid(discriminator.network, *size) is None:
             continue
@@ -127,7 +126,7 @@ def patch_map_figure(
         scorer = PatchScorer(discriminator.network, there, condition, copies.objective)
         images = {"generated": at_any_size(generator, source), "real": target}
         scores = on_common_scale(*(scorer(image[0], source[0]) for image in images.values()))
-        domain = "" if config.paired else f" {sides[1].upper()}"
+        domain = "" if config.paired else f" {in_data(end, dataset.direction).upper()}"
         rows += [
             Row(title + domain, to_rgb(image, there, source)[0], one)
             for (title, image), one in zip(images.items(), scores, strict=True)
@@ -135,5 +134,5 @@ def patch_map_figure(
     if not rows:
         return None
     first = dataset.domains[dataset.direction[0]]
-    figure = draw_figure(rows, to_rgb(batch[0], first)[0] if config.paired else None)
+    figure = draw_figure(rows, to_rgb(batch.a, first)[0] if config.paired else None)
     return SampleImage(figure.pixels, {"panels": [panel._asdict() for panel in figure.panels]})

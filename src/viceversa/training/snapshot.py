@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..batch import Batch
 from ..config.run import RunConfig
 from ..data.user import SplitDataset
-from ..directions import in_data
+from ..directions import ENDS, Direction, DomainName, Name, in_data
 from ..methods.base import Discriminator, Method
 from ..networks.norms import use_policy
 from ..networks.sizes import at_any_size
@@ -22,12 +23,15 @@ from .diagnostics import Translations
 EXAMPLES = 4  # samples that are translated for diagnostics, always the same ones
 
 
+Generators = Mapping[Direction, nn.Module]
+
+
 class Snapshot(NamedTuple):
     """Copies of a method's networks in eval mode."""
 
-    generators: dict[str, nn.Module]
+    generators: Generators
     """By direction."""
-    discriminators: dict[str, Discriminator]
+    discriminators: dict[DomainName, Discriminator]
     """By domain of their images."""
     objective: str | None
     """Name of the adversarial objective; None if no discriminator is trained."""
@@ -50,7 +54,7 @@ def snapshot(method: Method) -> Iterator[Snapshot]:
 
 
 @torch.no_grad()
-def eval_copies(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+def eval_copies(networks: Mapping[Name, nn.Module]) -> dict[Name, nn.Module]:
     """Return copies in eval mode: batch norm with the statistics of each image, no dropout."""
     copies = {name: copy.deepcopy(network) for name, network in networks.items()}
     for network in copies.values():
@@ -70,19 +74,19 @@ def translations(
     """
     batches = [dataset.batch([(1, p)], device) for p in range(min(EXAMPLES, len(dataset)))]
     valid = [batch for batch in batches if batch is not None]
-    valid = [one for one in valid if [x.shape for x in one] == [x.shape for x in valid[0]]]
+    valid = [one for one in valid if _shapes(one) == _shapes(valid[0])]
     if not valid:
         return {}
-    a, b = (torch.cat(side) for side in zip(*valid, strict=True))
-    found = {}
-    for name, generator in copies.generators.items():
-        source, target = (a, b) if name == "ab" else (b, a)
+    batch = Batch(torch.cat([one.a for one in valid]), torch.cat([one.b for one in valid]))
+    found: dict[str, Translations] = {}
+    for direction, generator in copies.generators.items():
+        source, target = batch.of(direction)
         output = at_any_size(generator, source)
         scores: list[Tensor | None] = [None, None]
-        if copies.objective and name[1] in copies.discriminators:
-            discriminator = copies.discriminators[name[1]]
+        discriminator = copies.discriminators.get(ENDS[direction][1])
+        if copies.objective and discriminator:
             scores = [scores_of(discriminator, source, image) for image in (output, target)]
-        found[in_data(name, config.data.direction)] = Translations(
+        found[in_data(direction, config.data.direction)] = Translations(
             source, output, target, config.paired, *scores
         )
     return found
@@ -92,3 +96,7 @@ def scores_of(discriminator: Discriminator, source: Tensor, image: Tensor) -> Te
     """Return all scores of a discriminator on images (n, c, h, w), as a vector."""
     pair = torch.cat([source, image], dim=1) if discriminator.conditional else image
     return torch.cat([scores.flatten() for scores in discriminator.network(pair)])
+
+
+def _shapes(batch: Batch) -> tuple[torch.Size, torch.Size]:
+    return batch.a.shape, batch.b.shape

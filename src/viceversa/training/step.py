@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..methods.base import Batch
+from ..batch import Batch
 
 if TYPE_CHECKING:
     from ..methods.base import Losses, Method, Turn
@@ -27,7 +27,7 @@ class MicroBatch(NamedTuple):
     placeholder of a process that has no image: it computes like the others and changes nothing.
     """
 
-    images: tuple[Tensor, Tensor]
+    images: Batch
     weight: float = 1.0
 
 
@@ -61,7 +61,7 @@ def update(
     for number, (images, weight) in enumerate(micro_batches):
         first, last = number == 0, number == len(micro_batches) - 1
         with nullcontext() if weight else buffers_unchanged(method):
-            for player, losses in turns(method, Batch(*runtime.format_batch(images)), runtime):
+            for player, losses in turns(method, runtime.format_batch(images), runtime):
                 for name, loss in losses.items():
                     part = loss.detach() * weight
                     sums[name] = part if name not in sums else sums[name] + part

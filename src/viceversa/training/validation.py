@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from ..config.run import RunConfig
 from ..data.open import Datasets
 from ..data.user import SplitDataset
-from ..directions import in_data
+from ..directions import ENDS, Direction, in_data, opposite
 from ..errors import UserError
 from ..evaluation.accumulator import Features, MetricAccumulator, load_features
 from ..images.values import fill_nodata, has_data, quantized
 from ..methods.base import Discriminator
 from ..metrics.registry import METRICS, UNIT_METRIC, default_metrics
 from ..networks.sizes import at_any_size
-from .snapshot import Snapshot, scores_of
+from .snapshot import Generators, Snapshot, scores_of
 
 Errors = dict[str, float]
 TRAIN_IMAGES = 32  # training images that are evaluated too, to compare with held-out ones
@@ -92,7 +92,7 @@ class Validation:
                 option="validate.best_metric",
             )
 
-    def __call__(self, generators: dict[str, nn.Module]) -> dict[str, float]:
+    def __call__(self, generators: Generators) -> dict[str, float]:
         """Return every metric of generators in eval mode; empty if no image can be read."""
         return self._evaluate(generators, self.held_out, self.count, self.names)
 
@@ -111,15 +111,16 @@ class Validation:
         generated: Errors = {}
         if self.paired:
             return train, others, {}
-        for way, generator in copies.generators.items():
-            if (discriminator := copies.discriminators.get(way[1])) is None:
+        for direction, generator in copies.generators.items():
+            target = ENDS[direction][1]
+            if (discriminator := copies.discriminators.get(target)) is None:
                 continue
-            domain = f"d_{in_data(way[1], self.direction)}"
-            train[domain], others[domain] = (
-                self._mean_score(discriminator, dataset, way)
+            name = f"d_{in_data(target, self.direction)}"
+            train[name], others[name] = (
+                self._mean_score(discriminator, dataset, direction)
                 for dataset in (self.train_eval, self.held_out)
             )
-            generated[domain] = self._mean_score(discriminator, self.train_eval, way, generator)
+            generated[name] = self._mean_score(discriminator, self.train_eval, direction, generator)
         return {k: train[k] for k in others}, others, generated
 
     @torch.no_grad()
@@ -127,15 +128,13 @@ class Validation:
         self,
         discriminator: Discriminator,
         dataset: SplitDataset,
-        way: str,
+        direction: Direction,
         generator: nn.Module | None = None,
     ) -> float:
         """Return a discriminator's mean score on real images, or on a generator's translations."""
         total, count = 0.0, 0
-        for source, target in self._images(dataset, min(TRAIN_IMAGES, *dataset.lengths), way):
-            here, there = (dataset.domains[side] for side in dataset.direction)
-            if way != "ab":
-                here, there = there, here
+        for source, target in self._images(dataset, min(TRAIN_IMAGES, *dataset.lengths), direction):
+            here, there = dataset.domains_of(direction)
             source, target = fill_nodata(source, here), fill_nodata(target, there)
             image = target if generator is None else at_any_size(generator, source)
             scores = scores_of(discriminator, source, image)
@@ -145,22 +144,21 @@ class Validation:
     @torch.no_grad()
     def _evaluate(
         self,
-        generators: dict[str, nn.Module],
+        generators: Generators,
         dataset: SplitDataset,
         count: int,
         names: tuple[str, ...],
     ) -> dict[str, float]:
         """Return metrics of generators on the first `count` images of a dataset."""
         found: dict[str, dict[str, float]] = {}
-        for way, generator in generators.items():
-            sides = dataset.direction if way == "ab" else dataset.direction[::-1]
-            here, there = (dataset.domains[side] for side in sides)
+        for direction, generator in generators.items():
+            here, there = dataset.domains_of(direction)
             metrics = MetricAccumulator(names, here, there, self.features.networks)
             evaluated = 0
-            for source, target in self._images(dataset, count, way):
+            for source, target in self._images(dataset, count, direction):
                 output = quantized(at_any_size(generator, fill_nodata(source, here)), there)
                 cycled = None
-                if other := generators.get(way[::-1]):
+                if other := generators.get(opposite(direction)):
                     cycled = quantized(at_any_size(other, output), here)
                 metrics.add(source, output, target if self.pairs else None, cycled)
                 metrics.add_real(target, source)
@@ -169,7 +167,7 @@ class Validation:
                 self.evaluated = evaluated
             if not evaluated:
                 return {}
-            found[in_data(way, self.direction)] = metrics.compute()
+            found[in_data(direction, self.direction)] = metrics.compute()
             missed = metrics.unavailable.items()
             self.unavailable |= {k: v for k, v in missed if k not in self._reported}
             self._reported |= self.unavailable.keys()
@@ -181,10 +179,12 @@ class Validation:
             for name in directions[0]
             if name != UNIT_METRIC  # A and B may have different units
         }
-        return means | {f"{name}_{way}": v for way, of in found.items() for name, v in of.items()}
+        return means | {
+            f"{name}_{direction}": v for direction, of in found.items() for name, v in of.items()
+        }
 
     def _images(
-        self, dataset: SplitDataset, count: int, way: str
+        self, dataset: SplitDataset, count: int, direction: Direction
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (source, target) one at a time, since uncropped images differ in size.
 
@@ -195,7 +195,7 @@ class Validation:
             batch = dataset.batch([(1, position)], self.device, fill=False)
             if batch is None:
                 continue
-            source, target = batch if way == "ab" else batch[::-1]
+            source, target = batch.of(direction)
             ends = [(source, target)] if self.paired else [(source, source), (target, target)]
             if all(bool(has_data(*one)) for one in ends):
                 yield source, target

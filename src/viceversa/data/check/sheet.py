@@ -134,6 +134,6 @@ def write_preview(check: CheckResult, path: Path, seed: int = 0) -> None:
             position = next(p for p in positions if dataset.indices(epoch, p)[0] == wanted)
             batch = dataset.batch([(epoch, position)], torch.device("cpu"))
             if batch is not None:
-                row += [to_rgb(batch[0], source)[0], to_rgb(batch[1], target, batch[0])[0]]
+                row += [to_rgb(batch.a, source)[0], to_rgb(batch.b, target, batch.a)[0]]
         rows.append(row)
     write(path, make_grid(rows))
