@@ -40,12 +40,15 @@ USER_DEFINED: list[tuple[dict[str, Any], str, Any]] = [
     (DISCRIMINATORS, "mean-color", MeanColor),
 ]
 METHOD_NAMES = [*METHODS, "one-sided", "regression"]
-GENERATOR_NAMES = [*GENERATORS, "conv"]
-DISCRIMINATOR_NAMES = [*DISCRIMINATORS, "multi-scale", "mean-color"]
+GENERATOR_NAMES = [*GENERATORS, "resnet-options", "conv"]
+DISCRIMINATOR_NAMES = [*DISCRIMINATORS, "patchgan-options", "multi-scale", "mean-color"]
 SETTINGS: dict[str, dict[str, Any]] = {
     **GENERATOR_SETTINGS,
     "patchgan": {"width": 2, "layers": 1},
     "pixelgan": {"width": 2},
+    # Entries with options that are off by default.
+    "resnet-options": {"name": "resnet", "width": 4, "blocks": 1, "antialias": True},
+    "patchgan-options": {"name": "patchgan", "width": 2, "layers": 1, "antialias": True},
 }
 PRODUCT = list(itertools.product(METHOD_NAMES, GENERATOR_NAMES, DISCRIMINATOR_NAMES))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from viceversa.errors import UserError
 from viceversa.fields import fill
 from viceversa.networks import DISCRIMINATORS, GENERATORS
+from viceversa.networks.init import init_weights
 from viceversa.networks.norms import BatchNorm, GroupNorm, InstanceNorm, make_norm, use_policy
 from viceversa.networks.patchgan import PatchGAN, PixelGAN
 from viceversa.networks.resnet import ResNet
@@ -280,11 +281,21 @@ def test_weight_initialization() -> None:
     bound = (6 / (16 * (64 + 128))) ** 0.5
     assert float(weight.abs().max()) == pytest.approx(bound, rel=0.01)
     assert float((scale - 1).abs().max()) == 0
+    weight, scale = weights("xavier-normal")
+    assert float(weight.std()) == pytest.approx(0.02 * (2 / (16 * (64 + 128))) ** 0.5, rel=0.02)
+    assert float(scale.std()) == pytest.approx(0.02, rel=0.1)
     weight, _ = weights("kaiming")
     assert float(weight.std()) == pytest.approx((2 / (16 * 64)) ** 0.5, rel=0.02)
     weight, _ = weights("orthogonal")
     rows = weight.flatten(1)
     assert torch.allclose(rows @ rows.T, torch.eye(128), atol=1e-5)
+
+
+def test_linear_layers_are_initialized() -> None:
+    layer = nn.Linear(256, 256)
+    init_weights(layer, "xavier-normal")
+    assert float(layer.weight.detach().std()) == pytest.approx(0.02 / 16, rel=0.02)
+    assert float(layer.bias.detach().abs().max()) == 0
 
 
 @pytest.mark.parametrize(

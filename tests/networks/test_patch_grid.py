@@ -13,6 +13,7 @@ from viceversa.networks.patch_grid import PatchGrid, patch_grid
 from viceversa.networks.patchgan import PatchGAN, PixelGAN
 
 FIELDS = [(1, 16), (2, 34), (3, 70), (4, 142), (5, 286), (6, 574)]
+ANTIALIASED_FIELDS = [(1, 18), (2, 40), (3, 84), (4, 172)]
 
 
 def patchgan(layers: int = 3, norm: Any = "none", **more: Any) -> PatchGAN:
@@ -58,6 +59,20 @@ def test_score_depends_on_exactly_its_patch(
         assert gradient_box(network, height, width, *position) == result.box(*position)
 
 
+@pytest.mark.parametrize(("layers", "field"), ANTIALIASED_FIELDS)
+@pytest.mark.parametrize("padding", ["one", "same"])
+@pytest.mark.parametrize("more", [0, 13])
+def test_score_depends_on_exactly_its_patch_with_antialiasing(
+    layers: int, field: int, padding: Any, more: int
+) -> None:
+    network = patchgan(layers, padding=padding, antialias=True)
+    height, width = max(96, field) + more, max(96, field) + 2 * more
+    result = grid(network, height, width)
+    assert (result.size, result.stride) == (field, 2**layers)
+    for position in positions(result):
+        assert gradient_box(network, height, width, *position) == result.box(*position)
+
+
 def test_patch_of_pixelgan_is_one_pixel() -> None:
     network = PixelGAN(PixelGAN.Config(width=2, norm="none"), 1).double()
     result = grid(network, 5, 7)
@@ -76,9 +91,10 @@ def test_norm_statistics_depend_on_the_image_beyond_the_patch(norm: Any) -> None
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 @pytest.mark.parametrize("padding", ["one", "same"])
-def test_score_map_has_the_size_of_the_grid(name: str, padding: str) -> None:
+@pytest.mark.parametrize("antialias", [False, True])
+def test_score_map_has_the_size_of_the_grid(name: str, padding: str, antialias: bool) -> None:
     network_class, config = DISCRIMINATORS[name]
-    settings = {"padding": padding} if name == "patchgan" else {}
+    settings = {"padding": padding, "antialias": antialias} if name == "patchgan" else {}
     network = network_class(config(width=2, norm="none", **settings), 1)
     for height in (24, 31, 64, 101):
         for width in (25, 40):
@@ -89,6 +105,8 @@ def test_score_map_has_the_size_of_the_grid(name: str, padding: str) -> None:
 def test_known_grids() -> None:
     """Grids of the papers, and of the discriminator of the recipe `gdl`."""
     assert grid(patchgan(), 256, 256) == PatchGrid(256, 256, 30, 30, 70, 8, -23, -23)
+    antialiased = grid(patchgan(antialias=True), 256, 256)
+    assert antialiased == PatchGrid(256, 256, 30, 30, 84, 8, -30, -30)
     same = grid(patchgan(padding="same"), 128, 128)
     assert same == PatchGrid(128, 128, 16, 16, 70, 8, -23, -23)
     assert same.box(0, 15) == (0, 97, 47, 128)
@@ -111,6 +129,20 @@ def test_too_small_image_is_refused_with_the_smallest_size(layers: int, least: i
         grid(network, least - 1, least)
     with pytest.raises(RuntimeError):  # negative control: the network fails
         network(torch.zeros(1, 1, least - 1, least, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("padding", ["one", "same"])
+def test_antialiasing_needs_two_pixels_to_reflect(padding: Any) -> None:
+    network = patchgan(2, padding=padding, antialias=True)
+    for side in range(1, 16):
+        image = torch.zeros(1, 1, side, side, dtype=torch.float64)
+        try:
+            rows = grid(network, side, side).rows
+        except ValueError:
+            with pytest.raises(RuntimeError):
+                network(image)
+        else:
+            assert side > 2 and network(image)[0].shape[2] == rows > 0
 
 
 def test_patch_of_a_single_score_is_the_whole_image() -> None:

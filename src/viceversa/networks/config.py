@@ -8,7 +8,7 @@ from typing import Literal
 from ..fields import number
 
 NormName = Literal["batch", "layer", "instance", "instance-affine", "instance-std", "group", "none"]
-InitName = Literal["normal", "xavier", "kaiming", "orthogonal"]
+InitName = Literal["normal", "xavier", "xavier-normal", "kaiming", "orthogonal"]
 Upsampling = Literal["transposed", "resize"]
 Policy = Literal["image", "running", "paper"]
 """Batch norm and dropout at inference, see `Translator`."""
@@ -68,6 +68,8 @@ class ResNetConfig:
     """Dropout probability in each residual block."""
     upsample: Upsampling = "transposed"
     """Transposed convolution, or nearest resize + convolution (no checkerboard pattern)."""
+    antialias: bool = False
+    """Blur before each downsampling and after each upsampling (CUT); replaces `upsample`."""
     init: InitName = "normal"
     """Initialization of the weights."""
 
@@ -84,6 +86,8 @@ class PatchGANConfig:
     """Groups of the `group` norm."""
     padding: Literal["one", "same"] = "one"
     """Padding of 1 pixel on each side, or Keras's `same`."""
+    antialias: bool = False
+    """Convolutions of stride 1 and a fixed blur in place of stride 2 (CUT)."""
     whole_image: bool = False
     """Average the score map to one score per image, for comparison."""
     init: InitName = "normal"

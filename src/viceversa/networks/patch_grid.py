@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import nn
 
+from .antialias import BlurDown
 from .norms import BatchNorm, GroupNorm, InstanceNorm
 from .same import SameConv
 
@@ -101,6 +102,9 @@ def _walk(layers: nn.Sequential, side: int) -> _Axis:
         elif isinstance(layer, nn.Conv2d):
             kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
             axis = axis.after(kernel, stride, padding, padding)
+        elif isinstance(layer, BlurDown):
+            reflects = axis.length > 1
+            axis = axis.after(3, 2, 1, 1) if reflects else axis._replace(length=0)
         elif not isinstance(layer, POINTWISE):
             raise TypeError(f"the receptive field of {type(layer).__name__} is not known")
     return axis

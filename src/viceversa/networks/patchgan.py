@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .antialias import BlurDown
 from .config import PatchGANConfig, PixelGANConfig
 from .init import init_weights
 from .norms import has_shift, make_norm
@@ -15,7 +16,8 @@ class PatchGAN(nn.Module):
     """Score map with one logit for each overlapping patch of the image (pix2pix, sec. 3.2.2).
 
     (n, in, h, w) -> [(n, 1, h', w')]. With `layers` 3 the patches are 70x70 (1 to 6: 16, 34, 70,
-    142, 286, 574), and the map of 256x256 is 30x30; with padding `same` that of 128x128 is 16x16.
+    142, 286, 574; with `antialias`: 18, 40, 84, 172, 348, 700), and the map of 256x256 is 30x30;
+    with padding `same` that of 128x128 is 16x16.
     """
 
     Config = PatchGANConfig
@@ -30,15 +32,18 @@ class PatchGAN(nn.Module):
                 return SameConv(before, after, 4, stride, bias)
             return nn.Conv2d(before, after, 4, stride, 1, bias=bias)
 
-        layers = [convolution(channels_in, config.width, 2), nn.LeakyReLU(0.2)]
+        stride = 1 if config.antialias else 2
+        blur = [BlurDown()] if config.antialias else []
+        layers = [convolution(channels_in, config.width, stride), nn.LeakyReLU(0.2), *blur]
         before = config.width
         for number in range(1, config.layers + 1):
             after = config.width * min(2**number, 8)
-            stride = 2 if number < config.layers else 1
+            last = number == config.layers
             layers += [
-                convolution(before, after, stride, bias),
+                convolution(before, after, 1 if last else stride, bias),
                 make_norm(config.norm, after, config.groups),
                 nn.LeakyReLU(0.2),
+                *([] if last else blur),
             ]
             before = after
         self.layers = nn.Sequential(*layers, convolution(before, 1, 1))

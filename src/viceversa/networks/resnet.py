@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from .antialias import BlurDown, BlurUp
 from .config import ResNetConfig
 from .init import init_weights
 from .norms import has_shift, make_norm
@@ -32,18 +33,24 @@ class ResNet(nn.Module):
         layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
         layers += [nn.Conv2d(channels_in, width, 7, bias=bias), *norm_relu(width)]
         for _ in range(2):
-            layers += [nn.Conv2d(width, 2 * width, 3, 2, 1, bias=bias), *norm_relu(2 * width)]
+            stride = 1 if config.antialias else 2
+            layers += [nn.Conv2d(width, 2 * width, 3, stride, 1, bias=bias), *norm_relu(2 * width)]
+            layers += [BlurDown()] if config.antialias else []
             width *= 2
         layers += [ResidualBlock(width, config) for _ in range(config.blocks)]
         for _ in range(2):
-            layers += [*_double(width, width // 2, bias, config.upsample), *norm_relu(width // 2)]
+            layers += [*_double(width, width // 2, bias, config), *norm_relu(width // 2)]
             width //= 2
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         init_weights(self, config.init)
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Return the outputs of the modules `layers`, counted from 0 (CUT, sec. 3)."""
+        """Return the outputs of the modules `layers`, counted from 0 (CUT, sec. 3).
+
+        CUT's 0, 4, 8, 12, 16 with `antialias`, and 0, 4, 7, 10, 14 without, are the padded image,
+        the convolutions of both downsampling layers before their norm, and blocks 1 and 5.
+        """
         outputs = []
         for module in list(self.layers)[: max(layers) + 1]:
             x = module(x)
@@ -84,8 +91,9 @@ class ResidualBlock(nn.Module):
         return out
 
 
-def _double(channels_in: int, channels_out: int, bias: bool, upsample: str) -> list[nn.Module]:
+def _double(before: int, after: int, bias: bool, config: ResNetConfig) -> list[nn.Module]:
     """Layers that double height and width."""
-    if upsample == "transposed":
-        return [nn.ConvTranspose2d(channels_in, channels_out, 3, 2, 1, 1, bias=bias)]
-    return [nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 3, 1, 1, bias=bias)]
+    if config.upsample == "transposed" and not config.antialias:
+        return [nn.ConvTranspose2d(before, after, 3, 2, 1, 1, bias=bias)]
+    larger = BlurUp() if config.antialias else nn.Upsample(scale_factor=2)
+    return [larger, nn.Conv2d(before, after, 3, 1, 1, bias=bias)]
