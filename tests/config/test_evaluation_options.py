@@ -59,6 +59,8 @@ def test_options_of_another_kind_are_refused() -> None:
     options = EvaluationOptions(seed=1, data=EvaluationData(b=DomainConfig(unit="m")))
     with raises_user_error(option="--seed"):
         options.refuse(OF_MODELS, "models")
+    with raises_user_error(option="--flips"):
+        EvaluationOptions(flips=True).refuse(OF_MODELS, "models")
     with raises_user_error(option="--data.b.unit"):
         options.refuse(OF_FOLDERS, "folders")
     EvaluationOptions().refuse((*OF_MODELS, *OF_FOLDERS), "anything")

@@ -27,7 +27,7 @@ from support import (
 )
 
 import viceversa
-from viceversa.checkpoint import container
+from viceversa.checkpoint import container, read_header, read_weights, save_network
 from viceversa.cli import main
 from viceversa.config.evaluation import EvaluationData, EvaluationOptions
 from viceversa.config.recipes import Sections, merge, read_recipe
@@ -173,6 +173,41 @@ def test_run_with_two_directions_is_evaluated_in_both(data: Path, runs: dict[str
     assert single.direction == "ba" and "cycle" not in single.values
     pairs = evaluate(runs["cyclegan"], data, pairs="yes", metrics=("l1", "cycle"))
     assert set(pairs.directions[0].values) == {"l1", "cycle"}
+
+
+def test_flips_average_over_mirror_images(
+    data: Path, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    """Metrics are those of the files that `translate --flips` writes, and the protocol says so."""
+    plain, mean = (
+        viceversa.evaluate(runs["pix2pix"], data, metrics=["l1"], batch_size=1, flips=flips)
+        for flips in (False, True)
+    )
+    translator = Translator.load(runs["pix2pix"] / "ab.safetensors", flips=True)
+    rows = [one["directions"]["ab"]["images"] for one in (plain, mean)]
+    for row, without in zip(rows[1], rows[0], strict=True):
+        output, target = (
+            np.asarray(image).astype(np.float64) / 127.5
+            for image in (translator(row["source"]), Image.open(row["target"]))
+        )
+        assert row["l1"] == pytest.approx(np.abs(output - target).mean(), abs=1e-9)
+        assert row["l1"] != without["l1"]
+    protocols = plain["protocol"], mean["protocol"]
+    assert protocols[1] == protocols[0] | {"flips": True} and not protocols[0]["flips"]
+    main(["evaluate", str(runs["pix2pix"]), str(data), "-o", str(tmp_path / "out"), "--flips"])
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["directions"]["ab"]["images"][0]["l1"] == pytest.approx(rows[1][0]["l1"])
+    model = unflipped(runs["pix2pix"] / "ab.safetensors", tmp_path / "ab.safetensors")
+    with raises_user_error(option="--flips", path=model):
+        evaluate(model, data, flips=True)
+
+
+def unflipped(model: Path, copy: Path) -> Path:
+    """Copy a model as if training had not mirrored its images."""
+    header = read_header(model)
+    header["trained"]["data"]["flip"] = False
+    save_network(copy, read_weights(model), header)
+    return copy
 
 
 def test_batch_size_does_not_change_metrics(data: Path, runs: dict[str, Path]) -> None:

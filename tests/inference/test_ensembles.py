@@ -12,7 +12,7 @@ from PIL import Image
 from support import QUICK, command_error, noise_images, noise_pairs, raises_user_error, small_model
 from torch import Tensor, nn
 
-from viceversa import Translator
+from viceversa import Translator, evaluate
 from viceversa.checkpoint import read_header, read_weights, save_network
 from viceversa.cli import main
 from viceversa.images import read
@@ -245,9 +245,11 @@ def test_an_ensemble_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[st
     main(
         [
             *("study", "pix2pix", str(tmp_path / "data"), "--run", str(study)),
-            *("--folds", "2", "--val", "0", "--evaluate.metrics", "l1", *words),
+            *("--folds", "2", "--val", "0", "--evaluate.metrics", "l1", "--evaluate.flips", *words),
         ]
     )
+    for path in study.rglob("metrics.json"):
+        assert json.loads(path.read_text())["protocol"]["flips"]
     out = tmp_path / "e.safetensors"
     main(["ensemble", str(study), "-o", str(out)])
     header = read_header(out)
@@ -255,9 +257,8 @@ def test_an_ensemble_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[st
     error = command_error(capsys, "evaluate", out)
     assert "name the dataset" in error
     fold = study / "folds" / "fold-1.csv"
-    main(["evaluate", str(out), str(fold), "--metrics", "l1", "-o", str(tmp_path / "evaluation")])
-    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
-    assert metrics["directions"]["ab"]["translations"] == 2
+    metrics = evaluate(out, fold, metrics=["l1"], flips=True)
+    assert metrics["directions"]["ab"]["translations"] == 2 and metrics["protocol"]["flips"]
     assert "--fold" in command_error(capsys, "ensemble", study, "--fold", "3", "-o", out)
     assert "--variant" in command_error(capsys, "ensemble", study, "--variant", "x", "-o", out)
     assert "ba" in command_error(capsys, "ensemble", study, "--direction", "ba", "-o", out)

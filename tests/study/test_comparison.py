@@ -89,13 +89,18 @@ def runs(root: Path) -> list[Path]:
 
 def test_different_protocols_are_refused(tmp_path: Path) -> None:
     one = evaluated_run(tmp_path / "one", {"a": 1.0})
-    for name, changed in (("size", "own"), ("policy", "paper"), ("split", "val"), ("new", 1)):
+    for name, changed in (("size", "own"), ("policy", "paper"), ("flips", True), ("new", 1)):
         other = evaluated_run(tmp_path / name, {"a": 1.0}, **{name: changed})
         with raises_user_error(path=other) as caught:
             compare_variants([one, other])
         assert f"{name} is" in str(caught.value)
     allowed = evaluated_run(
-        tmp_path / "allowed", {"a": 2.0}, torch="2.14.0", hold_out=0.1, data="folds/fold-0.csv"
+        tmp_path / "allowed",
+        {"a": 2.0},
+        torch="2.14.0",
+        hold_out=0.1,
+        data="folds/fold-0.csv",
+        flips=False,  # as in `one`, whose version did not have the option
     )
     assert any("torch" in note for note in compare_variants([one, allowed]).notes)
 

@@ -127,3 +127,15 @@ def test_an_interrupted_preparation_is_repeated(data: Path, tmp_path: Path) -> N
     prepared(data, tmp_path / "study", "--folds", "2", "--val", "0", "--train.lr", "1")
     study = open_study(tmp_path / "study")
     assert resolve(read_recipe(str(study.config(study.runs[0])))).train.lr == 1
+
+
+def test_a_study_from_before_the_option_flips_is_resumed(data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    words = ["--folds", "2", "--evaluate.metrics", "l1"]
+    prepared(data, root, *words)
+    table = json.loads((root / "study.json").read_text())
+    assert table["options"]["evaluate"].pop("flips") is False
+    (root / "study.json").write_text(json.dumps(table))
+    prepared(data, root, *words)
+    with raises_user_error(path=root):
+        prepared(data, root, *words, "--evaluate.flips")

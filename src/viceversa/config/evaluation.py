@@ -19,7 +19,7 @@ from .recipes import flat
 
 Split = Literal["auto", "train", "val", "test"]
 Pairs = Literal["auto", "yes", "no"]
-OF_MODELS = ("split", "policy", "seed", "hold_out", "data.layout")
+OF_MODELS = ("split", "policy", "flips", "seed", "hold_out", "data.layout")
 OF_FOLDERS = ("direction", "half", "data.b.")
 PANELS: dict[str, tuple[str, ...]] = {
     "Models only": OF_MODELS,
@@ -50,6 +50,9 @@ class EvaluationOptions:
     policy: Policy = "image"
     """image: batch norm with the statistics of each image; running: with those of training; paper:
     as image, with dropout."""
+    flips: bool = False
+    """Test-time augmentation: average the outputs for each image and for its mirror images, as
+    training mirrored them (data.flip, data.flip_vertical)."""
     metrics: tuple[str, ...] = ()
     """Names of metrics: l1, psnr, ssim, ms_ssim, lpips, cycle, edge_correlation, swd, fid, kid;
     empty: all that are available."""

@@ -33,6 +33,8 @@ class StudyEvaluation:
     """trained: resized as in training, but not cropped; own: as the files are; or pixels a side."""
     policy: Literal["image", "running", "paper"] = "image"
     """Batch norm and dropout, as in viceversa evaluate."""
+    flips: bool = False
+    """Average the outputs for each image and for its mirror images."""
     classes: str = ""
     """Colours of the target's classes, #rrggbb,...: adds pixel accuracy and IoU."""
     features: str = ""

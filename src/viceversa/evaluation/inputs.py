@@ -60,7 +60,12 @@ def open_model(path: Path, options: EvaluationOptions) -> Model:
     for file in translator_files(path):
         header = read_header(file)
         translator = Translator.load(
-            file, options.device, options.policy, options.seed, options.max_megapixels
+            file,
+            options.device,
+            options.policy,
+            options.seed,
+            options.max_megapixels,
+            flips=options.flips,
         )
         direction = str(header.get("direction"))
         if direction not in DIRECTIONS:

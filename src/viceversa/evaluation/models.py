@@ -175,6 +175,7 @@ def _protocol(
             for side in "ab"
         },
         "policy": options.policy,
+        "flips": options.flips,
         "seed": options.seed,
         "nodata": {side: nodata_protocol(dataset.domains[side]) for side in "ab"},
     }

@@ -37,6 +37,7 @@ def evaluate(
     pairs: Pairs = "auto",
     size: str | int = "trained",
     policy: Policy = "image",
+    flips: bool = False,
     metrics: Sequence[str] = (),
     classes: Sequence[str] = (),
     features: str | Path | None = None,
@@ -63,6 +64,8 @@ def evaluate(
             folders: `auto` pairs images of the same name.
         size: `trained` (resized as in training, not cropped), `own`, or pixels a side.
         policy: Batch norm and dropout: `image`, `running` or `paper`; see `Translator`.
+        flips: Whether to average the outputs for each image and for its mirror images; see
+            `Translator.load`.
         metrics: Names of metrics; empty is all that are available.
         classes: Colours #rrggbb of the target's classes, for pixel accuracy and IoU.
         features: A folder with feature networks; None is the user's cache.
@@ -94,6 +97,7 @@ def evaluate(
         pairs=pairs,
         size=str(size),
         policy=policy,
+        flips=flips,
         metrics=tuple(metrics),
         classes=",".join(classes),
         features=None if features is None else Path(features),

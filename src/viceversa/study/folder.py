@@ -24,6 +24,7 @@ from .groups import Item, read_items
 FORMAT = 1
 STUDY_FILE = "study.json"  # of a study; in a run folder: written when the run is finished
 FIXED = ("folds", "groups", "val", "fold_seed", "evaluate")  # options that all runs depend on
+FORMER = {"evaluate": {"flips": False}}  # options that studies of earlier versions do not name
 # Settings of a run that may change between two commands: no result depends on them.
 FREE = (
     "data.path",
@@ -218,7 +219,8 @@ def _refuse_changes(
             )
         return
     advice = "choose another --run for a new study"
-    if different := changes({"": before["options"]}, {"": table["options"]}):
+    options = merge({"": FORMER}, {"": before["options"]})
+    if different := changes(options, {"": table["options"]}):
         text = ", ".join(one.lstrip(".") for one in different)
         raise UserError(
             f"{study.root} is a study with other options: {text}; {advice}", path=study.root

@@ -85,7 +85,9 @@ def _read(folder: Path, variant: str) -> RunResult:
     marker = _marker(folder)
     config = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
     try:
-        protocol, directions = dict(values["protocol"]), dict(values["directions"])
+        # Evaluations without `flips` in the protocol were written before the option existed.
+        protocol = {"flips": False, **values["protocol"]}
+        directions = dict(values["directions"])
         result = RunResult(
             folder,
             variant,

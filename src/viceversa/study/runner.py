@@ -155,7 +155,7 @@ def _evaluate_words(evaluation: StudyEvaluation, study: StudyFolder, device: str
         "device": device,
     }
     metrics = ["--metrics", *evaluation.metrics] if evaluation.metrics else []
-    return [*_words(options), *metrics]
+    return [*_words(options), *(["--flips"] if evaluation.flips else []), *metrics]
 
 
 def _words(options: Mapping[str, str]) -> list[str]:
