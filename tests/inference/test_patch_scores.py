@@ -203,7 +203,7 @@ def test_overlap_of_patches_is_explained_where_it_is_drawn() -> None:
         rows = [Row(name, image, scorer(image)) for name in ("generated", "real")]
         with_source, without = draw_figure(rows, image), draw_figure(rows)
         notes = [one.note for one in with_source.panels if one.title == "overlap of patches"]
-        assert ["a score of its own" in note for note in notes] == ([] if whole else [True])
+        assert ["a separate score" in note for note in notes] == ([] if whole else [True])
         titles = [one.title for one in (*without.panels, *draw_figure(rows[:1], image).panels)]
         assert "overlap of patches" not in titles
 

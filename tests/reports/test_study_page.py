@@ -40,7 +40,7 @@ def test_the_page_shows_table_settings_and_runs(tmp_path: Path) -> None:
         name: [write_run(tmp_path / name / f"seed-{i}", grids=2, train={"lr": lr}) for i in (0, 1)]
         for name, lr in (("low", 1e-4), ("<high>", 1e-3))
     }
-    page = study_page(runs, [["metric", "verdict"], ["L1", "tie"]], ["a note <b>"])
+    page = study_page(runs, [["metric", "outcome"], ["L1", "tie"]], ["a note <b>"])
     assert "<td>tie</td>" in page and "a note &lt;b&gt;" in page and "<high>" not in page
     settings = re.search(r"Settings that differ</caption>(.*?)</table>", page, re.S)
     assert settings and "train.lr" in settings[1] and "train.run" not in settings[1]

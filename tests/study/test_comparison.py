@@ -53,7 +53,7 @@ def test_means_and_deviations_by_hand(tmp_path: Path) -> None:
     assert base.difference is None and new.difference is not None
     # Every image is better by 1: 2 of the 8 signs are as large, which is no evidence.
     assert new.difference[:4] == pytest.approx((-1, -1, -1, 2 / 8))
-    assert new.difference.verdict == "tie"
+    assert new.difference.outcome == "tie"
     assert any("3 groups are too few" in note for note in found.notes)
     fid = by_variant(found.rows, "fid")["base"]
     assert fid.mean == pytest.approx((10 + 11 + 20 + 21) / 4) and fid.interval is None
@@ -71,15 +71,15 @@ def test_better_worse_and_tie(tmp_path: Path) -> None:
         "mixed": {1: [[n + (-1) ** i for i, n in enumerate(numbers)]]},
     }
     rows = by_variant(compare_variants(runs_of(tmp_path, values), "base").rows)
-    verdicts = {name: row.difference.verdict for name, row in rows.items() if row.difference}
-    assert verdicts == {"better": "better", "worse": "worse", "same": "tie", "mixed": "tie"}
+    outcomes = {name: row.difference.outcome for name, row in rows.items() if row.difference}
+    assert outcomes == {"better": "better", "worse": "worse", "same": "tie", "mixed": "tie"}
     p = rows["better"].difference
     assert p and p.p == pytest.approx(4 * 2 / 2**8)  # Holm: the smallest of four
     # The images of one patient are one group, and no evidence by themselves.
     for path in tmp_path.rglob("metrics.json"):
         path.write_text(path.read_text().replace('"group": ""', '"group": "patient"'))
     rows = by_variant(compare_variants(sorted(runs(tmp_path)), "base").rows)
-    assert {row.difference.verdict for row in rows.values() if row.difference} == {"tie"}
+    assert {row.difference.outcome for row in rows.values() if row.difference} == {"tie"}
     assert rows["base"].groups == 1 and rows["base"].images == 8
 
 
@@ -186,7 +186,7 @@ def test_csv_has_all_digits(tmp_path: Path) -> None:
     for text, row in zip(read, found.rows, strict=True):
         assert text["variant"] == row.variant and float(text["mean"]) == row.mean
         assert row.interval is None or float(text["low"]) == row.interval[0]
-        assert (text["verdict"] == "tie") == bool(row.difference)
+        assert (text["outcome"] == "tie") == bool(row.difference)
 
 
 def test_latex_and_markdown_have_the_same_cells(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_decimals_by_hand(values: list[float], uncertainties: list[float], expec
     assert decimals(values, uncertainties) == expected
 
 
-def test_verdicts_and_the_randomness_of_training(tmp_path: Path) -> None:
+def test_outcomes_and_the_randomness_of_training(tmp_path: Path) -> None:
     numbers = [float(i) for i in range(8)]
 
     def notes(name: str, base: list[float], new: list[float]) -> list[str]:

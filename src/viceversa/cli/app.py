@@ -78,6 +78,6 @@ def overview() -> str:
     lines += [
         "",
         "Options of a command: viceversa COMMAND --help. Every command takes --import MODULE:",
-        "a .py file or a dotted name that adds methods or networks of your own.",
+        "a .py file or a dotted name that adds user-defined methods or networks.",
     ]
     return "\n".join(lines)

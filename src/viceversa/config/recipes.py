@@ -38,8 +38,8 @@ def read_recipe(name: str) -> Sections:
     """Read a packaged recipe, a TOML file or the config.json of a run.
 
     Args:
-        name: Name of a packaged recipe, or path of a file. A run folder or its config.json stands
-            for that run: train.run is its folder. As the base of another recipe it does not.
+        name: Name of a packaged recipe, or path of a file. A run folder or its config.json
+            also sets train.run to that folder, except as the base of another recipe.
 
     Returns:
         The sections as nested dicts of plain values, on top of those of the base

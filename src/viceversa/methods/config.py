@@ -26,7 +26,7 @@ def gan_loss_option(default: str) -> str:
 class Pix2PixConfig:
     paired: ClassVar[bool] = True
     gan_loss: str = gan_loss_option("bce")
-    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or one of your own (--import)."""
+    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
     lambda_gan: float = number(1.0, min=0)
     """Weight of the adversarial loss; 0 trains with L1 only."""
     lambda_l1: float = number(100.0, min=0)
@@ -43,7 +43,7 @@ class Pix2PixConfig:
 class CycleGANConfig:
     paired: ClassVar[bool] = False
     gan_loss: str = gan_loss_option("lsgan")
-    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or one of your own (--import)."""
+    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
     lambda_gan: float = number(1.0, min=0)
     """Weight of the adversarial losses."""
     lambda_cycle: float = number(10.0, min=0)

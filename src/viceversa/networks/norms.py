@@ -2,7 +2,7 @@
 
 They differ in the axes they take mean and variance over (Group Normalization, fig. 2):
 batch over (n, h, w), layer over (c, h, w), instance over (h, w), group over (channels of a
-group, h, w). Only batch norm makes an image feel its neighbours in the batch.
+group, h, w). Only batch norm mixes the images of a batch.
 """
 
 from __future__ import annotations

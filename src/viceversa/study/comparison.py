@@ -26,7 +26,7 @@ class Difference(NamedTuple):
     high: float
     p: float
     """Corrected for the number of variants (Holm)."""
-    verdict: str
+    outcome: str
     """`better`, `worse`, `differs` (neither is known to be better), or `tie`."""
 
 
@@ -115,7 +115,7 @@ def _training_notes(
     base = {(row.direction, row.metric): row for row in rows if row.variant == baseline}
     for row in rows:
         one, other = row, base.get((row.direction, row.metric))
-        if not one.difference or one.difference.verdict == "tie" or other is None:
+        if not one.difference or one.difference.outcome == "tie" or other is None:
             continue
         deviations = (
             (one.seed_deviation, seeds[one.variant]),
@@ -219,9 +219,9 @@ def _differences(
     result = {}
     for (name, (mean, low, high, _)), p in zip(found.items(), corrected, strict=True):
         which = better(key[1])
-        verdict = "tie"
+        outcome = "tie"
         if p < LEVEL:
             good = mean < 0 if which.startswith("lower") else mean > 0
-            verdict = ("better" if good else "worse") if which else "differs"
-        result[name] = Difference(mean, low, high, p, verdict)
+            outcome = ("better" if good else "worse") if which else "differs"
+        result[name] = Difference(mean, low, high, p, outcome)
     return result

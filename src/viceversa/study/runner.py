@@ -1,4 +1,4 @@
-"""Run a study: each run is trained and evaluated in a process of its own."""
+"""Run a study: each run is trained and evaluated in a separate process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .folder import StudyFolder, StudyRun
 WORKER = "viceversa.cli.worker"
 LOCK = ".lock"
 TIME_LIMIT = 75  # exit code of a run that train.max_time ended
-POLL, PATIENCE = 0.05, 60.0  # seconds between two looks; for a run that a killed study left
+POLL, PATIENCE = 0.05, 60.0  # seconds between two checks; for a run that a killed study left
 
 
 @dataclass

@@ -24,7 +24,7 @@ MOST = 12  # decimals
 DIGITS = 2  # significant ones of the uncertainty of a value
 COLUMNS = ["direction", "metric", "variant", "runs", "mean", "low", "high", "fold_deviation"]
 COLUMNS += ["seed_deviation", "images", "groups"]
-COLUMNS += ["difference", "difference_low", "difference_high", "p", "verdict"]
+COLUMNS += ["difference", "difference_low", "difference_high", "p", "outcome"]
 Cells = list[str]
 
 
@@ -101,7 +101,7 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 def cells(comparison: Comparison) -> list[Cells]:
     """Return a header and a row for each metric and variant, without empty columns."""
     header = ["metric", "variant", "runs", "mean [95 % interval]", "sd folds", "sd seeds"]
-    header += ["images (groups)", "difference [95 % interval]", "p", "verdict"]
+    header += ["images (groups)", "difference [95 % interval]", "p", "outcome"]
     directions = {row.direction for row in comparison.rows}
     rows = [
         _row(row, len(directions) > 1, [one for one in comparison.rows if _key(one) == _key(row)])
@@ -143,7 +143,7 @@ def _row(row: VariantMetric, directions: bool, alike: Sequence[VariantMetric]) -
         *start,
         f"{sign}{_fixed(one.mean, of_differences)} {interval}",
         f"{one.p:.4f}",
-        one.verdict,
+        one.outcome,
     ]
 
 

@@ -125,7 +125,8 @@ def check_disk(method: Method, folder: Path, config: RunConfig) -> str:
     if room.needed > room.free:
         raise UserError(
             f"{folder} has {format_bytes(room.free)} free, and this run needs "
-            f"{format_bytes(room.needed)}; make room, or keep fewer checkpoints (train.keep_last)",
+            f"{format_bytes(room.needed)}; free some space, or keep fewer "
+            "checkpoints (train.keep_last)",
             option="train.keep_last",
             path=folder,
         )

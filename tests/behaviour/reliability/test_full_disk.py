@@ -155,7 +155,8 @@ def test_a_run_that_does_not_fit_is_refused_before_training(
         main(arguments(data, disk / "run", epochs=3, width=128))
     assert ended.value.code == 2
     assert re.search(
-        r"has [78]\.\d\d MB free, and this run needs [\d.]+ MB; make room", capsys.readouterr().err
+        r"has [78]\.\d\d MB free, and this run needs [\d.]+ MB; free some space",
+        capsys.readouterr().err,
     )
     assert not list((disk / "run").rglob("*.safetensors"))
 
@@ -195,7 +196,7 @@ def test_a_resumed_run_needs_space_only_for_new_files(
     before = sorted(path.name for path in (run / "checkpoints").iterdir())
     with pytest.raises(SystemExit) as ended:  # not even one checkpoint would fit
         main([*arguments(data, run, epochs=4, width=36), *more])
-    assert ended.value.code == 2 and "make room" in capsys.readouterr().err
+    assert ended.value.code == 2 and "free some space" in capsys.readouterr().err
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == before
 
 

@@ -37,7 +37,7 @@ class SplitIndex:
     names: Mapping[Source, str] = field(default_factory=dict, compare=False)
     """Name of each image in the dataset; both images of a pair have the same."""
     half_b: Literal["left", "right"] | None = None
-    """Half of each file of B to read, if B has side-by-side files of its own; None: all of it."""
+    """Half of each file of B to read, if B has separate side-by-side files; None: all of it."""
 
     def describe(self, split: str) -> str:
         """Return a line on the number of images and the layout."""

@@ -28,7 +28,7 @@ INK, GREY, PALE, PAPER = (32, 32, 36), (112, 112, 118), (218, 218, 222), (255, 2
 LEAST, MOST = (150, 56, 0), (8, 52, 120)  # outlines, darker than the colours of the map
 
 OVERLAP = "overlap of patches"
-ABOUT_OVERLAP = "the central patch (dark) and its neighbours (grey), each with a score of its own"
+ABOUT_OVERLAP = "the central patch (dark) and its neighbours (grey), each with a separate score"
 
 
 class Row(NamedTuple):
