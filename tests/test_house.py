@@ -170,7 +170,7 @@ RULES: dict[str, Rule] = {
         inside("config"), never("torch", "numpy"), "config", "from torch import Tensor"
     ),
 }
-LIMITS = {"methods.pix2pix": 105, "methods.cyclegan": 105}
+LIMITS = {"methods.pix2pix": 105, "methods.cyclegan": 115}
 
 
 def broken(rule: str, module: str, text: str) -> list[str]:

@@ -7,15 +7,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from ..batch import Batch
 from ..directions import Direction, DomainName
-from ..losses import GAN_LOSSES, GANLoss, ImagePool, Weight, discriminator_losses, fill, l1
+from ..losses import GAN_LOSSES, GANLoss, ImagePool, discriminator_losses, fill, l1
 from .advice import CYCLEGAN
 from .base import Discriminator, Losses, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import CycleGANConfig
+
+
+class Fakes(NamedTuple):
+    """Translations of a batch, by the domain that they are in."""
+
+    a: Tensor
+    b: Tensor
+    same_a: Tensor
+    same_b: Tensor
 
 
 class CycleGAN(Method):
@@ -59,40 +69,44 @@ class CycleGAN(Method):
         return self.gan
 
     def step(self, batch: Batch) -> Iterator[Turn]:
-        a, b, weight_a, weight_b = batch.a, batch.b, batch.weight_a, batch.weight_b
-        config = self.config
+        fakes = self.translate(batch)
+        yield "generator", self.g_losses(batch, fakes)
+        # The fakes are from before the generators' step; the pool replaces some by older ones.
+        yield "discriminator", self.d_losses(batch, fakes)
 
-        identity = config.lambda_identity > 0
+    def translate(self, batch: Batch) -> Fakes:
+        """Translate both images, and for the identity loss each into its own domain."""
+        a, b, identity = batch.a, batch.b, self.config.lambda_identity > 0
         fake_b, same_b = self.g_ab(a), self.g_ab(b) if identity else b
         fake_a, same_a = self.g_ba(b), self.g_ba(a) if identity else a
-        fake_b, fake_a = fill(fake_b, weight_a, batch.fill_b), fill(fake_a, weight_b, batch.fill_a)
+        fake_b = fill(fake_b, batch.weight_a, batch.fill_b)
+        fake_a = fill(fake_a, batch.weight_b, batch.fill_a)
+        return Fakes(fake_a, fake_b, same_a, same_b)
+
+    def g_losses(self, batch: Batch, fakes: Fakes) -> Losses:
+        a, b, weight_a, weight_b = batch.a, batch.b, batch.weight_a, batch.weight_b
+        config, fake_a, fake_b = self.config, fakes.a, fakes.b
         losses = {
             "g_gan_ab": config.lambda_gan * self.gan.fool(self.d_b(fake_b), weight_a),
             "g_gan_ba": config.lambda_gan * self.gan.fool(self.d_a(fake_a), weight_b),
             "g_cycle_a": config.lambda_cycle * l1(self.g_ba(fake_b), a, weight_a),
             "g_cycle_b": config.lambda_cycle * l1(self.g_ab(fake_a), b, weight_b),
         }
-        if identity:
-            losses["g_identity_b"] = config.lambda_identity * l1(same_b, b, weight_b)
-            losses["g_identity_a"] = config.lambda_identity * l1(same_a, a, weight_a)
-        yield "generator", losses
+        if config.lambda_identity:
+            losses["g_identity_b"] = config.lambda_identity * l1(fakes.same_b, b, weight_b)
+            losses["g_identity_a"] = config.lambda_identity * l1(fakes.same_a, a, weight_a)
+        return losses
 
-        # The fakes are from before the generators' step; the pool replaces some by older ones.
-        d_a = self.d_losses("d_a", self.d_a, a, weight_a, *self.past_a(fake_a, weight_b))
-        d_b = self.d_losses("d_b", self.d_b, b, weight_b, *self.past_b(fake_b, weight_a))
-        yield "discriminator", d_a | d_b
-
-    def d_losses(
-        self,
-        name: str,
-        network: nn.Module,
-        real: Tensor,
-        real_weight: Weight,
-        fake: Tensor,
-        fake_weight: Weight,
-    ) -> Losses:
+    def d_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         factor, penalty = self.config.d_weight, self.config.lambda_penalty
-        losses = discriminator_losses(
-            network, self.gan, real, fake, factor, penalty, real_weight, fake_weight
-        )
-        return {f"{name}_{which}": loss for which, loss in losses.items()}
+        all_losses: Losses = {}
+        for name, network, pool, real, fake, real_weight, fake_weight in (
+            ("d_a", self.d_a, self.past_a, batch.a, fakes.a, batch.weight_a, batch.weight_b),
+            ("d_b", self.d_b, self.past_b, batch.b, fakes.b, batch.weight_b, batch.weight_a),
+        ):
+            fake, fake_weight = pool(fake, fake_weight)
+            losses = discriminator_losses(
+                network, self.gan, real, fake, factor, penalty, real_weight, fake_weight
+            )
+            all_losses |= {f"{name}_{which}": loss for which, loss in losses.items()}
+        return all_losses
