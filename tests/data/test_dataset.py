@@ -308,7 +308,8 @@ def test_different_sizes_in_a_batch_are_refused(tmp_path: Path) -> None:
 def test_dataset_of_one_pair(tmp_path: Path) -> None:
     dataset = open_dataset(two_folders(tmp_path, 1, 1), True, **RAW)
     assert len(dataset) == 1
-    ((source, target),) = (batch for batch in batches(dataset, 4, 1, 0) if batch is not None)
+    (batch,) = (batch for batch in batches(dataset, 4, 1, 0) if batch is not None)
+    source, target = batch.a, batch.b
     assert source.shape == target.shape == (1, 3, 24, 24)
     expected = torch.from_numpy(noise(0)).movedim(-1, 0) / 127.5 - 1
     assert torch.allclose(source[0], expected, atol=1e-6)

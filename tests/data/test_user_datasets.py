@@ -14,6 +14,7 @@ from support import identical, raises_user_error
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from viceversa.batch import Batch
 from viceversa.data import DataConfig
 from viceversa.data.loader import Loader
 from viceversa.data.open import Datasets
@@ -52,7 +53,7 @@ def opened(data: Any, paired: bool = True, val: Any = None, **settings: Any) -> 
     return open_user_data(user, config, paired, 0, lambda text: None)
 
 
-def epochs(datasets: Datasets, count: int = 2, start: int = 0) -> list[tuple[Tensor, Tensor]]:
+def epochs(datasets: Datasets, count: int = 2, start: int = 0) -> list[Batch]:
     loader = Loader(datasets.train, 2, CPU)
     return [batch for epoch in range(1, count + 1) for batch in loader.epoch(epoch, start) if batch]
 
@@ -84,14 +85,16 @@ def test_two_datasets_are_not_paired() -> None:
     assert len(data.train) == 5 and data.train.lengths == (5, 3)
     batches = epochs(data, 8)
     assert {n for batch in batches for n in numbers(batch[1])} == {0, -1, -2}
-    assert any(n != -m for x, y in batches for n, m in zip(numbers(x), numbers(y), strict=True))
+    drawn = [zip(numbers(batch.a), numbers(batch.b), strict=True) for batch in batches]
+    assert any(n != -m for one in drawn for n, m in one)
     assert data.held_out is not None and data.held_out.lengths == (2, 3)
     assert data.train.names(1, 0)[0].endswith(" of A")
 
 
 def test_an_unpaired_method_may_use_a_dataset_of_pairs() -> None:
     batches = epochs(opened(pairs(5), paired=False), 8)
-    assert any(n != -m for x, y in batches for n, m in zip(numbers(x), numbers(y), strict=True))
+    drawn = [zip(numbers(batch.a), numbers(batch.b), strict=True) for batch in batches]
+    assert any(n != -m for one in drawn for n, m in one)
 
 
 def test_items_depend_on_seed_epoch_and_position_alone() -> None:
@@ -218,7 +221,7 @@ def test_pairs_of_an_unpaired_method_are_validated_on_request() -> None:
             open_with(val)
 
 
-def loaded_by(workers: int, data: Sides) -> list[tuple[Tensor, Tensor]]:
+def loaded_by(workers: int, data: Sides) -> list[Batch]:
     user = UserData(data, workers=workers)
     return epochs(open_user_data(user, DataConfig(), True, 0, lambda text: None))
 
@@ -244,8 +247,8 @@ class Process(Dataset[tuple[Tensor, Tensor]]):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_are_other_processes() -> None:
     own = torch.full((), 1 / os.getpid())
-    assert all(bool((b == own).all()) for _, b in loaded_by(0, Process()))
-    assert not any(bool((b == own).any()) for _, b in loaded_by(1, Process()))
+    assert all(bool((batch.b == own).all()) for batch in loaded_by(0, Process()))
+    assert not any(bool((batch.b == own).any()) for batch in loaded_by(1, Process()))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
