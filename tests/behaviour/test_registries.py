@@ -48,7 +48,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "pixelgan": {"width": 2},
     # Entries with options that are off by default.
     "resnet-options": {"name": "resnet", "width": 4, "blocks": 1, "antialias": True},
-    "patchgan-options": {"name": "patchgan", "width": 2, "layers": 1, "antialias": True},
+    "patchgan-options": {
+        "name": "patchgan",
+        "width": 2,
+        "layers": 1,
+        "antialias": True,
+        "padding": "two",
+        "scales": 2,
+    },
 }
 PRODUCT = list(itertools.product(METHOD_NAMES, GENERATOR_NAMES, DISCRIMINATOR_NAMES))
 

@@ -46,7 +46,7 @@ def positions(result: PatchGrid) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("layers", "field"), FIELDS)
-@pytest.mark.parametrize("padding", ["one", "same"])
+@pytest.mark.parametrize("padding", ["one", "two", "same"])
 @pytest.mark.parametrize("more", [(0, 0), (13, 40)])
 def test_score_depends_on_exactly_its_patch(
     layers: int, field: int, padding: Any, more: tuple[int, int]
@@ -90,7 +90,7 @@ def test_norm_statistics_depend_on_the_image_beyond_the_patch(norm: Any) -> None
 
 
 @pytest.mark.parametrize("name", DISCRIMINATORS)
-@pytest.mark.parametrize("padding", ["one", "same"])
+@pytest.mark.parametrize("padding", ["one", "two", "same"])
 @pytest.mark.parametrize("antialias", [False, True])
 def test_score_map_has_the_size_of_the_grid(name: str, padding: str, antialias: bool) -> None:
     network_class, config = DISCRIMINATORS[name]

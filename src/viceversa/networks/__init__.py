@@ -26,9 +26,9 @@ def _resnet(config: ResNetConfig, channels_in: int, channels_out: int) -> Any:
 
 
 def _patchgan(config: PatchGANConfig, channels_in: int) -> Any:
-    from .patchgan import PatchGAN
+    from .patchgan import MultiScalePatchGAN, PatchGAN
 
-    return PatchGAN(config, channels_in)
+    return (PatchGAN if config.scales == 1 else MultiScalePatchGAN)(config, channels_in)
 
 
 def _pixelgan(config: PixelGANConfig, channels_in: int) -> Any:

@@ -84,8 +84,10 @@ class PatchGANConfig:
     """Normalization; the first and the last convolution have none."""
     groups: int = number(32, min=1)
     """Groups of the `group` norm."""
-    padding: Literal["one", "same"] = "one"
-    """Padding of 1 pixel on each side, or Keras's `same`."""
+    padding: Literal["one", "two", "same"] = "one"
+    """Padding of 1 pixel on each side, of 2 (pix2pixHD), or Keras's `same`."""
+    scales: int = number(1, min=1, max=8)
+    """Number of identical networks; each after the first gets the image at half the size."""
     antialias: bool = False
     """Convolutions of stride 1 and a fixed blur in place of stride 2 (CUT)."""
     whole_image: bool = False

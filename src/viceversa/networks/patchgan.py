@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from .antialias import BlurDown
@@ -17,7 +19,7 @@ class PatchGAN(nn.Module):
 
     (n, in, h, w) -> [(n, 1, h', w')]. With `layers` 3 the patches are 70x70 (1 to 6: 16, 34, 70,
     142, 286, 574; with `antialias`: 18, 40, 84, 172, 348, 700), and the map of 256x256 is 30x30;
-    with padding `same` that of 128x128 is 16x16.
+    with padding `same` that of 128x128 is 16x16. One scale: `scales` is for `MultiScalePatchGAN`.
     """
 
     Config = PatchGANConfig
@@ -30,7 +32,8 @@ class PatchGAN(nn.Module):
         def convolution(before: int, after: int, stride: int, bias: bool = True) -> nn.Module:
             if config.padding == "same":
                 return SameConv(before, after, 4, stride, bias)
-            return nn.Conv2d(before, after, 4, stride, 1, bias=bias)
+            padding = 2 if config.padding == "two" else 1
+            return nn.Conv2d(before, after, 4, stride, padding, bias=bias)
 
         stride = 1 if config.antialias else 2
         blur = [BlurDown()] if config.antialias else []
@@ -54,13 +57,16 @@ class PatchGAN(nn.Module):
         return [scores.mean(dim=(1, 2, 3), keepdim=True) if self.whole_image else scores]
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Return the activations of all layers but the last, for feature matching."""
+        """Return the activations of all layers but the last, for feature matching.
+
+        pix2pixHD's loss is 4 times the mean, over this list, of L1 between real and fake.
+        """
         return _activations(self.layers, x)
 
     def size_advice(self, height: int, width: int) -> str:
         """Return the number of layers that supports a size, as a clause; empty if there is none."""
         for less in range(self.strided - 1, 0, -1):
-            if min(height, width) // 2**less > 2:  # two 4x4 convolutions follow, each 1 smaller
+            if _fits(min(height, width), less):
                 return f"--discriminator.layers {less} or less supports {width}x{height}"
         return ""
 
@@ -69,6 +75,66 @@ class PatchGAN(nn.Module):
         grid = grid_of_layers(self.layers, height, width)
         side = max(height, width)
         return PatchGrid(height, width, 1, 1, side, side, 0, 0) if self.whole_image else grid
+
+
+def _fits(side: int, strided: int) -> bool:
+    """Whether two 4x4 convolutions, each 1 smaller, fit after those of stride 2."""
+    left: int = side // 2**strided
+    return left > 2
+
+
+class MultiScalePatchGAN(nn.Module):
+    """Identical PatchGANs with separate weights on an image pyramid (pix2pixHD, sec. 3.2).
+
+    (n, in, h, w) -> [(n, 1, h', w'), ...], the full size first. Each further scale is an average of
+    3x3 pixels at every second pixel. With 2 scales, 3 layers and padding `two`, the maps of 256x256
+    are 35x35 and 19x19.
+    """
+
+    Config = PatchGANConfig
+
+    def __init__(self, config: PatchGANConfig, channels_in: int):
+        super().__init__()
+        one = replace(config, scales=1)
+        self.scales = nn.ModuleList(PatchGAN(one, channels_in) for _ in range(config.scales))
+        self.down = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        scores = []
+        for network, image in zip(self.scales, self._pyramid(x), strict=True):
+            scores += network(image)
+        return scores
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Return the activations of all layers but the last of each scale, full size first."""
+        activations = []
+        for network, image in zip(self.scales, self._pyramid(x), strict=True):
+            assert isinstance(network, PatchGAN)
+            activations += network.features(image)
+        return activations
+
+    def size_advice(self, height: int, width: int) -> str:
+        """Return the number of scales that supports a size, as a clause; empty if there is none."""
+        for less in range(len(self.scales) - 1, 0, -1):
+            if _fits(-(-min(height, width) // 2 ** (less - 1)), self._finest.strided):
+                return f"--discriminator.scales {less} or less supports {width}x{height}"
+        return ""
+
+    def patch_grid(self, height: int, width: int) -> PatchGrid:
+        """Return the patch of each score of the full size. Raises ValueError as `PatchGAN`."""
+        return self._finest.patch_grid(height, width)
+
+    @property
+    def _finest(self) -> PatchGAN:
+        finest = self.scales[0]
+        assert isinstance(finest, PatchGAN)
+        return finest
+
+    def _pyramid(self, x: Tensor) -> list[Tensor]:
+        images = [x]
+        while len(images) < len(self.scales):
+            images.append(self.down(images[-1]))
+        return images
 
 
 class PixelGAN(nn.Module):
