@@ -47,7 +47,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "patchgan": {"width": 2, "layers": 1},
     "pixelgan": {"width": 2},
     # Entries with options that are off by default.
-    "resnet-options": {"name": "resnet", "width": 4, "blocks": 1, "antialias": True},
+    "resnet-options": {
+        "name": "resnet",
+        "width": 4,
+        "blocks": 1,
+        "downsamplings": 1,
+        "antialias": True,
+    },
     "patchgan-options": {
         "name": "patchgan",
         "width": 2,

@@ -29,6 +29,10 @@ def resnet(norm: Any, blocks: int) -> ResNet:
     return ResNet(ResNet.Config(norm=norm, blocks=blocks), 3, 3)
 
 
+def small_resnet(downsamplings: int) -> ResNet:
+    return ResNet(ResNet.Config(width=2, blocks=1, downsamplings=downsamplings), 3, 3)
+
+
 def patchgan(channels: int, norm: Any, layers: int = 3, **more: Any) -> PatchGAN:
     return PatchGAN(PatchGAN.Config(norm=norm, layers=layers, **more), channels)
 
@@ -50,6 +54,7 @@ def biases(network: nn.Module, always: int) -> int:
         (lambda: unet("batch", 7), 41_828_995),
         (lambda: unet("instance", 7), 41_825_667),
         (lambda: resnet("instance", 9), 11_378_179),
+        (lambda: ResNet(ResNet.Config(downsamplings=4), 36, 3), 182_546_755),
         (lambda: resnet("batch", 9), 11_383_427),
         (lambda: resnet("instance", 6), 7_837_699),
         (lambda: resnet("batch", 6), 7_841_411),
@@ -186,6 +191,18 @@ def test_every_discriminator_has_gradients_with_every_norm(name: str, norm: str)
 def test_unet_variants(depth: int, skip: bool, upsample: Any) -> None:
     network = unet(depth=depth, skip=skip, upsample=upsample, width=4)
     assert network(torch.randn(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("downsamplings", [1, 3, 4])
+def test_downsamplings_of_a_resnet(downsamplings: int) -> None:
+    network = small_resnet(downsamplings)
+    assert (network.multiple, network.smallest) == (2**downsamplings, 2 ** (downsamplings + 1))
+    image = torch.randn(1, 3, network.smallest, 3 * network.multiple)
+    assert network(image).shape == image.shape
+    block = 1 + 3 * (downsamplings + 1)
+    (inner,) = network.features(image, [block])
+    assert inner.shape[1:] == (2 * 2**downsamplings, 2, 3)
+    assert network.feature_channels([block]) == [2 * 2**downsamplings]
 
 
 def test_skip_connections_bypass_the_bottleneck() -> None:
@@ -334,6 +351,8 @@ def test_unsupported_size_is_refused_with_a_supported_one(
             4,
             3,
         ),
+        (lambda n: small_resnet(n), "generator.downsamplings", 48, 32, 5, 4),
+        (lambda n: small_resnet(n), "generator.downsamplings", 8, 16, 4, 2),
         (lambda n: patchgan(3, "batch", width=2, layers=n), "discriminator.layers", 16, 40, 3, 2),
         (lambda n: patchgan(3, "instance", width=2, layers=n), "discriminator.layers", 7, 7, 3, 1),
     ],

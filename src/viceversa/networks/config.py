@@ -57,7 +57,9 @@ class GDLUNetConfig:
 @dataclass(frozen=True)
 class ResNetConfig:
     width: int = number(64, min=1)
-    """Channels of the first layer; the residual blocks have four times as many."""
+    """Channels of the first layer; they double with each downsampling."""
+    downsamplings: int = number(2, min=1, max=8)
+    """Number of downsampling layers, each of which halves the image (pix2pixHD: 4)."""
     blocks: int = number(9, min=0, max=1000)
     """Number of residual blocks."""
     norm: NormName = "instance"

@@ -15,15 +15,18 @@ from .norms import has_shift, make_norm
 class ResNet(nn.Module):
     """Downsampling by 4, residual blocks, upsampling by 4 (CycleGAN, sec. 7.2).
 
-    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 4. The paper uses 6
-    blocks for 128 px and 9 for 256 px and more. Source: Johnson et al. 2016.
+    (n, in, h, w) -> (n, out, h, w) in [-1, 1]; h and w must be multiples of 2**downsamplings, 4.
+    The paper uses 6 blocks for 128 px and 9 for 256 px and more. With 4 `downsamplings` it is the
+    global generator of pix2pixHD (sec. 3.1). Source: Johnson et al. 2016.
     """
 
     Config = ResNetConfig
 
     def __init__(self, config: ResNetConfig, channels_in: int, channels_out: int):
         super().__init__()
-        self.multiple, self.smallest, self.channels_in = 4, 8, channels_in
+        self.downsamplings, self.channels_in = config.downsamplings, channels_in
+        self.multiple = 2**config.downsamplings
+        self.smallest = 2 * self.multiple  # reflection padding needs two pixels
         bias = not has_shift(config.norm)
         width = config.width
 
@@ -32,18 +35,25 @@ class ResNet(nn.Module):
 
         layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
         layers += [nn.Conv2d(channels_in, width, 7, bias=bias), *norm_relu(width)]
-        for _ in range(2):
+        for _ in range(config.downsamplings):
             stride = 1 if config.antialias else 2
             layers += [nn.Conv2d(width, 2 * width, 3, stride, 1, bias=bias), *norm_relu(2 * width)]
             layers += [BlurDown()] if config.antialias else []
             width *= 2
         layers += [ResidualBlock(width, config) for _ in range(config.blocks)]
-        for _ in range(2):
+        for _ in range(config.downsamplings):
             layers += [*_double(width, width // 2, bias, config), *norm_relu(width // 2)]
             width //= 2
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         init_weights(self, config.init)
+
+    def size_advice(self, height: int, width: int) -> str:
+        """Return the downsamplings that support a size, as a clause; empty if there are none."""
+        for less in range(self.downsamplings - 1, 0, -1):
+            if height % 2**less == width % 2**less == 0 and min(height, width) >= 2 * 2**less:
+                return f"--generator.downsamplings {less} or less supports {width}x{height}"
+        return ""
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
         """Return the outputs of the modules `layers`, counted from 0 (CUT, sec. 3).
