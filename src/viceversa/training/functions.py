@@ -48,7 +48,5 @@ class UserFunctions:
 
     def _call(self, function: Callable[[Info], object], info: Info) -> None:
         if self._requests.ranks.first and self._requests.error is None:
-            try:
+            with self._requests.errors_end_run():
                 function(info)
-            except Exception as error:
-                self._requests.error = error

@@ -61,10 +61,12 @@ def train_run(run: Run) -> None:
     with collect_stop_signals() as run.requests.signals, run.logging(resume(run)) as log:
         run.monitor_if_due()  # what an interrupted run left out at its checkpoint
         _, request = run.requests.agree()
-        if request.signal:
+        if request.ends_now:
             run.stop(request)
         for step in run.steps() if not request.early_stop else ():
             counts, request = run.requests.agree(step.counts)
+            if request.failed:
+                run.stop(request)
             losses, norms = run.update(step, counts)
             run.progress = step.end
             log.add(step.images, step.epoch, step.lr, losses, norms)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..config.train import TrainConfig
-from ..errors import RunStopped
+from ..errors import RunStopped, UserError
 from ..runtime.distributed import Ranks
 from .progress import Progress
+
+# Seconds in which a process that failed can report its error: torchrun kills all processes as soon
+# as one has ended.
+REPORTING = 1.0
 
 
 class Request(NamedTuple):
@@ -24,11 +29,18 @@ class Request(NamedTuple):
     """A checkpoint is due by `train.save_minutes`."""
     early_stop: int = 0
     """`validate.patience` is used up: training is complete."""
+    failed: int = 0
+    """A process has an error, such as of a user's function; all processes save and end."""
+
+    @property
+    def ends_now(self) -> bool:
+        """Whether the run is to end even if only the last validation is left."""
+        return bool(self.signal or self.failed)
 
     @property
     def ends_run(self) -> bool:
         """Whether the run is to end before training is complete."""
-        return bool(self.signal or self.time_over)
+        return self.ends_now or bool(self.time_over)
 
 
 class Interrupted(Exception):
@@ -53,16 +65,25 @@ class Requests:
         """
         return bool(self.signals) and self.ranks.count == 1
 
+    @contextmanager
+    def errors_end_run(self) -> Iterator[None]:
+        """Take an error in the block as a request to end the run once it is saved."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+
     def own(self) -> Request:
         """Return the requests of this process."""
         every, now = self.train.save_minutes, time.monotonic()
         # A process whose torchrun has ended stops by itself: nothing else would end it.
-        ending = signal.SIGTERM if self.error or self.ranks.launcher_exited() else 0
+        ending = signal.SIGTERM if self.ranks.launcher_exited() else 0
         return Request(
             signal=int(self.signals[0] if self.signals else ending),
             time_over=int(now >= self.ends_at),
             save=int(bool(every and (now - self.saved_at) / 60 >= every)),
             early_stop=int(self.early_stop()),
+            failed=int(self.error is not None),
         )
 
     def agree(self, counts: Sequence[int] = ()) -> tuple[list[int], Request]:
@@ -91,12 +112,22 @@ class Requests:
         self.saved, self.saved_at = progress.images, time.monotonic()
 
     def exception(self, request: Request) -> Exception:
-        """Return the exception that ends the run as requested."""
-        if self.error is not None:
-            return self.error
+        """Return the exception that ends the run as requested; all processes call it."""
+        if request.failed:
+            failed = self.ranks.all_gather(self.error is not None)
+            return self.error or self._failure_of_others(failed)
         if request.signal:
             return RunStopped("interrupted", 128 + request.signal)
         return RunStopped(f"train.max_time, {self.train.max_time:g} minutes, is over", 75)
+
+    def _failure_of_others(self, failed: Sequence[bool]) -> UserError:
+        """Return the error of a process that ends because others failed."""
+        names = " and ".join(str(index) for index, one in enumerate(failed) if one)
+        time.sleep(REPORTING)
+        return UserError(
+            f"process {self.ranks.index} of {self.ranks.count} ends because process {names} "
+            "failed, whose message says why; the run is saved"
+        )
 
 
 def crossed(before: int, after: int, every: int) -> bool:

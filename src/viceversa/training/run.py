@@ -132,7 +132,8 @@ class Run:
             train.epochs,
         )
         try:
-            self.monitor.begin(self.log, done)
+            with self.requests.errors_end_run():
+                self.monitor.begin(self.log, done)
             yield self.log
         finally:
             self.log.close()
@@ -140,8 +141,8 @@ class Run:
     def steps(self) -> Iterator[Step]:
         """Yield one optimizer step after another, from the progress of the run to its last epoch.
 
-        Raises:
-            UserError: Too many images are invalid; the steps before are saved.
+        After an error in loading its images, such as too many invalid ones, a step is not to be
+        taken: the error is a request to end the run.
         """
         train, dataset = self.config.train, self.data.train
         size, group = train.batch_size, train.accumulation_steps
@@ -161,22 +162,15 @@ class Run:
             while start < count:
                 # A resumed run may start within a group, and the last one of an epoch is smaller.
                 end = min((start // group + 1) * group, count)
-                loaded = self._load(batches, end - start)
+                loaded: list[Batch | None] = [None] * (end - start)
+                with self.requests.errors_end_run():
+                    loaded = list(islice(batches, end - start))
                 images = min(end * size, len(dataset)) - start * size
                 done += images
                 after = Progress(epoch, end, done) if end < count else Progress(epoch + 1, 0, done)
                 yield Step(epoch, start, loaded, images, lr, after)
                 start = end
             start = 0
-
-    def _load(self, batches: Iterator[Batch | None], count: int) -> list[Batch | None]:
-        """Load batches; save the steps before an error."""
-        try:
-            return list(islice(batches, count))
-        except Exception:
-            if self.progress.images > self.requests.saved:
-                self.save()
-            raise
 
     def update(self, step: Step, counts: list[int]) -> tuple[Losses, dict[str, Tensor]]:
         """Take an optimizer step.
@@ -240,14 +234,17 @@ class Run:
         for line in self.data.new_invalid_files(epoch_end):
             say(f"left out: {line}")
 
-    def monitor_if_due(self) -> None:
-        """Draw, validate and diagnose what is due; an error ends the run once it is saved."""
-        if self.requests.error is None and self.progress.epoch <= self.config.train.epochs:
-            try:
-                self.monitor.run(self.log, self.progress)
-            except Exception as error:
-                self.requests.error = error
+    def monitor_if_due(self, last: bool = False) -> bool:
+        """Draw, validate and diagnose what is due (`last`: as training is complete).
+
+        Returns whether anything was due. An error ends the run once it is saved.
+        """
+        done, epochs = False, self.config.train.epochs
+        if self.requests.error is None and (last or self.progress.epoch <= epochs):
+            with self.requests.errors_end_run():
+                done = self.monitor.run(self.log, self.progress, last)
             self.functions.on_validation(self.monitor.validated)
+        return done
 
     def save(self, last: bool = False) -> None:
         """Write the checkpoint, and a file per generator and discriminator.
@@ -279,21 +276,22 @@ class Run:
             say(f"{error}; the previous checkpoint is kept, and training continues")
 
     def stop(self, request: Request) -> None:
-        """End a saved run as requested, with a last sample grid."""
-        if self.requests.error is None:
+        """End a saved run as requested, with a last sample grid; after an error, save it first."""
+        if not request.failed:
             self.monitor.draw_last(self.log, self.progress)
             self.runtime.ranks.barrier()  # torchrun could kill the first process while it saves
+        elif self.progress.images > self.requests.saved:
+            self.save()
         raise self.requests.exception(request)
 
     def finish(self) -> None:
         """Save, monitor a last time, and save again: an error in monitoring costs no step."""
         self.save(last=True)
-        monitored = int(self.monitor.run(self.log, self.progress, last=True))
-        self.functions.on_validation(self.monitor.validated)
+        monitored = int(self.monitor_if_due(last=True))
         self.report_invalid_files(epoch_end=True)
         (monitored,), request = self.requests.agree([monitored])
         if monitored:
             self.save(last=True)
         self.monitor.write_page()  # with links to the models that were just saved
-        if request.signal:
+        if request.ends_now:
             self.stop(request)
