@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .evaluation import evaluate as evaluate
     from .inference import Translator as Translator
     from .methods import METHODS as METHODS
+    from .methods.cut import CUT as CUT
     from .methods.cyclegan import CycleGAN as CycleGAN
     from .methods.pix2pix import Pix2Pix as Pix2Pix
     from .networks import DISCRIMINATORS as DISCRIMINATORS
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "CUT",
     "DISCRIMINATORS",
     "GENERATORS",
     "METHODS",
@@ -50,6 +52,7 @@ _HOMES = {
     "DISCRIMINATORS": "networks",
     "GENERATORS": "networks",
     "METHODS": "methods",
+    "CUT": "methods.cut",
     "CycleGAN": "methods.cyclegan",
     "Pix2Pix": "methods.pix2pix",
     "RunConfig": "config.run",

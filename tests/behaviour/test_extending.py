@@ -20,7 +20,7 @@ from viceversa.metrics.registry import METRICS
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-CUT, DILATED = str(EXAMPLES / "cut.py"), str(EXAMPLES / "dilated.py")
+SHARP, DILATED = str(EXAMPLES / "sharp.py"), str(EXAMPLES / "dilated.py")
 SMALL = option_arguments(
     {
         "discriminator.width": 2,
@@ -40,7 +40,7 @@ DILATED_OPTIONS = [
     "--generator.dilations=1",
     "--generator.dilations=2",
 ]
-BUILT_IN = {"pix2pix", "cyclegan", "unet", "gdl-unet", "resnet", "patchgan", "pixelgan"}
+BUILT_IN = {*METHODS, *GENERATORS, *DISCRIMINATORS}
 
 
 @pytest.fixture(autouse=True)
@@ -92,24 +92,23 @@ def test_a_method_and_a_generator_of_the_examples(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    method = {"method.name": "cut", "method.channels": 8, "method.patches": 16, "train.run": run}
+    method = {"method.name": "sharp", "method.lambda_gradient": 2, "train.run": run}
     options = [*option_arguments(method), *DILATED_OPTIONS, *SMALL]
-    main(["train", "cyclegan", str(data), "--import", CUT, f"--import={DILATED}", *options])
+    main(["train", "pix2pix", str(data), "--import", SHARP, f"--import={DILATED}", *options])
     config = json.loads((run / "config.json").read_text())
-    assert config["imports"] == [CUT, DILATED] and config["method"]["name"] == "cut"
-    assert read_header(run / "ab.safetensors")["imports"] == [CUT, DILATED]
+    assert config["imports"] == [SHARP, DILATED] and config["method"]["name"] == "sharp"
+    assert read_header(run / "ab.safetensors")["imports"] == [SHARP, DILATED]
     (line,) = log_lines(run, "train")
-    assert values(line, "loss").keys() == {"d_real", "d_fake", "g_gan", "g_nce", "g_identity"}
+    assert values(line, "loss").keys() == {"g_l1", "g_gradient"}
     source = str(data / "test" / "A" / "00.png")
     for command in (
         ["translate", str(run / "ab.safetensors"), source, "-o", str(tmp_path / "out")],
         ["evaluate", str(run), "--metrics", "swd", "-o", str(tmp_path / "measured")],
-        ["explain", str(run), source, "-o", str(tmp_path / "patches.png")],
         ["train", str(run / "config.json"), "--train.epochs", "2"],
         ["plan", str(run / "config.json"), "--steps", "0"],
     ):
         monkeypatch.setattr(extensions, "imported", [])
-        main([*command, "--import", DILATED, "--import", CUT])
+        main([*command, "--import", DILATED, "--import", SHARP])
 
 
 def test_a_module_named_in_a_file_is_not_imported(
@@ -179,14 +178,14 @@ def test_dotted_names_and_missing_values(
         assert "imports must be a list of module names" in command_error(capsys, "show", "own.toml")
 
 
-def test_the_contrastive_loss_by_hand() -> None:
-    extensions.import_module(CUT)
-    patch_nce = sys.modules["cut"].patch_nce
-    keys = torch.eye(3)[None]
-    # The own key has similarity 1, the two others 0: log(e^2 + 2) - 2 at temperature 1/2.
-    assert float(patch_nce(keys, keys, 0.5)) == pytest.approx(0.2395447662, abs=1e-6)
-    assert float(patch_nce(keys, keys.roll(1, 1), 0.5)) == pytest.approx(2.2395447662, abs=1e-6)
-    assert float(patch_nce(5 * keys, keys, 0.5)) == pytest.approx(0.2395447662, abs=1e-6)
+def test_the_gradient_difference_by_hand() -> None:
+    extensions.import_module(SHARP)
+    gradient_difference = sys.modules["sharp"].gradient_difference
+    step = torch.tensor([[[[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]]])
+    # Contrasts of 1 in two of the four pairs of columns, none in the rows.
+    assert float(gradient_difference(step, 0 * step)) == 0.5
+    assert float(gradient_difference(step, step + 1)) == 0
+    assert float(gradient_difference(step, -step)) == 0
 
 
 def test_help_needs_no_import() -> None:

@@ -19,7 +19,15 @@ from viceversa.runtime.training import Runtime
 from viceversa.training.setup import make_optimizers, set_learning_rates
 from viceversa.training.step import MicroBatch, update
 
-PRESETS = ("pix2pix-paper", "pix2pix-reference", "cyclegan-paper", "cyclegan-reference", "gdl")
+PRESETS = (
+    "pix2pix-paper",
+    "pix2pix-reference",
+    "cyclegan-paper",
+    "cyclegan-reference",
+    "gdl",
+    "cut",
+    "fastcut",
+)
 TINY = {
     "unet": {"width": 4, "depth": 3, "dropout": 0.0},
     "resnet": {"width": 4, "blocks": 2},
@@ -86,6 +94,25 @@ GOLDEN: dict[str, tuple[list[float], dict[str, float]]] = {
             "d_a_fake": 0.04869371094739053,
             "d_b_real": 0.2748038921189543,
             "d_b_fake": 0.03950163992833613,
+        },
+    ),
+    "cut": (
+        [10.235688874911396, 6.7163559273389755, 6.530004852516543, 6.123566159371948],
+        {
+            "d_real": 0.3781280063937073,
+            "d_fake": 0.00032136625427221983,
+            "g_gan": 0.9504307266897154,
+            "g_nce": 2.4021690659665955,
+            "g_identity": 2.3925169940676576,
+        },
+    ),
+    "fastcut": (
+        [89.26025035584769, 54.15017639499681, 53.713292321667595, 50.939410183407745],
+        {
+            "d_real": 0.35117064305380563,
+            "d_fake": 0.0005188488380629317,
+            "g_gan": 0.935664193177866,
+            "g_nce": 49.65205649833801,
         },
     ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .config import CycleGANConfig, Pix2PixConfig
+from .config import CUTConfig, CycleGANConfig, Pix2PixConfig
 
 
 def _pix2pix(config: Pix2PixConfig, *networks: Any) -> Any:
@@ -19,9 +19,16 @@ def _cyclegan(config: CycleGANConfig, *networks: Any) -> Any:
     return CycleGAN(config, *networks)
 
 
+def _cut(config: CUTConfig, *networks: Any) -> Any:
+    from .cut import CUT
+
+    return CUT(config, *networks)
+
+
 METHODS: dict[str, tuple[Any, Any]] = {
     "pix2pix": (_pix2pix, Pix2PixConfig),
     "cyclegan": (_cyclegan, CycleGANConfig),
+    "cut": (_cut, CUTConfig),
 }
 """Name -> (class or function of (config, channels, generator, discriminator), its Config).
 

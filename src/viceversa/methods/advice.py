@@ -17,3 +17,12 @@ CYCLEGAN = {
     "inversion": "method.lambda_identity 5, which preserves tones",
     "vanishing gradients": _OBJECTIVE,
 }
+CUT = {
+    "saturated discriminator": _OBJECTIVE,
+    "collapse": "method.gan_loss lsgan instead of bce; from the start of training, a higher "
+    "method.lambda_nce",
+    "identity": "a lower method.lambda_nce or method.lambda_identity, or a higher "
+    "method.lambda_gan",
+    "inversion": "a higher method.lambda_identity, which preserves tones",
+    "vanishing gradients": _OBJECTIVE,
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ..fields import choice, number
 
@@ -56,3 +56,36 @@ class CycleGANConfig:
     """Factor on the discriminators' losses (sec. 4: they learn half as fast)."""
     pool_size: int = number(50, min=0)
     """Size of the pool of past fakes per domain (sec. 4); 0: no pool."""
+
+
+@dataclass(frozen=True)
+class CUTConfig:
+    paired: ClassVar[bool] = False
+    gan_loss: str = gan_loss_option("lsgan")
+    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or one of your own (--import)."""
+    lambda_gan: float = number(1.0, min=0)
+    """Weight of the adversarial loss."""
+    lambda_nce: float = number(0.5, min=0)
+    """Weight of the contrastive loss of outputs against their sources (eq. 3)."""
+    lambda_identity: float = number(0.5, min=0)
+    """Weight of the contrastive loss of images of B translated to B (eq. 4)."""
+    flip_equivariance: bool = False
+    """Mirror the generator's input with probability 1/2, and its features back (FastCUT)."""
+    negatives: Literal["equal", "hard"] = "equal"
+    """Negative patches: equal, or hard: those that resemble the positive count more (hDCE)."""
+    gamma: float = number(50.0, min=0.01)
+    """With negatives hard: similarity scale at the start; smaller prefers hard negatives more."""
+    gamma_end: float = number(10.0, min=0.01)
+    """With negatives hard: similarity scale at the end of training."""
+    layers: tuple[int, ...] = number((0, 4, 8, 12, 16), min=0)
+    """Layers of the generator that are compared (resnet: modules; unet: levels, such as 0 1 2)."""
+    patches: int = number(256, min=2)
+    """Patches per image and layer."""
+    head_width: int = number(256, min=1)
+    """Channels of the embedding of a patch."""
+    temperature: float = number(0.07, min=0.001, max=1)
+    """Temperature of the contrastive loss (eq. 2)."""
+    lambda_penalty: float = number(10.0, min=0)
+    """Weight of the gradient penalty (`wgan-gp`)."""
+    d_weight: float = number(0.5, min=0)
+    """Factor on the discriminator's loss."""

@@ -115,8 +115,8 @@ class Runtime:
                     network.compile()
 
     def format_batch(self, batch: Batch) -> Batch:
-        """Return a batch in the chosen memory format."""
-        return batch.map(lambda images: to_format(images, self.memory_format))
+        """Return a batch with its images in the chosen memory format."""
+        return batch.map(lambda x: to_format(x, self.memory_format) if x.ndim == 4 else x)
 
     def no_graph_reason(self) -> str | None:
         """Return why a step cannot run as a CUDA graph; "" if that is off or not supported."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+
 from ..batch import Batch
+from .step import MicroBatch
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,26 @@ class Step(NamedTuple):
     def counts(self) -> list[int]:
         """Number of images of this process in each batch."""
         return [len(batch[0]) if batch else 0 for batch in self.batches]
+
+    def micro_batches(
+        self, counts: Sequence[int], epochs: int, placeholder: Callable[[], Batch]
+    ) -> list[MicroBatch]:
+        """Return this process's part of the step, with the progress of a run of `epochs` epochs.
+
+        Args:
+            counts: Valid images in each batch, in all processes; batches without one are left out.
+            epochs: Epochs of the run.
+            placeholder: Returns a batch to use where this process has no image.
+        """
+        used = [(own, n) for own, n in zip(self.batches, counts, strict=True) if n]
+        return [
+            MicroBatch(self._with_progress(own, epochs), len(own.a) / n / len(used))
+            if own
+            else MicroBatch(self._with_progress(placeholder(), epochs), 0)
+            for own, n in used
+        ]
+
+    def _with_progress(self, batch: Batch, epochs: int) -> Batch:
+        """Set the progress as a tensor on the device, which a captured CUDA graph reads."""
+        done = (self.epoch - 1) / epochs
+        return batch._replace(progress=torch.full((), done, device=batch.a.device))

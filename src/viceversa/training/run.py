@@ -44,7 +44,7 @@ from .setup import (
     set_learning_rates,
     trained_networks,
 )
-from .step import MicroBatch, updater
+from .step import updater
 
 
 class Run:
@@ -185,15 +185,9 @@ class Run:
         Raises:
             UserError: A setting or an image made the step fail.
         """
-        used = [(own, n) for own, n in zip(step.batches, counts, strict=True) if n]
-        if not used:
+        micro_batches = step.micro_batches(counts, self.config.train.epochs, self.placeholder)
+        if not micro_batches:
             return {}, {}
-        micro_batches = [
-            MicroBatch(own, len(own.a) / n / len(used))
-            if own
-            else MicroBatch(self.placeholder(), 0)
-            for own, n in used
-        ]
         self._recent.add(self.gradients.steps, step)
         try:
             losses = self._update(micro_batches)
