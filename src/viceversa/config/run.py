@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..fields import did_you_mean, fill, option_of, plain
 from ..methods import METHODS
 from ..networks import DISCRIMINATORS, GENERATORS
-from .recipes import NAMED, Sections, recipes
+from .recipes import NAMED, Sections, merge, recipes
 from .speed import SpeedConfig
 from .train import TrainConfig
 from .validate import ValidateConfig
@@ -89,6 +89,17 @@ def resolve(sections: Sections) -> RunConfig:
         full[section] = plain(typed[section])
     typed["validate"].chosen(is_paired(full["method"]["name"]))
     return RunConfig(**typed, sections=full)
+
+
+def completed(sections: Sections) -> Sections:
+    """Return settings of an earlier version with the defaults of options that it did not have."""
+    defaults: Sections = {}
+    for section, values in sections.items():
+        _, config_class = REGISTRIES.get(section, {}).get(values.get("name", ""), (None, None))
+        config_class = CONFIGS.get(section, config_class)
+        named = {"name": values["name"]} if section in NAMED else {}
+        defaults[section] = named | (plain(config_class()) if config_class else {})
+    return merge(defaults, sections)
 
 
 def registered(section: str, name: Any) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..config.extensions import named
 from ..config.recipes import Sections, changes, merge
-from ..config.run import resolve
+from ..config.run import completed, resolve
 from ..config.study import StudyConfig
 from ..data.readonly import refuse_output_in_data
 from ..errors import UserError
@@ -241,7 +241,7 @@ def _refuse_changes(
     for run in filter(known.__contains__, study.runs):
         old = _read(study.config(run)) or {}
         old.pop("imports", None)
-        lines = [one for one in changes(old, sections[run]) if not one.startswith(FREE)]
+        lines = [one for one in changes(completed(old), sections[run]) if not one.startswith(FREE)]
         if old and lines:
             raise UserError(
                 f"{study.root} has other settings for {run.variant}: {', '.join(lines[:5])}; "

@@ -9,7 +9,7 @@ from typing import Any
 from ..checkpoint import fit_weights, read_header, save_network, translator_files
 from ..config.extensions import named
 from ..config.recipes import changes
-from ..config.run import RunConfig
+from ..config.run import RunConfig, completed
 from ..directions import ENDS, in_data
 from ..errors import UserError
 from ..fields import plain
@@ -97,8 +97,8 @@ def start_from(method: Method, config: RunConfig, path: Path) -> str:
             raise refuse(f"{file} is a {header.get('kind')}, not a translator")
         if header["direction"] not in generators:
             continue
-        before, now = header["generator"], config.sections["generator"]
-        if different := changes({"generator": before}, {"generator": now}):
+        before = completed({"generator": header["generator"]})
+        if different := changes(before, {"generator": config.sections["generator"]}):
             raise refuse(f"{file} has another architecture: {', '.join(different[:5])}")
         fit_weights(generators[header["direction"]], file)
         loaded[header["direction"]] = file

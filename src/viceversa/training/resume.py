@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..checkpoint import age
 from ..config.compatibility import current_state, removed, rename_folders, without_removed
 from ..config.recipes import SECTIONS, Sections, changes, flat
-from ..config.run import RunConfig
+from ..config.run import RunConfig, completed
 from ..data import contents
 from ..data.contents import Contents
 from ..data.open import Datasets
@@ -90,9 +90,10 @@ def check_resumable(state: State, config: RunConfig, data: Datasets, path: Path)
     """
     run = config.train.run or path.parent.parent
     _check_fields(state, path)
+    stored = completed(state["sections"])
     for section in ("method", "generator", "discriminator"):
-        before, now = state["sections"][section], config.sections[section]
-        if different := changes({section: before}, {section: now}):
+        now = config.sections[section]
+        if different := changes({section: stored[section]}, {section: now}):
             raise UserError(
                 f"{run} contains a run with another {section} ({', '.join(different[:5])}); choose "
                 f"another train.run, or use the settings of that run: viceversa train "
