@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 Scores = Sequence[Tensor]
 """Score maps of a discriminator, one per scale, of any shape."""
+PERCEPTUAL_WEIGHTS = 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0
+"""Weights of the features of a perceptual loss, from the first to the deepest (pix2pixHD)."""
 Weight = Tensor | None
 """Weight of each pixel, (n, 1, h, w) in [0, 1]; None: 1 everywhere."""
 
@@ -107,6 +109,36 @@ def l1(x: Tensor, y: Tensor, weight: Weight = None) -> Tensor:
         weight: Weight of each pixel.
     """
     return weighted_mean((_float32(x) - _float32(y)).abs(), weight)
+
+
+def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -> Tensor:
+    """Return 4 times the mean, over activations, of their L1 distance (pix2pixHD, eq. 4).
+
+    The factor is that of its code, which has 4 activations per scale.
+
+    Args:
+        fake: Activations of the discriminator for a fake image, (n, c, h, w) each.
+        real: Those for the real image; no gradient reaches them.
+        weight: Weight of each pixel of the images.
+    """
+    return 4 * torch.stack(_distances(fake, real, weight)).mean()
+
+
+def perceptual(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -> Tensor:
+    """Return the L1 distance of features of two images (Johnson et al. 2016; pix2pixHD, sec. 3.2).
+
+    Args:
+        fake: Features of a frozen network for a fake image, (n, c, h, w) each.
+        real: Those for the real image.
+        weight: Weight of each pixel of the images.
+    """
+    distances = torch.stack(_distances(fake, real, weight))
+    return (distances * distances.new_tensor(PERCEPTUAL_WEIGHTS)).sum()
+
+
+def _distances(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -> list[Tensor]:
+    pairs = zip(fake, real, strict=True)
+    return [l1(one, other.detach(), _resized(weight, one)) for one, other in pairs]
 
 
 def discriminator_losses(

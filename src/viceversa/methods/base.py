@@ -15,6 +15,7 @@ from ..losses import GANLoss
 Losses = dict[str, Tensor]  # name -> scalar; the trainer minimizes their sum
 Turn = tuple[str | None, Losses]  # player and its losses; None: to log, not to minimize
 MakeGenerator = Callable[[int, int], nn.Module]  # (channels in, channels out) -> network
+FeatureNetwork = Callable[[Tensor], list[Tensor]]  # image (n, 3, h, w) -> features
 MakeDiscriminator = Callable[[int], nn.Module]  # (channels in) -> network
 
 
@@ -36,6 +37,9 @@ class Method(ABC, nn.Module):
     advice: ClassVar[Mapping[str, str]] = {}
     """Advice on training problems that names options of the method: problem -> sentence."""
 
+    feature_networks: Mapping[str, FeatureNetwork] = {}
+    """Frozen networks by name, set before training. Plain attributes: no weights of the method."""
+
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:
         """Return the networks of each player, which are optimized together."""
@@ -51,6 +55,10 @@ class Method(ABC, nn.Module):
     def discriminators(self) -> dict[DomainName, Discriminator]:
         """Return the discriminators, by the domain (`a`, `b`) of their images."""
         return {}
+
+    def needed_features(self) -> tuple[str, ...]:
+        """Return the names of the frozen feature networks that losses need (`vgg`, `alexnet`)."""
+        return ()
 
     @property
     def objective(self) -> GANLoss | None:

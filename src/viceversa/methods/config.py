@@ -35,6 +35,13 @@ class Pix2PixConfig:
     """Weight of the gradient penalty (`wgan-gp`)."""
     conditional: bool = True
     """The discriminator's input is the pair; false: b alone, the paper's ablation."""
+    lambda_features: float = number(0.0, min=0)
+    """Weight of feature matching: L1 between the discriminator's activations for fake and real
+    images (pix2pixHD, eq. 4)."""
+    lambda_perceptual: float = number(0.0, min=0)
+    """Weight of the perceptual loss: L1 between features of a network trained on ImageNet."""
+    perceptual_network: Literal["vgg", "alexnet"] = "vgg"
+    """Network of the perceptual loss (viceversa features --get vgg); the target must be RGB."""
     d_weight: float = number(0.5, min=0)
     """Factor on the discriminator's loss (sec. 3.3: it learns half as fast)."""
 

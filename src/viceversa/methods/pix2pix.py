@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..batch import Batch
 from ..directions import Direction, DomainName
-from ..losses import GAN_LOSSES, GANLoss, discriminator_losses, fill, l1
+from ..losses import (
+    GAN_LOSSES,
+    GANLoss,
+    discriminator_losses,
+    feature_matching,
+    fill,
+    l1,
+    perceptual,
+)
 from .advice import PIX2PIX
 from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import Pix2PixConfig
@@ -31,10 +40,23 @@ class Pix2Pix(Method):
     ):
         super().__init__()
         channels_a, channels_b = channels
+        if config.lambda_perceptual and channels_b != 3:
+            raise ValueError(
+                "the perceptual loss compares RGB images, and the target has "
+                f"{channels_b} channels; set method.lambda_perceptual to 0"
+            )
         self.config = config
         self.gan = GAN_LOSSES[config.gan_loss]
         self.g_ab = generator(channels_a, channels_b)
         self.d_b = discriminator(channels_a + channels_b if config.conditional else channels_b)
+        if config.lambda_features and not (config.lambda_gan and hasattr(self.d_b, "features")):
+            raise ValueError(
+                "feature matching needs an adversarial loss and a discriminator with features; set "
+                "method.lambda_features to 0"
+            )
+
+    def needed_features(self) -> tuple[str, ...]:
+        return (self.config.perceptual_network,) if self.config.lambda_perceptual else ()
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.g_ab], "discriminator": [self.d_b]}
@@ -62,9 +84,17 @@ class Pix2Pix(Method):
             yield "discriminator", {f"d_{name}": loss for name, loss in losses.items()}
 
         losses = {"g_l1": config.lambda_l1 * l1(fake_b, b, weight)}
+        real, fake = self.d_input(a, b), self.d_input(a, fake_b)
         if config.lambda_gan:  # with the discriminator's new weights
-            scores = self.d_b(self.d_input(a, fake_b))
-            losses["g_gan"] = config.lambda_gan * self.gan.fool(scores, weight)
+            losses["g_gan"] = config.lambda_gan * self.gan.fool(self.d_b(fake), weight)
+        if config.lambda_features:
+            features: Any = self.d_b.features
+            distance = feature_matching(features(fake), features(real), weight)
+            losses["g_features"] = config.lambda_features * distance
+        if config.lambda_perceptual:
+            network = self.feature_networks[config.perceptual_network]
+            distance = perceptual(network(fake_b), network(b), weight)
+            losses["g_perceptual"] = config.lambda_perceptual * distance
         yield "generator", losses
 
     def d_input(self, a: Tensor, b: Tensor) -> Tensor:

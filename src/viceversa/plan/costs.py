@@ -20,6 +20,7 @@ from ..config.run import RunConfig, make_method
 from ..data.sizes import check_images
 from ..directions import SWAPPED, Direction, in_data
 from ..errors import UserError
+from ..evaluation.features import NETWORKS, PerceptualFeatures
 from ..losses import ImagePool
 from ..methods.base import Method
 from ..networks.norms import use_policy
@@ -130,6 +131,7 @@ def estimate(
     runtime = Runtime("cpu", precision, speed=speed)
     with FakeTensorMode(), StepMeter() as meter:
         method = make_method(config).train()
+        _random_feature_networks(method, torch.device("cpu"))
         batch = empty_batch(config, size)
         alone = images % train.batch_size == 1  # the last batch of an epoch
         check_images(method, (batch.a[0], batch.b[0]), 1 if alone else train.batch_size)
@@ -185,6 +187,14 @@ def empty_batch(config: RunConfig, size: tuple[int, int]) -> Batch:
     return Batch(source, target)
 
 
+def _random_feature_networks(method: Method, device: torch.device) -> None:
+    """Give a method the feature networks that it needs, without their trained weights."""
+    method.feature_networks = {
+        name: PerceptualFeatures(NETWORKS[name].make()).to(device).requires_grad_(False)
+        for name in method.needed_features()
+    }
+
+
 def _parts(method: Method, batch: Batch, optimizers: Optimizers, peak: int) -> dict[str, int]:
     pools = [module for module in method.modules() if isinstance(module, ImagePool)]
     states = chain.from_iterable(optimizer.state.values() for optimizer in optimizers.values())
@@ -234,6 +244,7 @@ def time_steps(
     try:
         method = make_method(config).train()
         runtime.prepare(method, list(chain.from_iterable(method.players().values())))
+        _random_feature_networks(method, runtime.device)
         optimizers = make_optimizers(method, train, runtime)
         batch = empty_batch(config, size).map(lambda one: one.uniform_(-1, 1).to(runtime.device))
         choose_formats(method, runtime, lambda: batch.a, note)

@@ -39,6 +39,7 @@ from .progress import Progress, Step
 from .requests import Request, Requests
 from .setup import (
     choose_formats,
+    load_feature_networks,
     make_optimizers,
     open_run_data,
     set_learning_rates,
@@ -88,6 +89,7 @@ class Run:
         if train.init and ranks.first and not self.checkpoints.files():
             self.say(start_from(self.method, config, Path(train.init)))
         self.runtime.prepare(self.method, trained_networks(self.method))
+        load_feature_networks(self.method, config, self.runtime.device)
         ranks.offset_seed()
         self.optimizers = make_optimizers(self.method, train, self.runtime)
         self.gradients = GradientStats(self.runtime.device)
@@ -146,13 +148,8 @@ class Run:
         """
         train, dataset = self.config.train, self.data.train
         size, group = train.batch_size, train.accumulation_steps
-        loader = Loader(
-            dataset,
-            size,
-            self.runtime.device,
-            self.runtime.ranks.own_part,
-            held=group,
-        )
+        device, own_part = self.runtime.device, self.runtime.ranks.own_part
+        loader = Loader(dataset, size, device, own_part, held=group)
         count = ceil(len(dataset) / size)
         done, start = self.progress.images, self.progress.batch
         self.method.train()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from ..config.run import RunConfig
@@ -13,6 +14,8 @@ from ..config.train import TrainConfig
 from ..data.open import Datasets, open_data
 from ..data.open_user import UserData, open_user_data
 from ..errors import UserError
+from ..evaluation import features
+from ..evaluation.features import PerceptualFeatures
 from ..methods.base import Method
 from ..runtime.distributed import Ranks
 from ..runtime.training import Runtime
@@ -40,6 +43,15 @@ def open_run_data(
 def trained_networks(method: Method) -> list[nn.Module]:
     """Return all networks that are optimized."""
     return list(chain.from_iterable(method.players().values()))
+
+
+def load_feature_networks(method: Method, config: RunConfig, device: torch.device) -> None:
+    """Load the frozen networks that losses need. Raises UserError if one is not available."""
+    folder = Path(config.validate.features) if config.validate.features else None
+    method.feature_networks = {
+        name: PerceptualFeatures(features.load(name, folder)[0]).to(device)
+        for name in method.needed_features()
+    }
 
 
 def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:

@@ -43,14 +43,14 @@ NETWORKS: dict[str, Network] = {
         alexnet,
         "5b3e1b9e5614ed89b0b45a5bdbab31d05774586201d83b1c6452746b66507601",
         10,
-        "LPIPS",
+        "LPIPS, and the perceptual loss",
         "BSD-3-Clause AND BSD-2-Clause",
     ),
     "vgg": Network(
         vgg,
         "65a2b66dbca68d00521483dff67b33b80691f433d1d7c4b3af48d18d414d2e4d",
         59,
-        "LPIPS as some papers report it",
+        "the perceptual loss, and LPIPS as some papers report it",
         "BSD-3-Clause AND BSD-2-Clause",
     ),
 }
