@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -13,6 +11,7 @@ from typing import Any
 
 import torch
 from machine_peak import Peaks, machine
+from reference import depth, reference_model
 from torch.utils.flop_counter import FlopCounterMode
 from train_job import Job
 
@@ -73,11 +72,6 @@ def computed_in(name: str, device: str) -> str:
     """Return the precision of products: by default, torch uses tf32 in convolutions on a GPU."""
     tf32 = name == "reference" and device.startswith("cuda")
     return "tf32" if tf32 else VARIANTS[name].precision
-
-
-def depth(size: int) -> int:
-    """Return the depth of the U-Net: 8 at 256 px, so that the bottleneck has 1 pixel."""
-    return min(8, (size & -size).bit_length() - 1)
 
 
 def settings(job: Job) -> RunConfig:
@@ -150,61 +144,12 @@ def package_step(job: Job) -> Work:
 
 def reference_step(job: Job) -> Work:
     """Return the step of the reference, with its defaults and initial weights."""
-    sys.path.insert(0, job.path)
-    import models.cycle_gan_model
-    import models.pix2pix_model
-
     if job.speed:
         torch.backends.cudnn.allow_tf32 = job.speed["allow_tf32"]
-    common = {
-        "isTrain": True,
-        "checkpoints_dir": "unused",
-        "name": "unused",
-        "preprocess": "none",
-        "device": torch.device(job.device),
-        "direction": "AtoB",
-        "input_nc": 3,
-        "output_nc": 3,
-        "ngf": job.width,
-        "ndf": job.width,
-        "n_layers_D": 3,
-        "netD": "basic",
-        "init_type": "normal",
-        "init_gain": 0.02,
-        "lr": 2e-4,
-        "beta1": 0.5,
-        "lr_policy": "linear",
-        "epoch_count": 1,
-        "n_epochs": 100,
-        "n_epochs_decay": 100,
-        "continue_train": False,
-        "verbose": False,
-    }
-    if job.method == "pix2pix":
-        own: dict[str, Any] = {
-            "netG": f"unet_{2 ** depth(job.size)}",
-            "norm": "batch",
-            "no_dropout": False,
-            "gan_mode": "vanilla",
-            "lambda_L1": 100.0,
-        }
-        model = models.pix2pix_model.Pix2PixModel(Namespace(**common, **own))
-    else:
-        own = {
-            "netG": "resnet_9blocks",
-            "norm": "instance",
-            "no_dropout": True,
-            "gan_mode": "lsgan",
-            "lambda_A": 10.0,
-            "lambda_B": 10.0,
-            "lambda_identity": 0.5,
-            "pool_size": 50,
-        }
-        model = models.cycle_gan_model.CycleGANModel(Namespace(**common, **own))
-    model.setup(model.opt)
+    model, own = reference_model(job.path, job.method, job.width, job.size, job.device)
 
     def step(batch: Batch) -> None:
-        model.set_input({"A": batch[0], "B": batch[1], "A_paths": "", "B_paths": ""})
+        model.set_input({"A": batch.a, "B": batch.b, "A_paths": "", "B_paths": ""})
         model.optimize_parameters()
 
     return {"precision": "fp32", **job.speed, **own}, timed(step, images(job), job, 2, False)
