@@ -21,6 +21,8 @@ RANGES: dict[str, dict[str, float]] = {
     "discriminator": {"max": LARGEST_OF_NETWORK},
 }
 T = TypeVar("T")
+ImageSize = int | tuple[int, int]
+"""Height and width in pixels; one number is both."""
 
 
 def number(default: T, min: float = -math.inf, max: float = math.inf, below: float = math.inf) -> T:
@@ -193,6 +195,8 @@ def _fits(value: Any, hint: Any) -> bool:
 def _in_words(hint: Any) -> str:
     """A type as text for a message."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint == ImageSize:
+        return "a whole number, or two: height and width"
     if origin is Literal:
         return "one of " + ", ".join(map(str, inner))
     if origin in (typing.Union, types.UnionType):
@@ -209,6 +213,30 @@ def _in_words(hint: Any) -> str:
         Path: "a path",
     }
     return names.get(hint, "nothing" if hint is type(None) else "a table")
+
+
+def height_width(size: ImageSize) -> tuple[int, int]:
+    """Return the height and the width of a size in the settings."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def size_text(size: ImageSize) -> str:
+    """Return a size in the settings for a message: `256`, `256 512 (height width)`."""
+    return as_typed(size) if isinstance(size, int) else f"{as_typed(size)} (height width)"
+
+
+def pixels_text(height: int, width: int) -> str:
+    """Return the size of an image as text: `256x256`, `height 256, width 512`."""
+    return f"{width}x{height}" if height == width else f"height {height}, width {width}"
+
+
+def as_typed(value: Any) -> str:
+    """Return a value as a user would type it; an empty text for an empty value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(as_typed, value))
+    return "" if value is None or value == {} else str(value)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

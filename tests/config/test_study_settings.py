@@ -143,3 +143,27 @@ def test_unknown_options_are_refused(tmp_path: Path) -> None:
         settings("pix2pix", "photos", "--over", "train.unknown=1,2")
     with raises_user_error(option="study.fold"):
         settings(write_recipe(tmp_path, 'base = "pix2pix"\n[study]\nfold = 3'))
+
+
+def test_values_of_over_that_are_lists_are_refused(tmp_path: Path) -> None:
+    """They would be joined to one list of values; named variants take them."""
+    path = write_recipe(
+        tmp_path,
+        """
+        base = "pix2pix"
+        [study.over]
+        "data.crop_size" = [[128, 256], 128]
+        """,
+    )
+    with raises_user_error(option="study.over"):
+        settings(path, "photos")
+    path = write_recipe(
+        tmp_path,
+        """
+        base = "pix2pix"
+        [study.variants.wide]
+        "data.load_size" = [143, 286]
+        "data.crop_size" = [128, 256]
+        """,
+    )
+    assert settings(path, "photos").variants["wide"].data.crop_size == (128, 256)

@@ -36,8 +36,8 @@ def data(root: Path, width: int, height: int, side_by_side: bool = False) -> Pat
 @pytest.mark.parametrize(
     ("preprocess", "load_size", "crop_size", "advice"),
     [
-        ("scale_width", 64, 64, "load_size 48 gives 48x32"),
-        ("scale_shortside", 43, 64, "load_size 32 gives 48x32"),
+        ("scale_width", 64, 64, "load_size 48 gives height 32, width 48"),
+        ("scale_shortside", 43, 64, "load_size 32 gives height 32, width 48"),
         ("resize", None, 72, "crop_size 64 gives 64x64"),
         ("resize_and_crop", 72, 71, "crop_size 64 gives 64x64"),
         ("resize_and_crop", 10, 10, "load_size 16 --data.crop_size 16 gives 16x16"),
@@ -74,8 +74,8 @@ def test_advice_is_a_size_if_no_option_sets_it(
     root = data(tmp_path / "data", 450, 16)
     words = ["train", "pix2pix", root, *TINY, "--train.run", tmp_path / "run"]
     message = command_error(capsys, *words, "--data.preprocess", "none")
-    assert "cannot train on 450x16" in message
-    assert "448x16 would fit (data.preprocess none decides the size" in message
+    assert "cannot train on height 16, width 450:" in message
+    assert "height 16, width 448 would fit (data.preprocess none decides the size" in message
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from viceversa.errors import UserError
-from viceversa.fields import fill
+from viceversa.fields import fill, pixels_text
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 from viceversa.networks.init import init_weights
 from viceversa.networks.norms import BatchNorm, GroupNorm, InstanceNorm, make_norm, use_policy
@@ -363,7 +363,9 @@ def test_the_option_that_supports_a_size_is_named(
 ) -> None:
     with pytest.raises(ValueError, match="cannot train on") as error:
         check_size(make(now), 3, height, width, 1)
-    assert f"(--{option} {largest} or less supports {width}x{height})" in str(error.value)
+    assert f"(--{option} {largest} or less supports {pixels_text(height, width)})" in str(
+        error.value
+    )
     check_size(make(largest), 3, height, width, 1)
     with pytest.raises(ValueError, match="cannot train on"):
         check_size(make(largest + 1), 3, height, width, 1)

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from ..config.recipes import read_recipe, recipes
 from ..config.toml import toml_value
-from ..fields import nested
+from ..fields import as_typed, nested
 from ..files import format_bytes
 from .app import command
 
@@ -104,10 +104,12 @@ def _training(header: Mapping[str, Any]) -> dict[str, str]:
         files = [f"{nested({'': one}, '').get('file')}" for one in members]
         more = f", and {len(files) - 2} more" if files[2:] else ""
         return {"members": ", ".join(files[:2]) + more}
-    sizes = f"{data.get('preprocess')}, load_size {data.get('load_size')}"
+    load, crop = (as_typed(data.get(name)) for name in ("load_size", "crop_size"))
+    order = " (height width)" if " " in load + crop else ""
     images = header.get("images_processed")
     return {
-        "data": f"{data.get('path')}; {sizes}, crop_size {data.get('crop_size')}",
+        "data": f"{data.get('path')}; {data.get('preprocess')}, load_size {load}, crop_size {crop}"
+        + order,
         "training": f"{images} images processed, {train.get('epochs')} epochs in total, "
         f"lr {train.get('lr')}, seed {train.get('seed')}",
     }

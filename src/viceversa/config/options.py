@@ -15,7 +15,7 @@ from cyclopts import App, CoercionError, CycloptsError, Group, MissingArgumentEr
 from docstring_parser import parse_from_object
 
 from ..errors import UserError
-from ..fields import option_of
+from ..fields import ImageSize, as_typed, option_of
 
 FIRST, KEYWORD = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY
 NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
@@ -63,15 +63,6 @@ class Option:
             ),
         ]
         return inspect.Parameter(name, KEYWORD, default=self.default, annotation=annotation)
-
-
-def as_typed(value: Any) -> str:
-    """Return a value as a user would type it; an empty text for an empty value."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return " ".join(map(as_typed, value))
-    return "" if value is None or value == {} else str(value)
 
 
 def options_of(
@@ -152,15 +143,20 @@ def strictly(hint: Any, tokens: Sequence[cyclopts.Token]) -> Any:
     Raises:
         UserError: An option of type int has a value that is not a whole number.
     """
+    numbers: list[int] = []
     for token in tokens if has_int(hint) else ():
         try:
-            int(token.value)
+            words = token.value.replace(",", " ").split() if hint == ImageSize else []
+            numbers += map(int, words or [token.value])
         except ValueError:
             keyword = token.keyword or ""
             option = keyword.removeprefix("--") if "." in keyword else keyword
-            raise UserError(
-                f"{keyword} takes a whole number, not {token.value}", option=option
-            ) from None
+            takes = "a whole number"
+            if hint == ImageSize:
+                takes += ", or height and width such as 256 512"
+            raise UserError(f"{keyword} takes {takes}, not {token.value}", option=option) from None
+    if hint == ImageSize:
+        return tuple(numbers) if numbers[1:] else numbers[0]
     return cyclopts.convert(hint, tokens)
 
 

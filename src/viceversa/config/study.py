@@ -128,7 +128,7 @@ def split_study(recipe: str) -> tuple[StudyOptions, list[Variant]]:
     table = dict(read_table(Path(recipe)).get(STUDY, {}) if Path(recipe).is_file() else {})
     named = table.pop("variants", {})
     if isinstance(table.get("over"), Mapping):
-        table["over"] = [f"{key}={_listed(values)}" for key, values in flat(table["over"])]
+        table["over"] = [f"{key}={_listed(key, values)}" for key, values in flat(table["over"])]
     options = fill(StudyOptions, table, STUDY)
     if not isinstance(named, Mapping) or not all(
         isinstance(one, Mapping) for one in named.values()
@@ -193,8 +193,14 @@ def _short_name(setting: Setting) -> str:
     return value if is_name else f"{key.rpartition('.')[2]}-{value}"
 
 
-def _listed(values: Any) -> str:
+def _listed(key: str, values: Any) -> str:
+    """Return the values of an option in the notation of `--over`. Raises UserError for lists."""
     values = values if isinstance(values, list) else [values]
+    if any(isinstance(value, list) for value in values):
+        raise UserError(
+            f"study.over.{key} has a value that is a list; name each variant in study.variants",
+            option="study.over",
+        )
     return ",".join(map(_word, values))
 
 

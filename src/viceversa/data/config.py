@@ -9,9 +9,9 @@ from typing import Literal
 from ..config.run_folder import FROM_PYTHON
 from ..directions import Direction
 from ..errors import UserError
-from ..fields import number
+from ..fields import ImageSize, as_typed, height_width, number, pixels_text, size_text
 from ..images.domain import DomainConfig
-from ..images.preprocessing import LARGEST_SIDE, WITHOUT_CROP, scaled_size
+from ..images.preprocessing import LARGEST_SIDE, WITHOUT_CROP, scaled_size, whole_size
 
 Layout = Literal["auto", "side-by-side", "folders", "patterns", "photos"]
 
@@ -43,10 +43,11 @@ class DataConfig:
         "none",
     ] = "resize_and_crop"
     """How images are resized and cropped."""
-    load_size: int = number(286, min=1, max=LARGEST_SIDE)
-    """Side in pixels before the crop (`scale_width`: width; `scale_shortside`: that side)."""
-    crop_size: int = number(256, min=1, max=LARGEST_SIDE)
-    """Side length of the crop in pixels (of the image, with `resize`)."""
+    load_size: int | tuple[int, int] = number(286, min=1, max=LARGEST_SIDE)
+    """Size in pixels before the crop: one number, or height and width (`scale_width`: the width;
+    `scale_shortside`: the shorter side)."""
+    crop_size: int | tuple[int, int] = number(256, min=1, max=LARGEST_SIDE)
+    """Size of the crop in pixels (of the image, with `resize`): one number, or height and width."""
     flip: bool = True
     """Mirror half of the images left to right."""
     flip_vertical: bool = False
@@ -88,12 +89,7 @@ class DataConfig:
         return self.path if self.path == FROM_PYTHON else str(Path(self.path).absolute())
 
     def __post_init__(self) -> None:
-        if self.preprocess == "resize_and_crop" and self.load_size < self.crop_size:
-            raise UserError(
-                f"data.crop_size ({self.crop_size}) is larger than data.load_size "
-                f"({self.load_size}); lower crop_size or raise load_size",
-                option="data.crop_size",
-            )
+        self._check_sizes()
         if self.rotate90 and self.preprocess in ("scale_width", "scale_shortside", "none"):
             raise UserError(
                 "data.rotate90 needs square images, which data.preprocess "
@@ -115,11 +111,43 @@ class DataConfig:
                     option=f"data.{name}",
                 )
 
+    def _check_sizes(self) -> None:
+        """Raise UserError if the sizes do not fit each other, or `preprocess`."""
+        load, crop, preprocess = self.load_size, self.crop_size, self.preprocess
+        (load_height, load_width), (height, width) = height_width(load), height_width(crop)
+        if preprocess == "resize_and_crop" and height != width and isinstance(load, int):
+            like = [round(286 / 256 * side) for side in (height, width)]
+            raise UserError(
+                f"data.crop_size is {size_text(crop)}, and data.load_size {load} makes images "
+                f"square; give its height and width too, such as data.load_size {as_typed(like)}",
+                option="data.load_size",
+            )
+        if preprocess == "resize_and_crop" and (load_height < height or load_width < width):
+            raise UserError(
+                f"data.crop_size ({size_text(crop)}) is larger than data.load_size "
+                f"({size_text(load)}); lower crop_size or raise load_size",
+                option="data.crop_size",
+            )
+        if preprocess.startswith("scale_") and not isinstance(load, int):
+            side = "shorter side" if preprocess == "scale_shortside" else "width"
+            raise UserError(
+                f"data.load_size is the {side} with data.preprocess {preprocess}: give one number, "
+                f"not {size_text(load)}",
+                option="data.load_size",
+            )
+        if self.rotate90 and height != width:
+            raise UserError(
+                f"data.rotate90 needs square images, and data.crop_size is {size_text(crop)}; "
+                "use data.flip and data.flip_vertical, or a square crop",
+                option="data.rotate90",
+            )
+
 
 def uncropped(config: DataConfig) -> DataConfig:
     """Return the settings for whole images, as at inference: resized, not cropped."""
     preprocess = WITHOUT_CROP.get(config.preprocess, config.preprocess)
-    return replace(config, preprocess=preprocess, rotate90=False)  # type: ignore[arg-type]
+    size = whole_size(config.preprocess, config.load_size, config.crop_size)
+    return replace(config, preprocess=preprocess, crop_size=size, rotate90=False)  # type: ignore[arg-type]
 
 
 def resized_size(height: int, width: int, config: DataConfig, name: object) -> tuple[int, int]:
@@ -127,11 +155,22 @@ def resized_size(height: int, width: int, config: DataConfig, name: object) -> t
 
     Raises UserError if it is smaller than the crop; `name` is for the message.
     """
-    crop = config.crop_size
-    size = scaled_size(height, width, config.preprocess, config.load_size, crop)
-    if config.preprocess in ("crop", "scale_width_and_crop") and min(size) < crop:
+    size = scaled_size(height, width, config.preprocess, config.load_size, config.crop_size)
+    if config.preprocess in ("crop", "scale_width_and_crop") and is_smaller(size, config.crop_size):
         raise UserError(
-            f"{name} is {size[1]}x{size[0]}, smaller than data.crop_size {crop}; "
+            f"{name} is {compared(size, config.crop_size)}, smaller than data.crop_size "
+            f"{size_text(config.crop_size)}; "
             "choose a smaller crop, or data.preprocess resize_and_crop"
         )
     return size
+
+
+def compared(image: tuple[int, int], size: ImageSize) -> str:
+    """Return the size of an image (height, width) for a message that compares it with `size`."""
+    return f"{image[1]}x{image[0]}" if isinstance(size, int) else pixels_text(*image)
+
+
+def is_smaller(image: tuple[int, int], size: ImageSize) -> bool:
+    """Return whether an image (height, width) is smaller than a size, in one direction or both."""
+    height, width = height_width(size)
+    return image[0] < height or image[1] < width

@@ -10,10 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import UserError
+from ..fields import ImageSize, as_typed, height_width, pixels_text
 from ..images import read_header
 from ..methods.base import Method
 from ..networks.sizes import multiple_of, nearest_size, size_problem
-from .config import DataConfig, resized_size
+from .config import DataConfig, is_smaller, resized_size
 from .dataset import ImageDataset
 from .transforms import has_crop
 from .user import SplitDataset
@@ -77,12 +78,18 @@ def _problem(
 def _size_that_fits(method: Method, images: tuple[Tensor, Tensor], batch: int, decides: str) -> str:
     """Return a clause on the nearest size that fits; `decides`: which setting makes the size."""
 
+    size = _nearest(method, images, _sizes(images)[0], batch)
+    text = "no size near it fits" if size is None else f"{pixels_text(*size)} would fit"
+    return f"{text} ({decides}, the options of the networks what fits)"
+
+
+def _nearest(method: Method, images: tuple[Tensor, Tensor], size: Size, batch: int) -> Size | None:
+    """Return the size near another one on which the networks can train; None if there is none."""
+
     def fits(height: int, width: int) -> bool:
         return _problem(method, images, ((height, width),) * 2, batch) is None
 
-    size = nearest_size(images[0].shape[1], images[0].shape[2], _multiple(method), fits)
-    text = "no size near it fits" if size is None else f"{size[1]}x{size[0]} would fit"
-    return f"{text} ({decides}, the options of the networks what fits)"
+    return nearest_size(*size, _multiple(method), fits)
 
 
 def _multiple(method: Method) -> int:
@@ -95,34 +102,54 @@ def _settings_that_fit(
     """Return a clause on the nearest settings that fit, or an empty text."""
     multiple, tries = _multiple(method), 0
     files = [_file_size(dataset, *key) for key in dataset.keys(1, 0)]
-    for changes in _changes(dataset.config):
+    crop = dataset.config.crop_size
+    near = None if isinstance(crop, int) else _nearest(method, images, crop, batch)
+    for changes in _changes(dataset.config, near):
         try:
             config = dataclasses.replace(dataset.config, **changes)
             source, target = (resized_size(*size, config, "") for size in files)
         except UserError:  # the image or `load_size` is smaller than the crop
             continue
         if has_crop(config):
-            source = target = (config.crop_size, config.crop_size)
+            source = target = height_width(config.crop_size)
         if any(side % multiple for side in (*source, *target)):
             continue
         tries += 1
         if tries > MAX_TRIES:
             break
         if _problem(method, images, (source, target), batch) is None:
-            text = " ".join(f"--data.{name} {value}" for name, value in changes.items())
-            return f"{text} gives {source[1]}x{source[0]}, which fits"
+            text = " ".join(f"--data.{name} {as_typed(value)}" for name, value in changes.items())
+            return f"{text} gives {pixels_text(*source)}, which fits"
     return ""
 
 
-def _changes(config: DataConfig) -> Iterator[dict[str, Any]]:
-    """Yield other values of the setting that decides the size, the nearest first."""
+def _changes(config: DataConfig, near: Size | None) -> Iterator[dict[str, Any]]:
+    """Yield other values of the setting that decides the size, the nearest first.
+
+    If a crop has height and width, `near` is the only one.
+    """
     if config.preprocess == "none":
         return
     scaled = config.preprocess in ("scale_width", "scale_shortside")
     name, now = ("load_size", config.load_size) if scaled else ("crop_size", config.crop_size)
-    for value in sorted(range(1, max(2 * now, MAX_SIDE) + 1), key=lambda side: abs(side - now)):
-        larger = config.preprocess == "resize_and_crop" and value > config.load_size
-        yield {"load_size": value, name: value} if larger else {name: value}
+    values: list[ImageSize] = [] if near is None else [near]
+    if isinstance(now, int):
+        middle, largest = now, max(2 * now, MAX_SIDE)
+        values = [*sorted(range(1, largest + 1), key=lambda side: abs(side - middle))]
+    for value in values:
+        larger = config.preprocess == "resize_and_crop" and is_smaller(
+            height_width(config.load_size), value
+        )
+        load = {"load_size": _enlarged(config.load_size, value)} if larger else {}
+        yield {**load, name: value}
+
+
+def _enlarged(load: ImageSize, crop: ImageSize) -> ImageSize:
+    """Return the smallest `data.load_size` of the same proportions that contains a crop."""
+    sides = height_width(load)
+    factor = max(least / side for least, side in zip(height_width(crop), sides, strict=True))
+    height, width = (round(factor * side) for side in sides)
+    return height if isinstance(load, int) else (height, width)
 
 
 def _file_size(dataset: ImageDataset, domain: str, index: int) -> Size:

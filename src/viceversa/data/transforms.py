@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..fields import height_width
 from ..images.nodata import LEAST_WEIGHT
 from .config import DataConfig
 
@@ -60,10 +61,10 @@ def has_crop(config: DataConfig) -> bool:
 def crop_and_flip(planes: Tensor, config: DataConfig, draw: Augmentation) -> Tensor:
     """Crop, flip and rotate a resized image (channels, height, width); values stay exact."""
     if has_crop(config):
-        size = config.crop_size
-        top = min(int(draw.y * (planes.shape[1] - size + 1)), planes.shape[1] - size)
-        left = min(int(draw.x * (planes.shape[2] - size + 1)), planes.shape[2] - size)
-        planes = planes[:, top : top + size, left : left + size]
+        height, width = height_width(config.crop_size)
+        top = min(int(draw.y * (planes.shape[1] - height + 1)), planes.shape[1] - height)
+        left = min(int(draw.x * (planes.shape[2] - width + 1)), planes.shape[2] - width)
+        planes = planes[:, top : top + height, left : left + width]
     assert not draw.rotations or planes.shape[1] == planes.shape[2]
     axes = [1] * draw.flip_vertical + [2] * draw.flip
     if axes or draw.rotations:

@@ -12,6 +12,7 @@ import torch
 
 from .. import __version__
 from ..data import DataConfig
+from ..fields import height_width, pixels_text
 from ..files import finite
 from ..images import Pixels
 from ..images.domain import Domain
@@ -206,7 +207,7 @@ def protocol(images: Mapping[str, Any], real: str, features: Mapping[str, str]) 
 def text_of_size(config: DataConfig) -> str:
     """Describe the size of the images."""
     sizes = {
-        "resize": f"resized to {config.crop_size}x{config.crop_size}",
+        "resize": f"resized to {pixels_text(*height_width(config.crop_size))}",
         "none": "as the files are",
     }
     return sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}")

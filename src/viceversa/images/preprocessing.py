@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import UserError
-from ..fields import nested
+from ..fields import ImageSize, height_width, nested, pixels_text
 from .domain import DomainConfig
 from .header import Pixels
 from .loading import Half, resize_for, take_half
@@ -25,6 +26,7 @@ WITHOUT_CROP = {
 }
 """`data.preprocess` -> the same without a crop: images are tested at the size of the crop (pix2pix,
 sec. 6.2)."""
+SIMILAR = 0.1  # relative difference of aspect ratios; a resized crop of 286 to 256 scales as much
 
 
 def is_side(text: str) -> bool:
@@ -33,20 +35,42 @@ def is_side(text: str) -> bool:
 
 
 def scaled_size(
-    height: int, width: int, preprocess: str, load_size: int, crop_size: int
+    height: int, width: int, preprocess: str, load_size: ImageSize, crop_size: ImageSize
 ) -> tuple[int, int]:
     """Return the (height, width) that `data.preprocess` resizes an image to, before any crop."""
+    load = height_width(load_size)
     match preprocess:
         case "resize_and_crop":
-            return load_size, load_size
+            return load
         case "resize":
-            return crop_size, crop_size
+            return height_width(crop_size)
         case "scale_width" | "scale_width_and_crop":
-            return max(1, round(height * load_size / width)), load_size
+            return max(1, round(height * load[1] / width)), load[1]
         case "scale_shortside":
-            scale = load_size / min(height, width)
+            scale = min(load) / min(height, width)
             return max(1, round(height * scale)), max(1, round(width * scale))
     return height, width
+
+
+def whole_size(preprocess: str, load_size: ImageSize, crop_size: ImageSize) -> ImageSize:
+    """Return `data.crop_size` for whole images: they are not cropped, and keep their proportions.
+
+    With `resize_and_crop`, a crop that has not the proportions of `load_size` is a part of the
+    image, so that the whole image has the size before the crop.
+    """
+    (height, width), (crop_height, crop_width) = map(height_width, (load_size, crop_size))
+    same = abs(width * crop_height / (height * crop_width) - 1) <= SIMILAR
+    return crop_size if same or preprocess != "resize_and_crop" else load_size
+
+
+def _size(value: Any) -> ImageSize | None:
+    """Return a size of a header, one number or a list of height and width; None if invalid."""
+    match value:
+        case int() if value > 0:
+            return value
+        case [int() as height, int() as width] if min(height, width) > 0:
+            return height, width
+    return None
 
 
 @dataclass(frozen=True)
@@ -63,8 +87,8 @@ class Preprocessing:
     """
 
     preprocess: str = ""
-    load_size: int = 0
-    crop_size: int = 0
+    load_size: ImageSize = 0
+    crop_size: ImageSize = 0
     side_by_side: tuple[float, ...] = ()
     own_half: OwnHalf = ""
 
@@ -73,12 +97,12 @@ class Preprocessing:
         """Read a header; missing and invalid entries stay unknown."""
         data = nested(header, "trained", "data")
         preprocess, load, crop = map(data.get, ("preprocess", "load_size", "crop_size"))
+        sizes = [size for one in (load, crop) if (size := _size(one))]
         ratios = header.get("side_by_side")
         ratios = ratios if isinstance(ratios, list) else []
         ratios = tuple(float(one) for one in ratios if type(one) in (int, float) and one > 0)
         domain = str(header.get("direction") or header.get("domain"))[:1]
         own_half = HALF_OF_DOMAIN.get(domain, "")
-        sizes = [size for size in (load, crop) if isinstance(size, int) and size > 0]
         if isinstance(preprocess, str) and len(sizes) == 2:
             return cls(preprocess, sizes[0], sizes[1], ratios, own_half)
         return cls(side_by_side=ratios, own_half=own_half)
@@ -133,11 +157,12 @@ class Preprocessing:
             raise UserError(
                 f"--size must be trained, own or a number of pixels, not {size!r}", option="--size"
             )
-        side = int(size) if is_side(size) else 0
-        side = max(self.load_size, self.crop_size) if size == "trained" else side
-        if side**2 > max_pixels:
+        sizes: list[ImageSize] = [int(size)] if is_side(size) else []
+        sizes = [self.load_size, self.crop_size] if size == "trained" else sizes
+        pixels = max((math.prod(height_width(one)) for one in sizes), default=0)
+        if pixels > max_pixels:
             raise UserError(
-                f"--size {size} results in images of {side**2 / 1e6:.4g} megapixels, more than "
+                f"--size {size} results in images of {pixels / 1e6:.4g} megapixels, more than "
                 f"--max_megapixels {max_pixels / 1e6:g} allows",
                 option="--size",
             )
@@ -155,7 +180,8 @@ class Preprocessing:
         height, width = pixels.shape[:2]
         if size == "trained":
             method = WITHOUT_CROP.get(self.preprocess, self.preprocess)
-            wanted = scaled_size(height, width, method, self.load_size, self.crop_size)
+            crop = whole_size(self.preprocess, self.load_size, self.crop_size)
+            wanted = scaled_size(height, width, method, self.load_size, crop)
         else:
             wanted = int(size), int(size)
         return resize_for(pixels, *wanted, config)
@@ -171,13 +197,14 @@ class Preprocessing:
     @property
     def trained_size(self) -> str:
         """Return the size in training as text."""
+        height, width = height_width(self.load_size)
         match self.preprocess:
             case "scale_width" | "scale_width_and_crop":
-                return f"{self.load_size} pixels wide"
+                return f"{width} pixels wide"
             case "scale_shortside":
-                return f"{self.load_size} pixels on the shorter side"
-        side = self.crop_size if self.preprocess == "resize" else self.load_size
-        return f"{side}x{side}"
+                return f"{min(height, width)} pixels on the shorter side"
+        size = self.crop_size if self.preprocess == "resize" else self.load_size
+        return pixels_text(*height_width(size))
 
     @property
     def large(self) -> str:

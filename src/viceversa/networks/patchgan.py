@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from ..fields import pixels_text
 from .antialias import BlurDown
 from .config import PatchGANConfig, PixelGANConfig
 from .init import init_weights
@@ -67,7 +68,8 @@ class PatchGAN(nn.Module):
         """Return the number of layers that supports a size, as a clause; empty if there is none."""
         for less in range(self.strided - 1, 0, -1):
             if _fits(min(height, width), less):
-                return f"--discriminator.layers {less} or less supports {width}x{height}"
+                size = pixels_text(height, width)
+                return f"--discriminator.layers {less} or less supports {size}"
         return ""
 
     def patch_grid(self, height: int, width: int) -> PatchGrid:
@@ -117,7 +119,9 @@ class MultiScalePatchGAN(nn.Module):
         """Return the number of scales that supports a size, as a clause; empty if there is none."""
         for less in range(len(self.scales) - 1, 0, -1):
             if _fits(-(-min(height, width) // 2 ** (less - 1)), self._finest.strided):
-                return f"--discriminator.scales {less} or less supports {width}x{height}"
+                return (
+                    f"--discriminator.scales {less} or less supports {pixels_text(height, width)}"
+                )
         return ""
 
     def patch_grid(self, height: int, width: int) -> PatchGrid:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ..fields import pixels_text
 from .antialias import BlurDown, BlurUp
 from .config import ResNetConfig
 from .init import init_weights
@@ -52,7 +53,8 @@ class ResNet(nn.Module):
         """Return the downsamplings that support a size, as a clause; empty if there are none."""
         for less in range(self.downsamplings - 1, 0, -1):
             if height % 2**less == width % 2**less == 0 and min(height, width) >= 2 * 2**less:
-                return f"--generator.downsamplings {less} or less supports {width}x{height}"
+                size = pixels_text(height, width)
+                return f"--generator.downsamplings {less} or less supports {size}"
         return ""
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:

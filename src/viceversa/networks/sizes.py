@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ..fields import pixels_text
+
 
 @runtime_checkable
 class Adjustable(Protocol):
@@ -43,7 +45,7 @@ def check_size(network: nn.Module, channels: int, height: int, width: int, batch
         return _problem(network, channels, height, width, batch) is None
 
     fits = nearest_size(height, width, multiple_of(network), supported)
-    raise ValueError(problem + (f"; {fits[1]}x{fits[0]} would fit" if fits else ""))
+    raise ValueError(problem + (f"; {pixels_text(*fits)} would fit" if fits else ""))
 
 
 def size_problem(
@@ -54,7 +56,7 @@ def size_problem(
     if reason is None:
         return None
     advice = network.size_advice(height, width) if isinstance(network, Adjustable) else ""
-    text = f"{type(network).__name__} cannot train on {width}x{height}: {reason}"
+    text = f"{type(network).__name__} cannot train on {pixels_text(height, width)}: {reason}"
     return f"{text} ({advice})" if advice else text
 
 

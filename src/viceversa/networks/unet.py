@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..fields import pixels_text
 from .config import GDLUNetConfig, UNetConfig
 from .init import init_weights
 from .norms import has_shift, make_norm
@@ -29,7 +30,7 @@ def _depth_advice(height: int, width: int, depth: int, innermost: int) -> str:
             height % multiple == width % multiple == 0
             and min(height, width) >= innermost * multiple
         ):
-            return f"--generator.depth {less} or less supports {width}x{height}"
+            return f"--generator.depth {less} or less supports {pixels_text(height, width)}"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 
 from ..config.run import RunConfig, make_method
 from ..errors import UserError
+from ..fields import ImageSize, as_typed, height_width
 from .costs import estimate
 from .images import ImageStats
 
@@ -38,8 +40,9 @@ def choices(
         fits: Whether the run fits as it is.
 
     Returns:
-        The largest batch and the largest square crop that fit, if any; if the run does not fit,
-        settings that need less memory, those that fit first.
+        The largest batch and the largest crop that fit, if any: the crop is a square, or has the
+        proportions of that of the run. If the run does not fit, settings that need less memory,
+        those that fit first.
     """
     train, speed = config.train, config.speed
 
@@ -63,12 +66,26 @@ def choices(
         networks: list[Any] = list(make_method(config).translators().values())
     multiple = max(32, *(int(network.multiple) for network in networks))
     sides = range(multiple, max(LARGEST_SIDE, multiple) + 1, multiple)
-    crop = largest(sides, lambda side: needed((side, side)), lambda side: side**2, free)
+
+    def crop_of(height: int) -> ImageSize:
+        """Return the crop of this height with the proportions of the run's."""
+        if isinstance(config.data.crop_size, int):
+            return height
+        of_run, width = config.data.crop_size
+        return height, max(1, round(height * width / of_run / multiple)) * multiple
+
+    crop = largest(
+        sides,
+        lambda side: needed(height_width(crop_of(side))),
+        lambda side: math.prod(height_width(crop_of(side))),
+        free,
+    )
+    crop = crop and {**crop, "value": crop_of(crop["value"])}
     alternatives: list[Choice] = []
     if fits:
         return batch, crop, alternatives
     if crop:
-        alternatives.append(choice(f"--data.crop_size {crop['value']}", crop["needed"]))
+        alternatives.append(choice(f"--data.crop_size {as_typed(crop['value'])}", crop["needed"]))
     if batch and batch["value"] < train.batch_size:
         size = batch["value"]
         steps = -(-train.batch_size // size) * train.accumulation_steps

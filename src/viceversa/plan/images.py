@@ -11,6 +11,7 @@ from ..data.dataset import ImageDataset
 from ..data.index import index_splits
 from ..data.transforms import has_crop
 from ..errors import UserError
+from ..fields import height_width
 from ..images.domain import Domain
 
 
@@ -38,8 +39,8 @@ def inspect_images(config: RunConfig) -> ImageStats:
     data = config.data
     one_size = has_crop(data) or data.preprocess == "resize"
     if not data.path:
-        side = data.crop_size if one_size or data.preprocess == "none" else data.load_size
-        return ImageStats((side, side), one_size=one_size)
+        size = data.crop_size if one_size or data.preprocess == "none" else data.load_size
+        return ImageStats(height_width(size), one_size=one_size)
     splits = index_splits(data.path, config.paired, data)
     train = splits["train"]  # index_splits raises without it
     domains = Domain(data.a), Domain(data.b)

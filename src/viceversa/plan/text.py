@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..fields import as_typed, pixels_text
 from ..files import format_bytes
 from .costs import MARGIN
 
@@ -32,7 +33,7 @@ def plan_text(plan: dict[str, Any]) -> str:
         batch += f" times {plan['accumulation_steps']}"
     head = (
         f"{method}: {generator} and {discriminator}, {batch}, "
-        f"{plan['width']}x{plan['height']}, {plan['precision']}, on {plan['device']}"
+        f"{pixels_text(plan['height'], plan['width'])}, {plan['precision']}, on {plan['device']}"
     )
     splits = [
         f"{name:<6}{split['a']} of A, {split['b']} of B: {split['layout']}"
@@ -83,7 +84,7 @@ def _memory(plan: dict[str, Any]) -> list[Row]:
         rows.append(("", format_bytes(memory["measured"]), predicted))
     for name, option in (("batch", "--train.batch_size"), ("crop", "--data.crop_size")):
         if found := plan["largest"][name]:
-            text = f"for the largest {name} that fits: {option} {found['value']}"
+            text = f"for the largest {name} that fits: {option} {as_typed(found['value'])}"
             rows.append(("", format_bytes(found["needed"]), text))
     return rows
 

@@ -9,6 +9,7 @@ from ..config.train import TrainConfig
 from ..data.sizes import check_images
 from ..data.user import SplitDataset
 from ..errors import UserError
+from ..fields import as_typed, pixels_text
 from ..methods.base import Method
 from ..runtime.device import out_of_memory
 from ..runtime.training import Runtime
@@ -62,15 +63,18 @@ def explain(
         where: Epoch, batch and files of the step.
     """
     height, width = images.a.shape[2:]
+    size = pixels_text(height, width)
     if out_of_memory(error):
-        advice = f"smaller images, such as --data.crop_size {height // 2}, or a smaller width"
+        half = (height // 2,) if height == width else (height // 2, width // 2)
+        crop = f"--data.crop_size {as_typed(half)}"
+        advice = f"smaller images, such as {crop}, or a smaller width of the networks"
         if train.batch_size > 1:
             advice = (
                 f"--train.batch_size {train.batch_size // 2} "
                 f"--train.accumulation_steps {2 * train.accumulation_steps}"
             )
         return UserError(
-            f"out of memory with batches of {train.batch_size} at {width}x{height}; try {advice}",
+            f"out of memory with batches of {train.batch_size} at {size}; try {advice}",
             option="train.batch_size",
         )
     if not isinstance(error, ValueError):
@@ -79,7 +83,7 @@ def explain(
         except UserError as reason:
             error = reason
     if isinstance(error, ValueError):
-        return UserError(f"{error}; the batch is {width}x{height}: {where}")
+        return UserError(f"{error}; the batch is {size}: {where}")
     return runtime.explain(error)
 
 

@@ -19,7 +19,7 @@ from ..data.open_user import UserData, channels_of, check_sides
 from ..data.user import Sides
 from ..directions import Direction
 from ..errors import UserError
-from ..fields import did_you_mean
+from ..fields import ImageSize, did_you_mean
 from ..terminal import quiet as quiet_output
 from .functions import OnStep, OnValidation
 from .loop import train as train_config
@@ -72,8 +72,8 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
-    load_size: int | None = None,
-    crop_size: int | None = None,
+    load_size: ImageSize | None = None,
+    crop_size: ImageSize | None = None,
     direction: Direction | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -106,8 +106,10 @@ def train(
         epochs: Number of epochs (`train.epochs`).
         batch_size: Images or pairs per batch (`train.batch_size`).
         lr: Learning rate (`train.lr`).
-        load_size: Side in pixels to which files are resized (`data.load_size`).
-        crop_size: Side in pixels of the crop of files (`data.crop_size`).
+        load_size: Size in pixels to which files are resized (`data.load_size`): one number, or
+            (height, width).
+        crop_size: Size in pixels of the crop of files (`data.crop_size`): one number, or
+            (height, width).
         direction: `ab` or `ba` (`data.direction`).
         seed: Seed of all random numbers (`train.seed`).
         device: `auto` or a torch device (`train.device`).

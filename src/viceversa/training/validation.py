@@ -15,6 +15,7 @@ from ..data.user import SplitDataset
 from ..directions import ENDS, Direction, in_data, opposite
 from ..errors import UserError
 from ..evaluation.accumulator import Features, MetricAccumulator, load_features
+from ..fields import pixels_text
 from ..images.values import fill_nodata, has_data, quantized
 from ..methods.base import Discriminator
 from ..metrics.registry import METRICS, UNIT_METRIC, default_metrics
@@ -68,7 +69,7 @@ class Validation:
         what = "pairs" if validate.pairs and not self.paired else "images"
         self.description = f"validation on {self.count} {what} of {data.split}"
         if self.size:
-            self.description += f" (first image: {self.size[1]} x {self.size[0]} pixels)"
+            self.description += f" (first image: {pixels_text(*self.size)})"
         self.evaluated = 0  # images of the latest validation
         # Digests of the held-out images: by contents, and by names as in earlier versions.
         self.of, self.of_names = (
@@ -88,7 +89,7 @@ class Validation:
         if self.size and min(self.size) < side:
             raise UserError(
                 f"validate.best_metric {best} needs images of at least {side} x {side} pixels, and "
-                f"the first one has {self.size[1]} x {self.size[0]}; choose another metric",
+                f"the first one is {pixels_text(*self.size)}; choose another metric",
                 option="validate.best_metric",
             )
 

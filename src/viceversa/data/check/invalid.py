@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UserError
+from ...fields import ImageSize, as_typed, size_text
 from ...images import Source, fit_channels
 from ...images.pixels import NAN_HINT
-from ..config import DataConfig, resized_size
+from ..config import DataConfig, compared, resized_size
 from .result import CheckResult, DomainFiles, Issue, issue_of
 from .scan import FileRecord
 
@@ -115,11 +116,12 @@ def _of_domain(parts: Sequence[DomainFiles], config: DataConfig) -> Iterator[Gro
         text = f"images of {name} whose channels do not fit data.{domain}.channels"
         yield Group(text, channels, advice)
     small = _reasons(parts, lambda part, record: _too_small(part.size(record), config))
-    least = min((min(part.size(record)) for part, record in (records[s] for s in small)), default=0)
+    sizes = [part.size(record) for part, record in (records[s] for s in small)]
+    crop = _largest_crop(sizes, config.crop_size)
     yield Group(
         f"images of {name} smaller than data.crop_size",
         small,
-        f"set --data.crop_size to {least} or less, or --data.preprocess resize_and_crop",
+        f"set --data.crop_size to {as_typed(crop)} or less, or --data.preprocess resize_and_crop",
     )
     if kind == "labels":
         if count := settings.ids:
@@ -153,8 +155,18 @@ def _too_small(size: tuple[int, int], config: DataConfig) -> str:
     try:
         resized_size(*size, config, "")
     except UserError:
-        return f"is {size[1]}x{size[0]}, smaller than {config.crop_size}"
+        crop = config.crop_size
+        return f"is {compared(size, crop)}, smaller than {size_text(crop)}"
     return ""
+
+
+def _largest_crop(sizes: Sequence[tuple[int, int]], now: ImageSize) -> ImageSize:
+    """Return the largest crop that images (height, width) contain, of one number if it is now."""
+    height = min((height for height, _ in sizes), default=0)
+    width = min((width for _, width in sizes), default=0)
+    if isinstance(now, int):
+        return min(height, width)
+    return min(height, now[0]), min(width, now[1])
 
 
 def _wrong_id(part: DomainFiles, record: FileRecord, count: int) -> str:

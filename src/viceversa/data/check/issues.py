@@ -12,7 +12,7 @@ from ...fields import counted
 from ...images import Source
 from ...images.domain import full_range
 from ...images.sources import FORMATS, is_sidecar, printable, unread
-from ..config import resized_size
+from ..config import is_smaller, resized_size
 from ..index import FileTree, SplitIndex
 from .invalid import different_sizes, usual_dtype
 from .result import LISTED, CheckResult, Issue, Severity, issue_of
@@ -20,7 +20,7 @@ from .result import LISTED, CheckResult, Issue, Severity, issue_of
 WIDE = 1.5  # minimum width / height of a file that may have two images side by side
 ENOUGH = 20  # minimum number of images of each domain to hold some of them out
 NARROW = 8  # a range of values that is this many times smaller than that of the dtype looks flat
-OBLONG = 2  # minimum aspect ratio of an image whose proportions are lost in a square
+OBLONG = 2  # minimum change of the aspect ratio of an image that loses its proportions
 SAME_NAME = "give both images of a pair the same name, or move the others elsewhere"
 SAME_SPLIT = "it would make results look better than they are"
 
@@ -156,18 +156,21 @@ def _conversion(channels: int, alpha: bool, wanted: int) -> str:
 
 
 def resized_images(check: CheckResult, domain: str) -> Iterator[Issue]:
-    """Yield oblong images that become square, and images that are enlarged."""
+    """Yield images that lose their aspect ratio, and images that are enlarged."""
     config, name = check.config, domain.upper()
     if not config.preprocess.startswith("resize"):
         return
     sizes = {s: part.size(r) for part in check.domain(domain) for s, r in part.readable()}
-    oblong = [source for source, size in sizes.items() if max(size) >= OBLONG * min(size)]
-    worst = max(sizes.values(), key=lambda size: max(size) / max(1, min(size)), default=(1, 1))
-    height, width = resized_size(*worst, config, "")
+    height, width = resized_size(1, 1, config, "")  # of any image
+    scaled = {source: (w, h * width / height) for source, (h, w) in sizes.items()}
+    changes = {source: max(sides) / max(1, min(sides)) for source, sides in scaled.items()}
+    oblong = [source for source, change in changes.items() if change >= OBLONG]
+    worst = sizes[max(changes, key=changes.__getitem__)] if changes else (1, 1)
     text = f"images of {name} that lose their proportions: {worst[1]}x{worst[0]} becomes"
-    advice = "to keep proportions, set --data.preprocess scale_width, scale_shortside or crop"
+    advice = "to keep proportions, set data.load_size and data.crop_size to height and width, or "
+    advice += "--data.preprocess scale_width, scale_shortside or crop"
     yield from issue_of("warning", f"{text} {width}x{height}", oblong, advice)
-    small = [source for source, size in sizes.items() if min(size) < config.crop_size]
+    small = [source for source, size in sizes.items() if is_smaller(size, config.crop_size)]
     text = f"images of {name} smaller than data.crop_size, which will be enlarged"
     yield from issue_of("note", text, small)
 
