@@ -9,10 +9,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+
+from viceversa.losses import GAN_LOSSES
+from viceversa.methods import METHODS
+from viceversa.metrics.registry import METRICS
+from viceversa.networks import DISCRIMINATORS, GENERATORS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,6 +34,17 @@ def in_float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """Remove what a test adds to the registries."""
+    registries: list[dict[str, Any]] = [METHODS, GENERATORS, DISCRIMINATORS, GAN_LOSSES, METRICS]
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, entries in zip(registries, before, strict=True):
+        for name in registry.keys() - entries.keys():
+            del registry[name]
 
 
 @pytest.fixture(scope="module")

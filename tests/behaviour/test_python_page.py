@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from support import noise_images, noise_pairs
 
-from viceversa.losses import GAN_LOSSES
-from viceversa.methods import METHODS
 from viceversa.metrics.registry import METRICS
-from viceversa.networks import DISCRIMINATORS, GENERATORS
 
+pytestmark = pytest.mark.usefixtures("registries")
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -35,17 +31,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "photos" / "0.png").rename(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def registries() -> Iterator[None]:
-    """Remove what an example adds to the registries."""
-    registries: list[dict[str, Any]] = [METHODS, GENERATORS, DISCRIMINATORS, GAN_LOSSES, METRICS]
-    before = [dict(registry) for registry in registries]
-    yield
-    for registry, entries in zip(registries, before, strict=True):
-        for name in registry.keys() - entries.keys():
-            del registry[name]
 
 
 def run(example: str) -> None:

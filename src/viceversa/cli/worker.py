@@ -12,6 +12,7 @@ import signal
 import sys
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from ..environment import keep_freed_memory
 from ..files import write_json
@@ -19,10 +20,14 @@ from . import main
 
 
 def work(task: str) -> None:
-    """Train and evaluate a run with the ordinary commands."""
+    """Run a task in a process of its own."""
     Thread(target=_stop_with_parent, daemon=True).start()
     keep_freed_memory()
-    values = json.loads(task)
+    train_and_evaluate(json.loads(task))
+
+
+def train_and_evaluate(values: dict[str, Any]) -> None:
+    """Train and evaluate a run with the ordinary commands, and mark it as finished."""
     main(values["train"])
     run = Path(values["run"])
     best = any((run / "best").glob("[ab][ab].safetensors"))
