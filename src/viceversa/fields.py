@@ -239,6 +239,11 @@ def as_typed(value: Any) -> str:
     return "" if value is None or value == {} else str(value)
 
 
+def listed(size: str | ImageSize) -> str:
+    """Return a size given in Python as an option of text: `own`, `256`, `256,512`."""
+    return as_typed(size).replace(" ", ",")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ' (did you mean X?)' if a known word is similar, else an empty text."""
     similar = difflib.get_close_matches(word, list(known), n=1)

@@ -192,6 +192,10 @@ def test_a_pair_with_two_sizes_is_named(tmp_path: Path) -> None:
     assert found["protocol"]["size"] == "resized to 24x24"
     zero = [row["l1"] == 0 for row in found["directions"]["ab"]["images"]]
     assert zero == [True, False, True]
+    found = viceversa.evaluate(
+        tmp_path / "fakes", tmp_path / "reals", size=(16, 24), metrics=["l1"]
+    )
+    assert found["protocol"]["size"] == "resized to height 16, width 24"
 
 
 def side_by_side(fakes: Path, left: Path, folder: Path) -> Path:

@@ -51,7 +51,13 @@ def size_of(path: Path) -> tuple[int, int]:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [(None, (70, 50)), ("own", (70, 50)), ("trained", (32, 32)), ("48", (48, 48))],
+    [
+        (None, (70, 50)),
+        ("own", (70, 50)),
+        ("trained", (32, 32)),
+        ("48", (48, 48)),
+        ("24,40", (40, 24)),
+    ],
 )
 def test_size_of_a_translation(
     size: str | None,
@@ -115,7 +121,9 @@ def test_sizes_of_every_preprocessing(
     assert framing.resized(pixels, "20", DomainConfig()).shape == (20, 20, 3)
 
 
-@pytest.mark.parametrize("value", ["0", "-3", "big", "1.5", "", "9000"])
+@pytest.mark.parametrize(
+    "value", ["0", "-3", "big", "1.5", "", "9000", "24,0", "24,40,8", "24x40", "24,", "9000,8000"]
+)
 def test_invalid_size_is_refused(
     value: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

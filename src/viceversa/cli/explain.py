@@ -53,8 +53,8 @@ def explain(
         Of a file with A and B side by side: the half that the image is, or whole. The other half
         is its partner: the real target, or the source if the model is a discriminator.
     size
-        own: the size of the file; trained: resized as in training, but not cropped; or the side
-        length in pixels.
+        own: the size of the file; trained: resized as in training, but not cropped; or pixels: 256
+        for a square, 256,512 for height,width.
     source
         Source of the image, for a discriminator of pairs.
     beside

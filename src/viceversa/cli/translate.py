@@ -63,8 +63,8 @@ def translate(
         image: batch norm with the statistics of each image, no dropout; running: with the running
         statistics of training, no dropout; paper: as image, with dropout (pix2pix, sec. 3.4).
     size
-        own: the size of the file; trained: resized as in training, but not cropped; or the side
-        length in pixels.
+        own: the size of the file; trained: resized as in training, but not cropped; or pixels: 256
+        for a square, 256,512 for height,width.
     half
         Half of side-by-side files to translate, or whole.
     overwrite

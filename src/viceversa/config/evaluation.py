@@ -10,9 +10,9 @@ from typing import Literal
 from ..data.config import Layout
 from ..directions import Direction
 from ..errors import UserError
-from ..fields import check, number, plain
+from ..fields import check, height_width, number, plain
 from ..images.domain import DomainConfig, nearest_colours
-from ..images.preprocessing import LARGEST_SIDE, is_side
+from ..images.preprocessing import LARGEST_SIDE, parse_size
 from ..metrics.registry import METRICS, selectable
 from ..networks.config import Policy
 from .recipes import flat
@@ -45,8 +45,8 @@ class EvaluationOptions:
     """Whether each source has a target; auto: as in training. Two folders: auto pairs images of the
     same name, yes refuses generated images without a partner, no compares sets only."""
     size: str = "trained"
-    """trained: resized as in training, not cropped; own: as the files are; or pixels a side. Two
-    folders: own, unless it is a number."""
+    """trained: resized as in training, not cropped; own: as the files are; or pixels: 256 for
+    squares, 256,512 for height,width. Two folders: own, unless it is in pixels."""
     policy: Policy = "image"
     """image: batch norm with the statistics of each image; running: with those of training; paper:
     as image, with dropout."""
@@ -85,11 +85,11 @@ class EvaluationOptions:
                 f"--metrics has {unknown[0]!r}; there are {', '.join(selectable())}",
                 option="--metrics",
             )
-        side = int(self.size) if is_side(self.size) else 0
-        if self.size not in ("trained", "own") and not 0 < side <= LARGEST_SIDE:
+        largest = max(height_width(parse_size(self.size) or 0))
+        if self.size not in ("trained", "own") and not 0 < largest <= LARGEST_SIDE:
             raise UserError(
-                f"--size is trained, own or pixels a side, at most {LARGEST_SIDE}, not "
-                f"{self.size!r}",
+                f"--size is trained, own, a number of pixels, or height,width such as 256,512, at "
+                f"most {LARGEST_SIDE}, not {self.size!r}",
                 option="--size",
             )
         if wrong := [c for c in self.colours if not re.fullmatch("#[0-9a-fA-F]{6}", c)]:

@@ -30,7 +30,8 @@ class StudyEvaluation:
     pairs: Literal["auto", "yes", "no"] = "auto"
     """Whether the images are pairs; auto: if the method of a variant trains on pairs."""
     size: str = "trained"
-    """trained: resized as in training, but not cropped; own: as the files are; or pixels a side."""
+    """trained: resized as in training, but not cropped; own: as the files are; or pixels: 256 for
+    squares, 256,512 for height,width."""
     policy: Literal["image", "running", "paper"] = "image"
     """Batch norm and dropout, as in viceversa evaluate."""
     flips: bool = False

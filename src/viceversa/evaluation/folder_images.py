@@ -20,7 +20,7 @@ from ..errors import UserError
 from ..images import Source
 from ..images.domain import Domain
 from ..images.loading import read_options
-from ..images.preprocessing import is_side
+from ..images.preprocessing import parse_size
 from ..images.sources import printable, unread
 
 NAMED = 3  # images that a note names
@@ -44,11 +44,11 @@ def open_folders(fakes: Path, reals: Path, options: EvaluationOptions) -> Folder
     index, rest, notes = _pairs(trees[0], trees[1], options)
     max_pixels = options.max_megapixels * 10**6
     domain = _domain(list(trees[1].files.values()), options, max_pixels, reals)
-    side = int(options.size) if is_side(options.size) else 0
+    size = parse_size(options.size)
     config = DataConfig(
         path=str(reals),
-        preprocess="resize" if side else "none",
-        crop_size=side or DataConfig.crop_size,
+        preprocess="resize" if size else "none",
+        crop_size=size or DataConfig.crop_size,
         max_megapixels=options.max_megapixels,
         cache="off",
     )

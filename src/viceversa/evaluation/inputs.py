@@ -19,6 +19,7 @@ from ..data.dataset import ImageDataset
 from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
 from ..fields import counted, fill
+from ..images.preprocessing import parse_size
 from ..images.sources import printable, unread
 from ..images.values import has_data
 from ..inference import Translator
@@ -149,7 +150,8 @@ def _data_config(path: str, options: EvaluationOptions, model: Model) -> DataCon
     if options.size == "own":
         changes |= {"preprocess": "none", "rotate90": False}
     elif options.size != "trained":
-        changes |= {"preprocess": "resize", "crop_size": int(options.size), "rotate90": False}
+        size = parse_size(options.size)
+        changes |= {"preprocess": "resize", "crop_size": size, "rotate90": False}
     if options.hold_out is not None:
         changes["hold_out"] = options.hold_out
     return uncropped(dataclasses.replace(config, **changes))
@@ -231,7 +233,7 @@ def batches(
             sizes = [f"{one.shape[3]}x{one.shape[2]}" for one in (image, target)]
             raise UserError(
                 f"{source} has {sizes[0]} pixels and its target {partner} has {sizes[1]}; "
-                "--size 256 (or another number) resizes both to one size",
+                "--size 256 (or another number, or height,width) resizes both to one size",
                 option="--size",
                 path=source.path,
             )

@@ -14,7 +14,7 @@ from ..data.config import Layout
 from ..data.readonly import refuse_output_in_data, training_data
 from ..directions import Direction
 from ..errors import UserError
-from ..fields import fill
+from ..fields import ImageSize, fill, listed
 from ..files import write_bytes, write_json
 from ..images.domain import DomainConfig
 from ..images.preprocessing import Part
@@ -35,7 +35,7 @@ def evaluate(
     *,
     split: Split = "auto",
     pairs: Pairs = "auto",
-    size: str | int = "trained",
+    size: str | ImageSize = "trained",
     policy: Policy = "image",
     flips: bool = False,
     metrics: Sequence[str] = (),
@@ -62,7 +62,8 @@ def evaluate(
         split: `train`, `val`, `test`, or `auto`: test, else val, else all images.
         pairs: Whether each source has a target: `yes`, `no`, or `auto`: as in training. Two
             folders: `auto` pairs images of the same name.
-        size: `trained` (resized as in training, not cropped), `own`, or pixels a side.
+        size: `trained` (resized as in training, not cropped), `own`, or pixels: one number, or
+            (height, width).
         policy: Batch norm and dropout: `image`, `running` or `paper`; see `Translator`.
         flips: Whether to average the outputs for each image and for its mirror images; see
             `Translator.load`.
@@ -95,7 +96,7 @@ def evaluate(
     options = EvaluationOptions(
         split=split,
         pairs=pairs,
-        size=str(size),
+        size=listed(size),
         policy=policy,
         flips=flips,
         metrics=tuple(metrics),

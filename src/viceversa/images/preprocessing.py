@@ -29,9 +29,15 @@ sec. 6.2)."""
 SIMILAR = 0.1  # relative difference of aspect ratios; a resized crop of 286 to 256 scales as much
 
 
-def is_side(text: str) -> bool:
-    """Return whether a text is a number of pixels; very long numbers are not."""
-    return text.isdecimal() and len(text) < 10 and int(text) > 0
+def parse_size(text: str) -> ImageSize | None:
+    """Return the size of a text, `256` or `256,512` (height,width); None for another text.
+
+    Very long numbers are not a size.
+    """
+    words = text.split(",")
+    if not all(word.isdecimal() and len(word) < 10 and int(word) > 0 for word in words):
+        return None
+    return _size([*map(int, words)] if words[1:] else int(text))
 
 
 def scaled_size(
@@ -153,13 +159,15 @@ class Preprocessing:
                 "number of pixels",
                 option="--size",
             )
-        if size not in ("trained", "own") and not is_side(size):
+        given = parse_size(size)
+        if size not in ("trained", "own") and given is None:
             raise UserError(
-                f"--size must be trained, own or a number of pixels, not {size!r}", option="--size"
+                "--size must be trained, own, a number of pixels, or height,width such as 256,512, "
+                f"not {size!r}",
+                option="--size",
             )
-        sizes: list[ImageSize] = [int(size)] if is_side(size) else []
-        sizes = [self.load_size, self.crop_size] if size == "trained" else sizes
-        pixels = max((math.prod(height_width(one)) for one in sizes), default=0)
+        sizes = [self.load_size, self.crop_size] if size == "trained" else [given or 0]
+        pixels = max(math.prod(height_width(one)) for one in sizes)
         if pixels > max_pixels:
             raise UserError(
                 f"--size {size} results in images of {pixels / 1e6:.4g} megapixels, more than "
@@ -172,19 +180,17 @@ class Preprocessing:
 
         Args:
             pixels: The image.
-            size: `own` (unchanged), `trained` (as in training, without crop), or the side length.
+            size: `own` (unchanged), `trained` (as in training, without crop), or as `parse_size`.
             config: The domain.
         """
-        if size == "own":
-            return pixels
         height, width = pixels.shape[:2]
         if size == "trained":
             method = WITHOUT_CROP.get(self.preprocess, self.preprocess)
             crop = whole_size(self.preprocess, self.load_size, self.crop_size)
             wanted = scaled_size(height, width, method, self.load_size, crop)
-        else:
-            wanted = int(size), int(size)
-        return resize_for(pixels, *wanted, config)
+            return resize_for(pixels, *wanted, config)
+        given = parse_size(size)
+        return pixels if given is None else resize_for(pixels, *height_width(given), config)
 
     def enlargement(self, before: Pixels, after: Pixels) -> float:
         """Return the size of an image `after` resizing, relative to its size in training."""

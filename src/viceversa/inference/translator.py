@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import read_header, translator_file
 from ..errors import UserError
+from ..fields import ImageSize, listed
 from ..images import Pixels, Tags, suffix_for, write
 from ..images.domain import Domain
 from ..images.loading import to_domain, to_domain_pixels
@@ -47,12 +48,11 @@ class Translator:
         target: Domain of the results: their channels, dtype and value range.
         device: `auto` or a torch device.
         policy: `image` (batch norm with the statistics of the image, no dropout), `running` (batch
-            norm with the running statistics of training), or `paper` (as `image`, with dropout, as
-            in pix2pix sec. 3.4).
+            norm with those of training), or `paper` (as `image`, with dropout: pix2pix sec. 3.4).
         seed: Seed of the dropout of policy `paper`, the same for each image.
         max_megapixels: Maximum size of an image.
         preprocessing: Preparation of files in training.
-        size: Size at which images are translated: `own`, `trained` or pixels a side.
+        size: Size to translate at: `own`, `trained`, or pixels as `256` or `256,512` (h,w).
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Translator:
         policy: Policy = "image",
         seed: int = 0,
         max_megapixels: int = 64,
-        size: str | int = "own",
+        size: str | ImageSize = "own",
         flips: bool = False,
     ) -> Translator:
         """Load a translator from the file that training or `viceversa ensemble` wrote.
@@ -96,14 +96,14 @@ class Translator:
             seed: Seed of the dropout of policy `paper`.
             max_megapixels: Maximum size of an image.
             size: Size at which images are translated: `own`, `trained` (resized as in training, not
-                cropped), or pixels a side. Tensors are never resized.
+                cropped), or pixels: one number, or (height, width). Tensors are never resized.
             flips: Test-time augmentation: average the outputs for the image and for its mirror
                 images, as training mirrored them.
 
         Raises:
             UserError: The file is not a translator, or an argument is invalid.
         """
-        path, size = translator_file(Path(path)), str(size)
+        path, size = translator_file(Path(path)), listed(size)
         if policy not in get_args(Policy):
             raise UserError(f"policy is one of {', '.join(get_args(Policy))}, not {policy!r}")
         if not 0 <= seed < 2**63:
