@@ -49,7 +49,7 @@ class GANLoss:
 
 
 def _mean(loss: Callable[[Tensor], Tensor], scores: Scores, weight: Weight) -> Tensor:
-    maps = [loss(_float32(one)) for one in scores]
+    maps = [loss(at_least_float32(one)) for one in scores]
     return torch.stack([weighted_mean(one, _resized(weight, one)) for one in maps]).mean()
 
 
@@ -79,7 +79,7 @@ def fill(images: Tensor, weight: Weight, value: float) -> Tensor:
     return images if weight is None else torch.where(weight > 0, images, value)
 
 
-def _float32(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """Convert half precision to float32: a mean over a score map would lose too much."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
@@ -108,7 +108,7 @@ def l1(x: Tensor, y: Tensor, weight: Weight = None) -> Tensor:
         y: A tensor of the same shape.
         weight: Weight of each pixel.
     """
-    return weighted_mean((_float32(x) - _float32(y)).abs(), weight)
+    return weighted_mean((at_least_float32(x) - at_least_float32(y)).abs(), weight)
 
 
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -> Tensor:
@@ -189,7 +189,9 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Te
     """
     with torch.autocast(real.device.type, enabled=False):
         fraction = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
-        between = (fraction * real + (1 - fraction) * _float32(fake)).detach().requires_grad_()
+        between = (
+            (fraction * real + (1 - fraction) * at_least_float32(fake)).detach().requires_grad_()
+        )
         scores = torch.stack([one.flatten(1).mean(1) for one in discriminator(between)]).mean(0)
         (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
         norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from viceversa.batch import Batch
 from viceversa.methods.base import Method
 from viceversa.methods.cyclegan import CycleGAN
+from viceversa.methods.flow import smoothness, warp
 from viceversa.methods.pix2pix import Pix2Pix
 from viceversa.networks.norms import use_policy
 from viceversa.networks.patchgan import PatchGAN, PixelGAN
+from viceversa.networks.registration import RegistrationNet
 from viceversa.networks.resnet import ResNet
 from viceversa.networks.sizes import parameters
 from viceversa.networks.unet import GDLUNet, UNet
@@ -232,6 +234,23 @@ def test_forward_pass_in_float32(name: str) -> None:
     with torch.no_grad():
         out = output(network, a.float(), b.float(), pair)
     check_output(out, mean, std, indices, values, 1e-5)
+
+
+def test_registration() -> None:
+    """The flow, larger by a factor of 100 in the last layer, the warped image, the smoothness."""
+    network = fill(RegistrationNet(3, 8))
+    network.flow.weight.data.mul_(100)  # type: ignore[union-attr,operator]
+    assert parameters(network) == 129_642
+    a, b = inputs(256)
+    with torch.no_grad():
+        flow = network(a, b)
+        warped = warp(a, flow)
+    indices = ("0,0,0,0", "0,1,100,36", "1,1,255,255")
+    values = [-1.8275017996, -0.5193599772, -2.1814702495]
+    check_output(flow, -0.2894312893, 1.0439281277, indices, values, 1e-8)
+    indices, values = (*indices[:2], "1,2,255,255"), [0.0, 0.9405966001, -0.8397354936]
+    check_output(warped, -0.0083325425, 0.7051550185, indices, values, 1e-8)
+    assert float(smoothness(flow)) == pytest.approx(1.1398125031, abs=1e-8)
 
 
 def test_running_statistics_after_one_pass() -> None:

@@ -27,6 +27,8 @@ PRESETS = (
     "gdl",
     "cut",
     "fastcut",
+    "reggan",
+    "cyclegan-reg",
 )
 TINY = {
     "unet": {"width": 4, "depth": 3, "dropout": 0.0},
@@ -115,6 +117,37 @@ GOLDEN: dict[str, tuple[list[float], dict[str, float]]] = {
             "g_nce": 49.65205649833801,
         },
     ),
+    "reggan": (
+        [14.693167727675728, 14.74277213914627, 15.161614897686269, 15.044233890268165],
+        {
+            "g_correction": 13.061784340836173,
+            "g_smoothness": 0.0013246780266197309,
+            "g_shift": 0.0066508188287506854,
+            "g_gan": 0.8783040711666639,
+            "flow_mean": 0.03650088608264923,
+            "flow_max": 0.14424578845500946,
+            "d_real": 0.9099175052303823,
+            "d_fake": 0.005505801641915857,
+        },
+    ),
+    "cyclegan-reg": (
+        [29.293725431935563, 29.154295687314125, 29.674786954131992, 29.58347877540572],
+        {
+            "g_gan_ab": 0.8119289958037366,
+            "g_gan_ba": 0.8315592832540207,
+            "g_cycle_a": 6.519339351794637,
+            "g_cycle_b": 6.561414602770358,
+            "g_correction": 13.135711985366248,
+            "g_smoothness": 0.0004176161659291619,
+            "g_shift": 0.00613158214532207,
+            "flow_mean": 0.034832119941711426,
+            "flow_max": 0.09021778404712677,
+            "d_a_real": 0.7919038862080565,
+            "d_a_fake": 0.0077724397329054775,
+            "d_b_real": 0.7822787032502083,
+            "d_b_fake": 0.009970424925452798,
+        },
+    ),
 }
 
 
@@ -141,8 +174,11 @@ def ten_steps(preset: str) -> list[dict[str, float]]:
         "discriminator": {"width": 4, "layers": 2},
         "train": {"epochs": 10, "device": "cpu"},
     }
-    if sections["method"]["name"] == "cyclegan":
-        tiny["method"] = {"pool_size": 3}  # full, and replacing images, within ten steps
+    tiny["method"] = {
+        "cyclegan": {"pool_size": 3},  # full, and replacing images, within ten steps
+        "reggan": {"registration_width": 4},
+        "cyclegan-reg": {"pool_size": 3, "registration_width": 4},
+    }.get(sections["method"]["name"], {})
     config = resolve(merge(sections, tiny))
     torch.manual_seed(0)
     method = make_method(config).train()

@@ -8,6 +8,7 @@ import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any
 
 import cyclopts
@@ -76,7 +77,9 @@ def options_of(
         panel: Title of the panel in the help.
         negative: Whether switches have the form `--no-key`.
     """
-    helps = {one.arg_name: one.description for one in parse_from_object(type(values)).params}
+    classes = [cls for cls in reversed(type(values).__mro__) if dataclasses.is_dataclass(cls)]
+    fields = chain.from_iterable(parse_from_object(cls).params for cls in classes)
+    helps = {field.arg_name: field.description for field in fields}
     hints = typing.get_type_hints(type(values))
     for field in dataclasses.fields(values):
         key = f"{section}.{field.name}" if section else field.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .config import CUTConfig, CycleGANConfig, Pix2PixConfig
+from .config import CUTConfig, CycleGANConfig, CycleGANRegConfig, Pix2PixConfig, RegGANConfig
 
 
 def _pix2pix(config: Pix2PixConfig, *networks: Any) -> Any:
@@ -25,10 +25,24 @@ def _cut(config: CUTConfig, *networks: Any) -> Any:
     return CUT(config, *networks)
 
 
+def _reggan(config: RegGANConfig, *networks: Any) -> Any:
+    from .reggan import RegGAN
+
+    return RegGAN(config, *networks)
+
+
+def _cyclegan_reg(config: CycleGANRegConfig, *networks: Any) -> Any:
+    from .reggan import CycleGANReg
+
+    return CycleGANReg(config, *networks)
+
+
 METHODS: dict[str, tuple[Any, Any]] = {
     "pix2pix": (_pix2pix, Pix2PixConfig),
     "cyclegan": (_cyclegan, CycleGANConfig),
     "cut": (_cut, CUTConfig),
+    "reggan": (_reggan, RegGANConfig),
+    "cyclegan-reg": (_cyclegan_reg, CycleGANRegConfig),
 }
 """Name -> (class or function of (config, channels, generator, discriminator), its Config).
 

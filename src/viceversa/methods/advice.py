@@ -26,3 +26,14 @@ CUT = {
     "inversion": "a higher method.lambda_identity, which preserves tones",
     "vanishing gradients": _OBJECTIVE,
 }
+REGGAN = {
+    "saturated discriminator": _OBJECTIVE,
+    "collapse": "method.gan_loss lsgan instead of bce; from the start of training, a higher "
+    "method.lambda_correction",
+    "identity": "a higher method.lambda_gan or method.lambda_correction",
+    "vanishing gradients": _OBJECTIVE,
+}
+CYCLEGAN_REG = CYCLEGAN | {
+    "identity": "a higher method.lambda_correction or method.lambda_gan",
+    "inversion": "a higher method.lambda_correction",
+}

@@ -96,3 +96,35 @@ class CUTConfig:
     """Weight of the gradient penalty (`wgan-gp`)."""
     d_weight: float = number(0.5, min=0)
     """Factor on the discriminator's loss."""
+
+
+@dataclass(frozen=True)
+class RegistrationConfig:
+    """Options of the methods with a registration network."""
+
+    paired: ClassVar[bool] = True
+    lambda_correction: float = number(20.0, min=0)
+    """Weight of the L1 loss of the registered output; 0 trains without registration."""
+    lambda_smoothness: float = number(10.0, min=0)
+    """Weight of the smoothness of the flow."""
+    lambda_shift: float = number(5.0, min=0)
+    """Weight of the squared mean flow of each pair, which keeps outputs in place; 0: RegGAN."""
+    registration_width: int = number(32, min=1)
+    """Channels of the first level of the registration network; the others have twice as many."""
+
+
+@dataclass(frozen=True)
+class RegGANConfig(RegistrationConfig):
+    gan_loss: str = gan_loss_option("lsgan")
+    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
+    lambda_gan: float = number(1.0, min=0)
+    """Weight of the adversarial loss; 0 trains without a discriminator."""
+    lambda_penalty: float = number(10.0, min=0)
+    """Weight of the gradient penalty (`wgan-gp`)."""
+    d_weight: float = number(1.0, min=0)
+    """Factor on the discriminator's loss."""
+
+
+@dataclass(frozen=True)
+class CycleGANRegConfig(RegistrationConfig, CycleGANConfig):
+    pass
