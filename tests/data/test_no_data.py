@@ -134,7 +134,7 @@ def test_issues_of_no_data_values(tmp_path: Path) -> None:
     checked = check(root, {})
     texts = "; ".join(issue.text for issue in checked.issues)
     assert "images of A declare different no-data values (-9999, -32768, none)" in texts
-    assert "images of A that have the no-data value everywhere" in texts
+    assert "images of A without any data, which are left out" in texts
     assert as_dict(checked)["domains"][0]["range"] == [[-100.0, 100.0]]
     assert domains(root, {})[0] == Domain(checked.config.a, "float32", (-100.0,), (100.0,))
 

@@ -93,7 +93,7 @@ def test_setting_overrides_the_tag(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="infinite or too large") as caught:
         read(tiff(tmp_path / "z.tif", np.array([[np.inf]], "f4")), nodata=parse_nodata("nan"))
     assert "nodata" not in str(caught.value)
-    with pytest.raises(UserError, match="nodata must be a number, nan, tag"):
+    with pytest.raises(UserError, match="nodata must be a number, nan, a rule such as"):
         parse_nodata("minus one")
 
 
@@ -259,3 +259,86 @@ def test_suspected_no_data_values(values: Any, expected: float | None) -> None:
     if expected is not None:  # a declared value is not suspected
         pixels = values.reshape(20, 50, 1)
         assert suspected_nodata(masked(pixels, pixels == expected)) is None
+
+
+RULES = [
+    (">=250", [[0, 0], [1, 1]]),
+    (">250", [[0, 0], [0, 1]]),
+    ("< 4", [[1, 0], [0, 0]]),
+    ("<=3.5", [[1, 0], [0, 0]]),
+]
+
+
+@pytest.mark.parametrize(("rule", "expected"), RULES)
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_rule_masks_pixels_of_which_all_colours_fulfil_it(
+    tmp_path: Path, rule: str, expected: list[list[int]], alpha: bool
+) -> None:
+    rows = [[[3, 0, 2], [3, 200, 3]], [[250, 255, 251], [255, 254, 251]]]
+    pixels = np.array(rows, np.uint8)
+    if alpha:  # it is no colour
+        pixels = np.concatenate([pixels, np.full((2, 2, 1), 128, np.uint8)], axis=2)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    mask = mask_of(read(tmp_path / "x.png", nodata=parse_nodata(rule)))
+    assert mask is not None
+    assert np.array_equal(mask, np.repeat(np.array(expected, bool)[..., None], 3 + alpha, 2))
+
+
+@pytest.mark.parametrize("rule", ["<", ">=", "<nan", "=>3", "<<3", "> inf", "3<"])
+def test_invalid_rules_are_refused(rule: str) -> None:
+    with pytest.raises(UserError) as caught:
+        DomainConfig(nodata=rule)
+    assert caught.value.option == "nodata"
+
+
+def transparent(hidden: int, channels: int = 3) -> Pixels:
+    """Return (4, 4, channels + 1): the left half has alpha 0, then 1 and 255."""
+    pixels = np.full((4, 4, channels + 1), hidden, np.uint8)
+    pixels[:, 2:, :-1] = 100
+    pixels[..., -1] = [0, 0, 1, 255]
+    return pixels
+
+
+@pytest.mark.parametrize(("stored", "channels"), [(3, 3), (3, 1), (1, 1), (1, 3), (3, 4)])
+def test_alpha_can_be_the_mask(tmp_path: Path, stored: int, channels: int) -> None:
+    config = DomainConfig(channels=channels, alpha="mask")
+    results = []
+    for hidden in (7, 250):
+        path = tmp_path / f"{hidden}.png"
+        Image.fromarray(transparent(hidden, stored)).save(path)
+        results += [to_domain_pixels(one, config, 100) for one in (path, path.read_bytes())]
+        with Image.open(path) as image:
+            results.append(to_domain_pixels(image.copy(), config, 100))
+    for result in results:
+        mask = mask_of(result)
+        assert mask is not None and mask.shape == (4, 4, channels)
+        assert mask[:, :2].all() and not mask[:, 2:].any()
+        colours = result[:, 2:, :1] if channels == 4 else result[:, 2:]
+        assert (colours == 100).all()  # as stored, also where alpha is 1 of 255
+        assert np.array_equal(np.ma.getdata(result), np.ma.getdata(results[0]))
+    blended = to_domain_pixels(path, DomainConfig(channels=channels), 100)  # control
+    assert mask_of(blended) is None
+    assert channels == 4 or (blended[:, :2] == 255).all()
+
+
+def test_alpha_mask_of_arrays_and_of_floats(tmp_path: Path) -> None:
+    config = DomainConfig(channels=3, alpha="mask")
+    array = to_domain_pixels(transparent(7), config, 100)
+    mask = mask_of(array)
+    assert mask is not None and array.shape == (4, 4, 3) and mask[:, :2].all()
+    assert mask_of(to_domain_pixels(transparent(7)[..., :3], config, 100)) is None
+    values = transparent(7).astype(np.float32)
+    values[:, :2, :3] = np.nan  # not read, so that it is no error
+    tifffile.imwrite(
+        tmp_path / "x.tif", values, photometric="rgb", extrasamples=["unassalpha"], metadata=None
+    )
+    pixels = read(tmp_path / "x.tif", 3, nodata=config.nodata_value)
+    assert np.array_equal(mask_of(pixels), mask) and (pixels[:, 2:] == 100).all()
+    with pytest.raises(UserError, match="24 non-finite"):
+        read(tmp_path / "x.tif", 4)
+
+
+def test_alpha_masks_belong_to_images() -> None:
+    with pytest.raises(UserError) as caught:
+        DomainConfig(kind="lab-l", alpha="mask")
+    assert caught.value.option == "alpha"

@@ -13,6 +13,7 @@ import pytest
 from support import noise_images, noise_pairs, raises_user_error
 
 from viceversa.data import DataConfig, index_split
+from viceversa.images.domain import DomainConfig
 from viceversa.study.folds import (
     balanced,
     cross_validation,
@@ -241,3 +242,24 @@ def test_a_side_by_side_line_names_one_file(tmp_path: Path) -> None:
     path.write_text("a,b\nA/00.png,\n,A/01.png\nB/00.png,B/00.png\n")
     index = index_split(str(path), "train", True, config)
     assert index is not None and index.side_by_side and index.a == index.b and len(index.a) == 3
+
+
+def test_masks_are_listed_in_the_manifests(tmp_path: Path) -> None:
+    noise_pairs(tmp_path / "set", 2, 8)
+    noise_images(tmp_path / "set/masks", 2, "0", (8, 8))
+    settings = DataConfig(path=str(tmp_path / "set"), a=DomainConfig(masks="masks"))
+    items = read_items(settings, True, "")
+    path = tmp_path / "folds/1.csv"
+    path.parent.mkdir()
+    write_manifest(
+        path, manifest_text(items, dict.fromkeys((i.group for i in items), "train"), path.parent)
+    )
+    first, *rows = path.read_text().splitlines()
+    assert first == "split,a,b,group,mask_a,mask_b"
+    assert [row.split(",")[4:] for row in rows] == [
+        [f"../set/masks/0{n}.png", ""] for n in range(2)
+    ]
+    index = index_split(path, "train", True)
+    assert index is not None
+    masks = {source.path.name: mask.path.name for (_, source), mask in index.masks.items()}
+    assert masks == {"00.png": "00.png", "01.png": "01.png"}

@@ -84,7 +84,10 @@ class ImageStore:
         half = half_of(name) if self.index.side_by_side else None
         half = self.index.half_b if name == "b" and self.index.half_b else half
         max_pixels = self.config.max_megapixels * 10**6
-        pixels = load(source, domain.config, half, max_pixels, domain.nodata_value)
+        mask = self.index.masks.get((name, source))
+        if mask is None and getattr(self.config, name).masks:
+            raise UserError(f"{source} has no mask in data.{name}.masks", path=source.path)
+        pixels = load(source, domain.config, half, max_pixels, domain.nodata_value, mask)
         size = resized_size(pixels.shape[0], pixels.shape[1], self.config, source)
         if domain.other_dtype(dtype := pixels.dtype.name):
             self.other_dtypes[name, dtype] = None

@@ -20,6 +20,7 @@ from ..images.values import Allocate, data_weight, fill_nodata, stack_values, to
 from .cache import ImageStore
 from .config import DataConfig
 from .contents import Contents, contents
+from .crops import crops_with_data
 from .index import SplitIndex
 from .invalid_files import InvalidFiles
 from .order import CROP, Position, epoch_length, sample_indices
@@ -81,7 +82,8 @@ class ImageDataset:
     @property
     def has_weights(self) -> bool:
         """Whether images can have pixels without data, so that batches have weights."""
-        return any(domain.nodata_value.value is not None for domain in self.domains.values())
+        values = [domain.nodata_value for domain in self.domains.values()]
+        return bool(self.index.masks) or any(one.possible for one in values)
 
     def domains_of(self, direction: Direction) -> tuple[Domain, Domain]:
         """Return the domains of source and target images of a direction of the method."""
@@ -157,11 +159,13 @@ class ImageDataset:
             stream = (self.seed, CROP, epoch, position)
             first = draw_augmentation(self.config, (*stream, 0))
             draws = first, first if self.paired else draw_augmentation(self.config, (*stream, 1))
+        images = [self.image(*key) for key in self.keys(epoch, position)]
+        first, second = crops_with_data(images, draws, self.config, self.paired)
         source, target = (
-            crop_and_flip(self.image(*key), self.config, draw)
-            for key, draw in zip(self.keys(epoch, position), draws, strict=True)
+            crop_and_flip(image, self.config, draw)
+            for image, draw in zip(images, (first, second), strict=True)
         )
-        return source, target, draws
+        return source, target, (first, second)
 
     def batch(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from ..errors import UserError
 from ..images import Source, read_tags
 from ..images.domain import READ_AS, Domain, DomainConfig, full_range
 from ..images.header import MAX_PROFILE, Tags
+from .check.record import FileRecord, Range, join, ranges
 from .check.result import DomainFiles
-from .check.scan import FileRecord, Range, join, ranges
 from .config import DataConfig
 from .index import SplitIndex
 
@@ -47,7 +48,8 @@ def fit_domains(
 
 def fit_domain(part: DomainFiles, records: Records, max_pixels: int) -> Domain:
     """Return the domain of the files in `records`. Raises UserError as `fit_domains`."""
-    config, tags = part.config, _common_tags(part.config, records, max_pixels)
+    config = replace(part.config, masks="")  # masks belong to files, not to a domain
+    tags = _common_tags(config, records, max_pixels)
     if config.kind != "image":
         dtype = "uint16" if config.width > 256 and config.kind == "labels" else "uint8"
         return Domain(config, dtype, (0.0,), (255.0,), nodata=tags.nodata, metadata=tags.metadata)
@@ -74,9 +76,9 @@ def _common_tags(config: DomainConfig, records: Records, max_pixels: int) -> Tag
     """
     values = zip(*((one.nodata, one.icc, one.metadata) for one in records.values()), strict=True)
     nodata, icc, metadata = map(_common, values)
-    if config.nodata not in ("tag", "none"):
+    if config.nodata_value.value is not None:
         nodata = str(config.nodata)
-    elif config.nodata == "none" or not config.has_nodata:
+    elif not config.nodata_value.tag:
         nodata = ""
     if not (icc or metadata):
         return Tags(nodata=nodata)

@@ -12,7 +12,8 @@ from ..errors import UserError
 from ..fields import counted
 from ..images.sources import Source
 from .check import check_dataset, usable_splits
-from .check.scan import FileRecord, Progress
+from .check.record import FileRecord
+from .check.scan import Progress
 from .config import DataConfig, resized_size, uncropped
 from .dataset import ImageDataset
 from .fit import fit_domains
@@ -88,7 +89,7 @@ def open_data(
     check = check_dataset(config.path, paired, config, progress=progress, names_first=True)
     splits, records = usable_splits(check, note), check.records
     domains = fit_domains(splits["train"], check.domains["train"], config)
-    digests = {source: record.sha256 for source, record in records.items()}
+    digests = check.digests
     whole = uncropped(config)
 
     def dataset(

@@ -32,6 +32,8 @@ class Augmentation:
     """Zoom in [0, 1]; horizontal and vertical shift, rotation and shear in [-1, 1]."""
     color_jitter: tuple[float, ...] = (0.0, 0.0, 0.0)
     """Brightness, contrast and saturation in [-1, 1]."""
+    other_crop: float = 0.5
+    """Position among the crops with enough data, if the crop at `x`, `y` has too little."""
 
 
 NO_AUGMENTATION = Augmentation()
@@ -40,7 +42,7 @@ LUMINANCE = (0.299, 0.587, 0.114)  # of RGB, ITU-R BT.601
 
 def draw_augmentation(config: DataConfig, seed: tuple[int, ...]) -> Augmentation:
     """Draw the augmentation of one image, which depends only on `seed` and the settings."""
-    x, y, flip, vertical, rotations, zoom, *rest = np.random.default_rng(seed).random(13).tolist()
+    x, y, flip, vertical, rotations, zoom, *rest = np.random.default_rng(seed).random(14).tolist()
     across, down, rotate, shear, *color_jitter = (2 * value - 1 for value in rest[:7])
     return Augmentation(
         x,
@@ -50,6 +52,7 @@ def draw_augmentation(config: DataConfig, seed: tuple[int, ...]) -> Augmentation
         int(4 * rotations) if config.rotate90 else 0,
         (zoom, across, down, rotate, shear),
         tuple(color_jitter),
+        rest[7],
     )
 
 

@@ -161,4 +161,6 @@ def _domain(
     channels = max(record.channels for record in records.values())
     if config.kind == "image" and config.channels == 3 and channels > MAX_COLOURS:
         config = dataclasses.replace(config, channels=channels)
-    return fit_domain(DomainFiles("", "b", config, False, records, half), records, max_pixels)
+    return fit_domain(
+        DomainFiles("", "b", config, False, records, chosen=half), records, max_pixels
+    )

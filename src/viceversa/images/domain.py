@@ -49,7 +49,13 @@ class DomainConfig:
     resize: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
     """Resampling filter; label maps always use nearest."""
     nodata: str | float = "tag"
-    """No-data value: a number, nan, tag (GDAL tag 42113 of each file) or none."""
+    """Pixels without data: a number, nan, a rule such as >=250 or <0 (in all channels), tag (GDAL
+    tag 42113 of each file) or none."""
+    alpha: Literal["blend", "mask"] = "blend"
+    """Alpha of the files: blend over white (with 4 channels: keep), or mask: pixels of alpha 0 have
+    no data."""
+    masks: str = ""
+    """Folder of mask images with the names of the images: where a mask is 0, there is no data."""
     nodata_fill: float = number(-1.0, min=-1, max=1)
     """Value in [-1, 1] that replaces pixels without data in the input of the networks."""
     unit: str = ""
@@ -93,6 +99,11 @@ class DomainConfig:
         if self.nodata not in ("tag", "none") and not self.has_nodata:
             text = f"nodata belongs to images and to label maps with ids, not to {kind}"
             raise UserError(text + " with classes" * (kind == "labels"), option="nodata")
+        if self.masks and not self.has_nodata:
+            text = f"masks belong to images and to label maps with ids, not to {kind}"
+            raise UserError(text + " with classes" * (kind == "labels"), option="masks")
+        if self.alpha == "mask" and kind != "image":
+            raise UserError(f"alpha mask belongs to kind image, not to {kind}", option="alpha")
         parse_nodata(self.nodata)
         if not low < high:
             text = f"percentiles must increase, not be {low} and {high}"
@@ -106,8 +117,9 @@ class DomainConfig:
 
     @property
     def nodata_value(self) -> NoData:
-        """No-data value of its files according to the settings."""
-        return parse_nodata(self.nodata) if self.has_nodata else NoData()
+        """Pixels of its files that have no data, according to the settings."""
+        given = parse_nodata(self.nodata) if self.has_nodata else NoData()
+        return given._replace(alpha=self.alpha == "mask")
 
     def given(self) -> tuple[float, float] | None:
         """Return the range if it is given as numbers. Raises UserError if it is invalid."""
@@ -176,9 +188,11 @@ class Domain:
 
     @property
     def nodata_value(self) -> NoData:
-        """No-data value of its files: as configured, else by their tag, else `nodata`."""
+        """Pixels of its files that have no data: as configured; else by their tag, or `nodata`."""
         given = self.config.nodata_value
-        return NoData(parse_value(self.nodata), tag=True) if given.tag and self.nodata else given
+        if given.tag and self.nodata:
+            return given._replace(value=parse_value(self.nodata))
+        return given
 
     @property
     def profile(self) -> bytes:

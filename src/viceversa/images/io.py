@@ -7,7 +7,7 @@ docs/data.md has a table of the formats. In short:
   no value, float16 and float64 become float32; 1 bit becomes 0 and 255.
 - Palettes, CMYK and YCbCr become RGB. Orientation is applied; colour profiles and gamma are not.
 - Several pages or frames, NaN, Lab, complex numbers and images over the size limit are refused.
-- Pixels with the no-data value, if there is one, are masked: the result is a masked array.
+- Pixels without data are masked: if there are any, the result is a masked array.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import UserError
 from .formats.arrays import is_netpbm, open_netpbm, open_npy
@@ -40,8 +41,8 @@ from .header import (
     Tags,
     check_size,
 )
-from .nodata import NoData
-from .pixels import contiguous, convert_masked, fit_channels, upright
+from .nodata import Mask, NoData, missing
+from .pixels import contiguous, convert_masked, fit_channels, upright, without_alpha
 from .sources import FORMATS, Source, path_of, printable
 
 LARGE = 2**26  # bytes; of larger files, the header is checked before the whole file is read
@@ -85,6 +86,7 @@ def read(
     max_pixels: int = MAX_PIXELS,
     nodata: NoData = NO_NODATA,
     fit: bool = True,
+    mask: Mask | None = None,
 ) -> Pixels:
     """Read an image file as (height, width, channels), upright.
 
@@ -94,8 +96,9 @@ def read(
         pages: refuse, the index of a page (from 0), or bands (all, of one size, as channels).
         indices: Whether to return the palette indices or grey values of a label map.
         max_pixels: Maximum number of pixels.
-        nodata: The no-data value; if some pixels have it, the result is a masked array.
+        nodata: Which pixels have no data; if there are any, the result is a masked array.
         fit: False: `channels` only decides the order of the axes of a TIFF.
+        mask: (h, w), true where there is no data, see `masks.read_mask`.
 
     Returns:
         (height, width, channels) of uint8, uint16, int16 or float32.
@@ -109,7 +112,7 @@ def read(
             with source.path.open("rb") as file:
                 _open(file, pages, max_pixels, channels)
         data = source.read()
-    return decode(data, source, channels, pages, indices, max_pixels, nodata, fit).pixels
+    return decode(data, source, channels, pages, indices, max_pixels, nodata, fit, mask).pixels
 
 
 def decode(
@@ -121,18 +124,25 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     nodata: NoData = NO_NODATA,
     fit: bool = True,
+    mask: Mask | None = None,
 ) -> Decoded:
     """Decode the bytes of an image file as `read`; `name` is for error messages."""
     with reading_errors(name), BytesIO(data) as file:
         opened, numbers, header = _open(file, pages, max_pixels, channels)
         tags = opened.tags(numbers[0])
-        value = nodata.for_tag(tags.nodata)
-        decoded = [_decode_page(opened, number, indices, value) for number in numbers]
+        alpha = header.alpha and not indices
+
+        def find(values: NDArray[Any]) -> Mask | None:
+            return missing(values, nodata, tag=tags.nodata, alpha=alpha, mask=mask)
+
+        decoded = [_decode_page(opened, number, indices, find) for number in numbers]
         pixels = decoded[0]
         if len(decoded) > 1:
             pixels = contiguous(np.ma.concatenate(decoded, axis=2))  # type: ignore[no-untyped-call]
     if channels is not None and fit:
-        pixels = fit_channels(pixels, header.alpha and not indices, channels, name)
+        if nodata.alpha and alpha:
+            pixels, alpha = without_alpha(pixels, channels), False
+        pixels = fit_channels(pixels, alpha, channels, name)
     return Decoded(pixels, header, tags)
 
 
@@ -246,15 +256,20 @@ def _chosen(count: int, pages: str) -> range:
     return range(int(pages), int(pages) + 1)
 
 
-def _decode_page(opened: ImageFile, number: int, indices: bool, nodata: float | None) -> Pixels:
+def _decode_page(
+    opened: ImageFile, number: int, indices: bool, find: Callable[[NDArray[Any]], Mask | None]
+) -> Pixels:
+    """Decode a page; `find` returns where its upright values have no data."""
     header = opened.header(number)
-    pixels = convert_masked(opened.pixels(number, indices), nodata, indices)
+    values = upright(opened.pixels(number, indices), header.orientation)
+    pixels = convert_masked(values, find(values), indices)
     if indices and pixels.shape[2] != 1:
         raise Refused(f"is {header.mode}; class indices need one channel or a palette")
     channels = 1 if indices else header.channels
+    header = header.upright()
     if pixels.shape != (header.height, header.width, channels):
         raise Refused(f"{DAMAGED}: its image and its header differ in size")
-    return upright(pixels, header.orientation)
+    return pixels
 
 
 @contextmanager

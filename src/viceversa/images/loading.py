@@ -14,8 +14,9 @@ from .domain import Domain, DomainConfig
 from .header import MAX_PIXELS, Pixels, Refused, check_size, exif_orientation
 from .io import ReadOptions, decode, is_readable, read, reading_errors
 from .labels import to_classes
-from .nodata import NoData, mask_of, masked
-from .pixels import convert_masked, fit_channels, from_pillow, resize, upright
+from .masks import read_mask
+from .nodata import NoData, mask_of, masked, missing
+from .pixels import convert_masked, fit_channels, from_pillow, resize, upright, without_alpha
 from .sources import Source, path_of, printable
 
 Half = Literal["left", "right"] | None
@@ -33,6 +34,7 @@ def load(
     half: Half = None,
     max_pixels: int = MAX_PIXELS,
     nodata: NoData | None = None,
+    mask: Source | Path | None = None,
 ) -> Pixels:
     """Load an image file of a domain.
 
@@ -41,7 +43,8 @@ def load(
         config: The domain.
         half: Half of a file with A and B side by side; None: all of it.
         max_pixels: Maximum number of pixels.
-        nodata: No-data value; None: that of `config`. Pixels that have it are masked.
+        nodata: Which pixels have no data and are masked; None: those of `config`.
+        mask: Mask file of the image; None: no mask.
 
     Returns:
         (h, w, channels) as in the file; of labels (h, w, 1), the class of each pixel.
@@ -49,7 +52,9 @@ def load(
     Raises:
         UserError: As `read`, or the image does not fit the domain.
     """
-    pixels = read(source, *read_options(config, max_pixels, nodata))
+    pixels = read(
+        source, *read_options(config, max_pixels, nodata), mask=read_mask(mask, max_pixels)
+    )
     return to_domain(take_half(pixels, half), config, source)
 
 
@@ -106,7 +111,11 @@ def resize_for(pixels: Pixels, height: int, width: int, config: DomainConfig) ->
 
 
 def to_domain_pixels(
-    image: Any, config: DomainConfig, max_pixels: int, nodata: NoData | None = None
+    image: Any,
+    config: DomainConfig,
+    max_pixels: int,
+    nodata: NoData | None = None,
+    mask: Source | Path | None = None,
 ) -> Pixels:
     """Return an image given in Python as (height, width, channels) of its domain, upright.
 
@@ -117,7 +126,8 @@ def to_domain_pixels(
             image, or an array (h, w) or (h, w, channels).
         config: The domain.
         max_pixels: Maximum number of pixels.
-        nodata: No-data value; None: that of `config`.
+        nodata: Which pixels have no data; None: those of `config`.
+        mask: Mask file of an image that is given by its path.
 
     Raises:
         UserError: The image is damaged, empty, too large, has several frames or non-finite
@@ -125,9 +135,9 @@ def to_domain_pixels(
     """
     options = read_options(config, max_pixels, nodata)
     if isinstance(image, str | os.PathLike):
-        return read(Path(image), *options)
+        return read(Path(image), *options, mask=read_mask(mask, max_pixels))
     if isinstance(image, np.ndarray):
-        return _from_array(image, config, max_pixels, options.nodata.value)
+        return _from_array(image, config, max_pixels, options.nodata)
     if isinstance(image, Image.Image):
         return _from_image(image, options)
     name = "the image"
@@ -141,9 +151,11 @@ def to_domain_pixels(
     raise UserError(f"an image must be {KINDS}, not {type(image).__name__}")
 
 
-def _from_array(array: Any, config: DomainConfig, max_pixels: int, nodata: float | None) -> Pixels:
+def _from_array(array: Any, config: DomainConfig, max_pixels: int, nodata: NoData) -> Pixels:
     values = array[:, :, None] if array.ndim == 2 else array
     channels = config.file_channels
+    alpha = nodata.alpha and values.ndim == 3 and values.shape[2] == channels + 1
+    channels += alpha
     if values.ndim != 3 or values.shape[2] != channels:
         raise UserError(
             f"an array must be (h, w, {channels}) of uint8, uint16, int16 or float32, "
@@ -151,7 +163,8 @@ def _from_array(array: Any, config: DomainConfig, max_pixels: int, nodata: float
         )
     with reading_errors("the array"):
         check_size(values.shape[0], values.shape[1], max_pixels, channels)
-        return convert_masked(values, nodata, config.indices)
+        mask = missing(values, nodata, alpha=alpha)
+        return without_alpha(convert_masked(values, mask, config.indices), config.file_channels)
 
 
 def _from_image(image: Image.Image, options: ReadOptions) -> Pixels:
@@ -170,14 +183,19 @@ def _from_image(image: Image.Image, options: ReadOptions) -> Pixels:
             raise Refused(f"has {frames} frames; pass a copy() of one of them")
         image.load()
         if indices:
-            pixels, alpha = convert_masked(np.asarray(image), nodata.value, True), False
+            values, alpha = np.asarray(image), False
+            pixels = convert_masked(values, missing(values, nodata), True)
         else:
-            pixels, alpha = from_pillow(image, nodata.value)
+            pixels, alpha = from_pillow(image, nodata)
         check_size(pixels.shape[0], pixels.shape[1], max_pixels, pixels.shape[2])
         if indices and pixels.shape[2] != 1:
             raise Refused(f"is {image.mode}; class indices need one channel or a palette")
         pixels = upright(pixels, exif_orientation(image.info.get("exif", b"")))
-    return pixels if channels is None else fit_channels(pixels, alpha, channels, name)
+    if channels is None:
+        return pixels
+    if nodata.alpha and alpha:
+        pixels, alpha = without_alpha(pixels, channels), False
+    return fit_channels(pixels, alpha, channels, name)
 
 
 def _file_of(image: Image.Image) -> bytes:

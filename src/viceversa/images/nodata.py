@@ -1,8 +1,11 @@
-"""No-data values: pixels that have one are masked."""
+"""Pixels without data: by a no-data value, a rule, the alpha channel or a mask file."""
 
 from __future__ import annotations
 
 import math
+import operator
+import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -10,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .header import Pixels
+from .header import Pixels, Refused
 
 Mask = NDArray[np.bool_]
 # A resized pixel has no data if the weights of the valid pixels under the filter sum to less:
@@ -19,11 +22,31 @@ LEAST_WEIGHT = 0.1
 COMMON = (-9999.0, -99999.0, -999.0, -32768.0, -32767.0)  # common no-data values
 
 
+COMPARISONS: dict[str, Callable[[Any, float], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+RULE = re.compile(r"\s*([<>]=?)\s*(.*)")
+
+
 class NoData(NamedTuple):
-    """No-data value of a file: with `tag`, the value of its GDAL tag, if any; else `value`."""
+    """Which pixels of a file have no data."""
 
     value: float | None = None
+    """No-data value, of each channel for itself."""
     tag: bool = False
+    """Whether the GDAL tag of a file, if it has one, replaces `value`."""
+    rule: tuple[str, float] | None = None
+    """Comparison, such as (">=", 250), that holds in all channels but alpha of such pixels."""
+    alpha: bool = False
+    """Whether pixels of alpha 0 have no data. Alpha is then left out instead of composed."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether a file without a GDAL tag can have pixels without data."""
+        return self.value is not None or self.rule is not None or self.alpha
 
     def for_tag(self, text: str) -> float | None:
         """Return the value for a file whose tag 42113 is `text` ("" if it has none)."""
@@ -54,6 +77,47 @@ def nodata_mask(values: NDArray[Any], value: float | None) -> Mask | None:
     elif _holds(values.dtype, value):
         mask = values == int(value)
     return mask if mask is not None and mask.any() else None
+
+
+def missing(
+    values: NDArray[Any],
+    nodata: NoData,
+    *,
+    tag: str = "",
+    alpha: bool = False,
+    mask: Mask | None = None,
+) -> Mask | None:
+    """Return where an image has no data, or None if nowhere.
+
+    Args:
+        values: (h, w) or (h, w, channels) of any dtype, possibly a masked array.
+        nodata: Which pixels have no data.
+        tag: GDAL tag 42113 of the file.
+        alpha: Whether the last channel is alpha.
+        mask: (h, w), true where a mask file says that there is no data.
+
+    Raises:
+        Refused: The mask has another size than the image.
+    """
+    own, values = mask_of(values), np.ma.getdata(values)
+    found = [own, nodata_mask(values, nodata.for_tag(tag))]
+    alpha = alpha and values.ndim == 3
+    pixels = [mask]
+    if nodata.rule is not None:
+        compare, limit = nodata.rule
+        colours = values[:, :, :-1] if alpha else values.reshape(*values.shape[:2], -1)
+        pixels.append(COMPARISONS[compare](colours, limit).all(axis=2))
+    if nodata.alpha and alpha:
+        pixels.append(values[:, :, -1] == 0)
+    for one in pixels:
+        if one is not None and one.shape != values.shape[:2]:
+            (height, width), (h, w) = values.shape[:2], one.shape
+            raise Refused(f"is {width}x{height}, and its mask {w}x{h}; save both at one size")
+        if one is not None:
+            shaped = one.reshape(*one.shape, *[1] * (values.ndim - 2))
+            found.append(np.broadcast_to(shaped, values.shape))
+    masks = [one for one in found if one is not None and one.any()]
+    return np.logical_or.reduce(masks) if masks else None
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
@@ -89,14 +153,20 @@ def value_for_dtype(dtype: str, text: str) -> float | None:
 
 
 def parse_nodata(text: str | float) -> NoData:
-    """Parse the option `nodata`: a number, nan, tag or none. Raises UserError for other texts."""
+    """Parse the option `nodata`: a number, nan, a rule, tag or none. Raises UserError."""
     if text in ("tag", "none"):
         return NoData(tag=text == "tag")
     try:
+        if rule := RULE.fullmatch(str(text)):
+            limit = float(rule[2])
+            if math.isfinite(limit):
+                return NoData(rule=(rule[1], limit))
+            raise ValueError
         return NoData(parse_value(str(text)))
     except ValueError:
         raise UserError(
-            f"nodata must be a number, nan, tag (GDAL tag of each file) or none, not {text!r}",
+            "nodata must be a number, nan, a rule such as >=250 or <0, tag (GDAL tag of each file) "
+            f"or none, not {text!r}",
             option="nodata",
         ) from None
 

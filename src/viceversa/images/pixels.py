@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..errors import UserError
 from .header import DAMAGED, Header, Pixels, Refused
-from .nodata import LEAST_WEIGHT, Mask, mask_of, masked, nodata_mask
+from .nodata import LEAST_WEIGHT, Mask, NoData, mask_of, masked, missing
 from .sources import path_of, printable
 
 NAN_HINT = "; if NaN means no data, set the domain's nodata to nan"
@@ -72,15 +72,13 @@ def _exact(values: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
-def convert_masked(values: NDArray[Any], nodata: float | None, indices: bool = False) -> Pixels:
+def convert_masked(values: NDArray[Any], mask: Mask | None, indices: bool = False) -> Pixels:
     """Apply `convert_dtype` to (h, w) or (h, w, channels); return (h, w, channels) in C order.
 
-    Pixels with the no-data value, and those that were masked before, are masked and become 0: the
-    dtype of the result may not represent the no-data value.
+    Pixels in the mask, from `missing`, are masked and become 0: the dtype of the result may not
+    represent their values.
     """
-    own, values = mask_of(values), np.ma.getdata(values)
-    masks = [mask for mask in (own, nodata_mask(values, nodata)) if mask is not None]
-    mask = np.logical_or.reduce(masks) if masks else None
+    values = np.ma.getdata(values)
     if mask is not None:
         values = np.where(mask, values.dtype.type(0), values)
     pixels = masked(convert_dtype(values, indices), mask)
@@ -105,6 +103,8 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
 
 def fit_channels(pixels: Pixels, alpha: bool, channels: int, name: object) -> Pixels:
     """Convert pixels to a number of channels: grey to RGB, RGB to luminance, alpha over white.
+
+    Of pixels whose alpha is their mask, `without_alpha` removes it first.
 
     Args:
         pixels: (h, w, channels); the luminance is masked where any channel of RGB is.
@@ -148,6 +148,11 @@ def fit_channels(pixels: Pixels, alpha: bool, channels: int, name: object) -> Pi
     )
 
 
+def without_alpha(pixels: Pixels, channels: int | None) -> Pixels:
+    """Return colours of which alpha, the last channel, is the mask; with it if it is wanted."""
+    return pixels if channels in (None, pixels.shape[2]) else contiguous(pixels[:, :, :-1])
+
+
 def _over_white(pixels: Pixels) -> Pixels:
     """Compose unsigned colours with straight alpha, the last channel, over white."""
     white = np.iinfo(pixels.dtype).max
@@ -187,16 +192,18 @@ def unpremultiplied(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([straight.astype(pixels.dtype), alpha], axis=2)
 
 
-def from_pillow(image: Image.Image, nodata: float | None = None) -> tuple[Pixels, bool]:
-    """Return the pixels of a Pillow image, masked at `nodata`, and whether the last channel is
-    alpha."""
+def from_pillow(image: Image.Image, nodata: NoData | None = None) -> tuple[Pixels, bool]:
+    """Return the pixels of a Pillow image, masked where they have no data, and whether the last
+    channel is alpha."""
     mode = CONVERTED.get(image.mode)
     if mode is None:
         raise Refused(f"has the mode {image.mode} of Pillow; convert it to RGB first")
     if "transparency" in image.info:
         mode = {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
     values = np.asarray(image if mode == image.mode else image.convert(mode))
-    return convert_masked(values, nodata), mode in ("LA", "RGBA")
+    alpha = mode in ("LA", "RGBA")
+    mask = None if nodata is None else missing(values, nodata, alpha=alpha)
+    return convert_masked(values, mask), alpha
 
 
 def to_pil(pixels: Pixels) -> Image.Image:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,7 +167,12 @@ def _runs(config: StudyConfig) -> Iterator[StudyRun]:
 def _sections(config: StudyConfig, study: StudyFolder, run: StudyRun, layout: str) -> Sections:
     """Return the settings of a run. Raises UserError if they are inconsistent."""
     changed: dict[str, dict[str, Any]] = {
-        "data": {"path": str(study.manifest(run)), "layout": layout},
+        "data": {
+            "path": str(study.manifest(run)),
+            "layout": layout,
+            "a": {"masks": ""},  # in the manifest
+            "b": {"masks": ""},
+        },
         "train": {"run": str(study.folder(run)), "seed": run.seed},
     }
     if not config.options.val:  # images of test must not select the best model
@@ -181,8 +187,8 @@ def _check_data(config: StudyConfig, root: Path) -> None:
         raise UserError(
             "there is no data folder to train on; add it after the recipe", option="data.path"
         )
-    for name in ("path", "layout", "pattern_a", "pattern_b"):
-        if len({getattr(one.data, name) for one in configs}) > 1:
+    for name in ("path", "layout", "pattern_a", "pattern_b", "a.masks", "b.masks"):
+        if len({attrgetter(name)(one.data) for one in configs}) > 1:
             raise UserError(
                 f"the variants differ in data.{name}, and a study compares them on the same images",
                 option=f"data.{name}",
@@ -203,7 +209,11 @@ def _digest(items: Sequence[Item], data: Path) -> str:
     def name(path: Path | None) -> str:
         return "" if path is None else os.path.relpath(path.absolute(), home)
 
-    rows = sorted([name(one.a), name(one.b), one.group, one.split] for one in items)
+    rows = sorted(
+        [name(one.a), name(one.b), one.group, one.split]
+        + [name(mask) for mask in (one.mask_a, one.mask_b) if mask]
+        for one in items
+    )
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 

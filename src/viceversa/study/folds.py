@@ -161,15 +161,17 @@ def manifest_text(items: Sequence[Item], splits: Splits, folder: Path) -> str:
         image = image.absolute()
         return os.path.relpath(image, home) if image.anchor == home.anchor else str(image)
 
+    masks = any(item.mask_a or item.mask_b for item in items)
     rows = [
         (splits[item.group], path(item.a), path(item.b), item.group)
+        + ((path(item.mask_a), path(item.mask_b)) if masks else ())
         for item in items
         if item.group in splits
     ]
     rows.sort(key=lambda row: (SPLITS.index(row[0]), row[1:]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("split", "a", "b", "group"))
+    writer.writerow(("split", "a", "b", "group", *(("mask_a", "mask_b") if masks else ())))
     writer.writerows(rows)
     return text.getvalue()
 

@@ -28,6 +28,8 @@ class Item(NamedTuple):
     a: Path | None
     b: Path | None
     group: str
+    mask_a: Path | None = None
+    mask_b: Path | None = None
 
 
 def read_items(
@@ -121,15 +123,33 @@ def _items(split: str, index: SplitIndex, paired: bool, rule: Rule | None) -> li
             )
         return found
 
+    def item(a: Source | None, b: Source | None, group: str) -> Item:
+        paths = [one and one.path for one in (a, b)]
+        masks = [_mask(index, domain, one) for domain, one in zip("ab", (a, b), strict=True)]
+        return Item(split, *paths, group, *masks)
+
     if index.a == index.b:  # side by side, or photos
-        return [Item(split, one.path, one.path, group(one)) for one in index.a]
+        return [item(one, one, group(one)) for one in index.a]
     if not paired:
-        sides = [Item(split, one.path, None, group(one)) for one in index.a]
-        return sides + [Item(split, None, one.path, group(one)) for one in index.b]
+        sides = [item(one, None, group(one)) for one in index.a]
+        return sides + [item(None, one, group(one)) for one in index.b]
     items = []
     for a, b in zip(index.a, index.b, strict=True):
-        items += [Item(split, a.path, b.path, group(a)), Item(split, a.path, b.path, group(b))]
+        items += [item(a, b, group(a)), item(a, b, group(b))]
     return items
+
+
+def _mask(index: SplitIndex, domain: str, source: Source | None) -> Path | None:
+    """Return the mask file of an image. Raises UserError if it is in an archive."""
+    mask = index.masks.get((domain, source)) if source else None
+    if mask and mask.member:
+        raise UserError(
+            f"{printable(mask.path)} is an archive of masks, which cannot be listed in the "
+            "manifests of the folds; unpack it",
+            option=f"data.{domain}.masks",
+            path=mask.path,
+        )
+    return mask and mask.path
 
 
 Key = tuple[str, str]

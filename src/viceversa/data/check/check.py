@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import UserError
 from ...images import Source
+from ...images.domain import DomainConfig
 from ...images.io import ReadOptions
 from ...images.loading import read_options
 from ..config import DataConfig
-from ..index import FileTree, Manifest, index_split, index_splits, list_images
+from ..index import FileTree, Manifest, SplitIndex, index_split, index_splits, list_images
 from .invalid import invalid_files
 from .issues import all_issues, failed_pairing, unmatched_files
+from .record import FileRecord
 from .result import CheckResult, DomainFiles, Issue
-from .scan import FileRecord, Progress, Store, scan_files
+from .scan import Progress, Store, scan_files
 
+Scan = tuple[ReadOptions, str]
+"""How files are read, and their domain if it has masks."""
 SEVERITIES = ("error", "warning", "note")
 
 
@@ -53,35 +58,52 @@ def check_dataset(
         raise UserError(f"{'; '.join(map(str, unmatched))}; {unmatched[0].advice}")
     max_pixels = config.max_megapixels * 10**6
     options = [read_options(domain, max_pixels) for domain in (config.a, config.b)]
-    files: dict[ReadOptions, dict[Source, None]] = {}  # one scan if A and B are read alike
+    masks = {domain: _masks(splits.values(), domain) for domain in "ab"}
+    # One scan if A and B are read alike.
+    scans = [(how, domain * bool(masks[domain])) for how, domain in zip(options, "ab", strict=True)]
+    files: dict[Scan, dict[Source, None]] = {}
     for index in splits.values():
-        for how, side in zip(options, (index.a, index.b), strict=True):
-            files.setdefault(how, {}).update(dict.fromkeys(side))
+        for scan, side in zip(scans, (index.a, index.b), strict=True):
+            files.setdefault(scan, {}).update(dict.fromkeys(side))
     total = sum(map(len, files.values()))
-    records: dict[ReadOptions, dict[Source, FileRecord]] = {}
-    for how, sources in files.items():
+    records: dict[Scan, dict[Source, FileRecord]] = {}
+    for scan, sources in files.items():
         scanned = sum(map(len, records.values()))
 
         def report(done: int, _: int, scanned: int = scanned) -> None:
             if progress:
                 progress(scanned + done, total)
 
-        records[how] = scan_files(
-            sources, how, verify=verify, progress=report, store=store, root=Path(path)
+        how, domain = scan
+        records[scan] = scan_files(
+            sources,
+            how,
+            verify=verify,
+            progress=report,
+            store=store,
+            root=Path(path),
+            masks=masks[domain] if domain else {},
         )
-    a, b = (records[how] for how in options)
-    domains = {
-        split: (
-            DomainFiles(split, "a", config.a, index.side_by_side, {s: a[s] for s in index.a}),
-            DomainFiles(split, "b", config.b, index.side_by_side, {s: b[s] for s in index.b}),
-        )
-        for split, index in splits.items()
-    }
+    found = {domain: records[scan] for domain, scan in zip("ab", scans, strict=True)}
+
+    def part(split: str, domain: str, settings: DomainConfig) -> DomainFiles:
+        index = splits[split]
+        own = {source: found[domain][source] for source in index.files(domain)}
+        with_mask = {source: mask for source, mask in masks[domain].items() if source in own}
+        return DomainFiles(split, domain, settings, index.side_by_side, own, with_mask)
+
+    domains = {split: (part(split, "a", config.a), part(split, "b", config.b)) for split in splits}
     check = CheckResult(str(path), paired, config, data, splits, domains, {})
     invalid, issues = invalid_files(check)
     issues += [*detected, *all_issues(check)]
     issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))
     return replace(check, invalid=invalid, issues=tuple(issues))
+
+
+def _masks(splits: Iterable[SplitIndex], domain: str) -> dict[Source, Source]:
+    """Return the masks of the images of a domain."""
+    every = (item for index in splits for item in index.masks.items())
+    return {source: mask for (side, source), mask in every if side == domain}
 
 
 def _detect_pairs(data: FileTree | Manifest, config: DataConfig) -> tuple[bool, list[Issue]]:

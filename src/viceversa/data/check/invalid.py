@@ -13,10 +13,12 @@ import numpy as np
 from ...errors import UserError
 from ...fields import ImageSize, as_typed, size_text
 from ...images import Source, fit_channels
+from ...images.domain import DomainConfig
 from ...images.pixels import NAN_HINT
+from ...images.sources import printable
 from ..config import DataConfig, compared, resized_size
+from .record import FileRecord
 from .result import CheckResult, DomainFiles, Issue, issue_of
-from .scan import FileRecord
 
 
 class Group(NamedTuple):
@@ -60,6 +62,14 @@ def _groups(check: CheckResult) -> Iterator[Group]:
     )
     for domain in "ab":
         yield from _of_domain(check.domain(domain), config)
+        if folder := getattr(config, domain).masks:
+            every = check.domain(domain)
+            missing = [s for part in every for s, _ in part.readable() if s not in part.masks]
+            yield Group(
+                f"images of {domain.upper()} without a mask",
+                dict.fromkeys(missing, f"has no mask of its name in {printable(folder)}"),
+                f"add the missing masks of {domain.upper()}, with the names of the images",
+            )
     if check.paired:
         yield Group(
             "images of B that differ in size from their partner",
@@ -106,7 +116,7 @@ def _of_domain(parts: Sequence[DomainFiles], config: DataConfig) -> Iterator[Gro
     if not settings.ids:
         wanted = settings.file_channels
         channels = _reasons(
-            parts, lambda _, r: _wrong_channels(r.channels, r.alpha, r.read_dtype, wanted)
+            parts, lambda _, r: _wrong_channels(*colours(settings, r), r.read_dtype, wanted)
         )
         advice = f"save the images of {name} with {wanted} channels"
         counts = {records[source][1].channels for source in channels}
@@ -140,6 +150,13 @@ def usual_dtype(parts: Sequence[DomainFiles]) -> str:
     """Return the dtype in which most images of a domain are read."""
     counts = Counter(record.read_dtype for part in parts for _, record in part.readable())
     return counts.most_common(1)[0][0] if counts else ""
+
+
+def colours(config: DomainConfig, record: FileRecord) -> tuple[int, bool]:
+    """Return the channels of a file that are converted, and whether the last is blended alpha."""
+    if record.alpha and config.alpha == "mask" and record.channels != config.file_channels:
+        return record.channels - 1, False
+    return record.channels, record.alpha
 
 
 @lru_cache(maxsize=1024)

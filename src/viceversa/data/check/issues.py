@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -14,8 +13,9 @@ from ...images.domain import full_range
 from ...images.sources import FORMATS, is_sidecar, printable, unread
 from ..config import is_smaller, resized_size
 from ..index import FileTree, SplitIndex
-from .invalid import different_sizes, usual_dtype
-from .result import LISTED, CheckResult, Issue, Severity, issue_of
+from .invalid import colours, different_sizes, usual_dtype
+from .masks import empty_images, lossy_masks, nodata_values
+from .result import CheckResult, Issue, Severity, issue_of
 
 WIDE = 1.5  # minimum width / height of a file that may have two images side by side
 ENOUGH = 20  # minimum number of images of each domain to hold some of them out
@@ -141,7 +141,7 @@ def converted_images(check: CheckResult, domain: str) -> Iterator[Issue]:
     changes: dict[str, list[Source]] = {}
     for part in check.domain(domain):
         for source, record in part.readable() if not part.config.ids else ():
-            if text := _conversion(record.channels, record.alpha, part.config.file_channels):
+            if text := _conversion(*colours(part.config, record), part.config.file_channels):
                 changes.setdefault(text, []).append(source)
     for text, files in changes.items():
         yield from issue_of("note", f"images of {domain.upper()} that will be {text}", files)
@@ -176,7 +176,7 @@ def resized_images(check: CheckResult, domain: str) -> Iterator[Issue]:
 
 
 def constant_images(check: CheckResult, domain: str) -> Iterator[Issue]:
-    """Yield images with one value everywhere, and images without data."""
+    """Yield images with one value everywhere."""
     ranges = {s: part.range(r) for part in check.domain(domain) for s, r in part.readable()}
     name, settings = domain.upper(), check.domain(domain)[0].config
     if settings.kind != "labels":
@@ -184,37 +184,6 @@ def constant_images(check: CheckResult, domain: str) -> Iterator[Issue]:
         files = [source for source, (low, high) in ranges.items() if low == high]
         advice = "check the images of one value, and remove empty ones"
         yield from issue_of("warning", text, files, advice)
-    if settings.has_nodata:
-        text = f"images of {name} that have the no-data value everywhere"
-        empty = [source for source, (low, _) in ranges.items() if all(map(math.isinf, low))]
-        yield from issue_of("warning", text, empty, f"remove the images of {name} without data")
-
-
-def nodata_values(check: CheckResult, domain: str) -> Iterator[Issue]:
-    """Yield values that may mean no data, and different declared values."""
-    parts, name = check.domain(domain), domain.upper()
-    nodata = parts[0].config.nodata if parts[0].config.has_nodata else "none"
-    records = {source: record for part in parts for source, record in part.readable()}
-    suspected: dict[float, list[Source]] = {}
-    for source, record in records.items():
-        if record.suspected_nodata is not None and nodata != "none":
-            suspected.setdefault(record.suspected_nodata, []).append(source)
-    for value, files in suspected.items():
-        text = (
-            f"images of {name} in which {value:.9g} fills many pixels and is far from all other "
-            "values: it may mean no data"
-        )
-        advice = f"set --data.{domain}.nodata {value:.9g} if it means no data, else none"
-        yield from issue_of("warning", text, files, advice)
-    declared = list(dict.fromkeys(record.nodata for record in records.values()))
-    if nodata == "tag" and len(declared) > 1:
-        values = ", ".join(value or "none" for value in declared[:LISTED])
-        text = (
-            f"images of {name} declare different no-data values ({values}): each is read by its "
-            "own, and none is written into translations"
-        )
-        advice = f"set --data.{domain}.nodata to the value that all images of {name} have"
-        yield Issue("warning", text, advice=advice)
 
 
 def duplicate_images(check: CheckResult) -> Iterator[Issue]:
@@ -294,5 +263,7 @@ def all_issues(check: CheckResult) -> Iterator[Issue]:
         yield from resized_images(check, domain)
         yield from constant_images(check, domain)
         yield from nodata_values(check, domain)
+        yield from empty_images(check, domain)
+        yield from lossy_masks(check, domain)
     for issues in (duplicate_images, divided_groups, no_validation_split, other_files):
         yield from issues(check)

@@ -12,8 +12,8 @@ from ...config.run import recipe_for
 from ...fields import counted
 from ...images.sources import printable
 from ..config import DataConfig
+from .record import FileRecord, Range
 from .result import FIRST, CheckResult, DomainFiles, shell_quoted
-from .scan import Range
 
 MOST_COMMON = 3  # number of sizes, modes and dtypes that are listed
 MAX_CHANNELS = 8  # number of channels up to which the range of each is listed
@@ -74,7 +74,7 @@ def summary(parts: Sequence[DomainFiles]) -> dict[str, Any]:
     sizes = Counter("{1}x{0}".format(*part.size(record)) for part, record in images)
     nodata = Counter(record.nodata for _, record in images)
     config = parts[0].config
-    if config.nodata not in ("tag", "none"):
+    if not (config.nodata_value.tag or config.nodata == "none"):
         nodata = Counter({str(config.nodata): len(images)})
     elif config.nodata == "none" or not config.has_nodata:
         nodata.clear()
@@ -87,7 +87,16 @@ def summary(parts: Sequence[DomainFiles]) -> dict[str, Any]:
         "dtypes": dict(Counter(record.dtype for _, record in images).most_common()),
         "range": channel_ranges([one for one in ranges if not any(map(math.isinf, one[0]))]),
         "nodata": {value: count for value, count in nodata.items() if value},
+        "masked": _masked(images),
     }
+
+
+def _masked(images: Sequence[tuple[DomainFiles, FileRecord]]) -> dict[str, float]:
+    """Return the number of images with pixels without data, and the fraction of all pixels."""
+    fractions = [part.masked(record) for part, record in images]
+    sizes = [math.prod(part.size(record)) for part, record in images]
+    total = sum(one * size for one, size in zip(fractions, sizes, strict=True))
+    return {"images": sum(map(bool, fractions)), "fraction": total / max(1, sum(sizes))}
 
 
 def channel_ranges(ranges: Sequence[Range]) -> list[list[float]]:
@@ -114,7 +123,12 @@ def _domain_lines(values: Mapping[str, Any]) -> list[str]:
         f"     modes   {_most_common(values['modes'])}; {_most_common(values['dtypes'])}",
         f"     values  {'; '.join(ranges)}{channels}",
     ]
-    return [*lines, f"     no data {_most_common(values['nodata'])}"] if values["nodata"] else lines
+    if values["nodata"]:
+        lines.append(f"     no data {_most_common(values['nodata'])}")
+    if masked := values["masked"]["images"]:
+        fraction = f"{100 * values['masked']['fraction']:.3g} % of the pixels"
+        lines.append(f"     masked  {fraction}, in {counted(masked, 'image')}")
+    return lines
 
 
 def _most_common(counts: Mapping[str, int]) -> str:

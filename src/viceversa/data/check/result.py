@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...errors import UserError
@@ -15,7 +17,7 @@ from ...images.loading import Half, half_of, load
 from ...images.sources import printable
 from ..config import DataConfig
 from ..index import FileTree, Manifest, SplitIndex
-from .scan import FileRecord, Range
+from .record import FileRecord, Range
 
 Severity = Literal["error", "warning", "note"]
 LISTED = 10  # files of an issue that are named
@@ -79,6 +81,8 @@ class DomainFiles:
     config: DomainConfig
     side_by_side: bool
     records: Mapping[Source, FileRecord]
+    masks: Mapping[Source, Source] = field(default_factory=dict)
+    """Mask file of each image that has one."""
     chosen: Half = None
     """Half of each file to read, if it is not that of the domain in side-by-side files."""
 
@@ -99,9 +103,14 @@ class DomainFiles:
         """Return the value range of an image; of side-by-side files, of the domain's half."""
         return record.halves[self.half == "right"] if self.half else record.range
 
+    def masked(self, record: FileRecord) -> float:
+        """Return the fraction of pixels without data; of side-by-side files, of the half."""
+        left, right = record.masked
+        return record.masked[self.half == "right"] if self.half else (left + right) / 2
+
     def load(self, source: Source, max_pixels: int) -> Pixels:
         """Load an image as the domain defines it."""
-        return load(source, self.config, self.half, max_pixels)
+        return load(source, self.config, self.half, max_pixels, mask=self.masks.get(source))
 
 
 @dataclass(frozen=True)
@@ -123,11 +132,35 @@ class CheckResult:
         """Return the files of a domain (`a`, `b`) in each split."""
         return [parts["ab".index(domain)] for parts in self.domains.values()]
 
+    def empty(self, domain: str) -> list[Source]:
+        """Return the images of a domain without any data, which are not trained on."""
+        return [
+            source
+            for part in self.domain(domain)
+            for source, record in part.readable()
+            if all(map(math.isinf, part.range(record)[0]))
+        ]
+
     @property
     def records(self) -> dict[Source, FileRecord]:
         """Record of each file."""
         every = [part for parts in self.domains.values() for part in parts]
         return {source: record for part in every for source, record in part.records.items()}
+
+    @property
+    def digests(self) -> dict[Source, str]:
+        """SHA-256 of each file; of a file with masks, of it and of them."""
+        masks: dict[Source, str] = {}
+        for pair in self.domains.values():
+            for part in pair:
+                for source in part.masks:
+                    digest = f"{part.domain} {part.records[source].mask_sha256}"
+                    masks[source] = masks.get(source, "") + digest
+        digests = {source: record.sha256 for source, record in self.records.items()}
+        return digests | {
+            source: hashlib.sha256((digests[source] + text).encode()).hexdigest()
+            for source, text in masks.items()
+        }
 
     @property
     def errors(self) -> list[Issue]:
@@ -148,7 +181,7 @@ class CheckResult:
 def usable_splits(
     check: CheckResult, note: Callable[[str], None] = lambda text: None
 ) -> dict[str, SplitIndex]:
-    """Return the files of each split that can be used.
+    """Return the files of each split that can be used, and have data.
 
     If an image of a pair is invalid, the pair is left out; no other pair takes its place.
 
@@ -169,17 +202,20 @@ def usable_splits(
     texts = [f"{source} {reason}" for source, reason in check.invalid.items()]
     for index in check.splits.values():
         texts += [f"{source} has no partner" for source in index.unmatched]
+    empty = {domain: set(check.empty(domain)) for domain in "ab"}
+    texts += [f"{source} has no data" for source in sorted(empty["a"] | empty["b"])]
     if not texts:
         return dict(check.splits)
     note(f"left out: {counted(len(texts), 'file')}: {first_few(texts)}")
-    return {split: _valid(index, check) for split, index in check.splits.items()}
+    without = {domain: check.invalid.keys() | sources for domain, sources in empty.items()}
+    return {split: _valid(index, check, without) for split, index in check.splits.items()}
 
 
-def _valid(index: SplitIndex, check: CheckResult) -> SplitIndex:
-    a, b = ([source not in check.invalid for source in side] for side in (index.a, index.b))
+def _valid(index: SplitIndex, check: CheckResult, without: Mapping[str, Set[Source]]) -> SplitIndex:
+    a, b = ([source not in without[d] for source in index.files(d)] for d in "ab")
     if check.paired or index.side_by_side:
         a = b = [first and second for first, second in zip(a, b, strict=True)]
     left = index.masked(a, b)
     if not (left.a and left.b):
-        raise UserError(f"{index.layout}: every file is invalid", path=check.path)
+        raise UserError(f"{index.layout}: every file is invalid or has no data", path=check.path)
     return replace(left, unmatched={})

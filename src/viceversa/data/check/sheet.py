@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import UserError
 from ...images import Pixels, Source, read, resize, write
 from ...images.loading import half_of, read_options, take_half
+from ...images.masks import read_mask
 from ...images.nodata import mask_of
 from .render import channel_ranges
 from .result import CheckResult, DomainFiles, usable_splits
@@ -89,7 +90,8 @@ def _thumbnail(
 ) -> Pixels:
     """Return 8-bit RGB that fits into the border."""
     settings, max_pixels = part.config, check.config.max_megapixels * 10**6
-    pixels = read(source, *read_options(settings, max_pixels), fit=False)
+    own = part.masks.get(source)
+    pixels = read(source, *read_options(settings, max_pixels), fit=False, mask=read_mask(own))
     pixels = take_half(pixels, half_of(part.domain) if part.side_by_side else None)
     height, width = pixels.shape[:2]
     if not width:

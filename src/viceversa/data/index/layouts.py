@@ -15,6 +15,7 @@ from ..config import DataConfig
 from .ambiguous import ambiguities, partial_split
 from .files import FileTree, read_tree, refuse_other_formats
 from .manifest import Manifest, index_manifest, is_manifest, read_manifest
+from .masks import separate_masks, with_masks
 from .pairing import SplitIndex, by_stem, in_one_folder, names_of, pair
 from .roles import SPLITS, Entry, common_folder, other_domain, read_folder, role_of
 from .subsets import hold_out, subset
@@ -70,12 +71,18 @@ def index_splits(
     """
     config = config or DataConfig()
     data = data if isinstance(data, FileTree | Manifest) else list_images(data)
+    data, masks = separate_masks(data, config)
     wanted = SPLITS if config.hold_out else wanted
     if isinstance(data, Manifest):
         every = {split: index_manifest(data, split, paired, config.layout) for split in wanted}
         splits = {split: index for split, index in every.items() if index is not None}
     else:
         splits = _index_tree(data, paired, config, wanted)
+    if masks:
+        found = with_masks(splits, masks)
+        splits = {
+            split: replace(index, masks={**index.masks, **found}) for split, index in splits.items()
+        }
     if config.hold_out:
         if others := list(splits.keys() - {"train"}):
             raise UserError(

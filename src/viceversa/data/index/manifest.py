@@ -1,6 +1,7 @@
 """Manifests: .csv or .jsonl files that list the images of A and B and their pairs.
 
-The columns are `a`, `b` and, optionally, `split` and `group`; paths are relative to the manifest.
+The columns are `a`, `b` and, optionally, `split`, `group`, `mask_a` and `mask_b`; paths are
+relative to the manifest.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from pathlib import Path
 from ...errors import UserError
 from ...files import is_utf16
 from ...images.sources import Source, printable
-from .pairing import SplitIndex, in_order
+from .pairing import Masks, SplitIndex, in_order
 from .roles import SPLITS, split_of
 
 Fields = dict[str, str]
+OPTIONAL = ("split", "group", "mask_a", "mask_b")
+"""Columns that a manifest may have besides `a` and `b`."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class ManifestRow:
     name: str
     """The first path of the line, as written in the manifest."""
     group: str = ""
+    mask_a: Source | None = None
+    mask_b: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,14 @@ def _row(
         )
     if not (fields["a"] or fields["b"]):
         raise ValueError(f"line {line} names no image")
-    for name in filter(None, (fields["a"], fields["b"])):
+    masks = fields.get("mask_a"), fields.get("mask_b")
+    for name in filter(None, (fields["a"], fields["b"], *masks)):
         if problem := _problem(folder / name):
             problems.append(f"line {line}: {printable(name)} {problem}")
     a, b = (Source(folder / fields[side]) if fields[side] else None for side in "ab")
-    return ManifestRow(split, a, b, fields["a"] or fields["b"], fields.get(group, ""))
+    mask_a, mask_b = (Source(folder / mask) if mask else None for mask in masks)
+    name = fields["a"] or fields["b"]
+    return ManifestRow(split, a, b, name, fields.get(group, ""), mask_a, mask_b)
 
 
 def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) -> SplitIndex | None:
@@ -154,7 +162,29 @@ def index_manifest(manifest: Manifest, split: str, paired: bool, layout: str) ->
         single = {row.a: "a" for row in rows if row.a and not row.b}
         single |= {row.b: "b" for row in rows if row.b and not row.a}
         unmatched = {source: single[source] for source in in_order(single)}
-    return SplitIndex(text, a, b, layout == "side-by-side", unmatched, groups, names)
+    masks = _masks(rows, layout in ("photos", "side-by-side"))
+    return SplitIndex(text, a, b, layout == "side-by-side", unmatched, groups, names, masks)
+
+
+def _masks(rows: Iterable[ManifestRow], one_file: bool) -> Masks:
+    """Return the masks of the images; `one_file`: whether the file of a line is both A and B.
+
+    Raises UserError if lines give an image several masks.
+    """
+    masks: Masks = {}
+    for row in rows:
+        one = row.a or row.b if one_file else None
+        for domain, source, mask in (
+            ("a", one or row.a, row.mask_a),
+            ("b", one or row.b, row.mask_b),
+        ):
+            if source and mask and masks.setdefault((domain, source), mask) != mask:
+                raise UserError(
+                    f"lines of the manifest give {source} two masks: "
+                    f"{masks[domain, source]} and {mask}",
+                    path=source.path,
+                )
+    return masks
 
 
 def _names(rows: Iterable[ManifestRow]) -> dict[Source, str]:
@@ -181,11 +211,11 @@ def _names(rows: Iterable[ManifestRow]) -> dict[Source, str]:
 def _csv(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
     reader = csv.reader(file, skipinitialspace=True, strict=True)
     header = [name.strip() for name in next(reader, [])]
-    counts = {name: header.count(name) for name in ("a", "b", "split", "group")}
+    counts = {name: header.count(name) for name in ("a", "b", *OPTIONAL)}
     if min(counts["a"], counts["b"]) < 1 or max(counts.values()) > 1:
         raise ValueError(
-            "its first line must name the columns a and b, and may name split and group, not "
-            f"{header}"
+            "its first line must name the columns a and b, and may name "
+            f"{', '.join(OPTIONAL[:-1])} and {OPTIONAL[-1]}, not {header}"
         )
     for values in filter(None, reader):
         if len(values) != len(header):
@@ -207,7 +237,7 @@ def _jsonl(file: Iterator[str]) -> Iterator[tuple[int, Fields]]:
         if not isinstance(fields, dict) or not fields.keys() & {"a", "b"}:
             raise ValueError(f'line {line} is not like {{"a": "1.png", "b": "2.png"}}')
         known = {name: fields.get(name) or "" for name in ("a", "b")}
-        known |= {name: fields[name] for name in ("split", "group") if fields.get(name) is not None}
+        known |= {name: fields[name] for name in OPTIONAL if fields.get(name) is not None}
         for name, value in known.items():
             if not isinstance(value, str):
                 raise ValueError(f"line {line}: {name} is {value!r}, not text")

@@ -17,6 +17,8 @@ from .roles import Entry
 Keyed = dict[str, list[Source]]
 """Images by name: an image of A and one of B with the same name are a pair."""
 SEPARATORS = ("-", "_", ".", " ")
+Masks = dict[tuple[str, Source], Source]
+"""Mask file by domain (`a`, `b`) and image."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class SplitIndex:
     """Group (patient, slide, scene) of each image that is in one."""
     names: Mapping[Source, str] = field(default_factory=dict, compare=False)
     """Name of each image in the dataset; both images of a pair have the same."""
+    masks: Masks = field(default_factory=dict, compare=False)
+    """Mask file of each image that has one, by domain; side by side, of the whole file."""
     half_b: Literal["left", "right"] | None = None
     """Half of each file of B to read, if B has separate side-by-side files; None: all of it."""
 
