@@ -124,9 +124,8 @@ def _items(split: str, index: SplitIndex, paired: bool, rule: Rule | None) -> li
         return found
 
     def item(a: Source | None, b: Source | None, group: str) -> Item:
-        paths = [one and one.path for one in (a, b)]
-        masks = [_mask(index, domain, one) for domain, one in zip("ab", (a, b), strict=True)]
-        return Item(split, *paths, group, *masks)
+        path_a, path_b = (one.path if one else None for one in (a, b))
+        return Item(split, path_a, path_b, group, _mask(index, "a", a), _mask(index, "b", b))
 
     if index.a == index.b:  # side by side, or photos
         return [item(one, one, group(one)) for one in index.a]
@@ -149,7 +148,7 @@ def _mask(index: SplitIndex, domain: str, source: Source | None) -> Path | None:
             option=f"data.{domain}.masks",
             path=mask.path,
         )
-    return mask and mask.path
+    return mask.path if mask else None
 
 
 Key = tuple[str, str]
