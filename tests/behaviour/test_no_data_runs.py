@@ -137,7 +137,7 @@ def test_images_without_data_are_left_out_and_named(
     assert any("left out 1 pairs without a pixel that has data" in note for note in result.notes)
     main(["train", "pix2pix", str(root), *TINY, "--train.run", str(tmp_path / "run")])
     output = capsys.readouterr().out
-    assert "images of A that have the no-data value everywhere" in output
+    assert "images of A without any data, which are left out" in output
 
 
 RGB = Domain()

@@ -47,6 +47,7 @@ def translate(
     seed: int = 0,
     flips: Annotated[bool, Parameter(negative="")] = False,
     spread: Annotated[bool, Parameter(negative="")] = False,
+    masks: Path | None = None,
 ) -> None:
     """Translate images: files, globs and folders.
 
@@ -86,12 +87,15 @@ def translate(
         Also write the spread of an ensemble or of --flips, the standard deviation of the outputs at
         each pixel: NAME.spread.png (white is a quarter of the value range or more, to compare
         images) and NAME.spread-view.png (white is the largest of the image, to look at).
+    masks
+        Folder of mask images with the names of the images: where a mask is 0, there is no data.
     """
     if not inputs:
         raise UserError("name the images to translate: files, globs or folders")
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, not {batch_size}", option="--batch_size")
     from ..checkpoint import translator_file
+    from ..images.masks import MaskFiles
     from ..inference import STREAM, Translator, expand, names_image, plan, translate_files
     from ..inference.outputs import refuse_unknown_format
     from ..inference.spread import check_maps, check_spread
@@ -107,7 +111,13 @@ def translate(
         raise UserError("- (standard input) is one image; name no others beside it")
     if streamed or (len(inputs) == 1 and Path(inputs[0]).is_file()):
         refuse_unknown_format(out)
+    if streamed and masks:
+        raise UserError("--masks needs images with names, not standard input", option="--masks")
     files, unread = ([(STREAM, Path("stdin"))], []) if streamed else expand(inputs)
+    mask_files = MaskFiles.in_folder(masks, "--masks") if masks else None
+    if masks:  # it may be in a folder of images
+        inside = masks.resolve()
+        files = [(path, name) for path, name in files if inside not in path.resolve().parents]
     translator = Translator.load(model, device, policy, seed, max_megapixels, size, flips)
     if spread:
         check_spread(translator.network)
@@ -120,11 +130,20 @@ def translate(
     if out != STREAM and (resume or not names_image(out)):
         options: dict[str, Any] = {"policy": policy, "seed": seed if policy == "paper" else None}
         options |= {"half": half, "size": size}
-        options |= {name: True for name, on in (("flips", flips), ("spread", spread)) if on}
+        given = {"flips": flips, "spread": spread, "masks": masks}
+        options |= {name: True for name, value in given.items() if value}
         record = _open_record(out, model, options)
     with collect_stop_signals() as signals:
         outcome = translate_files(
-            translator, pairs, batch_size, half, record, resume, lambda: bool(signals), spread
+            translator,
+            pairs,
+            batch_size,
+            half,
+            record,
+            resume,
+            lambda: bool(signals),
+            spread,
+            mask_files,
         )
     for line in _report(outcome, unread, len(pairs), out):
         print(line, file=sys.stderr if out == STREAM else sys.stdout)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..config.evaluation import OF_FOLDERS, EvaluationOptions
 from ..files import sha256
 from ..images.domain import Domain
-from ..images.values import fill_nodata, has_data, quantized
+from ..images.values import fill_nodata, fill_output, has_data, quantized
 from ..metrics.registry import DIRECTIONS
 from .direction import DirectionEvaluator, available_features, refuse_ineffective
 from .inputs import EvaluationBatch, EvaluationImages, Model, batches, open_images, open_model
@@ -122,7 +122,8 @@ def _translated(
     """Return the outputs of a batch as their files store them, and the outputs translated back."""
     translator, back = model.translators[direction], model.translators.get(direction[::-1])
     source = fill_nodata(batch.source, translator.source)
-    output = _as_file(translator.tensor(source), translator.target)
+    output = fill_output(translator.tensor(source), batch.source.to("cpu"), translator.target)
+    output = _as_file(output, translator.target)
     cycle = _as_file(back.tensor(output.float()), translator.source) if back else None
     return output, cycle
 

@@ -213,13 +213,16 @@ def text_of_size(config: DataConfig) -> str:
     return sizes.get(config.preprocess, f"{config.preprocess} {config.load_size}")
 
 
-def nodata_protocol(domain: Domain) -> str:
-    """Describe how pixels without data are treated."""
+def nodata_protocol(domain: Domain, masks: str = "") -> str:
+    """Describe how pixels without data are treated; `masks`: SHA-256 of the mask files, if any."""
     value = domain.nodata or str(domain.config.nodata)
-    if value == "none":
-        return "none"
     value = "GDAL tag 42113 of each file, if it has one" if value == "tag" else value
+    sources = [value] if value != "none" else []
+    sources += ["alpha 0"] if domain.config.alpha == "mask" else []
+    sources += [f"mask files (sha256 {masks})"] if masks else []
+    if not sources:
+        return "none"
     return (
-        f"{value}: left out of l1, psnr, cycle, edge_correlation, classes and the windows of ssim; "
+        f"{' and '.join(sources)}: left out of l1, psnr, cycle, edge_correlation, classes and the windows of ssim; "
         f"set to {domain.config.nodata_fill:g} in both images for the other metrics"
     )

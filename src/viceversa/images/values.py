@@ -86,6 +86,11 @@ def fill_nodata(values: Tensor, domain: Domain) -> Tensor:
     return values.masked_fill(values.isnan(), domain.config.nodata_fill)
 
 
+def fill_output(output: Tensor, source: Tensor, domain: Domain) -> Tensor:
+    """Replace outputs where no channel of their source has data (NaN) by the `nodata_fill`."""
+    return output.masked_fill(~data_mask(source), domain.config.nodata_fill)
+
+
 def data_weight(values: Tensor) -> Tensor:
     """Return the weight (n, 1, h, w) of each pixel: 0 if a channel has no data (NaN), else 1."""
     return (~values.isnan().any(dim=1, keepdim=True)).to(values.dtype)

@@ -45,7 +45,16 @@ def _supports(suffix: str, dtype: DTypeLike, channels: int) -> bool:
     return suffix in SUPPORT_ALL or (np.dtype(dtype).name in dtypes and channels in counts)
 
 
-def write(path: Path, pixels: Pixels, tags: Tags = NO_TAGS, about: str = "") -> None:
+def stores_alpha(suffix: str, dtype: DTypeLike, channels: int) -> bool:
+    """Return whether a format stores alpha as the last of 2 or 4 channels."""
+    tiff = suffix.lower() in (".tif", ".tiff")
+    alpha = suffix.lower() in (".png", ".webp") or (tiff and np.dtype(dtype).kind == "u")
+    return alpha and _supports(suffix.lower(), dtype, channels)
+
+
+def write(
+    path: Path, pixels: Pixels, tags: Tags = NO_TAGS, about: str = "", alpha: bool = False
+) -> None:
     """Write a file in the format of its suffix.
 
     Args:
@@ -53,6 +62,7 @@ def write(path: Path, pixels: Pixels, tags: Tags = NO_TAGS, about: str = "") -> 
         pixels: (h, w, channels).
         tags: Metadata, written if the format supports it.
         about: ASCII text about the image, which PNG files of 8 bits store.
+        alpha: Whether the last of 2 or 4 channels is alpha in a TIFF; in PNG and WebP it always is.
 
     Raises:
         UserError: The format does not support the pixels, or the file cannot be written.
@@ -67,11 +77,13 @@ def write(path: Path, pixels: Pixels, tags: Tags = NO_TAGS, about: str = "") -> 
         channels = pixels.shape[2]
         count = f"{channels} channel{'s' * (channels > 1)}"
         raise UserError(f"{path} cannot store {count} of {pixels.dtype}; use {other}", path=path)
-    write_bytes(path, to_bytes(pixels, suffix, tags, about), durable=False)
+    write_bytes(path, to_bytes(pixels, suffix, tags, about, alpha), durable=False)
 
 
-def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS, about: str = "") -> bytes:
-    """Return the contents of a file in the format of a suffix, which must support the pixels.
+def to_bytes(
+    pixels: Pixels, suffix: str, tags: Tags = NO_TAGS, about: str = "", alpha: bool = False
+) -> bytes:
+    """Return the contents of a file in the format of a suffix, as `write`.
 
     TIFF stores all tags; PNG, JPEG and WebP only the ICC profile; the other formats none.
     """
@@ -79,7 +91,7 @@ def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS, about: str = "")
     if suffix == ".npy":
         np.save(out, pixels, allow_pickle=False)
     elif suffix in (".tif", ".tiff"):
-        _write_tiff(out, pixels, tags)
+        _write_tiff(out, pixels, tags, alpha)
     elif pixels.dtype == np.uint16:
         import imagecodecs  # imported here: few runs need it
 
@@ -100,19 +112,20 @@ def to_bytes(pixels: Pixels, suffix: str, tags: Tags = NO_TAGS, about: str = "")
     return out.getvalue()
 
 
-def _write_tiff(out: BytesIO, pixels: Pixels, tags: Tags) -> None:
-    """Write one page, deflated. Channels after grey or RGB are unspecified, never alpha."""
+def _write_tiff(out: BytesIO, pixels: Pixels, tags: Tags, alpha: bool) -> None:
+    """Write one page, deflated. Channels after grey or RGB are unspecified, except for alpha."""
     import tifffile
 
     channels = pixels.shape[2]
-    rgb = channels == 3 and pixels.dtype.kind == "u"
+    rgb = channels - alpha == 3 and pixels.dtype.kind == "u"
+    others = () if rgb else ("unspecified",) * (channels - alpha - 1)
     texts = [(42112, tags.metadata), (42113, tags.nodata)]
     tifffile.imwrite(
         out,
         pixels[None] if channels > 1 else pixels[None, :, :, 0],
         photometric="rgb" if rgb else "minisblack",
         planarconfig="contig" if channels > 1 else None,
-        extrasamples=("unspecified",) * (channels - 1) if channels > 1 and not rgb else None,
+        extrasamples=(*others, *("unassalpha",) * alpha) or None,
         compression="adobe_deflate",
         predictor=True,
         metadata=None,

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..fields import did_you_mean
 from ..files import sha256
-from ..images import Geometry, Pixels, read_tags, to_bytes, write
+from ..images import Geometry, Pixels, Source, read_tags, to_bytes, write
+from ..images.masks import MaskFiles
 from ..images.preprocessing import LARGE, Part
 from ..images.sources import FORMATS, Unread, is_hidden, is_image_name, unread
 from .batches import alike
+from .masked import with_alpha
 from .outputs import STREAM, File
 from .record import Record
 from .spread import write_maps
@@ -114,6 +116,7 @@ def translate_files(
     resume: bool = False,
     stop: Callable[[], object] = bool,
     spread: bool = False,
+    masks: MaskFiles | None = None,
 ) -> Outcome:
     """Translate and write each file, in batches of one size and dtype.
 
@@ -128,6 +131,7 @@ def translate_files(
         resume: Whether to skip the results that the record has of the same source.
         stop: Checked before each file; true ends the work early.
         spread: Whether to write the spread of an ensemble beside each result.
+        masks: Mask files of the images, by name.
     """
     outcome = Outcome([], [], [], [], [])
     batch: list[_Input] = []
@@ -135,11 +139,14 @@ def translate_files(
         if stop():
             return outcome
         try:
-            digest = sha256(path) if record is not None and path.is_file() else ""
+            mask = masks.of(Source(path)) if masks else None
+            digest = ""
+            if record is not None and path.is_file():
+                digest = sha256(path) + (f" {sha256(mask.path)}" if mask else "")
             if record is not None and resume and record.has(result, digest):
                 outcome.skipped.append(result)
                 continue
-            image, notes = _read(translator, path, result, half, digest)
+            image, notes = _read(translator, path, result, half, digest, mask)
         except (UserError, OSError) as error:
             outcome.failures.append((path, _reason(error, path)))
             continue
@@ -154,10 +161,15 @@ def translate_files(
 
 
 def _read(
-    translator: Translator, path: Path, result: Path, half: Part, digest: str
+    translator: Translator,
+    path: Path,
+    result: Path,
+    half: Part,
+    digest: str,
+    mask: Source | None,
 ) -> tuple[_Input, list[str]]:
     """Read and preprocess an image; return it with notes."""
-    read = translator.read(sys.stdin.buffer if path == STREAM else path)
+    read = translator.read(sys.stdin.buffer if path == STREAM else path, mask)
     pixels = translator.preprocess(read, half, path)
     same = half in (None, "whole") and pixels.shape == read.shape
     geometry = _geometry(translator, path, result) if same else ()
@@ -209,11 +221,14 @@ def _write(translator: Translator, pixels: Pixels, image: _Input) -> None:
     tags = translator.tags
     if pixels.shape[:2] == image.pixels.shape[:2]:
         tags = tags._replace(geometry=image.geometry)
-    if image.result == STREAM:
-        sys.stdout.buffer.write(to_bytes(pixels, translator.suffix(image.path.suffix), tags))
+    streamed = image.result == STREAM
+    suffix = translator.suffix(image.path.suffix) if streamed else image.result.suffix
+    output, alpha = with_alpha(pixels, image.pixels, translator.source, translator.target, suffix)
+    if streamed:
+        sys.stdout.buffer.write(to_bytes(output, suffix, tags, alpha=alpha))
         sys.stdout.buffer.flush()
     else:
-        write(image.result, pixels, tags)
+        write(image.result, output, tags, alpha=alpha)
 
 
 def _geometry(translator: Translator, path: Path, result: Path) -> Geometry:

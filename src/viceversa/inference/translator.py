@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from ..checkpoint import read_header, translator_file
 from ..errors import UserError
 from ..fields import ImageSize, listed
-from ..images import Pixels, Tags, suffix_for, write
+from ..images import Pixels, Source, Tags, suffix_for, write
 from ..images.domain import Domain
 from ..images.loading import to_domain, to_domain_pixels
 from ..images.nodata import value_for_dtype
 from ..images.preprocessing import Part, Preprocessing
-from ..images.values import fill_nodata, to_pixels, to_tensor, to_values
+from ..images.values import fill_nodata, fill_output, to_pixels, to_tensor, to_values
 from ..networks.config import Policy
 from ..networks.noise import seed_dropout
 from ..networks.norms import use_policy
@@ -27,6 +27,7 @@ from ..networks.sizes import multiple_of
 from ..runtime.device import prepare_device
 from .batches import batches, shape_as
 from .forward import check_tensor, forward
+from .masked import mark_missing, with_alpha
 from .model_files import description, load_generator, read_domain
 from .spread import forward_with_spread
 
@@ -208,7 +209,11 @@ class Translator:
                 f"{path.with_suffix(fits).name}",
                 path=path,
             )
-        write(path, self.pixels([self.preprocess(self.read(image), half)])[0], self.tags)
+        pixels = self.preprocess(self.read(image), half)
+        output, alpha = with_alpha(
+            self.pixels([pixels])[0], pixels, self.source, self.target, path.suffix
+        )
+        write(path, output, self.tags, alpha=alpha)
         return path
 
     def _each(self, images: Iterable[Any], half: Part, batch_size: int) -> Iterator[Any]:
@@ -225,12 +230,10 @@ class Translator:
             for image, output in zip(given, self.pixels(pixels), strict=True):
                 yield shape_as(image, output)
 
-    def read(self, image: Any) -> Pixels:
-        """Read an image of any kind but a tensor as (h, w, channels). Raises UserError."""
-        source = self.source
-        return to_domain_pixels(
-            image, source.config, self.max_megapixels * 10**6, source.nodata_value
-        )
+    def read(self, image: Any, mask: Source | None = None) -> Pixels:
+        """Read an image, of a path with a mask file, as (h, w, channels). Raises UserError."""
+        source, most = self.source, self.max_megapixels * 10**6
+        return to_domain_pixels(image, source.config, most, source.nodata_value, mask)
 
     @property
     def tags(self) -> Tags:
@@ -264,28 +267,23 @@ class Translator:
     ) -> list[Pixels]:
         """Translate a batch of images (h, w, channels) of one size and dtype, with values of files.
 
-        Masked pixels have no data; they have none in the results either if the target has a no-data
-        value. The spread of each image is appended to `spreads`, see `with_spread`.
+        Where all channels of an image are masked, the result has the no-data value of the target
+        or, if it has none, its `nodata_fill`. The spread of each image is appended to `spreads`,
+        see `with_spread`; it is 0 there.
         """
         config = self.source.config
         tensors = [to_tensor(to_domain(image, config, "the image")) for image in images]
         if any(one.is_floating_point() for one in tensors):  # masked pixels are NaN
             tensors = [one.float() for one in tensors]
         values = to_values(torch.stack(tensors), self.source.of_dtype(str(images[0].dtype))).float()
-        missing = values.isnan().all(dim=1)
-        values = fill_nodata(values, self.source)
-        output = to_pixels(self.tensor(values, spreads), self.target, values)
-        nodata = value_for_dtype(self.target.dtype, self.tags.nodata)
-        if nodata is not None:
-            for image, mask in zip(output, missing.numpy(), strict=True):
-                image[mask] = nodata
+        filled = fill_nodata(values, self.source)
+        result = fill_output(self.tensor(filled, spreads), values, self.target)
+        output = to_pixels(result, self.target, filled)
+        mark_missing(output, values, self.target, self.tags.nodata, spreads)
         return output
 
     def tensor(self, images: Tensor, spreads: list[NDArray[np.float32]] | None = None) -> Tensor:
-        """Translate a batch (n, channels, h, w) in [-1, 1], padded and cropped back.
-
-        The spread of each image is appended to `spreads`, see `with_spread`.
-        """
+        """Translate a batch (n, channels, h, w) in [-1, 1]; append the spreads as `pixels`."""
         seed = self.seed if self.policy == "paper" else None
         images = images.to(self.device)
         if spreads is None:

@@ -16,7 +16,7 @@ from ..directions import ENDS, Direction, in_data, opposite
 from ..errors import UserError
 from ..evaluation.accumulator import Features, MetricAccumulator, load_features
 from ..fields import pixels_text
-from ..images.values import fill_nodata, has_data, quantized
+from ..images.values import fill_nodata, fill_output, has_data, quantized
 from ..methods.base import Discriminator
 from ..metrics.registry import METRICS, UNIT_METRIC, default_metrics
 from ..networks.sizes import at_any_size
@@ -136,8 +136,11 @@ class Validation:
         total, count = 0.0, 0
         for source, target in self._images(dataset, min(TRAIN_IMAGES, *dataset.lengths), direction):
             here, there = dataset.domains_of(direction)
-            source, target = fill_nodata(source, here), fill_nodata(target, there)
-            image = target if generator is None else at_any_size(generator, source)
+            filled, target = fill_nodata(source, here), fill_nodata(target, there)
+            image = target
+            if generator is not None:
+                image = fill_output(at_any_size(generator, filled), source, there)
+            source = filled
             scores = scores_of(discriminator, source, image)
             total, count = total + float(scores.mean()), count + 1
         return total / max(count, 1)
@@ -157,7 +160,8 @@ class Validation:
             metrics = MetricAccumulator(names, here, there, self.features.networks)
             evaluated = 0
             for source, target in self._images(dataset, count, direction):
-                output = quantized(at_any_size(generator, fill_nodata(source, here)), there)
+                output = at_any_size(generator, fill_nodata(source, here))
+                output = quantized(fill_output(output, source, there), there)
                 cycled = None
                 if other := generators.get(opposite(direction)):
                     cycled = quantized(at_any_size(other, output), here)

@@ -8,19 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import UserError
+from ...images.masks import MaskFiles
 from ...images.sources import Source, printable
 from ..config import DataConfig
 from .files import FileTree, read_tree
 from .manifest import Manifest
-from .pairing import Masks, SplitIndex, stem
+from .pairing import Masks, SplitIndex
 
 Files = dict[str, Source]
 
 
 def separate_masks(
     data: FileTree | Manifest, config: DataConfig
-) -> tuple[FileTree | Manifest, dict[str, Files]]:
-    """Return the data without their mask files, and the mask files by domain and name.
+) -> tuple[FileTree | Manifest, dict[str, MaskFiles]]:
+    """Return the data without their mask files, and the mask files by domain.
 
     A relative `data.a.masks` is a folder in the dataset or, if there is none, in the current
     directory.
@@ -28,12 +29,13 @@ def separate_masks(
     Raises:
         UserError: There is no such folder.
     """
-    masks: dict[str, Files] = {}
+    masks: dict[str, MaskFiles] = {}
     inside: set[Source] = set()
     for domain in "ab":
         if folder := getattr(config, domain).masks:
-            files, in_data = _mask_files(data, folder, f"data.{domain}.masks")
-            masks[domain] = files
+            option = f"data.{domain}.masks"
+            files, in_data = _mask_files(data, folder, option)
+            masks[domain] = MaskFiles(folder, files, option)
             inside |= set(files.values()) if in_data else set()
     if inside and isinstance(data, FileTree):
         data = replace(data, files={n: one for n, one in data.files.items() if one not in inside})
@@ -75,50 +77,29 @@ def _in_folder(files: Mapping[str, Source], folder: str) -> Files:
     return found
 
 
-def with_masks(splits: Mapping[str, SplitIndex], masks: Mapping[str, Files]) -> Masks:
-    """Return the mask of each image: the file whose name and folders fit best.
-
-    The mask of train/A/1.png is train/A/1.* in the folder of the masks, else A/1.*, else 1.*.
+def with_masks(splits: Mapping[str, SplitIndex], masks: Mapping[str, MaskFiles]) -> Masks:
+    """Return the mask of each image that has one.
 
     Raises:
-        UserError: Two masks, or two images of a domain, have the same name.
+        UserError: Two images of a domain would have the same mask.
     """
     found: Masks = {}
     for domain, files in masks.items():
-        option, by_name = f"data.{domain}.masks", _by_name(files, f"data.{domain}.masks")
         used: dict[Source, Source] = {}
         for source in _images(splits, domain):
-            mask = next((by_name[key] for key in _keys(source) if key in by_name), None)
+            mask = files.find(source)
             if mask is None:
                 continue  # reported by the check, with all images without a mask
             if used.setdefault(mask, source) != source:
                 raise UserError(
                     f"{used[mask]} and {source} would have the same mask {mask}; repeat the "
                     "folders of the images in the folder of the masks",
-                    option=option,
+                    option=f"data.{domain}.masks",
                     path=mask.path,
                 )
             found[domain, source] = mask
     return found
 
 
-def _by_name(files: Mapping[str, Source], option: str) -> Files:
-    by_name: Files = {}
-    for name, source in files.items():
-        if (other := by_name.setdefault(stem(name), source)) != source:
-            raise UserError(
-                f"{other} and {source} are masks of the same name; remove one",
-                option=option,
-                path=source.path,
-            )
-    return by_name
-
-
 def _images(splits: Mapping[str, SplitIndex], domain: str) -> Iterable[Source]:
     return dict.fromkeys(source for index in splits.values() for source in index.files(domain))
-
-
-def _keys(source: Source) -> Iterable[str]:
-    """Yield the name without its ending, with all of its folders, then with fewer."""
-    parts = source.name.with_suffix("").parts if source.name.suffix else source.name.parts
-    return ("/".join(parts[start:]) for start in range(len(parts)))
