@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..fields import height_width
 from .config import DataConfig
 from .transforms import Augmentation, has_crop
 
@@ -38,7 +39,7 @@ def crops_with_data(
     masks = [all_valid if one is None else one for one, all_valid in zip(valid, every, strict=True)]
     if paired and masks[0].shape == masks[1].shape:
         masks = [masks[0] & masks[1]] * 2
-    size = config.crop_size
+    size = height_width(config.crop_size)
     return [_with_data(draw, mask, size) for draw, mask in zip(draws, masks, strict=True)]
 
 
@@ -46,15 +47,18 @@ def _has_nan(image: Tensor) -> bool:
     return image.is_floating_point() and bool(image.isnan().any())
 
 
-def _with_data(draw: Augmentation, mask: Tensor, size: int) -> Augmentation:
+def _with_data(draw: Augmentation, mask: Tensor, size: tuple[int, int]) -> Augmentation:
     """Return the augmentation with a crop of enough valid pixels; `mask`: (h, w), true: valid."""
     sums = F.pad(mask.int().cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32), (1, 0, 1, 0))
-    counts = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
-    needed = min(math.ceil(LEAST_DATA * size * size), int(counts.max()))
-    rows, columns = counts.shape
-    top, left = (min(int(at * free), free - 1) for at, free in ((draw.y, rows), (draw.x, columns)))
+    rows = sums[size[0] :] - sums[: -size[0]]
+    counts = rows[:, size[1] :] - rows[:, : -size[1]]
+    needed = min(math.ceil(LEAST_DATA * size[0] * size[1]), int(counts.max()))
+    height, columns = counts.shape
+    top, left = (
+        min(int(at * free), free - 1) for at, free in ((draw.y, height), (draw.x, columns))
+    )
     if counts[top, left] >= needed:
         return draw
     allowed = (counts >= needed).flatten().nonzero()
     top, left = divmod(int(allowed[int(draw.other_crop * len(allowed))]), columns)
-    return replace(draw, x=(left + 0.5) / columns, y=(top + 0.5) / rows)
+    return replace(draw, x=(left + 0.5) / columns, y=(top + 0.5) / height)

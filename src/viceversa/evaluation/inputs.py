@@ -19,6 +19,7 @@ from ..data.dataset import ImageDataset
 from ..data.index import FileTree, Manifest, list_images
 from ..errors import UserError
 from ..fields import counted, fill
+from ..images.domain import DomainConfig
 from ..images.preprocessing import parse_size
 from ..images.sources import printable, unread
 from ..images.values import has_data
@@ -145,6 +146,11 @@ def _data_config(path: str, options: EvaluationOptions, model: Model) -> DataCon
         changes["layout"] = options.data.layout
     elif path != config.path:
         changes["layout"] = "auto" if config.layout != "patterns" else "patterns"
+    for side in "ab":  # masks of other data are those in a folder of the same name in them
+        domain: DomainConfig = getattr(config, side)
+        inside = not Path(domain.masks).is_absolute() and (Path(path) / domain.masks).is_dir()
+        if domain.masks and other and not inside:
+            changes[side] = dataclasses.replace(domain, masks="")
     if other:  # these select a part of the training data
         changes |= {"max_images": 0, "hold_out": 0.0}
     if options.size == "own":

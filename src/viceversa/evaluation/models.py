@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..config.evaluation import OF_FOLDERS, EvaluationOptions
+from ..data.dataset import ImageDataset
 from ..files import sha256
 from ..images.domain import Domain
 from ..images.values import fill_nodata, fill_output, has_data, quantized
@@ -178,9 +180,19 @@ def _protocol(
         "policy": options.policy,
         "flips": options.flips,
         "seed": options.seed,
-        "nodata": {side: nodata_protocol(dataset.domains[side]) for side in "ab"},
+        "nodata": {
+            side: nodata_protocol(dataset.domains[side], _masks_digest(dataset, side))
+            for side in "ab"
+        },
     }
     return protocol(of_images, "all targets of the split", digests)
+
+
+def _masks_digest(dataset: ImageDataset, side: str) -> str:
+    """Return the SHA-256 of the masks of a domain, or "" if it has none."""
+    masks = [mask for (domain, _), mask in dataset.index.masks.items() if domain == side]
+    contents = [hashlib.sha256(mask.read()).digest() for mask in masks]
+    return hashlib.sha256(b"".join(contents)).hexdigest() if contents else ""
 
 
 def _models(model: Model) -> dict[str, dict[str, Any]]:

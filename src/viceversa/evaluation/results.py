@@ -223,6 +223,7 @@ def nodata_protocol(domain: Domain, masks: str = "") -> str:
     if not sources:
         return "none"
     return (
-        f"{' and '.join(sources)}: left out of l1, psnr, cycle, edge_correlation, classes and the windows of ssim; "
+        f"{' and '.join(sources)}: left out of l1, psnr, cycle, edge_correlation, classes and the "
+        "windows of ssim; "
         f"set to {domain.config.nodata_fill:g} in both images for the other metrics"
     )
