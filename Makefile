@@ -43,7 +43,7 @@ test: check
 
 coverage: $(VENV)/ready
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not slow and not soak"
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not soak"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -121,6 +121,7 @@ def numbered(first: int, count: int) -> torch.Tensor:
     return torch.arange(first, first + count, dtype=torch.float32).view(-1, 1, 1, 1)
 
 
+@pytest.mark.slow
 def test_the_pool_fills_and_then_exchanges() -> None:
     torch.manual_seed(0)
     pool = ImagePool(50)

@@ -137,6 +137,7 @@ def shuffle_pairs(train: Path) -> None:
     (train / "x").rename(train / "B" / "1.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message", "length"),
     [
@@ -165,6 +166,7 @@ def test_changes_are_reported_and_the_epoch_restarts(
     assert CHANGED not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_changes_at_the_end_of_an_epoch_do_not_restart_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +189,7 @@ def write_archive(data: Path, to: Path) -> Path:
     return to
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "relocate",
     [
@@ -218,6 +221,7 @@ def test_data_with_the_same_contents_resume_exactly(
     assert identical(found, expected) and stopped.processed() == 18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])
 def test_swapped_domains_are_refused(
     method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -230,6 +234,7 @@ def test_swapped_domains_are_refused(
     assert f"A and B of {stopped.data} are swapped" in stopped.refused(capsys)
 
 
+@pytest.mark.slow
 def test_another_dataset_is_refused(
     stopped: StoppedRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,6 +249,7 @@ def test_another_dataset_is_refused(
     assert "has no image in common" in stopped.refused(capsys)
 
 
+@pytest.mark.slow
 def test_side_by_side_files_are_compared_as_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -258,6 +264,7 @@ def test_side_by_side_files_are_compared_as_files(
     assert f"{CHANGED}1 image changed (2.png); restarting epoch 2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_changed_held_out_images_are_reported_and_reset_the_best(
     stopped: StoppedRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,6 +289,7 @@ def without_contents(run: Path) -> None:
         save_state(path, state)
 
 
+@pytest.mark.slow
 def test_without_digests_names_are_compared_with_a_note(
     stopped: StoppedRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -293,6 +301,7 @@ def test_without_digests_names_are_compared_with_a_note(
     assert "epoch 2, batch 4" in output and stopped.processed() == 18
 
 
+@pytest.mark.slow
 def test_without_digests_other_names_restart_or_are_refused(
     stopped: StoppedRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,6 +336,7 @@ def replace(archive: Path, data: Path) -> None:
     os.utime(archive, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
 @pytest.mark.parametrize("change", [rewrite, replace])
 def test_a_run_saves_and_stops_when_its_archive_changes(

@@ -11,6 +11,8 @@ from viceversa.config.run import RunConfig
 from viceversa.demo import run_demo
 from viceversa.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 def test_unpaired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -39,7 +41,6 @@ def test_unpaired(
     assert {path.name for path in tmp_path.iterdir()} == {"demo-cyclegan", "demo-cyclegan-1"}
 
 
-@pytest.mark.slow
 def test_paired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "train", train_on_few)
     check_paired(run_demo("pix2pix", tmp_path, epochs=1))

@@ -103,6 +103,7 @@ def single(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pix2pix", pytest.param("cyclegan", marks=pytest.mark.slow)])
 def test_two_processes_take_the_steps_of_one(
     name: str, data: Path, single: Path, tmp_path: Path
@@ -115,6 +116,7 @@ def test_two_processes_take_the_steps_of_one(
         assert values(one, "loss") == pytest.approx(values(two, "loss"), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_control_processes_without_reduction_differ(
     data: Path, single: Path, tmp_path: Path
 ) -> None:
@@ -329,6 +331,7 @@ def wait_for_checkpoint(folder: Path, run: Path) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)]
 )
@@ -491,6 +494,7 @@ def sleeping_processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
             one.wait()
 
 
+@pytest.mark.slow
 def test_a_single_process_ignores_world_size_1(
     monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path
 ) -> None:

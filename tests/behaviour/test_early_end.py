@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support import log_lines, noise_pairs
 from train_processes import train_in_processes
 
@@ -39,6 +40,7 @@ def images(run: Path) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_both_of_two_processes_end_early(tmp_path: Path) -> None:
     data, run = tmp_path / "data", tmp_path / "run"
     for split, count in (("train", 6), ("val", 2)):

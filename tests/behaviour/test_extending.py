@@ -70,6 +70,7 @@ GAN_LOSSES["squared-hinge"] = GANLoss(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])
 def test_an_adversarial_loss(
     method: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -88,6 +89,7 @@ def test_an_adversarial_loss(
     main(["explain", str(run / "ab.safetensors"), str(image), "-o", str(tmp_path / "map.png")])
 
 
+@pytest.mark.slow
 def test_a_method_and_a_generator_of_the_examples(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +113,7 @@ def test_a_method_and_a_generator_of_the_examples(
         main([*command, "--import", DILATED, "--import", SHARP])
 
 
+@pytest.mark.slow
 def test_a_module_named_in_a_file_is_not_imported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +212,7 @@ METRICS["contrast"] = Metric(
 """
 
 
+@pytest.mark.slow
 def test_a_metric(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def resume(recipe: str | Path, *more: str) -> None:
     main(["train", str(recipe), "--train.epochs", "2", *more])
 
 
+@pytest.mark.slow
 def test_a_copy_trains_in_its_own_folder(project: Path) -> None:
     shutil.copytree("runs/one", "runs/two")
     resume("runs/two/config.json")
@@ -67,6 +68,7 @@ def test_a_copy_trains_in_its_own_folder(project: Path) -> None:
     assert json.loads(Path("runs/two/config.json").read_text())["train"]["run"] == "runs/two"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.json", "", "/"])
 def test_a_moved_run_is_resumed_where_it_is(
     name: str, project: Path, capsys: pytest.CaptureFixture[str]

@@ -66,6 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_training_and_validation_do_not_depend_on_the_no_data_value(folder: Path) -> None:
     one, two = (log_lines(folder / f"run-{name}", clock=False) for name in ("one", "two"))
     assert one == two and {line["kind"] for line in one} >= {"train", "validation"}

@@ -71,6 +71,7 @@ def test_without_a_home_nothing_is_cached(
     assert os.listdir(tmp_path) == ["data"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to change the user"
 )

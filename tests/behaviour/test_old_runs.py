@@ -17,6 +17,8 @@ from viceversa.cli import main
 from viceversa.reports.run_folder import RunFolder
 from viceversa.run_log import group, read
 
+pytestmark = pytest.mark.slow
+
 FORMATS = sorted((Path(__file__).parents[1] / "fixtures").iterdir())
 RUNS = [(folder, method) for folder in FORMATS for method in ("pix2pix", "cyclegan")]
 DATA = {"pix2pix": "paired", "cyclegan": "unpaired"}

@@ -85,6 +85,7 @@ def test_controls_without_a_change_draw_the_same_chart(browser: Browser, page_fi
     assert opened_page.messages == []
 
 
+@pytest.mark.slow
 def test_smoothing_is_an_exponential_moving_average(browser: Browser, page_file: Path) -> None:
     values = [line["loss.d_real"] for line in training_lines(8000)]
     mean, expected = 0.0, []
@@ -286,6 +287,7 @@ def test_viewer_opens_by_key_and_closes_by_escape(browser: Browser, page_file: P
     assert opened_page.messages == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_viewer_fits_the_window(width: int, browser: Browser, page_file: Path) -> None:
     with opened(browser, page_file, width=width) as opened_page:

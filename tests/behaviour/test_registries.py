@@ -128,6 +128,7 @@ def mark(names: tuple[str, str, str]) -> list[pytest.MarkDecorator]:
     return [] if names in sorted(every_pair())[::5] else [pytest.mark.slow]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [pytest.param(names, id="-".join(names), marks=mark(names)) for names in PRODUCT]
 )

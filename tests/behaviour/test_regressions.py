@@ -121,6 +121,7 @@ def test_an_invalid_image_does_not_change_the_number_of_steps(tmp_path: Path) ->
         assert steps == {4}  # two steps in each of two epochs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("valid", [0, 1])
 def test_a_step_with_one_valid_batch_equals_a_step_on_that_batch(
     valid: int, tmp_path: Path
@@ -176,6 +177,7 @@ def test_a_replaced_archive_is_read_again(tmp_path: Path) -> None:
 # -- samples
 
 
+@pytest.mark.slow
 def test_an_invalid_or_unusual_sample_image_does_not_stop_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +222,7 @@ def test_an_image_of_another_size_is_refused_with_its_name(
 # -- settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -288,6 +291,7 @@ def test_a_truncated_cache_is_rebuilt(tmp_path: Path) -> None:
     assert opened_data.train.image("b", 1).shape == (3, 16, 16)
 
 
+@pytest.mark.slow
 def test_fine_tuning_needs_the_same_architecture(tmp_path: Path) -> None:
     data = write_pairs(tmp_path / "data", 2)
     training.train(settings("pix2pix", data, tmp_path / "one"))
@@ -311,6 +315,7 @@ def test_new_betas_apply_when_a_run_is_resumed(tmp_path: Path) -> None:
     assert run.optimizers["generator"].param_groups[0]["betas"] == (0.9, 0.99)
 
 
+@pytest.mark.slow
 def test_loading_a_translator_does_not_change_the_random_state(tmp_path: Path) -> None:
     data = write_pairs(tmp_path / "data", 1)
     training.train(settings("pix2pix", data, tmp_path / "run"))

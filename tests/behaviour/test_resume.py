@@ -180,6 +180,7 @@ def check_resumed_runs(
         assert run_results(run) == uninterrupted[name], f"stopped at {stop}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_runs_stopped_at_some_steps(
     name: str,
@@ -336,6 +337,7 @@ def test_every_saved_field_is_needed(
         assert (run_results(run) == uninterrupted[name]) == (path is None), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", ["sections", "domains", "data"])
 def test_a_missing_field_for_comparison_is_refused(
     guard: str, data: Path, tmp_path: Path, stop_at: Callable[[int], None]
@@ -353,6 +355,7 @@ def test_a_missing_field_for_comparison_is_refused(
 # -- messages
 
 
+@pytest.mark.slow
 def test_resuming_reports_checkpoint_and_changed_settings(
     data: Path, tmp_path: Path, stop_at: Callable[[int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -371,6 +374,7 @@ def test_resuming_reports_checkpoint_and_changed_settings(
     assert "schedule changed: lr 0.0001 in epoch 2 of 6" in output
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_extended_with_a_new_schedule(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -382,6 +386,7 @@ def test_a_finished_run_can_be_extended_with_a_new_schedule(
     assert load_state(max((run / "checkpoints").iterdir()))["images"] == 48
 
 
+@pytest.mark.slow
 def test_keep_last_keeps_the_newest_checkpoints(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     training.train(settings("pix2pix", data, run, keep_last=2))
@@ -390,6 +395,7 @@ def test_keep_last_keeps_the_newest_checkpoints(data: Path, tmp_path: Path) -> N
     assert [path.name for path in Checkpoints(run / "checkpoints", 2).files()] == names[::-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "names"),
     [
@@ -407,6 +413,7 @@ def test_each_save_interval(
     assert sorted(int(path.stem) for path in (run / "checkpoints").iterdir()) == names
 
 
+@pytest.mark.slow
 def test_max_time_saves_and_stops_a_run(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(RunStopped, match="max_time") as stopped:
@@ -417,6 +424,7 @@ def test_max_time_saves_and_stops_a_run(data: Path, tmp_path: Path) -> None:
     assert load_state(max((run / "checkpoints").iterdir()))["images"] == 48
 
 
+@pytest.mark.slow
 def test_deterministic_runs_are_identical(data: Path, tmp_path: Path) -> None:
     states = []
     for name in ("one", "two"):
@@ -429,6 +437,7 @@ def test_deterministic_runs_are_identical(data: Path, tmp_path: Path) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "value"),
     [

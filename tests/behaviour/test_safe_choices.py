@@ -36,6 +36,7 @@ def test_no_image_is_written_into_the_data_folder(
     assert (tmp_path / "picture.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inside", ["", "runs", "A"])
 def test_a_run_inside_the_data_folder_is_refused(
     inside: str, data: Path, capsys: pytest.CaptureFixture[str]
@@ -46,6 +47,7 @@ def test_a_run_inside_the_data_folder_is_refused(
     assert digest(data) == before
 
 
+@pytest.mark.slow
 def test_existing_files_are_overwritten_only_with_overwrite(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +67,7 @@ def test_existing_files_are_overwritten_only_with_overwrite(
     assert digest(tmp_path / "out") == first
 
 
+@pytest.mark.slow
 def test_a_run_cannot_be_resumed_in_another_direction(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +79,7 @@ def test_a_run_cannot_be_resumed_in_another_direction(
     assert (run / "ab.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_with_its_own_data_which_may_be_moved(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +97,7 @@ def test_a_run_is_resumed_with_its_own_data_which_may_be_moved(
     )
 
 
+@pytest.mark.slow
 def test_fine_tuning_reports_the_initialized_networks_and_refuses_other_directions(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +114,7 @@ def test_fine_tuning_reports_the_initialized_networks_and_refuses_other_directio
     assert f"ba is initialized from {init}; ab is initialized randomly" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("a", "b"), ("photos", "labels")])
 def test_folders_with_other_names_are_not_read_as_side_by_side_files(
     names: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -123,6 +129,7 @@ def test_folders_with_other_names_are_not_read_as_side_by_side_files(
     assert "side-by-side files" in command_output(capsys, *arguments)
 
 
+@pytest.mark.slow
 def test_the_config_of_a_run_is_a_recipe(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +171,7 @@ def test_folders_that_cannot_be_created_are_reported(
     assert (tmp_path / "file").read_text() == "x"
 
 
+@pytest.mark.slow
 def test_check_reports_the_colors_that_train_refuses(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +202,7 @@ def test_check_ends_with_the_command_for_training(
     assert message["advice"][-1].endswith(expected)
 
 
+@pytest.mark.slow
 def test_training_prints_the_warnings_of_the_check(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +211,7 @@ def test_training_prints_the_warnings_of_the_check(
     assert "warning: images that are more than once" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["left", "right"])
 def test_half_of_a_pair_is_translated(
     half: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -217,6 +227,7 @@ def test_half_of_a_pair_is_translated(
     assert np.array_equal(read(tmp_path / "out" / "0.png"), Translator.load(model, "cpu")(one))
 
 
+@pytest.mark.slow
 def test_an_unknown_policy_is_refused(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

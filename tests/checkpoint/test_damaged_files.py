@@ -37,6 +37,7 @@ def check_damage(file: DamagedCheckpoint | DamagedModel, count: int) -> None:
     assert file.outcome(file.content) == "same"  # the intact file is loaded
 
 
+@pytest.mark.slow
 def test_damage_is_detected(file: DamagedCheckpoint | DamagedModel) -> None:
     check_damage(file, 50)
 

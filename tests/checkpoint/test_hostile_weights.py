@@ -38,6 +38,7 @@ def test_there_are_enough_files() -> None:
     assert len(hostile.pickles("true")) >= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_reader_refuses(name: str, tmp_path: Path, readers: hostile.Readers) -> None:
     path, marker = write_hostile(name, tmp_path)
@@ -104,6 +105,7 @@ def test_control_every_reader_accepts_a_valid_file(
     )
 
 
+@pytest.mark.slow
 def test_control_memory_growth_is_measured(tmp_path: Path, readers: hostile.Readers) -> None:
     class Greedy(hostile.Readers):
         def load(self, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from killed_saves import KEEP, count_losses, count_naive_losses
 
 from viceversa.checkpoint import Checkpoints
@@ -11,6 +12,7 @@ from viceversa.checkpoint import Checkpoints
 LOSSES = ("unreadable", "went_back", "too_few", "too_many", "left_over")
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
     counts = count_losses(tmp_path / "1", 40, seed=1)
     for seed in (2, 3, 4):  # on a busy machine few kills hit a save
@@ -23,6 +25,7 @@ def test_nothing_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_control_naive_saves_are_lost(tmp_path: Path) -> None:
     assert count_naive_losses(tmp_path, 15, seed=2) > 3
 

@@ -12,6 +12,8 @@ from safetensors.torch import load
 
 from viceversa.networks import GENERATORS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fuzz(tmp_path: Path) -> Fuzz:

@@ -87,6 +87,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_too_long_file_names_are_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,6 +334,7 @@ def stderr_of_check(expected_code: int, *arguments: str | Path, **options: Any) 
     return done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_characters_missing_from_the_output_encoding_are_escaped(
     encoding: str, tmp_path: Path
@@ -344,6 +346,7 @@ def test_characters_missing_from_the_output_encoding_are_escaped(
     assert message.decode(encoding).startswith("viceversa: ")
 
 
+@pytest.mark.slow
 def test_file_names_in_an_ascii_locale(tmp_path: Path) -> None:
     """LANG=C without UTF-8 mode: names are bytes, and files are still read as UTF-8."""
     data = noise_pairs(tmp_path / "猫", 2, 16)

@@ -62,6 +62,7 @@ def test_every_recipe_builds_a_method(recipe: str) -> None:
     assert set(method.players()) == {"generator", "discriminator"}
 
 
+@pytest.mark.slow
 def test_a_run_from_the_command_line(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +144,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "texts"), ERRORS.items(), ids=ERRORS)
 def test_the_message_names_the_error(
     command: str,
@@ -157,6 +159,7 @@ def test_the_message_names_the_error(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [
@@ -185,6 +188,7 @@ def test_a_file_that_is_not_a_model_is_refused(
     assert not (tmp_path / "out").exists() and fingerprint(data) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fraction", [0.5, 0.99])
 def test_truncated_models_and_checkpoints_are_refused(
     fraction: float, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -201,6 +205,7 @@ def test_truncated_models_and_checkpoints_are_refused(
     assert "every checkpoint" in message and "is damaged" in message
 
 
+@pytest.mark.slow
 def test_exit_code_and_message_of_a_process(tmp_path: Path) -> None:
     code = "from viceversa.cli import main; main()"
 
@@ -215,6 +220,7 @@ def test_exit_code_and_message_of_a_process(tmp_path: Path) -> None:
     assert done.returncode == 0 and done.stdout.strip() == "0.1.0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "none")],

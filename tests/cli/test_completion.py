@@ -28,6 +28,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -62,6 +63,7 @@ def test_bash_completes_files_if_no_name_matches(script: Path) -> None:
     assert "-o default" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_completion_scripts_of_other_shells(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     output = command_output(capsys, "completion", shell)

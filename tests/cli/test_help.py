@@ -51,6 +51,7 @@ def test_the_overview_has_every_command_in_the_order_of_use(
         assert example.split()[:2] == ["viceversa", name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_are_valid_commands(name: str) -> None:
     assert EXAMPLES[name]
@@ -69,6 +70,7 @@ def test_examples_are_valid_commands(name: str) -> None:
             app.parse_args([command, *words], exit_on_error=False, print_error=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_help_begins_with_the_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys, name, "--help")
@@ -78,6 +80,7 @@ def test_help_begins_with_the_examples(name: str, capsys: pytest.CaptureFixture[
         assert f"# {meaning} viceversa {example}" in after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "plan", "study"])
 @pytest.mark.parametrize(
     ("recipe", "own", "other", "default"),
@@ -107,6 +110,7 @@ def test_help_lists_common_options_with_the_values_of_the_recipe(
     assert in_short == expected and len(in_short) < len(options) / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", SETTINGS)
 @pytest.mark.parametrize("recipe", recipes())
 def test_examples_in_the_help_of_a_recipe_are_runs_whose_networks_fit(
@@ -135,6 +139,7 @@ def test_an_example_whose_size_does_not_fit_is_detected() -> None:
         check_networks(settings)
 
 
+@pytest.mark.slow
 def test_common_options_exist() -> None:
     for recipe in recipes():
         options = {option.key for option in run_options(resolve(read_recipe(recipe)))}
@@ -151,6 +156,7 @@ def test_help_describes_every_option() -> None:
         assert option.help.endswith((".", ")", "...")), option.key
 
 
+@pytest.mark.slow
 def test_the_command_line_loads_no_numpy_before_a_command_runs() -> None:
     """Importing numpy takes longer than all other imports of the command line."""
     code = "import sys, viceversa.cli; sys.exit('numpy' in sys.modules)"

@@ -13,6 +13,7 @@ from viceversa.config.recipes import read_recipe, recipes
 from viceversa.config.run import resolve
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", recipes())
 def test_the_file_has_the_settings_of_the_recipe(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -75,6 +75,7 @@ def test_tables_show_the_last_entries_of_each_kind(
     assert len(all_lines) - len(lines) == len(log_lines(run, "train")) - 20
 
 
+@pytest.mark.slow
 def test_a_table_fits_the_terminal(run: Path, tmp_path: Path) -> None:
     """The tables of a narrow terminal are split into blocks that begin with the images."""
     leader, follower = pty.openpty()
@@ -183,6 +184,7 @@ def test_the_data_folder_is_not_written_to(
     assert command_output(capsys, "log", copy, "-o", tmp_path / "x.csv")  # negative control
 
 
+@pytest.mark.slow
 def test_no_torch_is_imported(run: Path) -> None:
     code = (
         "import sys; from viceversa.cli import main\n"

@@ -45,6 +45,7 @@ def settings(data: Path, run: Path, epochs: int) -> RunConfig:
     return resolve(merge(read_recipe("pix2pix"), small))
 
 
+@pytest.mark.slow
 def test_epochs_below_the_epoch_reached_are_refused(tmp_path: Path) -> None:
     data, run = noise_pairs(tmp_path / "data", 2, 16), tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:

@@ -15,6 +15,7 @@ from viceversa.config.evaluation import OF_FOLDERS, OF_MODELS, EvaluationData, E
 from viceversa.images.domain import DomainConfig
 
 
+@pytest.mark.slow
 def test_arguments_become_options() -> None:
     words = "run data -o out --json --metrics l1 ssim --data.layout photos --data.b.range -1,2.5"
     settings = evaluate_settings(words.split())
@@ -67,6 +68,7 @@ def test_options_of_another_kind_are_refused() -> None:
     EvaluationOptions(batch_size=2).refuse((*OF_MODELS, *OF_FOLDERS), "anything")
 
 
+@pytest.mark.slow
 def test_help_loads_no_torch() -> None:
     code = (
         "import sys, contextlib, io\nfrom viceversa.cli import main\n"

@@ -46,6 +46,7 @@ def data_settings(command: str, *words: str) -> Any:
 RANGES = (["-1000", "2000"], ["-1000,2000"], ["-1000, 2000"], ["-1e3,2.e3"], ["-1e3", "+2000"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "train", "plan"])
 def test_forms_of_a_range_with_a_negative_limit(command: str) -> None:
     for words in RANGES:
@@ -57,6 +58,7 @@ def test_forms_of_a_range_with_a_negative_limit(command: str) -> None:
     assert data_settings(command, "ct", "--data.b.range", "minmax").b.range == "minmax"
 
 
+@pytest.mark.slow
 def test_forms_of_lists_of_a_fixed_length() -> None:
     for words in (["1", "99"], ["1,99"], ["1, 99"]):
         assert data_settings("check", "x", "--data.a.percentiles", *words).a.percentiles == (1, 99)
@@ -64,6 +66,7 @@ def test_forms_of_lists_of_a_fixed_length() -> None:
         assert train_settings("pix2pix", ["x", *words]).train.betas == (0.25, 0.75)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "option", "text"),
     [
@@ -94,6 +97,7 @@ def test_a_whole_number_is_not_rounded(value: str) -> None:
         assert str(caught.value) == f"--train.epochs takes a whole number, not {value}"
 
 
+@pytest.mark.slow
 def test_whole_numbers_and_their_signs() -> None:
     assert train_settings("pix2pix", ["x", "--train.epochs", "+7"]).train.epochs == 7
     assert train_settings("pix2pix", ["x", "--train.seed=12345678901234567"]).train.seed == (
@@ -208,6 +212,7 @@ def test_help_and_settings_need_no_torch(arguments: str) -> None:
     assert done.returncode == 0 and done.stdout
 
 
+@pytest.mark.slow
 def test_a_check_against_a_recipe_needs_no_torch(tmp_path: Path) -> None:
     noise_pairs(tmp_path / "data", 3, 16)
     code = (

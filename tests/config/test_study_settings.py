@@ -35,6 +35,7 @@ def test_without_the_option_over_the_recipe_is_the_only_variant() -> None:
     assert config.options.folds == 3 and config.options.seeds == 1
 
 
+@pytest.mark.slow
 def test_values_of_an_option_are_variants() -> None:
     config = settings("pix2pix", "photos", "--over", "method.gan_loss=lsgan, hinge")
     assert values_by_variant(config, "method", "gan_loss") == {"lsgan": "lsgan", "hinge": "hinge"}
@@ -50,6 +51,7 @@ def test_values_of_an_option_are_variants() -> None:
     assert values_by_variant(config, "generator", "name") == {"unet": "unet", "resnet": "resnet"}
 
 
+@pytest.mark.slow
 def test_recipes_are_variants_and_options_apply_to_all() -> None:
     config = settings("pix2pix", "photos", "--over", "recipe=pix2pix,cyclegan", "--train.lr", "1")
     assert values_by_variant(config, "method", "name") == {
@@ -60,6 +62,7 @@ def test_recipes_are_variants_and_options_apply_to_all() -> None:
     assert config.variants["cyclegan"].sections["generator"]["name"] == "resnet"
 
 
+@pytest.mark.slow
 def test_a_study_file_is_also_a_recipe(tmp_path: Path) -> None:
     path = write_recipe(
         tmp_path,
@@ -91,6 +94,7 @@ def test_a_study_file_is_also_a_recipe(tmp_path: Path) -> None:
     assert train_settings(str(path), ["--data.path", str(tmp_path)]).train.lr == 0.01
 
 
+@pytest.mark.slow
 def test_named_variants_change_several_options(tmp_path: Path) -> None:
     path = write_recipe(
         tmp_path,
@@ -118,6 +122,7 @@ def test_named_variants_change_several_options(tmp_path: Path) -> None:
         settings(write_recipe(tmp_path, 'base = "pix2pix"\n[study]\nvariants = 3'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "option"),
     [

@@ -510,6 +510,7 @@ def test_more_invalid_files_than_max_invalid_are_refused(tmp_path: Path) -> None
     assert len(usable_splits(allowed)["train"].a) == 4
 
 
+@pytest.mark.slow
 def test_forty_kinds_of_invalid_files_are_all_reported(tmp_path: Path) -> None:
     root = valid_data(tmp_path / "set", 10)
     invalid = bad_files(root / "train" / "A")

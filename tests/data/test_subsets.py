@@ -184,6 +184,7 @@ def test_hold_out_that_leaves_a_split_empty_is_refused(tmp_path: Path) -> None:
         fill(DataConfig, {"max_images": -1}, "data")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("paired", [True, False])
 def test_max_images_selects_the_first_images_by_hash(
@@ -215,6 +216,7 @@ def test_hold_out_and_max_images_together(tmp_path: Path) -> None:
     assert index_split(data, "val", True, config) == val
 
 
+@pytest.mark.slow
 def test_check_plan_and_train_select_the_same_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -452,6 +452,7 @@ def test_archives_among_images_are_skipped_and_reported(tmp_path: Path) -> None:
     assert skip_reasons(tree) == dict.fromkeys(("all.tar", "all.zip", "notes.tar.gz"), reason)
 
 
+@pytest.mark.slow
 def test_large_archive_is_listed_in_seconds(tmp_path: Path) -> None:
     count = 20_000
     path = zipped(tmp_path / "x.zip", [(f"A/{i}.png", b"") for i in range(count)])

@@ -274,6 +274,7 @@ def test_python_and_the_command_give_the_same_metrics(
     assert other["directions"]["ab"]["means"] != result["directions"]["ab"]["means"]
 
 
+@pytest.mark.slow
 def test_public_name_is_the_function() -> None:
     """A submodule of that name would replace it as soon as it is imported."""
     code = (

@@ -65,6 +65,7 @@ def values_of(result: dict[str, Any]) -> dict[str, list[float]]:
     return {name: [row[name] for row in direction["images"]] for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DOMAINS)
 def test_translated_files_have_the_values_of_their_model(kind: str, tmp_path: Path) -> None:
     domain, suffix = DOMAINS[kind]
@@ -112,6 +113,7 @@ def folders(root: Path) -> tuple[Path, Path]:
     return fakes, reals
 
 
+@pytest.mark.slow
 def test_images_without_a_partner_are_named_and_count_in_sets_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +151,7 @@ def test_images_without_a_partner_are_named_and_count_in_sets_only(
     assert len(complete["directions"]["ab"]["images"]) == 4
 
 
+@pytest.mark.slow
 def test_python_and_the_command_agree_also_on_archives(tmp_path: Path) -> None:
     fakes, reals = folders(tmp_path)
     words = ["--metrics", "l1", "--direction", "ba", "-o", str(tmp_path / "out")]
@@ -164,6 +167,7 @@ def test_python_and_the_command_agree_also_on_archives(tmp_path: Path) -> None:
     assert zipped["directions"]["ba"]["means"] == found["directions"]["ba"]["means"]
 
 
+@pytest.mark.slow
 def test_without_common_names_only_sets_are_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +211,7 @@ def side_by_side(fakes: Path, left: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_side_by_side_files_need_a_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     noise_images(tmp_path / "fakes", 3)
     noise_images(tmp_path / "others", 3, size=(40, 40))
@@ -254,6 +259,7 @@ def test_the_range_is_that_of_the_chosen_half(tmp_path: Path) -> None:
         assert (values["low"], values["high"]) == (low, low + 100)
 
 
+@pytest.mark.slow
 def test_swd_does_not_depend_on_pairs(tmp_path: Path) -> None:
     """It depends on the order of the images, which is the same with pairs and without."""
     fakes, reals = folders(tmp_path)
@@ -338,6 +344,7 @@ def test_classes_of_colours(tmp_path: Path) -> None:
     assert found["directions"]["ab"]["iou"] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_is_distinguished_from_a_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

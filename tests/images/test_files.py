@@ -336,6 +336,7 @@ TABLE: dict[str, tuple[bytes, Array, float, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLE)
 def test_pixels_and_header_of_each_mode(tmp_path: Path, name: str) -> None:
     data, expected, tolerance, mode = TABLE[name]
@@ -498,6 +499,7 @@ for path in Path(sys.argv[1]).iterdir():
 """
 
 
+@pytest.mark.slow
 def test_no_decoder_writes_to_the_terminal(tmp_path: Path) -> None:
     """C libraries may write to file descriptors. Negative control: libpng, called directly."""
     for number, (data, *_) in enumerate([*TABLE.values(), *REFUSED.values()]):

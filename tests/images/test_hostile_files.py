@@ -160,6 +160,7 @@ print(json.dumps(results))
 """
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:
     """Processor time and memory are measured in a separate process."""
     files = bombs()

@@ -27,6 +27,7 @@ def noise(*shape: int, dtype: str = "uint16") -> Any:
     return RNG.integers(0, 1000, shape).astype(dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64", "int32"])
 @pytest.mark.parametrize("channels", [2, 5, 6, 13])
 @pytest.mark.parametrize(

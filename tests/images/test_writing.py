@@ -30,6 +30,7 @@ def values(dtype: str, channels: int, height: int = 7, width: int = 5) -> Array:
     return pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("size", [(7, 5), (1, 1), (5, 1), (1, 6), (40, 33)])

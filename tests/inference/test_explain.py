@@ -164,6 +164,7 @@ def check_entry(entry: dict[str, Any], scores: Tensor) -> None:
             assert entry[name][axis] == [max(2 * position - 5, 0), min(2 * position + 11, SIDE)]
 
 
+@pytest.mark.slow
 def test_scores_of_a_translation_match_the_discriminator(
     runs: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,6 +183,7 @@ def test_scores_of_a_translation_match_the_discriminator(
     assert abs(float(other.mean()) - entry["mean_score"]) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["left", "right"])
 def test_other_half_of_a_file_is_the_real_target(
     half: str,
@@ -218,6 +220,7 @@ def test_real_target_in_a_separate_file(
     check_entry(true, expected_scores(run / "d_b.safetensors", values(photo), values(other)))
 
 
+@pytest.mark.slow
 def test_discriminator_file_scores_an_image_file(
     runs: dict[str, Path],
     photo: Path,
@@ -254,6 +257,7 @@ def test_run_of_direction_ba_scores_images_of_a(
     check_entry(result["images"][0], expected_scores(run / "d_a.safetensors", values(photo), fake))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["ab", "ba"])
 def test_cyclegan_discriminators_score_single_images(
     way: str, runs: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -273,6 +277,7 @@ def test_cyclegan_discriminators_score_single_images(
         assert entry["lowest"]["value"] == pytest.approx(least, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_of_a_second_discriminator(
     runs: dict[str, Path], pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -450,6 +455,7 @@ INVALID_INPUT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "words", "option", "path", "text"),
     [

@@ -165,6 +165,7 @@ def test_image_is_visible_through_the_map() -> None:
 # -- the figure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(8, 8), (300, 40), (40, 300), (600, 700), (256, 256)])
 @pytest.mark.parametrize("whole", [False, True])
 def test_figure_of_any_image_size(size: tuple[int, int], whole: bool) -> None:

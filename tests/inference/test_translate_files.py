@@ -98,6 +98,7 @@ def test_full_disk_leaves_complete_images_and_one_message(
     assert len(times(out)) == 5 and times(out).items() >= before.items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hard link", "symlink", "folder", "symlinked folder"])
 @pytest.mark.parametrize("option", ["--overwrite", "--resume"])
 def test_no_input_is_overwritten_through_a_link_or_folder(
@@ -187,6 +188,7 @@ def test_resume_translates_all_images_again_with_another_model_or_seed(
     assert "5 of 5" in run(capsys, unet, *words, "--policy", "paper", "--seed", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", ["deleted", "empty", "truncated", "noise", "other json", "folder"]
 )
@@ -293,6 +295,7 @@ def test_named_pipe_is_an_error_and_does_not_block(
 # -- one image: name of the result, standard input and output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["result.jpg", "result.PNG", "deep/er/r.tiff", "r.npy", "r.webp", "r.bmp"]
 )

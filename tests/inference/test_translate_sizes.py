@@ -49,6 +49,7 @@ def size_of(path: Path) -> tuple[int, int]:
 # -- scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
@@ -159,6 +160,7 @@ def test_model_without_a_training_size(trained: Any, root: Path, tmp_path: Path)
         Translator.load(path, "cpu", size="trained")
 
 
+@pytest.mark.slow
 def test_explain_has_the_option_size(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +188,7 @@ def test_model_header_contains_the_aspect_ratio_of_side_by_side_files(root: Path
         assert read_header(root / "run" / f"{name}.safetensors")["side_by_side"] == [2.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "height", "needs_half"),
     [
@@ -284,6 +287,7 @@ def test_other_images_of_the_folder_are_translated(
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["single.png"]
 
 
+@pytest.mark.slow
 def test_explain_needs_the_option_half_too(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

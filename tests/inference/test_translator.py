@@ -70,6 +70,7 @@ def test_path_image_array_and_tensor_give_the_same_result(tmp_path: Path, name: 
     assert torch.equal(translate(floats(pixels)[None])[0], tensor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("policy", ["image", "running", "paper"])
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (1, 40), (17, 33), (64, 8)])

@@ -30,6 +30,7 @@ def equal(one: Sequence[Any], two: Sequence[Any]) -> bool:
     return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(one, two, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["image", "running", "paper"])
 def test_threads_give_the_results_of_single_calls(tmp_path: Path, policy: Any) -> None:
     translate = Translator.load(model(tmp_path), "cpu", policy)
@@ -43,6 +44,7 @@ def test_threads_give_the_results_of_single_calls(tmp_path: Path, policy: Any) -
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_translators_of_different_seeds_run_in_parallel(tmp_path: Path, name: str) -> None:
     path, image = model(tmp_path, name), noise(0)
@@ -53,6 +55,7 @@ def test_translators_of_different_seeds_run_in_parallel(tmp_path: Path, name: st
     assert equal(parallel, alone * 10)
 
 
+@pytest.mark.slow
 def test_global_random_state_is_neither_used_nor_changed(tmp_path: Path) -> None:
     path = model(tmp_path)
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index,union-attr]

@@ -216,6 +216,7 @@ def output(network: nn.Module, a: Tensor, b: Tensor, pair: bool) -> Tensor:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_forward_pass(name: str) -> None:
     make, size, pair, count, mean, std, indices, values = ROWS[name]
@@ -290,6 +291,7 @@ def adams(method: Method) -> dict[str, torch.optim.Adam]:
     }
 
 
+@pytest.mark.slow
 def test_pix2pix_losses() -> None:
     method = Pix2Pix(
         Pix2Pix.Config(), (3, 3), lambda i, o: unet(8, "batch"), lambda i: patchgan(i, "batch")
@@ -317,6 +319,7 @@ def test_pix2pix_gan_loss_before_any_step() -> None:
     assert float(nn.functional.softplus(-logits).mean()) == pytest.approx(0.6849378077, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_cyclegan_losses() -> None:
     config = CycleGAN.Config(lambda_identity=5.0, pool_size=0)
     method = CycleGAN(config, (3, 3), lambda i, o: resnet(9), lambda i: patchgan(i, "instance"))

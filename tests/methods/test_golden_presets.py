@@ -19,6 +19,8 @@ from viceversa.runtime.training import Runtime
 from viceversa.training.setup import make_optimizers, set_learning_rates
 from viceversa.training.step import MicroBatch, update
 
+pytestmark = pytest.mark.slow
+
 PRESETS = (
     "pix2pix-paper",
     "pix2pix-reference",

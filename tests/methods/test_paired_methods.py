@@ -102,6 +102,7 @@ def equal_pairs(root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "direction"),
     [*((name, "ab") for name in OWN), ("total-variation", "ba"), ("one-sided", "ba")],
@@ -125,6 +126,7 @@ def test_user_method_is_trained_and_evaluated_as_declared(
         assert ("l1" in direction_metrics["means"]) is paired
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "paired"), [("pix2pix", True), ("cyclegan", False)])
 def test_model_header_of_packaged_methods(name: str, paired: bool, tmp_path: Path) -> None:
     run = train(settings(name, equal_pairs(tmp_path / "data"), tmp_path / "run"))
@@ -158,6 +160,7 @@ def rewrite_header(file: Path, change: Any) -> None:
     container.save(file, tensors, header)
 
 
+@pytest.mark.slow
 def test_evaluate_needs_the_option_pairs_for_an_older_model(tmp_path: Path) -> None:
     data = equal_pairs(tmp_path / "data")
     run = train(settings("one-sided", data, tmp_path / "run", validate={"every": 0}))

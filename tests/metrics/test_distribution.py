@@ -49,6 +49,7 @@ class Flatten(nn.Module):
         return x.flatten(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "m"), [(100, 120), (20, 25)])
 @pytest.mark.filterwarnings("ignore:Metric `.*` will save all extracted features")
 def test_fid_matches_torchmetrics(n: int, m: int) -> None:

@@ -8,6 +8,7 @@ import torch
 from viceversa.metrics.intervals import bootstrap
 
 
+@pytest.mark.slow
 def test_interval_covers_the_true_mean_at_its_level() -> None:
     # 400 samples of 40 from an exponential distribution of mean 1, for which the percentile
     # bootstrap covers slightly less than the level.

@@ -99,6 +99,7 @@ def test_ms_ssim_matches_its_formula(side: int) -> None:
     assert float(ms_ssim(x, x)[0]) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_metrics_of_a_batch_are_per_image() -> None:
     x = smooth(3, 3, 176, 5)
     y = degraded(x, 6)

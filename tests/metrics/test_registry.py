@@ -97,6 +97,7 @@ def test_better_direction_of_metrics_of_pairs() -> None:
     assert bool(correlated) is higher_is_better("edge_correlation")
 
 
+@pytest.mark.slow
 def test_better_direction_of_metrics_of_sets() -> None:
     draw = torch.Generator().manual_seed(0)
     truth, other = torch.randn(2, 60, 8, generator=draw)

@@ -22,12 +22,14 @@ def random_images(n: int, seed: int, channels: int = 3, side: int = 64) -> Tenso
     return (total / 12).clamp(-1, 1)
 
 
+@pytest.mark.slow
 def test_distance_of_a_set_to_itself_is_zero() -> None:
     x = random_images(20, 0)
     assert swd(x, x) == 0
     assert swd(x, x.clone(), seed=4) == 0
 
 
+@pytest.mark.slow
 def test_distance_of_similar_sets_is_small_for_any_number_of_images() -> None:
     x, y, few = random_images(40, 1), random_images(40, 2), random_images(13, 3)
     near = swd(x, y)
@@ -35,6 +37,7 @@ def test_distance_of_similar_sets_is_small_for_any_number_of_images() -> None:
     assert swd(few, y) < 2 * near
 
 
+@pytest.mark.slow
 def test_distance_grows_with_blur_brightness_and_noise() -> None:
     x, y = random_images(40, 4), random_images(40, 5)
     floor = swd(x, y)
@@ -46,6 +49,7 @@ def test_distance_grows_with_blur_brightness_and_noise() -> None:
     assert swd(noisy, y) > 2 * floor
 
 
+@pytest.mark.slow
 def test_missing_colour_increases_the_distance() -> None:
     # It would hardly do so if each channel were only divided by its own deviation.
     x, y = random_images(40, 6), random_images(40, 7)
@@ -53,6 +57,7 @@ def test_missing_colour_increases_the_distance() -> None:
     assert swd(grey, y) > 4 * swd(x, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "side"), [(1, 32), (2, 45), (5, 16)])
 def test_any_number_of_channels_and_size(channels: int, side: int) -> None:
     x = torch.rand(6, channels, side, side + 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -66,6 +71,7 @@ def test_distance_of_constant_images() -> None:
     assert swd(white, black) > 1
 
 
+@pytest.mark.slow
 def test_distance_depends_only_on_the_seed() -> None:
     x, y = random_images(10, 8), random_images(10, 9)
     torch.manual_seed(1)

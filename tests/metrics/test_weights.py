@@ -36,6 +36,7 @@ def hole() -> Tensor:
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 
 
+@pytest.mark.slow
 @every_metric
 def test_weight_one_is_the_unweighted_metric(metric: Callable[..., Tensor]) -> None:
     x, y = images(0), 0.7 * images(0) + 0.3 * images(1)
@@ -43,6 +44,7 @@ def test_weight_one_is_the_unweighted_metric(metric: Callable[..., Tensor]) -> N
     assert weighted.tolist() == pytest.approx(plain.tolist(), rel=1e-5)
 
 
+@pytest.mark.slow
 @every_metric
 def test_pixels_without_weight_do_not_count(metric: Callable[..., Tensor]) -> None:
     x, y, weight = images(0), 0.7 * images(0) + 0.3 * images(1), hole()

@@ -72,6 +72,7 @@ def test_the_patch_grid_is_that_of_the_full_size(padding: Any) -> None:
     assert grid.size == 70
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width", "largest"), [(64, 64, 2), (50, 90, 2), (100, 99, 3)])
 def test_the_number_of_scales_that_supports_a_size_is_named(
     height: int, width: int, largest: int

@@ -46,6 +46,7 @@ def biases(network: nn.Module, always: int) -> int:
     return sum(sizes[: len(sizes) - always])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "count"),
     [
@@ -78,6 +79,7 @@ def test_parameter_counts(network: Any, count: int) -> None:
         assert parameters(network()) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "count"),
     [
@@ -93,6 +95,7 @@ def test_parameter_counts_without_norm(network: Any, count: int) -> None:
     assert parameters(built) - biases(built, always=1) == count
 
 
+@pytest.mark.slow
 def test_numbers_of_norm_and_dropout_layers() -> None:
     def number(network: nn.Module, kind: Any) -> int:
         return sum(isinstance(m, kind) for m in network.modules())
@@ -131,6 +134,7 @@ def test_size_of_the_score_map(size: int, layers: int, padding: Any, side: int) 
     assert scores.shape == (1, 1, side, side)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "field"), [(1, 16), (2, 34), (3, 70), (4, 142), (5, 286), (6, 574)]
 )
@@ -163,6 +167,7 @@ SMALL: dict[str, dict[str, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", GENERATORS)
 def test_every_generator_has_gradients_with_every_norm(name: str, norm: str) -> None:
@@ -316,6 +321,7 @@ def test_linear_layers_are_initialized() -> None:
     assert float(layer.bias.detach().abs().max()) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "channels", "size", "batch", "message"),
     [
@@ -339,6 +345,7 @@ def test_unsupported_size_is_refused_with_a_supported_one(
         built(torch.randn(batch, channels, size, size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "option", "height", "width", "now", "largest"),
     [

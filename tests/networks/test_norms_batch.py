@@ -75,6 +75,7 @@ def max_difference(one: Tensor, other: Tensor) -> float:
     return float((one - other).detach().abs().max())
 
 
+@pytest.mark.slow
 @EVERY_NETWORK
 @pytest.mark.parametrize("norm", SAMPLE_INDEPENDENT)
 def test_output_does_not_depend_on_the_batch(make: Maker, name: str, norm: str) -> None:
@@ -91,6 +92,7 @@ def test_output_with_batch_norm_depends_on_the_batch(make: Maker, name: str) -> 
     assert max_difference(output(network, images)[0], output(network, images[:1])[0]) > 1e-3
 
 
+@pytest.mark.slow
 @EVERY_NETWORK
 @pytest.mark.parametrize("norm", [*SAMPLE_INDEPENDENT, "batch"])
 def test_only_batch_norm_has_gradients_between_images(make: Maker, name: str, norm: str) -> None:

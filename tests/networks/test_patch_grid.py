@@ -45,6 +45,7 @@ def positions(result: PatchGrid) -> list[tuple[int, int]]:
     return [(0, 0), (0, columns), (rows, 0), (rows, columns), (rows // 2, columns // 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "field"), FIELDS)
 @pytest.mark.parametrize("padding", ["one", "two", "same"])
 @pytest.mark.parametrize("more", [(0, 0), (13, 40)])

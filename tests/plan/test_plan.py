@@ -83,6 +83,7 @@ SIX_BLOCKS = {"generator": {"blocks": 6}}
 NO_IDENTITY = {"method": {"lambda_identity": 0.0}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "sections", "side", "step", "translation", "parameters"),
     [
@@ -533,6 +534,7 @@ def test_json_has_every_number(data: Path, capsys: pytest.CaptureFixture[str]) -
     assert counted["time"] is None and counted["images"] is None
 
 
+@pytest.mark.slow
 def test_help_follows_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "plan", "cyclegan", "--help-all")
     assert all(word in text for word in ("--steps", "--json", "generator.blocks", "train.epochs"))
@@ -541,6 +543,7 @@ def test_help_follows_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--steps" not in printed(capsys, "train", "cyclegan", "--help")
 
 
+@pytest.mark.slow
 def test_peak_memory_excludes_the_parent_process() -> None:
     """Negative control: `getrusage` of a small process starts at the peak of its large parent."""
     ballast = bytearray(b"x") * (600 * 2**20)

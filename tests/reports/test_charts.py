@@ -201,6 +201,7 @@ def test_x_axis_begins_at_zero() -> None:
 EXTREMES = [0.0, 1.0, -1.0, 5e-324, -5e-324, 1e-300, 1.7e308, -1.7e308, 1e-9, 1 + 1e-15, 1e15]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", list(itertools.product(EXTREMES, repeat=2)))
 def test_chart_of_extreme_numbers(pair: tuple[float, float]) -> None:
     text = chart("L", [Series("g", [(0, pair[0]), (1e12, pair[1])])], marks=[Mark(1, pair[0], "m")])

@@ -103,6 +103,7 @@ def test_runs_of_the_same_name_get_longer_names(tmp_path: Path) -> None:
     assert compare_table([runs[0], runs[0]])[0] == ["", "facades (1)", "facades (2)"]
 
 
+@pytest.mark.slow
 def test_incomplete_sample_grid_is_replaced_by_the_previous_one(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, grids=3) for name in ("a", "b")]
     newest = runs[0] / "samples" / "00008000.png"

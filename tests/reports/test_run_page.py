@@ -50,6 +50,7 @@ def words(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", visible))
 
 
+@pytest.mark.slow
 def test_page_contains_the_progress_of_the_run(run: Path) -> None:
     page_text = words(run_page(run))
     for expected in (
@@ -70,10 +71,12 @@ def test_a_single_image_is_counted_in_the_singular(tmp_path: Path) -> None:
     assert "Measured on 1 image of the split val." in words(run_page(tmp_path))
 
 
+@pytest.mark.slow
 def test_page_depends_on_the_folder_only(run: Path) -> None:
     assert run_page(run) == run_page(run)
 
 
+@pytest.mark.slow
 def test_curves_have_the_values_of_the_log(run: Path) -> None:
     text = run_page(run)
     lines = training_lines(8000)
@@ -95,6 +98,7 @@ def test_curves_have_the_values_of_the_log(run: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_active_and_resolved_problems_are_listed(run: Path) -> None:
     page_text = words(run_page(run))
     assert "saturated discriminator The discriminator's loss stayed" in page_text.replace(
@@ -105,6 +109,7 @@ def test_active_and_resolved_problems_are_listed(run: Path) -> None:
     assert "from 800 to 2,400 images" in page_text
 
 
+@pytest.mark.slow
 def test_run_without_problems(tmp_path: Path) -> None:
     page_text = words(run_page(write_run(tmp_path / "quiet", with_warnings=False)))
     assert "No problems detected." in page_text and "What to try" not in page_text
@@ -129,6 +134,7 @@ def test_problem_is_active_until_resolved(states: list[str], active: bool, tmp_p
     assert bool(RunFolder(tmp_path).active_problems()) is active
 
 
+@pytest.mark.slow
 def test_run_in_progress_is_not_finished(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", last=7000)
     found = RunFolder(run)
@@ -147,6 +153,7 @@ def test_lines_of_a_resumed_run_replace_earlier_ones(tmp_path: Path) -> None:
     assert found.last("loss.g_l1") == again[-1]["loss.g_l1"]
 
 
+@pytest.mark.slow
 def test_missing_files_are_left_out(run: Path) -> None:
     for name in ("machine.json", "config.json", "patch_maps", "samples", "log.jsonl"):
         path = run / name
@@ -156,6 +163,7 @@ def test_missing_files_are_left_out(run: Path) -> None:
     assert run_page(run / "nowhere").endswith("</html>\n")
 
 
+@pytest.mark.slow
 def test_truncated_log_is_read_up_to_its_end(run: Path) -> None:
     text = (run / "log.jsonl").read_bytes()
     first = len(text.splitlines(keepends=True)[0])
@@ -189,6 +197,7 @@ INVALID: list[object] = [
 ]
 
 
+@pytest.mark.slow
 def test_page_of_invalid_contents(run: Path) -> None:
     draw = random.Random(0)
     good = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -235,6 +244,7 @@ def bomb(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [half, empty, not_an_image, bomb])
 def test_damaged_sample_grid_is_left_out(fault: Callable[[Path], None], run: Path) -> None:
     assert run_page(run).count('class="moment"') == 5
@@ -244,6 +254,7 @@ def test_damaged_sample_grid_is_left_out(fault: Callable[[Path], None], run: Pat
     assert "4 of 5 sample grids are shown" in text
 
 
+@pytest.mark.slow
 def test_names_and_contents_are_escaped(run: Path) -> None:
     hostile = "<img src=x onerror=alert(1)>\"'&</script><script>alert(1)</script>"
     renamed = run.rename(run.parent / hostile.replace("/", "\u2215"))
@@ -277,6 +288,7 @@ def test_non_printable_name_is_escaped() -> None:
     assert "<h1>a\\udcff\\x01\\u202eb</h1>" in text and text.encode()
 
 
+@pytest.mark.slow
 def test_content_security_policy_and_addresses(run: Path) -> None:
     text = run_page(run)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
@@ -300,6 +312,7 @@ def test_selected_grids_are_evenly_spaced_and_stay_selected() -> None:
             assert set(before[:-1]) <= set(found)
 
 
+@pytest.mark.slow
 def test_fewer_grids_on_a_page_that_would_be_too_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +327,7 @@ def test_fewer_grids_on_a_page_that_would_be_too_large(
     assert f"{fewer} of 30 sample grids are shown" in smaller
 
 
+@pytest.mark.slow
 def test_page_of_large_grids_is_smaller_than_10_mb(tmp_path: Path) -> None:
     run = tmp_path / "run"
     for images in range(24):  # noise compresses least
@@ -323,6 +337,7 @@ def test_page_of_large_grids_is_smaller_than_10_mb(tmp_path: Path) -> None:
     assert len(run_page(run)) < 10_000_000
 
 
+@pytest.mark.slow
 def test_unchanged_images_are_not_encoded_again(run: Path) -> None:
     run_page(run)
     before = page._encoded.cache_info()
@@ -347,6 +362,7 @@ def test_small_images_are_lossless(tmp_path: Path) -> None:
     assert held.convert("RGB").tobytes() == Image.open(tmp_path / "s.png").tobytes()
 
 
+@pytest.mark.slow
 def test_page_is_written_atomically(run: Path) -> None:
     path = write_run_page(run)
     assert path == run / "report.html" and path.read_text() == run_page(run)
@@ -362,6 +378,7 @@ def test_page_is_written_atomically(run: Path) -> None:
     assert path.read_text() == "the old page"
 
 
+@pytest.mark.slow
 def test_command_prints_the_path_of_the_page(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["report", str(run)])
     assert capsys.readouterr().out == f"the page: {run / 'report.html'}\n"
@@ -488,6 +505,7 @@ def test_remaining_time_is_that_of_the_latest_lines(tmp_path: Path) -> None:
     assert "remaining, estimated" not in words(run_page(tmp_path))
 
 
+@pytest.mark.slow
 def test_axes_map_images_to_epochs_and_training_time(run: Path) -> None:
     (text,) = re.findall("data-axes='([^']*)'", run_page(run))
     axes = json.loads(text)
@@ -496,6 +514,7 @@ def test_axes_map_images_to_epochs_and_training_time(run: Path) -> None:
     assert axes["time"][-1] == pytest.approx(8000 / 3, rel=0.01)  # of `common`
 
 
+@pytest.mark.slow
 def test_number_of_images_of_each_split(run: Path) -> None:
     assert "dataset data/facades train 400 pairs val 1,100 pairs" in words(run_page(run))
     machine = json.loads((run / "machine.json").read_text())
@@ -519,6 +538,7 @@ def test_links_to_models_and_command_of_the_best_one(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_file_names_of_samples_are_listed(run: Path) -> None:
     assert "1.jpg val/2.jpg" in words(run_page(run)).replace("val/1.jpg", "1.jpg")
     for path in (run / "samples").iterdir():  # as in runs of earlier versions
@@ -552,6 +572,7 @@ def test_invalid_description_of_an_image_is_ignored(about: str, tmp_path: Path) 
     assert found is not None and found.url and found[3:] == ((), (), ())
 
 
+@pytest.mark.slow
 def test_page_is_updated_from_appended_lines_and_equals_a_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

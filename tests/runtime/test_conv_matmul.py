@@ -252,6 +252,7 @@ def test_the_inner_layers_are_those_of_the_network() -> None:
     assert all(kind in all_layers for kind in kinds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(8))
 def test_bf16_errors_are_at_most_1_5_times_those_of_the_convolution(
     index: int, calls: list[str]

@@ -162,6 +162,7 @@ def test_denormal_numbers_are_flushed(on: bool) -> None:
 # -- settings
 
 
+@pytest.mark.slow
 def test_command_line_options_are_applied() -> None:
     arguments = [
         "data",
@@ -274,6 +275,7 @@ def faults(*arguments: str, **environment: str) -> tuple[str, int]:
     return kept, int(pages)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU's C library")
 def test_freed_memory_is_kept() -> None:
     kept, pages = faults("keep")

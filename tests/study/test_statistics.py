@@ -30,6 +30,7 @@ def test_images_of_a_group_have_one_sign() -> None:
     assert p_value(values, OWN) == 2 / 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [8, 30])
 def test_p_values_agree_with_scipy(count: int) -> None:
     drawn = np.random.default_rng(0)

@@ -27,6 +27,7 @@ def data(tmp_path: Path) -> Path:
     return noise_pairs(tmp_path / "data", 6, 8)
 
 
+@pytest.mark.slow
 def test_each_run_is_an_ordinary_recipe(data: Path, tmp_path: Path) -> None:
     over = ["--over", "recipe=pix2pix,cyclegan", "--folds", "3", "--seeds", "2", "--seed", "7"]
     study = prepared(data, tmp_path / "study", *over)
@@ -42,6 +43,7 @@ def test_each_run_is_an_ordinary_recipe(data: Path, tmp_path: Path) -> None:
         assert study.state(run) == "not begun"
 
 
+@pytest.mark.slow
 def test_test_images_never_select_a_model(data: Path, tmp_path: Path) -> None:
     study = prepared(data, tmp_path / "study", "--folds", "2", "--val", "0")
     for run in study.runs:
@@ -67,6 +69,7 @@ def test_other_layouts(tmp_path: Path, layout: str) -> None:
     assert study.paired == (layout != "unpaired")
 
 
+@pytest.mark.slow
 def test_a_moved_study_and_moved_data_are_the_same(data: Path, tmp_path: Path) -> None:
     options = ["--folds", "2", "--val", "0"]
     prepared(data, tmp_path / "study", *options)
@@ -80,6 +83,7 @@ def test_a_moved_study_and_moved_data_are_the_same(data: Path, tmp_path: Path) -
     assert before.replace("../../data", "../../elsewhere/deeper/data") == after
 
 
+@pytest.mark.slow
 def test_what_cannot_be_a_study_is_refused(data: Path, tmp_path: Path) -> None:
     root, two = tmp_path / "study", ["--folds", "2", "--val", "0"]
     with raises_user_error(option="data.hold_out"):
@@ -121,6 +125,7 @@ def test_generators_of_several_variants_need_the_name_of_one(data: Path, tmp_pat
         generators(root, "hinge", 0, "auto")
 
 
+@pytest.mark.slow
 def test_an_interrupted_preparation_is_repeated(data: Path, tmp_path: Path) -> None:
     prepared(data, tmp_path / "study", "--folds", "2", "--val", "0")
     (tmp_path / "study" / "study.json").unlink()  # written last
@@ -129,6 +134,7 @@ def test_an_interrupted_preparation_is_repeated(data: Path, tmp_path: Path) -> N
     assert resolve(read_recipe(str(study.config(study.runs[0])))).train.lr == 1
 
 
+@pytest.mark.slow
 def test_a_study_from_before_the_option_flips_is_resumed(data: Path, tmp_path: Path) -> None:
     root = tmp_path / "study"
     words = ["--folds", "2", "--evaluate.metrics", "l1"]

@@ -64,6 +64,7 @@ def test_a_logger_gets_everything_in_order(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["open", "log", "image", "close"])
 @pytest.mark.parametrize("fault", ["raise", "exit"])
 def test_an_error_is_reported_once(fault: str, when: str, tmp_path: Path) -> None:
@@ -120,6 +121,7 @@ def wait_for_calls(run: Path, name: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_logger_finishes_if_the_run_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time, os; from pathlib import Path; from test_loggers import *\n"
@@ -200,6 +202,7 @@ def test_numbers_of_an_entry() -> None:
     assert scalars({"kind": "diagnostic", "diagnostic.since": 5, "images": 6}) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_a_missing_package_is_refused_in_one_sentence(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -34,6 +34,7 @@ def test_report_links_to_the_best_model_of_the_last_validation(tmp_path: Path) -
     assert "<td>4 pairs</td>" in page and "<td>2 pairs</td>" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])
 def test_images_record_file_names_columns_and_panels(method: str, tmp_path: Path) -> None:
     data, run = tmp_path / "data", tmp_path / "run"

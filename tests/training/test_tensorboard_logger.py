@@ -131,6 +131,7 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_once(tmp_path: Path) -> None:
     """Files that are too large fail like a full disk."""
     messages: list[str] = []
@@ -149,6 +150,7 @@ def test_a_full_disk_is_reported_once(tmp_path: Path) -> None:
     assert scalars(tmp_path / "tensorboard", "losses/g_l1") == [(200, 1.0)]
 
 
+@pytest.mark.slow
 def test_a_removed_folder_is_reported_once(tmp_path: Path) -> None:
     messages: list[str] = []
     board = in_process(tmp_path, CODE, messages.append)
@@ -160,6 +162,7 @@ def test_a_removed_folder_is_reported_once(tmp_path: Path) -> None:
     assert len(messages) == 1 and str(tmp_path / "tensorboard") in messages[0]
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "tensorboard").write_text("a file")
     messages: list[str] = []
@@ -170,6 +173,7 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     assert len(messages) == 1 and str(tmp_path / "tensorboard") in messages[0]
 
 
+@pytest.mark.slow
 def test_without_a_fault_nothing_is_reported(tmp_path: Path) -> None:
     """The control."""
     messages: list[str] = []

@@ -157,6 +157,7 @@ def test_a_file_instead_of_the_folder_does_not_stop_training(
     assert len(lines(run, "train")) == 3 and (run / "ab.safetensors").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False])
 def test_only_the_first_of_several_processes_logs(first: bool, tmp_path: Path) -> None:
     loggers = open_loggers(["tensorboard"], tmp_path, {}, 0, print) if first else []
@@ -186,6 +187,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", [True, False])
 def test_a_missing_package_is_reported_before_training(board: bool, tmp_path: Path) -> None:
     """It is checked before the data folder."""
@@ -207,6 +209,7 @@ def test_a_missing_package_is_reported_before_training(board: bool, tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 def test_a_run_without_the_logger_needs_no_tensorboard(data: Path, tmp_path: Path) -> None:
     sections = tiny_sections("pix2pix", data, tmp_path / "run", train={"epochs": 1})
     recipe = tmp_path / "config.json"

@@ -230,6 +230,7 @@ def test_too_few_images_for_kid_are_reported(
 # -- invalid options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "option_words", "expected"),
     [

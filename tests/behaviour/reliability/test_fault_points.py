@@ -77,6 +77,7 @@ def check(uninterrupted: Uninterrupted, run: Path, name: str, call: int, fault: 
 QUICK = {"step", "diagnostics", "best models", "checkpoint"}  # one for each fault
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "call", "fault"),
     [pytest.param(*case, marks=[] if case[0] in QUICK else pytest.mark.slow) for case in CASES],

@@ -109,6 +109,7 @@ def fill_and_free(
     monkeypatch.setattr(Log, "add", add_and_fill)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("free", [40_000, 0])
 def test_training_continues_on_a_full_disk_and_saves_when_there_is_space(
     disk: Path,
@@ -134,6 +135,7 @@ def test_training_continues_on_a_full_disk_and_saves_when_there_is_space(
     assert not list(run.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_training_stops_on_a_full_disk_and_keeps_the_last_checkpoint(
     disk: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +163,7 @@ def test_a_run_that_does_not_fit_is_refused_before_training(
     assert not list((disk / "run").rglob("*.safetensors"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_for_the_log_is_reported(
     disk: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,6 +181,7 @@ def required_space(arguments_: list[str], folder: Path) -> tuple[Disk, DiskSpace
     return disk, disk_space(disk, folder)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_needs_space_only_for_new_files(
     disk: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +229,7 @@ def test_space_that_a_run_adds_by_hand(
     assert disk_space(needed, tmp_path).needed == added
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disk", ["nr_inodes=40"], indirect=True)
 def test_a_disk_without_free_inodes_is_reported(
     disk: Path, data: Path, capsys: pytest.CaptureFixture[str]

@@ -73,6 +73,7 @@ def _name(node: ast.AST, known: dict[str, str]) -> str:
     return ".".join([known.get(node.id, node.id), *parts]) if isinstance(node, ast.Name) else ""
 
 
+@pytest.mark.slow
 def test_no_source_file_runs_code_from_files() -> None:
     assert len(FILES) > 50
     found = {str(path.relative_to(ROOT)): list(unsafe_names(path.read_text())) for path in FILES}

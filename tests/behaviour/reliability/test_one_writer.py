@@ -63,6 +63,7 @@ def test_the_command_refuses_a_second_run(
         first.output()
 
 
+@pytest.mark.slow
 def test_a_second_command_is_refused_while_the_first_reads_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_second_command_is_refused_while_the_first_reads_the_data(
     assert caches[0] == caches[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "invalid", [["no/data"], ["{data}", "--train.batch_size", "1", "--generator.depth", "6"]]
 )

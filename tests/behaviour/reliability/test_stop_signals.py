@@ -12,6 +12,8 @@ from short_runs import write_pairs
 
 from viceversa.training import loop as training
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:

@@ -165,6 +165,7 @@ def test_too_many_open_files(checkpoints: Checkpoints) -> None:
     assert latest_in_child(lambda: None, checkpoints) == "20"  # the control
 
 
+@pytest.mark.slow
 def test_too_little_memory(checkpoints: Checkpoints) -> None:
     checkpoints.save(state(30, 50_000_000), 30)
 
@@ -245,6 +246,7 @@ def test_if_all_checkpoints_are_damaged_no_file_changes(checkpoints: Checkpoints
         assert contents(checkpoints.folder) == before
 
 
+@pytest.mark.slow
 def test_the_command_refuses_and_changes_no_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

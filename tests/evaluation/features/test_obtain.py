@@ -87,6 +87,7 @@ def test_existing_network_is_kept(tmp_path: Path) -> None:
     assert (FEATURE_FOLDER / "alexnet.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_failed_download_names_the_option_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

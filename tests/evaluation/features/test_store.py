@@ -129,6 +129,7 @@ def test_invalid_options_of_the_command(
     assert message in command_error(capsys, "features", *words)
 
 
+@pytest.mark.slow
 def test_inception_has_the_architecture_of_the_paper() -> None:
     net = Inception().eval()
     # Inception-v3 without its classifier has batch norms with 2 x 17,216 weights; here they are
