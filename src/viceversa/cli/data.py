@@ -31,7 +31,7 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
         from ..config.run import is_paired
 
         paired = is_paired(method)
-    from ..data.check import as_dict, as_text, check_dataset
+    from ..data.check import add_shifts, as_dict, as_text, check_dataset
     from ..data.readonly import refuse_output_in_data
     from ..terminal import counter, say
 
@@ -42,6 +42,8 @@ def check(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
         result = check_dataset(
             config.path, paired, config, verify=options.verify, progress=progress
         )
+    with counter("comparing pairs") as progress:
+        result = add_shifts(result, progress=progress)
     train = shlex.join([options.recipe, config.path, *_data_words(words)]) if options.recipe else ""
     say(json.dumps(as_dict(result, train), indent=2) if options.json else as_text(result, train))
     if options.sheet:

@@ -14,6 +14,8 @@ from ...images.sources import printable
 from ..config import DataConfig
 from .record import FileRecord, Range
 from .result import FIRST, CheckResult, DomainFiles, shell_quoted
+from .shift import Summary as ShiftSummary
+from .shift import summary as shift_summary
 
 MOST_COMMON = 3  # number of sizes, modes and dtypes that are listed
 MAX_CHANNELS = 8  # number of channels up to which the range of each is listed
@@ -27,6 +29,7 @@ def as_text(check: CheckResult, train: str = "") -> str:
     lines.append("")
     for domain in "ab":
         lines += _domain_lines(summary(check.domain(domain)))
+    lines += [_shift_line(split, found) for split, found in _shifts(check).items()]
     for issue in check.issues:
         count = f": {issue.total}" if issue.files else ""
         lines += ["", f"{issue.severity}: {issue.text}{count}"]
@@ -108,6 +111,21 @@ def channel_ranges(ranges: Sequence[Range]) -> list[list[float]]:
     return [[low, high] for low, high in zip(lows, highs, strict=True)]
 
 
+def _shifts(check: CheckResult) -> dict[str, ShiftSummary]:
+    """Return a summary of the shifts of each split with pairs that were compared."""
+    return {split: shift_summary(shifts) for split, shifts in check.shifts.items() if shifts}
+
+
+def _shift_line(split: str, found: ShiftSummary) -> str:
+    aligned = found.confident - len(found.shifted)
+    constant = "with the shift ({}, {}) of all".format(*found.constant) if found.constant else ""
+    return (
+        f"  shift of B against A in {counted(found.compared, 'pair')} of {split}: "
+        f"{aligned} {constant or 'aligned'}, {len(found.shifted)} shifted, "
+        f"{found.compared - found.confident} cannot tell"
+    )
+
+
 def _domain_lines(values: Mapping[str, Any]) -> list[str]:
     name = values["domain"]
     if not values["range"]:
@@ -157,6 +175,20 @@ def as_dict(check: CheckResult, train: str = "") -> dict[str, Any]:
             for split, index in check.splits.items()
         },
         "domains": [summary(check.domain(domain)) for domain in "ab"],
+        "shifts": {
+            split: {
+                "pairs": len(check.splits[split].a),
+                "compared": found.compared,
+                "confident": found.confident,
+                "shifted": len(found.shifted),
+                "constant": found.constant,
+                "of_pairs": [
+                    {"a": str(a), "b": str(b), **shift._asdict()}
+                    for (a, b), shift in check.shifts[split].items()
+                ],
+            }
+            for split, found in _shifts(check).items()
+        },
         "issues": [dataclasses.asdict(issue) for issue in check.issues],
         "invalid": {str(source): reason for source, reason in check.invalid.items()},
         "advice": advice(check, train),

@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ...errors import UserError
 from ...fields import counted
@@ -113,6 +113,23 @@ class DomainFiles:
         return load(source, self.config, self.half, max_pixels, mask=self.masks.get(source))
 
 
+Pair = tuple[Source, Source]
+
+
+class PairShift(NamedTuple):
+    """Estimated shift of image B of a pair against image A, in pixels of A."""
+
+    rows: int
+    columns: int
+    scale: float
+    """Pixels of A in a pixel of the reduced images that were compared."""
+    confidence: float
+
+    def distance(self, rows: int, columns: int) -> float:
+        """Return the distance from another shift in compared pixels: the larger of both axes."""
+        return max(abs(self.rows - rows), abs(self.columns - columns)) / self.scale
+
+
 @dataclass(frozen=True)
 class CheckResult:
     """Result of a check."""
@@ -127,6 +144,8 @@ class CheckResult:
     invalid: Mapping[Source, str]
     """The files that cannot be used, with the reason."""
     issues: tuple[Issue, ...] = ()
+    shifts: Mapping[str, Mapping[Pair, PairShift]] = field(default_factory=dict)
+    """Shifts of the pairs that were compared in each split."""
 
     def domain(self, domain: str) -> list[DomainFiles]:
         """Return the files of a domain (`a`, `b`) in each split."""
