@@ -62,6 +62,7 @@ soak: $(VENV)/ready
 		--horse2zebra ../shared/data/horse2zebra
 	$(BIN)/python benchmarks/evaluation.py ../shared/data/facades
 	$(BIN)/python benchmarks/ensemble.py ../shared/data/facades
+	$(BIN)/python benchmarks/misalignment.py ../shared/data/facades
 	$(BIN)/python benchmarks/safety.py
 	$(BIN)/python benchmarks/reliability.py
 

@@ -152,7 +152,10 @@ def test_help_lists_every_metric() -> None:
 
 
 def test_help_describes_every_option() -> None:
-    for option in (*run_options(resolve(read_recipe("pix2pix"))), *evaluate_options()):
+    options = [*evaluate_options()]
+    for recipe in recipes():  # options of all methods, also those that their Config inherits
+        options += run_options(resolve(read_recipe(recipe)))
+    for option in options:
         assert option.help.endswith((".", ")", "...")), option.key
 
 
