@@ -70,6 +70,7 @@ class Job:
     seed: int
     device: str
     checkout: str
+    features: str
     images: int = 0
     """Maximum number of training images; 0: all."""
 
@@ -93,7 +94,7 @@ def settings(job: Job) -> RunConfig:
         "discriminator": {"width": job.width},
         "data": data,
         "train": {"device": job.device, "seed": job.seed, "samples": 0, "batch_size": 1},
-        "validate": {"health": 0},
+        "validate": {"health": 0, "features": job.features},
     }
     return resolve(merge(base, own))
 
@@ -207,6 +208,7 @@ def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, An
             0,
             options.device,
             checkout,
+            str(options.features.absolute()),
         )
         for recipe in recipes
     }
@@ -241,7 +243,7 @@ def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, An
 def draw_grid(options: argparse.Namespace, root: Path, recipes: list[str], path: Path) -> None:
     """Write a grid of test images: the source, each recipe of the first seed, the real image."""
     config = settings(
-        Job(options.method, options.method, str(options.data), options.size, 1, 1, 0, "cpu", "")
+        Job(options.method, options.method, str(options.data), options.size, 1, 1, 0, "cpu", "", "")
     )
     write_images(
         config, config.data.direction[0], lambda x: to_pixels(x, Domain())[0], root / "sources"
