@@ -183,7 +183,8 @@ def evaluate(method: str, fakes: Path, reals: Path, features: Path) -> dict[str,
     )
     (direction,) = result["directions"].values()
     means = {name: value["mean"] for name, value in direction["means"].items()}
-    return {name: (means | direction["sets"])[name] for name in METRICS[method]}
+    found = means | direction["sets"]  # KID needs at least 100 images
+    return {name: found[name] for name in METRICS[method] if name in found}
 
 
 def in_process(job: Job, folder: Path) -> float:
@@ -270,7 +271,10 @@ def table(method: str, results: dict[str, dict[str, Any]]) -> str:
                 continue
             cells = []
             for metric in metrics:
-                values = [values[metric] for values in one[which]]
+                values = [values[metric] for values in one[which] if metric in values]
+                if not values:
+                    cells.append("not measured")
+                    continue
                 mean, low, high = statistics.mean(values), min(values), max(values)
                 cells.append(f"{mean:.4g} ({low:.4g} to {high:.4g})")
             seconds = statistics.median(one["seconds_per_step"])
