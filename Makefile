@@ -63,6 +63,10 @@ soak: $(VENV)/ready
 	$(BIN)/python benchmarks/evaluation.py ../shared/data/facades
 	$(BIN)/python benchmarks/ensemble.py ../shared/data/facades
 	$(BIN)/python benchmarks/misalignment.py ../shared/data/facades
+	$(BIN)/python benchmarks/quality.py pix2pix ../shared/data/facades --direction ba \
+		--recipes pix2pix pix2pix-hd
+	$(BIN)/python benchmarks/quality.py cyclegan ../shared/data/horse2zebra \
+		--recipes cyclegan cut fastcut
 	$(BIN)/python benchmarks/safety.py
 	$(BIN)/python benchmarks/reliability.py
 

@@ -1,15 +1,16 @@
 """Compare the quality of recipes, and of the public implementation, on the same images.
 
-python benchmarks/quality.py pix2pix FACADES --recipes pix2pix pix2pix-hd [--reference CHECKOUT]
+python benchmarks/quality.py pix2pix FACADES --direction ba --recipes pix2pix pix2pix-hd
 python benchmarks/quality.py cyclegan HORSE2ZEBRA --recipes cyclegan cut fastcut
-    [--size 128] [--width 32] [--steps 2400] [--seeds 3] [--equal-time] [--device cpu]
+    [--reference CHECKOUT] [--size 128] [--width 32] [--steps 2400] [--seeds 3] [--equal-time]
+    [--device cpu] [--grid translations.png]
 
 Trains every recipe from each seed in a process of its own, with the same training images in batches
 of one, and translates the test images with the last and the best weights. The public implementation
 (junyanz/pytorch-CycleGAN-and-pix2pix) gets the same batches. All outputs are measured by `viceversa
 evaluate FAKES REALS`. With --equal-time every training has the time that the slowest one needed for
-its steps from the first seed, instead of the same number of steps. Writes
-benchmarks/results/DATE-quality-METHOD.json and a grid of translations beside it.
+its steps, instead of the same number of steps. Writes benchmarks/results/DATE-quality-DATA.json;
+--grid names a file for a grid of translations.
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ from viceversa.runtime.device import synchronized_time
 from viceversa.runtime.random_state import seed_everything
 
 METRICS = {"pix2pix": ("l1", "lpips", "fid", "kid"), "cyclegan": ("fid", "kid")}
-DIRECTIONS = {"pix2pix": "ba", "cyclegan": "ab"}  # labels -> photos; horses -> zebras
 REFERENCE = "reference"
 TIMED = 40  # steps that are timed for --equal-time
 SHOWN = 4  # test images in the grid
@@ -71,6 +71,7 @@ class Job:
     device: str
     checkout: str
     features: str
+    direction: str
     images: int = 0
     """Maximum number of training images; 0: all."""
 
@@ -84,7 +85,7 @@ def settings(job: Job) -> RunConfig:
         generator["depth"] = depth(job.size)
     data = {
         "path": job.data,
-        "direction": DIRECTIONS[job.method],
+        "direction": job.direction,
         "load_size": round(job.size * 286 / 256),
         "crop_size": job.size,
         "max_images": job.images,
@@ -128,7 +129,7 @@ def train_recipe(job: Job, folder: Path) -> float:
         on_step=lambda info: times.append(time.perf_counter()),
         quiet=True,
     )
-    name = DIRECTIONS[job.method] + ".safetensors"
+    name = job.direction + ".safetensors"
     models = {"last": run / name}
     if datasets(config).split == "val":  # else the best model would be chosen by test images
         models["best"] = run / "best" / name
@@ -194,25 +195,27 @@ def in_process(job: Job, folder: Path) -> float:
     return float(answer.splitlines()[-1])
 
 
+def job_of(options: argparse.Namespace, recipe: str) -> Job:
+    """Return the training of a recipe from seed 0."""
+    return Job(
+        options.method,
+        recipe,
+        str(options.data.absolute()),
+        options.size,
+        options.width,
+        options.steps,
+        0,
+        options.device,
+        str(options.reference.absolute()) if options.reference else "",
+        str(options.features.absolute()),
+        options.direction,
+    )
+
+
 def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, Any]]:
     """Train every recipe from every seed; return steps, times and metrics by recipe."""
     recipes = [*options.recipes, *([REFERENCE] if options.reference else [])]
-    checkout = str(options.reference.absolute()) if options.reference else ""
-    jobs = {
-        recipe: Job(
-            options.method,
-            recipe,
-            str(options.data.absolute()),
-            options.size,
-            options.width,
-            options.steps,
-            0,
-            options.device,
-            checkout,
-            str(options.features.absolute()),
-        )
-        for recipe in recipes
-    }
+    jobs = {recipe: job_of(options, recipe) for recipe in recipes}
     if options.equal_time:
         short = {name: replace(job, images=TIMED // 2) for name, job in jobs.items()}
         times = {name: in_process(job, root / f"timed-{name}") for name, job in short.items()}
@@ -222,7 +225,7 @@ def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, An
             for name, job in jobs.items()
         }
     reals = root / "reals"
-    config, side = settings(jobs[recipes[0]]), DIRECTIONS[options.method][1]
+    config, side = settings(jobs[recipes[0]]), options.direction[1]
     write_images(config, side, lambda x: to_pixels(x, Domain())[0], reals)
     results: dict[str, dict[str, Any]] = {
         name: {"steps": job.steps, "seconds_per_step": []} for name, job in jobs.items()
@@ -243,9 +246,7 @@ def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, An
 
 def draw_grid(options: argparse.Namespace, root: Path, recipes: list[str], path: Path) -> None:
     """Write a grid of test images: the source, each recipe of the first seed, the real image."""
-    config = settings(
-        Job(options.method, options.method, str(options.data), options.size, 1, 1, 0, "cpu", "", "")
-    )
+    config = settings(job_of(options, options.method))
     write_images(
         config, config.data.direction[0], lambda x: to_pixels(x, Domain())[0], root / "sources"
     )
@@ -294,6 +295,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--recipes", nargs="+", required=True)
     parser.add_argument("--reference", type=Path)
+    parser.add_argument("--direction", choices=("ab", "ba"), default="ab")
+    parser.add_argument("--grid", type=Path)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--steps", type=int, default=2400)
@@ -305,16 +308,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         results = train_all(options, root)
-        name = f"{date.today().isoformat()}-quality-{options.method}"
-        name += "-equal-time" if options.equal_time else ""
-        out = Path(__file__).parent / "results" / name
-        draw_grid(options, root, list(results), out.with_suffix(".png"))
+        if options.grid:
+            draw_grid(options, root, list(results), options.grid)
     print(table(options.method, results))
-    about = {k: v for k, v in vars(options).items() if k not in ("data", "reference", "features")}
-    about |= {"date": date.today().isoformat(), "torch": torch.__version__}
-    write_json(
-        out.with_suffix(".json"), about | {"machine": machine(options.device), "results": results}
-    )
+    paths = ("data", "reference", "features", "grid")
+    about = {key: value for key, value in vars(options).items() if key not in paths}
+    about |= {
+        "date": date.today().isoformat(),
+        "data": options.data.name,
+        "torch": torch.__version__,
+        "machine": machine(options.device),
+        "results": results,
+    }
+    name = f"{date.today().isoformat()}-quality-{options.data.name}"
+    name += "-equal-time" if options.equal_time else ""
+    write_json(Path(__file__).parent / "results" / f"{name}.json", about)
 
 
 if __name__ == "__main__":
