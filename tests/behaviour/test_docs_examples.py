@@ -53,7 +53,7 @@ OF_GENERATOR: dict[str, dict[str, object]] = {
     "resnet": {"generator.blocks": 1},
     "dilated": {},
 }
-GENERATOR = {"pix2pix": "unet", "cyclegan": "resnet"}  # of a recipe
+GENERATOR = {"pix2pix": "unet", "cyclegan": "resnet", "reggan": "resnet"}  # of a recipe
 OUTPUTS = ("-o", ">", "--sheet", "--preview", "--run", "--train.run")
 
 
