@@ -19,7 +19,7 @@ from viceversa.data import DataConfig
 from viceversa.data.loader import Loader
 from viceversa.data.open import Datasets
 from viceversa.data.open_user import UserData, channels_of, check_sides, open_user_data
-from viceversa.data.user import Sides
+from viceversa.data.user_items import Sides
 from viceversa.fields import fill
 
 CPU = torch.device("cpu")
@@ -264,3 +264,57 @@ def test_a_process_without_a_part_of_a_batch_gets_none() -> None:
     data = open_user_data(UserData(pairs(4), workers=1), DataConfig(), True, 0, lambda text: None)
     loader = Loader(data.train, 2, CPU, lambda batch: batch if batch[0][1] else [])
     assert [batch is None for batch in loader.epoch(1)] == [True, False]
+
+
+# -- weights
+
+
+def weighted(count: int, hidden: float, shape: tuple[int, ...] = (SIDE, SIDE)) -> list[Any]:
+    """Pairs of which the first row has weight 0 and the second 0.5."""
+    weight = torch.ones(shape)
+    weight[..., 0, :], weight[..., 1, :] = 0, 0.5
+    items: list[Any] = []
+    for a, b in pairs(count):
+        a[:, 0], b[:, 0] = hidden, hidden
+        items.append({"a": a, "b": b, "weight": weight})
+    return items
+
+
+@pytest.mark.parametrize("shape", [(SIDE, SIDE), (1, SIDE, SIDE)])
+@pytest.mark.parametrize("paired", [True, False])
+def test_weights_of_items(shape: tuple[int, ...], paired: bool) -> None:
+    fill_a = {"a": {"nodata_fill": 0.5}}
+    results = [
+        epochs(opened(weighted(4, hidden, shape), paired, **fill_a), 1)
+        for hidden in (9.0, float("nan"))
+    ]
+    for one, other in zip(*results, strict=True):
+        assert all(map(torch.equal, one.tensors, other.tensors))
+        assert one.weight_a is not None and one.weight_b is not None
+        expected = torch.tensor([0.0, 0.25 if paired else 0.5, 1, 1])
+        assert torch.equal(one.weight_a[0, 0, :, 0], expected)
+        assert one.weight_b.shape == (2, 1, SIDE, SIDE)
+        assert (one.a[:, :, 0] == 0.5).all() and (one.b[:, :, 0] == -1).all()
+        assert one.fill_a == 0.5 and one.a[:, :, 1:].max() < 0.5
+    batch = opened(weighted(4, 9.0, shape), paired).train.batch([(1, 0)], CPU, fill=False)
+    assert batch is not None and batch.weight_a is None
+    assert batch.a[:, :, 0].isnan().all() and batch.a[:, :, 1:].isfinite().all()
+
+
+def test_weights_of_items_of_one_domain() -> None:
+    a = [{"image": item["a"], "weight": item["weight"]} for item in weighted(4, 9.0)]
+    b = [constant(-i) for i in range(3)]
+    (batch, *_) = epochs(opened((a, b), paired=False), 1)
+    assert batch.weight_a is not None and batch.weight_b is not None
+    assert not batch.weight_a[:, :, 0].any() and batch.weight_b.all()
+    assert epochs(opened((b, b), paired=False), 1)[0].weight_a is None  # control
+
+
+@pytest.mark.parametrize(
+    "weight", [torch.ones(SIDE, SIDE + 1), torch.full((SIDE, SIDE), 2.0), "x", torch.ones(SIDE)]
+)
+def test_invalid_weights_are_refused(weight: Any) -> None:
+    items = [{"a": a, "b": b, "weight": weight} for a, b in pairs(2)]
+    with raises_user_error("data") as caught:
+        epochs(opened(items), 1)
+    assert "the weight of image A of an item" in str(caught.value)

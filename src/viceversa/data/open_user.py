@@ -12,7 +12,8 @@ from ..images.domain import Domain, DomainConfig
 from ..runtime.random_state import seeded_on_cpu
 from .config import DataConfig
 from .open import Datasets
-from .user import MapDataset, Sides, UserDataset, checked, load_images
+from .user import UserDataset
+from .user_items import MapDataset, Sides, checked, load_images
 
 
 class UserData(NamedTuple):
@@ -65,7 +66,7 @@ def channels_of(data: Sides) -> dict[str, int]:
     """Return the number of channels of the first image of each domain. Raises UserError."""
     with seeded_on_cpu(0):
         images = load_images(data, {"a": 0, "b": 0})
-    return {domain: len(checked(image, domain, None)) for domain, image in images.items()}
+    return {domain: len(checked(*image, domain, None)[0]) for domain, image in images.items()}
 
 
 def open_user_data(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,26 +22,10 @@ from ..runtime.random_state import seeded_on_cpu
 from .dataset import NEW_MEMORY, ImageDataset, check_same_size
 from .invalid_files import InvalidFiles
 from .order import ITEM, Position, epoch_length, sample_indices
+from .user_items import Image, Sides, checked, load_images
 
-TOLERANCE = 1e-3  # by which values may exceed [-1, 1], such as after bicubic resizing
-
-
-class MapDataset(Protocol):
-    """Map-style dataset, such as `torch.utils.data.Dataset`: items by index, from 0."""
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-        ...
-
-    def __getitem__(self, index: int, /) -> Any:
-        """Return an item."""
-        ...
-
-
-Sample = tuple[Tensor, Tensor]
-"""Source and target (channels, h, w) in [-1, 1]."""
-Sides = MapDataset | tuple[MapDataset, MapDataset]
-"""A dataset of pairs, or one of images of A and one of images of B."""
+Sample = tuple[Image, Image]
+"""Source and target."""
 
 
 class ItemCounts(NamedTuple):
@@ -137,7 +123,7 @@ class UserDataset:
             generator=torch.Generator(),  # else the global one would be used
         )
         for samples in loader:
-            yield _stacked(samples, device)
+            yield self._stacked(samples, device)
 
     def __getitem__(self, position: Position) -> Sample | UserError:
         """Return the sample at a position, or its error: torch would add a traceback to it."""
@@ -158,103 +144,70 @@ class UserDataset:
         Raises:
             UserError: An item is invalid, or images differ in size.
         """
-        return _stacked([self[position] for position in positions], device)
+        return self._stacked([self[position] for position in positions], device, fill)
+
+    @cached_property
+    def has_weights(self) -> bool:
+        """Whether batches have weights: the first item decides."""
+        with seeded_on_cpu(0):
+            images = load_images(self.data, {"a": 0, "b": 0})
+        return any(weight is not None for _, weight in images.values())
 
     def first_batch(self) -> Batch:
         """Return the first sample of the first epoch."""
-        source, target = self.first()
-        return Batch(source[None], target[None])
+        batch = self.batch([(1, 0)], torch.device("cpu"))
+        assert batch is not None
+        return batch
 
     def first(self) -> tuple[Tensor, Tensor]:
         """Return the first (source, target) of the first epoch."""
-        return self._sample((1, 0))
+        (source, _), (target, _) = self._sample((1, 0))
+        return source, target
 
     def _indices(self, position: Position) -> tuple[int, int]:
         return sample_indices(self.seed, self.lengths, self.paired, self.training, position)
 
-    def _sample(self, position: Position) -> tuple[Tensor, Tensor]:
+    def _sample(self, position: Position) -> Sample:
         indices = self._indices(position)
         seed = np.random.SeedSequence((self.seed, ITEM, *position)).generate_state(1)[0]
         with seeded_on_cpu(int(seed)):
             images = load_images(self.data, dict(zip(self.direction, indices, strict=True)))
         source, target = (
-            checked(image, domain, self.domains[domain].config.width)
+            checked(*image, domain, self.domains[domain].config.width)
             for domain, image in images.items()
         )
         return source, target
 
+    def _stacked(
+        self, samples: Sequence[Sample | UserError], device: torch.device, fill: bool = True
+    ) -> Batch | None:
+        """Return a batch; None without samples. Raises UserError."""
+        valid: list[Sample] = []
+        for sample in samples:
+            if isinstance(sample, UserError):
+                raise sample
+            valid.append(sample)
+        if not valid:
+            return None
+        images, weights = [], []
+        for side in zip(*valid, strict=True):
+            check_same_size([image for image, _ in side])
+            images.append(torch.stack([image for image, _ in side]).to(device))
+            weights.append(self._weight(side).to(device) if self.has_weights else None)
+        fills = [self.domains[domain].config.nodata_fill for domain in self.direction]
+        values = fills if fill else [math.nan] * 2
+        for i, weight in enumerate(weights):
+            if weight is not None:
+                images[i] = images[i].masked_fill(weight == 0, values[i])
+        if self.paired and weights[0] is not None and weights[1] is not None:
+            weights = [weights[0] * weights[1]] * 2
+        return Batch(images[0], images[1], *(weights if fill else (None, None)), *fills)
+
+    def _weight(self, images: Sequence[Image]) -> Tensor:
+        """Return the weights (n, 1, h, w) of images, 1 for those without a weight."""
+        return torch.stack(
+            [torch.ones_like(image[:1]) if weight is None else weight for image, weight in images]
+        )
+
 
 SplitDataset = ImageDataset | UserDataset
-
-
-def _stacked(samples: Sequence[Sample | UserError], device: torch.device) -> Batch | None:
-    """Return a batch; None without samples. Raises UserError."""
-    valid: list[Sample] = []
-    for sample in samples:
-        if isinstance(sample, UserError):
-            raise sample
-        valid.append(sample)
-    if not valid:
-        return None
-    sources, targets = zip(*valid, strict=True)
-    for images in (sources, targets):
-        check_same_size(images)
-    return Batch(torch.stack(sources).to(device), torch.stack(targets).to(device))
-
-
-def load_images(data: Sides, indices: Mapping[str, int]) -> dict[str, Any]:
-    """Return images by domain.
-
-    Args:
-        data: A dataset of pairs, or two datasets.
-        indices: Index of the image by domain; an item with both is loaded once.
-    """
-    if isinstance(data, tuple):
-        sides = dict(zip("ab", data, strict=True))
-        return {domain: _only(sides[domain][i]) for domain, i in indices.items()}
-    items = {index: _pair(data[index], index) for index in set(indices.values())}
-    return {domain: items[index][domain] for domain, index in indices.items()}
-
-
-def _pair(item: Any, index: int) -> Mapping[str, Any]:
-    if isinstance(item, Mapping) and {"a", "b"} <= item.keys():
-        return item
-    if isinstance(item, tuple | list) and len(item) == 2:
-        return {"a": item[0], "b": item[1]}
-    raise UserError(
-        f"item {index} of the dataset is not a pair (a, b), or a dict with a and b, but a "
-        f"{type(item).__name__}",
-        option="data",
-    )
-
-
-def _only(item: Any) -> Any:
-    """Return the image of an item; torchvision's datasets return (image, label)."""
-    return item[0] if isinstance(item, tuple | list) and item else item
-
-
-def checked(image: Any, domain: str, channels: int | None) -> Tensor:
-    """Return an image (channels, h, w) in [-1, 1] in the default dtype.
-
-    Raises UserError if it is another value, or has not this number of channels.
-    """
-    what = f"image {domain.upper()} of an item of the dataset"
-    if not isinstance(image, Tensor) or image.ndim != 3 or not image.is_floating_point():
-        kind = type(image).__name__
-        if isinstance(image, Tensor):
-            kind = f"{str(image.dtype).removeprefix('torch.')} tensor {tuple(image.shape)}"
-        raise UserError(
-            f"{what} is a {kind}; it must be a float tensor (channels, height, width) with values "
-            "in [-1, 1], such as image / 127.5 - 1 of 8-bit pixels",
-            option="data",
-        )
-    if channels is not None and image.shape[0] != channels:
-        raise UserError(f"{what} has {image.shape[0]} channels, not {channels}", option="data")
-    if not image.numel():
-        raise UserError(f"{what} is empty: {tuple(image.shape)}", option="data")
-    low, high = map(float, image.aminmax())
-    if not (low >= -1 - TOLERANCE and high <= 1 + TOLERANCE):  # also if they are NaN
-        raise UserError(
-            f"{what} has values from {low:g} to {high:g}, not in [-1, 1]", option="data"
-        )
-    return image.detach().to("cpu", torch.get_default_dtype())

@@ -16,7 +16,7 @@ from ..config.run import CONFIGS, REGISTRIES, RunConfig, resolve
 from ..config.run_folder import FROM_PYTHON
 from ..config.speed import PrecisionName
 from ..data.open_user import UserData, channels_of, check_sides
-from ..data.user import Sides
+from ..data.user_items import Sides
 from ..directions import Direction
 from ..errors import UserError
 from ..fields import ImageSize, did_you_mean

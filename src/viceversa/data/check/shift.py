@@ -35,6 +35,7 @@ from ...files import read_with_digest, user_cache, write_with_digest
 from ...images import Pixels, Source, read, resize
 from ...images.io import ReadOptions
 from ...images.loading import read_options, take_half
+from ...images.masks import read_mask
 from ...images.nodata import mask_of
 from .check import SEVERITIES
 from .result import CheckResult, Issue, Pair, PairShift, issue_of
@@ -250,19 +251,22 @@ def _pairs(check: CheckResult, split: str) -> list[tuple[Pair, str]]:
         sizes = [part.size(record) for part, record in zip(parts, records, strict=True)]
         if not any(one.error for one in records) and min(map(min, sizes)) >= SMALLEST:
             halves = zip(records, parts, strict=True)
-            pairs.append((pair, " ".join(f"{one.sha256} {part.half}" for one, part in halves)))
+            keys = (f"{one.sha256} {part.half} {one.mask_sha256}".strip() for one, part in halves)
+            pairs.append((pair, " ".join(keys)))
     count = min(len(pairs), MOST_PAIRS)
     return [pairs[i * len(pairs) // count] for i in range(count)]
 
 
 def _of_pair(check: CheckResult, split: str, pair: Pair) -> PairShift | None:
     """Estimate the shift of a pair; None if a file cannot be read any more."""
-    files: dict[tuple[Source, ReadOptions], Pixels] = {}
+    files: dict[tuple[Source, ReadOptions, Source | None], Pixels] = {}
     images = []
     for part, source in zip(check.domains[split], pair, strict=True):
-        file = source, read_options(part.config, check.config.max_megapixels * 10**6)
+        options = read_options(part.config, check.config.max_megapixels * 10**6)
+        file = source, options, part.masks.get(source)
         try:
-            files[file] = files[file] if file in files else read(source, *file[1])
+            if file not in files:
+                files[file] = read(source, *options, mask=read_mask(file[2], options.max_pixels))
         except UserError:
             return None
         images.append(take_half(files[file], part.half))
