@@ -153,7 +153,7 @@ def test_every_option_of_type_int_takes_whole_numbers_only() -> None:
         ("cyclegan", "--generator.depth 6", "generator.depth", "unet or gdl-unet, not of resnet"),
         ("cyclegan", "--generator.depth=6", "generator.depth", "--generator.name unet"),
         ("cyclegan", "--generator.no-skip", "generator.skip", "unet, not of resnet"),
-        ("pix2pix", "--method.pool_size 5", "method.pool_size", "cyclegan, not of pix2pix"),
+        ("pix2pix", "--method.pool_size 5", "method.pool_size", "cyclegan or cyclegan-reg, not of"),
         (
             "pix2pix",
             "--discriminator.name pixelgan --discriminator.layers 2",
