@@ -142,6 +142,23 @@ def test_processes_without_an_image_take_the_steps_of_one(
 
 
 @pytest.mark.slow
+def test_spectral_norm_in_two_processes(data: Path, tmp_path: Path) -> None:
+    """Every third batch has one image: the other process iterates for its placeholder, too."""
+    spectral = {"norm": "instance", "spectral_norm": True}
+    more = {
+        "generator": {"name": "resnet", "blocks": 1, "downsamplings": 1, **spectral},
+        "discriminator": spectral,
+        "train": {"batch_size": 3, "epochs": 2},
+    }
+    train_in_this_process(settings("cyclegan", data, tmp_path / "1", **more))
+    train_in_processes(
+        2, settings("cyclegan", data, tmp_path / "2", **more), tmp_path / "x", float64=True
+    )
+    assert max_difference(tmp_path / "1", tmp_path / "2") < 1e-9
+    assert any("_u" in name for name in weights(tmp_path / "2"))
+
+
+@pytest.mark.slow
 def test_accumulation_in_several_processes(data: Path, tmp_path: Path) -> None:
     more = {"train": {"accumulation_steps": 2, "grad_clip": 1.0, "epochs": 3}}
     train_in_this_process(settings("pix2pix", data, tmp_path / "1", **more))

@@ -60,6 +60,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "blocks": 1,
         "downsamplings": 1,
         "antialias": True,
+        "spectral_norm": True,
     },
     "patchgan-options": {
         "name": "patchgan",
@@ -68,6 +69,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "antialias": True,
         "padding": "two",
         "scales": 2,
+        "spectral_norm": True,
     },
 }
 PRODUCT = list(itertools.product(METHOD_NAMES, GENERATOR_NAMES, DISCRIMINATOR_NAMES))

@@ -137,6 +137,20 @@ def test_works_with_half_precision_and_other_options(compiler_counters: dict[str
     assert all(loss.dtype == torch.float32 for loss in found[0].values())
 
 
+@pytest.mark.soak
+def test_spectral_norm_is_compiled(compiler_counters: dict[str, Any]) -> None:
+    """A forward pass updates the singular vectors, also in a graph."""
+    torch.set_default_dtype(torch.float64)
+    generator = {**SMALL["cyclegan"]["generator"], "spectral_norm": True}
+    more = {"generator": generator, "discriminator": {"layers": 1, "spectral_norm": True}}
+    plain, fast = (tiny_run("cyclegan", speed, **more) for speed in (OFF, only(compile=True)))
+    found, expected = train_steps(compiled(fast), 3), train_steps(plain, 3)
+    assert compiler_counters["stats"]["unique_graphs"] >= len(fast.networks)
+    assert not compiler_counters["graph_break"]
+    assert max_loss_difference(found, expected) < 1e-9
+    assert max_difference(fast.method.state_dict(), plain.method.state_dict()) < 1e-9
+
+
 def test_a_run_is_compiled(tmp_path: Path, compiler_counters: dict[str, Any]) -> None:
     data = noise_pairs(tmp_path / "data", 3, 32)
 

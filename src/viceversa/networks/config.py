@@ -72,6 +72,8 @@ class ResNetConfig:
     """Transposed convolution, or nearest resize + convolution (no checkerboard pattern)."""
     antialias: bool = False
     """Blur before each downsampling and after each upsampling (CUT); replaces `upsample`."""
+    spectral_norm: bool = False
+    """Divide the weights of each convolution by their largest singular value."""
     init: InitName = "normal"
     """Initialization of the weights."""
 
@@ -94,6 +96,8 @@ class PatchGANConfig:
     """Convolutions of stride 1 and a fixed blur in place of stride 2 (CUT)."""
     whole_image: bool = False
     """Average the score map to one score per image, for comparison."""
+    spectral_norm: bool = False
+    """Divide the weights of each convolution by their largest singular value."""
     init: InitName = "normal"
     """Initialization of the weights."""
 

@@ -13,6 +13,7 @@ from .init import init_weights
 from .norms import has_shift, make_norm
 from .patch_grid import PatchGrid, grid_of_layers
 from .same import SameConv
+from .spectral import normalize_spectrum
 
 
 class PatchGAN(nn.Module):
@@ -52,6 +53,8 @@ class PatchGAN(nn.Module):
             before = after
         self.layers = nn.Sequential(*layers, convolution(before, 1, 1))
         init_weights(self, config.init)
+        if config.spectral_norm:
+            normalize_spectrum(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         scores: Tensor = self.layers(x)

@@ -11,6 +11,7 @@ from .antialias import BlurDown, BlurUp
 from .config import ResNetConfig
 from .init import init_weights
 from .norms import has_shift, make_norm
+from .spectral import normalize_spectrum
 
 
 class ResNet(nn.Module):
@@ -48,6 +49,8 @@ class ResNet(nn.Module):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         init_weights(self, config.init)
+        if config.spectral_norm:
+            normalize_spectrum(self)
 
     def size_advice(self, height: int, width: int) -> str:
         """Return the downsamplings that support a size, as a clause; empty if there are none."""

@@ -4,21 +4,23 @@ keeping their activations (Chen et al. 2016, Training Deep Nets with Sublinear M
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..networks.norms import statistics_kept
+from ..networks.spectral import vectors_recorded, vectors_replayed
 
 
 def checkpoint_blocks(network: nn.Module) -> None:
     """Keep only the inputs and outputs of each block; losses and gradients do not change at all.
 
-    The second pass through a block uses the same dropout and updates no statistics.
+    The second pass through a block uses the same dropout and the same weights of a spectral norm,
+    and updates no statistics.
     """
     for block in list(blocks(network)):
         block.forward = partial(_checkpointed, block, block.forward)
@@ -28,7 +30,12 @@ def blocks(network: nn.Module) -> Iterator[nn.Module]:
     """Yield the blocks of several layers: levels of a U-Net, residual blocks of a ResNet."""
     for part in network.children():
         if isinstance(part, nn.ModuleList | nn.Sequential):
-            yield from (layer for layer in part if len(list(layer.modules())) > 2)
+            yield from (layer for layer in part if _layers(layer) > 2)
+
+
+def _layers(module: nn.Module) -> int:
+    """Return the number of a module's modules, itself included, except those of spectral norms."""
+    return sum("parametrizations" not in name for name, _ in module.named_modules())
 
 
 def _checkpointed(block: nn.Module, forward: Any, *inputs: Any) -> Any:
@@ -39,4 +46,11 @@ def _checkpointed(block: nn.Module, forward: Any, *inputs: Any) -> Any:
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     """Return the contexts of the first and of the second pass."""
-    return nullcontext(), statistics_kept(block)
+    vectors: list[Tensor] = []
+    return vectors_recorded(block, vectors), _second_pass(block, vectors)
+
+
+@contextmanager
+def _second_pass(block: nn.Module, vectors: list[Tensor]) -> Iterator[None]:
+    with statistics_kept(block), vectors_replayed(block, vectors):
+        yield

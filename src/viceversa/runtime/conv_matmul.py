@@ -42,14 +42,18 @@ def _faster(
         x.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and layer.weight.numel()
-        >= MIN_RATIO * max(x.numel(), x.shape[0] * _output_values(layer, x))
+        and _weights(layer) >= MIN_RATIO * max(x.numel(), x.shape[0] * _output_values(layer, x))
     )
     if not by_matmul:
         return convolve(x)
     if isinstance(layer, nn.ConvTranspose2d):
         return transposed_conv_by_matmul(layer, x)
     return conv_by_matmul(layer, x)
+
+
+def _weights(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
+    """Return the number of weights; reading a weight with spectral norm would update its state."""
+    return layer.in_channels * layer.out_channels * layer.kernel_size[0] ** 2
 
 
 def _output_values(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> int:

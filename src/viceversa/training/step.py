@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batch import Batch
+from .buffers import buffers_unchanged
 
 if TYPE_CHECKING:
     from ..methods.base import Losses, Method, Turn
@@ -121,16 +122,6 @@ def step_player(
 def parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     """Return the weights that an optimizer updates."""
     return list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
-
-
-@contextmanager
-def buffers_unchanged(method: Method) -> Iterator[None]:
-    """Restore image pools and batch norm statistics at the end."""
-    before = {name: buffer.clone() for name, buffer in method.named_buffers()}
-    yield
-    for name, buffer in method.named_buffers():
-        if buffer.shape == before[name].shape:
-            buffer.copy_(before[name])
 
 
 def updater(
