@@ -1,4 +1,4 @@
-"""GAN objectives, L1 loss, gradient penalty and the image pool."""
+"""GAN objectives, L1 losses, gradient penalty and the image pool."""
 
 from __future__ import annotations
 
@@ -139,6 +139,39 @@ def perceptual(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -
 def _distances(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -> list[Tensor]:
     pairs = zip(fake, real, strict=True)
     return [l1(one, other.detach(), _resized(weight, one)) for one, other in pairs]
+
+
+def pyramid_l1(x: Tensor, y: Tensor, weight: Weight = None, levels: int = 5) -> Tensor:
+    """Return the L1 loss of the levels of a Gaussian pyramid, the coarsest with weight 1.
+
+    The images are blurred by a binomial kernel of 5 pixels and halved, again and again. The loss is
+    the mean of those of the blurred images, with weights ..., 1/16, 1/8, 1/4 from fine to coarse,
+    and of the last halved ones (Li et al. 2023, Adaptive Supervised PatchNCE).
+
+    Args:
+        x: Images (n, channels, h, w).
+        y: Images of the same shape.
+        weight: Weight of each pixel.
+        levels: Number of halvings; small images have fewer.
+    """
+    x, y = at_least_float32(x), at_least_float32(y)
+    losses: list[Tensor] = []
+    while len(losses) < levels and min(x.shape[2:]) > 2:  # the padding reflects two pixels
+        x, y = _blurred(x), _blurred(y)
+        losses.append(l1(x, y, _resized(weight, x)))
+        x, y = x[..., ::2, ::2], y[..., ::2, ::2]
+    factors = [0.5**power for power in range(len(losses) + 1, 1, -1)] + [1.0]
+    losses.append(l1(x, y, _resized(weight, x)))
+    return torch.stack([f * loss for f, loss in zip(factors, losses, strict=True)]).mean()
+
+
+def _blurred(x: Tensor) -> Tensor:
+    """Images (n, channels, h, w), blurred by the kernel [1, 4, 6, 4, 1] / 16 in both directions."""
+    x = F.pad(x, (2, 2, 2, 2), mode="reflect")
+    for dim in (2, 3):
+        parts = [x.narrow(dim, shift, x.shape[dim] - 4) for shift in range(5)]
+        x = (parts[0] + 4 * parts[1] + 6 * parts[2] + 4 * parts[3] + parts[4]) / 16
+    return x
 
 
 def discriminator_losses(

@@ -51,6 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "flip_equivariance": True,
         "negatives": "hard",
     },
+    "cut-paired": {"layers": [0, 1], "patches": 16, "head_width": 8},
     "patchgan": {"width": 2, "layers": 1},
     "pixelgan": {"width": 2},
     # Entries with options that are off by default.

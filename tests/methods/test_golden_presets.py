@@ -29,6 +29,7 @@ PRESETS = (
     "gdl",
     "cut",
     "fastcut",
+    "cut-paired",
     "reggan",
     "cyclegan-reg",
 )
@@ -119,6 +120,18 @@ GOLDEN: dict[str, tuple[list[float], dict[str, float]]] = {
             "g_nce": 49.65205649833801,
         },
     ),
+    "cut-paired": (
+        [260.99959565186373, 159.74484482627867, 159.25498717798672, 154.94495694879254],
+        {
+            "d_real": 0.3512058823485382,
+            "d_fake": 0.0003877121006654457,
+            "g_gan": 0.9432833374638874,
+            "g_nce": 50.36898099012997,
+            "g_identity": 49.74503636207177,
+            "g_asp": 52.17860208921783,
+            "g_pyramid": 1.357460575459863,
+        },
+    ),
     "reggan": (
         [14.693167727675728, 14.74277213914627, 15.161614897686269, 15.044233890268165],
         {
@@ -189,7 +202,12 @@ def ten_steps(preset: str) -> list[dict[str, float]]:
     losses = []
     for step in range(1, 11):
         set_learning_rates(optimizers, config.train, step)
-        result = update(method, [MicroBatch(Batch(*images(step)))], optimizers, runtime)
+        result = update(
+            method,
+            [MicroBatch(Batch(*images(step), progress=(step - 1) / 10))],
+            optimizers,
+            runtime,
+        )
         losses.append({name: float(value) for name, value in result.items()})
     return losses
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .config import CUTConfig, CycleGANConfig, CycleGANRegConfig, Pix2PixConfig, RegGANConfig
+from .config import (
+    CUTConfig,
+    CycleGANConfig,
+    CycleGANRegConfig,
+    PairedCUTConfig,
+    Pix2PixConfig,
+    RegGANConfig,
+)
 
 
 def _pix2pix(config: Pix2PixConfig, *networks: Any) -> Any:
@@ -25,6 +32,12 @@ def _cut(config: CUTConfig, *networks: Any) -> Any:
     return CUT(config, *networks)
 
 
+def _cut_paired(config: PairedCUTConfig, *networks: Any) -> Any:
+    from .cut_paired import PairedCUT
+
+    return PairedCUT(config, *networks)
+
+
 def _reggan(config: RegGANConfig, *networks: Any) -> Any:
     from .reggan import RegGAN
 
@@ -41,6 +54,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "pix2pix": (_pix2pix, Pix2PixConfig),
     "cyclegan": (_cyclegan, CycleGANConfig),
     "cut": (_cut, CUTConfig),
+    "cut-paired": (_cut_paired, PairedCUTConfig),
     "reggan": (_reggan, RegGANConfig),
     "cyclegan-reg": (_cyclegan_reg, CycleGANRegConfig),
 }

@@ -69,13 +69,13 @@ class CycleGANConfig:
 class CUTConfig:
     paired: ClassVar[bool] = False
     gan_loss: str = gan_loss_option("lsgan")
-    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or one of your own (--import)."""
+    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
     lambda_gan: float = number(1.0, min=0)
     """Weight of the adversarial loss."""
     lambda_nce: float = number(0.5, min=0)
     """Weight of the contrastive loss of outputs against their sources (eq. 3)."""
     lambda_identity: float = number(0.5, min=0)
-    """Weight of the contrastive loss of images of B translated to B (eq. 4)."""
+    """Weight of the contrastive loss of images of B translated to B."""
     flip_equivariance: bool = False
     """Mirror the generator's input with probability 1/2, and its features back (FastCUT)."""
     negatives: Literal["equal", "hard"] = "equal"
@@ -92,6 +92,37 @@ class CUTConfig:
     """Channels of the embedding of a patch."""
     temperature: float = number(0.07, min=0.001, max=1)
     """Temperature of the contrastive loss (eq. 2)."""
+    lambda_penalty: float = number(10.0, min=0)
+    """Weight of the gradient penalty (`wgan-gp`)."""
+    d_weight: float = number(0.5, min=0)
+    """Factor on the discriminator's loss."""
+
+
+@dataclass(frozen=True)
+class PairedCUTConfig:
+    paired: ClassVar[bool] = True
+    gan_loss: str = gan_loss_option("lsgan")
+    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
+    lambda_gan: float = number(1.0, min=0)
+    """Weight of the adversarial loss."""
+    lambda_nce: float = number(10.0, min=0)
+    """Weight of the contrastive loss of outputs against their sources."""
+    lambda_identity: float = number(10.0, min=0)
+    """Weight of the contrastive loss of images of B translated to B; 0 leaves it out."""
+    lambda_asp: float = number(10.0, min=0)
+    """Weight of the contrastive loss of outputs against their targets (ASP); 0 leaves it out."""
+    asp_decay: float = number(0.25, min=0.01, max=1)
+    """Fraction of the epochs in which patches that do not match lose their weight."""
+    lambda_pyramid: float = number(10.0, min=0)
+    """Weight of the L1 loss of a Gaussian pyramid of outputs and targets; 0 leaves it out."""
+    layers: tuple[int, ...] = number((0, 4, 8, 12, 16), min=0)
+    """Layers of the generator that are compared (resnet: modules; unet: levels, such as 0 1 2)."""
+    patches: int = number(256, min=2)
+    """Patches per image and layer."""
+    head_width: int = number(256, min=1)
+    """Channels of the embedding of a patch."""
+    temperature: float = number(0.07, min=0.001, max=1)
+    """Temperature of the contrastive losses."""
     lambda_penalty: float = number(10.0, min=0)
     """Weight of the gradient penalty (`wgan-gp`)."""
     d_weight: float = number(0.5, min=0)

@@ -18,6 +18,7 @@ from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import CUTConfig
 from .nce import (
     embed,
+    equal_channels,
     features,
     make_heads,
     mirror,
@@ -43,15 +44,9 @@ class CUT(Method):
         discriminator: MakeDiscriminator,
     ):
         super().__init__()
-        channels_a, channels_b = channels
-        if channels_a != channels_b:
-            raise ValueError(
-                f"CUT needs as many channels in A ({channels_a}) as in B ({channels_b}), because "
-                "the generator encodes images of both"
-            )
         self.config = config
         self.gan = GAN_LOSSES[config.gan_loss]
-        self.g_ab, self.d_b = generator(channels_a, channels_b), discriminator(channels_b)
+        self.g_ab, self.d_b = generator(*equal_channels(channels)), discriminator(channels[1])
         self.heads = make_heads(self.g_ab, config.layers, config.head_width)
 
     def players(self) -> dict[str, list[nn.Module]]:

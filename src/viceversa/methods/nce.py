@@ -36,8 +36,19 @@ class Patches(NamedTuple):
     """Whether the patch has data, (n, patches); None: all have."""
 
 
+def equal_channels(channels: tuple[int, int]) -> tuple[int, int]:
+    """Return the channels of A and B. Raises ValueError if they differ."""
+    channels_a, channels_b = channels
+    if channels_a != channels_b:
+        raise ValueError(
+            f"the contrastive loss needs as many channels in A ({channels_a}) as in B "
+            f"({channels_b}), because the generator encodes images of both"
+        )
+    return channels
+
+
 def make_heads(generator: nn.Module, layers: Sequence[int], width: int) -> nn.ModuleList:
-    """Return a network of two linear layers for the features of each layer (CUT, sec. 3.2).
+    """Return a network of two linear layers for the features of each layer (CUT, sec. 3).
 
     Raises:
         ValueError: The generator has no features, or not so many layers.
@@ -134,16 +145,27 @@ def unit(vectors: Tensor) -> Tensor:
     return vectors / (norms + 1e-7)
 
 
-def patch_nce(patches: Patches, temperature: float = 0.07) -> Tensor:
-    """Return the mean cross-entropy of finding the key of each query in its image (CUT, eq. 2)."""
-    return _mean(-F.logsigmoid(-_log_odds(patches, temperature)), patches)
+def patch_nce(patches: Patches, temperature: float = 0.07, weights: Tensor | None = None) -> Tensor:
+    """Return the cross-entropy of finding the key of each query in its image (CUT, eq. 2).
+
+    Args:
+        patches: The patches.
+        temperature: Divisor of the cosines.
+        weights: Weight of each patch (n, patches) in the mean of its image; None: a plain mean.
+    """
+    return _mean(-F.logsigmoid(-_log_odds(patches, temperature)), patches, weights)
+
+
+def positive_weights(patches: Patches) -> Tensor:
+    """Return max(0, cosine of query and key) of each patch (n, patches), detached (ASP)."""
+    return F.relu((patches.queries * patches.keys).sum(2)).detach()
 
 
 def patch_hdce(patches: Patches, gamma: Tensor | float, temperature: float = 0.07) -> Tensor:
     """Return the mean hDCE loss: hard negatives, and no positive in the denominator.
 
     The cosine of a negative counts by exp((similarity - largest similarity) / gamma) of its key to
-    the key of the query (Jung et al. 2022, Exploring Patch-wise Semantic Relation, eq. 5 and 6).
+    the key of the query (Jung et al. 2022, Exploring Patch-wise Semantic Relation).
     """
     keys = unit(patches.keys)
     similarity = _cosines(keys, keys).masked_fill(_not_compared(patches), EXCLUDED)
@@ -172,8 +194,9 @@ def _not_compared(patches: Patches) -> Tensor:
     return own if patches.valid is None else own | ~patches.valid[:, None]
 
 
-def _mean(values: Tensor, patches: Patches) -> Tensor:
+def _mean(values: Tensor, patches: Patches, weights: Tensor | None = None) -> Tensor:
     """Return the mean over the patches with data of each image, then over the images."""
-    valid = patches.valid
-    weight = None if valid is None else valid[:, None].to(values.dtype)
-    return weighted_mean(values[:, None], weight)
+    if patches.valid is not None:
+        valid = patches.valid.to(values.dtype)
+        weights = valid if weights is None else weights * valid
+    return weighted_mean(values[:, None], None if weights is None else weights[:, None])

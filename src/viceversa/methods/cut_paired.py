@@ -1,0 +1,93 @@
+"""CUT for pairs that do not match exactly: Adaptive Supervised PatchNCE Loss for Learning
+H&E-to-IHC Stain Translation with Inconsistent Groundtruth Image Pairs (Li et al. 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ..batch import Batch
+from ..directions import Direction, DomainName
+from ..losses import GAN_LOSSES, GANLoss, Weight, discriminator_losses, fill, pyramid_l1
+from .advice import CUT as ADVICE
+from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
+from .config import PairedCUTConfig
+from .nce import embed, equal_channels, features, make_heads, patch_nce, positive_weights
+
+
+class PairedCUT(Method):
+    """CUT, and each patch of the output must also resemble the target's; patches of pairs that do
+    not match count less and less."""
+
+    Config = PairedCUTConfig
+    paired = Config.paired
+    advice = ADVICE
+
+    def __init__(
+        self,
+        config: PairedCUTConfig,
+        channels: tuple[int, int],
+        generator: MakeGenerator,
+        discriminator: MakeDiscriminator,
+    ):
+        super().__init__()
+        self.config = config
+        self.gan = GAN_LOSSES[config.gan_loss]
+        self.g_ab, self.d_b = generator(*equal_channels(channels)), discriminator(channels[1])
+        self.heads = make_heads(self.g_ab, config.layers, config.head_width)
+
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"generator": [self.g_ab, self.heads], "discriminator": [self.d_b]}
+
+    def translators(self) -> dict[Direction, nn.Module]:
+        return {"ab": self.g_ab}
+
+    def discriminators(self) -> dict[DomainName, Discriminator]:
+        return {"b": Discriminator(self.d_b, False)}
+
+    @property
+    def objective(self) -> GANLoss:
+        return self.gan
+
+    def step(self, batch: Batch) -> Iterator[Turn]:
+        a, b, weight, config = batch.a, batch.b, batch.weight_b, self.config
+        fake_b = fill(self.g_ab(a), weight, batch.fill_b)
+
+        fake, factor, penalty = fake_b.detach(), config.d_weight, config.lambda_penalty
+        losses = discriminator_losses(self.d_b, self.gan, b, fake, factor, penalty, weight, weight)
+        yield "discriminator", {f"d_{name}": loss for name, loss in losses.items()}
+
+        losses = {  # with the discriminator's new weights
+            "g_gan": config.lambda_gan * self.gan.fool(self.d_b(fake_b), weight),
+            "g_nce": config.lambda_nce * self.nce(a, fake_b, weight),
+        }
+        if config.lambda_identity:
+            same_b = fill(self.g_ab(b), weight, batch.fill_b)
+            losses["g_identity"] = config.lambda_identity * self.nce(b, same_b, weight)
+        if config.lambda_asp:
+            left = torch.as_tensor((1 - batch.progress) / config.asp_decay).clamp(max=1)
+            losses["g_asp"] = config.lambda_asp * self.nce(b, fake_b, weight, left)
+        if config.lambda_pyramid:
+            losses["g_pyramid"] = config.lambda_pyramid * pyramid_l1(fake_b, b, weight)
+        yield "generator", losses
+
+    def nce(
+        self, source: Tensor, output: Tensor, weight: Weight, left: Tensor | None = None
+    ) -> Tensor:
+        """The contrastive loss (CUT, eq. 3), averaged over the layers.
+
+        With `left`, the weight of a patch is left + (1 - left) max(0, cosine of output and source):
+        what does not match counts less and less (ASP).
+        """
+        config = self.config
+        with torch.no_grad():
+            keys = features(self.g_ab, source, config.layers)
+        queries = features(self.g_ab, output, config.layers)
+        losses = []
+        for patches in embed(self.heads, queries, keys, config.patches, weight):
+            weights = None if left is None else left + (1 - left) * positive_weights(patches)
+            losses.append(patch_nce(patches, config.temperature, weights))
+        return torch.stack(losses).mean()
