@@ -95,10 +95,10 @@ def test_a_missing_argument_is_named_with_its_meaning(
     ],
 )
 def test_a_fraction_for_a_whole_number_is_refused(
-    command: str, option: str, capsys: pytest.CaptureFixture[str]
+    command: str, option: str, takes: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = command_error(capsys, *command.split())
-    assert message.strip() == f"viceversa: --{option.lstrip('-')} takes a whole number, not 2.5"
+    assert message.strip() == f"viceversa: --{option} takes {takes}, not 2.5"
 
 
 EMPTY = [
