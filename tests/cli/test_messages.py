@@ -86,12 +86,16 @@ def test_a_missing_argument_is_named_with_its_meaning(
 
 
 @pytest.mark.parametrize(
-    ("command", "option"),
+    ("command", "option", "takes"),
     [
-        ("translate m x.png -o o --batch_size 2.5", "--batch_size"),
-        ("log run --last 2.5", "--last"),
-        ("plan pix2pix --steps 2.5", "--steps"),
-        ("check photos --data.load_size 2.5", "data.load_size"),
+        ("translate m x.png -o o --batch_size 2.5", "batch_size", "a whole number"),
+        ("log run --last 2.5", "last", "a whole number"),
+        ("plan pix2pix --steps 2.5", "steps", "a whole number"),
+        (
+            "check photos --data.load_size 2.5",
+            "data.load_size",
+            "a whole number, or height and width such as 256 512",
+        ),
     ],
 )
 def test_a_fraction_for_a_whole_number_is_refused(
