@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from torch import nn
 from viceversa.batch import Batch
 from viceversa.losses import (
     GAN_LOSSES,
-    ImagePool,
     discriminator_losses,
     fill,
     gradient_penalty,
     l1,
 )
+from viceversa.methods.image_pool import ImagePool
 from viceversa.methods.pix2pix import Pix2Pix
 
 LOGITS = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
@@ -49,14 +50,14 @@ def test_score_maps_of_several_scales_have_equal_weight(name: str) -> None:
 
 def test_discriminator_losses_by_hand() -> None:
     discriminator, ones = Linear(0.5), torch.ones(2, 1, 2, 2)  # the score of an image of ones is 2
-    losses = discriminator_losses(discriminator, GAN_LOSSES["lsgan"], ones, 2 * ones, factor=0.5)
+    lsgan = replace(GAN_LOSSES["lsgan"], d_weight=0.5)
+    losses = discriminator_losses(discriminator, lsgan, ones, 2 * ones)
     values = {name: float(loss.detach()) for name, loss in losses.items()}
     assert values == {"real": 0.5, "fake": 8.0}
-    losses = discriminator_losses(
-        discriminator, GAN_LOSSES["wgan-gp"], ones, ones, lambda_penalty=3
-    )
+    wgan_gp = replace(GAN_LOSSES["wgan-gp"], d_weight=0.5, lambda_penalty=3)
+    losses = discriminator_losses(discriminator, wgan_gp, ones, ones)
     assert float(losses["penalty"].detach()) == pytest.approx(0, abs=1e-6) and len(losses) == 3
-    losses = discriminator_losses(Linear(2.0), GAN_LOSSES["wgan-gp"], ones, ones, lambda_penalty=3)
+    losses = discriminator_losses(Linear(2.0), wgan_gp, ones, ones)
     assert float(losses["penalty"].detach()) == pytest.approx(27)
 
 

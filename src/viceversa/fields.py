@@ -87,6 +87,8 @@ def fill(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         return cls(**converted)
     except ValueError as error:  # most dataclasses do not know the name of their section
         text, name = str(error), option_of(error)
+        if name is None and text.startswith(f"{where}."):
+            name = text.split()[0]
         if name and "." not in name:
             name = f"{where}.{name}"
         raise UserError(text if f"{where}." in text else f"{where}: {text}", option=name) from None

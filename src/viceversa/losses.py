@@ -1,4 +1,4 @@
-"""GAN objectives, L1 losses, gradient penalty and the image pool."""
+"""GAN objectives, L1 losses and gradient penalties."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ class GANLoss:
     """Loss of the generator for logits of its fake images."""
     penalized: bool = False
     """Whether the loss of the discriminator includes the gradient penalty."""
+    d_weight: float = 1.0
+    """Factor on the losses of the discriminator, but not on its penalties."""
+    lambda_penalty: float = 10.0
+    """Weight of the gradient penalty."""
+    lambda_r1: float = 0.0
+    """Weight of R1."""
+
+    @property
+    def differentiated_twice(self) -> bool:
+        """Whether the loss of the discriminator contains its gradient with respect to images."""
+        return self.penalized or self.lambda_r1 > 0
 
     def real(self, scores: Scores, weight: Weight = None) -> Tensor:
         """Return the loss of the discriminator on real images."""
@@ -179,8 +190,6 @@ def discriminator_losses(
     gan: GANLoss,
     real: Tensor,
     fake: Tensor,
-    factor: float = 1.0,
-    lambda_penalty: float = 10.0,
     real_weight: Weight = None,
     fake_weight: Weight = None,
 ) -> dict[str, Tensor]:
@@ -188,24 +197,25 @@ def discriminator_losses(
 
     Args:
         discriminator: The network; it returns a list of score maps.
-        gan: The GAN objective.
+        gan: The GAN objective, with the weights of the losses.
         real: Real images (n, channels, h, w); for a conditional discriminator, joined with the
             source images in the channels.
         fake: Fake images of the same shape, detached from the generator.
-        factor: Factor on `real` and `fake`.
-        lambda_penalty: Weight of the gradient penalty, if the objective has one.
         real_weight: Weight of each pixel of the real images.
         fake_weight: Weight of each pixel of the fake images.
 
     Returns:
-        The losses `real` and `fake`, and `penalty` if the objective has one.
+        The losses `real` and `fake`, `penalty` if the objective has one, and `r1` if its weight is
+        not 0.
     """
     losses = {
-        "real": factor * gan.real(discriminator(real), real_weight),
-        "fake": factor * gan.fake(discriminator(fake), fake_weight),
+        "real": gan.d_weight * gan.real(discriminator(real), real_weight),
+        "fake": gan.d_weight * gan.fake(discriminator(fake), fake_weight),
     }
     if gan.penalized:
-        losses["penalty"] = lambda_penalty * gradient_penalty(discriminator, real, fake)
+        losses["penalty"] = gan.lambda_penalty * gradient_penalty(discriminator, real, fake)
+    if gan.lambda_r1:
+        losses["r1"] = gan.lambda_r1 * r1(discriminator, real)
     return losses
 
 
@@ -222,73 +232,29 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Te
     """
     with torch.autocast(real.device.type, enabled=False):
         fraction = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
-        between = (
-            (fraction * real + (1 - fraction) * at_least_float32(fake)).detach().requires_grad_()
-        )
-        scores = torch.stack([one.flatten(1).mean(1) for one in discriminator(between)]).mean(0)
-        (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
-        norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        between = fraction * real + (1 - fraction) * at_least_float32(fake)
+        gradient = _image_gradient(discriminator, between)
+        norms: Tensor = torch.linalg.vector_norm(gradient, dim=1)
         return (norms - 1).square().mean()
 
 
-class ImagePool(nn.Module):
-    """Pool of previously generated images for the discriminator (CycleGAN, sec. 4).
+def r1(discriminator: nn.Module, real: Tensor) -> Tensor:
+    """Return the squared norm of the gradient at real images (Mescheder et al. 2018, eq. 9).
 
-    While the pool fills, images are stored and returned. Then each image is, with probability 0.5,
-    exchanged with a random image of the pool, or returned and not stored. The random choice stays
-    on the device, which needs no synchronization. The pool is part of the checkpoint.
+    The gradient is that of the mean score of each image, as in `gradient_penalty`. The paper's
+    weight is gamma / 2.
 
     Args:
-        size: Number of images in the pool; 0 returns every image unchanged.
+        discriminator: The network; it returns a list of score maps.
+        real: Real images (n, channels, h, w).
     """
+    with torch.autocast(real.device.type, enabled=False):
+        return _image_gradient(discriminator, at_least_float32(real)).square().sum(1).mean()
 
-    images: Tensor
-    filled: Tensor
 
-    def __init__(self, size: int):
-        super().__init__()
-        self.size = size
-        self.register_buffer("images", torch.empty(0))
-        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
-
-    @torch.no_grad()
-    def forward(self, fakes: Tensor, weight: Weight = None) -> tuple[Tensor, Weight]:
-        """Return each image of (n, channels, h, w), or an older one in its place, with its weight.
-
-        The weight (n, 1, h, w) is stored with the image, as its last channel.
-
-        Raises:
-            ValueError: The images have another size than those in the pool.
-        """
-        if not self.size:
-            return fakes.detach(), weight
-        if weight is not None:
-            drawn, _ = self(torch.cat([fakes, weight], dim=1))
-            return drawn[:, :-1], drawn[:, -1:]
-        if not self.images.numel():
-            self.images = fakes.new_zeros(self.size, *fakes.shape[1:])
-        if fakes.shape[1:] != self.images.shape[1:]:
-            raise ValueError(
-                "the image pool stores images of one size; set its size to 0 to train on images of "
-                "several sizes"
-            )
-        return torch.stack([self._exchange(fake) for fake in fakes.detach()]), None
-
-    def _exchange(self, new: Tensor) -> Tensor:
-        full = self.filled >= self.size
-        drawn = torch.randint(self.size, (1,), device=new.device)
-        swap = full & (torch.rand((), device=new.device) > 0.5)
-        index = torch.where(full, drawn, self.filled)
-        old = self.images.index_select(0, index)[0]
-        finite = new.isfinite().all()  # a non-finite image is never stored
-        kept = torch.where((swap | ~full) & finite, new, old)
-        self.images.index_copy_(0, index, kept[None].to(self.images.dtype))
-        self.filled += (~full & finite).long()
-        return torch.where(swap, old, new)
-
-    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
-        """Give an empty pool the size of the saved images."""
-        saved = state.get(prefix + "images")
-        if saved is not None:
-            self.images = torch.empty_like(saved, device=self.images.device)
-        super()._load_from_state_dict(state, prefix, *rest)
+def _image_gradient(discriminator: nn.Module, images: Tensor) -> Tensor:
+    """Return the gradient (n, values) of the mean score of each image, differentiable."""
+    images = images.detach().requires_grad_()
+    scores = torch.stack([one.flatten(1).mean(1) for one in discriminator(images)]).mean(0)
+    (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
+    return gradient.flatten(1)

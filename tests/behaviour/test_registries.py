@@ -44,7 +44,9 @@ GENERATOR_NAMES = [*GENERATORS, "resnet-options", "conv"]
 DISCRIMINATOR_NAMES = [*DISCRIMINATORS, "patchgan-options", "multi-scale", "mean-color"]
 SETTINGS: dict[str, dict[str, Any]] = {
     **GENERATOR_SETTINGS,
+    "cyclegan": {"lambda_r1": 1.0, "label_smoothing": 0.1},
     "cut": {
+        "lambda_r1": 1.0,
         "layers": [0, 1],
         "patches": 16,
         "head_width": 8,

@@ -134,7 +134,7 @@ def test_without_the_adversarial_loss_there_is_no_discriminator() -> None:
     method = reggan(lambda_gan=0)
     found = all_losses(method, images())
     assert found.keys() == {"g_correction", "g_smoothness", "g_shift", "flow_mean", "flow_max"}
-    assert method.objective is None and reggan().objective is GAN_LOSSES["lsgan"]
+    assert method.objective is None and reggan().objective == GAN_LOSSES["lsgan"]
 
 
 def cyclegan(cls: Any, **options: Any) -> Any:

@@ -66,10 +66,9 @@ def test_recomputation_uses_the_precision_of_the_first_pass(precision: str) -> N
     assert train_equally(one, two)
 
 
-def test_works_with_a_gradient_penalty() -> None:
-    one, two = (
-        tiny_run("cyclegan", speed, method={"gan_loss": "wgan-gp"}) for speed in (OFF, BLOCKS)
-    )
+@pytest.mark.parametrize("method", [{"gan_loss": "wgan-gp"}, {"lambda_r1": 1.0}], ids=["gp", "r1"])
+def test_works_with_a_gradient_penalty(method: dict[str, Any]) -> None:
+    one, two = (tiny_run("cyclegan", speed, method=method) for speed in (OFF, BLOCKS))
     assert train_equally(one, two)
 
 

@@ -30,6 +30,7 @@ from torch import nn
 from viceversa.config.speed import SpeedConfig
 from viceversa.networks.norms import use_policy
 from viceversa.training import loop as training
+from viceversa.training.setup import choose_formats
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,6 +120,19 @@ def test_a_discriminator_that_is_differentiated_twice_is_not_compiled() -> None:
     assert max_loss_difference(train_steps(fast, 3), train_steps(plain, 3)) < 1e-9
     with pytest.raises(RuntimeError, match="double backward"):  # the control
         train_steps(compiled(naive), 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [({}, True), ({"gan_loss": "wgan-gp"}, False), ({"lambda_r1": 1.0}, False)],
+    ids=["plain", "gp", "r1"],
+)
+def test_a_run_compiles_discriminators_that_are_differentiated_once(
+    method: dict[str, Any], expected: bool
+) -> None:
+    run = tiny_run("pix2pix", only(compile=True), **SMALL["pix2pix"], method=method)
+    choose_formats(run.method, run.runtime, lambda: batch(0).a, lambda message: None)
+    assert [is_compiled(network) for network in run.networks] == [True, expected]
 
 
 @pytest.mark.soak

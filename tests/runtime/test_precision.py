@@ -98,8 +98,9 @@ def test_convolutions_compute_in_the_selected_precision(precision: str) -> None:
     assert types == {HALVES.get(precision, torch.float32)}
 
 
-def test_a_gradient_penalty_is_computed_in_full_precision() -> None:
-    one = tiny_run("pix2pix", OFF, "bf16", method={"gan_loss": "wgan-gp"})
+@pytest.mark.parametrize("method", [{"gan_loss": "wgan-gp"}, {"lambda_r1": 1.0}], ids=["gp", "r1"])
+def test_a_gradient_penalty_is_computed_in_full_precision(method: dict[str, Any]) -> None:
+    one = tiny_run("pix2pix", OFF, "bf16", method=method)
     discriminator, types = one.method.discriminators()["b"].network, []
     discriminator.register_forward_hook(lambda _, __, out: types.append(out[0].dtype))
     train_steps(one, 1)

@@ -23,7 +23,32 @@ def gan_loss_option(default: str) -> str:
 
 
 @dataclass(frozen=True)
-class Pix2PixConfig:
+class AdversarialConfig:
+    """Options of the adversarial loss, which all methods share."""
+
+    gan_loss: str = gan_loss_option("lsgan")
+    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
+    lambda_gan: float = number(1.0, min=0)
+    """Weight of the adversarial loss."""
+    d_weight: float = number(0.5, min=0)
+    """Factor on the discriminator's loss."""
+    lambda_penalty: float = number(10.0, min=0)
+    """Weight of the gradient penalty (`wgan-gp`)."""
+    lambda_r1: float = number(0.0, min=0)
+    """Weight of R1, the squared gradient of the discriminator's mean score at real images."""
+    label_smoothing: float = number(0.0, min=0, max=0.5)
+    """The discriminator's target for real images is 1 minus this (bce, lsgan); 0.1 is usual."""
+
+    def __post_init__(self) -> None:
+        if self.label_smoothing and self.gan_loss not in ("bce", "lsgan"):
+            raise ValueError(
+                "method.label_smoothing is defined for method.gan_loss bce and lsgan, not for "
+                f"{self.gan_loss}, whose loss has no target for real images; set it to 0"
+            )
+
+
+@dataclass(frozen=True)
+class Pix2PixConfig(AdversarialConfig):
     paired: ClassVar[bool] = True
     gan_loss: str = gan_loss_option("bce")
     """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
@@ -31,8 +56,6 @@ class Pix2PixConfig:
     """Weight of the adversarial loss; 0 trains with L1 only."""
     lambda_l1: float = number(100.0, min=0)
     """Weight of the L1 loss (eq. 4)."""
-    lambda_penalty: float = number(10.0, min=0)
-    """Weight of the gradient penalty (`wgan-gp`)."""
     conditional: bool = True
     """The discriminator's input is the pair; false: b alone, the paper's ablation."""
     lambda_features: float = number(0.0, min=0)
@@ -47,18 +70,12 @@ class Pix2PixConfig:
 
 
 @dataclass(frozen=True)
-class CycleGANConfig:
+class CycleGANConfig(AdversarialConfig):
     paired: ClassVar[bool] = False
-    gan_loss: str = gan_loss_option("lsgan")
-    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
-    lambda_gan: float = number(1.0, min=0)
-    """Weight of the adversarial losses."""
     lambda_cycle: float = number(10.0, min=0)
     """Weight of the cycle loss in both directions (eq. 3)."""
     lambda_identity: float = number(5.0, min=0)
     """Weight of the identity loss (sec. 5.2: preserves colors); 0 is a third faster."""
-    lambda_penalty: float = number(10.0, min=0)
-    """Weight of the gradient penalty (`wgan-gp`)."""
     d_weight: float = number(0.5, min=0)
     """Factor on the discriminators' losses (sec. 4: they learn half as fast)."""
     pool_size: int = number(50, min=0)
@@ -66,12 +83,8 @@ class CycleGANConfig:
 
 
 @dataclass(frozen=True)
-class CUTConfig:
+class CUTConfig(AdversarialConfig):
     paired: ClassVar[bool] = False
-    gan_loss: str = gan_loss_option("lsgan")
-    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
-    lambda_gan: float = number(1.0, min=0)
-    """Weight of the adversarial loss."""
     lambda_nce: float = number(0.5, min=0)
     """Weight of the contrastive loss of outputs against their sources (eq. 3)."""
     lambda_identity: float = number(0.5, min=0)
@@ -92,19 +105,11 @@ class CUTConfig:
     """Channels of the embedding of a patch."""
     temperature: float = number(0.07, min=0.001, max=1)
     """Temperature of the contrastive loss (eq. 2)."""
-    lambda_penalty: float = number(10.0, min=0)
-    """Weight of the gradient penalty (`wgan-gp`)."""
-    d_weight: float = number(0.5, min=0)
-    """Factor on the discriminator's loss."""
 
 
 @dataclass(frozen=True)
-class PairedCUTConfig:
+class PairedCUTConfig(AdversarialConfig):
     paired: ClassVar[bool] = True
-    gan_loss: str = gan_loss_option("lsgan")
-    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
-    lambda_gan: float = number(1.0, min=0)
-    """Weight of the adversarial loss."""
     lambda_nce: float = number(10.0, min=0)
     """Weight of the contrastive loss of outputs against their sources."""
     lambda_identity: float = number(10.0, min=0)
@@ -123,10 +128,6 @@ class PairedCUTConfig:
     """Channels of the embedding of a patch."""
     temperature: float = number(0.07, min=0.001, max=1)
     """Temperature of the contrastive losses."""
-    lambda_penalty: float = number(10.0, min=0)
-    """Weight of the gradient penalty (`wgan-gp`)."""
-    d_weight: float = number(0.5, min=0)
-    """Factor on the discriminator's loss."""
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,9 @@ class RegistrationConfig:
 
 
 @dataclass(frozen=True)
-class RegGANConfig(RegistrationConfig):
-    gan_loss: str = gan_loss_option("lsgan")
-    """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
+class RegGANConfig(RegistrationConfig, AdversarialConfig):
     lambda_gan: float = number(1.0, min=0)
     """Weight of the adversarial loss; 0 trains without a discriminator."""
-    lambda_penalty: float = number(10.0, min=0)
-    """Weight of the gradient penalty (`wgan-gp`)."""
     d_weight: float = number(1.0, min=0)
     """Factor on the discriminator's loss."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..batch import Batch
 from ..directions import Direction, DomainName
-from ..losses import GAN_LOSSES, GANLoss, Weight, discriminator_losses, fill
+from ..losses import GANLoss, Weight, discriminator_losses, fill
 from .advice import CUT as ADVICE
 from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import CUTConfig
@@ -26,6 +26,7 @@ from .nce import (
     patch_nce,
     random_flip,
 )
+from .objective import make_objective
 
 
 class CUT(Method):
@@ -45,7 +46,7 @@ class CUT(Method):
     ):
         super().__init__()
         self.config = config
-        self.gan = GAN_LOSSES[config.gan_loss]
+        self.gan = make_objective(config)
         self.g_ab, self.d_b = generator(*equal_channels(channels)), discriminator(channels[1])
         self.heads = make_heads(self.g_ab, config.layers, config.head_width)
 
@@ -68,10 +69,8 @@ class CUT(Method):
         weight_a, weight_b = mirror(batch.weight_a, flip), mirror(batch.weight_b, flip)
         fake_b = fill(self.g_ab(mirror(a, flip)), weight_a, batch.fill_b)
 
-        fake, factor, penalty = fake_b.detach(), config.d_weight, config.lambda_penalty
-        losses = discriminator_losses(
-            self.d_b, self.gan, b, fake, factor, penalty, batch.weight_b, weight_a
-        )
+        fake, real_weight = fake_b.detach(), batch.weight_b
+        losses = discriminator_losses(self.d_b, self.gan, b, fake, real_weight, weight_a)
         yield "discriminator", {f"d_{name}": loss for name, loss in losses.items()}
 
         losses = {  # with the discriminator's new weights

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from ..batch import Batch
 from ..directions import Direction, DomainName
-from ..losses import GAN_LOSSES, GANLoss, Weight, discriminator_losses, fill, pyramid_l1
+from ..losses import GANLoss, Weight, discriminator_losses, fill, pyramid_l1
 from .advice import CUT as ADVICE
 from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import PairedCUTConfig
 from .nce import embed, equal_channels, features, make_heads, patch_nce, positive_weights
+from .objective import make_objective
 
 
 class PairedCUT(Method):
@@ -35,7 +36,7 @@ class PairedCUT(Method):
     ):
         super().__init__()
         self.config = config
-        self.gan = GAN_LOSSES[config.gan_loss]
+        self.gan = make_objective(config)
         self.g_ab, self.d_b = generator(*equal_channels(channels)), discriminator(channels[1])
         self.heads = make_heads(self.g_ab, config.layers, config.head_width)
 
@@ -56,8 +57,7 @@ class PairedCUT(Method):
         a, b, weight, config = batch.a, batch.b, batch.weight_b, self.config
         fake_b = fill(self.g_ab(a), weight, batch.fill_b)
 
-        fake, factor, penalty = fake_b.detach(), config.d_weight, config.lambda_penalty
-        losses = discriminator_losses(self.d_b, self.gan, b, fake, factor, penalty, weight, weight)
+        losses = discriminator_losses(self.d_b, self.gan, b, fake_b.detach(), weight, weight)
         yield "discriminator", {f"d_{name}": loss for name, loss in losses.items()}
 
         losses = {  # with the discriminator's new weights

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from ..batch import Batch
 from ..directions import Direction, DomainName
-from ..losses import GAN_LOSSES, GANLoss, ImagePool, discriminator_losses, fill, l1
+from ..losses import GANLoss, discriminator_losses, fill, l1
 from .advice import CYCLEGAN
 from .base import Discriminator, Losses, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import CycleGANConfig
+from .image_pool import ImagePool
+from .objective import make_objective
 
 
 class Fakes(NamedTuple):
@@ -50,7 +52,7 @@ class CycleGAN(Method):
                 f"({channels_b}); set method.lambda_identity to 0"
             )
         self.config = config
-        self.gan = GAN_LOSSES[config.gan_loss]
+        self.gan = make_objective(config)
         self.g_ab, self.g_ba = generator(channels_a, channels_b), generator(channels_b, channels_a)
         self.d_a, self.d_b = discriminator(channels_a), discriminator(channels_b)
         self.past_a, self.past_b = ImagePool(config.pool_size), ImagePool(config.pool_size)
@@ -98,15 +100,12 @@ class CycleGAN(Method):
         return losses
 
     def d_losses(self, batch: Batch, fakes: Fakes) -> Losses:
-        factor, penalty = self.config.d_weight, self.config.lambda_penalty
         all_losses: Losses = {}
         for name, network, pool, real, fake, real_weight, fake_weight in (
             ("d_a", self.d_a, self.past_a, batch.a, fakes.a, batch.weight_a, batch.weight_b),
             ("d_b", self.d_b, self.past_b, batch.b, fakes.b, batch.weight_b, batch.weight_a),
         ):
             fake, fake_weight = pool(fake, fake_weight)
-            losses = discriminator_losses(
-                network, self.gan, real, fake, factor, penalty, real_weight, fake_weight
-            )
+            losses = discriminator_losses(network, self.gan, real, fake, real_weight, fake_weight)
             all_losses |= {f"{name}_{which}": loss for which, loss in losses.items()}
         return all_losses

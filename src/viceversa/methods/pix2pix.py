@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ..batch import Batch
 from ..directions import Direction, DomainName
 from ..losses import (
-    GAN_LOSSES,
     GANLoss,
     discriminator_losses,
     feature_matching,
@@ -22,6 +21,7 @@ from ..losses import (
 from .advice import PIX2PIX
 from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import Pix2PixConfig
+from .objective import make_objective
 
 
 class Pix2Pix(Method):
@@ -46,7 +46,7 @@ class Pix2Pix(Method):
                 f"{channels_b} channels; set method.lambda_perceptual to 0"
             )
         self.config = config
-        self.gan = GAN_LOSSES[config.gan_loss]
+        self.gan = make_objective(config)
         self.g_ab = generator(channels_a, channels_b)
         self.d_b = discriminator(channels_a + channels_b if config.conditional else channels_b)
         if config.lambda_features and not (config.lambda_gan and hasattr(self.d_b, "features")):
@@ -77,10 +77,7 @@ class Pix2Pix(Method):
 
         if config.lambda_gan:
             real, fake = self.d_input(a, b), self.d_input(a, fake_b.detach())
-            factor, penalty = config.d_weight, config.lambda_penalty
-            losses = discriminator_losses(
-                self.d_b, self.gan, real, fake, factor, penalty, weight, weight
-            )
+            losses = discriminator_losses(self.d_b, self.gan, real, fake, weight, weight)
             yield "discriminator", {f"d_{name}": loss for name, loss in losses.items()}
 
         losses = {"g_l1": config.lambda_l1 * l1(fake_b, b, weight)}

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from ..batch import Batch
 from ..directions import Direction, DomainName
-from ..losses import GAN_LOSSES, GANLoss, discriminator_losses, fill, l1
+from ..losses import GANLoss, discriminator_losses, fill, l1
 from ..networks.registration import RegistrationNet
 from .advice import CYCLEGAN_REG, REGGAN
 from .base import Discriminator, Losses, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import CycleGANRegConfig, RegGANConfig, RegistrationConfig
 from .cyclegan import CycleGAN
 from .flow import smoothness, squared_shift, warp
+from .objective import make_objective
 
 
 def registration_losses(
@@ -61,7 +62,7 @@ class RegGAN(Method):
         if not (config.lambda_gan or config.lambda_correction):
             raise ValueError("method.lambda_gan or method.lambda_correction must be above 0")
         self.config = config
-        self.gan = GAN_LOSSES[config.gan_loss]
+        self.gan = make_objective(config)
         self.g_ab, self.d_b = generator(*channels), discriminator(channels[1])
         self.registration = RegistrationNet(channels[1], config.registration_width)
 
@@ -90,10 +91,7 @@ class RegGAN(Method):
         if config.lambda_gan:
             with torch.no_grad():  # translated again, with the generator's new weights
                 fake_b = fill(self.g_ab(a), weight, batch.fill_b)
-            factor, penalty = config.d_weight, config.lambda_penalty
-            losses = discriminator_losses(
-                self.d_b, self.gan, b, fake_b, factor, penalty, weight, weight
-            )
+            losses = discriminator_losses(self.d_b, self.gan, b, fake_b, weight, weight)
             yield "discriminator", {f"d_{name}": loss for name, loss in losses.items()}
 
 

@@ -21,8 +21,8 @@ from ..data.sizes import check_images
 from ..directions import SWAPPED, Direction, in_data
 from ..errors import UserError
 from ..evaluation.features import NETWORKS, PerceptualFeatures
-from ..losses import ImagePool
 from ..methods.base import Method
+from ..methods.image_pool import ImagePool
 from ..networks.norms import use_policy
 from ..networks.sizes import parameters
 from ..runtime.cuda_graph import WARM_UP

@@ -118,7 +118,6 @@ def choose_formats(
     if chosen != "contiguous":
         report(f"memory format of images: {chosen}")
     objective = method.objective
-    penalized = method.discriminators().values() if objective and objective.penalized else ()
-    runtime.compile(
-        trained_networks(method), [discriminator.network for discriminator in penalized]
-    )
+    twice = objective is not None and objective.differentiated_twice
+    eager = [one.network for one in method.discriminators().values()] if twice else []
+    runtime.compile(trained_networks(method), eager)
