@@ -23,6 +23,8 @@ from support import (
 
 import viceversa
 from viceversa.cli import main
+from viceversa.config.evaluation import EvaluationData, EvaluationOptions
+from viceversa.evaluation import as_json, run_evaluation
 from viceversa.fields import plain
 from viceversa.images import write
 from viceversa.images.domain import Domain, DomainConfig
@@ -417,3 +419,32 @@ def test_options_of_folders_are_refused_for_models(
     model = small_model(tmp_path, Domain(), Domain())
     with raises_user_error(option=option):
         viceversa.evaluate(model, tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("folder", "options"),
+    [("reals/masks", {"masks": "masks"}), ("", {"alpha": "mask"}), ("masks", {})],
+)
+def test_masked_pixels_of_reals_do_not_count(
+    folder: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    found = []
+    for hidden in (0, 255):
+        root = tmp_path / str(hidden)
+        for number in range(2):
+            rng = np.random.default_rng(number)
+            real = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            mask = np.full((32, 32, 1), 255, np.uint8)
+            mask[:9] = 0
+            write(root / f"fakes/{number}.png", 255 - real)
+            real[:9] = hidden
+            if folder:
+                write(root / f"{folder}/{number}.png", mask)
+            else:
+                real = np.concatenate([real, mask], axis=2)
+            write(root / f"reals/{number}.png", real)
+        data = EvaluationData(b=DomainConfig(**options))
+        given = EvaluationOptions(metrics=("l1",), data=data)
+        result = run_evaluation(root / "fakes", str(root / "reals"), given)
+        found.append([one["means"] for one in as_json(result)["directions"].values()])
+    assert (found[0] == found[1]) == bool(options)

@@ -14,11 +14,12 @@ from ..data.check.scan import scan_files
 from ..data.dataset import ImageDataset
 from ..data.fit import fit_domain
 from ..data.index.files import FileTree, read_tree, refuse_other_formats
-from ..data.index.pairing import by_stem, first_names, names_of
+from ..data.index.masks import separate_masks, with_masks
+from ..data.index.pairing import Masks, by_stem, first_names, names_of
 from ..data.index.roles import role_of
 from ..errors import UserError
 from ..images import Source
-from ..images.domain import Domain
+from ..images.domain import Domain, DomainConfig
 from ..images.loading import read_options
 from ..images.preprocessing import parse_size
 from ..images.sources import printable, unread
@@ -41,9 +42,14 @@ class FolderImages(NamedTuple):
 def open_folders(fakes: Path, reals: Path, options: EvaluationOptions) -> FolderImages:
     """Index two folders, and fit a domain to the real images. Raises UserError."""
     trees = [_tree(path) for path in (fakes, reals)]
-    index, rest, notes = _pairs(trees[0], trees[1], options)
+    only_masks = DomainConfig(masks=options.data.b.masks)
+    tree, mask_files = separate_masks(trees[1], DataConfig(path=str(reals), b=only_masks))
+    assert isinstance(tree, FileTree)
+    index, rest, notes = _pairs(trees[0], tree, options)
+    masks = with_masks({"pairs": index, "rest": rest}, mask_files)
+    index, rest = (dataclasses.replace(one, masks=masks) for one in (index, rest))
     max_pixels = options.max_megapixels * 10**6
-    domain = _domain(list(trees[1].files.values()), options, max_pixels, reals)
+    domain = _domain(list(tree.files.values()), options, max_pixels, reals, masks)
     size = parse_size(options.size)
     config = DataConfig(
         path=str(reals),
@@ -51,6 +57,7 @@ def open_folders(fakes: Path, reals: Path, options: EvaluationOptions) -> Folder
         crop_size=size or DataConfig.crop_size,
         max_megapixels=options.max_megapixels,
         cache="off",
+        b=only_masks,
     )
     pairs, others = (
         ImageDataset(one, config, (domain, domain), paired, 0, training=False)
@@ -146,11 +153,16 @@ def _refuse_side_by_side(fake: Source, real: Source, options: EvaluationOptions)
 
 
 def _domain(
-    reals: Sequence[Source], options: EvaluationOptions, max_pixels: int, root: Path
+    reals: Sequence[Source],
+    options: EvaluationOptions,
+    max_pixels: int,
+    root: Path,
+    masks: Masks,
 ) -> Domain:
     """Fit a domain to the real images. Raises UserError if one of them is invalid."""
     config, half = options.data.b, options.chosen_half
-    records = scan_files(reals, read_options(config, max_pixels), root=root)
+    own = {source: mask for (_, source), mask in masks.items()}
+    records = scan_files(reals, read_options(config, max_pixels), root=root, masks=own)
     for source, record in records.items():
         if record.error:
             raise UserError(f"{source} {record.error}", path=source.path)
@@ -161,6 +173,4 @@ def _domain(
     channels = max(record.channels for record in records.values())
     if config.kind == "image" and config.channels == 3 and channels > MAX_COLOURS:
         config = dataclasses.replace(config, channels=channels)
-    return fit_domain(
-        DomainFiles("", "b", config, False, records, chosen=half), records, max_pixels
-    )
+    return fit_domain(DomainFiles("", "b", config, False, records, own, half), records, max_pixels)
