@@ -143,8 +143,8 @@ def perceptual(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -
         real: Those for the real image.
         weight: Weight of each pixel of the images.
     """
-    distances = torch.stack(_distances(fake, real, weight))
-    return (distances * distances.new_tensor(PERCEPTUAL_WEIGHTS)).sum()
+    distances = zip(PERCEPTUAL_WEIGHTS, _distances(fake, real, weight), strict=True)
+    return torch.stack([factor * distance for factor, distance in distances]).sum()
 
 
 def _distances(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -> list[Tensor]:
