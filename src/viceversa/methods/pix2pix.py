@@ -86,7 +86,9 @@ class Pix2Pix(Method):
             losses["g_gan"] = config.lambda_gan * self.gan.fool(self.d_b(fake), weight)
         if config.lambda_features:
             features: Any = self.d_b.features
-            distance = feature_matching(features(fake), features(real), weight)
+            with torch.no_grad():
+                wanted = features(real)
+            distance = feature_matching(features(fake), wanted, weight)
             losses["g_features"] = config.lambda_features * distance
         if config.lambda_perceptual:
             network = self.feature_networks[config.perceptual_network]
