@@ -291,7 +291,7 @@ def test_weights_of_items(shape: tuple[int, ...], paired: bool) -> None:
     for one, other in zip(*results, strict=True):
         assert all(map(torch.equal, one.tensors, other.tensors))
         assert one.weight_a is not None and one.weight_b is not None
-        expected = torch.tensor([0.0, 0.25 if paired else 0.5, 1, 1])
+        expected = torch.tensor([0.0, 0.5, 1, 1])
         assert torch.equal(one.weight_a[0, 0, :, 0], expected)
         assert one.weight_b.shape == (2, 1, SIDE, SIDE)
         assert (one.a[:, :, 0] == 0.5).all() and (one.b[:, :, 0] == -1).all()
@@ -318,3 +318,19 @@ def test_invalid_weights_are_refused(weight: Any) -> None:
     with raises_user_error("data") as caught:
         epochs(opened(items), 1)
     assert "the weight of image A of an item" in str(caught.value)
+
+
+def test_weights_after_a_first_item_without_one_are_refused() -> None:
+    items: list[Any] = [{"a": a, "b": b} for a, b in pairs(2)]
+    items[1]["weight"] = torch.zeros(SIDE, SIDE)
+    with raises_user_error("data") as caught:
+        epochs(opened(items), 1)
+    assert "the first item has none" in str(caught.value)
+    items[0]["weight"] = torch.ones(SIDE, SIDE)
+    assert sum(float(batch.weight_a.mean()) for batch in epochs(opened(items), 1)) == 0.5  # control
+
+
+@pytest.mark.parametrize("domain", ["a", "b"])
+def test_masks_of_files_are_refused(domain: str) -> None:
+    with raises_user_error(f"data.{domain}.masks"):
+        opened(pairs(2), **{domain: {"masks": "masks"}})

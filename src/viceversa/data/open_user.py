@@ -121,6 +121,11 @@ def open_user_data(
 
 def _domain(name: str, config: DomainConfig) -> Domain:
     """Return the domain of tensors: what -1 and 1 are in files that are translated later."""
+    if config.masks:
+        raise UserError(
+            f"data.{name}.masks needs files; items of a dataset may have a weight",
+            option=f"data.{name}.masks",
+        )
     if config.kind != "image":
         return Domain(config, "uint8", (0.0,), (255.0,))
     channels, given = config.channels, config.given()

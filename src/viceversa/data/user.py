@@ -193,21 +193,29 @@ class UserDataset:
         for side in zip(*valid, strict=True):
             check_same_size([image for image, _ in side])
             images.append(torch.stack([image for image, _ in side]).to(device))
-            weights.append(self._weight(side).to(device) if self.has_weights else None)
+            weights.append(self._weight(side, device))
         fills = [self.domains[domain].config.nodata_fill for domain in self.direction]
         values = fills if fill else [math.nan] * 2
         for i, weight in enumerate(weights):
             if weight is not None:
                 images[i] = images[i].masked_fill(weight == 0, values[i])
-        if self.paired and weights[0] is not None and weights[1] is not None:
-            weights = [weights[0] * weights[1]] * 2
         return Batch(images[0], images[1], *(weights if fill else (None, None)), *fills)
 
-    def _weight(self, images: Sequence[Image]) -> Tensor:
-        """Return the weights (n, 1, h, w) of images, 1 for those without a weight."""
-        return torch.stack(
-            [torch.ones_like(image[:1]) if weight is None else weight for image, weight in images]
-        )
+    def _weight(self, images: Sequence[Image], device: torch.device) -> Tensor | None:
+        """Return the weights (n, 1, h, w) of images, 1 for those without a weight.
+
+        None if the dataset has no weights. Raises UserError if one of the images has a weight then.
+        """
+        if self.has_weights:
+            ones = [torch.ones_like(image[:1]) if one is None else one for image, one in images]
+            return torch.stack(ones).to(device)
+        if any(one is not None for _, one in images):
+            raise UserError(
+                "an item of the dataset has a weight, and the first item has none; give the first "
+                "item a weight too, such as ones",
+                option="data",
+            )
+        return None
 
 
 SplitDataset = ImageDataset | UserDataset
