@@ -200,3 +200,15 @@ def test_the_pool_keeps_the_weight_of_each_image() -> None:
         image = numbered(number, 2)
         fakes, weight = pool(image, image / 100)
         assert weight is not None and torch.equal(fakes / 100, weight)
+
+
+def test_the_pool_of_a_checkpoint_without_weights_starts_again() -> None:
+    pool, resumed = ImagePool(2), ImagePool(2)
+    for number in range(4):
+        pool(numbered(number, 2))
+    resumed.load_state_dict(pool.state_dict())
+    image = numbered(9, 2)
+    fakes, weight = resumed(image, image[:, :1])
+    assert torch.equal(fakes, image) and weight is not None and torch.equal(weight, image[:, :1])
+    assert resumed.filled == len(image)
+    assert torch.equal(resumed(image)[0], image) and resumed.filled == len(image)  # the reverse

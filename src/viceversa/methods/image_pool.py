@@ -13,7 +13,8 @@ class ImagePool(nn.Module):
 
     While the pool fills, images are stored and returned. Then each image is, with probability 0.5,
     exchanged with a random image of the pool, or returned and not stored. The random choice stays
-    on the device, which needs no synchronization. The pool is part of the checkpoint.
+    on the device, which needs no synchronization. The pool is part of the checkpoint; it starts
+    again if images have weights and those in it have none, or the reverse.
 
     Args:
         size: Number of images in the pool; 0 returns every image unchanged.
@@ -42,8 +43,9 @@ class ImagePool(nn.Module):
         if weight is not None:
             drawn, _ = self(torch.cat([fakes, weight], dim=1))
             return drawn[:, :-1], drawn[:, -1:]
-        if not self.images.numel():
+        if not self.images.numel() or fakes.shape[1] != self.images.shape[1]:
             self.images = fakes.new_zeros(self.size, *fakes.shape[1:])
+            self.filled.zero_()
         if fakes.shape[1:] != self.images.shape[1:]:
             raise ValueError(
                 "the image pool stores images of one size; set its size to 0 to train on images of "
