@@ -7,21 +7,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
-from ..batch import Batch
 from ..config.run import RunConfig
 from ..data.open import Datasets
 from ..data.user import SplitDataset
-from ..directions import ENDS, Direction, in_data
+from ..directions import ENDS, in_data
 from ..evaluation.value_range import ValueRange
 from ..images import Pixels
 from ..images.values import make_grid, to_rgb
 from ..inference.patch_scores import PatchScorer, Row, draw_figure, on_common_scale
-from ..losses import fill
 from ..networks.patch_grid import patch_grid
-from ..networks.sizes import at_any_size
-from .snapshot import Generators, Snapshot
+from .snapshot import Generators, Snapshot, translated
 
 
 class SampleImage(NamedTuple):
@@ -86,34 +82,24 @@ def sample_grid(
         if batch is None:
             continue
         a, b = batch.a, batch.b
-        fake_b = _translated(generators, "ab", a, batch)
+        fake_b = translated(generators, "ab", a, batch)
         row = [to_rgb(a, source), to_rgb(fake_b, target, a)]
         if dataset.paired:
             row.append(to_rgb(b, target, a))
         elif "ba" in generators:
-            fake_a = _translated(generators, "ba", b, batch)
+            fake_a = translated(generators, "ba", b, batch)
             back = batch._replace(weight_a=batch.weight_b, weight_b=batch.weight_a)
             row += [
-                to_rgb(_translated(generators, "ba", fake_b, back), source),
+                to_rgb(translated(generators, "ba", fake_b, back), source),
                 to_rgb(b, target),
                 to_rgb(fake_a, source),
-                to_rgb(_translated(generators, "ab", fake_a, back), target),
+                to_rgb(translated(generators, "ab", fake_a, back), target),
             ]
         rows.append([image[0] for image in row])
         files = [name.removeprefix(f"{Path(root)}/") for name in dataset.names(1, position)]
         names.append(", ".join(files[:1] if dataset.paired else files))
     about = {"columns": sample_columns(generators, dataset), "rows": names}
     return SampleImage(make_grid(rows), about) if rows else None
-
-
-def _translated(
-    generators: Generators, direction: Direction, images: Tensor, batch: Batch
-) -> Tensor:
-    """Return translations, filled where the images of a batch that they are from have no data."""
-    output = at_any_size(generators[direction], images)
-    if direction == "ab":
-        return fill(output, batch.weight_a, batch.fill_b)
-    return fill(output, batch.weight_b, batch.fill_a)
 
 
 @torch.no_grad()
@@ -138,7 +124,7 @@ def patch_map_figure(
             continue
         condition = here if discriminator.conditional else None
         scorer = PatchScorer(discriminator.network, there, condition, copies.objective)
-        images = {"generated": _translated(copies.generators, direction, source, batch)}
+        images = {"generated": translated(copies.generators, direction, source, batch)}
         images["real"] = target
         scores = on_common_scale(*(scorer(image[0], source[0]) for image in images.values()))
         domain = "" if config.paired else f" {in_data(end, dataset.direction).upper()}"

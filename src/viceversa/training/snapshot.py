@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from ..batch import Batch
 from ..config.run import RunConfig
 from ..data.user import SplitDataset
 from ..directions import ENDS, Direction, DomainName, Name, in_data
+from ..losses import fill
 from ..methods.base import Discriminator, Method
 from ..networks.norms import use_policy
 from ..networks.sizes import at_any_size
@@ -77,11 +78,11 @@ def translations(
     valid = [one for one in valid if _shapes(one) == _shapes(valid[0])]
     if not valid:
         return {}
-    batch = Batch(torch.cat([one.a for one in valid]), torch.cat([one.b for one in valid]))
+    batch = _joined(valid)
     found: dict[str, Translations] = {}
-    for direction, generator in copies.generators.items():
+    for direction in copies.generators:
         source, target = batch.of(direction)
-        output = at_any_size(generator, source)
+        output = translated(copies.generators, direction, source, batch)
         scores: list[Tensor | None] = [None, None]
         discriminator = copies.discriminators.get(ENDS[direction][1])
         if copies.objective and discriminator:
@@ -96,6 +97,26 @@ def scores_of(discriminator: Discriminator, source: Tensor, image: Tensor) -> Te
     """Return all scores of a discriminator on images (n, c, h, w), as a vector."""
     pair = torch.cat([source, image], dim=1) if discriminator.conditional else image
     return torch.cat([scores.flatten() for scores in discriminator.network(pair)])
+
+
+def translated(
+    generators: Generators, direction: Direction, images: Tensor, batch: Batch
+) -> Tensor:
+    """Return translations, filled where the images of a batch that they are from have no data."""
+    output = at_any_size(generators[direction], images)
+    if direction == "ab":
+        return fill(output, batch.weight_a, batch.fill_b)
+    return fill(output, batch.weight_b, batch.fill_a)
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    """Return one batch of samples of one dataset, of which all have weights or none."""
+    a, b, weight_a, weight_b = (
+        torch.cat(parts) if isinstance(parts[0], Tensor) else None
+        for parts in zip(*(batch[:4] for batch in batches), strict=True)
+    )
+    assert a is not None and b is not None
+    return batches[0]._replace(a=a, b=b, weight_a=weight_a, weight_b=weight_b)
 
 
 def _shapes(batch: Batch) -> tuple[torch.Size, torch.Size]:
