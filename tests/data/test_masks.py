@@ -198,6 +198,18 @@ def test_a_changed_mask_is_a_changed_dataset(tmp_path: Path) -> None:
     ]
 
 
+def test_a_second_check_decodes_nothing_if_both_domains_have_masks(tmp_path: Path) -> None:
+    root, store = pairs(tmp_path / "set"), tmp_path / "store"
+    config = settings(root, b={"masks": "masks"})
+    counts: list[list[int]] = []
+    for _ in range(2):
+        counts.append([])
+        check_dataset(
+            root, True, config, store=store, progress=lambda done, _: counts[-1].append(done)
+        )
+    assert counts == [[0, 1, 2, 3, 3, 4, 5, 6], [3, 6]]
+
+
 def test_unusable_masks_are_errors_that_name_the_image(tmp_path: Path) -> None:
     root = pairs(tmp_path, 5)
     (root / "masks/0.png").unlink()

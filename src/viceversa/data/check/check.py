@@ -83,6 +83,7 @@ def check_dataset(
             store=store,
             root=Path(path),
             masks=masks[domain] if domain else {},
+            domain=domain,
         )
     found = {domain: records[scan] for domain, scan in zip("ab", scans, strict=True)}
 

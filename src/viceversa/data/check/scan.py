@@ -52,6 +52,7 @@ def scan_files(
     store: Store = "user",
     root: Path | None = None,
     masks: Mapping[Source, Source] = NO_MASKS,
+    domain: str = "",
 ) -> dict[Source, FileRecord]:
     """Return a record of each file, in order. Only new and changed files are decoded.
 
@@ -65,10 +66,11 @@ def scan_files(
             again the next time.
         root: The dataset: a folder, an archive or a manifest.
         masks: Mask file of each image that has one.
+        domain: Domain of the masks: the records of each domain with masks are kept for themselves.
     """
     options = options or ReadOptions(nodata=NoData(tag=True))
     wanted = {source: _key(source, masks.get(source)) for source in sources}
-    path = _store_path(store, root, wanted.values(), options, bool(masks))
+    path = _store_path(store, root, wanted.values(), options, domain)
     known = _load(path) if path else {}
     of_masks = (masks[source].path for source in wanted if source in masks)
     stamps = {
@@ -115,14 +117,14 @@ def scan_files(
 
 
 def _store_path(
-    store: Store, root: Path | None, names: Iterable[str], options: ReadOptions, masks: bool
+    store: Store, root: Path | None, names: Iterable[str], options: ReadOptions, domain: str
 ) -> Path | None:
     """Return the file that keeps the records of a dataset, or None for no store."""
     folder = user_cache() if store == "user" else store
     if folder is None:
         return None
     start = os.path.abspath(root or os.path.commonpath([*map(os.path.dirname, names)] or "."))
-    key = [start, *options, *["masks"] * masks]
+    key = [start, *options, *[domain] * bool(domain)]
     return folder / "scans" / f"{_digest(json.dumps(key))[:32]}.json"
 
 
