@@ -162,7 +162,8 @@ def _domain(
     """Fit a domain to the real images. Raises UserError if one of them is invalid."""
     config, half = options.data.b, options.chosen_half
     own = {source: mask for (_, source), mask in masks.items()}
-    records = scan_files(reals, read_options(config, max_pixels), root=root, masks=own)
+    read = read_options(config, max_pixels)
+    records = scan_files(reals, read, root=root, masks=own, domain="b" * bool(own))
     for source, record in records.items():
         if record.error:
             raise UserError(f"{source} {record.error}", path=source.path)
