@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     fill_b: float = -1.0
     """Value of `b` where its weight is 0."""
     progress: Tensor | float = 0.0
-    """Fraction of the training that is done, a scalar in [0, 1), constant within an epoch."""
+    """Completed fraction of the training, a scalar in [0, 1), constant within an epoch."""
 
     def of(self, direction: Direction) -> tuple[Tensor, Tensor]:
         """Return source and target images of a direction."""
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
     @property
     def tensors(self) -> list[Tensor]:
-        """The images, and the weights and the progress if there are any."""
+        """The images, and the weights and the progress if they are tensors."""
         return [one for one in self if isinstance(one, Tensor)]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:

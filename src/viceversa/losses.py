@@ -123,7 +123,7 @@ def l1(x: Tensor, y: Tensor, weight: Weight = None) -> Tensor:
 
 
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -> Tensor:
-    """Return 4 times the mean, over activations, of their L1 distance (pix2pixHD, eq. 4).
+    """Return 4 times the mean, over activations, of their L1 distance (pix2pixHD, sec. 3.2).
 
     The factor is that of its code, which has 4 activations per scale.
 
@@ -155,9 +155,9 @@ def _distances(fake: Sequence[Tensor], real: Sequence[Tensor], weight: Weight) -
 def pyramid_l1(x: Tensor, y: Tensor, weight: Weight = None, levels: int = 5) -> Tensor:
     """Return the L1 loss of the levels of a Gaussian pyramid, the coarsest with weight 1.
 
-    The images are blurred by a binomial kernel of 5 pixels and halved, again and again. The loss is
-    the mean of those of the blurred images, with weights ..., 1/16, 1/8, 1/4 from fine to coarse,
-    and of the last halved ones (Li et al. 2023, Adaptive Supervised PatchNCE).
+    The images are repeatedly blurred by a binomial kernel of 5 pixels and halved. The loss is the
+    mean of the L1 losses of the blurred images, with weights ..., 1/16, 1/8, 1/4 from fine to
+    coarse, and of the last halved images (Li et al. 2023, Adaptive Supervised PatchNCE).
 
     Args:
         x: Images (n, channels, h, w).
@@ -177,7 +177,7 @@ def pyramid_l1(x: Tensor, y: Tensor, weight: Weight = None, levels: int = 5) -> 
 
 
 def _blurred(x: Tensor) -> Tensor:
-    """Images (n, channels, h, w), blurred by the kernel [1, 4, 6, 4, 1] / 16 in both directions."""
+    """Blur images (n, channels, h, w) by the kernel [1, 4, 6, 4, 1] / 16 in both directions."""
     x = F.pad(x, (2, 2, 2, 2), mode="reflect")
     for dim in (2, 3):
         parts = [x.narrow(dim, shift, x.shape[dim] - 4) for shift in range(5)]

@@ -42,7 +42,7 @@ def test_the_others_save_and_name_the_process_that_failed(
     assert "of the user" not in texts[1 - failed]
     assert texts[1 - failed].splitlines()[-1] == (
         f"viceversa.errors.UserError: process {1 - failed} of 2 ends because process {failed} "
-        "failed, whose message says why; the run is saved"
+        "failed, whose message states the reason; the run is saved"
     )
     images = load_state(newest_checkpoint(tmp_path / "run"))["images"]
     assert 0 < images < 24 if fault.startswith("dataset") else images == 8

@@ -218,7 +218,7 @@ def test_unusable_masks_are_errors_that_name_the_image(tmp_path: Path) -> None:
     (root / "masks/3.png").write_bytes(b"no image")
     checked = check(root)
     reasons = {source.name.name: text for source, text in checked.invalid.items()}
-    assert reasons["0.png"] == "has no mask of its name in masks"
+    assert reasons["0.png"] == "has no mask with its name in masks"
     assert reasons["1.png"] == "is 16x16, and its mask 16x8; save both at one size"
     assert "masks/2.png has 3 channels; a mask has one" in reasons["2.png"]
     assert "masks/3.png is not an image" in reasons["3.png"]

@@ -118,7 +118,7 @@ def test_a_missing_mask_is_a_failure_of_its_image(
         translate(model, tmp_path / "images", tmp_path / "out", *masks)
     assert caught.value.code == 2
     error = capsys.readouterr().err
-    assert "y.png has no mask of its name in" in error
+    assert "y.png has no mask with its name in" in error
     assert "z.png is 16x16, and its mask 16x8" in error
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["x.png"]
     for folder in ("none", "images/x.png"):

@@ -20,7 +20,7 @@ from . import main
 
 
 def work(task: str) -> None:
-    """Run a task in a process of its own."""
+    """Run a task in a separate process."""
     Thread(target=_stop_with_parent, daemon=True).start()
     keep_freed_memory()
     train_and_evaluate(json.loads(task))

@@ -79,8 +79,8 @@ def _size_that_fits(method: Method, images: tuple[Tensor, Tensor], batch: int, d
     """Return a clause on the nearest size that fits; `decides`: which setting makes the size."""
 
     size = _nearest(method, images, _sizes(images)[0], batch)
-    text = "no size near it fits" if size is None else f"{pixels_text(*size)} would fit"
-    return f"{text} ({decides}, the options of the networks what fits)"
+    text = "no similar size would fit" if size is None else f"{pixels_text(*size)} would fit"
+    return f"{text} ({decides}; which sizes fit depends on the options of the networks)"
 
 
 def _nearest(method: Method, images: tuple[Tensor, Tensor], size: Size, batch: int) -> Size | None:

@@ -100,12 +100,12 @@ def checked(image: Any, weight: Any, domain: str, channels: int | None) -> Image
 
 
 def _checked_weight(weight: Any, image: Tensor, what: str) -> Tensor:
-    """Return a weight as (1, h, w). Raises UserError if it is none of the image."""
+    """Return a weight as (1, h, w). Raises UserError if it does not fit the image."""
     size = tuple(image.shape[1:])
     if not isinstance(weight, Tensor) or tuple(weight.shape) not in (size, (1, *size)):
         other = tuple(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
         raise UserError(
-            f"the weight of {what} is a tensor of the shape {size} or {(1, *size)}, not {other}",
+            f"the weight of {what} must be a tensor of shape {size} or {(1, *size)}, not {other}",
             option="data",
         )
     given = weight.detach().reshape(1, *size)

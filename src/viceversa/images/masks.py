@@ -60,7 +60,7 @@ class MaskFiles:
         if mask := self.find(image):
             return mask
         raise UserError(
-            f"{image} has no mask of its name in {printable(self.folder)}", path=image.path
+            f"{image} has no mask with its name in {printable(self.folder)}", path=image.path
         )
 
 

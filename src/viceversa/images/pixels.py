@@ -149,7 +149,7 @@ def fit_channels(pixels: Pixels, alpha: bool, channels: int, name: object) -> Pi
 
 
 def without_alpha(pixels: Pixels, channels: int | None) -> Pixels:
-    """Return colours of which alpha, the last channel, is the mask; with it if it is wanted."""
+    """Return pixels without alpha, the last channel, unless `channels` includes it."""
     return pixels if channels in (None, pixels.shape[2]) else contiguous(pixels[:, :, :-1])
 
 

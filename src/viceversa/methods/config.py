@@ -53,14 +53,14 @@ class Pix2PixConfig(AdversarialConfig):
     gan_loss: str = gan_loss_option("bce")
     """Adversarial loss: bce, lsgan, hinge, wgan-gp, or a user-defined one (--import)."""
     lambda_gan: float = number(1.0, min=0)
-    """Weight of the adversarial loss; 0 trains with L1 only."""
+    """Weight of the adversarial loss; 0 trains without a discriminator."""
     lambda_l1: float = number(100.0, min=0)
     """Weight of the L1 loss (eq. 4)."""
     conditional: bool = True
     """The discriminator's input is the pair; false: b alone, the paper's ablation."""
     lambda_features: float = number(0.0, min=0)
     """Weight of feature matching: L1 between the discriminator's activations for fake and real
-    images (pix2pixHD, eq. 4)."""
+    images (pix2pixHD, sec. 3.2)."""
     lambda_perceptual: float = number(0.0, min=0)
     """Weight of the perceptual loss: L1 between features of a network trained on ImageNet."""
     perceptual_network: Literal["vgg", "alexnet"] = "vgg"
@@ -92,11 +92,11 @@ class CUTConfig(AdversarialConfig):
     flip_equivariance: bool = False
     """Mirror the generator's input with probability 1/2, and its features back (FastCUT)."""
     negatives: Literal["equal", "hard"] = "equal"
-    """Negative patches: equal, or hard: those that resemble the positive count more (hDCE)."""
+    """Weights of negative patches: equal, or hard (hDCE: larger if they resemble the positive)."""
     gamma: float = number(50.0, min=0.01)
-    """With negatives hard: similarity scale at the start; smaller prefers hard negatives more."""
+    """Gamma of hard negatives at the start of training; a smaller one prefers the hardest more."""
     gamma_end: float = number(10.0, min=0.01)
-    """With negatives hard: similarity scale at the end of training."""
+    """Gamma of hard negatives at the end of training."""
     layers: tuple[int, ...] = number((0, 4, 8, 12, 16), min=0)
     """Layers of the generator that are compared (resnet: modules; unet: levels, such as 0 1 2)."""
     patches: int = number(256, min=2)
@@ -117,7 +117,7 @@ class PairedCUTConfig(AdversarialConfig):
     lambda_asp: float = number(10.0, min=0)
     """Weight of the contrastive loss of outputs against their targets (ASP); 0 leaves it out."""
     asp_decay: float = number(0.25, min=0.01, max=1)
-    """Fraction of the epochs in which patches that do not match lose their weight."""
+    """Last fraction of the epochs, in which the weight of patches that do not match falls to 0."""
     lambda_pyramid: float = number(10.0, min=0)
     """Weight of the L1 loss of a Gaussian pyramid of outputs and targets; 0 leaves it out."""
     layers: tuple[int, ...] = number((0, 4, 8, 12, 16), min=0)
@@ -140,7 +140,7 @@ class RegistrationConfig:
     lambda_smoothness: float = number(10.0, min=0)
     """Weight of the smoothness of the flow."""
     lambda_shift: float = number(5.0, min=0)
-    """Weight of the squared mean flow of each pair, which keeps outputs in place; 0: RegGAN."""
+    """Weight of the squared mean flow of each pair, which keeps outputs in place; paper: 0."""
     registration_width: int = number(32, min=1)
     """Channels of the first level of the registration network; the others have twice as many."""
 

@@ -91,7 +91,7 @@ class CUT(Method):
         flip: Tensor | None,
         progress: Tensor | float,
     ) -> Tensor:
-        """The contrastive loss of the output's patches, averaged over the layers (eq. 3)."""
+        """Return the contrastive loss of the output's patches, a mean over the layers (eq. 3)."""
         config = self.config
         with torch.no_grad():
             keys = features(self.g_ab, source, config.layers)

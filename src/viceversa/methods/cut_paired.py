@@ -1,4 +1,4 @@
-"""CUT for pairs that do not match exactly: Adaptive Supervised PatchNCE Loss for Learning
+"""CUT for pairs that match only in part: Adaptive Supervised PatchNCE Loss for Learning
 H&E-to-IHC Stain Translation with Inconsistent Groundtruth Image Pairs (Li et al. 2023).
 """
 
@@ -20,8 +20,8 @@ from .objective import make_objective
 
 
 class PairedCUT(Method):
-    """CUT, and each patch of the output must also resemble the target's; patches of pairs that do
-    not match count less and less."""
+    """Paired images: CUT, and each patch of the output must also resemble that of the target.
+    Patches that do not match get a lower weight in the last epochs."""
 
     Config = PairedCUTConfig
     paired = Config.paired
@@ -77,10 +77,10 @@ class PairedCUT(Method):
     def nce(
         self, source: Tensor, output: Tensor, weight: Weight, left: Tensor | None = None
     ) -> Tensor:
-        """The contrastive loss (CUT, eq. 3), averaged over the layers.
+        """Return the contrastive loss (CUT, eq. 3), averaged over the layers.
 
         With `left`, the weight of a patch is left + (1 - left) max(0, cosine of output and source):
-        what does not match counts less and less (ASP).
+        patches that do not match count less as `left` falls (ASP).
         """
         config = self.config
         with torch.no_grad():

@@ -10,7 +10,7 @@ from ..losses import Weight, at_least_float32
 
 
 def warp(images: Tensor, flow: Tensor) -> Tensor:
-    """Return images whose pixel at x is the value at x + flow(x), bilinearly interpolated.
+    """Sample images at displaced positions, bilinearly: output(x) = image(x + flow(x)).
 
     Positions outside of the image get the value of its border. Half precision is converted to
     float32.

@@ -42,7 +42,8 @@ def equal_channels(channels: tuple[int, int]) -> tuple[int, int]:
     if channels_a != channels_b:
         raise ValueError(
             f"the contrastive loss needs as many channels in A ({channels_a}) as in B "
-            f"({channels_b}), because the generator encodes images of both"
+            f"({channels_b}), because the generator encodes images of both; set data.a.channels "
+            "and data.b.channels to the same number"
         )
     return channels
 
@@ -54,7 +55,10 @@ def make_heads(generator: nn.Module, layers: Sequence[int], width: int) -> nn.Mo
         ValueError: The generator has no features, or not so many layers.
     """
     if not isinstance(generator, HasFeatures):
-        raise ValueError("the method compares features, which this generator does not have")
+        raise ValueError(
+            "the method compares features, which this generator does not have; choose another, "
+            "such as generator.name resnet"
+        )
     if not layers:
         raise ValueError("method.layers is empty; name at least one layer of the generator")
     try:
@@ -188,7 +192,7 @@ def _cosines(one: Tensor, two: Tensor) -> Tensor:
 
 
 def _not_compared(patches: Patches) -> Tensor:
-    """Whether a key is no negative of a query: it is its own, or has no data."""
+    """Return whether a key is no negative of a query: the same patch, or one without data."""
     count = patches.keys.shape[1]
     own = torch.eye(count, dtype=torch.bool, device=patches.keys.device)
     return own if patches.valid is None else own | ~patches.valid[:, None]

@@ -1,8 +1,8 @@
 """RegGAN: Breaking the Dilemma of Medical Image-to-image Translation (Kong et al. 2021).
 
-The pairs are misaligned: the target is right up to a deformation. A registration network R aligns
-the output with its target before the two are compared, so that the generator need not learn the
-deformations. R is not used at inference.
+The pairs are misaligned: the target is deformed relative to its source. A registration network R
+aligns the output with its target before the two are compared, so that the generator need not learn
+the deformations. R is not used at inference.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def registration_losses(
         return {}, {}
     flow, weight = network(fake_b, batch.b), batch.weight_b
     warped = warp(fake_b, flow)
-    if weight is not None:  # pixels whose value comes from where there is no data have none either
+    if weight is not None:  # a pixel that is sampled where there is no data has none either
         weight = weight * warp(weight, flow.detach())
     losses = {
         "g_correction": config.lambda_correction * l1(warped, batch.b, weight),

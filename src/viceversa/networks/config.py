@@ -91,11 +91,11 @@ class PatchGANConfig:
     padding: Literal["one", "two", "same"] = "one"
     """Padding of 1 pixel on each side, of 2 (pix2pixHD), or Keras's `same`."""
     scales: int = number(1, min=1, max=8)
-    """Number of identical networks; each after the first gets the image at half the size."""
+    """Number of PatchGANs on an image pyramid, whose levels have half the size (pix2pixHD: 2)."""
     antialias: bool = False
     """Convolutions of stride 1 and a fixed blur in place of stride 2 (CUT)."""
     whole_image: bool = False
-    """Average the score map to one score per image, for comparison."""
+    """Average the score map to one score per image (RegGAN)."""
     spectral_norm: bool = False
     """Divide the weights of each convolution by their largest singular value."""
     init: InitName = "normal"

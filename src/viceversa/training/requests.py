@@ -126,7 +126,7 @@ class Requests:
         time.sleep(REPORTING)
         return UserError(
             f"process {self.ranks.index} of {self.ranks.count} ends because process {names} "
-            "failed, whose message says why; the run is saved"
+            "failed, whose message states the reason; the run is saved"
         )
 
 

@@ -67,7 +67,7 @@ def _groups(check: CheckResult) -> Iterator[Group]:
             missing = [s for part in every for s, _ in part.readable() if s not in part.masks]
             yield Group(
                 f"images of {domain.upper()} without a mask",
-                dict.fromkeys(missing, f"has no mask of its name in {printable(folder)}"),
+                dict.fromkeys(missing, f"has no mask with its name in {printable(folder)}"),
                 f"add the missing masks of {domain.upper()}, with the names of the images",
             )
     if check.paired:
