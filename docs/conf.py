@@ -34,6 +34,22 @@ def link_files(app: Any, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\]\((\.\./[^)#]+\.md)(#[^)]*)?\)", r"](path:\1)", source[0])
 
 
+HIDDEN = "\ue000"  # a character of no text
+
+
+def hide_colons(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Napoleon takes what is before the first colon of an attribute's docstring for its type."""
+    if what in ("attribute", "data", "property"):
+        lines[:] = [line.replace(":", HIDDEN) for line in lines]
+
+
+def restore_colons(*arguments: Any) -> None:
+    lines: list[str] = arguments[-1]
+    lines[:] = [line.replace(HIDDEN, ":") for line in lines]
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("source-read", link_files)
+    app.connect("autodoc-process-docstring", hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", restore_colons, priority=600)  # napoleon: 500

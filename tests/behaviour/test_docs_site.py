@@ -90,6 +90,7 @@ def test_the_site_is_complete_and_opens_from_disk(tmp_path: Path) -> None:
     assert {
         name for name in names if not re.search(rf'id="viceversa[\w.]*\.{name}"', text)
     } == set()
+    assert "Adversarial loss: bce" in text  # the help of an option is not split at its colon
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Patches(NamedTuple):
     keys: Tensor
     """Unit vectors of the source, detached."""
     valid: Tensor | None = None
-    """Whether the patch has data, (n, patches); None: all have."""
+    """Whether the patch has data, (n, patches); None if all have."""
 
 
 def equal_channels(channels: tuple[int, int]) -> tuple[int, int]:
@@ -144,7 +144,7 @@ def _at(features: Tensor, positions: Tensor) -> Tensor:
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Return v / (|v| + 1e-7); a vector of small norm gets a norm below 1, as in CUT's code."""
+    """Return v / (norm of v + 1e-7); small vectors get a norm below 1, as in CUT's code."""
     norms: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return vectors / (norms + 1e-7)
 
