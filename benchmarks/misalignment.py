@@ -1,10 +1,10 @@
-"""Misaligned pairs: what pix2pix loses, and what RegGAN gets back.
+"""Compare pix2pix and RegGAN on misaligned pairs.
 
 python benchmarks/misalignment.py DATA [--half left] [--steps 1500] [--side 96] [--seeds 0]
     [--levels 1 2 4] [--threads 1]
 DATA has the folders train and test of images; of side-by-side files, --half selects the photo. The
 target b is the photo, the source a its colours through a fixed transform, so the task itself is
-deterministic. For training, each b is warped by a smooth flow of its own with mean 0 whose largest
+deterministic. For training, each b is warped by a different smooth flow with mean 0 whose largest
 length is a percentage of the side (--levels). All networks train on the same sources in the same
 order, and are evaluated on aligned pairs of the test folder:
 

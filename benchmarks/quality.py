@@ -5,7 +5,7 @@ python benchmarks/quality.py cyclegan HORSE2ZEBRA --recipes cyclegan cut fastcut
     [--reference CHECKOUT] [--size 128] [--width 32] [--steps 2400] [--seeds 3] [--equal-time]
     [--device cpu] [--grid translations.png]
 
-Trains every recipe from each seed in a process of its own, with the same training images in batches
+Trains every recipe from each seed in a separate process, with the same training images in batches
 of one, and translates the test images with the last and the best weights. The public implementation
 (junyanz/pytorch-CycleGAN-and-pix2pix) gets the same batches. All outputs are measured by `viceversa
 evaluate FAKES REALS`. With --equal-time every training has the time that the slowest one needed for

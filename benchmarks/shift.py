@@ -4,9 +4,9 @@ python benchmarks/shift.py DATA [DATA ...] [--largest 10] [--pairs 2500] [--othe
 Each DATA is a dataset of aligned pairs. Compares up to --pairs pairs of all splits in three cases:
 
 - aligned: as they are. A reported shift is a false alarm.
-- shifted: A and B are cropped at places that differ by up to --largest pixels in each direction, so
-  that there is no padding, and encoded as JPEG (quality 90), so that their blocks of 8 pixels are
-  at the same places. An estimate is right if it is within 2 pixels in both directions.
+- shifted: A and B are cropped at positions that differ by up to --largest pixels in each direction,
+  so that there is no padding, and encoded as JPEG (quality 90), so that their blocks of 8 pixels
+  are at the same positions. An estimate is right if it is within 2 pixels in both directions.
 - unrelated: the same with B of another pair. No estimate should be confident.
 
 For comparison, up to --others pairs are estimated by phase correlation of grey images and of
