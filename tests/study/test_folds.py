@@ -263,3 +263,12 @@ def test_masks_are_listed_in_the_manifests(tmp_path: Path) -> None:
     assert index is not None
     masks = {source.path.name: mask.path.name for (_, source), mask in index.masks.items()}
     assert masks == {"00.png": "00.png", "01.png": "01.png"}
+
+
+def test_an_image_without_a_mask_is_refused(tmp_path: Path) -> None:
+    noise_pairs(tmp_path / "set", 2, 8)
+    noise_images(tmp_path / "set/masks", 1, "0", (8, 8))
+    settings = DataConfig(path=str(tmp_path / "set"), a=DomainConfig(masks="masks"))
+    with raises_user_error(option="data.a.masks") as caught:
+        read_items(settings, True, "")
+    assert "01.png has no mask" in str(caught.value)

@@ -53,6 +53,7 @@ def read_items(
     rule = _rule(kind, value)
     items = []
     for split, index in splits.items():
+        _refuse_missing_masks(index, config)
         items += _items(split, index, paired, rule)
         if index.unmatched:
             left = counted(len(index.unmatched), "image")
@@ -136,6 +137,20 @@ def _items(split: str, index: SplitIndex, paired: bool, rule: Rule | None) -> li
     for a, b in zip(index.a, index.b, strict=True):
         items += [item(a, b, group(a)), item(a, b, group(b))]
     return items
+
+
+def _refuse_missing_masks(index: SplitIndex, config: DataConfig) -> None:
+    """Raise UserError if an image has no mask: a manifest would list it as valid everywhere."""
+    for domain in "ab":
+        folder = getattr(config, domain).masks
+        for source in index.files(domain) if folder else ():
+            if (domain, source) not in index.masks:
+                raise UserError(
+                    f"{source} has no mask of its name in {printable(folder)}; add it, or remove "
+                    "the image",
+                    option=f"data.{domain}.masks",
+                    path=source.path,
+                )
 
 
 def _mask(index: SplitIndex, domain: str, source: Source | None) -> Path | None:
