@@ -88,6 +88,14 @@ def test_a_best_metric_that_is_not_available_is_refused_before_training(
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
+def test_the_cycle_error_selects_no_model_of_one_direction(data: Path, tmp_path: Path) -> None:
+    validate = {"every": 2, "best_metric": "cycle"}
+    small = {"layers": [0], "head_width": 4, "patches": 8}
+    with raises_user_error("validate.best_metric") as caught:
+        training.train(settings("cut", data, tmp_path / "run", validate=validate, method=small))
+    assert "cut translates in one" in str(caught.value)
+
+
 def test_an_early_stop_is_reported(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

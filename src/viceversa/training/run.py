@@ -38,6 +38,7 @@ from .preflight import check_disk, check_ranks, run_folder
 from .progress import Progress, Step
 from .requests import Request, Requests
 from .setup import (
+    check_best_metric,
     choose_formats,
     load_feature_networks,
     make_optimizers,
@@ -84,6 +85,7 @@ class Run:
         self.say(f"data: {config.data.location}")
         check_ranks(ranks, self.data.train, train.batch_size)
         self.method = make_method(config)
+        check_best_metric(self.method, config)
         check_sizes(self.method, self.data.train, ceil(train.batch_size / ranks.count))
         self.checkpoints = Checkpoints(self.folder / "checkpoints", train.keep_last)
         if train.init and ranks.first and not self.checkpoints.files():

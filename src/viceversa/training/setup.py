@@ -54,6 +54,16 @@ def load_feature_networks(method: Method, config: RunConfig, device: torch.devic
     }
 
 
+def check_best_metric(method: Method, config: RunConfig) -> None:
+    """Raise UserError if the cycle error selects the best model, and the method has no cycle."""
+    if config.validate.best_metric == "cycle" and len(method.translators()) < 2:
+        raise UserError(
+            f"validate.best_metric cycle needs both directions, and {config.name('method')} "
+            "translates in one; name swd or kid",
+            option="validate.best_metric",
+        )
+
+
 def make_optimizers(method: Method, config: TrainConfig, runtime: Runtime) -> Optimizers:
     """Return Adam for each player, with its own learning rate.
 
