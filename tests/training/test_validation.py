@@ -21,7 +21,8 @@ from viceversa.errors import UserError
 from viceversa.metrics.limits import KID_IMAGES
 from viceversa.training import loop as training
 from viceversa.training import validation
-from viceversa.training.snapshot import eval_copies
+from viceversa.training.samples import patch_map_figure
+from viceversa.training.snapshot import eval_copies, snapshot
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,23 @@ def test_each_method_has_its_metrics(name: str, direction: str, data: Path, tmp_
     for metric in ("cycle", "edge_correlation", "swd"):
         mean = (found[f"{metric}_ab"] + found[f"{metric}_ba"]) / 2
         assert found[metric] == pytest.approx(mean, rel=1e-6)
+
+
+def test_a_paired_method_of_both_directions_is_monitored_in_both(
+    data: Path, tmp_path: Path
+) -> None:
+    run = training.Run(settings("cyclegan-reg", data, tmp_path / "run"))
+    assert run.monitor.validation is not None
+    with snapshot(run.method) as copies:
+        found = run.monitor.validation(copies.generators)
+        figure = patch_map_figure(copies, run.data.samples, run.config, run.runtime.device)
+    metrics = [
+        f"{name}{suffix}" for name in ("l1", "psnr", "ssim") for suffix in ("", "_ab", "_ba")
+    ]
+    assert set(found) == set(metrics)
+    assert figure is not None
+    titles = [panel["title"] for panel in figure.about["panels"]]
+    assert len(titles) == len(set(titles)) and {"generated A", "generated B"} <= set(titles)
 
 
 def test_a_direction_is_named_by_the_domains_on_disk(data: Path, tmp_path: Path) -> None:

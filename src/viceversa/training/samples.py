@@ -113,7 +113,7 @@ def patch_map_figure(
     batch = dataset.batch([(1, 0)], device)
     if batch is None or copies.objective is None:
         return None
-    rows = []
+    rows, single = [], config.paired and len(copies.generators) == 1
     for direction in copies.generators:
         end = ENDS[direction][1]
         discriminator = copies.discriminators.get(end)
@@ -127,7 +127,7 @@ def patch_map_figure(
         images = {"generated": translated(copies.generators, direction, source, batch)}
         images["real"] = target
         scores = on_common_scale(*(scorer(image[0], source[0]) for image in images.values()))
-        domain = "" if config.paired else f" {in_data(end, dataset.direction).upper()}"
+        domain = "" if single else f" {in_data(end, dataset.direction).upper()}"
         rows += [
             Row(title + domain, to_rgb(image, there, source)[0], one)
             for (title, image), one in zip(images.items(), scores, strict=True)
@@ -135,5 +135,5 @@ def patch_map_figure(
     if not rows:
         return None
     first = dataset.domains[dataset.direction[0]]
-    figure = draw_figure(rows, to_rgb(batch.a, first)[0] if config.paired else None)
+    figure = draw_figure(rows, to_rgb(batch.a, first)[0] if single else None)
     return SampleImage(figure.pixels, {"panels": [panel._asdict() for panel in figure.panels]})

@@ -29,8 +29,9 @@ TRAIN_IMAGES = 32  # training images that are evaluated too, to compare with hel
 class Validation:
     """Evaluate generators on the first held-out images, uncropped, as files would store the output.
 
-    Paired methods have one direction. Others have two: `swd_ab` and so on, named by the domains of
-    the dataset, and their mean `swd`; with `validate.pairs` also the metrics of pairs.
+    A paired method of one direction has metrics such as `l1`. Others have them for each direction,
+    `swd_ab` and so on, named by the domains of the dataset, and their mean `swd`; with
+    `validate.pairs` also the metrics of pairs.
 
     Args:
         config: The settings of the run.
@@ -176,9 +177,9 @@ class Validation:
             missed = metrics.unavailable.items()
             self.unavailable |= {k: v for k, v in missed if k not in self._reported}
             self._reported |= self.unavailable.keys()
-        if self.paired:
-            return next(iter(found.values()))
         directions = list(found.values())
+        if self.paired and len(directions) == 1:
+            return directions[0]
         means = {
             name: sum(of[name] for of in directions) / len(directions)
             for name in directions[0]
