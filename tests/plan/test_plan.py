@@ -408,6 +408,10 @@ def test_disk_space_is_that_of_the_check_before_training(tmp_path: Path) -> None
     without = costs("cyclegan", method={"pool_size": 0}).disk
     assert with_pool.state - without.state == 2 * 5 * 3 * 32 * 32 * 4
     assert with_pool.models == without.models
+    # The registration network is in checkpoints, but in no model file.
+    configs = [small("reggan", method={"registration_width": width}) for width in (4, 8)]
+    narrow, wide = (disk_needed(make_method(one), one) for one in configs)
+    assert wide.models == narrow.models and wide.state > narrow.state
 
 
 # -- time

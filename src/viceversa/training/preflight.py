@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,7 +76,8 @@ class Disk(NamedTuple):
 def disk_needed(method: Method, config: RunConfig) -> Disk:
     """Return the sizes of the files that a run writes."""
     ema = sum(map(_bytes, method.translators().values())) * bool(config.train.ema)
-    models = sum(map(_bytes, chain.from_iterable(method.players().values())))
+    discriminators = (one.network for one in method.discriminators().values())
+    models = sum(map(_bytes, [*method.translators().values(), *discriminators]))
     adam = 2 * sum(weight.nbytes for weight in method.parameters())
     state = _bytes(method) + adam + ema + HEADER  # a method has image pools besides its networks
     sets = 1 + bool(config.validate.every) + bool(config.train.ema)
