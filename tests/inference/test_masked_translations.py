@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,18 @@ from PIL import Image
 from support import small_model
 
 from viceversa import Translator
+from viceversa.checkpoint import read_header as read_model_header
+from viceversa.checkpoint import save_network
 from viceversa.cli import main
+from viceversa.data import DataConfig, index_split
+from viceversa.data.dataset import ImageDataset
 from viceversa.errors import UserError
+from viceversa.evaluation.model_cases import case_images
 from viceversa.images import Pixels, read, read_header
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.masks import MaskFiles
+from viceversa.inference.patch_scores import ExplainOptions, explain
+from viceversa.networks.patchgan import PatchGAN
 
 SIDE = 16
 
@@ -138,3 +147,37 @@ def test_resuming_translates_again_if_the_mask_changed(
         out = translate(model, image, tmp_path / "out", *masks)
         assert note in capsys.readouterr().out
         assert (read(out / "x.png")[shift : shift + 5] == 0).all()
+
+
+def test_explain_scores_the_translation_that_is_written(tmp_path: Path) -> None:
+    model = small_model(tmp_path, domain(alpha="mask"), domain(nodata_fill=0.5))
+    config = PatchGAN.Config(width=2, layers=1, norm="instance")
+    header = read_model_header(model) | {
+        "kind": "discriminator",
+        "domain": "b",
+        "pair": False,
+        "objective": "bce",
+        "discriminator": {"name": "patchgan", **asdict(config)},
+    }
+    save_network(tmp_path / "d_b.safetensors", PatchGAN(config, 3).state_dict(), header)
+    image = save(tmp_path / "image.png", colours(0), mask())
+    (row,) = explain(ExplainOptions(model, image, device="cpu")).rows
+    assert (row.image[:, :5] == 0.5).all() and not (row.image[:, 5:] == 0.5).all()
+
+
+def test_cases_of_an_evaluation_are_the_translations_that_are_evaluated(tmp_path: Path) -> None:
+    model = small_model(tmp_path, domain(alpha="mask"), domain(nodata_fill=0.5))
+    for name in "AB":
+        save(tmp_path / f"set/{name}/0.png", colours(0), mask())
+    index = index_split(tmp_path / "set", "train", True)
+    assert index is not None
+    translator = Translator.load(model, "cpu")
+    domains = translator.source, translator.target
+    config = DataConfig(path=str(tmp_path / "set"), preprocess="none")
+    dataset = ImageDataset(index, config, domains, True, 0, training=False)
+    metrics: Any = SimpleNamespace(
+        direction="ab", files=[SimpleNamespace(source=str(dataset.sources("a")[0]))]
+    )
+    drawn = case_images(translator, model, "cpu", dataset, False, metrics).draw(0)
+    translation = drawn[2:-2, SIDE + 4 : 2 * SIDE + 4]
+    assert (translation[:5] == 191).all() and not (translation[5:] == 191).all()

@@ -14,6 +14,7 @@ from ..images import Pixels
 from ..images.domain import Domain
 from ..images.values import (
     fill_nodata,
+    fill_output,
     make_grid,
     quantized,
     to_pixels,
@@ -76,8 +77,9 @@ def _row(
     a, b = metrics.direction[0], metrics.direction[1]
     here, there, cpu = translator.source, translator.target, torch.device("cpu")
     position = [str(one) for one in dataset.sources(a)].index(metrics.files[index].source)
-    source = fill_nodata(dataset.values(a, position, cpu), here)
-    images = [quantized(translator.tensor(source), there)]
+    values = dataset.values(a, position, cpu)
+    source = fill_nodata(values, here)
+    images = [quantized(fill_output(translator.tensor(source), values, there), there)]
     if paired:
         images.append(fill_nodata(dataset.values(b, position, cpu), there))
     row = [to_rgb(source, here)[0], *(to_rgb(image, there, source)[0] for image in images)]

@@ -13,7 +13,7 @@ from ...checkpoint import read_header, translator_file
 from ...errors import UserError
 from ...images.domain import Domain
 from ...images.preprocessing import Part
-from ...images.values import to_rgb
+from ...images.values import fill_nodata, fill_output, to_rgb
 from ..translator import Translator
 from .figure import Row
 from .scorer import PatchScorer, read_image
@@ -121,7 +121,7 @@ def _translation(options: ExplainOptions, file: Path) -> _Case:
         raise UserError(
             f"{path} takes other images than {file} generates; they are not of one run", path=path
         )
-    source, notes = read_image(
+    values, notes = read_image(
         options.image,
         translator.source,
         options.half,
@@ -129,7 +129,9 @@ def _translation(options: ExplainOptions, file: Path) -> _Case:
         translator.preprocessing,
         options.size,
     )
-    images = {"generated": translator.tensor(source[None])[0]}
+    source = fill_nodata(values, translator.source)
+    output = fill_output(translator.tensor(source[None]), values[None], translator.target)
+    images = {"generated": output[0]}
     if real := (options.real, options.part_of_others) if options.real else options.partner:
         images["real"], _ = _read(options, scorer, scorer.domain, *real)
     return _Case(path, scorer, images, source, translator.source, notes)
@@ -167,7 +169,8 @@ def _read(
     options: ExplainOptions, scorer: PatchScorer, domain: Domain, path: Path, part: Part
 ) -> tuple[Tensor, list[str]]:
     most = options.max_megapixels
-    return read_image(path, domain, part, most, scorer.preprocessing, options.size)
+    values, notes = read_image(path, domain, part, most, scorer.preprocessing, options.size)
+    return fill_nodata(values, domain), notes
 
 
 def _others(options: ExplainOptions, case: _Case) -> Iterator[tuple[str, PatchScorer]]:

@@ -15,7 +15,7 @@ from ...images import read_header as image_header
 from ...images.domain import Domain
 from ...images.loading import load
 from ...images.preprocessing import LARGE, Part, Preprocessing
-from ...images.values import fill_nodata, to_tensor, to_values
+from ...images.values import to_tensor, to_values
 from ...networks import DISCRIMINATORS
 from ...networks.norms import use_policy
 from ...networks.patch_grid import patch_grid
@@ -113,7 +113,8 @@ def read_image(
     """Read a file as an image of a domain, or half of one with A and B side by side.
 
     Returns:
-        (channels, h, w) in [-1, 1], and notes on its size. Errors name the file.
+        (channels, h, w) in [-1, 1], NaN where it has no data, and notes on its size. Errors name
+        the file.
     """
     most, config = max_megapixels * 10**6, domain.config
     header = image_header(Source(path), config.pages, most, config.read_channels)
@@ -123,7 +124,7 @@ def read_image(
     large = preprocessing.enlargement(part, pixels) > LARGE
     values = to_values(to_tensor(pixels)[None], domain.of_dtype(str(pixels.dtype)))
     notes = [f"{path}: {preprocessing.large}"] if large else []
-    return fill_nodata(values[0], domain).float(), notes
+    return values[0].float(), notes
 
 
 def _checked(image: Tensor, domain: Domain, name: str) -> Tensor:
