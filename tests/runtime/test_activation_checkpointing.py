@@ -67,8 +67,11 @@ def test_recomputation_uses_the_precision_of_the_first_pass(precision: str) -> N
 
 
 @pytest.mark.parametrize("method", [{"gan_loss": "wgan-gp"}, {"lambda_r1": 1.0}], ids=["gp", "r1"])
-def test_works_with_a_gradient_penalty(method: dict[str, Any]) -> None:
-    one, two = (tiny_run("cyclegan", speed, method=method) for speed in (OFF, BLOCKS))
+@pytest.mark.parametrize("scales", [1, 2])
+def test_works_with_a_gradient_penalty(method: dict[str, Any], scales: int) -> None:
+    """Each of several scales is a block, which the penalty's gradient recomputes twice."""
+    more = {"method": method, "discriminator": {"scales": scales, "spectral_norm": scales == 2}}
+    one, two = (tiny_run("cyclegan", speed, **more) for speed in (OFF, BLOCKS))
     assert train_equally(one, two)
 
 

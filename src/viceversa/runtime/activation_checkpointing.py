@@ -4,7 +4,7 @@ keeping their activations (Chen et al. 2016, Training Deep Nets with Sublinear M
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any
 
@@ -47,10 +47,19 @@ def _checkpointed(block: nn.Module, forward: Any, *inputs: Any) -> Any:
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     """Return the contexts of the first and of the second pass."""
     vectors: list[Tensor] = []
-    return vectors_recorded(block, vectors), _second_pass(block, vectors)
+    return vectors_recorded(block, vectors), _SecondPass(block, vectors)
 
 
-@contextmanager
-def _second_pass(block: nn.Module, vectors: list[Tensor]) -> Iterator[None]:
-    with statistics_kept(block), vectors_replayed(block, vectors):
-        yield
+class _SecondPass(AbstractContextManager[None]):
+    """Context of a recomputation; a gradient penalty enters it twice."""
+
+    def __init__(self, block: nn.Module, vectors: list[Tensor]):
+        self._block, self._vectors = block, vectors
+
+    def __enter__(self) -> None:
+        self._stack = ExitStack()
+        self._stack.enter_context(statistics_kept(self._block))
+        self._stack.enter_context(vectors_replayed(self._block, self._vectors))
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
