@@ -118,10 +118,9 @@ def _directions(pixels: Pixels) -> Array:
     window = np.outer(*(_taper(side) for side in planes.shape[1:]))
     if mask is not None:
         planes[mask.transpose(2, 0, 1)] = 0
-        near = _smooth(_smooth(np.asarray(mask.any(axis=2))[None].astype(np.float32)))[
-            0
-        ]  # 4 pixels wider
-        window = np.where(near > 0, 0, window)
+        missing = np.asarray(mask.any(axis=2), dtype=np.float32)[None]
+        near = _smooth(_smooth(missing))[0] > 0  # 4 pixels wider
+        window = np.where(near, 0, window)
     planes = _smooth(planes)
     down, right = np.zeros_like(planes), np.zeros_like(planes)
     down[:, 1:-1] = planes[:, 2:] - planes[:, :-2]
