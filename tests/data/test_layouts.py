@@ -498,7 +498,11 @@ def test_missing_files_of_a_manifest_are_listed_by_line_and_counted(
         ("x.csv", "", "its first line must name the columns a and b"),
         ("x.csv", "a;b\n1;2\n", "its first line must name the columns a and b"),
         ("x.csv", "a,b,a\n", "its first line must name the columns a and b"),
-        ("x.csv", "a,b,group,group\n", "columns a and b, and may name split and group"),
+        (
+            "x.csv",
+            "a,b,group,group\n",
+            "columns a and b, and may name split, group, mask_a and mask_b",
+        ),
         ("x.csv", "a, b\n1.png\n", "line 2 has 1 fields, not 2"),
         ("x.csv", "a,b\n1.png,2,3.png\n", "line 2 has 3 fields, not 2 .*quotation marks"),
         ("x.csv", 'a,b\n"1.png,2.png\n', "unexpected end of data"),

@@ -345,7 +345,8 @@ def test_a_run_stores_height_and_width(root: Path, capsys: pytest.CaptureFixture
     again = command_output(
         capsys, "train", "pix2pix", root / "data", *TINY, "--train.run", root / "run"
     )
-    assert "changed" not in again and "2 of 2 images" in again
+    assert "changed since the checkpoint" not in again
+    assert "training is complete" in again
 
 
 @pytest.mark.slow
@@ -354,7 +355,7 @@ def test_validation_samples_and_patch_maps_of_a_run(root: Path) -> None:
     (validation,) = [line for line in lines if line["kind"] == "validation"]
     assert validation["n"] == 2 and 0 < validation["val.l1"] < 2
     height, width = size_of(next((root / "run/samples").glob("*.png")))
-    assert height >= 2 * 32 and width >= 3 * 96 and width > height
+    assert height >= 32 and width >= 3 * 96
     assert next((root / "run/patch_maps").glob("*.png"))
 
 
@@ -401,9 +402,10 @@ def test_one_number_is_stored_as_one_number_and_equals_two(root: Path, tmp_path:
     """Of an ordinary run, files and weights do not change."""
     weights = {}
     for name, load, crop in (("one", ["36"], ["32"]), ("two", ["36", "36"], ["32", "32"])):
-        words = ["train", "pix2pix", root / "data", *TINY, "--train.run", tmp_path / name]
+        options = option_arguments({**NETWORKS, "train.samples": 0})
         sizes = ["--data.load_size", *load, "--data.crop_size", *crop]
-        main([str(word) for word in [*words, *sizes, "--train.samples", "0"]])
+        words = ["train", "pix2pix", root / "data", *options, *sizes]
+        main([str(word) for word in [*words, "--train.run", tmp_path / name]])
         state = Translator.load(tmp_path / name / "ab.safetensors", "cpu").network.state_dict()
         weights[name] = torch.cat([value.flatten().float() for value in state.values()])
     assert torch.equal(weights["one"], weights["two"])

@@ -294,7 +294,7 @@ def test_public_name_is_the_function() -> None:
         ({"hold_out": 1.0}, "--hold_out must be from 0 to less than 1, not 1.0"),
         ({"seed": -1}, "--seed must be at least 0"),
         ({"max_megapixels": 0}, "--max_megapixels must be at least 1"),
-        ({"size": 0}, "pixels a side"),
+        ({"size": 0}, "a number of pixels"),
         ({"batch_size": 0}, "--batch_size"),
     ],
 )

@@ -79,7 +79,7 @@ def test_the_number_of_scales_that_supports_a_size_is_named(
 ) -> None:
     with pytest.raises(ValueError, match="cannot train on") as error:
         check_size(discriminator(5, padding="one"), 3, height, width, 1)
-    advice = f"(--discriminator.scales {largest} or less supports {width}x{height})"
+    advice = f"(--discriminator.scales {largest} or less supports height {height}, width {width})"
     assert advice in str(error.value)
     check_size(discriminator(largest, padding="one"), 3, height, width, 1)
     with pytest.raises(ValueError, match="cannot train on"):
