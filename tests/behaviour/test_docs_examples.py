@@ -46,6 +46,9 @@ REPLACED = {
     "--epochs 50": "--epochs 2",
     "--folds 5": "--folds 2",
     "--seeds 3": "--seeds 2",
+    "286 572": "36 72",
+    "256 512": "32 64",
+    "256 1024 --data.crop_size 256": "32 128 --data.crop_size 32",
 }
 SMALL = {name: value for name, value in QUICK.items() if name != "generator.depth"}
 OF_GENERATOR: dict[str, dict[str, object]] = {
@@ -116,7 +119,14 @@ class RunInThisProcess:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current and home directory, with the files that the pages name."""
-    for name, side in (("my-pairs/train", 40), ("my-pairs/test", 44), ("other-pairs", 36)):
+    pairs = {
+        "my-pairs/train": 40,
+        "my-pairs/test": 44,
+        "other-pairs": 36,
+        "streets": 48,
+        "documents": 48,
+    }
+    for name, side in pairs.items():
         noise_pairs(tmp_path / name, 4, side)
     for i, name in enumerate(("my-images/A", "my-images/B", "photos", "folder")):
         noise_images(tmp_path / name, 4, prefix=name[-1], size=(40 + i, 48))
