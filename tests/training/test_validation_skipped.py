@@ -74,7 +74,7 @@ def test_training_continues_without_any_held_out_image(
 @pytest.mark.parametrize(
     ("best", "message"),
     [
-        ("ms_ssim", "images of at least 176 x 176 pixels, and the first one has 16 x 16"),
+        ("ms_ssim", "images of at least 176 x 176 pixels, and the first one is 16x16"),
         ("kid", "at least 50 held-out images, and val has 4"),
     ],
 )
