@@ -175,6 +175,7 @@ LIMITS = {
     "methods.cyclegan": 115,
     "methods.cut": 130,
     "methods.cut_paired": 130,
+    "methods.reggan": 130,
 }
 
 

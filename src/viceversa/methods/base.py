@@ -38,7 +38,7 @@ class Method(ABC, nn.Module):
     """Advice on training problems that names options of the method: problem -> sentence."""
 
     feature_networks: Mapping[str, FeatureNetwork] = {}
-    """Frozen networks by name, set before training. Plain attributes: no weights of the method."""
+    """Frozen networks by name, which the trainer sets: no modules, so neither saved nor trained."""
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:

@@ -83,7 +83,21 @@ class CycleGANConfig(AdversarialConfig):
 
 
 @dataclass(frozen=True)
-class CUTConfig(AdversarialConfig):
+class ContrastiveConfig(AdversarialConfig):
+    """Options of the contrastive loss of patches."""
+
+    layers: tuple[int, ...] = number((0, 4, 8, 12, 16), min=0)
+    """Layers of the generator that are compared (resnet: modules; unet: levels, such as 0 1 2)."""
+    patches: int = number(256, min=2)
+    """Patches per image and layer."""
+    head_width: int = number(256, min=1)
+    """Channels of the embedding of a patch."""
+    temperature: float = number(0.07, min=0.001, max=1)
+    """Temperature of the contrastive loss (eq. 2)."""
+
+
+@dataclass(frozen=True)
+class CUTConfig(ContrastiveConfig):
     paired: ClassVar[bool] = False
     lambda_nce: float = number(0.5, min=0)
     """Weight of the contrastive loss of outputs against their sources (eq. 3)."""
@@ -97,18 +111,10 @@ class CUTConfig(AdversarialConfig):
     """Gamma of hard negatives at the start of training; a smaller one prefers the hardest more."""
     gamma_end: float = number(10.0, min=0.01)
     """Gamma of hard negatives at the end of training."""
-    layers: tuple[int, ...] = number((0, 4, 8, 12, 16), min=0)
-    """Layers of the generator that are compared (resnet: modules; unet: levels, such as 0 1 2)."""
-    patches: int = number(256, min=2)
-    """Patches per image and layer."""
-    head_width: int = number(256, min=1)
-    """Channels of the embedding of a patch."""
-    temperature: float = number(0.07, min=0.001, max=1)
-    """Temperature of the contrastive loss (eq. 2)."""
 
 
 @dataclass(frozen=True)
-class PairedCUTConfig(AdversarialConfig):
+class PairedCUTConfig(ContrastiveConfig):
     paired: ClassVar[bool] = True
     lambda_nce: float = number(10.0, min=0)
     """Weight of the contrastive loss of outputs against their sources."""
@@ -120,14 +126,6 @@ class PairedCUTConfig(AdversarialConfig):
     """Last fraction of the epochs, in which the weight of patches that do not match falls to 0."""
     lambda_pyramid: float = number(10.0, min=0)
     """Weight of the L1 loss of a Gaussian pyramid of outputs and targets; 0 leaves it out."""
-    layers: tuple[int, ...] = number((0, 4, 8, 12, 16), min=0)
-    """Layers of the generator that are compared (resnet: modules; unet: levels, such as 0 1 2)."""
-    patches: int = number(256, min=2)
-    """Patches per image and layer."""
-    head_width: int = number(256, min=1)
-    """Channels of the embedding of a patch."""
-    temperature: float = number(0.07, min=0.001, max=1)
-    """Temperature of the contrastive losses."""
 
 
 @dataclass(frozen=True)

@@ -8,60 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..batch import Batch
-from ..directions import Direction, DomainName
-from ..losses import GANLoss, Weight, discriminator_losses, fill
-from .advice import CUT as ADVICE
-from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
+from ..losses import Weight, discriminator_losses, fill
+from .base import Turn
 from .config import CUTConfig
-from .nce import (
-    embed,
-    equal_channels,
-    features,
-    make_heads,
-    mirror,
-    patch_hdce,
-    patch_nce,
-    random_flip,
-)
-from .objective import make_objective
+from .contrastive import ContrastiveMethod
+from .nce import embed, features, mirror, patch_hdce, patch_nce, random_flip
 
 
-class CUT(Method):
+class CUT(ContrastiveMethod):
     """Unpaired images in one direction: each patch of the output must resemble the patch of the
     source at its position more than other patches of that source."""
 
     Config = CUTConfig
     paired = Config.paired
-    advice = ADVICE
-
-    def __init__(
-        self,
-        config: CUTConfig,
-        channels: tuple[int, int],
-        generator: MakeGenerator,
-        discriminator: MakeDiscriminator,
-    ):
-        super().__init__()
-        self.config = config
-        self.gan = make_objective(config)
-        self.g_ab, self.d_b = generator(*equal_channels(channels)), discriminator(channels[1])
-        self.heads = make_heads(self.g_ab, config.layers, config.head_width)
-
-    def players(self) -> dict[str, list[nn.Module]]:
-        return {"generator": [self.g_ab, self.heads], "discriminator": [self.d_b]}
-
-    def translators(self) -> dict[Direction, nn.Module]:
-        return {"ab": self.g_ab}
-
-    def discriminators(self) -> dict[DomainName, Discriminator]:
-        return {"b": Discriminator(self.d_b, False)}
-
-    @property
-    def objective(self) -> GANLoss:
-        return self.gan
+    config: CUTConfig
 
     def step(self, batch: Batch) -> Iterator[Turn]:
         a, b, config = batch.a, batch.b, self.config

@@ -7,51 +7,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..batch import Batch
-from ..directions import Direction, DomainName
-from ..losses import GANLoss, Weight, discriminator_losses, fill, pyramid_l1
-from .advice import CUT as ADVICE
-from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
+from ..losses import Weight, discriminator_losses, fill, pyramid_l1
+from .base import Turn
 from .config import PairedCUTConfig
-from .nce import embed, equal_channels, features, make_heads, patch_nce, positive_weights
-from .objective import make_objective
+from .contrastive import ContrastiveMethod
+from .nce import embed, features, patch_nce, positive_weights
 
 
-class PairedCUT(Method):
+class PairedCUT(ContrastiveMethod):
     """Paired images: CUT, and each patch of the output must also resemble that of the target.
     Patches that do not match get a lower weight in the last epochs."""
 
     Config = PairedCUTConfig
     paired = Config.paired
-    advice = ADVICE
-
-    def __init__(
-        self,
-        config: PairedCUTConfig,
-        channels: tuple[int, int],
-        generator: MakeGenerator,
-        discriminator: MakeDiscriminator,
-    ):
-        super().__init__()
-        self.config = config
-        self.gan = make_objective(config)
-        self.g_ab, self.d_b = generator(*equal_channels(channels)), discriminator(channels[1])
-        self.heads = make_heads(self.g_ab, config.layers, config.head_width)
-
-    def players(self) -> dict[str, list[nn.Module]]:
-        return {"generator": [self.g_ab, self.heads], "discriminator": [self.d_b]}
-
-    def translators(self) -> dict[Direction, nn.Module]:
-        return {"ab": self.g_ab}
-
-    def discriminators(self) -> dict[DomainName, Discriminator]:
-        return {"b": Discriminator(self.d_b, False)}
-
-    @property
-    def objective(self) -> GANLoss:
-        return self.gan
+    config: PairedCUTConfig
 
     def step(self, batch: Batch) -> Iterator[Turn]:
         a, b, weight, config = batch.a, batch.b, batch.weight_b, self.config

@@ -51,9 +51,10 @@ class ImagePool(nn.Module):
                 "the image pool stores images of one size; set its size to 0 to train on images of "
                 "several sizes"
             )
-        return torch.stack([self._exchange(fake) for fake in fakes.detach()]), None
+        return torch.stack([self.exchange(fake) for fake in fakes.detach()]), None
 
-    def _exchange(self, new: Tensor) -> Tensor:
+    def exchange(self, new: Tensor) -> Tensor:
+        """Return an image (channels, h, w), or an older one in its place."""
         full = self.filled >= self.size
         drawn = torch.randint(self.size, (1,), device=new.device)
         swap = full & (torch.rand((), device=new.device) > 0.5)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..losses import Weight, weighted_mean
-from ..networks.init import init_weights
 
 MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
 EXCLUDED = -10.0  # cosine of a pair of patches that is not compared; exp(-10 / 0.07) is exp(-143)
@@ -34,44 +33,6 @@ class Patches(NamedTuple):
     """Unit vectors of the source, detached."""
     valid: Tensor | None = None
     """Whether the patch has data, (n, patches); None if all have."""
-
-
-def equal_channels(channels: tuple[int, int]) -> tuple[int, int]:
-    """Return the channels of A and B. Raises ValueError if they differ."""
-    channels_a, channels_b = channels
-    if channels_a != channels_b:
-        raise ValueError(
-            f"the contrastive loss needs as many channels in A ({channels_a}) as in B "
-            f"({channels_b}), because the generator encodes images of both; set data.a.channels "
-            "and data.b.channels to the same number"
-        )
-    return channels
-
-
-def make_heads(generator: nn.Module, layers: Sequence[int], width: int) -> nn.ModuleList:
-    """Return a network of two linear layers for the features of each layer (CUT, sec. 3).
-
-    Raises:
-        ValueError: The generator has no features, or not so many layers.
-    """
-    if not isinstance(generator, HasFeatures):
-        raise ValueError(
-            "the method compares features, which this generator does not have; choose another, "
-            "such as generator.name resnet"
-        )
-    if not layers:
-        raise ValueError("method.layers is empty; name at least one layer of the generator")
-    try:
-        channels = generator.feature_channels(layers)
-    except IndexError:
-        raise ValueError(
-            f"the generator has no layer {max(layers)}; set method.layers to smaller numbers"
-        ) from None
-    heads = nn.ModuleList(
-        nn.Sequential(nn.Linear(one, width), nn.ReLU(), nn.Linear(width, width)) for one in channels
-    )
-    init_weights(heads, "xavier-normal")
-    return heads
 
 
 def random_flip(device: torch.device) -> Tensor:

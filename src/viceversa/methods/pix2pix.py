@@ -10,14 +10,7 @@ from torch import Tensor, nn
 
 from ..batch import Batch
 from ..directions import Direction, DomainName
-from ..losses import (
-    GANLoss,
-    discriminator_losses,
-    feature_matching,
-    fill,
-    l1,
-    perceptual,
-)
+from ..losses import GANLoss, discriminator_losses, feature_matching, fill, l1, perceptual
 from .advice import PIX2PIX
 from .base import Discriminator, MakeDiscriminator, MakeGenerator, Method, Turn
 from .config import Pix2PixConfig

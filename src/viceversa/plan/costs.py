@@ -133,7 +133,7 @@ def estimate(
         method = make_method(config).train()
         pools: list[Any] = [one for one in method.modules() if isinstance(one, ImagePool)]
         for pool in pools:  # an exchange needs a few images for a moment; hundreds take long
-            pool._exchange = torch.clone
+            pool.exchange = torch.clone
         _random_feature_networks(method, torch.device("cpu"))
         batch = empty_batch(config, size)
         alone = images % train.batch_size == 1  # the last batch of an epoch
