@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,8 +41,8 @@ def choices(
 
     Returns:
         The largest batch and the largest crop that fit, if any: the crop is a square, or has the
-        proportions of that of the run. If the run does not fit, settings that need less memory,
-        those that fit first.
+        proportions of that of the run. If the run does not fit, also settings that need less
+        memory, sorted so that those that fit come first.
     """
     train, speed = config.train, config.speed
 
@@ -56,9 +56,6 @@ def choices(
             return estimate(replace(config, **changed), size, device).run + cached
         except UserError:
             return 0
-
-    def choice(options: str, memory: int) -> Choice:
-        return {"options": options, "needed": memory, "fits": memory <= free}
 
     batches = [batch for batch in BATCHES if batch <= (images.count or BATCHES[-1])]
     batch = largest(batches, lambda size: needed(train={"batch_size": size}), int, free)
@@ -81,28 +78,31 @@ def choices(
         free,
     )
     crop = crop and {**crop, "value": crop_of(crop["value"])}
-    alternatives: list[Choice] = []
-    if fits:
-        return batch, crop, alternatives
+    cheaper = [] if fits else _cheaper(config, batch, crop, needed)
+    alternatives = [
+        {"options": options, "needed": memory, "fits": memory <= free}
+        for options, memory in cheaper
+    ]
+    return batch, crop, sorted(alternatives, key=lambda one: not one["fits"])
+
+
+def _cheaper(
+    config: RunConfig, batch: Choice | None, crop: Choice | None, needed: Callable[..., int]
+) -> Iterator[tuple[str, int]]:
+    """Yield options that need less memory, and the memory that they need."""
+    train, speed = config.train, config.speed
     if crop:
-        alternatives.append(choice(f"--data.crop_size {as_typed(crop['value'])}", crop["needed"]))
+        yield f"--data.crop_size {as_typed(crop['value'])}", crop["needed"]
     if batch and batch["value"] < train.batch_size:
         size = batch["value"]
         steps = -(-train.batch_size // size) * train.accumulation_steps
         memory = needed(train={"batch_size": size, "accumulation_steps": steps})
-        alternatives.append(
-            choice(f"--train.batch_size {size} --train.accumulation_steps {steps}", memory)
-        )
+        yield f"--train.batch_size {size} --train.accumulation_steps {steps}", memory
     if speed.activation_checkpointing == "off" and not speed.compile:
-        alternatives.append(
-            choice(
-                "--speed.activation_checkpointing blocks",
-                needed(speed={"activation_checkpointing": "blocks"}),
-            )
-        )
+        blocks = {"activation_checkpointing": "blocks"}
+        yield "--speed.activation_checkpointing blocks", needed(speed=blocks)
     if train.precision in ("fp32", "tf32"):
-        alternatives.append(choice("--train.precision bf16", needed(train={"precision": "bf16"})))
-    return batch, crop, sorted(alternatives, key=lambda one: not one["fits"])
+        yield "--train.precision bf16", needed(train={"precision": "bf16"})
 
 
 def largest(

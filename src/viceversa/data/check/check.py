@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ...errors import UserError
@@ -19,6 +20,7 @@ from .record import FileRecord
 from .result import CheckResult, DomainFiles, Issue
 from .scan import Progress, Store, scan_files
 
+Records = dict[Source, FileRecord]
 Scan = tuple[ReadOptions, str]
 """How files are read, and their domain if it has masks."""
 SEVERITIES = ("error", "warning", "note")
@@ -56,36 +58,9 @@ def check_dataset(
     unmatched = list(unmatched_files(splits.items(), paired))
     if names_first and paired and unmatched and config.on_invalid == "refuse":
         raise UserError(f"{'; '.join(map(str, unmatched))}; {unmatched[0].advice}")
-    max_pixels = config.max_megapixels * 10**6
-    options = [read_options(domain, max_pixels) for domain in (config.a, config.b)]
     masks = {domain: _masks(splits.values(), domain) for domain in "ab"}
-    # One scan if A and B are read alike.
-    scans = [(how, domain * bool(masks[domain])) for how, domain in zip(options, "ab", strict=True)]
-    files: dict[Scan, dict[Source, None]] = {}
-    for index in splits.values():
-        for scan, side in zip(scans, (index.a, index.b), strict=True):
-            files.setdefault(scan, {}).update(dict.fromkeys(side))
-    total = sum(map(len, files.values()))
-    records: dict[Scan, dict[Source, FileRecord]] = {}
-    for scan, sources in files.items():
-        scanned = sum(map(len, records.values()))
-
-        def report(done: int, _: int, scanned: int = scanned) -> None:
-            if progress:
-                progress(scanned + done, total)
-
-        how, domain = scan
-        records[scan] = scan_files(
-            sources,
-            how,
-            verify=verify,
-            progress=report,
-            store=store,
-            root=Path(path),
-            masks=masks[domain] if domain else {},
-            domain=domain,
-        )
-    found = {domain: records[scan] for domain, scan in zip("ab", scans, strict=True)}
+    scan = partial(scan_files, verify=verify, store=store, root=Path(path))
+    found = _scan_domains(scan, splits.values(), config, masks, progress)
 
     def part(split: str, domain: str, settings: DomainConfig) -> DomainFiles:
         index = splits[split]
@@ -99,6 +74,36 @@ def check_dataset(
     issues += [*detected, *all_issues(check)]
     issues.sort(key=lambda issue: SEVERITIES.index(issue.severity))
     return replace(check, invalid=invalid, issues=tuple(issues))
+
+
+def _scan_domains(
+    scan_files: Callable[..., Records],
+    splits: Collection[SplitIndex],
+    config: DataConfig,
+    masks: Mapping[str, Mapping[Source, Source]],
+    progress: Progress | None,
+) -> dict[str, Records]:
+    """Scan the files of A and B, in one scan if both are read alike; return records by domain."""
+    max_pixels = config.max_megapixels * 10**6
+    options = [read_options(domain, max_pixels) for domain in (config.a, config.b)]
+    scans = [(how, domain * bool(masks[domain])) for how, domain in zip(options, "ab", strict=True)]
+    files: dict[Scan, dict[Source, None]] = {}
+    for index in splits:
+        for scan, side in zip(scans, (index.a, index.b), strict=True):
+            files.setdefault(scan, {}).update(dict.fromkeys(side))
+    total = sum(map(len, files.values()))
+    records: dict[Scan, Records] = {}
+    for scan, sources in files.items():
+        scanned = sum(map(len, records.values()))
+
+        def report(done: int, _: int, scanned: int = scanned) -> None:
+            if progress:
+                progress(scanned + done, total)
+
+        how, domain = scan
+        of_domain = masks[domain] if domain else {}
+        records[scan] = scan_files(sources, how, progress=report, masks=of_domain, domain=domain)
+    return {domain: records[scan] for domain, scan in zip("ab", scans, strict=True)}
 
 
 def _masks(splits: Iterable[SplitIndex], domain: str) -> dict[Source, Source]:
