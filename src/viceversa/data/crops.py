@@ -22,9 +22,10 @@ def crops_with_data(
 ) -> list[Augmentation]:
     """Return the augmentation of a source and a target, with other crops if they lack data.
 
-    If less than `LEAST_DATA` of a drawn crop has data (in both images of a pair), it is drawn again
-    from all crops that have enough, or from those that have most. It depends on masks and draws
-    alone. Images with data everywhere keep their crops.
+    A crop is drawn again if less than the fraction `LEAST_DATA` of it has data (in a pair, in both
+    images). The new crop is one of those with enough data, or, if there is none, one of those with
+    the most data. The result depends on masks and draws only. Images with data everywhere keep
+    their crops.
 
     Args:
         images: Source and target (channels, h, w), resized; NaN: no data.
@@ -32,19 +33,18 @@ def crops_with_data(
         config: Settings of the data.
         paired: Whether both have one crop.
     """
-    if not has_crop(config) or not any(map(_has_nan, images)):
+    if not has_crop(config) or not lacks_data(images):
         return list(draws)
-    valid = [~one.isnan().any(dim=0) if one.is_floating_point() else None for one in images]
-    every = [torch.ones(one.shape[1:], dtype=torch.bool) for one in images]
-    masks = [all_valid if one is None else one for one, all_valid in zip(valid, every, strict=True)]
+    masks = [~one.isnan().any(dim=0) for one in images]
     if paired and masks[0].shape == masks[1].shape:
         masks = [masks[0] & masks[1]] * 2
     size = height_width(config.crop_size)
     return [_with_data(draw, mask, size) for draw, mask in zip(draws, masks, strict=True)]
 
 
-def _has_nan(image: Tensor) -> bool:
-    return image.is_floating_point() and bool(image.isnan().any())
+def lacks_data(images: Sequence[Tensor]) -> bool:
+    """Return whether images have pixels without data (NaN)."""
+    return any(image.is_floating_point() and bool(image.isnan().any()) for image in images)
 
 
 def _with_data(draw: Augmentation, mask: Tensor, size: tuple[int, int]) -> Augmentation:

@@ -20,7 +20,7 @@ from ..images.values import Allocate, data_weight, fill_nodata, stack_values, to
 from .cache import ImageStore
 from .config import DataConfig
 from .contents import Contents, contents
-from .crops import crops_with_data
+from .crops import crops_with_data, lacks_data
 from .index import SplitIndex
 from .invalid_files import InvalidFiles
 from .order import CROP, Position, epoch_length, sample_indices
@@ -197,7 +197,7 @@ class ImageDataset:
         for i, domain in enumerate(domains):
             augmentations = [pair[i] for pair in draws]
             values = self._values(images[i], domain, augmentations, device, buffers[i])
-            has_nan = _has_nan(images[i])
+            has_nan = lacks_data(images[i])
             if self.training and self.config.jitter and (i == 0 or self.config.jitter_on == "both"):
                 values = color_jitter(values, augmentations, self.config.jitter, has_nan)
             sides.append(values)
@@ -245,7 +245,7 @@ class ImageDataset:
             return stack_values(images, domain, device, allocate)
         stacked = torch.stack(list(images)).to(device, non_blocking=True)
         labels = domain.config.kind == "labels"
-        return to_values(warp(stacked, draws, self.config, labels, _has_nan(images)), domain)
+        return to_values(warp(stacked, draws, self.config, labels, lacks_data(images)), domain)
 
     def _weights(self, sides: Sequence[Tensor]) -> tuple[Tensor | None, Tensor | None]:
         """Return the weights of sources and targets (n, channels, h, w), NaN without data.
@@ -269,11 +269,6 @@ class ImageDataset:
             if self.training and len(self.invalid.files) > self.config.max_invalid * total:
                 raise
             return None
-
-
-def _has_nan(images: Sequence[Tensor]) -> bool:
-    """Return whether images of `ImageDataset.item` have pixels without data."""
-    return any(image.is_floating_point() and bool(image.isnan().any()) for image in images)
 
 
 def check_same_size(images: Sequence[Tensor]) -> None:
