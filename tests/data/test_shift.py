@@ -180,7 +180,7 @@ def test_shifted_pairs_are_reported_with_their_shift(tmp_path: Path, joined: boo
     values = as_dict(check)["shifts"]["train"]
     assert values["compared"] == values["pairs"] == 4 and values["shifted"] == 2
     assert values["of_pairs"][1]["rows"] == -1 and values["of_pairs"][1]["columns"] == 7
-    assert "or train reggan or cyclegan-reg on them" in str(as_dict(check)["advice"])
+    assert "or train with a recipe for misaligned pairs" in str(as_dict(check)["advice"])
 
 
 def test_a_constant_shift_of_the_dataset_is_reported_once(tmp_path: Path) -> None:

@@ -195,8 +195,8 @@ def shifted_pairs(split: str, shifts: Mapping[Pair, PairShift]) -> Iterator[Issu
         f"pairs of {split}, of {found.compared} compared, whose {moved} by more than {LARGEST} "
         f"px{size}, with (rows, columns) in pixels",
         (f"{a} ({one.rows}, {one.columns})" for (a, _), one in found.shifted.items()),
-        "align or remove the pairs that are shifted, or train reggan or cyclegan-reg on them with "
-        "--method.lambda_shift 0",
+        "align or remove the pairs that are shifted, or train with a recipe for misaligned pairs "
+        "(viceversa show lists the recipes)",
     )
 
 
