@@ -27,7 +27,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor, nn
 
 from viceversa.batch import Batch
-from viceversa.checkpoint import load_state, save_network
+from viceversa.checkpoint import load_state, read_weights, save_network
 from viceversa.cli import app, main
 from viceversa.config.recipes import merge
 from viceversa.config.run import RunConfig, make_method, resolve
@@ -349,6 +349,22 @@ def train_arguments(data: Path, run: Path, *more: str, method: str = "pix2pix") 
     """Return the arguments of a short run; options in `more` override those of QUICK."""
     defaults = {name: value for name, value in QUICK.items() if f"--{name}" not in more}
     return ["train", method, data, *option_arguments(defaults), "--train.run", run, *more]
+
+
+def model_weights(run: Path) -> dict[str, torch.Tensor]:
+    """Return all weights of all models of a run."""
+    return {
+        f"{path.stem} {name}": weight
+        for path in sorted(run.glob("*.safetensors"))
+        for name, weight in read_weights(path).items()
+    }
+
+
+def max_difference(one: Path, two: Path) -> float:
+    """Return the largest difference between weights of two runs."""
+    own, others = model_weights(one), model_weights(two)
+    assert own.keys() == others.keys() and own
+    return max(float((own[name] - others[name]).abs().max()) for name in own)
 
 
 # -- complete runs

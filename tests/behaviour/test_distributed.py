@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import log_lines, noise_pairs, values
+from support import log_lines, max_difference, model_weights, noise_pairs, values
 from torchrun_hosts import launch_on_one_machine, launch_on_two_hosts, linked_hosts, set_link
 from train_processes import (
     TIMEOUT,
@@ -26,7 +26,7 @@ from train_processes import (
     wait_for_output,
 )
 
-from viceversa.checkpoint import load_state, read_weights
+from viceversa.checkpoint import load_state
 from viceversa.cli import main
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import resolve
@@ -73,22 +73,6 @@ def noisy_settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) 
     pool = {"method": {"pool_size": 3}} if name == "cyclegan" else {}
     drops: Sections = {"generator": {"dropout": 0.5}, **pool}
     return merge(settings(name, data, run, **drops), more)
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    """Return all weights of all models of a run."""
-    return {
-        f"{path.stem} {name}": weight
-        for path in sorted(run.glob("*.safetensors"))
-        for name, weight in read_weights(path).items()
-    }
-
-
-def max_difference(one: Path, two: Path) -> float:
-    """Return the largest difference between weights of two runs."""
-    own_error, others = weights(one), weights(two)
-    assert own_error.keys() == others.keys() and own_error
-    return max(float((own_error[name] - others[name]).abs().max()) for name in own_error)
 
 
 # -- the same steps
@@ -155,7 +139,7 @@ def test_spectral_norm_in_two_processes(data: Path, tmp_path: Path) -> None:
         2, settings("cyclegan", data, tmp_path / "2", **more), tmp_path / "x", float64=True
     )
     assert max_difference(tmp_path / "1", tmp_path / "2") < 1e-9
-    assert any("_u" in name for name in weights(tmp_path / "2"))
+    assert any("_u" in name for name in model_weights(tmp_path / "2"))
 
 
 @pytest.mark.slow

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-import torch
 from PIL import Image
-from support import log_lines, values
+from support import log_lines, max_difference, model_weights, values
 from train_processes import train_in_processes, train_in_this_process
 
-from viceversa.checkpoint import read_weights
 from viceversa.config.evaluation import EvaluationOptions
 from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import resolve
@@ -105,11 +103,7 @@ def settings(name: str, root: Path, run: Path, source: str, /, **more: Any) -> S
 
 def result(run: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the lines of the log and all weights, as bytes."""
-    weights = {
-        f"{path.stem} {name}": weight.numpy().tobytes()
-        for path in sorted(run.glob("*.safetensors"))
-        for name, weight in read_weights(path).items()
-    }
+    weights = {name: weight.numpy().tobytes() for name, weight in model_weights(run).items()}
     assert weights
     return log_lines(run, clock=False), weights
 
@@ -168,20 +162,6 @@ def plain(name: str, data: Path, run: Path, batch: int, steps: int) -> Sections:
     if name == "cyclegan":
         more["method"] = {"pool_size": 0}
     return settings(name, data, run, "files", **more)
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return {
-        f"{path.stem} {name}": weight
-        for path in sorted(run.glob("*.safetensors"))
-        for name, weight in read_weights(path).items()
-    }
-
-
-def max_difference(run: Path, other: Path) -> float:
-    one, two = weights(run), weights(other)
-    assert one.keys() == two.keys() and one
-    return max(float((one[name] - two[name]).abs().max()) for name in one)
 
 
 @pytest.mark.slow
