@@ -12,12 +12,12 @@ from support import ConvGenerator
 from torch import Tensor, nn
 
 from viceversa.batch import Batch
+from viceversa.methods.contrastive import make_heads
 from viceversa.methods.cut import CUT
 from viceversa.methods.nce import (
     Patches,
     draw_positions,
     embed,
-    make_heads,
     mirror,
     patch_hdce,
     patch_nce,
