@@ -47,7 +47,7 @@ class Step(NamedTuple):
     @property
     def counts(self) -> list[int]:
         """Number of images of this process in each batch."""
-        return [len(batch[0]) if batch else 0 for batch in self.batches]
+        return [len(batch.a) if batch else 0 for batch in self.batches]
 
     def micro_batches(
         self, counts: Sequence[int], epochs: int, placeholder: Callable[[], Batch]
