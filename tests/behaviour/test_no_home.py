@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def relative(name: str) -> Path:
     return Path("~/.cache") / name  # what earlier versions of platformdirs return
 
 
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """Yield a folder that any user may pass through; every start of pytest closes its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("cache", [no_home, relative])
 def test_without_a_home_nothing_is_cached(
     cache: object,
@@ -75,16 +84,12 @@ def test_without_a_home_nothing_is_cached(
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to change the user"
 )
-def test_a_user_without_a_name(tmp_path: Path) -> None:
+def test_a_user_without_a_name(shared_folder: Path) -> None:
     for name in ("first", "second"):
-        noise_pairs(tmp_path / name / "data", 2, 16)
-    (tmp_path / "second").chmod(0o777)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.is_relative_to(tempfile.gettempdir()) and folder.stat().st_uid == os.geteuid():
-            folder.chmod(folder.stat().st_mode | 0o11)  # lets anyone pass through
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+        noise_pairs(shared_folder / name / "data", 2, 16)
+    (shared_folder / "second").chmod(0o777)
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, cwd=shared_folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "second" / "r" / "evaluation" / "metrics.json").is_file()
-    assert sorted(os.listdir(tmp_path / "second")) == ["data", "r"]
+    assert (shared_folder / "second" / "r" / "evaluation" / "metrics.json").is_file()
+    assert sorted(os.listdir(shared_folder / "second")) == ["data", "r"]

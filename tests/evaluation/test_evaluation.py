@@ -41,6 +41,7 @@ from viceversa.images import Pixels
 from viceversa.inference import Translator
 from viceversa.metrics.paired import l1, psnr, ssim
 from viceversa.metrics.registry import METRICS
+from viceversa.reports.evaluation import Case, DirectionResult, write_evaluation_page
 from viceversa.training import loop as training
 
 COLOURS = "#000000,#ffffff"
@@ -315,6 +316,13 @@ def test_page_shows_the_best_and_the_worst_case(
     ranked = [image["source"] for image in sorted(result, key=lambda image: image["l1"])]
     page = (tmp_path / "index.html").read_text()
     assert f"best: {ranked[0]}, L1" in page and f"worst: {ranked[-1]}, L1" in page
+
+
+def test_page_names_an_image_file_that_is_missing(tmp_path: Path) -> None:
+    case = Case(tmp_path / "gone.png", "0.png", "L1 0.1")
+    result = DirectionResult("A to B", "", [], "Cases", {"best": [case]}, ["A"], False)
+    write_evaluation_page(tmp_path / "index.html", "run", [], [result], {})
+    assert "The file is missing or damaged." in (tmp_path / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def test_the_number_of_scales_that_supports_a_size_is_named(
 ) -> None:
     with pytest.raises(ValueError, match="cannot train on") as error:
         check_size(discriminator(5, padding="one"), 3, height, width, 1)
-    advice = f"(--discriminator.scales {largest} or less supports height {height}, width {width})"
+    size = f"{height}x{width}" if height == width else f"height {height}, width {width}"
+    advice = f"(--discriminator.scales {largest} or less supports {size})"
     assert advice in str(error.value)
     check_size(discriminator(largest, padding="one"), 3, height, width, 1)
     with pytest.raises(ValueError, match="cannot train on"):

@@ -67,13 +67,18 @@ def is_netpbm(magic: bytes) -> bool:
 def open_netpbm(file: BinaryIO) -> ImageFile:
     """Open a PBM, PGM or PPM. Binary files may contain several images: each is a page."""
     images: list[_Netpbm] = []
-    at = 0
-    while len(images) <= MAX_PAGES and (match := NETPBM_HEADER.match(file.read(MAX_HEADER))):
-        image = _netpbm(match, at)
-        images.append(image)
+    at, start, block = 0, 0, b""
+    while len(images) <= MAX_PAGES:
+        if at + MAX_HEADER > start + len(block):  # one block contains many small images
+            start = file.seek(at)
+            block = file.read(16 * MAX_HEADER)
+        match = NETPBM_HEADER.match(block, at - start)
+        if not match:
+            break
+        images.append(image := _netpbm(match, start))
         if image.kind in TEXTS:
             break
-        at = file.seek(image.start + image.size)
+        at = image.start + image.size
     if not images:
         raise Refused(f"{DAMAGED}: its header is invalid")
 
