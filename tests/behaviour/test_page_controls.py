@@ -18,6 +18,7 @@ from support import common, training_lines, write_log, write_run
 
 from viceversa.reports import write_compare_page, write_run_page
 from viceversa.reports.charts import y_axis
+from viceversa.reports.study import write_study_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -203,6 +204,50 @@ def test_chart_of_two_runs_with_one_line_each(browser: Browser, tmp_path: Path, 
         page.get_by_label("y-axis").select_option("linear")
         assert labels(figure, "y") == before
         assert [dots.get_attribute("d") for dots in figure.locator(".dots").all()] == paths
+    assert opened_page.messages == []
+
+
+@pytest.mark.parametrize("kind", ["compare", "study"])
+def test_runs_of_different_speeds_over_training_time(
+    browser: Browser, tmp_path: Path, kind: str
+) -> None:
+    """The second run takes twice as long: at 600 s it has processed half of the images."""
+    for name, seconds in (("one", 1.0), ("two", 2.0)):
+        (tmp_path / name).mkdir()
+        lines = [
+            common("train", i)
+            | {"time": 1e9 + seconds * i, "loss.g_l1": i / 100, "images_per_s": 1}
+            for i in range(10, 1201, 10)
+        ]
+        write_log(tmp_path / name, lines)
+    page_file = tmp_path / "page.html"
+    if kind == "compare":
+        write_compare_page([tmp_path / "one", tmp_path / "two"], page_file)
+    else:
+        variants = {name: [tmp_path / name] for name in ("one", "two")}
+        write_study_page(variants, [], [], page_file)
+    with opened(browser, page_file) as opened_page:
+        page, figure = opened_page.page, chart(opened_page.page, "g_l1")
+        assert points(figure, 0)[-1, 0] == points(figure, 1)[-1, 0] == 1000
+        assert "epochs" not in page.get_by_label("x-axis").inner_text()  # not known of these runs
+        page.get_by_label("x-axis").select_option("time")
+        assert points(figure, 0)[-1, 0] == pytest.approx(500, abs=3)
+        assert points(figure, 1)[-1, 0] == 1000
+        assert labels(figure, "x") == ["0", "10", "20", "30"]
+        assert figure.locator(".unit").inner_text() == "minutes"
+        box = figure.locator(".plot").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 50)
+        words = figure.locator(".tip").inner_text().split("\n")
+        values = {line.split()[0]: float(line.split()[1]) for line in words[1:]}
+        assert words[0].startswith("after 10") and values["one"] == pytest.approx(6, abs=0.2)
+        assert values["two"] == pytest.approx(3, abs=0.2)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="download g_l1 as CSV").click()
+        download.value.save_as(tmp_path / "csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "csv").read_text())))
+    assert list(rows[0]) == ["images", "one training_seconds", "two training_seconds", "one", "two"]
+    assert float(rows[-1]["two training_seconds"]) == pytest.approx(2400, abs=30)
     assert opened_page.messages == []
 
 

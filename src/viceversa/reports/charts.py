@@ -25,13 +25,14 @@ class Series(NamedTuple):
     """A line of a chart.
 
     `points`: (n, 2) of images processed and value, NaN for a gap; `colour`: index of a colour of
-    page.css.
+    page.css; `run`: index of its run on the page, whose epochs and times the x-axis can show.
     """
 
     name: str
     points: ArrayLike
     colour: int = 0
     dashed: bool = False
+    run: int = 0
 
 
 class Mark(NamedTuple):
@@ -152,6 +153,7 @@ def _drawn(line: Line, x: Axis, y: Axis) -> dict[str, Any]:
     finite = line.y[np.isfinite(line.y)]
     return {
         "name": series.name,
+        "run": series.run,
         "path": path,
         "band": band,
         "dots": dots,

@@ -15,7 +15,7 @@ from ..metrics.registry import UNIT_METRIC, better, depends_on_range, few_images
 from .charts import Series, chart
 from .log_columns import Column
 from .page import flatten, render, thumbnail, write_page
-from .run import logged, state
+from .run import axes, logged, state
 from .run_folder import Curve, Numbers, RunFolder, ValidationEntry, names, refuse_other_folder
 from .text import ABSENT, number, peak, value_range
 
@@ -48,6 +48,7 @@ def compare_page(folders: Sequence[Path]) -> str:
     return render(
         "compare.html",
         called=list(runs),
+        axes=[{"name": name, "axes": axes(run)} for name, run in runs.items()],
         settings=differing_settings(runs),
         results=_results(runs),
         validations=[
@@ -235,7 +236,7 @@ def _loss_chart(runs: Runs, name: str) -> str:
 def _chart(runs: Runs, title: str, *curves: Callable[[RunFolder], Curve], note: str = "") -> str:
     """Return a chart with a colour for each run; the second curve, of EMA weights, is dashed."""
     series = [
-        Series(who + (", EMA" if ema else ""), curve(run), i, dashed=ema)
+        Series(who + (", EMA" if ema else ""), curve(run), i, dashed=ema, run=i)
         for i, (who, run) in enumerate(runs.items())
         for ema, curve in zip((False, True), curves, strict=False)
     ]

@@ -46,7 +46,7 @@ class RunPage:
             run=run,
             tiles=[*_progress_tiles(run), *_best_tile(run)],
             logged=logged(run),
-            axes=_axes(run),
+            axes=axes(run),
             data=data_rows(run),
             models=models(run),
             command=command(run),
@@ -102,19 +102,22 @@ def _of(done: int, total: int) -> str:
     return f"{done:,} of {total:,}" if total else f"{done:,}"
 
 
-def _axes(run: RunFolder) -> dict[str, list[float]]:
-    """Return the epoch and the training time, as curves over images, for the axis of charts."""
+def axes(run: RunFolder) -> dict[str, list[float]]:
+    """Return the epoch and the training time, as curves over images, for the x-axis of charts.
+
+    A curve is a list of images, value, images, value, and so on.
+    """
     epochs = integer(table(run.settings.get("train")).get("epochs"))
     images = run.log.column("images")
-    axes: dict[str, list[float]] = {}
+    curves: dict[str, list[float]] = {}
     if not len(images):
-        return axes
+        return curves
     if run.total_images and epochs:
-        axes["epoch"] = [0, 0, run.total_images, epochs]
+        curves["epoch"] = [0, 0, run.total_images, epochs]
     at = np.unique(np.linspace(0, len(images) - 1, MAX_POINTS).astype(int))
     time = np.round(np.column_stack([images, run.seconds()])[at], 1)
-    axes["time"] = [0, 0, *time.ravel().tolist()]
-    return axes
+    curves["time"] = [0, 0, *time.ravel().tolist()]
+    return curves
 
 
 def data_rows(run: RunFolder) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from ..metrics.registry import better, label
 from .charts import Series, chart
 from .compare import differing_settings, last_samples, loss_names, metrics
 from .page import render, write_page
-from .run import state
+from .run import axes, state
 from .run_folder import Curve, RunFolder
 from .text import ABSENT
 
@@ -37,6 +37,7 @@ def study_page(
     return render(
         "study.html",
         called=list(runs),
+        axes=[{"name": name, "axes": _mean_axes(some)} for name, some in runs.items()],
         count=len(every),
         table=[list(row) for row in table],
         notes=list(notes),
@@ -85,7 +86,7 @@ def _chart(
 ) -> str:
     """Return a chart with a line for each variant: the mean of its runs."""
     series = [
-        Series(name, mean_curve([curve(run) for run in some]), i)
+        Series(name, mean_curve([curve(run) for run in some]), i, run=i)
         for i, (name, some) in enumerate(runs.items())
     ]
     return chart(title, series, note)
@@ -101,6 +102,19 @@ def mean_curve(curves: Sequence[ArrayLike]) -> Curve:
     counts, sums = np.bincount(at), np.bincount(at, points[:, 1])
     often = 2 * counts >= len(curves)
     return np.column_stack([x[often], sums[often] / counts[often]])
+
+
+def _mean_axes(runs: Sequence[RunFolder]) -> dict[str, list[float]]:
+    """Return the epochs and the mean training time of runs, as `axes`."""
+    every = [axes(run) for run in runs]
+    curves: dict[str, list[float]] = {}
+    for name in every[0]:
+        points = [np.reshape(one[name], (-1, 2)) for one in every if name in one]
+        if len(points) == len(every):
+            images = min(points, key=lambda one: one[-1, 0])[:, 0]
+            values = np.mean([np.interp(images, *one.T) for one in points], axis=0)
+            curves[name] = np.round(np.column_stack([images, values]), 1).ravel().tolist()
+    return curves
 
 
 def _run_row(name: str, run: RunFolder) -> list[str]:

@@ -77,10 +77,16 @@ function interpolate(curve, images) {  // curve: images, value, images, value, .
   return x1 > x0 ? y0 + ((y1 - y0) * (images - x0)) / (x1 - x0) : y1;
 }
 
-function xScale(name, curve, high) {  // the unit of an axis, and its values by images
-  if (name === "images") return { unit: "images", of: (images) => images, words: (x) => `after ${whole(x)} images` };
-  const last = interpolate(curve, high);
-  const units = name === "epoch" ? [["epochs", 1]] : [["hours", 3600], ["minutes", 60], ["seconds", 1]];
+function xAxis(name, curves, ends, room) {  // curves: by run, over images; ends: [run, images] of lines
+  const value = (run, images) => (name === "images" ? images : interpolate(curves[run], images));
+  const last = room * ends.map(([run, images]) => value(run, images)).reduce((a, b) => Math.max(a, b));
+  const time = [["hours", 3600], ["minutes", 60], ["seconds", 1]];
+  const units = { images: [["images", 1]], epoch: [["epochs", 1]] }[name] || time;
   const [unit, size] = units.find(([, one]) => last >= 2 * one) || units[units.length - 1];
-  return { unit, of: (images) => interpolate(curve, images) / size, words: (x) => `after ${format(x)} ${unit}` };
+  const high = last / size, text = name === "images" ? whole : format;
+  return {
+    unit, high,
+    at: (run, images) => value(run, images) / last,
+    words: (position) => `after ${text(position * high)} ${unit}`,
+  };
 }

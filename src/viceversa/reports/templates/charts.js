@@ -16,37 +16,44 @@ function download(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-const axes = JSON.parse(document.querySelector(".chart-controls")?.dataset.axes || "{}");
+// The runs of a page: names, and curves of other x-axes over images.
+const runs = JSON.parse(document.querySelector(".chart-controls")?.dataset.runs || '[{"axes": {}}]');
 
 function interactive(figure) {
   const plot = figure.querySelector(".plot"), svg = plot.querySelector("svg");
   const list = (element, name) => (element.dataset[name] ? JSON.parse(element.dataset[name]) : null);
   const lines = [...plot.querySelectorAll(".line")].map((element) => ({
-    element, name: element.dataset.name, style: element.getAttribute("class"), shown: list(element, "y"),
+    element, name: element.dataset.name, run: Number(element.dataset.run), style: element.getAttribute("class"), shown: list(element, "y"),
     x: list(element, "x"), y: list(element, "y"), low: list(element, "min"), high: list(element, "max"),
     band: element.previousElementSibling.matches(".band") ? element.previousElementSibling : null,
     dots: element.nextElementSibling?.matches(".dots") ? element.nextElementSibling : null,
   }));
-  const moments = [...new Set(lines.flatMap((line) => line.x))].sort((a, b) => a - b);
   const cross = plot.querySelector(".cross"), tip = plot.querySelector(".tip");
-  const high = Number(plot.dataset.high);
-  let at = -1, scale = xScale("images", null, high), smoothing = 0;
+  const marks = [...plot.querySelectorAll(".mark")];
+  const ends = [...lines.map((line) => [line.run, line.x[line.x.length - 1]]), ...marks.map((mark) => [0, Number(mark.dataset.x)])];
+  const room = Number(plot.dataset.high) / ends.map(([, images]) => images).reduce((a, b) => Math.max(a, b));
+  const sorted = (values) => [...new Set(values)].sort((a, b) => a - b);
+  let at = -1, axis, positions;  // of all points, from 0 to 1
 
-  const across = (images) => scale.of(images) / scale.of(high);
+  function place(name) {
+    axis = xAxis(name, runs.map((run) => run.axes[name]), ends, room);
+    lines.forEach((line) => { line.at = line.x.map((images) => axis.at(line.run, images)); });
+    positions = sorted(lines.flatMap((line) => line.at));
+  }
 
-  function value(line, moment) {  // empty outside of the line
-    const first = line.x[0], last = line.x[line.x.length - 1];
-    const gap = (last - first) / Math.max(1, line.x.length - 1);
-    if (moment < first - gap || moment > last + gap) return format(null);
-    const i = nearest(line.x, moment), text = format(line.shown[i]);
+  function value(line, position) {  // empty outside of the line
+    const first = line.at[0], last = line.at[line.at.length - 1];
+    const gap = (last - first) / Math.max(1, line.at.length - 1);
+    if (position < first - gap || position > last + gap) return format(null);
+    const i = nearest(line.at, position), text = format(line.shown[i]);
     return line.low && line.low[i] !== null ? `${text} (${format(line.low[i])} to ${format(line.high[i])})` : text;
   }
 
   function show(index) {
-    at = Math.max(0, Math.min(moments.length - 1, index));
-    const moment = moments[at], fraction = across(moment);
-    const values = lines.map((line) => `${line.name}  ${value(line, moment)}`);
-    tip.textContent = [scale.words(scale.of(moment)), ...values].join("\n");
+    at = Math.max(0, Math.min(positions.length - 1, index));
+    const fraction = positions[at];
+    const values = lines.map((line) => `${line.name}  ${value(line, fraction)}`);
+    tip.textContent = [axis.words(fraction), ...values].join("\n");
     cross.hidden = tip.hidden = false;
     cross.style.left = `${100 * fraction}%`;
     // On the side of the line with more space, inside the plot.
@@ -59,16 +66,14 @@ function interactive(figure) {
 
   function draw(state) {
     hide();
-    scale = xScale(state.x, axes[state.x], high);
-    smoothing = state.smoothing;
-    const marks = [...plot.querySelectorAll(".mark")];
+    place(state.x);
     const finite = lines.flatMap((line) => [...line.y, ...(line.low || []), ...(line.high || [])]);
-    const axis = yAxis([...finite.filter((one) => one !== null), ...marks.map((one) => Number(one.dataset.y))], state.y);
-    const down = (one) => (one === null ? null : HEIGHT * (1 - axis.at(one)));
-    const points = (line, values) => line.x.map((images, i) => [WIDTH * across(images), down(values[i])]);
+    const y = yAxis([...finite.filter((one) => one !== null), ...marks.map((one) => Number(one.dataset.y))], state.y);
+    const down = (one) => (one === null ? null : HEIGHT * (1 - y.at(one)));
+    const points = (line, values) => line.at.map((position, i) => [WIDTH * position, down(values[i])]);
     svg.querySelectorAll(".raw").forEach((one) => one.remove());
     for (const line of lines) {
-      line.shown = smoothed(line.y, smoothing);
+      line.shown = smoothed(line.y, state.smoothing);
       const drawn = path(points(line, line.shown));
       line.element.setAttribute("d", drawn);
       line.dots?.setAttribute("d", drawn.match(/M[^ML]*h0/g).join(""));
@@ -76,15 +81,15 @@ function interactive(figure) {
         const edge = (values) => points(line, values).filter(([, y]) => y !== null);
         const around = [...edge(line.high), ...edge(line.low).reverse()];
         line.band.setAttribute("d", `M${around.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}Z`);
-      } else if (smoothing) {
+      } else if (state.smoothing) {
         const raw = line.element.cloneNode();
         raw.setAttribute("class", line.style.replace("line", "raw"));
         raw.setAttribute("d", path(points(line, line.y)));
         svg.insertBefore(raw, svg.querySelector(".line"));
       }
     }
-    const xTicks = roundTicks(0, scale.of(high), 4), xAt = (tick) => tick / scale.of(high);
-    const grid = axis.ticks.map((tick) => `M0 ${down(tick).toFixed(1)}H${WIDTH}`);
+    const xTicks = roundTicks(0, axis.high, 4), xAt = (tick) => tick / axis.high;
+    const grid = y.ticks.map((tick) => `M0 ${down(tick).toFixed(1)}H${WIDTH}`);
     grid.push(...xTicks.map((tick) => `M${(WIDTH * xAt(tick)).toFixed(1)} 0V${HEIGHT}`));
     svg.querySelector(".grid").setAttribute("d", grid.join(""));
     plot.querySelectorAll("span.x, span.y").forEach((one) => one.remove());
@@ -93,26 +98,27 @@ function interactive(figure) {
       [span.className, span.textContent, span.style[side]] = [kind, label(tick, ticks), `${100 * share}%`];
       svg.after(span);
     };
-    const lengths = axis.ticks.map((tick) => label(tick, axis.ticks).length);
+    const lengths = y.ticks.map((tick) => label(tick, y.ticks).length);
     plot.style.setProperty("--characters", Math.max(0, ...lengths));
-    axis.ticks.forEach((tick) => text("y", tick, axis.ticks, "top", 1 - axis.at(tick)));
+    y.ticks.forEach((tick) => text("y", tick, y.ticks, "top", 1 - y.at(tick)));
     xTicks.forEach((tick) => text("x", tick, xTicks, "left", xAt(tick)));
     for (const mark of marks) {
-      mark.style.left = `${100 * across(Number(mark.dataset.x))}%`;
-      mark.style.top = `${100 * (1 - axis.at(Number(mark.dataset.y)))}%`;
+      mark.style.left = `${100 * axis.at(0, Number(mark.dataset.x))}%`;
+      mark.style.top = `${100 * (1 - y.at(Number(mark.dataset.y)))}%`;
     }
-    figure.querySelector(".logarithmic").hidden = !axis.log;
-    figure.querySelector(".unit").textContent = scale.unit;
+    figure.querySelector(".logarithmic").hidden = !y.log;
+    figure.querySelector(".unit").textContent = axis.unit;
   }
 
   function csv() {
     const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
     const columns = lines.flatMap((line) => [[line.name, line.x, line.y],
       ...(line.low ? [[`${line.name} min`, line.x, line.low], [`${line.name} max`, line.x, line.high]] : [])]);
-    const names = Object.keys(axes);
-    const rows = moments.map((moment) => [moment, ...names.map((name) => interpolate(axes[name], moment)),
-      ...columns.map(([, x, values]) => values[x.indexOf(moment)] ?? "")]);
-    const head = ["images", ...names.map((name) => (name === "time" ? "training_seconds" : name)), ...columns.map(([name]) => quoted(name))];
+    const axes = sorted(lines.map((line) => line.run)).flatMap((index) => Object.entries(runs[index].axes).map(([name, curve]) =>
+      [`${runs[index].name} ${name === "time" ? "training_seconds" : name}`.trim(), curve]));
+    const rows = sorted(lines.flatMap((line) => line.x)).map((images) => [images, ...axes.map(([, curve]) => interpolate(curve, images)),
+      ...columns.map(([, x, values]) => values[x.indexOf(images)] ?? "")]);
+    const head = ["images", ...axes.map(([name]) => quoted(name)), ...columns.map(([name]) => quoted(name))];
     return [head, ...rows].map((row) => row.join(",")).join("\n") + "\n";
   }
 
@@ -130,7 +136,7 @@ function interactive(figure) {
     write(70, 24, "start", figure.dataset.title);
     plot.querySelectorAll("span.y").forEach((one) => write(62, 44 + 3 * parseFloat(one.style.top), "end", one.textContent));
     plot.querySelectorAll("span.x").forEach((one) => write(70 + 9 * parseFloat(one.style.left), 358, "middle", one.textContent));
-    write(970, 380, "end", scale.unit);
+    write(970, 380, "end", axis.unit);
     let left = 70;
     for (const line of lines) {
       write(left, 380, "start", line.name, css(line.element, "stroke"));
@@ -143,16 +149,17 @@ function interactive(figure) {
 
   plot.addEventListener("pointermove", (event) => {
     const box = plot.getBoundingClientRect(), share = (event.clientX - box.left) / box.width;
-    show(nearest(moments.map(across), share));
+    show(nearest(positions, share));
   });
   plot.addEventListener("pointerleave", hide);
   plot.addEventListener("blur", hide);
   plot.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
-    show(at < 0 ? moments.length - 1 : at + step);
+    show(at < 0 ? positions.length - 1 : at + step);
     event.preventDefault();
   });
+  place("images");
   const name = `${document.title.split(" – ")[0]}-${figure.dataset.title}`;
   const [asCsv, asSvg] = figure.querySelectorAll(".downloads button");
   asCsv.addEventListener("click", () => download(`${name}.csv`, "text/csv", csv()));
