@@ -1,11 +1,12 @@
 """Compare pix2pix and RegGAN on misaligned pairs.
 
 python benchmarks/misalignment.py DATA [--half left] [--steps 1500] [--side 96] [--seeds 0]
-    [--levels 1 2 4] [--threads 1]
+    [--levels 1 2 4] [--shift-weights 5 0] [--threads 1]
 DATA has the folders train and test of images; of side-by-side files, --half selects the photo. The
 target b is the photo, the source a its colours through a fixed transform, so the task itself is
 deterministic. For training, each b is warped by a different smooth flow with mean 0 whose largest
-length is a percentage of the side (--levels). All networks train on the same sources in the same
+length is a percentage of the side (--levels). RegGAN is trained with each of --shift-weights
+(method.lambda_shift). All networks train on the same sources in the same
 order, and are evaluated on aligned pairs of the test folder:
 
 l1          L1 against the true image
@@ -37,7 +38,7 @@ from torch import Tensor
 
 from viceversa.batch import Batch
 from viceversa.config.recipes import merge, read_recipe
-from viceversa.config.run import make_method, resolve
+from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.files import write_json
 from viceversa.methods.base import Method
 from viceversa.methods.flow import warp
@@ -93,10 +94,22 @@ def warps(count: int, side: int, percent: float, seed: int) -> Tensor:
     return scaled
 
 
-def trained(name: str, pairs: tuple[Tensor, Tensor], steps: int, batch: int, seed: int) -> Method:
+def settings(shift_weights: list[float]) -> dict[str, RunConfig]:
+    """Return the settings of each method by its name in the results."""
+    pix2pix = resolve(merge(read_recipe("pix2pix"), NETWORKS))
+    reggan = merge(read_recipe("reggan"), NETWORKS)
+    return {"pix2pix": pix2pix} | {
+        f"reggan, lambda_shift {weight:g}": resolve(
+            merge(reggan, {"method": {"registration_width": 8, "lambda_shift": weight}})
+        )
+        for weight in shift_weights
+    }
+
+
+def trained(
+    config: RunConfig, pairs: tuple[Tensor, Tensor], steps: int, batch: int, seed: int
+) -> Method:
     """Train a method on a number of batches."""
-    own = {"method": {"registration_width": 8}} if name == "reggan" else {}
-    config = resolve(merge(merge(read_recipe(name), NETWORKS), own))
     seed_everything(seed)
     runtime = Runtime("cpu", "fp32", speed=config.speed)
     method = make_method(config).train()
@@ -153,6 +166,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=96, help="a multiple of 32")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--levels", type=float, nargs="+", default=[1, 2, 4], help="percent")
+    parser.add_argument("--shift-weights", type=float, nargs="+", default=[5, 0])
     parser.add_argument("--images", type=int, default=400, help="training images at most")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="3 steps, nothing written")
@@ -167,9 +181,9 @@ def main() -> None:
         for level in [0.0, *options.levels]:
             true = warps(len(train), options.side, level, seed)
             pairs = recoloured(train), warp(train, true) if level else train
-            for name in ("pix2pix", "reggan"):
+            for name, config in settings(options.shift_weights).items():
                 began = time.process_time()
-                method = trained(name, pairs, options.steps, options.batch, seed)
+                method = trained(config, pairs, options.steps, options.batch, seed)
                 values = measured(method, test)
                 if isinstance(method, RegGAN):
                     values |= registered(method, pairs, true)

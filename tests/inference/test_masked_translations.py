@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 from support import small_model
 
-from viceversa import Translator
+from viceversa import Translator, evaluate
 from viceversa.checkpoint import read_header as read_model_header
 from viceversa.checkpoint import save_network
 from viceversa.cli import main
@@ -149,8 +150,8 @@ def test_resuming_translates_again_if_the_mask_changed(
         assert (read(out / "x.png")[shift : shift + 5] == 0).all()
 
 
-def test_explain_scores_the_translation_that_is_written(tmp_path: Path) -> None:
-    model = small_model(tmp_path, domain(alpha="mask"), domain(nodata_fill=0.5))
+def with_discriminator(model: Path) -> Path:
+    """Write a discriminator of single images of B beside a translator; return the latter."""
     config = PatchGAN.Config(width=2, layers=1, norm="instance")
     header = read_model_header(model) | {
         "kind": "discriminator",
@@ -159,10 +160,56 @@ def test_explain_scores_the_translation_that_is_written(tmp_path: Path) -> None:
         "objective": "bce",
         "discriminator": {"name": "patchgan", **asdict(config)},
     }
-    save_network(tmp_path / "d_b.safetensors", PatchGAN(config, 3).state_dict(), header)
+    file = model.with_name("d_b.safetensors")
+    save_network(file, PatchGAN(config, 3).state_dict(), header)
+    return model
+
+
+def test_explain_scores_the_translation_that_is_written(tmp_path: Path) -> None:
+    model = with_discriminator(small_model(tmp_path, domain(alpha="mask"), domain(nodata_fill=0.5)))
     image = save(tmp_path / "image.png", colours(0), mask())
     (row,) = explain(ExplainOptions(model, image, device="cpu")).rows
     assert (row.image[:, :5] == 0.5).all() and not (row.image[:, 5:] == 0.5).all()
+
+
+def test_explain_masks_the_image_and_its_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is under the masks has no influence on the scores; without masks it has."""
+    model = with_discriminator(small_model(tmp_path, domain(), domain()))
+    save(tmp_path / "masks/image.png", mask())
+    save(tmp_path / "masks/real.png", mask())
+    scores = []
+    for masks in (["--masks", str(tmp_path / "masks")], []):
+        for hidden in (0, 200):
+            image = save(tmp_path / "image.png", colours(hidden))
+            real = save(tmp_path / "real.png", colours(hidden)[:, ::-1])
+            words = [str(model), str(image), "--real", str(real), "-o", str(tmp_path / "o.png")]
+            main(["explain", *words, *masks, "--json", "--overwrite", "--device", "cpu"])
+            scores.append(json.loads(capsys.readouterr().out)["images"])
+    assert scores[0] == scores[1] and scores[2] != scores[3]
+    assert scores[2][1] != scores[3][1] != scores[0][1]  # the real target
+    other = save(tmp_path / "other.png", colours(0))
+    with pytest.raises(UserError, match=r"other\.png has no mask with its name"):
+        masks = MaskFiles.in_folder(tmp_path / "masks", "--masks")
+        explain(ExplainOptions(model, other, masks=masks, device="cpu"))
+
+
+@pytest.mark.parametrize("domains", ["ab", "a", "b", ""])
+def test_evaluation_of_a_model_with_masks_for_other_data(domains: str, tmp_path: Path) -> None:
+    """Pixels under the source's mask do not count; without it they reach other pixels."""
+    model = small_model(tmp_path, domain(), domain())
+    found = []
+    for hidden in (0, 200):
+        data = tmp_path / f"data-{hidden}"
+        for folder in "AB":
+            save(data / folder / "0.png", colours(hidden))
+            save(data / f"masks-{folder.lower()}/0.png", mask())
+        masks = {name: f"masks-{name}" for name in domains}
+        options: dict[str, Any] = {"metrics": ("l1",), "size": "own", "device": "cpu"}
+        result = evaluate(model, data, pairs="yes", layout="folders", masks=masks, **options)
+        found.append(result["directions"]["ab"]["means"]["l1"]["mean"])
+    assert (found[0] == found[1]) == ("a" in domains)
 
 
 def test_cases_of_an_evaluation_are_the_translations_that_are_evaluated(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def explain(
     size: str = "own",
     source: Path | None = None,
     beside: Path | None = None,
+    masks: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     max_megapixels: int = 64,
@@ -59,6 +60,8 @@ def explain(
         Source of the image, for a discriminator of pairs.
     beside
         Another discriminator to compare with, such as one with discriminator.whole_image.
+    masks
+        Folder of mask images with the names of the images: where a mask is 0, there is no data.
     as_json
         Print JSON instead of text.
     overwrite
@@ -72,13 +75,15 @@ def explain(
     from ..checkpoint import read_header, translator_file
     from ..data.readonly import refuse_output_in_data, training_data
     from ..images import write
+    from ..images.masks import MaskFiles
     from ..inference import patch_scores
 
     if model.exists():
         file = translator_file(model)
         refuse_output_in_data(out, training_data(read_header(file), file), "-o")
+    mask_files = MaskFiles.in_folder(masks, "--masks") if masks else None
     options = patch_scores.ExplainOptions(
-        model, image, real, source, half, beside, device, max_megapixels, size
+        model, image, real, source, half, beside, device, max_megapixels, size, mask_files
     )
     result = patch_scores.explain(options)
     write(out, patch_scores.draw_figure(result.rows, result.source).pixels)

@@ -19,7 +19,8 @@ from .recipes import flat
 
 Split = Literal["auto", "train", "val", "test"]
 Pairs = Literal["auto", "yes", "no"]
-OF_MODELS = ("split", "policy", "flips", "seed", "hold_out", "data.layout")
+OF_MODELS = ("split", "policy", "flips", "seed", "hold_out", "data.layout", "data.a.")
+OF_BOTH = ("data.b.masks",)
 OF_FOLDERS = ("direction", "half", "data.b.")
 PANELS: dict[str, tuple[str, ...]] = {
     "Models only": OF_MODELS,
@@ -30,11 +31,19 @@ PANELS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class EvaluationMasks:
+    masks: str = ""
+    """Folder of mask files of the images of A, in the dataset or the current directory; empty: that
+    of training, if the dataset has it."""
+
+
+@dataclass(frozen=True)
 class EvaluationData:
     layout: Layout | None = None
     """Layout of the dataset; empty: that of training, and auto for other data."""
+    a: EvaluationMasks = field(default_factory=EvaluationMasks)
     b: DomainConfig = field(default_factory=DomainConfig)
-    """Images of two folders; a model's file describes its images."""
+    """Images of two folders; a model's file describes its images, except for the masks."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ class EvaluationOptions:
         """
         default = dict(flat(plain(EvaluationOptions())))
         for key, value in flat(plain(self)):
-            if key.startswith(keys) and value != default[key]:
+            if key.startswith(keys) and key not in OF_BOTH and value != default[key]:
                 raise UserError(f"--{key} is for {belongs_to}", option=f"--{key}")
 
     @property

@@ -149,7 +149,9 @@ def _data_config(path: str, options: EvaluationOptions, model: Model) -> DataCon
     for side in "ab":  # masks of other data are those in a folder of the same name in them
         domain: DomainConfig = getattr(config, side)
         inside = not Path(domain.masks).is_absolute() and (Path(path) / domain.masks).is_dir()
-        if domain.masks and other and not inside:
+        if given := getattr(options.data, side).masks:
+            changes[side] = dataclasses.replace(domain, masks=given)
+        elif domain.masks and other and not inside:
             changes[side] = dataclasses.replace(domain, masks="")
     if other:  # these select a part of the training data
         changes |= {"max_images": 0, "hold_out": 0.0}

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..checkpoint import read_header, translator_files
-from ..config.evaluation import EvaluationData, EvaluationOptions, Pairs, Split
+from ..config.evaluation import EvaluationData, EvaluationMasks, EvaluationOptions, Pairs, Split
 from ..data.config import Layout
 from ..data.readonly import refuse_output_in_data, training_data
 from ..directions import Direction
@@ -49,6 +49,7 @@ def evaluate(
     hold_out: float | None = None,
     direction: Direction = "ab",
     half: Part = None,
+    masks: Mapping[str, str] = NONE,
     domain: Mapping[str, Any] = NONE,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
@@ -80,6 +81,8 @@ def evaluate(
         direction: Direction of generated images, for the tables.
         half: Half of side-by-side files of the folder of real images, `left` or `right`; `whole` if
             they are single images.
+        masks: Folders of mask files by domain, such as `{"a": "masks"}`; empty is those of training
+            that the dataset has.
         domain: Properties of generated and real images as in the section `data.b`, such as
             `{"channels": 1, "range": "-1000,3000", "unit": "HU"}`.
         progress: Called with (images done, images in total).
@@ -109,7 +112,11 @@ def evaluate(
         hold_out=hold_out,
         direction=direction,
         half=half,
-        data=EvaluationData(layout, fill(DomainConfig, domain, "data.b")),
+        data=EvaluationData(
+            layout,
+            fill(EvaluationMasks, {"masks": masks.get("a", "")}, "data.a"),
+            fill(DomainConfig, {"masks": masks.get("b", ""), **domain}, "data.b"),
+        ),
     )
     folder = None if out is None else Path(out)
     if folder is not None:

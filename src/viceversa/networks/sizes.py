@@ -41,8 +41,10 @@ def check_size(network: nn.Module, channels: int, height: int, width: int, batch
     if problem is None:
         return
 
+    probe = _on_meta(network)
+
     def supported(height: int, width: int) -> bool:
-        return _problem(network, channels, height, width, batch) is None
+        return _problem(probe, channels, height, width, batch) is None
 
     fits = nearest_size(height, width, multiple_of(network), supported)
     raise ValueError(problem + (f"; {pixels_text(*fits)} would fit" if fits else ""))
@@ -52,7 +54,7 @@ def size_problem(
     network: nn.Module, channels: int, height: int, width: int, batch: int
 ) -> str | None:
     """Return why a network cannot train on a size; None if it can."""
-    reason = _problem(network, channels, height, width, batch)
+    reason = _problem(_on_meta(network), channels, height, width, batch)
     if reason is None:
         return None
     advice = network.size_advice(height, width) if isinstance(network, Adjustable) else ""
@@ -82,17 +84,22 @@ def nearest_size(
     return size(high, wide)
 
 
-def _problem(network: nn.Module, channels: int, height: int, width: int, batch: int) -> str | None:
-    multiple = multiple_of(network)
-    if height % multiple or width % multiple:
-        return f"height and width must be multiples of {multiple}"
+def _on_meta(network: nn.Module) -> nn.Module:
+    """Return a copy of a network on torch's meta device, in training mode."""
     # Meta tensors in the memo of the copy replace the parameters, so that no weight is copied.
     memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta")) for p in network.parameters()}
     memo |= {id(b): b.to("meta") for b in network.buffers()}
-    probe = copy.deepcopy(network, memo).train()
+    return copy.deepcopy(network, memo).train()
+
+
+def _problem(network: nn.Module, channels: int, height: int, width: int, batch: int) -> str | None:
+    """Return why a network on the meta device cannot train on a size; None if it can."""
+    multiple = multiple_of(network)
+    if height % multiple or width % multiple:
+        return f"height and width must be multiples of {multiple}"
     dtype = next(network.parameters()).dtype
     try:
-        probe(torch.empty(batch, channels, height, width, device="meta", dtype=dtype))
+        network(torch.empty(batch, channels, height, width, device="meta", dtype=dtype))
     except ValueError as error:
         return str(error)
     except RuntimeError:

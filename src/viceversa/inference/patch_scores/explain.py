@@ -12,7 +12,9 @@ from torch import Tensor
 from ...checkpoint import read_header, translator_file
 from ...errors import UserError
 from ...images.domain import Domain
+from ...images.masks import MaskFiles
 from ...images.preprocessing import Part
+from ...images.sources import Source
 from ...images.values import fill_nodata, fill_output, to_rgb
 from ..translator import Translator
 from .figure import Row
@@ -40,6 +42,8 @@ class ExplainOptions:
     max_megapixels: int = 64
     size: str = "own"
     """Size of the images: own, trained (as in training, not cropped), or pixels a side."""
+    masks: MaskFiles | None = None
+    """Mask files of `image`, and of the real target and the source if they have any, by name."""
 
     @property
     def partner(self) -> tuple[Path, Part] | None:
@@ -47,6 +51,13 @@ class ExplainOptions:
         if self.half in (None, "whole"):
             return None
         return self.image, "right" if self.half == "left" else "left"
+
+    def mask_of(self, path: Path) -> Source | None:
+        """Return the mask file of an image. Raises UserError if `image` has none."""
+        if self.masks is None:
+            return None
+        find = self.masks.of if path == self.image else self.masks.find
+        return find(Source(path))
 
     @property
     def part_of_others(self) -> Part:
@@ -128,6 +139,7 @@ def _translation(options: ExplainOptions, file: Path) -> _Case:
         options.max_megapixels,
         translator.preprocessing,
         options.size,
+        options.mask_of(options.image),
     )
     source = fill_nodata(values, translator.source)
     output = fill_output(translator.tensor(source[None]), values[None], translator.target)
@@ -169,7 +181,8 @@ def _read(
     options: ExplainOptions, scorer: PatchScorer, domain: Domain, path: Path, part: Part
 ) -> tuple[Tensor, list[str]]:
     most = options.max_megapixels
-    values, notes = read_image(path, domain, part, most, scorer.preprocessing, options.size)
+    mask, size = options.mask_of(path), options.size
+    values, notes = read_image(path, domain, part, most, scorer.preprocessing, size, mask)
     return fill_nodata(values, domain), notes
 
 

@@ -109,8 +109,11 @@ def read_image(
     max_megapixels: int,
     preprocessing: Preprocessing,
     size: str,
+    mask: Source | None = None,
 ) -> tuple[Tensor, list[str]]:
     """Read a file as an image of a domain, or half of one with A and B side by side.
+
+    `mask`: its mask file.
 
     Returns:
         (channels, h, w) in [-1, 1], NaN where it has no data, and notes on its size. Errors name
@@ -119,7 +122,7 @@ def read_image(
     most, config = max_megapixels * 10**6, domain.config
     header = image_header(Source(path), config.pages, most, config.read_channels)
     chosen = preprocessing.half(header.height, header.width, half, path)
-    part = load(Source(path), config, chosen, most, domain.nodata_value)
+    part = load(Source(path), config, chosen, most, domain.nodata_value, mask)
     pixels = preprocessing.resized(part, size, config)
     large = preprocessing.enlargement(part, pixels) > LARGE
     values = to_values(to_tensor(pixels)[None], domain.of_dtype(str(pixels.dtype)))
