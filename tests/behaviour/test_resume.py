@@ -28,7 +28,7 @@ METHODS = ("pix2pix", "cyclegan")
 IMAGES, STEPS = 12, 40  # 12 steps per epoch; stops are at steps 1 to 40 of 48
 SAMPLES, LAST_GRID = 10, "00000048"  # images between two sample grids, and the last grid
 ALL_STEPS = range(1, STEPS + 1)
-SOME_STEPS = (1, 11, 12, 13, 31, 39)
+SOME_STEPS = (1, 12, 31)
 
 
 class NoisyUNet(nn.Module):
@@ -210,10 +210,10 @@ def test_runs_stopped_at_every_step(
 @pytest.mark.parametrize(
     ("name", "workers"),
     [
-        ("pix2pix", 0),
-        ("cyclegan", 2),
-        pytest.param("pix2pix", 2, marks=pytest.mark.soak),
+        pytest.param("pix2pix", 0, marks=pytest.mark.soak),
+        ("pix2pix", 2),
         pytest.param("cyclegan", 0, marks=pytest.mark.soak),
+        pytest.param("cyclegan", 2, marks=pytest.mark.soak),
     ],
 )
 def test_one_run_stopped_after_every_step(

@@ -238,7 +238,10 @@ def test_memory_grows_with_batch_and_crop_and_options_reduce_it() -> None:
         "pix2pix --generator.width 32 --generator.depth 7 --train.batch_size 8"
         " --data.load_size 143 --data.crop_size 128",
         pytest.param("pix2pix --train.batch_size 4", marks=pytest.mark.soak),
-        "cyclegan --generator.blocks 6 --data.load_size 143 --data.crop_size 128",
+        pytest.param(
+            "cyclegan --generator.blocks 6 --data.load_size 143 --data.crop_size 128",
+            marks=pytest.mark.soak,
+        ),
     ],
 )
 def test_estimated_memory_is_close_to_that_of_real_steps(arguments: str) -> None:
@@ -277,9 +280,8 @@ def test_largest_size_that_fits_needs_few_estimates() -> None:
 
 
 def test_memory_of_alternatives() -> None:
-    config = small(
-        "cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulation_steps": 2}
-    )
+    train = {"batch_size": 6, "accumulation_steps": 2}
+    config = small("pix2pix", generator={"width": 16}, train=train)
     images, own = ImageStats((32, 32)), estimate(config, (32, 32), CPU).run
     batch, _, alternatives = choices(config, images, CPU, own - 1, 5, False)
     assert batch is not None and batch["value"] == 4
