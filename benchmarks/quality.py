@@ -3,20 +3,22 @@
 python benchmarks/quality.py pix2pix FACADES --direction ba --recipes pix2pix pix2pix-hd
 python benchmarks/quality.py cyclegan HORSE2ZEBRA --recipes cyclegan cut fastcut
     [--reference CHECKOUT] [--size 128] [--width 32] [--steps 2400] [--seeds 3] [--equal-time]
-    [--device cpu] [--grid translations.png]
+    [--device cpu] [--grid translations.png] [--folder FOLDER]
 
 Trains every recipe from each seed in a separate process, with the same training images in batches
 of one, and translates the test images with the last and the best weights. The public implementation
 (junyanz/pytorch-CycleGAN-and-pix2pix) gets the same batches. All outputs are measured by `viceversa
 evaluate FAKES REALS`. With --equal-time every training has the time that the slowest one needed for
 its steps, instead of the same number of steps. Writes benchmarks/results/DATE-quality-DATA.json;
---grid names a file for a grid of translations.
+--grid names a file for a grid of translations. --folder keeps the runs and translations; the same
+command continues there after a stop, also with more recipes or seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -170,7 +172,7 @@ def write_images(
 ) -> None:
     """Write the test images of a domain of the data, converted, under their names."""
     test = test_images(config)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for index, source in enumerate(test.sources(side)):
         pixels = convert(test.values(side, index, torch.device("cpu")))
         write(folder / f"{Path(str(source)).stem}.png", pixels)
@@ -189,10 +191,16 @@ def evaluate(method: str, fakes: Path, reals: Path, features: Path) -> dict[str,
 
 
 def in_process(job: Job, folder: Path) -> float:
-    """Train in a process of its own; return the seconds per step."""
+    """Train in a process of its own, unless it is done; return the seconds per step."""
+    done = folder / "job.json"
+    if done.exists() and (result := json.loads(done.read_text()))["job"] == asdict(job):
+        return float(result["seconds"])
+    shutil.rmtree(folder, ignore_errors=True)
     words = [sys.executable, __file__, "--job", json.dumps(asdict(job)), str(folder)]
     answer = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return float(answer.splitlines()[-1])
+    seconds = float(answer.splitlines()[-1])
+    write_json(done, {"job": asdict(job), "seconds": seconds})
+    return seconds
 
 
 def job_of(options: argparse.Namespace, recipe: str) -> Job:
@@ -303,15 +311,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--equal-time", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--features", type=Path, default=Path(".venv/features"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+        root = options.folder or Path(folder)
         results = train_all(options, root)
         if options.grid:
             draw_grid(options, root, list(results), options.grid)
     print(table(options.method, results))
-    paths = ("data", "reference", "features", "grid")
+    paths = ("data", "reference", "features", "grid", "folder")
     about = {key: value for key, value in vars(options).items() if key not in paths}
     about |= {
         "date": date.today().isoformat(),
