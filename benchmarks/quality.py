@@ -2,8 +2,8 @@
 
 python benchmarks/quality.py pix2pix FACADES --direction ba --recipes pix2pix pix2pix-hd
 python benchmarks/quality.py cyclegan HORSE2ZEBRA --recipes cyclegan cut fastcut
-    [--reference CHECKOUT] [--size 128] [--width 32] [--steps 2400] [--seeds 3] [--equal-time]
-    [--device cpu] [--grid translations.png] [--folder FOLDER]
+    [--reference CHECKOUT] [--size 128] [--width 32] [--steps 2400] [--images 0] [--seeds 3]
+    [--equal-time] [--device cpu] [--grid translations.png] [--folder FOLDER]
 
 Trains every recipe from each seed in a separate process, with the same training images in batches
 of one, and translates the test images with the last and the best weights. The public implementation
@@ -117,7 +117,7 @@ def test_images(config: RunConfig) -> ImageDataset:
 
 def epochs_of(job: Job, images: int) -> int:
     """Return the number of epochs that is nearest to the steps of a job."""
-    return 2 if job.images else max(2, round(job.steps / images))
+    return max(2, round(job.steps / images))
 
 
 def train_recipe(job: Job, folder: Path) -> float:
@@ -217,6 +217,7 @@ def job_of(options: argparse.Namespace, recipe: str) -> Job:
         str(options.reference.absolute()) if options.reference else "",
         str(options.features.absolute()),
         options.direction,
+        options.images,
     )
 
 
@@ -225,7 +226,7 @@ def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, An
     recipes = [*options.recipes, *([REFERENCE] if options.reference else [])]
     jobs = {recipe: job_of(options, recipe) for recipe in recipes}
     if options.equal_time:
-        short = {name: replace(job, images=TIMED // 2) for name, job in jobs.items()}
+        short = {name: replace(job, images=TIMED // 2, steps=TIMED) for name, job in jobs.items()}
         times = {name: in_process(job, root / f"timed-{name}") for name, job in short.items()}
         slowest = max(times.values())
         jobs = {
@@ -307,7 +308,8 @@ def main() -> None:
     parser.add_argument("--grid", type=Path)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2400, help="at least two epochs are trained")
+    parser.add_argument("--images", type=int, default=0, help="training images of a domain at most")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--equal-time", action="store_true")
     parser.add_argument("--device", default="cpu")
