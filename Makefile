@@ -63,6 +63,8 @@ soak: $(VENV)/ready
 	$(BIN)/python benchmarks/evaluation.py ../shared/data/facades
 	$(BIN)/python benchmarks/ensemble.py ../shared/data/facades
 	$(BIN)/python benchmarks/misalignment.py ../shared/data/facades
+	$(BIN)/python benchmarks/recipe_speed.py
+	$(BIN)/python benchmarks/recipe_speed.py --recipes pix2pix pix2pix-hd reggan
 	$(BIN)/python benchmarks/quality.py pix2pix ../shared/data/facades --direction ba \
 		--recipes pix2pix pix2pix-hd
 	$(BIN)/python benchmarks/quality.py cyclegan ../shared/data/horse2zebra \

@@ -12,6 +12,7 @@ class Job:
 
     kind: str
     method: str = "pix2pix"
+    """pix2pix or cyclegan, with the settings of the reference; or another recipe."""
     device: str = "cpu"
     threads: int | None = None
     size: int = 256

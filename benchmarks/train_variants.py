@@ -20,6 +20,7 @@ from viceversa.config.recipes import merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.data.loader import Loader
 from viceversa.data.open import open_data
+from viceversa.plan.costs import random_feature_networks
 from viceversa.runtime.cuda_graph import WARM_UP
 from viceversa.runtime.device import synchronized_time
 from viceversa.runtime.training import Runtime
@@ -75,9 +76,10 @@ def computed_in(name: str, device: str) -> str:
 
 
 def settings(job: Job) -> RunConfig:
-    """Return the recipe of the reference settings, at the size and width of a job."""
+    """Return the reference's settings of a method, or a recipe, at the size and width of a job."""
+    base = read_recipe(PRESETS.get(job.method, job.method))
     generator: dict[str, Any] = {"width": job.width}
-    if job.method == "pix2pix":
+    if base.get("generator", {}).get("name", "unet") == "unet":
         generator["depth"] = depth(job.size)
     own = {
         "generator": generator,
@@ -86,7 +88,7 @@ def settings(job: Job) -> RunConfig:
         "train": {"precision": job.precision, "batch_size": job.batch, "device": job.device},
         "speed": job.speed,
     }
-    return resolve(merge(read_recipe(PRESETS[job.method]), own))
+    return resolve(merge(base, own))
 
 
 def count(job: Job) -> tuple[int, int]:
@@ -116,6 +118,7 @@ def package_step(job: Job) -> Work:
     config = settings(job)
     runtime = Runtime(job.device, job.precision, speed=config.speed)
     method = make_method(config).train()
+    random_feature_networks(method, runtime.device)
     networks = list(chain.from_iterable(method.players().values()))
     runtime.prepare(method, networks)
     optimizers = make_optimizers(method, config.train, runtime)

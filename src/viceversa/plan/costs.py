@@ -134,7 +134,7 @@ def estimate(
         pools: list[Any] = [one for one in method.modules() if isinstance(one, ImagePool)]
         for pool in pools:  # an exchange needs a few images for a moment; hundreds take long
             pool.exchange = torch.clone
-        _random_feature_networks(method, torch.device("cpu"))
+        random_feature_networks(method, torch.device("cpu"))
         batch = empty_batch(config, size)
         alone = images % train.batch_size == 1  # the last batch of an epoch
         check_images(method, (batch.a[0], batch.b[0]), 1 if alone else train.batch_size)
@@ -190,7 +190,7 @@ def empty_batch(config: RunConfig, size: tuple[int, int]) -> Batch:
     return Batch(source, target)
 
 
-def _random_feature_networks(method: Method, device: torch.device) -> None:
+def random_feature_networks(method: Method, device: torch.device) -> None:
     """Give a method the feature networks that it needs, without their trained weights."""
     method.feature_networks = {
         name: PerceptualFeatures(NETWORKS[name].make()).to(device).requires_grad_(False)
@@ -247,7 +247,7 @@ def time_steps(
     try:
         method = make_method(config).train()
         runtime.prepare(method, list(chain.from_iterable(method.players().values())))
-        _random_feature_networks(method, runtime.device)
+        random_feature_networks(method, runtime.device)
         optimizers = make_optimizers(method, train, runtime)
         batch = empty_batch(config, size).map(lambda one: one.uniform_(-1, 1).to(runtime.device))
         choose_formats(method, runtime, lambda: batch.a, note)
