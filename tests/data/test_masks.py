@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -286,6 +287,39 @@ def test_a_rule_and_alpha_give_weights_without_a_mask_file(tmp_path: Path) -> No
     checked = check(tmp_path / "alpha", a={"alpha": "mask"})
     assert not checked.errors and not [i for i in checked.issues if "blended" in i.text]
     assert dataset(tmp_path / "alpha", "").has_weights is False  # control
+
+
+@pytest.mark.parametrize(
+    ("tags", "mixed"),
+    [
+        (("-9999", "-32768", "5"), True),
+        (("-9999", "-9999", ""), True),
+        (("-9999", "-9999", "-9999"), False),
+        (("", "", ""), False),
+    ],
+)
+def test_files_with_different_no_data_tags_give_weights(
+    tags: tuple[str, ...], mixed: bool, tmp_path: Path
+) -> None:
+    for number, tag in enumerate(tags):
+        image = np.random.default_rng(number).random((SIDE, SIDE), np.float32)
+        for folder in "AB":
+            path = tmp_path / folder / f"{number}.tif"
+            path.parent.mkdir(exist_ok=True)
+            declared = [(42113, "s", 0, tag, True)] if tag and folder == "A" else []
+            if declared:
+                image[hole(number) == 0] = float(tag)
+            tifffile.imwrite(path, image, metadata=None, extratags=declared)
+            image = image[::-1].copy()
+    float_images = {"channels": 1, "range": "0,1"}
+    of = dataset(tmp_path, a=float_images, b=float_images)
+    assert of.domains["a"].mixed_nodata == mixed and not of.domains["b"].mixed_nodata
+    for number, (found, tag) in enumerate(zip(weights(of), tags, strict=True)):
+        if any(tags):
+            assert found is not None
+            assert torch.equal(found == 0, torch.from_numpy((hole(number) == 0) & bool(tag)))
+        else:
+            assert found is None
 
 
 def corner(side: int = 24, valid: int = 6) -> torch.Tensor:

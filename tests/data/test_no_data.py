@@ -136,7 +136,8 @@ def test_issues_of_no_data_values(tmp_path: Path) -> None:
     assert "images of A declare different no-data values (-9999, -32768, none)" in texts
     assert "images of A without any data, which are left out" in texts
     assert as_dict(checked)["domains"][0]["range"] == [[-100.0, 100.0]]
-    assert domains(root, {})[0] == Domain(checked.config.a, "float32", (-100.0,), (100.0,))
+    expected = Domain(checked.config.a, "float32", (-100.0,), (100.0,), mixed_nodata=True)
+    assert domains(root, {})[0] == expected
 
 
 def test_domain_without_any_data_is_refused(tmp_path: Path) -> None:

@@ -82,8 +82,7 @@ class ImageDataset:
     @property
     def has_weights(self) -> bool:
         """Whether images can have pixels without data, so that batches have weights."""
-        values = [domain.nodata_value for domain in self.domains.values()]
-        return bool(self.index.masks) or any(one.possible for one in values)
+        return bool(self.index.masks) or any(one.may_lack_data for one in self.domains.values())
 
     def domains_of(self, direction: Direction) -> tuple[Domain, Domain]:
         """Return the domains of source and target images of a direction of the method."""

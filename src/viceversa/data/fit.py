@@ -50,9 +50,10 @@ def fit_domain(part: DomainFiles, records: Records, max_pixels: int) -> Domain:
     """Return the domain of the files in `records`. Raises UserError as `fit_domains`."""
     config = replace(part.config, masks="")  # masks belong to files, not to a domain
     tags = _common_tags(config, records, max_pixels)
+    mixed = config.nodata_value.tag and len({one.nodata for one in records.values()}) > 1
     if config.kind != "image":
         dtype = "uint16" if config.width > 256 and config.kind == "labels" else "uint8"
-        return Domain(config, dtype, (0.0,), (255.0,), nodata=tags.nodata, metadata=tags.metadata)
+        return Domain(config, dtype, (0.0,), (255.0,), tags.nodata, "", tags.metadata, mixed)
     dtype = str(np.result_type(*{record.read_dtype for record in records.values()}))
     dtype = dtype if dtype in READ_AS else "float32"
     low, high = _range(part, records, dtype, max_pixels)
@@ -66,7 +67,7 @@ def fit_domain(part: DomainFiles, records: Records, max_pixels: int) -> Domain:
             text = f"{name} has no data in channel {channel}; check {option}"
         raise UserError(text, option=option)
     icc = base64.b64encode(tags.icc).decode()
-    return Domain(config, dtype, low, high, tags.nodata, icc, tags.metadata)
+    return Domain(config, dtype, low, high, tags.nodata, icc, tags.metadata, mixed)
 
 
 def _common_tags(config: DomainConfig, records: Records, max_pixels: int) -> Tags:

@@ -185,6 +185,9 @@ class Domain:
     """ICC profile of all training files, in Base64."""
     metadata: str = ""
     """TIFF tag 42112 (GDAL_METADATA) of all training files."""
+    mixed_nodata: bool = False
+    """Whether training files declare different no-data values, or only some declare one; each file
+    is read by its own."""
 
     @property
     def nodata_value(self) -> NoData:
@@ -193,6 +196,11 @@ class Domain:
         if given.tag and self.nodata:
             return given._replace(value=parse_value(self.nodata))
         return given
+
+    @property
+    def may_lack_data(self) -> bool:
+        """Whether training files can have pixels without data, apart from those under masks."""
+        return self.mixed_nodata or self.nodata_value.possible
 
     @property
     def profile(self) -> bytes:

@@ -246,7 +246,7 @@ def _value_range(domain: Domain) -> dict[str, Any]:
         for name, value in described["config"].items()
         if name not in ("range", "percentiles")
     }
-    return {**described, "config": options, "icc": "", "metadata": ""}
+    return {**described, "config": options, "icc": "", "metadata": "", "mixed_nodata": False}
 
 
 def resume_report(
