@@ -5,13 +5,14 @@ python benchmarks/quality.py cyclegan HORSE2ZEBRA --recipes cyclegan cut fastcut
     [--reference CHECKOUT] [--size 128] [--width 32] [--steps 2400] [--images 0] [--seeds 3]
     [--equal-time] [--device cpu] [--grid translations.png] [--folder FOLDER]
 
-Trains every recipe from each seed in a separate process, with the same training images in batches
-of one, and translates the test images with the last and the best weights. The public implementation
-(junyanz/pytorch-CycleGAN-and-pix2pix) gets the same batches. All outputs are measured by `viceversa
-evaluate FAKES REALS`. With --equal-time every training has the time that the slowest one needed for
-its steps, instead of the same number of steps. Writes benchmarks/results/DATE-quality-DATA.json;
---grid names a file for a grid of translations. --folder keeps the runs and translations; the same
-command continues there after a stop, also with more recipes or seeds.
+Recipes are names or .toml files. Trains every recipe from each seed in a separate process, with the
+same training images in batches of one, and translates the test images with the last and the best
+weights. The public implementation (junyanz/pytorch-CycleGAN-and-pix2pix) gets the same batches. All
+outputs are measured by `viceversa evaluate FAKES REALS`. With --equal-time every training has the
+time that the slowest one needed for its steps, instead of the same number of steps. Writes
+benchmarks/results/DATE-quality-DATA.json; --grid names a file for a grid of translations. --folder
+keeps the runs and translations; the same command continues there after a stop, also with more
+recipes or seeds.
 """
 
 from __future__ import annotations
@@ -224,7 +225,7 @@ def job_of(options: argparse.Namespace, recipe: str) -> Job:
 def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, Any]]:
     """Train every recipe from every seed; return steps, times and metrics by recipe."""
     recipes = [*options.recipes, *([REFERENCE] if options.reference else [])]
-    jobs = {recipe: job_of(options, recipe) for recipe in recipes}
+    jobs = {Path(recipe).stem: job_of(options, recipe) for recipe in recipes}
     if options.equal_time:
         short = {name: replace(job, images=TIMED // 2, steps=TIMED) for name, job in jobs.items()}
         times = {name: in_process(job, root / f"timed-{name}") for name, job in short.items()}
@@ -234,7 +235,7 @@ def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, An
             for name, job in jobs.items()
         }
     reals = root / "reals"
-    config, side = settings(jobs[recipes[0]]), options.direction[1]
+    config, side = settings(next(iter(jobs.values()))), options.direction[1]
     write_images(config, side, lambda x: to_pixels(x, Domain())[0], reals)
     results: dict[str, dict[str, Any]] = {
         name: {"steps": job.steps, "seconds_per_step": []} for name, job in jobs.items()
