@@ -22,7 +22,7 @@ def test_arguments_become_options() -> None:
     assert settings is not None
     assert (settings.first, settings.second) == (Path("run"), "data")
     assert (settings.out, settings.json) == (Path("out"), True)
-    data = EvaluationData("photos", DomainConfig(range="-1,2.5"))
+    data = EvaluationData("photos", b=DomainConfig(range="-1,2.5"))
     assert settings.options == EvaluationOptions(metrics=("l1", "ssim"), data=data)
     defaults = evaluate_settings(["run"])
     assert defaults is not None and defaults.second == ""

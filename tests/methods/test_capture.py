@@ -34,7 +34,7 @@ def features(x: Tensor) -> list[Tensor]:
 def copies(recipe: str, function: Any = None) -> int:
     """Return the number of such tensors in a step with masks."""
     small = {
-        "generator": {"width": 4, "blocks": 1},
+        "generator": {"name": "resnet", "width": 4, "blocks": 1},
         "discriminator": {"width": 4, "layers": 1},
     }
     if recipe.startswith(("cut", "fastcut")):

@@ -25,7 +25,7 @@ def settings(**method: Any) -> RunConfig:
     """Return pix2pix-hd with small networks."""
     own = {
         "method": method,
-        "generator": {"width": 4, "blocks": 1, "downsamplings": 2},
+        "generator": {"name": "resnet", "width": 4, "blocks": 1, "downsamplings": 2},
         "discriminator": {"width": 4, "layers": 1},
     }
     return resolve(merge(read_recipe("pix2pix-hd"), own))
