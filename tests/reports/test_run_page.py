@@ -507,8 +507,8 @@ def test_remaining_time_is_that_of_the_latest_lines(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_axes_map_images_to_epochs_and_training_time(run: Path) -> None:
-    (text,) = re.findall("data-axes='([^']*)'", run_page(run))
-    axes = json.loads(text)
+    (text,) = re.findall("data-runs='([^']*)'", run_page(run))
+    axes = json.loads(text)[0]["axes"]
     assert axes["epoch"] == [0, 0, 8000, 20]
     assert axes["time"][:2] == [0, 0] and axes["time"][-2] == 8000
     assert axes["time"][-1] == pytest.approx(8000 / 3, rel=0.01)  # of `common`
