@@ -215,7 +215,7 @@ def job_of(options: argparse.Namespace, recipe: str) -> Job:
         options.steps,
         0,
         options.device,
-        str(options.reference.absolute()) if options.reference else "",
+        str(options.reference.absolute()) if recipe == REFERENCE else "",
         str(options.features.absolute()),
         options.direction,
         options.images,
