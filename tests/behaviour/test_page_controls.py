@@ -204,6 +204,26 @@ def test_chart_of_two_runs_with_one_line_each(browser: Browser, tmp_path: Path, 
         page.get_by_label("y-axis").select_option("linear")
         assert labels(figure, "y") == before
         assert [dots.get_attribute("d") for dots in figure.locator(".dots").all()] == paths
+        page.get_by_label("x-axis").select_option("time")  # both are at 0 s
+        drawn = [dots.get_attribute("d") for dots in figure.locator(".dots").all()]
+        assert all(path and path.startswith("M0.0 ") and "NaN" not in path for path in drawn)
+    assert opened_page.messages == []
+
+
+def test_a_run_without_a_log_does_not_remove_the_axes_of_others(
+    browser: Browser, tmp_path: Path
+) -> None:
+    runs = [write_run(tmp_path / name) for name in ("one", "two")]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    write_log(empty, [])
+    page_file = tmp_path / "page.html"
+    write_compare_page([*runs, empty], page_file)
+    with opened(browser, page_file) as opened_page:
+        select = opened_page.page.get_by_label("x-axis")
+        assert select.inner_text().split("\n") == ["images", "epochs", "training time"]
+        select.select_option("epoch")
+        assert points(chart(opened_page.page, "g_l1"), 1)[-1, 0] == 1000
     assert opened_page.messages == []
 
 

@@ -79,7 +79,7 @@ function interpolate(curve, images) {  // curve: images, value, images, value, .
 
 function xAxis(name, curves, ends, room) {  // curves: by run, over images; ends: [run, images] of lines
   const value = (run, images) => (name === "images" ? images : interpolate(curves[run], images));
-  const last = room * ends.map(([run, images]) => value(run, images)).reduce((a, b) => Math.max(a, b));
+  const last = room * ends.map(([run, images]) => value(run, images)).reduce((a, b) => Math.max(a, b)) || 1;
   const time = [["hours", 3600], ["minutes", 60], ["seconds", 1]];
   const units = { images: [["images", 1]], epoch: [["epochs", 1]] }[name] || time;
   const [unit, size] = units.find(([, one]) => last >= 2 * one) || units[units.length - 1];
