@@ -33,6 +33,7 @@ def test_arguments_become_options() -> None:
 def test_every_option_has_one_panel() -> None:
     panels = {one.key: one.panel for one in evaluate_options()}
     assert panels["split"] == "Models only" and panels["data.b.unit"] == "Folders of images only"
+    assert panels["data.a.masks"] == "Models only" and panels["data.b.masks"] == "Evaluation"
     assert panels["metrics"] == panels["out"] == "Evaluation"
 
 

@@ -187,14 +187,14 @@ class EvaluateSettings(NamedTuple):
 
 def evaluate_options() -> list[Option]:
     """Return the options of `viceversa evaluate`."""
-    from .evaluation import PANELS, EvaluationOptions
+    from .evaluation import PANELS, EvaluationOptions, belongs
 
     out = "Folder for the results; empty: evaluation beside the model, or FAKES-evaluation."
     options = [Option("out", Path | None, None, out, "Evaluation", negative=False, short="-o")]
     text = "Print JSON in place of a table."
     options.append(Option("json", bool, False, text, "Evaluation", negative=False))
     for one in options_of(EvaluationOptions(), negative=False):
-        panels = [title for title, keys in PANELS.items() if one.key.startswith(keys)]
+        panels = [title for title, keys in PANELS.items() if belongs(one.key, keys)]
         options.append(dataclasses.replace(one, panel=panels[0]))
     return options
 

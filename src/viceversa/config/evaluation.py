@@ -30,6 +30,11 @@ PANELS: dict[str, tuple[str, ...]] = {
 """Titles of the panels of the help, with the options in them."""
 
 
+def belongs(key: str, keys: tuple[str, ...]) -> bool:
+    """Return whether an option is one of `keys`, or starts with one, and is not for all inputs."""
+    return key.startswith(keys) and (key not in OF_BOTH or "" in keys)
+
+
 @dataclass(frozen=True)
 class EvaluationMasks:
     masks: str = ""
@@ -121,7 +126,7 @@ class EvaluationOptions:
         """
         default = dict(flat(plain(EvaluationOptions())))
         for key, value in flat(plain(self)):
-            if key.startswith(keys) and key not in OF_BOTH and value != default[key]:
+            if belongs(key, keys) and value != default[key]:
                 raise UserError(f"--{key} is for {belongs_to}", option=f"--{key}")
 
     @property
