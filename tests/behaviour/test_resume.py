@@ -28,7 +28,7 @@ METHODS = ("pix2pix", "cyclegan")
 IMAGES, STEPS = 12, 40  # 12 steps per epoch; stops are at steps 1 to 40 of 48
 SAMPLES, LAST_GRID = 10, "00000048"  # images between two sample grids, and the last grid
 ALL_STEPS = range(1, STEPS + 1)
-SOME_STEPS = (1, 12, 31)
+SOME_STEPS = (1, 11, 12, 13, 31, 39)
 
 
 class NoisyUNet(nn.Module):

@@ -280,8 +280,9 @@ def test_largest_size_that_fits_needs_few_estimates() -> None:
 
 
 def test_memory_of_alternatives() -> None:
-    train = {"batch_size": 6, "accumulation_steps": 2}
-    config = small("pix2pix", generator={"width": 16}, train=train)
+    config = small(
+        "cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulation_steps": 2}
+    )
     images, own = ImageStats((32, 32)), estimate(config, (32, 32), CPU).run
     batch, _, alternatives = choices(config, images, CPU, own - 1, 5, False)
     assert batch is not None and batch["value"] == 4
