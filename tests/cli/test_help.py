@@ -153,7 +153,7 @@ def test_help_lists_every_metric() -> None:
 
 def test_help_describes_every_option() -> None:
     options = [*evaluate_options()]
-    for recipe in recipes():  # options of all methods, and those that their Config inherits
+    for recipe in recipes():  # the options of every method, with inherited ones
         options += run_options(resolve(read_recipe(recipe)))
     for option in options:
         assert option.help.endswith((".", ")", "...")), option.key
