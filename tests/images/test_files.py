@@ -35,6 +35,7 @@ from PIL import Image
 from viceversa.errors import UserError
 from viceversa.images import MAX_PIXELS, Pixels, Source, decode, fit_channels, read, read_header
 from viceversa.images.domain import DomainConfig
+from viceversa.images.formats.arrays import open_netpbm
 from viceversa.images.loading import to_domain_pixels
 
 RNG = np.random.default_rng(3)
@@ -797,3 +798,26 @@ def test_pillow_images_follow_the_same_rules() -> None:
     with pytest.raises(UserError, match="the image has the mode HSV of Pillow"):
         pixels_of(Image.new("HSV", (2, 2)))
     assert zlib.crc32(pixels_of(Image.fromarray(RGB)).tobytes()) == zlib.crc32(RGB.tobytes())
+
+
+@pytest.mark.parametrize("pad", range(0, 12, 5))
+def test_pages_of_a_netpbm_file_of_many_blocks(pad: int, tmp_path: Path) -> None:
+    """Headers are read in blocks; images of several sizes start at all positions in them."""
+    rng = np.random.default_rng(pad)
+    parts: list[bytes] = []
+    values: list[tuple[int, int]] = []
+    for number in range(3000):
+        width = int(rng.integers(1, 60)) if number % 500 else 70_000  # longer than a block
+        value = number % 251
+        comment = b"#" + b"c" * (pad + number % 7) + b"\n"
+        parts.append(b"P5\n" + comment + f"{width} 1 255\n".encode() + bytes([value]) * width)
+        values.append((width, value))
+    path = tmp_path / "many.pgm"
+    path.write_bytes(b"".join(parts))
+    with path.open("rb") as file:
+        opened = open_netpbm(file)
+        assert opened.pages == len(values)
+        for page in range(0, len(values), 37):
+            pixels = opened.pixels(page, False)
+            width, value = values[page]
+            assert pixels.shape == (1, width, 1) and (pixels == value).all()
