@@ -6,8 +6,8 @@ DATA has the folders train and test of images; of side-by-side files, --half sel
 target b is the photo, the source a its colours through a fixed transform, so the task itself is
 deterministic. For training, each b is warped by a different smooth flow with mean 0 whose largest
 length is a percentage of the side (--levels). RegGAN is trained with each of --shift-weights
-(method.lambda_shift). All networks train on the same sources in the same
-order, and are evaluated on aligned pairs of the test folder:
+(method.lambda_shift). All networks train on the same sources in the same order, and are evaluated
+on aligned pairs of the test folder:
 
 l1          L1 against the true image
 gradient    mean gradient magnitude of the outputs, relative to that of the true images; blurred

@@ -121,6 +121,12 @@ def epochs_of(job: Job, images: int) -> int:
     return max(2, round(job.steps / images))
 
 
+def steps_of(job: Job) -> int:
+    """Return the number of steps that a job takes: whole epochs, with batches of one."""
+    images = len(datasets(settings(job)).train)
+    return images * epochs_of(job, images)
+
+
 def train_recipe(job: Job, folder: Path) -> float:
     """Train a recipe; write the translations of the test images; return seconds per step."""
     config = settings(job)
@@ -238,7 +244,7 @@ def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, An
     config, side = settings(next(iter(jobs.values()))), options.direction[1]
     write_images(config, side, lambda x: to_pixels(x, Domain())[0], reals)
     results: dict[str, dict[str, Any]] = {
-        name: {"steps": job.steps, "seconds_per_step": []} for name, job in jobs.items()
+        name: {"steps": steps_of(job), "seconds_per_step": []} for name, job in jobs.items()
     }
     for seed in range(options.seeds):
         for name, job in jobs.items():
@@ -320,8 +326,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = options.folder or Path(folder)
         results = train_all(options, root)
+        write_results(options, results)
         if options.grid:
             draw_grid(options, root, list(results), options.grid)
+
+
+def write_results(options: argparse.Namespace, results: dict[str, dict[str, Any]]) -> None:
+    """Print the table and write the results."""
     print(table(options.method, results))
     paths = ("data", "reference", "features", "grid", "folder")
     about = {key: value for key, value in vars(options).items() if key not in paths}
