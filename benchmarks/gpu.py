@@ -46,6 +46,7 @@ HERE = Path(__file__).parent
 LIMITS = {"tests": 200, "training": 150, "pix2pix": 120, "cyclegan": 150}  # seconds
 AT_ONCE = "tests", "training"
 GRACE = 15  # seconds after the limit
+MARK = "pytest.mark.cuda"
 VARIANTS = ["reference", "plain", "fp32", "tf32", "bf16", "bf16-eager"]  # compiling is too slow
 Result = dict[str, Any]
 
@@ -102,7 +103,8 @@ class Part:
 def tests(part: Part) -> Result:
     """Run the tests marked `cuda`. Warnings of other versions of torch are not errors."""
     processes = 0 if part.options.tiny else 6
-    command: list[object] = ["-m", "pytest", "tests", "-m", "cuda", "-n", processes]
+    files = [one for one in (HERE.parent / "tests").rglob("test_*.py") if MARK in one.read_text()]
+    command: list[object] = ["-m", "pytest", *files, "-m", "cuda", "-n", processes]
     command += ["-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider"]
     code = part.run("tests", *command, "--tb=short", "--durations=8")
     text = (part.out / "tests.log").read_text()

@@ -12,7 +12,8 @@ outputs are measured by `viceversa evaluate FAKES REALS`. With --equal-time ever
 time that the slowest one needed for its steps, instead of the same number of steps. Writes
 benchmarks/results/DATE-quality-DATA.json; --grid names a file for a grid of translations. --folder
 keeps the runs and translations; the same command continues there after a stop, also with more
-recipes or seeds.
+recipes or seeds. With --no-metrics it needs no feature networks; the same command without it then
+measures what is in the folder, also on another computer.
 """
 
 from __future__ import annotations
@@ -252,7 +253,7 @@ def train_all(options: argparse.Namespace, root: Path) -> dict[str, dict[str, An
             seconds = in_process(replace(job, seed=seed), folder)
             results[name]["seconds_per_step"].append(seconds)
             for which in ("last", "best"):
-                if (folder / which).exists():
+                if (folder / which).exists() and not options.no_metrics:
                     values = evaluate(options.method, folder / which, reals, options.features)
                     results[name].setdefault(which, []).append(values)
                     shown = ", ".join(f"{metric} {value:.4g}" for metric, value in values.items())
@@ -321,11 +322,14 @@ def main() -> None:
     parser.add_argument("--equal-time", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--no-metrics", action="store_true", help="only train and translate")
     parser.add_argument("--features", type=Path, default=Path(".venv/features"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = options.folder or Path(folder)
         results = train_all(options, root)
+        if options.no_metrics:
+            return
         write_results(options, results)
         if options.grid:
             draw_grid(options, root, list(results), options.grid)

@@ -28,7 +28,7 @@ def outputs(fault: str, folder: Path, count: int = 2) -> tuple[list[str], list[i
     [
         ("on_step", 0),
         pytest.param("on_validation", 0, marks=pytest.mark.soak),
-        ("validation", 0),
+        pytest.param("validation", 0, marks=pytest.mark.soak),
         pytest.param("dataset 0", 0, marks=pytest.mark.soak),
         ("dataset 1", 1),
     ],

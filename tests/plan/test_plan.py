@@ -274,7 +274,7 @@ def test_largest_size_that_fits_needs_few_estimates() -> None:
         first = bisect_right(sides, free, key=needed) - 1
         expected = {"value": sides[first], "needed": needed(sides[first])} if first >= 0 else None
         estimates.clear()
-        result = largest(sides, needed, lambda side: side**2, free)
+        result = largest(sides, needed, lambda side: side**2, free, draw.randint(1, 5000))
         assert result == (expected if expected and expected["needed"] else None)
         assert len(estimates) <= 12
 
@@ -284,7 +284,7 @@ def test_memory_of_alternatives() -> None:
         "cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulation_steps": 2}
     )
     images, own = ImageStats((32, 32)), estimate(config, (32, 32), CPU).run
-    batch, _, alternatives = choices(config, images, CPU, own - 1, 5, False)
+    batch, _, alternatives = choices(config, images, CPU, own - 1, 5, own + 5)
     assert batch is not None and batch["value"] == 4
     four = replace(config, train=replace(config.train, batch_size=4))
     assert batch["needed"] == estimate(four, (32, 32), CPU).run + 5 <= own - 1
@@ -294,7 +294,7 @@ def test_memory_of_alternatives() -> None:
         "--train.precision bf16",
     }
     assert all(a["fits"] == (a["needed"] <= own - 1) for a in alternatives)
-    assert choices(config, images, CPU, 1000, 0, False)[0] is None
+    assert choices(config, images, CPU, 1000, 0, own)[0] is None
 
 
 def test_largest_batch_is_at_most_an_epoch() -> None:

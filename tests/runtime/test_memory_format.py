@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from viceversa.checkpoint import load_state, save_state
 from viceversa.config.speed import SpeedConfig
+from viceversa.errors import UserError
 from viceversa.networks.unet import UNet
 from viceversa.runtime import memory_format, training
 from viceversa.runtime.memory_format import FORMATS, faster_format, to_format
@@ -262,3 +263,16 @@ def test_an_invalid_saved_format_is_measured_again(
     save_state(newest_checkpoint(run), state)
     train(config)
     assert len(measured_batches) == 2
+
+
+def test_too_little_memory_for_the_measurement_names_the_option(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(memory_format, "_time_pass", failing)
+    config = run_config("pix2pix", data, tmp_path / "run", speed={"memory_format": "measure"})
+    with pytest.raises(UserError, match="out of memory with batches of") as caught:
+        train(config)
+    assert caught.value.option == "train.batch_size"

@@ -51,7 +51,7 @@ def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> dic
     alternatives: list[Choice] = []
     if memory["free"] is not None:
         batch, crop, alternatives = choices(
-            config, images, device, memory["free"], memory["images"], memory["fits"]
+            config, images, device, memory["free"], memory["images"], memory["needed"]
         )
     if steps and memory["fits"]:
         note(f"timing {steps} step{'s' * (steps > 1)} on {device} ...")

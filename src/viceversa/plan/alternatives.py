@@ -27,7 +27,7 @@ def choices(
     device: torch.device,
     free: int,
     cached: int,
-    fits: bool,
+    own: int,
 ) -> tuple[Choice | None, Choice | None, list[Choice]]:
     """Find other settings and the memory that they need.
 
@@ -37,7 +37,7 @@ def choices(
         device: The device of the run.
         free: Free memory.
         cached: Memory that all settings need in addition to that of the networks.
-        fits: Whether the run fits as it is.
+        own: Memory of the run as it is.
 
     Returns:
         The largest batch and the largest crop that fit, if any: the crop is a square, or has the
@@ -48,17 +48,22 @@ def choices(
 
     def needed(size: tuple[int, int] = images.size, **sections: dict[str, Any]) -> int:
         """Memory with other settings; 0 if the networks refuse the size, as they do small ones."""
-        own: dict[str, Any] = {"train": train, "speed": speed}
+        before: dict[str, Any] = {"train": train, "speed": speed}
         changed: dict[str, Any] = {
-            name: replace(own[name], **values) for name, values in sections.items()
+            name: replace(before[name], **values) for name, values in sections.items()
         }
+        other = replace(config, **changed)
+        if other == config and size == images.size:
+            return own
         try:
-            return estimate(replace(config, **changed), size, device).run + cached
+            return estimate(other, size, device).run + cached
         except UserError:
             return 0
 
     batches = [batch for batch in BATCHES if batch <= (images.count or BATCHES[-1])]
-    batch = largest(batches, lambda size: needed(train={"batch_size": size}), int, free)
+    batch = largest(
+        batches, lambda size: needed(train={"batch_size": size}), int, free, train.batch_size
+    )
     with torch.device("meta"):
         networks: list[Any] = list(make_method(config).translators().values())
     multiple = max(32, *(int(network.multiple) for network in networks))
@@ -76,9 +81,10 @@ def choices(
         lambda side: needed(height_width(crop_of(side))),
         lambda side: math.prod(height_width(crop_of(side))),
         free,
+        images.size[0],
     )
     crop = crop and {**crop, "value": crop_of(crop["value"])}
-    cheaper = [] if fits else _cheaper(config, batch, crop, needed)
+    cheaper = [] if own <= free else _cheaper(config, batch, crop, needed)
     alternatives = [
         {"options": options, "needed": memory, "fits": memory <= free}
         for options, memory in cheaper
@@ -106,15 +112,20 @@ def _cheaper(
 
 
 def largest(
-    sizes: Sequence[int], needed: Callable[[int], int], amount: Callable[[int], int], free: int
+    sizes: Sequence[int],
+    needed: Callable[[int], int],
+    amount: Callable[[int], int],
+    free: int,
+    start: int,
 ) -> Choice | None:
     """Return the last of rising sizes that fits into the free memory, and what it needs.
 
-    `needed` is slow and nearly linear in `amount`, so that interpolation calls it for few sizes.
+    `needed` is slow and nearly linear in `amount`, so that interpolation from the size `start`
+    calls it for few sizes.
     """
     low, high = 0, len(sizes)  # sizes[:low] fit, sizes[high:] do not
     known: list[tuple[int, int]] = []  # amounts and memory, without sizes that are refused
-    index, found = 0, None
+    index, found = max(bisect_right(sizes, start) - 1, 0), None
     while low < high:
         size = sizes[index]
         memory = needed(size)
@@ -124,7 +135,7 @@ def largest(
             low, found = index + 1, {"value": size, "needed": memory}
         else:
             high = index
-        limit = 4.0 * amount(size)
+        limit = amount(size) * (4.0 if memory <= free else free / memory)
         if len(known) > 1 and known[-2][1] != known[-1][1]:
             (x, first), (y, second) = known[-2:]
             limit = x + (free - first) * (y - x) / (second - first)

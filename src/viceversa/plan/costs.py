@@ -26,7 +26,12 @@ from ..methods.image_pool import ImagePool
 from ..networks.norms import use_policy
 from ..networks.sizes import parameters
 from ..runtime.cuda_graph import WARM_UP
-from ..runtime.device import out_of_memory, peak_memory, synchronized_time
+from ..runtime.device import (
+    forget_search_memory,
+    out_of_memory,
+    peak_memory,
+    synchronized_time,
+)
 from ..runtime.random_state import seed_everything
 from ..runtime.training import Runtime
 from ..training.gradients import GradientStats
@@ -131,9 +136,6 @@ def estimate(
     runtime = Runtime("cpu", precision, speed=speed)
     with FakeTensorMode(), StepMeter() as meter:
         method = make_method(config).train()
-        pools: list[Any] = [one for one in method.modules() if isinstance(one, ImagePool)]
-        for pool in pools:  # an exchange needs a few images for a moment; hundreds take long
-            pool.exchange = torch.clone
         random_feature_networks(method, torch.device("cpu"))
         batch = empty_batch(config, size)
         alone = images % train.batch_size == 1  # the last batch of an epoch
@@ -143,13 +145,9 @@ def estimate(
         every = train.accumulation_steps
         # Two micro-batches show the memory of any larger number.
         micro_batches = [MicroBatch(batch, 1 / every)] * min(every, 2)
-
-        def step() -> None:
-            update(method, micro_batches, optimizers, runtime, train.grad_clip)
-
-        step()
+        _make_state(method, batch, optimizers, runtime)
         meter.restart()
-        step()  # unlike the first, with the state of the optimizers
+        update(method, micro_batches, optimizers, runtime, train.grad_clip)
         step_macs = meter.macs * every // len(micro_batches)
         parts = _parts(method, batch, optimizers, meter.peak)
         parts["batch"] *= every  # all batches of a step are loaded before it
@@ -196,6 +194,19 @@ def random_feature_networks(method: Method, device: torch.device) -> None:
         name: PerceptualFeatures(NETWORKS[name].make()).to(device).requires_grad_(False)
         for name in method.needed_features()
     }
+
+
+def _make_state(method: Method, batch: Batch, optimizers: Optimizers, runtime: Runtime) -> None:
+    """Make what the first step would: the state of the optimizers, gradients, and image pools."""
+    for optimizer in optimizers.values():
+        for weight in chain.from_iterable(group["params"] for group in optimizer.param_groups):
+            weight.grad = torch.zeros_like(weight)
+        runtime.step(optimizer, torch.ones((), dtype=torch.bool))
+    for name, pool in method.named_modules():
+        if isinstance(pool, ImagePool) and pool.size:
+            own = batch.b if name.endswith("_b") else batch.a
+            pool.images = own.new_zeros(pool.size, *own.shape[1:])
+            pool.exchange = torch.clone  # needs a few images for a moment; hundreds take long
 
 
 def _parts(method: Method, batch: Batch, optimizers: Optimizers, peak: int) -> dict[str, int]:
@@ -261,6 +272,8 @@ def time_steps(
             start = synchronized_time(runtime.device)
             step(micro_batches)
             seconds.append(synchronized_time(runtime.device) - start)
+            if len(seconds) == 1:
+                forget_search_memory(runtime.device)
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error):
             raise UserError(

@@ -206,13 +206,19 @@ class Run:
     def choose_formats(self, previous: str | None = None) -> None:
         """Choose the memory format, `previous` in a resumed run, and compile the networks."""
         each = ceil(self.config.train.batch_size / self.runtime.ranks.count)
-        choose_formats(
-            self.method,
-            self.runtime,
-            lambda: self.placeholder().a.repeat(each, 1, 1, 1),
-            self.say,
-            previous,
-        )
+        try:
+            choose_formats(
+                self.method,
+                self.runtime,
+                lambda: self.placeholder().a.repeat(each, 1, 1, 1),
+                self.say,
+                previous,
+            )
+        except (RuntimeError, MemoryError) as error:
+            images, where = self.placeholder(), "the test of memory formats"
+            raise explain(
+                error, images, self.method, self.config.train, self.runtime, where
+            ) from None
 
     def check_finite(self) -> None:
         """Raise UserError if a step since the last line was not finite; it changed no weight."""
