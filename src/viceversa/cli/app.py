@@ -31,6 +31,7 @@ ORDER = (  # of use
     "explain",
     "compare",
     "ensemble",
+    "convert",
     "report",
     "log",
     "show",

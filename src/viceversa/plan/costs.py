@@ -202,11 +202,13 @@ def _make_state(method: Method, batch: Batch, optimizers: Optimizers, runtime: R
         for weight in chain.from_iterable(group["params"] for group in optimizer.param_groups):
             weight.grad = torch.zeros_like(weight)
         runtime.step(optimizer, torch.ones((), dtype=torch.bool))
-    for name, pool in method.named_modules():
-        if isinstance(pool, ImagePool) and pool.size:
-            own = batch.b if name.endswith("_b") else batch.a
-            pool.images = own.new_zeros(pool.size, *own.shape[1:])
-            pool.exchange = torch.clone  # needs a few images for a moment; hundreds take long
+    pools: list[tuple[str, Any]] = [
+        entry for entry in method.named_modules() if isinstance(entry[1], ImagePool)
+    ]
+    for name, pool in pools:
+        own = batch.b if name.endswith("_b") else batch.a
+        pool.images = own.new_zeros(pool.size, *own.shape[1:])
+        pool.exchange = torch.clone  # needs a few images for a moment; hundreds take long
 
 
 def _parts(method: Method, batch: Batch, optimizers: Optimizers, peak: int) -> dict[str, int]:
