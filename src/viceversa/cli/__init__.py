@@ -14,7 +14,7 @@ from ..config.options import in_words
 from ..environment import is_distributed, keep_freed_memory, limit_thread_spinning, rank
 from ..errors import RunStopped, UserError
 from ..terminal import guarded, occupy_descriptors
-from . import boundary, completion, convert, explain, init, log, report, show, translate
+from . import boundary, completion, convert, explain, export, init, log, report, show, translate
 from .app import app, overview
 from .data import check
 from .evaluate import evaluate
@@ -28,6 +28,7 @@ __all__ = [
     "convert",
     "evaluate",
     "explain",
+    "export",
     "features",
     "init",
     "log",

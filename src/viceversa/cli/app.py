@@ -32,6 +32,7 @@ ORDER = (  # of use
     "compare",
     "ensemble",
     "convert",
+    "export",
     "report",
     "log",
     "show",

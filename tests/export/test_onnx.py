@@ -1,0 +1,182 @@
+"""ONNX files have the results of PyTorch, for any batch and size; others are not written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from support import command_error, command_output, noise_images
+from torch import nn
+
+from viceversa import Translator
+from viceversa.export import onnx_file
+from viceversa.export.graph import ImageGraph
+from viceversa.export.onnx_file import METADATA, compare, export, runner
+from viceversa.images.domain import Domain, DomainConfig
+from viceversa.networks.config import ResNetConfig, UNetConfig
+from viceversa.networks.resnet import ResNet
+from viceversa.networks.unet import UNet
+
+MODEL = Path(__file__).parents[1] / "fixtures/format_1/runs/cyclegan/ab.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def packages() -> None:
+    for name in onnx_file.PACKAGES:
+        pytest.importorskip(name, reason=f"{name} is not installed")
+
+
+def translator(kind: str, policy: Any = "image", **domains: Domain) -> Translator:
+    """Return a translator with large random weights."""
+    torch.manual_seed(0)
+    source, target = domains.get("source", Domain()), domains.get("target", Domain())
+    channels = source.config.channels, target.config.channels
+    network: nn.Module = ResNet(ResNetConfig(width=4, blocks=1), *channels)
+    if kind == "unet":
+        network = UNet(UNetConfig(width=4, depth=3, dropout=0.5), *channels)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2.0)
+        else:
+            tensor.normal_(0.0, 0.3)
+    return Translator(network, source, target, "cpu", policy)
+
+
+def noise(domain: Domain, count: int, height: int, width: int) -> NDArray[Any]:
+    low, high = np.array(domain.low), np.array(domain.high)
+    shape = count, height, width, domain.config.channels
+    return (low + np.random.default_rng(0).random(shape) * (high - low)).astype(domain.dtype)
+
+
+@pytest.mark.slow
+def test_a_file_of_the_command_has_the_results_of_the_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model.onnx"
+    noise_images(tmp_path / "photos", 4, size=(40, 60))
+    text = command_output(capsys, "export", MODEL, "-o", out, "--images", tmp_path / "photos")
+    assert f"{out}: height and width of images must be multiples of 4" in text
+    assert f"4 images of {tmp_path / 'photos'}, 12 results" in text
+    model, run = Translator.load(MODEL, "cpu"), runner(out)
+    for count, height, width in [(1, 8, 8), (3, 36, 20), (2, 64, 100)]:
+        images = noise(model.source, count, height, width)
+        found, expected = run(images), np.stack(model.pixels(list(images)))
+        assert found.dtype == np.uint8 and found.shape == expected.shape
+        difference = np.abs(found.astype(int) - expected)
+        assert difference.max() <= 1 and (difference > 0).mean() < 0.002
+    import onnx
+
+    loaded = onnx.load(out)
+    (entry,) = [one for one in loaded.metadata_props if one.key == METADATA]
+    header = json.loads(entry.value)
+    assert (header["direction"], header["multiple"], header["policy"]) == ("ab", 4, "image")
+    sizes = [one.dim_param for one in loaded.graph.input[0].type.tensor_type.shape.dim]
+    assert sizes[:3] == ["batch", "4*rows", "4*columns"]
+    assert f"{out} exists; add --overwrite" in command_error(capsys, "export", MODEL, "-o", out)
+
+
+@pytest.mark.slow
+def test_16_bits_other_channels_ranges_and_running_statistics(tmp_path: Path) -> None:
+    """The source is clipped to its range; the innermost map of a U-Net is one pixel."""
+    source = Domain(
+        DomainConfig(channels=2, range="100,60000"), "uint16", (100, 100), (60000, 60000)
+    )
+    target = Domain(DomainConfig(channels=1, range="-1000,3000"), "int16", (-1000,), (3000,))
+    model = translator("unet", "running", source=source, target=target)
+    images = noise(source, 4, 24, 24)
+    images[:, :4] = 65535  # above the range
+    path = tmp_path / "model.onnx"
+    difference = export(model, {}, path, list(images))
+    assert difference.images == 12 and difference.largest < 1e-3
+    found, expected = runner(path)(images), np.stack(model.pixels(list(images)))
+    assert found.dtype == np.int16 == expected.dtype
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert len(np.unique(expected)) > 100
+    other = translator("unet", "image", source=source, target=target)  # the control
+    assert compare(other, runner(path), list(images)).largest > 0.01
+
+
+@pytest.mark.soak
+def test_mirrored_images_are_averaged(tmp_path: Path) -> None:
+    model = Translator.load(MODEL, "cpu", flips=True)
+    path = tmp_path / "model.onnx"
+    assert export(model, {}, path, list(noise(model.source, 4, 20, 20))).largest <= 1 / 255
+    once = Translator.load(MODEL, "cpu")  # the control
+    assert compare(once, runner(path), list(noise(model.source, 4, 20, 20))).largest > 1 / 255
+
+
+# -- the comparison
+
+
+def test_the_comparison_measures_differences_of_sizes_and_batches() -> None:
+    model = translator("resnet")
+    images, shapes = list(noise(model.source, 5, 10, 30)), []
+
+    def run(pixels: NDArray[Any], shift: int = 0) -> NDArray[Any]:
+        shapes.append(pixels.shape[:3])
+        result = np.stack(model.pixels(list(pixels))).astype(np.int16)
+        result[0, 0, 0, 0] += shift if result[0, 0, 0, 0] < 128 else -shift
+        return result
+
+    same = compare(model, run, images)
+    assert (same.largest, same.changed, same.images) == (0.0, 0.0, 15)
+    assert set(shapes) == {(1, 8, 8), (4, 8, 8), (1, 12, 16)}
+    shifted = compare(model, lambda pixels: run(pixels, 51), images)
+    assert shifted.largest == 0.2 and 0 < shifted.changed < 0.01
+
+
+def test_a_file_with_other_results_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network of the file is that of another model."""
+    model, other = translator("resnet"), translator("resnet")
+    with torch.no_grad():
+        list(other.network.parameters())[-1].add_(0.5)  # the bias of the last layer
+    monkeypatch.setattr(onnx_file, "_write", lambda *_: None)
+    run = lambda pixels: np.stack(other.pixels(list(pixels)))  # noqa: E731
+    monkeypatch.setattr(onnx_file, "runner", lambda path: run)
+    with pytest.raises(onnx_file.UserError, match="differ from those of PyTorch by up to"):
+        export(model, {}, tmp_path / "model.onnx", list(noise(model.source, 1, 16, 16)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_graph_computes_what_the_translator_does() -> None:
+    source = Domain(DomainConfig(channels=3), "uint8", (0, 10, 20), (255, 200, 255))
+    model = translator("resnet", source=source)
+    images = noise(source, 2, 16, 20)
+    with torch.inference_mode():
+        found = ImageGraph(model)(torch.from_numpy(images)).numpy()
+    difference = np.abs(found.astype(int) - np.stack(model.pixels(list(images))))
+    assert difference.max() <= 1 and difference.mean() < 0.01
+
+
+# -- what is refused
+
+
+def test_models_and_options_that_have_no_graph_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = Domain(DomainConfig(kind="labels", ids=3), "uint8", (0.0,), (255.0,))
+    network = ResNet(ResNetConfig(width=4, blocks=0), 3, 3)
+    with pytest.raises(onnx_file.UserError, match="the target of this one is labels"):
+        ImageGraph(Translator(network, Domain(), labels, "cpu"))
+    with pytest.raises(onnx_file.UserError, match="draws noise"):
+        ImageGraph(translator("unet", "paper"))
+    assert "name the file .onnx" in command_error(capsys, "export", MODEL, "-o", tmp_path / "a.pt")
+    missing = command_error(
+        capsys, "export", tmp_path / "no.safetensors", "-o", tmp_path / "a.onnx"
+    )
+    assert "no.safetensors" in missing
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    text = command_error(capsys, "export", MODEL, "-o", tmp_path / "a.onnx")
+    assert "needs the package onnxscript: pip install 'viceversa[export]'" in text
+    monkeypatch.setattr(onnx_file, "LARGEST", 10)
+    text = command_error(capsys, "export", MODEL, "-o", tmp_path / "a.onnx")
+    assert "more than 2 GB of weights" in text
+    assert list(tmp_path.iterdir()) == []
