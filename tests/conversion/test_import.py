@@ -7,7 +7,10 @@ outputs of its networks for the images of `image`, and the names and shapes of i
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -133,20 +136,25 @@ def test_discriminators_of_pix2pixhd_are_ordered_from_the_full_size() -> None:
     assert [tuple(score.shape[2:]) for score in scores] == [(35, 35), (19, 19)]
 
 
-@pytest.mark.parametrize("blurred", [True, False])
-def test_anti_aliased_networks_of_cut_are_recognized(blurred: bool) -> None:
-    state = dict(random_state("basic 3 instance"))
-    blur = torch.zeros(2, 1, 3, 3)
-    for number in range(3 if blurred else 1):
-        state[f"model.{3 + 4 * number}.filt"] = blur
-    if blurred:
-        assert recognize(state).settings["antialias"]
-    else:
-        with pytest.raises(UnknownArchitecture, match="only some of its layers are anti-aliased"):
-            recognize(state)
+def test_networks_of_cut_with_a_part_of_their_blurs_are_refused() -> None:
+    state = torch.load(FILES / "cut" / "latest_net_D.pth", weights_only=True)
+    assert recognize(state).settings["antialias"]
+    blur = next(name for name in state if name.endswith(".filt"))
+    with pytest.raises(UnknownArchitecture, match="only some of its layers are anti-aliased"):
+        recognize({name: tensor for name, tensor in state.items() if name != blur})
 
 
-# -- what the weights do not tell
+def test_the_order_of_the_file_does_not_matter() -> None:
+    for tag in FACTS["tensors"]:
+        state = random_state(tag)
+        expected = build(recognize(state)).state_dict()
+        shuffled = random.Random(0).sample(sorted(state.items()), len(state))
+        assert [name for name, _ in shuffled] != list(state)
+        found = build(recognize(dict(shuffled))).state_dict()
+        assert all(torch.equal(found[name], expected[name]) for name in expected), tag
+
+
+# -- settings that the weights do not contain
 
 
 def folder(tmp_path: Path, options: str = "") -> Path:
@@ -165,7 +173,7 @@ def test_defaults_of_the_reference_are_assumed_and_printed(
     )
     assert (
         "assumed: method pix2pix, direction ab, preprocess resize_and_crop, load_size 286, "
-        "crop_size 256, dropout yes" in text
+        "crop_size 256, flip yes, dropout yes, gan_loss bce" in text
     )
     header = read_header(tmp_path / "out" / "ab.safetensors")
     assert header["generator"]["dropout"] == 0.5
@@ -181,7 +189,7 @@ def test_saved_options_are_used_and_those_of_the_command_win(
 ) -> None:
     source, out = folder(tmp_path, OPTIONS), tmp_path / "out"
     text = command_output(capsys, "convert", str(source), "-o", str(out), "--load_size", "160")
-    assert "train_opt.txt: method pix2pix, direction ba" in text and "assumed" not in text
+    assert "train_opt.txt: method pix2pix, direction ba" in text and "assumed: gan_loss bce" in text
     assert sorted(path.name for path in out.iterdir()) == ["ba.safetensors", "d_a.safetensors"]
     header = read_header(out / "ba.safetensors")
     data = header["trained"]["data"]
@@ -189,18 +197,15 @@ def test_saved_options_are_used_and_those_of_the_command_win(
     assert data["preprocess"] == "scale_width_and_crop" and data["flip"] is False
     assert header["generator"]["dropout"] == 0.0
     assert header["source"]["config"]["channels"] == 1  # of B
-    command_output(
-        capsys,
-        "convert",
-        str(source),
-        "-o",
-        str(tmp_path / "2"),
-        "--direction",
-        "ab",
-        "--dropout",
-        "yes",
-    )
-    assert read_header(tmp_path / "2" / "ab.safetensors")["generator"]["dropout"] == 0.5
+    words = ["--direction", "ab", "--dropout", "yes", "--flip", "yes", "--gan_loss", "lsgan"]
+    words += ["--preprocess", "none", "--crop_size", "64"]
+    command_output(capsys, "convert", source, "-o", tmp_path / "2", *words)
+    header = read_header(tmp_path / "2" / "ab.safetensors")
+    data = header["trained"]["data"]
+    assert header["generator"]["dropout"] == 0.5 and data["flip"] is True
+    assert (data["preprocess"], data["load_size"], data["crop_size"]) == ("none", 143, 64)
+    discriminator = read_header(tmp_path / "2" / "d_b.safetensors")
+    assert discriminator["objective"] == "lsgan" and discriminator["pair"]
 
 
 def test_names_of_options_until_2018(tmp_path: Path) -> None:
@@ -223,7 +228,7 @@ def test_networks_of_cyclegan_get_the_names_of_their_directions(
         first = next(iter(state))
         marked = {**state, first: state[first] + number}
         torch.save(marked, source / f"5_net_G_{side}.pth")
-        torch.save(random_state("basic 3 instance"), source / f"5_net_D_{side}.pth")
+        shutil.copy(FILES / "cut" / "latest_net_D.pth", source / f"5_net_D_{side}.pth")
         marks[side] = state[first] + number
     import_models(source, tmp_path / "out", ImportOptions(epoch="5", direction=direction))
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -296,6 +301,41 @@ def test_patch_scores_of_a_converted_discriminator(
     assert (tmp_path / "map.png").exists()
 
 
+def test_saved_options_without_equivalent_are_reported_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = OPTIONS.replace("scale_width_and_crop", "zoom_and_crop      ")
+    source = folder(tmp_path, options + "gan_mode: nonsaturating\n")
+    text = command_output(capsys, "convert", source, "-o", tmp_path / "out")
+    assert "train_opt.txt: preprocess zoom_and_crop is not available" in text
+    assert "train_opt.txt: gan_mode nonsaturating is not available" in text
+    assert "assumed: preprocess resize_and_crop, gan_loss bce" in text
+    (source / "train_opt.txt").write_text("model: pix2pixHD\nlabel_nc: 35\nno_instance: False\n")
+    assert "inputs of label maps" in refused(source, tmp_path, capsys)
+    (source / "train_opt.txt").write_text("model: pix2pixHD\nlabel_nc: 0\nno_instance: True\n")
+    command_output(capsys, "convert", source, "-o", tmp_path / "hd")
+    (source / "train_opt.txt").write_text("no_lsgan: False\nno_dropout: False\n")
+    text = command_output(capsys, "convert", source, "-o", tmp_path / "old")
+    assert "dropout yes, gan_loss lsgan" in text
+    (source / "train_opt.txt").write_bytes(b" " * 2**21)
+    assert "is not a file of options" in refused(source, tmp_path, capsys)
+
+
+def test_a_discriminator_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its channels do not show whether it takes pairs; the saved options do."""
+    source = folder(tmp_path)
+    path = source / "latest_net_D.pth"
+    assert "do not show whether it takes pairs" in refused(path, tmp_path, capsys)
+    (source / "train_opt.txt").write_text("model: pix2pix\ninput_nc: 1\noutput_nc: 3\n")
+    command_output(capsys, "convert", path, "-o", tmp_path / "out")
+    header = read_header(tmp_path / "out" / "d_b.safetensors")
+    assert header["pair"] and header["source"]["config"]["channels"] == 1
+    shutil.copy(FILES / "cut" / path.name, source / "latest_net_D_A.pth")
+    (source / "train_opt.txt").unlink()
+    command_output(capsys, "convert", source / "latest_net_D_A.pth", "-o", tmp_path / "2")
+    assert not read_header(tmp_path / "2" / "d_b.safetensors")["pair"]
+
+
 # -- what is refused
 
 
@@ -309,7 +349,7 @@ class Command:
         return Path.touch, (self.path,)
 
 
-def refused(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def refused(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *words: object) -> str:
     out = tmp_path / "refused"
     text = command_error(capsys, "convert", str(path), "-o", str(out), *words)
     assert not out.exists()
@@ -319,7 +359,7 @@ def refused(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *wor
 def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, ran = tmp_path / "latest_net_G.pth", tmp_path / "ran"
     torch.save({"weight": Command(ran)}, path)
-    assert "without running code" in refused(path, tmp_path, capsys)
+    assert "not a file of weights alone" in refused(path, tmp_path, capsys)
     assert not ran.exists()
     torch.load(path, weights_only=False)  # the control
     assert ran.exists()
@@ -337,9 +377,14 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture
         ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "belong to none of"),
         ({"mlp_0.0.weight": torch.zeros(4, 4)}, "belong to none of"),
         ({"model.0.weight": torch.zeros(64, 3, 3, 3)}, "resembles the PatchGAN"),
-        ({"model.0.weight": torch.zeros((2, 3, 4, 4), dtype=torch.int64)}, "resembles"),
+        ({"model.0.weight": torch.zeros((2, 3, 4, 4), dtype=torch.int64)}, "does not contain"),
+        ({"model.0.weight": torch.zeros((2, 3, 4, 4), dtype=torch.complex64)}, "weights alone"),
+        ({"model.0.weight": torch.rand(3, device="meta")}, "weights alone"),
+        ({"model.0.weight": torch.zeros(2, 3).to_sparse()}, "weights alone"),
+        ({"model1_1.0.weight": torch.zeros(2)}, "local enhancer"),
+        ({"a\x1b[31m": torch.zeros(2, 2, 2, 2)}, r"'a\x1b[31m'"),
     ],
-    ids=str,
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
 def test_other_contents_are_refused_with_a_sentence(
     contents: Any, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -357,7 +402,71 @@ def test_damaged_files_are_refused(
     path = tmp_path / "latest_net_G.pth"
     whole = (FILES / "pix2pix" / path.name).read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if isinstance(damage, str) else damage)
-    assert "is not a file of weights" in refused(path, tmp_path, capsys)
+    assert "is damaged, or not a file of weights alone" in refused(path, tmp_path, capsys)
+
+
+def test_files_that_would_need_more_memory_than_their_size_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, packed = FILES / "pix2pix" / "latest_net_G.pth", tmp_path / "latest_net_G.pth"
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    torch.load(packed, weights_only=True)  # the control
+    assert "is damaged, or not a file of weights alone" in refused(packed, tmp_path, capsys)
+    pickled = b"\x80\x02c__builtin__\nbytearray\n(J\x00\x00\x00\x08tR."
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("x/data.pkl", pickled)
+        archive.writestr("x/version", b"3\n")
+    assert "is damaged, or not a file of weights alone" in refused(packed, tmp_path, capsys)
+
+
+def test_other_kinds_of_paths_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "latest_net_G.pth")
+    assert "is not a regular file" in refused(tmp_path / "latest_net_G.pth", tmp_path, capsys)
+    assert "is not a regular file" in refused(tmp_path, tmp_path, capsys)
+
+
+def test_existing_and_ambiguous_results_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = folder(tmp_path), tmp_path / "out"
+    command_output(capsys, "convert", source, "-o", out)
+    kept = (out / "ab.safetensors").read_bytes()
+    text = command_error(capsys, "convert", FILES / "cyclegan" / "latest_net_G_A.pth", "-o", out)
+    assert f"{out / 'ab.safetensors'} exists" in text and "--overwrite" in text
+    assert (out / "ab.safetensors").read_bytes() == kept
+    more = ["-o", out, "--overwrite"]
+    command_output(capsys, "convert", FILES / "cyclegan" / "latest_net_G_A.pth", *more)
+    assert (out / "ab.safetensors").read_bytes() != kept
+    shutil.copy(FILES / "cyclegan" / "latest_net_G_A.pth", source)
+    assert "would both be" in refused(source, tmp_path, capsys)
+    (source / "latest_net_G_A.pth").unlink()
+    torch.save(
+        random_state("basic 3 batch") | {"model.0.weight": torch.rand(2, 5, 4, 4)},
+        source / "latest_net_D.pth",
+    )
+    assert "takes 5 channels, neither images of 3 nor pairs of 1 and 3" in refused(
+        source, tmp_path, capsys
+    )
+    shutil.copy(source / "latest_net_G.pth", source / "latest_net_D.pth")
+    assert "has a generator, unlike its name" in refused(source, tmp_path, capsys)
+    assert "is a file; choose a folder" in command_error(
+        capsys, "convert", FILES / "cut", "-o", source / "latest_net_D.pth"
+    )
+    for option, value in (("--load_size", 0), ("--crop_size", 10**9)):
+        assert f"{option} must be from 1 to" in refused(source, tmp_path, capsys, option, value)
+
+
+def test_other_networks_of_a_folder_are_skipped_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = folder(tmp_path)
+    (source / "latest_net_F.pth").write_bytes(b"heads of patches")
+    text = command_output(capsys, "convert", source, "-o", tmp_path / "out")
+    assert f"{source / 'latest_net_F.pth'}: skipped" in text
 
 
 def test_zero_padded_blocks_and_other_layers_are_refused() -> None:
@@ -373,6 +482,13 @@ def test_zero_padded_blocks_and_other_layers_are_refused() -> None:
     more = {**state, "model.99.weight": torch.zeros(2)}
     with pytest.raises(UnknownArchitecture):
         build(recognize(more))
+    for extra, message in (("running_var", "is negative"), ("weight", "no running statistics")):
+        norm = {**state, f"model.2.{extra}": torch.full((2,), -1.0)}
+        with pytest.raises(UnknownArchitecture, match=message):
+            recognize(norm)
+    batch = random_state("resnet_6blocks batch plain")
+    with pytest.raises(UnknownArchitecture, match="batch norm after convolutions with biases"):
+        recognize({**batch, "model.1.bias": torch.zeros(2)})
     first = next(iter(state))
     with pytest.raises(UnknownArchitecture):
         build(recognize({name: one for name, one in state.items() if name != first}))

@@ -22,19 +22,22 @@ def convert(
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     to: Literal["viceversa", "reference"] = "viceversa",
     epoch: str = "latest",
-    direction: Literal["auto", "ab", "ba"] = "auto",
-    dropout: Literal["auto", "yes", "no"] = "auto",
-    preprocess: Literal[
-        "auto", "resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"
-    ] = "auto",
-    load_size: int = 0,
-    crop_size: int = 0,
+    direction: Literal["ab", "ba"] | None = None,
+    dropout: Literal["yes", "no"] | None = None,
+    flip: Literal["yes", "no"] | None = None,
+    gan_loss: Literal["bce", "lsgan", "hinge", "wgan-gp"] | None = None,
+    preprocess: Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
+    | None = None,
+    load_size: int | None = None,
+    crop_size: int | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Convert weights of junyanz/pytorch-CycleGAN-and-pix2pix, CUT or pix2pixHD, or to the first.
 
-    Width, depth, norm and channels are read from the weights. What they do not tell is read from
-    `train_opt.txt` beside them, if it exists, or assumed to be the default there; the command
-    prints both. Files are read without running code in them.
+    Width, depth, norm and channels are read from the weights. Other settings are read from
+    `train_opt.txt` in the same folder, if it exists; settings that are still unknown get the
+    defaults of junyanz/pytorch-CycleGAN-and-pix2pix. The command prints them. Code in files is not
+    run.
 
     Parameters
     ----------
@@ -44,39 +47,53 @@ def convert(
     out
         Folder of the results.
     to
-        viceversa: model files (.safetensors); reference: files of weights (.pth).
+        viceversa: model files (.safetensors); reference: files of weights (.pth) for
+        junyanz/pytorch-CycleGAN-and-pix2pix.
     epoch
         Epoch of the files in a folder: latest, or a number.
     direction
-        Direction of the generator G, or of G_A of CycleGAN; auto: train_opt.txt, or ab.
+        Direction of the generator G, or of G_A of CycleGAN.
     dropout
-        Whether the U-Net was trained with dropout, which only `--policy paper` uses; auto:
-        train_opt.txt, or yes for pix2pix.
+        Whether the U-Net was trained with dropout, which only `--policy paper` uses.
+    flip
+        Whether training images were mirrored (`data.flip`), which allows `--flips`.
+    gan_loss
+        `method.gan_loss` of the training: the meaning of the scores of a discriminator.
     preprocess
-        `data.preprocess` of the training; auto: train_opt.txt, or resize_and_crop.
+        `data.preprocess` of the training.
     load_size
-        `data.load_size` of the training; 0: train_opt.txt, or 286.
+        `data.load_size` of the training, in pixels.
     crop_size
-        `data.crop_size` of the training; 0: train_opt.txt, or 256.
+        `data.crop_size` of the training, in pixels.
+    overwrite
+        Replace existing files.
     """
-    given: dict[str, Any] = {
-        "direction": None if direction == "auto" else direction,
-        "dropout": None if dropout == "auto" else dropout == "yes",
-        "preprocess": None if preprocess == "auto" else preprocess,
-        "load_size": load_size or None,
-        "crop_size": crop_size or None,
-    }
+    from ..images.preprocessing import LARGEST_SIDE
+
     for name, size in (("load_size", load_size), ("crop_size", crop_size)):
-        if size < 0:
-            raise UserError(f"--{name} must be at least 1, not {size}", option=f"--{name}")
+        if size is not None and not 1 <= size <= LARGEST_SIDE:
+            text = f"--{name} must be from 1 to {LARGEST_SIDE}, not {size}"
+            raise UserError(text, option=f"--{name}")
+    given: dict[str, Any] = {
+        "direction": direction,
+        "dropout": None if dropout is None else dropout == "yes",
+        "flip": None if flip is None else flip == "yes",
+        "gan_loss": gan_loss,
+        "preprocess": preprocess,
+        "load_size": load_size,
+        "crop_size": crop_size,
+    }
     if to == "reference":
-        if unused := [name for name, value in given.items() if value is not None]:
-            raise UserError(f"--{unused[0]} belongs to an import, not to --to reference")
+        unused = [name for name, value in given.items() if value is not None]
+        if unused or epoch != "latest":
+            option = f"--{[*unused, 'epoch'][0]}"
+            text = f"{option} belongs to an import; leave it out with --to reference"
+            raise UserError(text, option=option)
         from ..conversion.exporting import export_models
 
-        lines = export_models(path, out)
+        lines = export_models(path, out, overwrite)
     else:
         from ..conversion.importing import ImportOptions, import_models
 
-        lines = import_models(path, out, ImportOptions(epoch=epoch, **given))
+        lines = import_models(path, out, ImportOptions(epoch=epoch, **given), overwrite)
     print("\n".join(lines))

@@ -11,11 +11,13 @@ from torch import Tensor
 
 BLOCK = re.compile(r"model\.(\d+)\.conv_block\.(\d+)\.")
 SCALE = re.compile(r"(?:scale(\d+)_layer\d+|layer(\d+))\.")
+PREFIXES = "module.", "_orig_mod."  # of DataParallel and torch.compile
+LEAVES = "weight", "bias", "running_mean", "running_var"  # in the order of a layer
 FIXED_BLUR = ".filt"  # CUT's anti-aliasing, which is not trained
 COUNTER = ".num_batches_tracked"
 KNOWN = (
-    "U-Net, ResNet, PatchGAN and PixelGAN of junyanz/pytorch-CycleGAN-and-pix2pix, those of CUT, "
-    "and the global generator and the discriminators of pix2pixHD"
+    "U-Net, ResNet, PatchGAN and PixelGAN of junyanz/pytorch-CycleGAN-and-pix2pix, ResNet and "
+    "PatchGAN of CUT, global generator and discriminators of pix2pixHD"
 )
 
 
@@ -35,22 +37,25 @@ class Architecture:
     """Channels of the input, and of the output of a generator."""
     weights: dict[str, Tensor] = field(repr=False)
     """The tensors in the order of this package's network."""
-    assumed: tuple[str, ...] = ()
-    """What its tensors do not tell, as clauses."""
 
 
 def recognize(state: Mapping[str, Tensor]) -> Architecture:
     """Return the network to which tensors belong.
 
     Args:
-        state: Tensors by name, in the order of a state dict of torch.
+        state: Tensors by name, in any order.
 
     Raises:
         UnknownArchitecture: It is none of the known networks.
     """
-    state = _without_prefix(state)
+    state = _without_prefixes(state)
     blurs = [name for name in state if name.endswith(FIXED_BLUR)]
     weights = {n: t for n, t in state.items() if not n.endswith((FIXED_BLUR, COUNTER))}
+    weights = dict(sorted(weights.items(), key=_position))
+    if any(name.startswith("model1_") for name in weights):
+        raise UnknownArchitecture("the local enhancer of pix2pixHD is not available")
+    if any(name.endswith("running_var") and bool((t < 0).any()) for name, t in weights.items()):
+        raise UnknownArchitecture("a variance in its statistics is negative")
     first = next(iter(weights), "")
     if first.startswith("model.model."):
         return _unet(weights)
@@ -62,15 +67,22 @@ def recognize(state: Mapping[str, Tensor]) -> Architecture:
         return _multi_scale(weights)
     if re.match(r"model\.0\.weight$", first):
         return _patchgan(weights, len(blurs))
-    raise UnknownArchitecture(f"its tensors ({first or 'none'}, ...) belong to none of: {KNOWN}")
+    raise UnknownArchitecture(f"its tensors ({first!a}, ...) belong to none of: {KNOWN}")
 
 
-def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefix that DataParallel adds."""
-    prefix = "module."
-    if all(name.startswith(prefix) for name in state):
-        return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return dict(state)
+def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the prefixes that wrappers of a network add to all names."""
+    names = list(state)
+    while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in names)), ""):
+        names = [name.removeprefix(prefix) for name in names]
+    return dict(zip(names, state.values(), strict=True))
+
+
+def _position(entry: tuple[str, Tensor]) -> tuple[list[int], int]:
+    """Sort key: names number the layers, and the blocks inside of blocks, in their order."""
+    layer, _, leaf = entry[0].rpartition(".")
+    numbers = [int(number) for number in re.findall(r"\d+", layer)]
+    return numbers, LEAVES.index(leaf) if leaf in LEAVES else len(LEAVES)
 
 
 def _convolutions(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -86,8 +98,12 @@ def _norm(weights: dict[str, Tensor], normed: str) -> str:
     """
     scales = [name for name, one in weights.items() if one.ndim == 1 and name.endswith(".weight")]
     statistics = [name for name in weights if name.endswith((".running_mean", ".running_var"))]
+    if scales and not statistics:
+        raise UnknownArchitecture("its norms have weights, but no running statistics")
+    if scales and normed.removesuffix("weight") + "bias" in weights:
+        raise UnknownArchitecture("it has batch norm after convolutions with biases")
     if scales:
-        return "batch" if statistics else "instance-affine"
+        return "batch"
     for name in statistics:
         del weights[name]
     biased = normed.removesuffix("weight") + "bias" in weights

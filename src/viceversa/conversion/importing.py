@@ -6,9 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-from torch import nn
+from typing import Any
 
 from ..checkpoint.models import save_network
 from ..checkpoint.torch_files import read_torch_file
@@ -17,60 +15,70 @@ from ..directions import ENDS, SWAPPED, Direction
 from ..errors import UserError
 from ..fields import as_typed, plain
 from ..files import sha256
-from ..images.domain import Domain, DomainConfig
+from ..images.domain import Domain
 from .architecture import Architecture, UnknownArchitecture, recognize
+from .network_file import NetworkFile, fit_domains
 from .options import SavedOptions, read_options
 from .weights import build
 
-NETWORK = re.compile(r"(?P<epoch>.+)_net_(?P<role>[GD])(?P<side>_[AB])?\.pth")
-DEFAULTS = {"preprocess": "resize_and_crop", "load_size": 286, "crop_size": 256}  # the reference's
+NETWORK = re.compile(r"(?P<epoch>.+)_net_(?P<role>\w+?)(?:_(?P<side>[AB]))?\.pth")
+ROLES = {"generator": "G", "discriminator": "D"}
+# Defaults of the reference, but for the name of the direction.
+DEFAULTS = {"preprocess": "resize_and_crop", "load_size": 286, "crop_size": 256, "flip": True}
+REPLACE = "choose another -o, or add --overwrite"
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the weights do not tell: None is what was saved beside them, or the default."""
+    """Settings that weights do not contain; None: from the saved options, or the default."""
 
     epoch: str = "latest"
     direction: Direction | None = None
     dropout: bool | None = None
+    gan_loss: str | None = None
     preprocess: str | None = None
     load_size: int | None = None
     crop_size: int | None = None
+    flip: bool | None = None
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A network in a file: `role` is G or D, `side` _A or _B in CycleGAN."""
-
-    path: Path
-    role: Literal["G", "D"]
-    side: str
-    architecture: Architecture
-    network: nn.Module
-
-
-def import_models(path: Path, out: Path, options: ImportOptions) -> list[str]:
+def import_models(
+    path: Path, out: Path, options: ImportOptions, overwrite: bool = False
+) -> list[str]:
     """Write model files with the weights of another implementation.
 
     Args:
         path: A .pth file, or a folder such as checkpoints/NAME.
         out: The folder of the model files: ab.safetensors, d_b.safetensors, and so on.
-        options: What the weights do not tell.
+        options: Settings that the weights do not contain.
+        overwrite: Whether existing files are replaced.
 
     Returns:
-        Lines that say what was written, and what was assumed.
+        Lines on the files that were written and skipped, and on the settings that were assumed.
 
     Raises:
         UserError: A file is missing or invalid, or its network cannot be built here.
     """
     if (out / "config.json").exists():
         raise UserError(f"-o {out} is the folder of a run; choose another folder", option="-o")
-    networks = [_read(file) for file in _files(path, options.epoch)]
+    files, skipped = _files(path, options.epoch)
     saved = read_options(path if path.is_dir() else path.parent)
+    if saved.maps:
+        raise UserError(
+            f"{saved.file}: inputs of label maps, edges of instances or features (pix2pixHD) are "
+            "not available",
+            path=saved.file,
+        )
+    networks = [_read(file) for file in files]
     method = saved.method or _method(networks)
-    completed_options, told = _complete(options, saved, networks, method)
-    direction = completed_options.direction or "ab"
-    domains = _domains(networks, direction, saved.colours)
+    settings, origins = _complete(options, saved, networks, method)
+    direction = settings.direction or "ab"
+    networks = [
+        replace(one, direction=SWAPPED[direction] if one.side == "B" else direction)
+        for one in networks
+    ]
+    _check_outputs(networks, out, overwrite)
+    domains = fit_domains(networks, saved, method)
     about = {
         "paired": method == "pix2pix",
         "trained": {
@@ -78,38 +86,37 @@ def import_models(path: Path, out: Path, options: ImportOptions) -> list[str]:
             "data": {
                 "path": "",
                 "direction": direction,
-                "flip": saved.flip is not False,
-                **{name: getattr(completed_options, name) for name in DEFAULTS},
+                **{name: getattr(settings, name) for name in DEFAULTS},
             },
         },
     }
+    headers = [
+        (_translator if one.generates else _discriminator)(one, domains, settings)
+        for one in networks
+    ]
     lines = []
-    for one in networks:
-        own = SWAPPED[direction] if one.side == "_B" else direction
-        if one.role == "G":
-            name, header = f"{own}.safetensors", _translator(one, own, domains, completed_options)
-        else:
-            objective = saved.objective or ("bce" if _is_pix2pix(one, method) else "lsgan")
-            name = f"d_{own[1]}.safetensors"
-            header = _discriminator(one, own, domains, objective)
+    for one, header in zip(networks, headers, strict=True):
         origin = {"file": one.path.name, "sha256": sha256(one.path)}
-        save_network(
-            out / name, one.network.state_dict(), {**header, **about, "converted_from": origin}
-        )
-        lines.append(f"{one.path} -> {out / name}: {_text(one.architecture)}")
-    return lines + told
+        header |= {**about, "converted_from": origin}
+        save_network(out / one.name, one.network.state_dict(), header)
+        lines.append(f"{one.path} -> {out / one.name}: {_description(one.architecture)}")
+    return [*lines, *(f"{file}: skipped, not needed here" for file in skipped), *origins]
 
 
-def _files(path: Path, epoch: str) -> list[Path]:
-    """Return the files of generators and discriminators. Raises UserError if there are none."""
+def _files(path: Path, epoch: str) -> tuple[list[Path], list[Path]]:
+    """Return the files of generators and discriminators, and those of other networks."""
     if not path.is_dir():
-        return [path]
-    found = [file for file in sorted(path.iterdir()) if NETWORK.fullmatch(file.name)]
-    chosen = [file for file in found if file.name.startswith(f"{epoch}_net_")]
+        return [path], []
+    named = [(file, NETWORK.fullmatch(file.name)) for file in sorted(path.iterdir())]
+    found = [(file, match) for file, match in named if match]
+    of_epoch = [
+        (file, match["role"] in ROLES.values()) for file, match in found if match["epoch"] == epoch
+    ]
+    chosen = [file for file, needed in of_epoch if needed]
     if chosen:
-        return chosen
-    epochs = sorted({str(NETWORK.fullmatch(file.name)["epoch"]) for file in found})  # type: ignore[index]
-    if epochs:
+        return chosen, [file for file, needed in of_epoch if not needed]
+    if found:
+        epochs = sorted({match["epoch"] for _, match in found}, key=lambda e: (len(e), e))
         raise UserError(
             f"{path} has no weights of epoch {epoch}; it has {', '.join(epochs)}", option="--epoch"
         )
@@ -119,24 +126,25 @@ def _files(path: Path, epoch: str) -> list[Path]:
     )
 
 
-def _read(path: Path) -> _Found:
+def _read(path: Path) -> NetworkFile:
     try:
         architecture = recognize(read_torch_file(path))
         network = build(architecture)
     except UnknownArchitecture as error:
         raise UserError(f"{path}: {error}", path=path) from None
     named = NETWORK.fullmatch(path.name)
-    role: Literal["G", "D"] = "G" if architecture.kind == "generator" else "D"
-    return _Found(path, role, (named["side"] or "") if named else "", architecture, network)
+    if named and named["role"] in ROLES.values() and named["role"] != ROLES[architecture.kind]:
+        raise UserError(f"{path} has a {architecture.kind}, unlike its name; rename it", path=path)
+    return NetworkFile(path, (named["side"] or "") if named else "", architecture, network)
 
 
-def _method(networks: list[_Found]) -> str:
+def _method(networks: list[NetworkFile]) -> str:
     """Return the method that trained networks, by their names and channels."""
     if any(one.side for one in networks):
         return "cyclegan"
-    generators = [one.architecture for one in networks if one.role == "G"]
+    generators = [one.architecture for one in networks if one.generates]
     for one in networks:
-        if one.role == "D" and generators:
+        if not one.generates and generators:
             pair = one.architecture.channels[0] == sum(generators[0].channels)
             return "pix2pix" if pair else "cut"
     unet = any(one.settings["name"] == "unet" for one in generators)
@@ -144,19 +152,23 @@ def _method(networks: list[_Found]) -> str:
 
 
 def _complete(
-    options: ImportOptions, saved: SavedOptions, networks: list[_Found], method: str
+    options: ImportOptions, saved: SavedOptions, networks: list[NetworkFile], method: str
 ) -> tuple[ImportOptions, list[str]]:
     """Return options without None, and lines on where those that were not given come from."""
     defaults: dict[str, Any] = {"direction": "ab", **DEFAULTS}
     if any(one.architecture.settings["name"] == "unet" for one in networks):
         defaults["dropout"] = method == "pix2pix"
+    judges = [one.architecture.settings for one in networks if not one.generates]
+    if judges:  # pix2pixHD pads by two
+        padded = any(one.get("padding") == "two" for one in judges)
+        defaults["gan_loss"] = "bce" if method == "pix2pix" and not padded else "lsgan"
     read: dict[str, Any] = {"method": method} if saved.method else {}
     assumed: dict[str, Any] = {} if saved.method else {"method": method}
     for name, default in defaults.items():
         if getattr(options, name) is None:
             known = getattr(saved, name)
             (assumed if known is None else read)[name] = default if known is None else known
-    lines = []
+    lines = [f"{saved.file}: {text} is not available" for text in saved.unknown]
     for where, found in ((f"from {saved.file}", read), ("assumed", assumed)):
         if found:
             text = ", ".join(f"{name} {as_typed(value)}" for name, value in found.items())
@@ -165,41 +177,33 @@ def _complete(
     return replace(options, **values), lines
 
 
-def _domains(networks: list[_Found], direction: Direction, colours: bool) -> dict[str, Domain]:
-    """Return the domains A and B of 8-bit images with the channels of the networks."""
-    channels: dict[str, int] = {}
+def _check_outputs(networks: list[NetworkFile], out: Path, overwrite: bool) -> None:
+    """Raise UserError if two networks have the same model file, or one exists."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"-o {out} is a file; choose a folder", option="-o", path=out)
+    files: dict[str, Path] = {}
     for one in networks:
-        own = SWAPPED[direction] if one.side == "_B" else direction
-        given = one.architecture.channels
-        if one.role == "G":
-            channels |= dict(zip(ENDS[own], given, strict=True))
-    for one in networks:
-        own = SWAPPED[direction] if one.side == "_B" else direction
-        if one.role == "D" and own[1] not in channels:
-            half, odd = divmod(one.architecture.channels[0], 2)
-            pair = half in (1, 3) and not odd  # of grey or RGB images
-            channels |= {end: half if pair else one.architecture.channels[0] for end in ENDS[own]}
-    kinds = {1: "lab-l", 2: "lab-ab"} if colours else {}
-    return {name: _domain(count, kinds.get(count, "image")) for name, count in channels.items()}
-
-
-def _domain(channels: int, kind: Any) -> Domain:
-    if kind != "image":
-        return Domain(DomainConfig(kind=kind), "uint8", (0.0,), (255.0,))
-    low, high = (0.0,) * channels, (255.0,) * channels
-    return Domain(DomainConfig(channels=channels), "uint8", low, high)
+        if one.name in files:
+            raise UserError(
+                f"{files[one.name]} and {one.path} would both be {out / one.name}; convert one of "
+                "them by its name",
+                path=one.path,
+            )
+        files[one.name] = one.path
+        if (out / one.name).exists() and not overwrite:
+            raise UserError(f"{out / one.name} exists; {REPLACE}", option="-o")
 
 
 def _translator(
-    one: _Found, direction: Direction, domains: Mapping[str, Domain], options: ImportOptions
+    one: NetworkFile, domains: Mapping[str, Domain], options: ImportOptions
 ) -> dict[str, Any]:
     settings = dict(one.architecture.settings)
     if settings["name"] == "unet":
         settings["dropout"] = 0.5 if options.dropout else 0.0
-    source, target = ENDS[direction]
+    source, target = ENDS[one.direction]
     return {
         "kind": "translator",
-        "direction": direction,
+        "direction": one.direction,
         "generator": completed({"generator": settings})["generator"],
         "source": plain(domains[source]),
         "target": plain(domains[target]),
@@ -207,34 +211,32 @@ def _translator(
 
 
 def _discriminator(
-    one: _Found, direction: Direction, domains: Mapping[str, Domain], objective: str
+    one: NetworkFile, domains: Mapping[str, Domain], options: ImportOptions
 ) -> dict[str, Any]:
-    source, target = (domains[end] for end in ENDS[direction])
+    source, target = (domains[end] for end in ENDS[one.direction])
+    (count,) = one.architecture.channels
+    pair = count == source.config.width + target.config.width
+    if not pair and count != target.config.width:
+        raise UserError(
+            f"{one.path} takes {count} channels, neither images of {target.config.width} nor pairs "
+            f"of {source.config.width} and {target.config.width}",
+            path=one.path,
+        )
     return {
         "kind": "discriminator",
-        "domain": direction[1],
-        "pair": one.architecture.channels[0] == source.config.width + target.config.width,
-        "objective": objective,
+        "domain": one.direction[1],
+        "pair": pair,
+        "objective": options.gan_loss,
         "discriminator": completed({"discriminator": one.architecture.settings})["discriminator"],
         "source": plain(source),
         "target": plain(target),
     }
 
 
-def _is_pix2pix(one: _Found, method: str) -> bool:
-    """Whether a discriminator is of pix2pix, and not of pix2pixHD, which has other defaults."""
-    return method == "pix2pix" and one.architecture.settings.get("scales", 1) == 1
-
-
-def _text(architecture: Architecture) -> str:
-    settings = dict(architecture.settings)
-    hidden = {
-        "dropout_from",
-        "dropout_layers",
-        "antialias" if not settings.get("antialias") else "",
-    }
-    options = [
-        f"{key} {as_typed(v)}" for key, v in settings.items() if key not in {"name", *hidden}
-    ]
+def _description(architecture: Architecture) -> str:
+    shown = ("width", "depth", "downsamplings", "blocks", "layers", "scales", "norm")
+    settings = architecture.settings
+    words = [f"{name} {settings[name]}" for name in shown if name in settings]
+    words += ["anti-aliased"] * bool(settings.get("antialias"))
     channels = " -> ".join(map(str, architecture.channels))
-    return f"{settings['name']}, {', '.join(options)}, channels {channels}"
+    return f"{settings['name']}, {', '.join(words)}, channels {channels}"

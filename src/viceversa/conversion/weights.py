@@ -28,7 +28,7 @@ def build(architecture: Architecture) -> nn.Module:
     registry = GENERATORS if architecture.kind == "generator" else DISCRIMINATORS
     make, config_class = registry[settings.pop("name")]
     try:
-        config = fill(config_class, settings, "the file")
+        config = fill(config_class, settings, architecture.kind)
     except UserError as error:  # such as 17 levels
         raise UnknownArchitecture(str(error)) from None
     with torch.device("meta"):
@@ -52,12 +52,12 @@ def _renamed(network: nn.Module, architecture: Architecture) -> dict[str, Tensor
         foreign, weight = given.pop(0)
         if weight.shape != tensor.shape or _leaf(foreign) != leaf:
             raise UnknownArchitecture(
-                f"{foreign} with the shape {list(weight.shape)} is where {leaf} with the shape "
-                f"{list(tensor.shape)} should be"
+                f"{foreign!a} has the shape {list(weight.shape)}, where a {leaf} of the shape "
+                f"{list(tensor.shape)} is expected"
             )
         found[name] = weight
     if given:
-        raise UnknownArchitecture(f"it has {len(given)} tensors too many, such as {given[0][0]}")
+        raise UnknownArchitecture(f"it has {len(given)} tensors too many, such as {given[0][0]!a}")
     return found
 
 
@@ -104,8 +104,8 @@ def reference_options(settings: Mapping[str, Any]) -> str:
 # Values of options that the reference has; an option that is missing here must have its default.
 ANY = None
 SUPPORTED: dict[str, dict[str, tuple[Any, ...] | None]] = {
-    "unet": {"depth": (7, 8), "dropout": ANY, "dropout_from": ANY, "dropout_layers": ANY},
-    "resnet": {"blocks": (6, 9), "dropout": ANY},
+    "unet": {"depth": (7, 8), "dropout": (0.0, 0.5), "dropout_from": ANY, "dropout_layers": ANY},
+    "resnet": {"blocks": (6, 9), "dropout": (0.0, 0.5)},
     "patchgan": {"layers": ANY},
     "pixelgan": {},
 }
