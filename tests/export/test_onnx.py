@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from support import command_error, command_output, noise_images
 from torch import nn
 
@@ -159,6 +160,23 @@ def test_the_graph_computes_what_the_translator_does() -> None:
 # -- what is refused
 
 
+class Unsupported(nn.Module):
+    """A network with an operation that ONNX lacks."""
+
+    multiple = smallest = 4
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.special.bessel_j0(x)
+
+
+@pytest.mark.slow
+def test_a_network_without_equivalent_is_refused(tmp_path: Path) -> None:
+    model = Translator(Unsupported(), Domain(), Domain(), "cpu")
+    with pytest.raises(onnx_file.UserError, match="cannot be written as an ONNX graph"):
+        export(model, {}, tmp_path / "model.onnx", list(noise(model.source, 1, 8, 8)))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_models_and_options_that_have_no_graph_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +191,11 @@ def test_models_and_options_that_have_no_graph_are_refused(
         capsys, "export", tmp_path / "no.safetensors", "-o", tmp_path / "a.onnx"
     )
     assert "no.safetensors" in missing
+    Image.fromarray(np.zeros((40, 40), dtype=np.uint16)).save(tmp_path / "deep.png")
+    words = ["-o", tmp_path / "a.onnx", "--images", tmp_path / "deep.png"]
+    text = command_error(capsys, "export", MODEL, *words)
+    assert f"{tmp_path / 'deep.png'} is uint16, but the model was trained on uint8" in text
+    (tmp_path / "deep.png").unlink()
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     text = command_error(capsys, "export", MODEL, "-o", tmp_path / "a.onnx")
     assert "needs the package onnxscript: pip install 'viceversa[export]'" in text

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..inference import Translator
 
 COMPARED = 4  # images, by default
+MOST = 20  # images of a folder
 
 
 @command(
@@ -44,7 +45,8 @@ def export(
     out
         The file, such as model.onnx.
     images
-        A folder of images, or an image, to compare results with; by default, images of the demos.
+        A folder, of which 20 images are used at most, or an image, to compare results with; by
+        default, photos of a demo.
     policy
         image: batch norm with the statistics of each image; running: with those of training.
     flips
@@ -82,10 +84,16 @@ def _images(translator: Translator, path: Path | None) -> tuple[Sequence[Any], s
 
     from ..inference import expand
 
+    source = translator.source
     if path is not None:
         files = [file for file, _ in expand([str(path)])[0]]
-        return [translator.read(file) for file in files], f"{len(files)} images of {path}"
-    source = translator.source
+        files = files[:: -(-len(files) // MOST)]
+        pixels = [np.ma.getdata(translator.read(file)) for file in files]
+        for file, image in zip(files, pixels, strict=True):
+            if str(image.dtype) != source.dtype:
+                text = f"{file} is {image.dtype}, but the model was trained on {source.dtype}"
+                raise UserError(f"{text}; name other images", option="--images", path=file)
+        return pixels, f"{len(files)} images of {path}"
     if source.dtype == "uint8" and source.config.channels in (1, 3):
         photos = Path(str(resources.files("viceversa") / "demos" / "earth" / "testA"))
         files = sorted(photos.glob("*.jpg"))[:COMPARED]

@@ -128,15 +128,19 @@ def _write(translator: Translator, header: Mapping[str, Any], path: Path) -> Non
     graph, network = ImageGraph(translator).eval(), translator.network
     sides = (graph.multiple * torch.export.Dim(name) for name in ("rows", "columns"))
     with _quiet():
-        program = torch.onnx.export(
-            graph,
-            (example(translator),),
-            dynamo=True,
-            dynamic_shapes={INPUT: dict(enumerate((torch.export.Dim("batch"), *sides)))},
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                graph,
+                (example(translator),),
+                dynamo=True,
+                dynamic_shapes={INPUT: dict(enumerate((torch.export.Dim("batch"), *sides)))},
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:  # an operation without equivalent
+            reason = next((line for line in str(error).splitlines() if line.strip()), "unknown")
+            raise UserError(f"the network cannot be written as an ONNX graph: {reason}") from None
     assert program is not None
     model = program.model_proto
     sizes = {"multiple": graph.multiple, "smallest": smallest_of(network)}
