@@ -120,7 +120,7 @@ def test_no_input_is_overwritten_through_a_link_or_folder(
         link(images / "3.png", out / "3.png")
     before = digests(images)
     printed = run(capsys, unet, str(images / "*.png"), "-o", out, option, code=2)
-    assert "would overwrite an image to translate" in printed
+    assert "would overwrite a file to translate" in printed
     assert digests(images) == before and len(list(out.iterdir())) in (1, 5)
     # Negative control: other files of these names are overwritten.
     other = tmp_path / "other"
@@ -362,7 +362,7 @@ def test_several_images_need_a_folder(
     unet: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = run(capsys, unet, images, "-o", tmp_path / "r.png", code=2)
-    assert "is the name of one image, and there are 5" in printed and "folder" in printed
+    assert "is the name of one file, and there are 5" in printed and "folder" in printed
     assert not (tmp_path / "r.png").exists()
     (tmp_path / "r.png").mkdir()  # an existing folder is used, whatever its name
     run(capsys, unet, images, "-o", tmp_path / "r.png")

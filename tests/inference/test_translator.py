@@ -248,7 +248,7 @@ def test_existing_file_with_brackets_is_not_a_glob(tmp_path: Path) -> None:
 def test_results_overwrite_neither_inputs_nor_each_other(tmp_path: Path) -> None:
     x = put(tmp_path / "one" / "x.png")
     put(tmp_path / "two" / "x.png", 1)
-    with pytest.raises(UserError, match=r"x\.png would overwrite an image to translate"):
+    with pytest.raises(UserError, match=r"x\.png would overwrite a file to translate"):
         planned([str(x)], tmp_path / "one")
     with pytest.raises(UserError, match="would overwrite"):
         planned([str(tmp_path / "one")], tmp_path / "two" / ".." / "one")

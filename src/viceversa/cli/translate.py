@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ..errors import RunStopped, UserError
+from ..errors import UserError
 from ..networks.config import Policy
 from .app import command
+from .outcome import raise_end, report
 
 if TYPE_CHECKING:
-    from ..images.sources import Unread
-    from ..inference import Outcome, Record
-
-VERBS = {  # at the start of a message, for one file: for several
-    "is ": "are ",
-    "has ": "have ",
-    "holds ": "hold ",
-    "could ": "could ",
-    "cannot ": "cannot ",
-}
+    from ..inference import Record
 
 
 @command(
     ("translate runs/photos/ab.safetensors new-photos -o results", "all images of a folder"),
     ("translate runs/photos/ab.safetensors photo.jpg -o result.png", "one image"),
     ("translate model.safetensors 'scans/*.tif' -o out --resume", "what is not translated yet"),
+    ("translate model.safetensors clip.mp4 -o result.mp4", "each frame of a video"),
 )
 def translate(
     model: Path,
@@ -48,18 +40,21 @@ def translate(
     flips: Annotated[bool, Parameter(negative="")] = False,
     spread: Annotated[bool, Parameter(negative="")] = False,
     masks: Path | None = None,
+    codec: Literal["libx264", "libvpx-vp9", "ffv1"] | None = None,
+    crf: int | None = None,
 ) -> None:
-    """Translate images: files, globs and folders.
+    """Translate images: files, globs and folders; or videos: files and globs.
 
     Parameters
     ----------
     model
         The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one.
     inputs
-        Images, globs in quotes, or folders (with their subfolders); - is standard input.
+        Images, globs in quotes, or folders (with their subfolders); - is standard input. Or videos,
+        such as .mp4, .mov, .mkv and .webm; globs in quotes.
     out
         The folder or file for the results. In a folder they keep the names of their images; a file,
-        such as result.png, is for a single image; - is standard output.
+        such as result.png, is for a single image or video; - is standard output.
     policy
         image: batch norm with the statistics of each image, no dropout; running: with the running
         statistics of training, no dropout; paper: as image, with dropout (pix2pix, sec. 3.4).
@@ -74,7 +69,7 @@ def translate(
         Continue an interrupted translation: skip existing results of the same image, model and
         options.
     batch_size
-        Number of images of one size translated at once.
+        Number of images of one size, or of frames, translated at once.
     max_megapixels
         Size limit of images, in megapixels.
     device
@@ -89,12 +84,32 @@ def translate(
         images) and NAME.spread-view.png (white is the largest of the image, to look at).
     masks
         Folder of mask images with the names of the images: where a mask is 0, there is no data.
+    codec
+        Codec of videos: libx264 (H.264; default for .mp4, .mov and .mkv), libvpx-vp9 (VP9; default
+        for .webm) or ffv1 (lossless, .mkv).
+    crf
+        Quality of videos, lower is better: 0 to 51 for libx264 (default 18), 0 to 63 for libvpx-vp9
+        (default 24).
     """
     if not inputs:
         raise UserError("name the images to translate: files, globs or folders")
     if batch_size < 1:
         raise UserError(f"--batch_size must be at least 1, not {batch_size}", option="--batch_size")
     from ..checkpoint import translator_file
+    from ..inference.video import are_videos
+
+    loading = device, policy, seed, max_megapixels, size, flips
+    options: dict[str, Any] = {"policy": policy, "seed": seed if policy == "paper" else None}
+    options |= {"half": half, "size": size}
+    given = {"flips": flips, "spread": spread, "masks": masks}
+    options |= {name: True for name, value in given.items() if value}
+    if are_videos(inputs, out):
+        _refuse_options({"--spread": spread, "--masks": masks}, "images, not for videos")
+        encoding = {"codec": codec, "crf": crf}
+        return _translate_videos(
+            model, inputs, out, loading, options, encoding, batch_size, overwrite, resume
+        )
+    _refuse_options({"--codec": codec, "--crf": crf}, "videos, not for images")
     from ..images.masks import MaskFiles
     from ..inference import STREAM, Translator, expand, names_image, plan, translate_files
     from ..inference.outputs import refuse_unknown_format
@@ -118,7 +133,7 @@ def translate(
     if masks:  # it may be in a folder of images
         inside = masks.resolve()
         files = [(path, name) for path, name in files if inside not in path.resolve().parents]
-    translator = Translator.load(model, device, policy, seed, max_megapixels, size, flips)
+    translator = Translator.load(model, *loading)
     if spread:
         check_spread(translator.network)
     pairs = plan(files, out, translator.suffix, overwrite or resume)
@@ -128,11 +143,8 @@ def translate(
     _refuse_data_folders(folders, model, inputs)
     record = None
     if out != STREAM and (resume or not names_image(out)):
-        options: dict[str, Any] = {"policy": policy, "seed": seed if policy == "paper" else None}
-        options |= {"half": half, "size": size}
-        given = {"flips": flips, "spread": spread, "masks": masks}
-        options |= {name: True for name, value in given.items() if value}
-        record = _open_record(out, model, options)
+        folder = out.parent if names_image(out) else out
+        record = _open_record(folder, model, options)
     with collect_stop_signals() as signals:
         outcome = translate_files(
             translator,
@@ -145,12 +157,85 @@ def translate(
             spread,
             mask_files,
         )
-    for line in _report(outcome, unread, len(pairs), out):
+    for line in report(outcome, unread, len(pairs), out):
         print(line, file=sys.stderr if out == STREAM else sys.stdout)
-    if signals:
-        raise RunStopped("interrupted", 128 + signals[0], "--resume continues from here")
-    if outcome.failures:
-        raise UserError("; ".join(by_kind(outcome.failures)))
+    raise_end(outcome, signals, "--resume continues from here")
+
+
+def _translate_videos(
+    model: Path,
+    inputs: Sequence[str],
+    out: Path,
+    loading: tuple[Any, ...],
+    options: Mapping[str, Any],
+    encoding: Mapping[str, Any],
+    batch_size: int,
+    overwrite: bool,
+    resume: bool,
+) -> None:
+    """Translate videos.
+
+    Args:
+        model: The model file or run folder.
+        inputs: Files and globs.
+        out: The file or folder for the results.
+        loading: Arguments of `Translator.load`.
+        options: The options that decide what a result is, for the record.
+        encoding: The options `codec` and `crf`.
+        batch_size: Frames translated at once.
+        overwrite: Whether to replace existing results.
+        resume: Whether to skip existing results.
+    """
+    from ..checkpoint import translator_file
+    from ..images.video import import_av
+    from ..images.video_writing import choose_encoding, suffix_of_result
+    from ..inference import Translator, plan
+    from ..inference.video import check_model, expand_videos, names_video, translate_videos
+    from ..runtime.signals import collect_stop_signals
+
+    import_av()
+    named = names_video(out, len(inputs))
+    if named:
+        choose_encoding(out, **encoding)
+    elif out.exists() and not out.is_dir():
+        raise UserError(f"-o {out} is a file; name a folder or a video", option="--out", path=out)
+    pairs = plan(
+        expand_videos(inputs),
+        out,
+        lambda suffix: suffix_of_result(suffix, encoding["codec"]),
+        overwrite or resume,
+        lambda _: named,
+    )
+    model = translator_file(model)
+    translator = Translator.load(model, *loading)
+    check_model(translator, model)
+    _refuse_data_folders({result.parent for _, result in pairs}, model, inputs)
+    record = None
+    if resume or not named:
+        folder = out.parent if named else out
+        record = _open_record(folder, model, {**options, **encoding})
+    with collect_stop_signals() as signals:
+        outcome = translate_videos(
+            translator,
+            pairs,
+            batch_size,
+            options["half"],
+            record,
+            resume,
+            lambda: bool(signals),
+            **encoding,
+        )
+    for line in report(outcome, [], len(pairs), out, "videos"):
+        print(line)
+    advice = "the current video was not written; --resume skips those that are complete"
+    raise_end(outcome, signals, advice)
+
+
+def _refuse_options(given: Mapping[str, object], kind: str) -> None:
+    """Raise UserError for an option of the other kind of inputs that is given."""
+    for option, value in given.items():
+        if value not in (None, False):
+            raise UserError(f"{option} is for {kind}; remove it", option=option)
 
 
 def _refuse_data_folders(folders: set[Path], model: Path, inputs: Sequence[str]) -> None:
@@ -164,42 +249,9 @@ def _refuse_data_folders(folders: set[Path], model: Path, inputs: Sequence[str])
             refuse_output_in_data(folder, one, "-o")
 
 
-def _open_record(out: Path, model: Path, options: Mapping[str, Any]) -> Record:
+def _open_record(folder: Path, model: Path, options: Mapping[str, Any]) -> Record:
     """Open the record of the folder that the results are written to."""
     from ..checkpoint import read_digest
-    from ..inference import Record, names_image
+    from ..inference import Record
 
-    return Record(out.parent if names_image(out) else out, read_digest(model), options)
-
-
-def _report(outcome: Outcome, unread: Sequence[Unread], images: int, out: Path) -> list[str]:
-    """Return the lines that a translation prints."""
-    from ..inference.spread import about_maps
-
-    lines = [f"note: {line}" for line in by_kind(outcome.notes)]
-    lines += [about_maps(outcome.spreads)] if outcome.spreads else []
-    lines += [f"not read: {group}" for group in unread]
-    if outcome.failures and not (outcome.written or outcome.skipped):
-        return lines  # the error says what failed
-    total = images + sum(len(group.names) for group in unread)
-    skipped = f"; {len(outcome.skipped)} were translated before" if outcome.skipped else ""
-    return [*lines, f"{len(outcome.written)} of {total} images translated to {out}{skipped}"]
-
-
-def by_kind(messages: Iterable[tuple[Path, str]]) -> list[str]:
-    """Return one sentence for all files with the same message, with the first three names."""
-    from ..images.sources import printable
-
-    kinds: dict[str, tuple[str, list[str]]] = {}
-    for path, text in messages:
-        kind = re.sub(r"[\d.]+ [kMG]B", "", text)  # the free space changes from file to file
-        kinds.setdefault(kind, (text, []))[1].append(printable(str(path)))
-    lines = []
-    for text, names in kinds.values():
-        more = f" and {len(names) - 3} more" if names[3:] else ""
-        colon = "" if text.startswith(tuple(VERBS)) else ":"
-        if names[1:] and not colon:
-            verb, _, rest = text.partition(" ")
-            text = f"{VERBS[f'{verb} ']}{rest}"
-        lines.append(f"{', '.join(names[:3])}{more}{colon} {text}")
-    return lines
+    return Record(folder, read_digest(model), options)

@@ -173,14 +173,30 @@ def _read(
     pixels = translator.preprocess(read, half, path)
     same = half in (None, "whole") and pixels.shape == read.shape
     geometry = _geometry(translator, path, result) if same else ()
+    notes = notes_on(translator, read, pixels, half, path)
+    return _Input(pixels, geometry, path, result, digest), notes
+
+
+def notes_on(
+    translator: Translator, read: Pixels, pixels: Pixels, half: Part, name: object
+) -> list[str]:
+    """Return notes on an image: it is larger than in training, or has other values.
+
+    Args:
+        translator: The translator.
+        read: The image as it was read.
+        pixels: The image as it is translated.
+        half: The part of it that is translated.
+        name: Name of the image, for error messages.
+    """
     preprocessing, notes = translator.preprocessing, []
-    if preprocessing.enlargement(preprocessing.part(read, half, path), pixels) > LARGE:
+    if preprocessing.enlargement(preprocessing.part(read, half, name), pixels) > LARGE:
         notes.append(preprocessing.large)
     if translator.clipped_fraction(pixels):
         notes.append("values outside the range that the model was trained on were clipped")
     if other_dtype := translator.source.other_dtype(pixels.dtype.name):
         notes.append(other_dtype)
-    return _Input(pixels, geometry, path, result, digest), notes
+    return notes
 
 
 def _translate(

@@ -38,21 +38,26 @@ def refuse_unknown_format(out: Path) -> None:
 
 
 def plan(
-    files: Sequence[File], out: Path, suffix: Callable[[str], str], overwrite: bool = False
+    files: Sequence[File],
+    out: Path,
+    suffix: Callable[[str], str],
+    overwrite: bool = False,
+    names_result: Callable[[Path], bool] = names_image,
 ) -> list[File]:
-    """Return (image, result) for each image.
+    """Return (image, result) for each image or video.
 
     Args:
         files: Images and their names, as `expand` returns them.
         out: The folder of the results; or, for one image, the name of its result or `-`.
         suffix: Returns the ending of a result for the ending of its image.
         overwrite: Whether results may replace existing files.
+        names_result: Returns whether `out` is the name of the result, not of a folder.
 
     Raises:
         UserError: Two results would be one file, one would overwrite an input, or, without
             `overwrite`, any file.
     """
-    if out == STREAM or names_image(out):
+    if out == STREAM or names_result(out):
         pairs = [(path, out) for path, _ in files]
         _refuse_name(out, len(pairs), suffix)
     else:
@@ -65,7 +70,7 @@ def plan(
     for path, result in pairs:
         if sources & {result.resolve(), _inode(result)}:
             raise UserError(
-                f"{result} would overwrite an image to translate; choose another -o",
+                f"{result} would overwrite a file to translate; choose another -o",
                 option="--out",
                 path=result,
             )
@@ -88,8 +93,7 @@ def _refuse_name(out: Path, images: int, suffix: Callable[[str], str]) -> None:
     """Raises UserError if a file `out` can't be the result."""
     if images != 1:
         raise UserError(
-            f"-o {out} is the name of one image, and there are {images} to translate; name a "
-            "folder",
+            f"-o {out} is the name of one file, and there are {images} to translate; name a folder",
             option="--out",
             path=out,
         )
