@@ -116,6 +116,22 @@ class RunInThisProcess:
         return self.returncode
 
 
+def write_video(path: Path) -> None:
+    """Write a video of noise."""
+    import av
+
+    path.parent.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", 25, width=48, height=40, pix_fmt="yuv420p")
+        for number in range(3):
+            pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current and home directory, with the files that the pages name."""
@@ -147,6 +163,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 path = tmp_path / name / side / f"{number}.tif"
                 layout = "contig" if width > 1 else None
                 tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig=layout)
+    for name in ("clip.mp4", "clips/1.mov", "talk.mkv"):
+        write_video(tmp_path / name)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
