@@ -129,8 +129,16 @@ INVALID: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     ),
     "HDR": ("c.mp4", lambda path: make_video(path, color_trc=16), "is an HDR video (PQ)"),
     "sound": ("c.mp4", make_video, "cannot store the sound of"),
+    "sound without channel names": (
+        "c.avi",
+        lambda path: make_video(path, codec="mpeg4", sound="pcm_s16le"),
+        "cannot store the sound of",
+    ),
     "large": ("c.mp4", lambda path: make_video(path, [pattern(0, 1200, 1000)]), "--max_megapixels"),
 }
+
+
+OUT = {"sound": "o.webm", "sound without channel names": "o.mp4"}
 
 
 @pytest.mark.slow
@@ -141,7 +149,7 @@ def test_an_invalid_video_is_one_sentence_and_loses_nothing(
     name, make, text = INVALID[kind]
     path = make(tmp_path / name)
     before = path.read_bytes()
-    out = tmp_path / "out" / ("o.webm" if kind == "sound" else "o.mkv")
+    out = tmp_path / "out" / OUT.get(kind, "o.mkv")
     out.parent.mkdir()
     out.write_bytes(b"old")
     words = (unet, path, "-o", out, "--overwrite", "--max_megapixels", "1")
@@ -172,6 +180,8 @@ def test_complete_videos_of_these_containers_are_translated(tmp_path: Path) -> N
         sounds = zip(contents(before).sound, contents(after).sound, strict=True)
         # A packet of MPEG-TS begins with a header of its own.
         assert all(old[2].endswith(new[2]) and new[2] for old, new in sounds)
+        if after.suffix == ".mkv":
+            assert contents(after).seconds == pytest.approx(contents(before).seconds, abs=0.001)
 
 
 def test_frames_of_several_sizes_are_refused(tmp_path: Path) -> None:
@@ -221,6 +231,7 @@ def test_frames_of_several_sizes_are_refused(tmp_path: Path) -> None:
         (["x.png", "-o", "y.png", "--codec", "ffv1"], "--codec is for videos"),
         (["folder.mp4", "-o", "out"], "'folder.mp4/*.mp4'"),
         (["clip.mp4", "-o", "x.txt"], "x.txt"),
+        (["videos", "-o", "out"], "; name videos as 'videos/*.mov'"),
     ],
 )
 def test_invalid_arguments_are_refused(
@@ -237,6 +248,8 @@ def test_invalid_arguments_are_refused(
     for name in ("old.mp4", "2.mp4", "x.txt"):
         (tmp_path / name).write_bytes(b"old")
     (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mov").write_bytes(b"old")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     printed = run(capsys, unet, *words, code=2)
     assert message in printed and printed.count("\n") == 1, printed

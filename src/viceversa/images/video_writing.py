@@ -18,6 +18,7 @@ from .video import PRECISE, VideoReader, import_av
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Suffix -> FFmpeg's name of the container; these store the time stamp of each frame."""
 LIMITED_RANGE = 1  # AVColorRange: luma from 16 to 235
+SILENCE = bytes(5760)  # a multiple of the sizes of samples of usual numbers of channels
 OF_CONTAINER = ("major_brand", "minor_version", "compatible_brands", "encoder")  # metadata
 
 
@@ -158,8 +159,10 @@ def writer(
         OSError: The file could not be written.
     """
     av, kind = import_av(), FORMATS[path.suffix.lower()]
+    # Sound often begins before 0; Matroska would shift all time stamps so that it begins at 0.
+    options = {"avoid_negative_ts": "disabled"} if kind in ("matroska", "webm") else {}
     with _errors(av, path):
-        container = av.open(f"file:{temporary}", "w", format=kind)
+        container = av.open(f"file:{temporary}", "w", format=kind, options=options)
     try:
         with _errors(av, path):
             result = _configure(container, path, reader, size, encoding)
@@ -257,12 +260,17 @@ def _add_copy(container: Any, source: Any) -> Any:
 
 
 def _is_accepted(kind: str, source: Any) -> bool:
-    """Return whether a container can store a stream, by writing a header to memory."""
+    """Return whether a container can store a stream, by writing one to memory."""
     av = import_av()
     try:
         with av.open(io.BytesIO(), "w", format=kind) as container:
-            container.add_stream_from_template(source)
+            stream = container.add_stream_from_template(source)
             container.start_encoding()
+            if _codec_name(source).startswith("pcm_"):  # MP4 checks its channels at the end
+                packet = av.Packet(SILENCE)
+                packet.pts = packet.dts = 0
+                packet.stream, packet.time_base = stream, source.time_base
+                container.mux(packet)
     except (av.FFmpegError, ValueError):
         return False
     return True

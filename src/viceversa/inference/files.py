@@ -19,6 +19,7 @@ from ..images import Geometry, Pixels, Source, read_tags, to_bytes, write
 from ..images.masks import MaskFiles
 from ..images.preprocessing import LARGE, Part
 from ..images.sources import FORMATS, Unread, is_hidden, is_image_name, unread
+from ..images.video import is_video_name
 from .batches import alike
 from .masked import with_alpha
 from .outputs import STREAM, File
@@ -81,14 +82,16 @@ def _expand(given: str) -> tuple[list[File], list[str]]:
         none = f"there is no image {given}{did_you_mean(given, near)}"
     files = [file for file in matches if is_image_name(file.name) and file.is_file()]
     others = [str(file) for file in matches if not is_image_name(file.name) and file.is_file()]
+    within = path.is_dir()
     if not files and (groups := unread(others)):
         listed = "; ".join(map(str, groups))
+        videos = [group.ending for group in groups if is_video_name(group.names[0])]
+        advice = f"; name videos as '{path}/*{videos[0]}'" if within and videos else ""
         raise UserError(
-            f"{given} has no images that can be read, only {listed}; read are {FORMATS}"
+            f"{given} has no images that can be read, only {listed}; read are {FORMATS}{advice}"
         )
     if not files:
         raise UserError(none)
-    within = path.is_dir()
     return [(f, f.relative_to(path) if within else Path(f.name)) for f in files], others
 
 
