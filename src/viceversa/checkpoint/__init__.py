@@ -1,4 +1,4 @@
-"""Checkpoints and model files. Nothing is unpickled: all files are safetensors with a digest.
+"""Checkpoints and model files: safetensors with a digest, of which nothing is unpickled.
 
 The names load on first use: headers are read without importing torch.
 """

@@ -1,4 +1,8 @@
-"""No source file can unpickle data or run code from files (promise W2)."""
+"""No source file can unpickle data or run code from files (promise W2).
+
+One module loads weights of other implementations: with `weights_only`, after it has checked that
+the pickle refers to tensors alone.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,9 @@ CALLS = {
     "os.system",
     "runpy.run_path",
 }
+
+
+WEIGHTS = "src/viceversa/checkpoint/torch_files.py"
 
 
 def unsafe_names(text: str) -> Iterator[str]:
@@ -77,7 +84,27 @@ def _name(node: ast.AST, known: dict[str, str]) -> str:
 def test_no_source_file_runs_code_from_files() -> None:
     assert len(FILES) > 50
     found = {str(path.relative_to(ROOT)): list(unsafe_names(path.read_text())) for path in FILES}
+    assert set(found.pop(WEIGHTS)) == {"torch.load"}
     assert {name: calls for name, calls in found.items() if calls} == {}
+
+
+def loads_only_weights(text: str) -> bool:
+    """Return whether every call of `torch.load` has the literal `weights_only=True`."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and _name(node.func, {}) == "torch.load"
+    ]
+    given = [{one.arg: one.value for one in call.keywords}.get("weights_only") for call in calls]
+    return bool(calls) and all(isinstance(v, ast.Constant) and v.value is True for v in given)
+
+
+def test_weights_are_loaded_without_code() -> None:
+    text = (ROOT / WEIGHTS).read_text()
+    assert loads_only_weights(text)
+    assert text.count("torch.load") == 1  # not under another name either
+    for other in ("torch.load(x)", "torch.load(x, weights_only=y)", "torch.load(x, None, False)"):
+        assert not loads_only_weights(other)
 
 
 @pytest.mark.parametrize(
