@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support import small_model
 from test_translator import model, put
 
 from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.images import Pixels
+from viceversa.images.domain import Domain
 from viceversa.inference import Record, Translator, expand, plan, translate_files
 from viceversa.inference.record import NAME
 
@@ -311,6 +313,40 @@ def test_result_of_one_image_may_be_named(
     out.write_bytes(b"")
     run(capsys, unet, image, "-o", out, "--overwrite")
     assert out.read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["jpg", "WEBP", ".tif"])
+def test_format_of_all_results_of_a_folder(
+    format: str, unet: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(images / "sub" / "other.bmp", 7)
+    run(capsys, unet, images, "-o", tmp_path / "out", "--format", format)
+    results = sorted(path for path in (tmp_path / "out").rglob("*.*") if path.name != NAME)
+    suffix = "." + format.lower().strip(".")
+    assert [path.stem for path in results] == [*"01234", "other"]
+    assert {path.suffix for path in results} == {suffix}
+    kinds = {".jpg": "JPEG", ".webp": "WEBP", ".tif": "TIFF"}
+    for path in results:
+        with Image.open(path) as result:
+            assert result.format == kinds[suffix]
+    words = ["-o", tmp_path / "out", "--format", format, "--resume"]
+    assert "6 were translated before" in run(capsys, unet, images, *words)
+
+
+def test_formats_that_do_not_fit_are_refused(
+    unet: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    text = run(capsys, unet, images, "-o", out, "--format", "docx", code=2)
+    assert "--format docx is unknown; available: apng, bmp" in text
+    target = Domain(dtype="uint16", high=(65535.0,) * 3)
+    deep = small_model(tmp_path / "deep", Domain(), target, "unet")
+    text = run(capsys, deep, images, "-o", out, "--format", "jpg", code=2)
+    assert "--format jpg can't hold the output of this model; use png" in text
+    text = run(capsys, unet, images / "0.png", "-o", tmp_path / "a.png", "--format", "jpg", code=2)
+    assert "--format is for results in a folder" in text
+    assert not out.exists() and not (tmp_path / "a.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,6 +40,7 @@ def translate(
     flips: Annotated[bool, Parameter(negative="")] = False,
     spread: Annotated[bool, Parameter(negative="")] = False,
     masks: Path | None = None,
+    format: str | None = None,
     codec: Literal["libx264", "libvpx-vp9", "ffv1"] | None = None,
     crf: int | None = None,
 ) -> None:
@@ -84,6 +85,9 @@ def translate(
         images) and NAME.spread-view.png (white is the largest of the image, to look at).
     masks
         Folder of mask images with the names of the images: where a mask is 0, there is no data.
+    format
+        Format of the results in a folder, such as png, jpg, webp or tif; by default, that of each
+        image if it can store the result.
     codec
         Codec of videos: libx264 (H.264; default for .mp4, .mov and .mkv), libvpx-vp9 (VP9; default
         for .webm) or ffv1 (lossless, .mkv).
@@ -104,7 +108,8 @@ def translate(
     given = {"flips": flips, "spread": spread, "masks": masks}
     options |= {name: True for name, value in given.items() if value}
     if are_videos(inputs, out):
-        _refuse_options({"--spread": spread, "--masks": masks}, "images, not for videos")
+        for_images = {"--spread": spread, "--masks": masks, "--format": format}
+        _refuse_options(for_images, "images, not for videos")
         encoding = {"codec": codec, "crf": crf}
         return _translate_videos(
             model, inputs, out, loading, options, encoding, batch_size, overwrite, resume
@@ -112,7 +117,7 @@ def translate(
     _refuse_options({"--codec": codec, "--crf": crf}, "videos, not for images")
     from ..images.masks import MaskFiles
     from ..inference import STREAM, Translator, expand, names_image, plan, translate_files
-    from ..inference.outputs import refuse_unknown_format
+    from ..inference.outputs import of_format, refuse_unknown_format
     from ..inference.spread import check_maps, check_spread
     from ..runtime.signals import collect_stop_signals
 
@@ -136,7 +141,12 @@ def translate(
     translator = Translator.load(model, *loading)
     if spread:
         check_spread(translator.network)
-    pairs = plan(files, out, translator.suffix, overwrite or resume)
+    suffix: Callable[[str], str] = translator.suffix
+    if format is not None:
+        if out == STREAM or names_image(out):
+            raise UserError("--format is for results in a folder; leave it out", option="--format")
+        suffix = of_format(format, suffix)
+    pairs = plan(files, out, suffix, overwrite or resume)
     if spread:
         check_maps(pairs, overwrite or resume)
     folders = {result.parent for _, result in pairs if result != STREAM}

@@ -37,6 +37,28 @@ def refuse_unknown_format(out: Path) -> None:
     )
 
 
+def of_format(name: str, suffix: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a function as `suffix` for results of one format.
+
+    Args:
+        name: The format, by an extension such as `png`.
+        suffix: Returns the ending of a result that stores the output of the model.
+
+    Raises:
+        UserError: The format is unknown, or cannot store the output.
+    """
+    given = f".{name.lower().lstrip('.')}"
+    if given not in SUFFIXES:
+        known = ", ".join(sorted(one[1:] for one in SUFFIXES))
+        raise UserError(f"--format {name} is unknown; available: {known}", option="--format")
+    if (fits := suffix(given)) != given:
+        raise UserError(
+            f"--format {name} can't hold the output of this model; use {fits[1:]}",
+            option="--format",
+        )
+    return lambda _: given
+
+
 def plan(
     files: Sequence[File],
     out: Path,
