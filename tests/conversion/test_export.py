@@ -16,7 +16,7 @@ from viceversa.fields import plain
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.networks import DISCRIMINATORS, GENERATORS
 
-FILES = Path(__file__).parents[1] / "fixtures" / "reference"
+FILES = Path(__file__).parent / "reference"
 FACTS = json.loads((FILES / "networks.json").read_text())
 
 

@@ -1,6 +1,6 @@
 """Weights of other implementations become models with the same outputs.
 
-The files in `fixtures/reference` were written by junyanz/pytorch-CycleGAN-and-pix2pix, with the
+The files in `reference` were written by junyanz/pytorch-CycleGAN-and-pix2pix, with the
 outputs of its networks for the images of `image`, and the names and shapes of its state dicts.
 """
 
@@ -30,7 +30,7 @@ from viceversa.conversion.importing import ImportOptions, import_models
 from viceversa.conversion.weights import build, reference_weights
 from viceversa.networks.norms import use_policy
 
-FILES = Path(__file__).parents[1] / "fixtures" / "reference"
+FILES = Path(__file__).parent / "reference"
 FACTS = json.loads((FILES / "networks.json").read_text())
 OPTIONS = """----------------- Options ---------------
                batch_size: 1                             
