@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from viceversa.config.command_line import (
 )
 from viceversa.config.help import COMMON, recipe_help
 from viceversa.config.recipes import read_recipe, recipes
-from viceversa.config.run import resolve
+from viceversa.config.run import RunConfig, resolve
 from viceversa.config.study import study_settings
 from viceversa.errors import UserError
 from viceversa.metrics.registry import selectable
@@ -110,6 +111,23 @@ def test_help_lists_common_options_with_the_values_of_the_recipe(
     assert in_short == expected and len(in_short) < len(options) / 3
 
 
+CHECKED: set[str] = set()  # most examples change no option of networks or data
+
+
+def check_networks_once(config: RunConfig) -> None:
+    """Check networks unless those of the same settings were checked."""
+    sections = {
+        **config.sections,
+        "train": config.train.batch_size,
+        "validate": None,
+        "speed": None,
+    }
+    key = json.dumps(sections, sort_keys=True)
+    if key not in CHECKED:
+        check_networks(config)
+        CHECKED.add(key)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", SETTINGS)
 @pytest.mark.parametrize("recipe", recipes())
@@ -126,9 +144,9 @@ def test_examples_in_the_help_of_a_recipe_are_runs_whose_networks_fit(
         settings: Any = SETTINGS[name](recipe, words)
         if name == "study":
             for config in settings.variants.values():
-                check_networks(config)
+                check_networks_once(config)
         else:
-            check_networks(settings[1] if name == "plan" else settings)
+            check_networks_once(settings[1] if name == "plan" else settings)
 
 
 def test_an_example_whose_size_does_not_fit_is_detected() -> None:
