@@ -68,7 +68,7 @@ def is_compiled(network: nn.Module) -> bool:
     return network._compiled_call_impl is not None
 
 
-# The last batch of an epoch may be smaller; test_a_run_is_compiled has one, too.
+# The last batch of an epoch may be smaller: then torch compiles again, which `make soak` tests.
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
@@ -165,8 +165,9 @@ def test_spectral_norm_is_compiled(compiler_counters: dict[str, Any]) -> None:
     assert max_difference(fast.method.state_dict(), plain.method.state_dict()) < 1e-9
 
 
-def test_a_run_is_compiled(tmp_path: Path, compiler_counters: dict[str, Any]) -> None:
-    data = noise_pairs(tmp_path / "data", 3, 32)
+@pytest.mark.parametrize("images", [2, pytest.param(3, marks=pytest.mark.soak)])
+def test_a_run_is_compiled(images: int, tmp_path: Path, compiler_counters: dict[str, Any]) -> None:
+    data = noise_pairs(tmp_path / "data", images, 32)
 
     def config(run: str, **speed: Any) -> Any:
         return run_config(
