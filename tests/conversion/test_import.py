@@ -173,7 +173,7 @@ def test_defaults_of_the_reference_are_assumed_and_printed(
     )
     assert (
         "assumed: method pix2pix, direction ab, preprocess resize_and_crop, load_size 286, "
-        "crop_size 256, flip yes, dropout yes, gan_loss bce" in text
+        "crop_size 256, flip yes, dropout yes, gan_loss bce, images 8 bits" in text
     )
     header = read_header(tmp_path / "out" / "ab.safetensors")
     assert header["generator"]["dropout"] == 0.5

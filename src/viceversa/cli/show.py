@@ -104,16 +104,14 @@ def _training(header: Mapping[str, Any]) -> dict[str, str]:
         files = [f"{nested({'': one}, '').get('file')}" for one in members]
         more = f", and {len(files) - 2} more" if files[2:] else ""
         return {"members": ", ".join(files[:2]) + more}
-    if file := nested(header, "converted_from").get("file"):
-        data_text = f"{data.get('preprocess')}, load_size {as_typed(data.get('load_size'))}, "
-        data_text += f"crop_size {as_typed(data.get('crop_size'))}"
-        return {"data": data_text, "training": f"unknown; converted from {file}"}
     load, crop = (as_typed(data.get(name)) for name in ("load_size", "crop_size"))
+    sizes = f"{data.get('preprocess')}, load_size {load}, crop_size {crop}"
+    if file := nested(header, "converted_from").get("file"):
+        return {"data": sizes, "training": f"unknown; converted from {file}"}
     order = " (height width)" if " " in load + crop else ""
     images = header.get("images_processed")
     return {
-        "data": f"{data.get('path')}; {data.get('preprocess')}, load_size {load}, crop_size {crop}"
-        + order,
+        "data": f"{data.get('path')}; {sizes}{order}",
         "training": f"{images} images processed, {train.get('epochs')} epochs in total, "
         f"lr {train.get('lr')}, seed {train.get('seed')}",
     }

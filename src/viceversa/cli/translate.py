@@ -237,7 +237,7 @@ def _translate_videos(
         )
     for line in report(outcome, [], len(pairs), out, "videos"):
         print(line)
-    advice = "the current video was not written; --resume skips those that are complete"
+    advice = "the current video was not written; --resume skips complete videos"
     raise_end(outcome, signals, advice)
 
 

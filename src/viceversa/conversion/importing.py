@@ -23,9 +23,8 @@ from .weights import build
 
 NETWORK = re.compile(r"(?P<epoch>.+)_net_(?P<role>\w+?)(?:_(?P<side>[AB]))?\.pth")
 ROLES = {"generator": "G", "discriminator": "D"}
-# Defaults of the reference, but for the name of the direction.
+# Defaults of the reference.
 DEFAULTS = {"preprocess": "resize_and_crop", "load_size": 286, "crop_size": 256, "flip": True}
-REPLACE = "choose another -o, or add --overwrite"
 
 
 @dataclass(frozen=True)
@@ -154,26 +153,32 @@ def _method(networks: list[NetworkFile]) -> str:
 def _complete(
     options: ImportOptions, saved: SavedOptions, networks: list[NetworkFile], method: str
 ) -> tuple[ImportOptions, list[str]]:
-    """Return options without None, and lines on where those that were not given come from."""
+    """Replace None in options by saved options or defaults.
+
+    Returns:
+        The complete options, and lines with the values that were read and those that were assumed.
+    """
     defaults: dict[str, Any] = {"direction": "ab", **DEFAULTS}
     if any(one.architecture.settings["name"] == "unet" for one in networks):
         defaults["dropout"] = method == "pix2pix"
-    judges = [one.architecture.settings for one in networks if not one.generates]
-    if judges:  # pix2pixHD pads by two
-        padded = any(one.get("padding") == "two" for one in judges)
-        defaults["gan_loss"] = "bce" if method == "pix2pix" and not padded else "lsgan"
+    discriminators = [one.architecture.settings for one in networks if not one.generates]
+    if discriminators:
+        is_hd = any(settings.get("padding") == "two" for settings in discriminators)
+        defaults["gan_loss"] = "bce" if method == "pix2pix" and not is_hd else "lsgan"
     read: dict[str, Any] = {"method": method} if saved.method else {}
     assumed: dict[str, Any] = {} if saved.method else {"method": method}
     for name, default in defaults.items():
         if getattr(options, name) is None:
             known = getattr(saved, name)
             (assumed if known is None else read)[name] = default if known is None else known
+    values = {name: one for name, one in (read | assumed).items() if name != "method"}
+    if not saved.lab:
+        assumed["images"] = "8 bits"
     lines = [f"{saved.file}: {text} is not available" for text in saved.unknown]
     for where, found in ((f"from {saved.file}", read), ("assumed", assumed)):
         if found:
             text = ", ".join(f"{name} {as_typed(value)}" for name, value in found.items())
             lines.append(f"{where}: {text}")
-    values = {name: one for name, one in (read | assumed).items() if name != "method"}
     return replace(options, **values), lines
 
 
@@ -191,7 +196,8 @@ def _check_outputs(networks: list[NetworkFile], out: Path, overwrite: bool) -> N
             )
         files[one.name] = one.path
         if (out / one.name).exists() and not overwrite:
-            raise UserError(f"{out / one.name} exists; {REPLACE}", option="-o")
+            text = f"{out / one.name} exists; choose another -o, or add --overwrite"
+            raise UserError(text, option="-o")
 
 
 def _translator(

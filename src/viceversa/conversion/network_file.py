@@ -18,7 +18,7 @@ from .options import SavedOptions
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """A network of a file, in the direction of the dataset that it translates or judges."""
+    """A network of a file, with the direction of the translations that it makes or scores."""
 
     path: Path
     side: str

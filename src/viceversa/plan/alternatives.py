@@ -42,7 +42,7 @@ def choices(
     Returns:
         The largest batch and the largest crop that fit, if any: the crop is a square, or has the
         proportions of that of the run. If the run does not fit, also settings that need less
-        memory: first those that fit.
+        memory, beginning with those that fit.
     """
     train, speed = config.train, config.speed
 

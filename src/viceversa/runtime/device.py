@@ -129,8 +129,8 @@ def peak_memory(device: torch.device) -> int:
 def forget_search_memory(device: torch.device) -> None:
     """Let `peak_memory` ignore what was used so far on a GPU.
 
-    In the first step cuDNN tries all algorithms of each convolution, with as much memory as they
-    can use: 9 GB for pix2pix in fp32 at 256 px. Later steps use the algorithms that it chose.
+    In the first step cuDNN tries the algorithms of each convolution; some need much memory.
+    Later steps use the algorithms that it chose.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
