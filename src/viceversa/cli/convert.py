@@ -32,12 +32,12 @@ def convert(
     crop_size: int | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Convert weights of junyanz/pytorch-CycleGAN-and-pix2pix, CUT or pix2pixHD, or to the first.
+    """Import weights of other implementations, or export weights to .pth files of the reference.
 
+    Weights of junyanz/pytorch-CycleGAN-and-pix2pix (the reference), CUT and pix2pixHD are imported.
     Width, depth, norm and channels are read from the weights. Other settings are read from
     `train_opt.txt` in the same folder, if it exists; settings that are still unknown get the
-    defaults of junyanz/pytorch-CycleGAN-and-pix2pix. The command prints them. Code in files is not
-    run.
+    defaults of the reference. The command prints them. Code in files is not run.
 
     Parameters
     ----------
@@ -47,8 +47,7 @@ def convert(
     out
         Folder of the results.
     to
-        viceversa: model files (.safetensors); reference: files of weights (.pth) for
-        junyanz/pytorch-CycleGAN-and-pix2pix.
+        viceversa: model files (.safetensors); reference: files of weights (.pth).
     epoch
         Epoch of the files in a folder: latest, or a number.
     direction
