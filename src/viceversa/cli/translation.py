@@ -1,0 +1,201 @@
+"""Translation of images and of videos as the options of `viceversa translate` request it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint import read_digest, read_header, translator_file
+from ..data.readonly import refuse_output_in_data, training_data
+from ..errors import UserError
+from ..images.masks import MaskFiles
+from ..images.video import import_av
+from ..images.video_writing import choose_encoding, suffix_of_result
+from ..inference import (
+    STREAM,
+    Record,
+    Translator,
+    expand,
+    names_image,
+    plan,
+    translate_files,
+)
+from ..inference.outputs import of_format, refuse_unknown_format
+from ..inference.spread import check_maps, check_spread
+from ..inference.video import check_model, expand_videos, names_video, translate_videos
+from ..runtime.signals import collect_stop_signals
+from .outcome import raise_end, report
+
+if TYPE_CHECKING:
+    from .translate import TranslateOptions
+
+
+def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> None:
+    """Translate images, print what was done, and raise UserError or RunStopped as `raise_end`.
+
+    Args:
+        model: The model file or run folder.
+        inputs: Files, globs and folders, or `-`.
+        out: The folder or file for the results, or `-`.
+        options: The options of the command.
+    """
+    _refuse_options({"--codec": options.codec, "--crf": options.crf}, "videos, not for images")
+    model = _check_paths(model, inputs, out, options)
+    streamed = STREAM in map(Path, inputs)
+    files, unread = ([(STREAM, Path("stdin"))], []) if streamed else expand(inputs)
+    masks = MaskFiles.in_folder(options.masks, "--masks") if options.masks else None
+    if options.masks:  # it may be in a folder of images
+        inside = options.masks.resolve()
+        files = [(path, name) for path, name in files if inside not in path.resolve().parents]
+    translator = _load(model, options)
+    if options.spread:
+        check_spread(translator.network)
+    suffix = _suffix(translator, out, options.format)
+    pairs = plan(files, out, suffix, options.overwrite or options.resume)
+    if options.spread:
+        check_maps(pairs, options.overwrite or options.resume)
+    folders = {result.parent for _, result in pairs if result != STREAM}
+    _refuse_data_folders(folders, model, inputs)
+    record = None
+    if out != STREAM and (options.resume or not names_image(out)):
+        record = Record(
+            out.parent if names_image(out) else out, read_digest(model), _settings(options)
+        )
+    with collect_stop_signals() as signals:
+        outcome = translate_files(
+            translator,
+            pairs,
+            options.batch_size,
+            options.half,
+            record,
+            options.resume,
+            lambda: bool(signals),
+            options.spread,
+            masks,
+        )
+    for line in report(outcome, unread, len(pairs), out):
+        print(line, file=sys.stderr if out == STREAM else sys.stdout)
+    raise_end(outcome, signals, "--resume continues from here")
+
+
+def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> None:
+    """Translate videos, print what was done, and raise UserError or RunStopped as `raise_end`.
+
+    Args:
+        model: The model file or run folder.
+        inputs: Files and globs.
+        out: The file or folder for the results.
+        options: The options of the command.
+    """
+    for_images = {"--spread": options.spread, "--masks": options.masks, "--format": options.format}
+    _refuse_options(for_images, "images, not for videos")
+    import_av()
+    encoding = {"codec": options.codec, "crf": options.crf}
+    named = names_video(out, len(inputs))
+    if named:
+        choose_encoding(out, options.codec, options.crf)
+    elif out.exists() and not out.is_dir():
+        raise UserError(f"-o {out} is a file; name a folder or a video", option="--out", path=out)
+    pairs = plan(
+        expand_videos(inputs),
+        out,
+        lambda suffix: suffix_of_result(suffix, options.codec),
+        options.overwrite or options.resume,
+        lambda _: named,
+    )
+    model = translator_file(model)
+    translator = _load(model, options)
+    check_model(translator, model)
+    _refuse_data_folders({result.parent for _, result in pairs}, model, inputs)
+    record = None
+    if options.resume or not named:
+        settings = {**_settings(options), **encoding}
+        record = Record(out.parent if named else out, read_digest(model), settings)
+    with collect_stop_signals() as signals:
+        outcome = translate_videos(
+            translator,
+            pairs,
+            options.batch_size,
+            options.half,
+            record,
+            options.resume,
+            lambda: bool(signals),
+            options.codec,
+            options.crf,
+        )
+    for line in report(outcome, [], len(pairs), out, "videos"):
+        print(line)
+    advice = "the current video was not written; --resume skips complete videos"
+    raise_end(outcome, signals, advice)
+
+
+def _load(model: Path, options: TranslateOptions) -> Translator:
+    """Load the translator as the options request it."""
+    return Translator.load(
+        model,
+        options.device,
+        options.policy,
+        options.seed,
+        options.max_megapixels,
+        options.size,
+        options.flips,
+    )
+
+
+def _settings(options: TranslateOptions) -> dict[str, Any]:
+    """Return the options that decide what a result is, for the record.
+
+    Switches and newer options are left out unless they are given, so that the records of earlier
+    versions stay valid.
+    """
+    settings: dict[str, Any] = {
+        "policy": options.policy,
+        "seed": options.seed if options.policy == "paper" else None,
+        "half": options.half,
+        "size": options.size,
+    }
+    added = {"flips": options.flips, "spread": options.spread, "masks": options.masks}
+    return settings | {name: True for name, value in added.items() if value}
+
+
+def _check_paths(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> Path:
+    """Check the names of inputs and output of images; return the model file. Raises UserError."""
+    if out.exists() and not (out.is_dir() or names_image(out)):
+        raise UserError(
+            f"-o {out} is a file; name a folder for the results", option="--out", path=out
+        )
+    model = translator_file(model)
+    streamed = STREAM in map(Path, inputs)
+    if streamed and len(inputs) > 1:
+        raise UserError("- (standard input) is one image; name no others beside it")
+    if streamed or (len(inputs) == 1 and Path(inputs[0]).is_file()):
+        refuse_unknown_format(out)
+    if streamed and options.masks:
+        raise UserError("--masks needs images with names, not standard input", option="--masks")
+    return model
+
+
+def _suffix(translator: Translator, out: Path, format: str | None) -> Callable[[str], str]:
+    """Return a function that maps the ending of an image to that of its result."""
+    if format is None:
+        return translator.suffix
+    if out == STREAM or names_image(out):
+        raise UserError("--format is for results in a folder; leave it out", option="--format")
+    return of_format(format, translator.suffix)
+
+
+def _refuse_options(given: Mapping[str, object], kind: str) -> None:
+    """Raise UserError for an option of the other kind of inputs that is given."""
+    for option, value in given.items():
+        if value not in (None, False):
+            raise UserError(f"{option} is for {kind}; remove it", option=option)
+
+
+def _refuse_data_folders(folders: set[Path], model: Path, inputs: Sequence[str]) -> None:
+    """Raise UserError if a folder of results is inside the inputs or the training data."""
+    data = [*filter(Path.is_dir, map(Path, inputs)), training_data(read_header(model), model)]
+    for folder in folders:
+        for one in data:
+            refuse_output_in_data(folder, one, "-o")
