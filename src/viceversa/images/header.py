@@ -62,6 +62,15 @@ class Header:
         return dataclasses.replace(self, height=self.width, width=self.height, orientation=1)
 
 
+class Window(NamedTuple):
+    """Reads rows of a page without decoding all of it."""
+
+    read: Callable[[int, int, bool], NDArray[Any]]
+    """Decode the rows from one to before another; True: return palette indices."""
+    together: int
+    """Number of rows that are decoded together."""
+
+
 @dataclass
 class ImageFile:
     """An image file whose header is read, but not its pixels."""
@@ -73,6 +82,8 @@ class ImageFile:
     tags: Callable[[int], Tags] = lambda page: Tags()
     """Return the tags of a page."""
     pages: int = 1
+    window: Callable[[int], Window | None] = lambda page: None
+    """Return a reader of rows of a page; None for a page that is only decoded whole."""
 
 
 def check_size(height: int, width: int, max_pixels: int, channels: int = 1) -> None:

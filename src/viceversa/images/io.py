@@ -12,10 +12,9 @@ docs/data.md has a table of the formats. In short:
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -25,39 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .formats.arrays import is_netpbm, open_netpbm, open_npy
-from .formats.jpeg2000 import CODESTREAM, JP2, open_jpeg2000
-from .formats.pillow import open_bmp, open_gif, open_jpeg, open_webp
-from .formats.png import SIGNATURE, open_png
-from .header import (
-    DAMAGED,
-    MAX_PAGES,
-    MAX_PIXELS,
-    TRUNCATED,
-    Header,
-    ImageFile,
-    Pixels,
-    Refused,
-    Tags,
-    check_size,
-)
+from .header import DAMAGED, MAX_PIXELS, TRUNCATED, Header, ImageFile, Pixels, Refused, Tags
 from .nodata import Mask, NoData, missing
+from .opening import open_image
 from .pixels import contiguous, convert_masked, fit_channels, upright, without_alpha
-from .sources import FORMATS, Source, path_of, printable
+from .sources import Source, path_of, printable
 
+OTHER_SIZE = f"{DAMAGED}: its image and its header differ in size"
 LARGE = 2**26  # bytes; of larger files, the header is checked before the whole file is read
 NO_NODATA = NoData()
-OPENERS: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
-    SIGNATURE: open_png,
-    b"\xff\xd8\xff": open_jpeg,
-    b"GIF87a": open_gif,
-    b"GIF89a": open_gif,
-    b"BM": open_bmp,
-    b"\x93NUMPY": open_npy,
-    JP2: open_jpeg2000,
-    CODESTREAM: open_jpeg2000,
-}
-TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class Decoded(NamedTuple):
@@ -107,10 +82,10 @@ def read(
         UserError: The file is not an image, is damaged or too large, or cannot be kept exactly.
     """
     with reading_errors(source):
-        source = _source(source)
+        source = regular(source)
         if not source.member and source.stamp()[0] > LARGE:
             with source.path.open("rb") as file:
-                _open(file, pages, max_pixels, channels)
+                open_image(file, pages, max_pixels, channels)
         data = source.read()
     return decode(data, source, channels, pages, indices, max_pixels, nodata, fit, mask).pixels
 
@@ -128,22 +103,70 @@ def decode(
 ) -> Decoded:
     """Decode the bytes of an image file as `read`; `name` is for error messages."""
     with reading_errors(name), BytesIO(data) as file:
-        opened, numbers, header = _open(file, pages, max_pixels, channels)
+        opened, numbers, header = open_image(file, pages, max_pixels, channels)
         tags = opened.tags(numbers[0])
-        alpha = header.alpha and not indices
-
-        def find(values: NDArray[Any]) -> Mask | None:
-            return missing(values, nodata, tag=tags.nodata, alpha=alpha, mask=mask)
-
-        decoded = [_decode_page(opened, number, indices, find) for number in numbers]
-        pixels = decoded[0]
-        if len(decoded) > 1:
-            pixels = contiguous(np.ma.concatenate(decoded, axis=2))  # type: ignore[no-untyped-call]
-    if channels is not None and fit:
-        if nodata.alpha and alpha:
-            pixels, alpha = without_alpha(pixels, channels), False
-        pixels = fit_channels(pixels, alpha, channels, name)
+        conversion = Conversion(name, channels if fit else None, indices, nodata, header, tags)
+        pixels = conversion.join([decode_page(opened, n, conversion, mask) for n in numbers])
     return Decoded(pixels, header, tags)
+
+
+class Conversion(NamedTuple):
+    """Converts decoded values of an image to its pixels."""
+
+    name: object
+    channels: int | None
+    indices: bool
+    nodata: NoData
+    header: Header
+    tags: Tags
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the last channel of the values is alpha."""
+        return self.header.alpha and not self.indices
+
+    def page(self, values: NDArray[Any], page: Header, mask: Mask | None) -> Pixels:
+        """Convert upright values of a page, or some rows of them, and mask those without data.
+
+        Args:
+            values: (h, w) or (h, w, channels) as decoded.
+            page: Header of the page.
+            mask: (h, w), true where there is no data.
+
+        Raises:
+            Refused: The values cannot be kept, or have another size than the header says.
+        """
+        lost = missing(values, self.nodata, tag=self.tags.nodata, alpha=self.alpha, mask=mask)
+        pixels = convert_masked(values, lost, self.indices)
+        if self.indices and pixels.shape[2] != 1:
+            raise Refused(f"is {page.mode}; class indices need one channel or a palette")
+        if pixels.shape[1:] != (page.width, 1 if self.indices else page.channels):
+            raise Refused(OTHER_SIZE)
+        return pixels
+
+    def join(self, pages: list[Pixels]) -> Pixels:
+        """Join the channels of the pages, and convert them to the number of channels."""
+        pixels, alpha = pages[0], self.alpha
+        if len(pages) > 1:
+            pixels = contiguous(np.ma.concatenate(pages, axis=2))  # type: ignore[no-untyped-call]
+        if self.channels is None:
+            return pixels
+        if self.nodata.alpha and alpha:
+            pixels, alpha = without_alpha(pixels, self.channels), False
+        return fit_channels(pixels, alpha, self.channels, self.name)
+
+
+def decode_page(
+    opened: ImageFile, number: int, conversion: Conversion, mask: Mask | None
+) -> Pixels:
+    """Decode a page, upright."""
+    header = opened.header(number)
+    values = upright(opened.pixels(number, conversion.indices), header.orientation)
+    header = header.upright()
+    pixels = conversion.page(values, header, mask)
+    if pixels.shape[0] != header.height:
+        raise Refused(OTHER_SIZE)
+    return pixels
 
 
 def read_tags(
@@ -153,8 +176,8 @@ def read_tags(
     max_pixels: int = MAX_PIXELS,
 ) -> Tags:
     """Read the tags of the first page that `read` reads. Raises UserError as `read`."""
-    with reading_errors(source), _file(source) as file:
-        opened, numbers, _ = _open(file, pages, max_pixels, channels)
+    with reading_errors(source), open_source(source) as file:
+        opened, numbers, _ = open_image(file, pages, max_pixels, channels)
         return opened.tags(numbers[0])
 
 
@@ -165,11 +188,11 @@ def read_header(
     channels: int | None = None,
 ) -> Header:
     """Read the header of what `read` returns, without decoding. Raises UserError as `read`."""
-    with reading_errors(source), _file(source) as file:
-        return _open(file, pages, max_pixels, channels)[2]
+    with reading_errors(source), open_source(source) as file:
+        return open_image(file, pages, max_pixels, channels)[2]
 
 
-def _source(source: Source | Path | str) -> Source:
+def regular(source: Source | Path | str) -> Source:
     """Return a source that is a regular file: reading a pipe or device could block."""
     source = source if isinstance(source, Source) else Source(Path(source))
     if not source.path.is_file():
@@ -177,99 +200,9 @@ def _source(source: Source | Path | str) -> Source:
     return source
 
 
-def _file(source: Source | Path | str) -> BinaryIO:
-    source = _source(source)
+def open_source(source: Source | Path | str) -> BinaryIO:
+    source = regular(source)
     return BytesIO(source.read()) if source.member else source.path.open("rb")
-
-
-def is_readable(data: bytes) -> bool:
-    """Return whether the first bytes of a file are those of a supported format."""
-    return data.startswith(TIFFS) or _opener(data) is not None
-
-
-def _opener(magic: bytes) -> Callable[[BinaryIO], ImageFile] | None:
-    if magic[:4] == b"RIFF" and magic[8:12] == b"WEBP":
-        return open_webp
-    if is_netpbm(magic):
-        return open_netpbm
-    return next((opener for start, opener in OPENERS.items() if magic.startswith(start)), None)
-
-
-def _open(
-    file: BinaryIO, pages: str, max_pixels: int, channels: int | None
-) -> tuple[ImageFile, range, Header]:
-    """Read the header of a file, choose its pages, and return the header of all of them.
-
-    All formats are checked here: no decoder is called for a file that is refused.
-    """
-    magic = file.read(16)
-    file.seek(0)
-    if magic.startswith(TIFFS):
-        # imported here: most datasets have no TIFF, and tifffile takes time to load
-        from .formats.tiff import open_tiff
-
-        opened = open_tiff(file, channels, pages)
-    elif (opener := _opener(magic)) is not None:
-        opened = opener(file)
-    else:
-        raise Refused(f"is not an image in a supported format: {FORMATS}")
-    if not 0 < opened.pages <= MAX_PAGES:
-        raise Refused(f"has {f'more than {MAX_PAGES}' if opened.pages else 'no'} pages or frames")
-    numbers = _chosen(opened.pages, pages)
-    header = dataclasses.replace(opened.header(numbers[0]).upright(), pages=opened.pages)
-    count = header.channels * len(numbers)
-    check_size(header.height, header.width, max_pixels, count)
-    if len(numbers) == 1:
-        return opened, numbers, header
-    for number in numbers:
-        other = dataclasses.replace(opened.header(number).upright(), pages=opened.pages)
-        if other != header:
-            raise Refused(
-                f"has pages of different types, which cannot be channels: page {numbers[0]} is "
-                f"{_described(header)}, page {number} {_described(other)}"
-            )
-    mode = f"{count} channels"
-    return opened, numbers, dataclasses.replace(header, channels=count, mode=mode, alpha=False)
-
-
-def _described(header: Header) -> str:
-    return f"{header.width}x{header.height} {header.mode} of {header.dtype}"
-
-
-def _chosen(count: int, pages: str) -> range:
-    """Return the numbers of the pages to read."""
-    if pages == "bands":
-        return range(count)
-    if pages == "refuse":
-        if count > 1:
-            raise Refused(
-                f"has {count} pages or frames; set the domain's pages to one of 0 to {count - 1}, "
-                "or to bands, to use all as channels"
-            )
-        return range(1)
-    if not pages.isdecimal():
-        raise UserError(
-            f"pages must be refuse, bands or an index from 0, not {pages!r}", option="pages"
-        )
-    if int(pages) >= count:
-        raise Refused(f"has no page {pages}: it has {count}, counted from 0")
-    return range(int(pages), int(pages) + 1)
-
-
-def _decode_page(
-    opened: ImageFile, number: int, indices: bool, find: Callable[[NDArray[Any]], Mask | None]
-) -> Pixels:
-    """Decode a page; `find` returns where its upright values have no data."""
-    header = opened.header(number)
-    values = upright(opened.pixels(number, indices), header.orientation)
-    pixels = convert_masked(values, find(values), indices)
-    if indices and pixels.shape[2] != 1:
-        raise Refused(f"is {header.mode}; class indices need one channel or a palette")
-    channels = 1 if indices else header.channels
-    header = header.upright()
-    if pixels.shape != (header.height, header.width, channels):
-        raise Refused(f"{DAMAGED}: its image and its header differ in size")
-    return pixels
 
 
 @contextmanager

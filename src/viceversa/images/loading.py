@@ -12,10 +12,11 @@ from PIL import Image, ImageFile
 from ..errors import UserError
 from .domain import Domain, DomainConfig
 from .header import MAX_PIXELS, Pixels, Refused, check_size, exif_orientation
-from .io import ReadOptions, decode, is_readable, read, reading_errors
+from .io import ReadOptions, decode, read, reading_errors
 from .labels import to_classes
 from .masks import read_mask
 from .nodata import NoData, mask_of, masked, missing
+from .opening import is_readable
 from .pixels import convert_masked, fit_channels, from_pillow, resize, upright, without_alpha
 from .sources import Source, path_of, printable
 

@@ -109,15 +109,20 @@ def missing(
         pixels.append(COMPARISONS[compare](colours, limit).all(axis=2))
     if nodata.alpha and alpha:
         pixels.append(values[:, :, -1] == 0)
+    check_mask(values.shape[:2], mask)
     for one in pixels:
-        if one is not None and one.shape != values.shape[:2]:
-            (height, width), (h, w) = values.shape[:2], one.shape
-            raise Refused(f"is {width}x{height}, and its mask {w}x{h}; save both at one size")
         if one is not None:
             shaped = one.reshape(*one.shape, *[1] * (values.ndim - 2))
             found.append(np.broadcast_to(shaped, values.shape))
     masks = [one for one in found if one is not None and one.any()]
     return np.logical_or.reduce(masks) if masks else None
+
+
+def check_mask(size: tuple[int, ...], mask: Mask | None) -> None:
+    """Raise Refused if a mask has another (height, width) than its image."""
+    if mask is not None and mask.shape != size:
+        (height, width), (h, w) = size, mask.shape
+        raise Refused(f"is {width}x{height}, and its mask {w}x{h}; save both at one size")
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:

@@ -8,7 +8,6 @@ import math
 import re
 from contextlib import suppress
 from enum import IntEnum
-from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tifffile import TIFF, TiffFile, TiffPage
 
-from ..header import DAMAGED, MAX_PAGES, TRUNCATED, Header, ImageFile, Refused, Tags, mode_name
+from ..header import DAMAGED, MAX_PAGES, Header, ImageFile, Refused, Tags, Window, mode_name
 from ..pixels import from_cmyk, unpremultiplied
-from .pillow import open_jpeg
+from .tiff_rows import JPEG, TiffRows, channels_last, check_segments, segment_bytes
 
 # tifffile logs its repairs. Files whose pixels it would change are refused here; the log is silent
 # unless an application configures it.
@@ -36,7 +35,6 @@ BASES = {
 }
 GEOMETRY = (33550, 33922, 34264, 34735, 34736, 34737)  # of GeoTIFF
 TYPES = {2: "s", 3: "H", 12: "d"}  # ASCII, SHORT and DOUBLE, as tifffile takes them
-JPEG = 7
 # none, CCITT RLE, T.4 and T.6, LZW, JPEG, deflate (2 numbers), PackBits, LZMA, Zstandard
 COMPRESSIONS = (1, 2, 3, 4, 5, JPEG, 8, 32946, 32773, 34925, 50000)
 NO_DIALECT: dict[str, Any] = {f"is_{flag}": False for flag in TIFF.FILE_FLAGS}
@@ -66,7 +64,13 @@ def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> ImageFile:
         return _pixels(kept[page], indices, file, size)
 
     count = len(kept)
-    opened = ImageFile(lambda n: _header(kept[n], count), pixels, lambda n: _tags(kept[n]), count)
+    opened = ImageFile(
+        lambda n: _header(kept[n], count),
+        pixels,
+        lambda n: _tags(kept[n]),
+        count,
+        lambda n: _rows(kept[n], file, size),
+    )
     shape, axes = _array_shape(kept)
     return _channels_last(opened, shape) if _is_image(shape, axes, channels, pages) else opened
 
@@ -221,40 +225,34 @@ def _is_jpeg_ycbcr(page: TiffPage) -> bool:
 
 
 def _pixels(page: TiffPage, indices: bool, file: BinaryIO, size: int) -> NDArray[Any]:
-    _check_segments(page, file, size)
+    check_segments(page, size)
+    if page.compression == JPEG:
+        for index in range(len(page.dataoffsets)):
+            segment_bytes(page, file, index)
+    # (separate channels, depth 1, height, width, contiguous channels)
     values = page.asarray(squeeze=False, maxworkers=1)
-    # (separate channels, depth 1, height, width, contiguous channels): one of the two is 1
-    values = np.moveaxis(values[:, 0], 0, -1).reshape(*page.shaped[2:4], -1)
+    return _converted(page, channels_last(values[:, 0]), indices)
+
+
+def _rows(page: TiffPage, file: BinaryIO, size: int) -> Window | None:
+    """Return a reader of rows of a page; None for a page that is decoded whole."""
+    if _orientation(page) != 1:
+        return None
+    rows = TiffRows(page, file, size)
+    if rows.together == page.imagelength:
+        return None
+    return Window(
+        lambda start, end, indices: _converted(page, rows.read(start, end), indices), rows.together
+    )
+
+
+def _converted(page: TiffPage, values: NDArray[Any], indices: bool) -> NDArray[Any]:
+    """Convert stored values (h, w, channels) to grey or RGB, or to class indices."""
     if not indices:
         return _decoded(page, values)
     if page.photometric == MINISWHITE:
         raise Refused("has 0 as white: class indices need 0 as black, or a palette")
     return values
-
-
-def _check_segments(page: TiffPage, file: BinaryIO, size: int) -> None:
-    """Raise Refused if strips or tiles are missing, truncated, or far larger than the image."""
-    height, width = page.rowsperstrip, page.imagewidth
-    if page.is_tiled:
-        height, width = page.tilelength, page.tilewidth
-    if height < 1 or width < 1:
-        raise Refused(f"{DAMAGED}: its strips or tiles have no size")
-    count = math.ceil(page.imagelength / height) * math.ceil(page.imagewidth / width)
-    most = max(4 * page.imagelength * page.imagewidth, 2**22)
-    if page.is_tiled and count * height * width > most:
-        raise Refused(f"has tiles of {width}x{height}, far larger than its image")
-    count *= page.samplesperpixel if page.planarconfig == 2 else 1
-    offsets, sizes = (np.asarray(v, float) for v in (page.dataoffsets, page.databytecounts))
-    if not len(offsets) == len(sizes) == count or (offsets < 8).any() or (sizes < 1).any():
-        raise Refused(f"{DAMAGED}: strips or tiles are missing")
-    if (offsets + sizes > size).any():
-        raise Refused(TRUNCATED)
-    if page.compression == JPEG:
-        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
-            file.seek(offset)
-            inner = open_jpeg(BytesIO(file.read(length))).header(0)
-            if inner.height > height or inner.width > width:
-                raise Refused(f"{DAMAGED}: a tile is larger than declared")
 
 
 def _decoded(page: TiffPage, values: NDArray[Any]) -> NDArray[Any]:
