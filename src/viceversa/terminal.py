@@ -9,12 +9,15 @@ import errno
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
 LOGGER = logging.getLogger("viceversa")
 LOGGER.addHandler(logging.NullHandler())  # without a handler of the user, nothing is written
+BAR_AFTER = 2.0  # seconds
+LINE_EVERY = 10.0  # seconds
 _quiet = 0  # number of `quiet` contexts that are open
 
 
@@ -137,27 +140,89 @@ def silent(text: str) -> None:
     """Print nothing: `say` of the processes that are not the first one."""
 
 
+class ProgressLines:
+    """Progress as a line on stderr every `LINE_EVERY` seconds, for the logs of long jobs.
+
+    Args:
+        what: The work, such as "translating".
+        unit: The things that are counted, such as "images".
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(self, what: str, unit: str, clock: Callable[[], float] = time.monotonic):
+        self._what, self._unit, self._clock = what, unit, clock
+        self._began = self._line = clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Write a line if the last one was long ago."""
+        now = self._clock()
+        if _quiet or now - self._line < LINE_EVERY:
+            return
+        self._line = now
+        stream = Output(sys.stderr)
+        about = pace(done, total, now - self._began, self._unit)
+        stream.write(f"{self._what}: {done} of {total} {self._unit}{about and f', {about}'}\n")
+        stream.flush()
+
+
+def pace(done: int, total: int, seconds: float, unit: str) -> str:
+    """Return the rate and the time left, as "3.4 images/s, 1:52 left"."""
+    if not done or seconds <= 0:
+        return ""
+    left = f", {duration(seconds / done * (total - done))} left" if done < total else ""
+    rate = done / seconds
+    return f"{rate:.0f} {unit}/s{left}" if rate >= 100 else f"{rate:.3g} {unit}/s{left}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as 1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 @contextmanager
-def counter(what: str) -> Iterator[Callable[[int, int], None]]:
+def counter(
+    what: str, unit: str = "", clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[int, int], None]]:
     """Yield a function of (done, total) that updates a progress bar on stderr.
 
-    Without a terminal there is no bar.
+    Args:
+        what: The work, such as "translating".
+        unit: The things that are counted. With a unit, the bar appears after `BAR_AFTER` seconds
+            and has the rate, and without a terminal there is a line every `LINE_EVERY` seconds;
+            without a unit there is nothing then.
+        clock: Returns the time in seconds.
     """
     stream: Any = Output(sys.stderr)
     if not shows_progress(sys.stderr):
-        yield lambda done, total: None
+        yield ProgressLines(what, unit, clock) if unit else lambda done, total: None
         return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
         TimeRemainingColumn,
     )
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    console = Console(file=stream)
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(what)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    last: ProgressColumn = TextColumn("{task.fields[pace]}") if unit else TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), last
+    began = clock()
+    bar = Progress(*columns, console=Console(file=stream), redirect_stdout=False)
+    task = bar.add_task(what, pace="")
+    if not unit:
+        bar.start()
+
+    def update(done: int, total: int) -> None:
+        seconds = clock() - began
+        bar.update(task, completed=done, total=total, pace=pace(done, total, seconds, unit))
+        if seconds >= BAR_AFTER:
+            bar.start()  # nothing happens if it was started before
+
+    try:
+        yield update
+    finally:
+        bar.stop()

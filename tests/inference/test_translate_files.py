@@ -250,6 +250,23 @@ def test_stop_request_ends_the_translation_between_two_files(
     assert len(again.skipped) == 2 and len(again.written) == 3
 
 
+def test_progress_counts_the_images_that_are_not_skipped(
+    unet: Path, images: Path, tmp_path: Path
+) -> None:
+    put(tmp_path / "in" / "2.png").write_bytes(b"damaged")
+    translator, out = Translator.load(unet, "cpu"), tmp_path / "out"
+    pairs = plan(expand([str(images)]).files, out, translator.suffix)
+    calls: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        calls.append((done, total))
+
+    record = Record(out, "m", {})
+    translate_files(translator, pairs[:1], 1, None, record)
+    translate_files(translator, pairs, 1, None, record, True, progress=progress)
+    assert calls == [(2, 4), (3, 4)]  # of 5 images one is skipped, and one is damaged
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_stopped_translation_is_resumed(

@@ -13,9 +13,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from viceversa.terminal import duration
 from viceversa.training import log as log_module
 from viceversa.training.log import Log
-from viceversa.training.progress_bar import TrainingBar, duration
+from viceversa.training.progress_bar import TrainingBar
 
 LOSSES = [
     f"{name}_{direction} 0.123"

@@ -26,6 +26,7 @@ from ..inference.outputs import of_format, refuse_unknown_format
 from ..inference.spread import check_maps, check_spread
 from ..inference.video import check_model, expand_videos, names_video, translate_videos
 from ..runtime.signals import collect_stop_signals
+from ..terminal import counter
 from .outcome import raise_end, report
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
         record = Record(
             out.parent if names_image(out) else out, read_digest(model), _settings(options)
         )
-    with collect_stop_signals() as signals:
+    with collect_stop_signals() as signals, counter("translating", "images") as progress:
         outcome = translate_files(
             translator,
             pairs,
@@ -74,6 +75,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
             lambda: bool(signals),
             options.spread,
             masks,
+            progress,
         )
     for line in report(outcome, unread, len(pairs), out):
         print(line, file=sys.stderr if out == STREAM else sys.stdout)

@@ -120,6 +120,7 @@ def translate_files(
     stop: Callable[[], object] = bool,
     spread: bool = False,
     masks: MaskFiles | None = None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Outcome:
     """Translate and write each file, in batches of one size and dtype.
 
@@ -135,6 +136,7 @@ def translate_files(
         stop: Checked before each file; true ends the work early.
         spread: Whether to write the spread of an ensemble beside each result.
         masks: Mask files of the images, by name.
+        progress: Called with the number of images that are done, and of all that were not skipped.
     """
     outcome = Outcome([], [], [], [], [])
     batch: list[_Input] = []
@@ -157,6 +159,8 @@ def translate_files(
         if batch and (len(batch) == batch_size or not alike(batch[0].pixels, image.pixels)):
             _translate(translator, batch, record, outcome, spread)
             batch = []
+            done = len(outcome.written) + len(outcome.failures)
+            progress(done, len(pairs) - len(outcome.skipped))
         batch.append(image)
     if batch:
         _translate(translator, batch, record, outcome, spread)

@@ -181,7 +181,7 @@ def _translate(
         times: deque[tuple[int, int]] = deque()  # of the frames that are being translated
         with (
             writer(temporary, result, reader, pixels.shape[:2], encoding) as video,
-            counter(f"translating {printable(path.name)}") as progress,
+            counter(f"translating {printable(path.name)}", "frames") as progress,
         ):
             notes += video.notes
             frames = _frames(reader, video, times, channels, stop)

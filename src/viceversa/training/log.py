@@ -14,8 +14,8 @@ from .. import run_log
 from ..errors import UserError
 from ..files import finite, write_bytes
 from ..images import Pixels, write
-from ..terminal import say, shows_progress
-from .progress_bar import TrainingBar, duration
+from ..terminal import duration, say, shows_progress
+from .progress_bar import TrainingBar
 
 if TYPE_CHECKING:
     from torch import Tensor

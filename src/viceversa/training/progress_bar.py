@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from ..terminal import Output
+from ..terminal import Output, duration
 
 WIDEST = 40  # columns of a bar
 
@@ -57,10 +57,3 @@ class TrainingBar:
         bar = ProgressBar(self.total, done, width=max(1, min(WIDEST, room)))
         line.add_row(epoch, bar, times)
         return Group(line, Columns(self.losses, padding=(0, 2)))
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as 1:02:03 or 2:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
