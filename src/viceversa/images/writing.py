@@ -113,23 +113,36 @@ def to_bytes(
 
 
 def _write_tiff(out: BytesIO, pixels: Pixels, tags: Tags, alpha: bool) -> None:
-    """Write one page, deflated. Channels after grey or RGB are unspecified, except for alpha."""
+    """Write one page, deflated."""
     import tifffile
 
     channels = pixels.shape[2]
-    rgb = channels - alpha == 3 and pixels.dtype.kind == "u"
-    others = () if rgb else ("unspecified",) * (channels - alpha - 1)
-    texts = [(42112, tags.metadata), (42113, tags.nodata)]
     tifffile.imwrite(
         out,
         pixels[None] if channels > 1 else pixels[None, :, :, 0],
-        photometric="rgb" if rgb else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=(*others, *("unassalpha",) * alpha) or None,
-        compression="adobe_deflate",
-        predictor=True,
         metadata=None,
         software=False,
-        iccprofile=tags.icc or None,
-        extratags=[*tags.geometry, *((code, "s", 0, text, True) for code, text in texts if text)],
+        **tiff_options(pixels.dtype, channels, tags, alpha),
     )
+
+
+def tiff_options(dtype: DTypeLike, channels: int, tags: Tags, alpha: bool) -> dict[str, Any]:
+    """Return the arguments of tifffile for a deflated page with tags.
+
+    Channels after grey or RGB are unspecified, except for alpha.
+    """
+    rgb = channels - alpha == 3 and np.dtype(dtype).kind == "u"
+    others = () if rgb else ("unspecified",) * (channels - alpha - 1)
+    texts = [(42112, tags.metadata), (42113, tags.nodata)]
+    return {
+        "photometric": "rgb" if rgb else "minisblack",
+        "planarconfig": "contig" if channels > 1 else None,
+        "extrasamples": (*others, *("unassalpha",) * alpha) or None,
+        "compression": "adobe_deflate",
+        "predictor": True,
+        "iccprofile": tags.icc or None,
+        "extratags": [
+            *tags.geometry,
+            *((code, "s", 0, text, True) for code, text in texts if text),
+        ],
+    }

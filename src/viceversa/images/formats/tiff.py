@@ -17,7 +17,7 @@ from tifffile import TIFF, TiffFile, TiffPage
 
 from ..header import DAMAGED, MAX_PAGES, Header, ImageFile, Refused, Tags, Window, mode_name
 from ..pixels import from_cmyk, unpremultiplied
-from .tiff_rows import JPEG, TiffRows, channels_last, check_segments, segment_bytes
+from .tiff_rows import JPEG, PageRows, channels_last, check_segments, segment_bytes
 
 # tifffile logs its repairs. Files whose pixels it would change are refused here; the log is silent
 # unless an application configures it.
@@ -238,7 +238,7 @@ def _rows(page: TiffPage, file: BinaryIO, size: int) -> Window | None:
     """Return a reader of rows of a page; None for a page that is decoded whole."""
     if _orientation(page) != 1:
         return None
-    rows = TiffRows(page, file, size)
+    rows = PageRows(page, file, size)
     if rows.together == page.imagelength:
         return None
     return Window(

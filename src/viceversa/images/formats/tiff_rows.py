@@ -17,7 +17,7 @@ JPEG = 7
 KEPT = 2  # rows of tiles: bands that overlap by less than a tile decode none twice
 
 
-class TiffRows:
+class PageRows:
     """Decodes rows of a page as stored, and keeps the last rows of strips or tiles.
 
     Args:

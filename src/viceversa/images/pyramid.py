@@ -1,0 +1,249 @@
+"""Write a tiled TIFF with levels of lower resolution, from bands of rows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..errors import UserError
+from ..files import write_atomically, write_error
+from .header import Pixels, Tags
+from .nodata import nodata_mask, value_for_dtype
+from .writing import NO_TAGS, tiff_options
+
+TILE = 512  # pixels
+SMALLEST = 1024  # pixels of the longer side, above which there is another level
+CLASSIC = 2**32 - 2**25  # bytes of tiles that a TIFF that is no BigTIFF stores, with its tags
+
+
+class TiffRows:
+    """Writes an image from top to bottom as a TIFF in tiles, with levels of half the size each.
+
+    The levels are SubIFDs. Their pixels are averages of 2x2 pixels; pixels without data, and the
+    colours of transparent pixels, do not contribute. Encoded tiles are kept in a temporary file
+    without a name until the image is complete, so that the disk needs twice the size of the result.
+    A name that ends in .ome.tif or .ome.tiff gets OME-XML, and a file of more than 4 GB is a
+    BigTIFF.
+
+    Args:
+        path: The file; it is complete when the context ends, and not written after an exception.
+        shape: (height, width, channels).
+        dtype: uint8, uint16, int16 or float32.
+        tags: Metadata; its no-data value also marks pixels without data.
+        alpha: Whether the last channel is alpha.
+        labels: Whether values are classes: levels take the top left of 2x2 pixels.
+
+    Raises:
+        UserError: The file could not be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int, int],
+        dtype: DTypeLike,
+        tags: Tags = NO_TAGS,
+        alpha: bool = False,
+        labels: bool = False,
+    ) -> None:
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+        self._tags, self._alpha, self._labels = tags, alpha, labels
+        self._levels: list[_Level] = []
+
+    def __enter__(self) -> TiffRows:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=self.path.parent)
+        except OSError as error:
+            raise self._failed(error) from None
+        nodata = value_for_dtype(self.dtype.name, self._tags.nodata)
+        height, width, channels = self.shape
+        while True:
+            shape = height, width, channels
+            self._levels.append(
+                _Level(self._file, shape, self.dtype, nodata, self._alpha, self._labels)
+            )
+            if max(height, width) <= SMALLEST:
+                return self
+            height, width = -(-height // 2), -(-width // 2)
+
+    def write(self, rows: Pixels) -> None:
+        """Write the next rows, (h, width, channels). Raises UserError if the disk is full."""
+        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype:
+            raise ValueError(f"rows are {rows.shape} {rows.dtype}, not {self.shape} {self.dtype}")
+        try:
+            self._add(0, np.ma.getdata(rows))
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _add(self, number: int, rows: Pixels) -> None:
+        """Add rows to a level and, averaged, to those below it."""
+        for part in self._levels[number].add(rows):
+            if number + 1 < len(self._levels):
+                self._add(number + 1, self._levels[number].halved(part))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is not None:
+                return
+            if self._levels[0].missing:
+                raise ValueError(f"{self._levels[0].missing} rows of {self.path} are missing")
+            write_atomically(self.path, self._assemble, self._file.tell(), durable=False)
+        finally:
+            with suppress(OSError):  # on a full disk, of data that it still had to write
+                self._file.close()
+
+    def _assemble(self, temporary: Path) -> None:
+        """Write the encoded tiles as a TIFF."""
+        import tifffile  # imported here: few runs write TIFF
+
+        _, _, channels = self.shape
+        ome = self.path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+        below = NO_TAGS._replace(nodata=self._tags.nodata)
+        bigtiff = self._file.tell() > CLASSIC
+        with tifffile.TiffWriter(temporary, bigtiff=bigtiff, ome=ome, shaped=False) as file:
+            for number, level in enumerate(self._levels):
+                file.write(
+                    level.tiles(),
+                    shape=level.shape if channels > 1 else level.shape[:2],
+                    dtype=self.dtype,
+                    tile=level.tile,
+                    metadata={"axes": "YXS" if channels > 1 else "YX"} if ome else None,
+                    software=False,
+                    subifds=len(self._levels) - 1 if number == 0 else None,
+                    subfiletype=1 if number else 0,
+                    **tiff_options(
+                        self.dtype, channels, below if number else self._tags, self._alpha
+                    ),
+                )
+
+    def _failed(self, error: OSError) -> UserError:
+        why = write_error(error, self.path.parent)
+        return UserError(f"{self.path} could not be written: {why}", path=self.path)
+
+
+class _Level:
+    """Collects rows until they are as many as those of a tile, and encodes them."""
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        nodata: float | None,
+        alpha: bool,
+        labels: bool,
+    ) -> None:
+        height, width, channels = shape
+        self.shape, self.file = shape, file
+        self.nodata, self.alpha, self.labels = nodata, alpha, labels
+        # smaller images get smaller tiles, of a multiple of 16
+        self.tile = min(TILE, -(-height // 16) * 16), min(TILE, -(-width // 16) * 16)
+        self.missing = height
+        """Rows that were not added yet."""
+        self._rows = np.empty((min(self.tile[0], height), width, channels), dtype)
+        self._filled = 0
+        self._places: list[tuple[int, int]] = []  # position and length in the file
+
+    def add(self, rows: Pixels) -> Iterator[Pixels]:
+        """Add rows, and yield the rows of each complete row of tiles."""
+        if len(rows) > self.missing:
+            raise ValueError(f"{len(rows)} rows are more than the {self.missing} that are missing")
+        while len(rows):
+            count = min(len(rows), len(self._rows) - self._filled)
+            self._rows[self._filled : self._filled + count] = rows[:count]
+            self._filled, self.missing, rows = (
+                self._filled + count,
+                self.missing - count,
+                rows[count:],
+            )
+            if self._filled == len(self._rows) or not self.missing:
+                complete = self._rows[: self._filled]
+                self._encode(complete)
+                self._filled = 0
+                yield complete
+
+    def _encode(self, rows: Pixels) -> None:
+        import imagecodecs
+
+        high, wide = self.tile
+        predict = (
+            imagecodecs.floatpred_encode if rows.dtype.kind == "f" else imagecodecs.delta_encode
+        )
+        for left in range(0, rows.shape[1], wide):
+            tile = np.zeros((high, wide, rows.shape[2]), rows.dtype)
+            part = rows[:, left : left + wide]
+            tile[: part.shape[0], : part.shape[1]] = part
+            data = imagecodecs.deflate_encode(predict(tile, axis=-2).tobytes(), raw=False)
+            self._places.append((self.file.tell(), len(data)))
+            self.file.write(data)
+
+    def tiles(self) -> Iterator[bytes]:
+        """Yield the encoded tiles."""
+        for start, length in self._places:
+            self.file.seek(start)
+            yield self.file.read(length)
+
+    def halved(self, rows: Pixels) -> Pixels:
+        """Return rows of the level below."""
+        if self.labels:
+            return rows[::2, ::2]
+        wide = self.tile[1]  # by tiles: sums need 8 times the memory of 8 bits
+        parts = [self._halved(rows[:, i : i + wide]) for i in range(0, rows.shape[1], wide)]
+        return np.concatenate(parts, axis=1)
+
+    def _halved(self, rows: Pixels) -> Pixels:
+        lost = nodata_mask(rows, self.nodata)
+        if not self.alpha:
+            return halved(rows, None if lost is None else ~lost, self.nodata or 0)
+        colours, alpha = rows[:, :, :-1], rows[:, :, -1:]
+        weights = alpha if lost is None else alpha * ~lost[:, :, :-1]
+        return np.concatenate([halved(colours, weights, self.nodata or 0), halved(alpha)], axis=2)
+
+
+def halved(rows: Pixels, weights: NDArray[Any] | None = None, fill: float = 0) -> Pixels:
+    """Return averages of 2x2 pixels; at an odd border, of those that there are.
+
+    Args:
+        rows: (h, w, channels).
+        weights: Weights of the values, which broadcast to them; values of weight 0 may be NaN.
+        fill: Value where all weights are 0.
+
+    Returns:
+        (ceil(h / 2), ceil(w / 2), channels); integers are rounded, and halves up.
+    """
+    height, width, _ = rows.shape
+    if height % 2 or width % 2:  # a repeated border changes no average
+        border = ((0, height % 2), (0, width % 2), (0, 0))
+        weights = None if weights is None else np.pad(weights, border, mode="edge")
+        rows = np.pad(rows, border, mode="edge")
+    floats = rows.dtype.kind == "f"
+    if weights is None:
+        total = _sums(rows, np.float64 if floats else np.int32)
+        total = total / 4 if floats else (total + 2) >> 2
+        return total.astype(rows.dtype)
+    total = _sums(np.where(weights > 0, rows, 0) * weights.astype(np.float64), np.float64)
+    count = np.broadcast_to(_sums(weights, np.float64), total.shape)
+    averages = np.full_like(total, fill)
+    np.divide(total, count, out=averages, where=count > 0)
+    return (averages if floats else np.floor(averages + 0.5)).astype(rows.dtype)
+
+
+def _sums(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """Return the sums of 2x2 values, whose sides are even."""
+    total: NDArray[Any] = values[::2, ::2].astype(dtype)
+    for part in (values[::2, 1::2], values[1::2, ::2], values[1::2, 1::2]):
+        total += part
+    return total
