@@ -1,0 +1,6 @@
+"""Networks computed band by band, for images that do not fit into memory."""
+
+from .graph import Unknown, reach
+from .stream import BandedNetwork
+
+__all__ = ["BandedNetwork", "Unknown", "reach"]

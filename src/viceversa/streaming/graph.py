@@ -1,0 +1,175 @@
+"""The layers of a network and how they are connected, for one image size."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Graph, Tracer
+from torch.fx import Node as TracedNode
+
+from .layers import POINTWISE, is_known, operations
+from .operations import Operation, Shape
+from .statistics import NORMS, Pointwise, needs_statistics
+
+ADD = (operator.add, operator.iadd, torch.add, "add", "add_")
+CONCATENATE = (torch.cat, torch.concat, torch.concatenate)
+FUNCTIONS = {  # pointwise functions and methods of tensors
+    function: function
+    for function in (
+        torch.relu,
+        torch.tanh,
+        torch.sigmoid,
+        nn.functional.relu,
+        nn.functional.leaky_relu,
+        nn.functional.gelu,
+        nn.functional.silu,
+        nn.functional.tanh,
+    )
+} | {name: getattr(torch.Tensor, name) for name in ("relu", "tanh", "sigmoid")}
+
+
+class Unknown(Exception):
+    """A network cannot be computed by rows; the text says which layer is the reason."""
+
+
+@dataclass(eq=False)
+class Node:
+    """A map of a network, and how it is computed from other maps."""
+
+    name: str
+    inputs: tuple[Node, ...]
+    shape: Shape
+    operations: tuple[Operation, ...] = ()
+    """Layers that see neighbouring rows."""
+    pointwise: Pointwise | None = None
+    """Function of the rows of its input."""
+    norm: nn.Module | None = None
+    """Norm that needs the statistics of the whole input."""
+    joins: str = ""
+    """`add` or `concatenate`: how several inputs become one map."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of the map in float32."""
+        return 4 * self.shape[0] * self.shape[1] * self.shape[2]
+
+    @property
+    def arithmetic(self) -> int:
+        """Multiplications for the whole map."""
+        return sum(one.arithmetic for one in self.operations)
+
+
+def maps(network: nn.Module, shape: Shape) -> list[Node]:
+    """Return the maps of a network in the order of their computation; the last is its output.
+
+    Args:
+        network: The network, in eval mode.
+        shape: (channels, height, width) of the image, whose sides the network supports.
+
+    Raises:
+        Unknown: A layer is not known, or the layers depend on the values.
+    """
+    image = Node("image", (), shape)
+    nodes, by_traced = [image], dict[TracedNode, Node]()
+    for traced in _trace(network).nodes:
+        if traced.op == "placeholder":
+            by_traced[traced] = image
+            continue
+        inputs = tuple(by_traced[one] for one in traced.all_input_nodes)
+        if traced.op == "output":
+            if len(inputs) != 1:
+                raise Unknown("it has several outputs")
+            while nodes[-1] is not inputs[0]:  # maps that the output does not depend on
+                nodes.pop()
+            return nodes
+        by_traced[traced] = _node(network, traced, inputs)
+        nodes.append(by_traced[traced])
+    raise Unknown("it has no output")
+
+
+class _Tracer(Tracer):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        kinds = (*NORMS, *POINTWISE)
+        return isinstance(module, kinds) or is_known(module) or super().is_leaf_module(module, name)
+
+
+def _trace(network: nn.Module) -> Graph:
+    try:
+        return _Tracer().trace(network)
+    except Exception as error:  # any code of a user-defined network may fail under tracing
+        raise Unknown(f"its forward pass cannot be traced ({error})") from None
+
+
+def _node(network: nn.Module, traced: TracedNode, inputs: tuple[Node, ...]) -> Node:
+    if traced.op == "call_module":
+        layer = network.get_submodule(str(traced.target))
+        return _layer(layer, str(traced.target), inputs)
+    shapes, target = [one.shape for one in inputs], traced.target
+    if target in ADD and len(inputs) == 2 and shapes[0] == shapes[1]:
+        return Node(traced.name, inputs, shapes[0], joins="add")
+    if target in CONCATENATE and _dim(traced) == 1 and len(inputs) == len(traced.args[0]):  # type: ignore[arg-type]
+        channels = sum(shape[0] for shape in shapes)
+        return Node(traced.name, inputs, (channels, *shapes[0][1:]), joins="concatenate")
+    if target in FUNCTIONS and len(inputs) == 1:
+        function, rest, options = FUNCTIONS[target], traced.args[1:], dict(traced.kwargs)
+        options.pop("inplace", None)
+
+        def pointwise(rows: Tensor) -> Tensor:
+            result: Tensor = function(rows, *rest, **options)
+            return result
+
+        return Node(traced.name, inputs, shapes[0], pointwise=pointwise)
+    raise Unknown(f"it computes {getattr(target, '__name__', target)}")
+
+
+def _dim(traced: TracedNode) -> Any:
+    return traced.args[1] if len(traced.args) > 1 else traced.kwargs.get("dim", 0)
+
+
+def _layer(layer: nn.Module, name: str, inputs: tuple[Node, ...]) -> Node:
+    (before,) = inputs
+    if isinstance(layer, NORMS):
+        if needs_statistics(layer):
+            return Node(name, inputs, before.shape, norm=layer)
+        return Node(name, inputs, before.shape, pointwise=layer)
+    if isinstance(layer, POINTWISE):
+        if layer.training and isinstance(layer, nn.Dropout | nn.Dropout2d):
+            raise Unknown("it draws noise (dropout)")
+        in_place = getattr(layer, "inplace", False)  # rows may be part of a buffer
+        pointwise = (lambda rows: layer(rows.clone())) if in_place else layer
+        return Node(name, inputs, before.shape, pointwise=pointwise)
+    made = operations(layer, before.shape)
+    if made is None:
+        raise Unknown(f"{name} is {type(layer).__name__}, whose rows cannot be computed alone")
+    return Node(name, inputs, made[-1].shape, operations=tuple(made))
+
+
+def reach(network: nn.Module, channels: int, multiple: int) -> int:
+    """Return how many pixels beside a pixel its result depends on, but for statistics of norms.
+
+    Raises:
+        Unknown: As `maps`.
+    """
+    middle = 32 * multiple
+    nodes = maps(network, (channels, 2 * middle, 2 * multiple))
+    return max(_distance(nodes, row) for row in range(middle, middle + multiple))
+
+
+def _distance(nodes: list[Node], row: int) -> int:
+    """Return how many rows above or below a row of the output its image rows are."""
+    ranges = {nodes[-1]: (row, row + 1)}
+    for node in reversed(nodes):
+        if node not in ranges:
+            continue
+        low, high = ranges[node]
+        for one in reversed(node.operations):
+            low, high = one.needs(low, high)
+        for before in node.inputs:
+            known = ranges.get(before, (low, high))
+            ranges[before] = min(known[0], low), max(known[1], high)
+    low, high = ranges[nodes[0]]
+    return max(row - low, high - 1 - row)

@@ -1,0 +1,88 @@
+"""How much memory the maps of a network need, for a whole image and for bands of its rows.
+
+The factors were measured on a CPU with a ResNet and a U-Net from 512 to 1024 px: layers copy their
+input to other memory formats, and the heap has gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from ..errors import UserError
+from ..files import format_bytes
+from .graph import Node
+from .passes import Pass, Plan
+
+OF_WHOLE, OF_BAND = 1.5, 5.0
+LIBRARIES = 35_000_000  # code that is loaded late
+BANDS = (1024, 512, 256, 128, 64, 32, 16, 8, 4)
+"""Rows of the image that are computed at once."""
+
+
+def whole_memory(network: nn.Module, nodes: Sequence[Node]) -> int:
+    """Return the bytes that a network needs for a whole image."""
+    last = {before: node for node in nodes for before in node.inputs}
+    alive, peak = 0, 0
+    for node in nodes:
+        alive += node.bytes
+        inner = sum(4 * _size(one.shape) for one in node.operations[:-1])
+        peak = max(peak, alive + inner)
+        alive -= sum(one.bytes for one in set(node.inputs) if last[one] is node)
+    return round(OF_WHOLE * peak) + _fixed(network)
+
+
+def largest_band(
+    network: nn.Module, nodes: Sequence[Node], plan: Plan, memory: int
+) -> tuple[int, int]:
+    """Return the rows of the largest band that fits into the memory, and what it needs.
+
+    Raises:
+        UserError: The smallest band does not fit.
+    """
+    _, height, width = nodes[0].shape
+    needed = 0
+    for band in BANDS:
+        if band < 2 * height or band == BANDS[-1]:
+            needed = max(_band_memory(one, height, band) for one in plan.passes) + _fixed(network)
+            if needed <= memory:
+                return band, needed
+    raise UserError(
+        f"an image that is {width} pixels wide needs {format_bytes(needed)} of memory for "
+        f"{BANDS[-1]} of its rows, and --memory allows {format_bytes(memory)}",
+        option="--memory",
+    )
+
+
+def _band_memory(one: Pass, height: int, band: int) -> int:
+    """Return the bytes of the rows that a pass computes at once, and of those that it keeps."""
+    largest = kept = 0
+    for node in one.computed:
+        for operation in node.operations:
+            before, after = operation.before, operation.shape
+            rows = [min(-(-band * shape[1] // height), shape[1]) for shape in (before, after)]
+            size = sum(n * _row(shape) for n, shape in zip(rows, (before, after), strict=True))
+            largest = max(largest, size)
+            middle = after[1] // 2
+            low, high = operation.needs(middle, middle + 1)
+            kept += (high - low) * _row(before)
+        size = sum(
+            min(-(-band * b.shape[1] // height), b.shape[1]) * _row(b.shape)
+            for b in (*node.inputs, node)
+        )
+        largest = max(largest, size)
+    return round(OF_BAND * largest) + kept
+
+
+def _row(shape: tuple[int, int, int]) -> int:
+    return 4 * shape[0] * shape[2]
+
+
+def _size(shape: tuple[int, int, int]) -> int:
+    return shape[0] * shape[1] * shape[2]
+
+
+def _fixed(network: nn.Module) -> int:
+    """Return the bytes that do not depend on the image: copies of weights, and libraries."""
+    return sum(4 * one.numel() for one in network.parameters()) + LIBRARIES

@@ -1,0 +1,82 @@
+"""Statistics of a whole map from bands of its rows, and norms that use given statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks.norms import BatchNorm, GroupNorm, InstanceNorm
+
+NORMS = (BatchNorm, InstanceNorm, GroupNorm, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm)
+Pointwise = Callable[[Tensor], Tensor]
+
+
+class Moments:
+    """Mean and variance of each channel, merged band by band in float64 (Chan et al. 1979)."""
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(channels, dtype=torch.float64)
+        self.squares = torch.zeros(channels, dtype=torch.float64)
+        """Sum of the squared differences from the mean."""
+
+    def add(self, rows: Tensor) -> None:
+        """Add rows (1, channels, rows, width)."""
+        variance, mean = (
+            one[0].double().cpu() for one in torch.var_mean(rows.float(), dim=(2, 3), correction=0)
+        )
+        count = rows.shape[2] * rows.shape[3]
+        total = self.count + count
+        difference = mean - self.mean
+        self.squares += variance * count + difference**2 * (self.count * count / total)
+        self.mean += difference * (count / total)
+        self.count = total
+
+    @property
+    def variance(self) -> Tensor:
+        return self.squares / self.count
+
+
+def needs_statistics(layer: nn.Module) -> bool:
+    """Return whether a layer is a norm with the statistics of the image that it is applied to."""
+    if isinstance(layer, BatchNorm):
+        return layer.eval_statistics == "image"
+    if isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d):
+        return not layer.track_running_stats
+    return isinstance(layer, NORMS)
+
+
+def with_statistics(layer: nn.Module, moments: Moments, device: torch.device) -> Pointwise:
+    """Return a norm as a function of rows, with the statistics of the whole map.
+
+    Args:
+        layer: A norm that `needs_statistics`.
+        moments: Moments of its input.
+        device: Device of the rows.
+    """
+    mean, variance, eps = moments.mean, moments.variance, float(layer.eps)  # type: ignore[arg-type]
+    if isinstance(layer, GroupNorm | nn.GroupNorm):
+        groups = layer.groups if isinstance(layer, GroupNorm) else layer.num_groups
+        mean, variance = _of_groups(mean, variance, groups)
+    if isinstance(layer, InstanceNorm) and layer.std_eps:
+        variance, eps = (variance.clamp_min(1e-12).sqrt() + eps) ** 2, 0.0
+    mean, variance = mean.float().to(device), variance.float().to(device)
+    weight, bias = layer.weight, layer.bias
+
+    def normalize(rows: Tensor) -> Tensor:
+        return F.batch_norm(rows, mean, variance, weight, bias, False, 0.0, eps)  # type: ignore[arg-type]
+
+    return normalize
+
+
+def _of_groups(mean: Tensor, variance: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Return mean and variance over the channels of each group, for each channel."""
+    means, variances = mean.view(groups, -1), variance.view(groups, -1)
+    group = means.mean(dim=1, keepdim=True)
+    within = variances.mean(dim=1, keepdim=True)
+    between = (means - group).square().mean(dim=1, keepdim=True)
+    shape = means.shape
+    return group.expand(shape).reshape(-1), (within + between).expand(shape).reshape(-1)
