@@ -32,16 +32,18 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "checkpoint"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "behaviour" / "reliability"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "inference"))
 
 import damaged_files
 import fault_points
 import faulty_saves
 import hostile_weights as hostile
 import killed_saves
+import killed_translations
 import mutated_weights
 import stopped_runs
 from short_runs import write_pairs
-from support import fork, identical
+from support import Domain, fork, identical, noise_images, small_model
 
 from viceversa.checkpoint import Checkpoints
 from viceversa.files import write_json
@@ -60,6 +62,13 @@ def kill_saves(folder: Path, options: argparse.Namespace) -> Row:
         "naive_trials": naive,
         "naive_lost": killed_saves.count_naive_losses(folder / "naive", naive, seed=2),
     }
+
+
+def kill_translations(folder: Path, options: argparse.Namespace) -> Row:
+    noise_images(folder / "images", 30, size=(64, 64))
+    model = small_model(folder, Domain(), Domain())
+    kills = options.kills // 10
+    return killed_translations.count_losses(model, folder / "images", folder, kills, seed=1)
 
 
 def inject_faults(folder: Path, options: argparse.Namespace) -> Row:
@@ -221,6 +230,7 @@ def fault_every_point(folder: Path, options: argparse.Namespace) -> Row:
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], Row]] = {
     "kill_9": kill_saves,
+    "killed_translations": kill_translations,
     "faults": inject_faults,
     "rot": damage_files,
     "signals": stop_by_signals,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from typing import NamedTuple
 
+TORCHRUN = "RANK", "WORLD_SIZE", "LOCAL_RANK"
+SRUN = "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"
 SPINS = "1000"
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # the numbers of mallopt's parameters (mallopt(3))
 
@@ -34,6 +37,29 @@ def is_distributed() -> bool:
 def rank() -> int:
     """Return the rank of this process; 0 without torchrun."""
     return int(os.environ["RANK"]) if is_distributed() else 0
+
+
+class Launched(NamedTuple):
+    """This process among those that a launcher started to share the work."""
+
+    rank: int = 0
+    size: int = 1
+    """Number of processes."""
+    local: int = 0
+    """Rank on this machine."""
+
+
+def launched() -> Launched:
+    """Return this process among those of torchrun or srun; without them it is alone.
+
+    In the script of a SLURM job the variables of the job are set too, but it runs once: only srun
+    sets the variables of a step.
+    """
+    for rank, size, local in TORCHRUN, SRUN:
+        if rank in os.environ and size in os.environ:
+            values = os.environ[rank], os.environ[size], os.environ.get(local, "0")
+            return Launched(*map(int, values))
+    return Launched()
 
 
 def keep_freed_memory() -> bool:

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -138,13 +138,46 @@ def remove_temporary(folder: Path) -> None:
                 path.unlink()
 
 
+def remove_temporary_of(paths: Iterable[Path]) -> None:
+    """Remove the temporary files of these files that killed processes left.
+
+    Those of processes that run are kept, and those of other files: they may belong to a process on
+    another machine.
+    """
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).update((path.name, _short_name(path)))
+    for folder, known in names.items():
+        with suppress(OSError):  # it does not exist yet
+            for entry in os.scandir(folder):
+                match = re.fullmatch(r"(.+)\.(\d{1,9})\.tmp", entry.name, re.DOTALL)
+                if match and match[1] in known and not _is_running(int(match[2])):
+                    with suppress(OSError):
+                        os.unlink(entry)
+
+
+def _is_running(process: int) -> bool:
+    """Return whether another process of this number runs on this machine."""
+    if os.name == "nt":
+        return False  # there, files that are open cannot be removed
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return error.errno == errno.EPERM  # it is another user's
+    return process != os.getpid()
+
+
 def _temporary(path: Path) -> Path:
     """Return a path in the same folder, with the process ID: two processes may write one file."""
     ending = f".{os.getpid()}.tmp"
     name = path.name + ending
     if len(os.fsencode(name)) > MAX_NAME:
-        name = hashlib.sha256(os.fsencode(path.name)).hexdigest() + ending
+        name = _short_name(path) + ending
     return path.with_name(name)
+
+
+def _short_name(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()
 
 
 def write_error(error: OSError, folder: Path, needed: int = 0) -> str:

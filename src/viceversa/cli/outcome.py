@@ -23,7 +23,7 @@ VERBS = {  # at the start of a message, for one file: for several
 
 
 def report(
-    outcome: Outcome, unread: Sequence[Unread], inputs: int, out: Path, kind: str = "images"
+    outcome: Outcome, unread: Sequence[Unread], inputs: int, out: object, kind: str = "images"
 ) -> list[str]:
     """Return the lines that a translation prints."""
     from ..inference.spread import about_maps

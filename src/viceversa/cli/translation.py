@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import read_digest, read_header, translator_file
 from ..data.readonly import refuse_output_in_data, training_data
+from ..environment import Launched, launched
 from ..errors import UserError
+from ..files import remove_temporary_of
 from ..images.masks import MaskFiles
 from ..images.video import import_av
 from ..images.video_writing import choose_encoding, suffix_of_result
 from ..inference import (
     STREAM,
+    Outcome,
     Record,
     Translator,
     expand,
@@ -22,11 +25,12 @@ from ..inference import (
     plan,
     translate_files,
 )
-from ..inference.outputs import of_format, refuse_unknown_format
-from ..inference.spread import check_maps, check_spread
+from ..inference.outputs import File, of_format, refuse_existing, refuse_unknown_format, share
+from ..inference.spread import check_maps, check_spread, spread_path, view_path
 from ..inference.video import check_model, expand_videos, names_video, translate_videos
+from ..runtime.device import local_device
 from ..runtime.signals import collect_stop_signals
-from ..terminal import counter
+from ..terminal import counter, quiet
 from .outcome import raise_end, report
 
 if TYPE_CHECKING:
@@ -50,21 +54,23 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
     if options.masks:  # it may be in a folder of images
         inside = options.masks.resolve()
         files = [(path, name) for path, name in files if inside not in path.resolve().parents]
+    process = launched()
     translator = _load(model, options)
     if options.spread:
         check_spread(translator.network)
     suffix = _suffix(translator, out, options.format)
-    pairs = plan(files, out, suffix, options.overwrite or options.resume)
-    if options.spread:
-        check_maps(pairs, options.overwrite or options.resume)
-    folders = {result.parent for _, result in pairs if result != STREAM}
-    _refuse_data_folders(folders, model, inputs)
+    named = out == STREAM or names_image(out)
+    pairs = _plan(files, out, suffix, options, process, named)
+    _prepare_folders(pairs, model, inputs, options.spread)
     record = None
-    if out != STREAM and (options.resume or not names_image(out)):
-        record = Record(
-            out.parent if names_image(out) else out, read_digest(model), _settings(options)
-        )
-    with collect_stop_signals() as signals, counter("translating", "images") as progress:
+    if out != STREAM and (options.resume or not named):
+        folder = out.parent if named else out
+        record = Record(folder, read_digest(model), _settings(options), process.rank)
+    with (
+        quiet(process.rank > 0),
+        collect_stop_signals() as signals,
+        counter("translating", "images") as progress,
+    ):
         outcome = translate_files(
             translator,
             pairs,
@@ -77,9 +83,8 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
             masks,
             progress,
         )
-    for line in report(outcome, unread, len(pairs), out):
-        print(line, file=sys.stderr if out == STREAM else sys.stdout)
-    raise_end(outcome, signals, "--resume continues from here")
+    lines = report(outcome, [] if process.rank else unread, len(pairs), _target(out, process))
+    _end(outcome, signals, lines, "--resume continues from here", process, out)
 
 
 def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> None:
@@ -100,22 +105,22 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
         choose_encoding(out, options.codec, options.crf)
     elif out.exists() and not out.is_dir():
         raise UserError(f"-o {out} is a file; name a folder or a video", option="--out", path=out)
-    pairs = plan(
-        expand_videos(inputs),
-        out,
-        lambda suffix: suffix_of_result(suffix, options.codec),
-        options.overwrite or options.resume,
-        lambda _: named,
-    )
+    process = launched()
+
+    def suffix(own: str) -> str:
+        return suffix_of_result(own, options.codec)
+
+    pairs = _plan(expand_videos(inputs), out, suffix, options, process, named)
     model = translator_file(model)
     translator = _load(model, options)
     check_model(translator, model)
-    _refuse_data_folders({result.parent for _, result in pairs}, model, inputs)
+    _prepare_folders(pairs, model, inputs)
     record = None
     if options.resume or not named:
         settings = {**_settings(options), **encoding}
-        record = Record(out.parent if named else out, read_digest(model), settings)
-    with collect_stop_signals() as signals:
+        folder = out.parent if named else out
+        record = Record(folder, read_digest(model), settings, process.rank)
+    with quiet(process.rank > 0), collect_stop_signals() as signals:
         outcome = translate_videos(
             translator,
             pairs,
@@ -127,17 +132,75 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
             options.codec,
             options.crf,
         )
-    for line in report(outcome, [], len(pairs), out, "videos"):
-        print(line)
+    lines = report(outcome, [], len(pairs), _target(out, process), "videos")
     advice = "the current video was not written; --resume skips complete videos"
+    _end(outcome, signals, lines, advice, process, out)
+
+
+def _plan(
+    files: Sequence[File],
+    out: Path,
+    suffix: Callable[[str], str],
+    options: TranslateOptions,
+    process: Launched,
+    named: bool,
+) -> list[File]:
+    """Return (input, result), as `plan`, of the inputs that this process translates.
+
+    Args:
+        files: Inputs and their names.
+        out: The folder or file for the results, or `-`.
+        suffix: Returns the ending of a result for that of its input.
+        options: The options of the command.
+        process: This process among those that share the work.
+        named: Whether `out` is one result rather than a folder.
+    """
+    if named and process.size > 1:
+        raise UserError(
+            f"-o {out} is one file, which {process.size} processes cannot share; name a folder, "
+            "or start one process",
+            option="--out",
+        )
+    replace = options.overwrite or options.resume
+    alone = process.size == 1  # else the other processes may have written results already
+    pairs = plan(files, out, suffix, replace or not alone, lambda _: named)
+    if options.spread:
+        check_maps(pairs, replace or not alone)
+    pairs = share(pairs, process.rank, process.size)
+    if not replace:
+        refuse_existing(pairs)
+    return pairs
+
+
+def _target(out: Path, process: Launched) -> str:
+    """Return the output and, of several processes, this one."""
+    return f"{out} (process {process.rank} of {process.size})" if process.size > 1 else str(out)
+
+
+def _end(
+    outcome: Outcome,
+    signals: Sequence[int],
+    lines: Sequence[str],
+    advice: str,
+    process: Launched,
+    out: Path,
+) -> None:
+    """Print the lines, wait for the other processes, and raise as `raise_end`."""
+    for line in lines:
+        print(line, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
+    if process.size > 1 and not signals:
+        from ..runtime.distributed import wait_for_all
+
+        wait_for_all()
     raise_end(outcome, signals, advice)
 
 
 def _load(model: Path, options: TranslateOptions) -> Translator:
     """Load the translator as the options request it."""
+    process = launched()
     return Translator.load(
         model,
-        options.device,
+        local_device(options.device, process.local, process.size),
         options.policy,
         options.seed,
         options.max_megapixels,
@@ -195,9 +258,18 @@ def _refuse_options(given: Mapping[str, object], kind: str) -> None:
             raise UserError(f"{option} is for {kind}; remove it", option=option)
 
 
-def _refuse_data_folders(folders: set[Path], model: Path, inputs: Sequence[str]) -> None:
-    """Raise UserError if a folder of results is inside the inputs or the training data."""
+def _prepare_folders(
+    pairs: Sequence[File], model: Path, inputs: Sequence[str], spread: bool = False
+) -> None:
+    """Remove temporary files that killed processes left.
+
+    Raises UserError if a folder of results is inside the inputs or the training data.
+    """
+    results = [result for _, result in pairs if result != STREAM]
     data = [*filter(Path.is_dir, map(Path, inputs)), training_data(read_header(model), model)]
-    for folder in folders:
+    for folder in {result.parent for result in results}:
         for one in data:
             refuse_output_in_data(folder, one, "-o")
+    if spread:
+        results += [path for one in results for path in (spread_path(one), view_path(one))]
+    remove_temporary_of(results)

@@ -100,15 +100,26 @@ def plan(
             raise UserError(
                 f"{used[result.resolve()]} and {path} would both become {result}", path=result
             )
+    if not overwrite:
+        refuse_existing(pairs)
+    return pairs
+
+
+def share(pairs: Sequence[File], index: int, count: int) -> list[File]:
+    """Return the part of process `index` of `count`: every `count`-th pair."""
+    return list(pairs[index::count])
+
+
+def refuse_existing(pairs: Sequence[File]) -> None:
+    """Raise UserError if a result exists."""
     existing = [result for _, result in pairs if os.path.lexists(result)]
-    if existing and not overwrite:
+    if existing:
         others = f", and {len(existing) - 1} more" if existing[1:] else ""
         raise UserError(
             f"{existing[0]} is there already{others}; "
             "choose another -o, or add --overwrite or --resume",
             path=existing[0],
         )
-    return pairs
 
 
 def _refuse_name(out: Path, images: int, suffix: Callable[[str], str]) -> None:

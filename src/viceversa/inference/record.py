@@ -4,50 +4,59 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..files import sha256
 
 NAME = ".viceversa.jsonl"  # hidden, since it is stored beside the images
+OTHERS = ".viceversa-*.jsonl"  # of the processes after the first
 
 
 class Record:
     """One JSON line per result: its SHA-256, and the source, model and settings that it is from.
 
-    Lines are appended, so several processes may share a folder. A damaged line, or one of a result
-    that has changed, only means that the image is translated again.
+    Several processes may share a folder: each appends to a file of its own, since appending to one
+    file is not safe on network file systems, and all files are read. A damaged line, or one of a
+    result that has changed, only means that the image is translated again.
 
     Args:
         folder: The folder of the results.
         model: SHA-256 of the model.
         settings: The options that decide what a result is.
+        process: Number of this process, from 0.
     """
 
-    def __init__(self, folder: Path, model: str, settings: Mapping[str, Any]) -> None:
-        self.path, self._folder = folder / NAME, folder
+    def __init__(
+        self, folder: Path, model: str, settings: Mapping[str, Any], process: int = 0
+    ) -> None:
+        self.path, self._folder = (
+            folder / (f".viceversa-{process}.jsonl" if process else NAME),
+            folder,
+        )
         self._origin = {"model": model, "settings": dict(settings)}
-        self._lines = _read(self.path)
+        self._lines = _read([folder / NAME, *sorted(folder.glob(OTHERS))])
 
     def has(self, result: Path, source: str) -> bool:
         """Return whether a result exists of this source (SHA-256), model and settings."""
-        line = self._lines.get(self._name(result))
-        if line is None or line != self._line(result, source, str(line.get("sha256"))):
-            return False
-        return result.is_file() and sha256(result) == line["sha256"]
+        lines = self._lines.get(self._name(result), [])
+        digests = [str(line.get("sha256")) for line in lines]
+        known = [one for one in digests if self._line(result, source, one) in lines]
+        return bool(known) and result.is_file() and sha256(result) in known
 
     def add(self, result: Path, source: str) -> None:
         """Record a result that was written. Raises OSError or UserError."""
         line = self._line(result, source, sha256(result))
-        if line == self._lines.get(self._name(result)):
+        lines = self._lines.setdefault(self._name(result), [])
+        if line in lines:
             return
         with self.path.open("ab+") as file:
             if file.tell():  # a killed process may have left half a line
                 file.seek(-1, os.SEEK_END)
                 file.write(b"" if file.read() == b"\n" else b"\n")
             file.write(json.dumps(line).encode() + b"\n")
-        self._lines[str(line["result"])] = line
+        lines.append(line)
 
     def _name(self, result: Path) -> str:
         return result.relative_to(self._folder).as_posix()
@@ -56,17 +65,18 @@ class Record:
         return {"result": self._name(result), "sha256": digest, "source": source, **self._origin}
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the last line of each result; invalid lines are ignored."""
-    lines: dict[str, dict[str, Any]] = {}
-    try:
-        data = path.read_bytes()
-    except OSError:  # usually it does not exist yet
-        return lines
-    for text in data.splitlines():
+def _read(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Return the lines of each result; invalid lines are ignored."""
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for path in paths:
         try:
-            line = json.loads(text)
-            lines[str(line["result"])] = line
-        except (ValueError, TypeError, KeyError, RecursionError):
+            data = path.read_bytes()
+        except OSError:  # usually it does not exist yet
             continue
+        for text in data.splitlines():
+            try:
+                line = json.loads(text)
+                lines.setdefault(str(line["result"]), []).append(line)
+            except (ValueError, TypeError, KeyError, RecursionError):
+                continue
     return lines

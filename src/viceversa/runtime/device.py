@@ -74,6 +74,16 @@ def _usable(name: str) -> torch.device:
     return device
 
 
+def local_device(name: str, local: int, count: int) -> str:
+    """Return the device of one of `count` processes, the `local`-th on its machine.
+
+    Each has its own GPU, or, if there are fewer, shares one.
+    """
+    if count > 1 and name in ("auto", "cuda") and (found := gpus()):
+        return found[local % len(found)]
+    return name
+
+
 def gpus() -> list[str]:
     """Return the names of the CUDA devices."""
     available = torch.cuda.is_available()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -222,6 +222,15 @@ def join(timeout: float) -> Ranks:
     ranks = Ranks(dist.get_rank(), dist.get_world_size(), local, group)
     ranks.peers = ranks.all_gather(current_process())
     return ranks
+
+
+def wait_for_all() -> None:
+    """Wait until the work of all processes of torchrun is done, before one exits with an error.
+
+    torchrun ends all processes when one fails. If they cannot be reached, there is no wait.
+    """
+    with suppress(UserError, RuntimeError):
+        join(JOINING.total_seconds())
 
 
 def attempt_store(launcher: Store, rank: int, host: str, timeout: timedelta) -> Store:
