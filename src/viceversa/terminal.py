@@ -153,7 +153,7 @@ class ProgressLines:
         self._what, self._unit, self._clock = what, unit, clock
         self._began = self._line = clock()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: float, total: int) -> None:
         """Write a line if the last one was long ago."""
         now = self._clock()
         if _quiet or now - self._line < LINE_EVERY:
@@ -161,11 +161,18 @@ class ProgressLines:
         self._line = now
         stream = Output(sys.stderr)
         about = pace(done, total, now - self._began, self._unit)
-        stream.write(f"{self._what}: {done} of {total} {self._unit}{about and f', {about}'}\n")
+        stream.write(
+            f"{self._what}: {_count(done)} of {total} {self._unit}{about and f', {about}'}\n"
+        )
         stream.flush()
 
 
-def pace(done: int, total: int, seconds: float, unit: str) -> str:
+def _count(done: float) -> str:
+    """Return a number of things, of which the last one may be done in part."""
+    return f"{done:.0f}" if done == int(done) else f"{done:.2f}"
+
+
+def pace(done: float, total: int, seconds: float, unit: str) -> str:
     """Return the rate and the time left, as "3.4 images/s, 1:52 left"."""
     if not done or seconds <= 0:
         return ""
@@ -184,8 +191,10 @@ def duration(seconds: float) -> str:
 @contextmanager
 def counter(
     what: str, unit: str = "", clock: Callable[[], float] = time.monotonic
-) -> Iterator[Callable[[int, int], None]]:
+) -> Iterator[Callable[[float, int], None]]:
     """Yield a function of (done, total) that updates a progress bar on stderr.
+
+    A part of a thing may be done.
 
     Args:
         what: The work, such as "translating".
@@ -216,7 +225,7 @@ def counter(
     if not unit:
         bar.start()
 
-    def update(done: int, total: int) -> None:
+    def update(done: float, total: int) -> None:
         seconds = clock() - began
         bar.update(task, completed=done, total=total, pace=pace(done, total, seconds, unit))
         if seconds >= BAR_AFTER:

@@ -116,7 +116,7 @@ def test_sizes_of_every_preprocessing(
     assert resized.shape[:2] == size
     if preprocess in ("resize_and_crop", "resize"):
         enlargement = max(enlargement, width / (36 if "crop" in preprocess else 32))
-    assert framing.enlargement(pixels, pixels) == pytest.approx(enlargement)
+    assert framing.enlargement(pixels.shape, pixels.shape) == pytest.approx(enlargement)
     assert text in framing.trained_size
     assert framing.resized(pixels, "own", DomainConfig()) is pixels
     assert framing.resized(pixels, "20", DomainConfig()).shape == (20, 20, 3)

@@ -37,6 +37,12 @@ class TranslateOptions:
     """Number of images of one size, or of frames, translated at once."""
     max_megapixels: int = 64
     """Size limit of images, in megapixels."""
+    memory: float | None = None
+    """Memory that an image may need, in GB; half of the free memory by default. A larger image is
+    translated by bands of rows, with the same result, and needs temporary files."""
+    scratch: Path | None = None
+    """Folder for temporary files of images that are translated by bands; by default that of the
+    result."""
     device: str = "auto"
     """auto, or a torch device such as cpu or cuda."""
     seed: int = 0
@@ -91,6 +97,10 @@ def translate(
     if options.batch_size < 1:
         raise UserError(
             f"--batch_size must be at least 1, not {options.batch_size}", option="--batch_size"
+        )
+    if options.memory is not None and not 0 < options.memory < 1e6:
+        raise UserError(
+            f"--memory must be a number of GB above 0, not {options.memory}", option="--memory"
         )
     from ..inference.video import are_videos
     from .translation import run_on_images, run_on_videos

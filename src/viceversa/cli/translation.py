@@ -25,6 +25,7 @@ from ..inference import (
     plan,
     translate_files,
 )
+from ..inference.banded import Bands, MemoryLimit
 from ..inference.outputs import File, of_format, refuse_existing, refuse_unknown_format, share
 from ..inference.spread import check_maps, check_spread, spread_path, view_path
 from ..inference.video import check_model, expand_videos, names_video, translate_videos
@@ -82,6 +83,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
             options.spread,
             masks,
             progress,
+            _bands(translator, out, options),
         )
     lines = report(outcome, [] if process.rank else unread, len(pairs), _target(out, process))
     _end(outcome, signals, lines, "--resume continues from here", process, out)
@@ -96,7 +98,13 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
         out: The file or folder for the results.
         options: The options of the command.
     """
-    for_images = {"--spread": options.spread, "--masks": options.masks, "--format": options.format}
+    for_images: dict[str, object] = {
+        "--spread": options.spread,
+        "--masks": options.masks,
+        "--format": options.format,
+        "--memory": options.memory,
+        "--scratch": options.scratch,
+    }
     _refuse_options(for_images, "images, not for videos")
     import_av()
     encoding = {"codec": options.codec, "crf": options.crf}
@@ -207,6 +215,16 @@ def _load(model: Path, options: TranslateOptions) -> Translator:
         options.size,
         options.flips,
     )
+
+
+def _bands(translator: Translator, out: Path, options: TranslateOptions) -> Bands:
+    """Return how images that do not fit into the memory are translated."""
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
+
+    limit = None if options.memory is None else round(options.memory * 1e9)
+    return Bands(MemoryLimit(translator, limit), options.scratch, tell)
 
 
 def _settings(options: TranslateOptions) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -192,13 +192,18 @@ class Preprocessing:
         given = parse_size(size)
         return pixels if given is None else resize_for(pixels, *height_width(given), config)
 
-    def enlargement(self, before: Pixels, after: Pixels) -> float:
-        """Return the size of an image `after` resizing, relative to its size in training."""
+    def enlargement(self, before: Sequence[int], after: Sequence[int]) -> float:
+        """Return the size of an image `after` resizing, relative to its size in training.
+
+        Args:
+            before: Height and width of the image, and its channels if there are any.
+            after: The same after resizing.
+        """
         if not self.preprocess:
             return 1.0
         sizes = self.load_size, self.crop_size
-        height, width = scaled_size(before.shape[0], before.shape[1], self.preprocess, *sizes)
-        return max(int(after.shape[0]) / height, int(after.shape[1]) / width)
+        height, width = scaled_size(before[0], before[1], self.preprocess, *sizes)
+        return max(after[0] / height, after[1] / width)
 
     @property
     def trained_size(self) -> str:

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..fields import did_you_mean
 from ..files import sha256
-from ..images import Geometry, Pixels, Source, read_tags, to_bytes, write
+from ..images import Geometry, Pixels, Source, read_tags
 from ..images.masks import MaskFiles
-from ..images.preprocessing import LARGE, Part
+from ..images.preprocessing import Part
 from ..images.sources import FORMATS, Unread, is_hidden, is_image_name, unread
 from ..images.video import is_video_name
+from .banded import Bands, Stopped, translate_by_bands
 from .batches import alike
 from .masked import with_alpha
-from .outputs import STREAM, File
+from .notes import notes_on
+from .outputs import STREAM, File, write_result
 from .record import Record
 from .spread import write_maps
 from .translator import Translator
@@ -120,7 +122,8 @@ def translate_files(
     stop: Callable[[], object] = bool,
     spread: bool = False,
     masks: MaskFiles | None = None,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Callable[[float, int], object] = lambda done, total: None,
+    bands: Bands | None = None,
 ) -> Outcome:
     """Translate and write each file, in batches of one size and dtype.
 
@@ -137,9 +140,20 @@ def translate_files(
         spread: Whether to write the spread of an ensemble beside each result.
         masks: Mask files of the images, by name.
         progress: Called with the number of images that are done, and of all that were not skipped.
+        bands: How images that do not fit into the memory are translated; None: as a whole.
     """
     outcome = Outcome([], [], [], [], [])
     batch: list[_Input] = []
+
+    def proceed(fraction: float = 0) -> None:
+        done = len(outcome.written) + len(outcome.failures)
+        progress(done + fraction, len(pairs) - len(outcome.skipped))
+
+    def proceed_or_stop(fraction: float) -> None:
+        proceed(fraction)
+        if stop():
+            raise Stopped
+
     for path, result in pairs:
         if stop():
             return outcome
@@ -151,16 +165,26 @@ def translate_files(
             if record is not None and resume and record.has(result, digest):
                 outcome.skipped.append(result)
                 continue
+            if bands and bands.takes(translator, path, half):
+                notes = translate_by_bands(translator, path, result, mask, bands, proceed_or_stop)
+                outcome.written.append(result)
+                _note(record, result, digest)
+                outcome.notes.extend((path, note) for note in notes)
+                proceed()
+                continue
             image, notes = _read(translator, path, result, half, digest, mask)
+        except Stopped:
+            return outcome
         except (UserError, OSError) as error:
             outcome.failures.append((path, _reason(error, path)))
             continue
         outcome.notes.extend((path, note) for note in notes)
-        if batch and (len(batch) == batch_size or not alike(batch[0].pixels, image.pixels)):
+        height, width, _ = image.pixels.shape
+        most = bands.limit.at_once(height, width, batch_size) if bands else batch_size
+        if batch and (len(batch) >= most or not alike(batch[0].pixels, image.pixels)):
             _translate(translator, batch, record, outcome, spread)
             batch = []
-            done = len(outcome.written) + len(outcome.failures)
-            progress(done, len(pairs) - len(outcome.skipped))
+            proceed()
         batch.append(image)
     if batch:
         _translate(translator, batch, record, outcome, spread)
@@ -182,28 +206,6 @@ def _read(
     geometry = _geometry(translator, path, result) if same else ()
     notes = notes_on(translator, read, pixels, half, path)
     return _Input(pixels, geometry, path, result, digest), notes
-
-
-def notes_on(
-    translator: Translator, read: Pixels, pixels: Pixels, half: Part, name: object
-) -> list[str]:
-    """Return notes on an image: it is larger than in training, or has other values.
-
-    Args:
-        translator: The translator.
-        read: The image as it was read.
-        pixels: The image as it is translated.
-        half: The part of it that is translated.
-        name: Name of the image, for error messages.
-    """
-    preprocessing, notes = translator.preprocessing, []
-    if preprocessing.enlargement(preprocessing.part(read, half, name), pixels) > LARGE:
-        notes.append(preprocessing.large)
-    if translator.clipped_fraction(pixels):
-        notes.append("values outside the range that the model was trained on were clipped")
-    if other_dtype := translator.source.other_dtype(pixels.dtype.name):
-        notes.append(other_dtype)
-    return notes
 
 
 def _translate(
@@ -234,9 +236,14 @@ def _translate(
             continue
         outcome.written.append(one.result)
         outcome.spreads.extend([float(spreads[i].max())] if spread else [])
-        if record is not None and one.digest:
-            with suppress(OSError, UserError):  # without a record it is only translated again
-                record.add(one.result, one.digest)
+        _note(record, one.result, one.digest)
+
+
+def _note(record: Record | None, result: Path, digest: str) -> None:
+    """Add a result to the record. Without it, the image is only translated again."""
+    if record is not None and digest:
+        with suppress(OSError, UserError):
+            record.add(result, digest)
 
 
 def _write(translator: Translator, pixels: Pixels, image: _Input) -> None:
@@ -247,11 +254,7 @@ def _write(translator: Translator, pixels: Pixels, image: _Input) -> None:
     streamed = image.result == STREAM
     suffix = translator.suffix(image.path.suffix) if streamed else image.result.suffix
     output, alpha = with_alpha(pixels, image.pixels, translator.source, translator.target, suffix)
-    if streamed:
-        sys.stdout.buffer.write(to_bytes(output, suffix, tags, alpha=alpha))
-        sys.stdout.buffer.flush()
-    else:
-        write(image.result, output, tags, alpha=alpha)
+    write_result(image.result, suffix, output, tags, alpha)
 
 
 def _geometry(translator: Translator, path: Path, result: Path) -> Geometry:

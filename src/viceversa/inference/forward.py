@@ -41,12 +41,17 @@ def forward(network: nn.Module, images: Tensor, seed: int | None = None) -> Tens
             "--batch_size, or translate smaller images",
             option="--batch_size",
         )
+    check_finite(output)
+    return output
+
+
+def check_finite(output: Tensor) -> None:
+    """Raise UserError if an output is not finite."""
     if not bool(output.isfinite().all()):
         raise UserError(
             "the output has non-finite values (NaN or Inf): the weights of the model are too "
             "large, or the image is far from those that it was trained on"
         )
-    return output
 
 
 def _output(network: nn.Module, images: Tensor, seed: int | None) -> Tensor:

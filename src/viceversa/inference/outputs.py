@@ -5,11 +5,13 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from ..images import SUFFIXES
+from ..images import SUFFIXES, Pixels, to_bytes, write
+from ..images.header import Tags
 
 File = tuple[Path, Path]  # an image, and its name among the results
 STREAM = Path("-")  # standard input or output
@@ -146,3 +148,23 @@ def _inode(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def write_result(result: Path, suffix: str, pixels: Pixels, tags: Tags, alpha: bool) -> None:
+    """Write a result to its file or to standard output.
+
+    Args:
+        result: The file, or `-`.
+        suffix: Suffix of the format.
+        pixels: (h, w, channels).
+        tags: Metadata.
+        alpha: Whether the last channel is alpha.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    if result == STREAM:
+        sys.stdout.buffer.write(to_bytes(pixels, suffix, tags, alpha=alpha))
+        sys.stdout.buffer.flush()
+    else:
+        write(result, pixels, tags, alpha=alpha)

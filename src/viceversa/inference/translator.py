@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -16,10 +15,10 @@ from ..errors import UserError
 from ..fields import ImageSize, listed
 from ..images import Pixels, Source, Tags, suffix_for, write
 from ..images.domain import Domain
-from ..images.loading import to_domain, to_domain_pixels
+from ..images.loading import to_domain_pixels
 from ..images.nodata import value_for_dtype
 from ..images.preprocessing import Part, Preprocessing
-from ..images.values import fill_nodata, fill_output, to_pixels, to_tensor, to_values
+from ..images.values import fill_nodata
 from ..networks.config import Policy
 from ..networks.noise import seed_dropout
 from ..networks.norms import use_policy
@@ -27,8 +26,9 @@ from ..networks.sizes import multiple_of
 from ..runtime.device import prepare_device
 from .batches import batches, shape_as
 from .forward import check_tensor, forward
-from .masked import mark_missing, with_alpha
+from .masked import with_alpha
 from .model_files import description, load_generator, read_domain
+from .pixels import to_files, to_network
 from .spread import forward_with_spread
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # lossy formats mix classes
@@ -271,16 +271,9 @@ class Translator:
         or, if it has none, its `nodata_fill`. The spread of each image is appended to `spreads`,
         see `with_spread`; it is 0 there.
         """
-        config = self.source.config
-        tensors = [to_tensor(to_domain(image, config, "the image")) for image in images]
-        if any(one.is_floating_point() for one in tensors):  # masked pixels are NaN
-            tensors = [one.float() for one in tensors]
-        values = to_values(torch.stack(tensors), self.source.of_dtype(str(images[0].dtype))).float()
-        filled = fill_nodata(values, self.source)
-        result = fill_output(self.tensor(filled, spreads), values, self.target)
-        output = to_pixels(result, self.target, filled)
-        mark_missing(output, values, self.target, self.tags.nodata, spreads)
-        return output
+        values = to_network(images, self.source)
+        result = self.tensor(fill_nodata(values, self.source), spreads)
+        return to_files(result, values, self.source, self.target, self.tags.nodata, spreads)
 
     def tensor(self, images: Tensor, spreads: list[NDArray[np.float32]] | None = None) -> Tensor:
         """Translate a batch (n, channels, h, w) in [-1, 1]; append the spreads as `pixels`."""

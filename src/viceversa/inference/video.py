@@ -18,7 +18,8 @@ from ..images.sources import is_hidden, is_image_name, printable
 from ..images.video import Frame, VideoReader, is_video_name
 from ..images.video_writing import Encoding, VideoWriter, choose_encoding, writer
 from ..terminal import counter
-from .files import Outcome, notes_on
+from .files import Outcome
+from .notes import notes_on
 from .outputs import EXTENSION, STREAM, File, names_image
 from .record import Record
 from .translator import Translator

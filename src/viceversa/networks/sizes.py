@@ -115,8 +115,9 @@ def multiple_of(network: nn.Module) -> int:
 def at_any_size(network: nn.Module, images: Tensor) -> Tensor:
     """Run a generator on images (n, channels, h, w) of any size: pad by reflection, then crop."""
     height, width = images.shape[2:]
-    for dim in (2, 3):
-        images = _reflected(images, dim, multiple_of(network), smallest_of(network))
+    for dim, size in ((2, height), (3, width)):
+        if (wanted := supported_side(network, size)) != size:
+            images = images.index_select(dim, reflected(size, wanted).to(images.device))
     output: Tensor = network(images)
     return output[:, :, :height, :width]
 
@@ -126,17 +127,16 @@ def smallest_of(network: nn.Module) -> int:
     return network.smallest if isinstance(network, Generator) else 1
 
 
-def _reflected(images: Tensor, dim: int, multiple: int, smallest: int) -> Tensor:
-    """Pad an axis at its end by repeated reflection up to the next supported size."""
-    size = images.shape[dim]
-    wanted = max(smallest, -(-size // multiple) * multiple)
-    if wanted == size:
-        return images
-    index = torch.arange(wanted, device=images.device)
-    if size == 1:
-        return images.index_select(dim, torch.zeros_like(index))
-    index = index % (2 * size - 2)
-    return images.index_select(dim, torch.where(index < size, index, 2 * size - 2 - index))
+def supported_side(network: nn.Module, side: int) -> int:
+    """Return the smallest height or width that a network supports and is at least `side`."""
+    multiple = multiple_of(network)
+    return max(smallest_of(network), -(-side // multiple) * multiple)
+
+
+def reflected(size: int, wanted: int) -> Tensor:
+    """Return the indices that pad an axis of `size` at its end by repeated reflection."""
+    index = torch.arange(wanted) % max(2 * size - 2, 1)
+    return torch.where(index < size, index, 2 * size - 2 - index)
 
 
 def parameters(network: nn.Module) -> int:

@@ -12,7 +12,8 @@ from torch import nn
 
 from ..errors import UserError
 from ..files import format_bytes
-from .graph import Node
+from .graph import Node, maps
+from .operations import Shape
 from .passes import Pass, Plan
 
 OF_WHOLE, OF_BAND = 1.5, 5.0
@@ -21,13 +22,22 @@ BANDS = (1024, 512, 256, 128, 64, 32, 16, 8, 4)
 """Rows of the image that are computed at once."""
 
 
-def whole_memory(network: nn.Module, nodes: Sequence[Node]) -> int:
-    """Return the bytes that a network needs for a whole image."""
+def whole_memory(network: nn.Module, shape: Shape) -> int:
+    """Return the bytes that a network needs for a whole image.
+
+    Args:
+        network: The network, in eval mode.
+        shape: (channels, height, width) of the image, whose sides the network supports.
+
+    Raises:
+        Unknown: As `maps`.
+    """
+    nodes = maps(network, shape)
     last = {before: node for node in nodes for before in node.inputs}
     alive, peak = 0, 0
     for node in nodes:
         alive += node.bytes
-        inner = sum(4 * _size(one.shape) for one in node.operations[:-1])
+        inner = sum(one.shape[1] * _row(one.shape) for one in node.operations[:-1])
         peak = max(peak, alive + inner)
         alive -= sum(one.bytes for one in set(node.inputs) if last[one] is node)
     return round(OF_WHOLE * peak) + _fixed(network)
@@ -75,12 +85,8 @@ def _band_memory(one: Pass, height: int, band: int) -> int:
     return round(OF_BAND * largest) + kept
 
 
-def _row(shape: tuple[int, int, int]) -> int:
+def _row(shape: Shape) -> int:
     return 4 * shape[0] * shape[2]
-
-
-def _size(shape: tuple[int, int, int]) -> int:
-    return shape[0] * shape[1] * shape[2]
 
 
 def _fixed(network: nn.Module) -> int:

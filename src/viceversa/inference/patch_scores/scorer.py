@@ -124,7 +124,7 @@ def read_image(
     chosen = preprocessing.half(header.height, header.width, half, path)
     part = load(Source(path), config, chosen, most, domain.nodata_value, mask)
     pixels = preprocessing.resized(part, size, config)
-    large = preprocessing.enlargement(part, pixels) > LARGE
+    large = preprocessing.enlargement(part.shape, pixels.shape) > LARGE
     values = to_values(to_tensor(pixels)[None], domain.of_dtype(str(pixels.dtype)))
     notes = [f"{path}: {preprocessing.large}"] if large else []
     return values[0].float(), notes

@@ -1,0 +1,220 @@
+"""Translation of images that do not fit into memory, from file to file by bands of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from ..files import format_bytes
+from ..images import Pixels, Source, read_header
+from ..images.loading import read_options
+from ..images.masks import read_mask
+from ..images.preprocessing import Part
+from ..images.pyramid import TiffRows
+from ..images.rows import ImageRows, open_rows
+from ..images.values import fill_nodata
+from ..networks.sizes import reflected, supported_side
+from ..runtime.device import free_memory
+from ..streaming import BandedNetwork, Unknown, whole_memory
+from ..terminal import say
+from .forward import check_finite
+from .masked import with_alpha
+from .notes import notes
+from .outputs import STREAM, write_result
+from .pixels import to_files, to_network
+from .translator import Translator
+
+SHARE = 0.5  # of the free memory that images may need by default
+
+
+class MemoryLimit:
+    """Decides which images are translated as a whole, and which by bands of rows.
+
+    Args:
+        translator: The translator.
+        limit: Bytes that images may need; None: half of the free memory.
+    """
+
+    def __init__(self, translator: Translator, limit: int | None = None) -> None:
+        self.network, self.channels = translator.network, translator.source.config.width
+        free = free_memory(translator.device)
+        self.limit = round(SHARE * free) if limit is None and free is not None else limit
+        self._needed = cache(self._memory)
+
+    def at_once(self, height: int, width: int, most: int) -> int:
+        """Return how many images of a size are translated at once, at most `most`; 0: by bands."""
+        needed = self._needed(height, width)
+        if needed is None or self.limit is None:
+            return most
+        return min(most, self.limit // needed)
+
+    def _memory(self, height: int, width: int) -> int | None:
+        """Return the bytes that an image needs as a whole; None if that is not known."""
+        try:
+            return whole_memory(self.network, _padded(self.network, self.channels, height, width))
+        except Unknown:
+            return None
+
+
+class Stopped(Exception):
+    """The translation of an image was interrupted."""
+
+
+class Bands(NamedTuple):
+    """How images that do not fit into the memory are translated."""
+
+    limit: MemoryLimit
+    scratch: Path | None = None
+    """Folder for temporary files; None: that of the result."""
+    report: Callable[[str], object] = say
+    """Gets a sentence about the costs of an image before its translation begins."""
+
+    def takes(self, translator: Translator, path: Path, half: Part) -> bool:
+        """Return whether an image does not fit. Resized images and halves are read as a whole."""
+        if path == STREAM or translator.size != "own" or half not in (None, "whole"):
+            return False
+        config, most = translator.source.config, translator.max_megapixels * 10**6
+        header = read_header(path, config.pages, most, config.read_channels)
+        return not self.limit.at_once(header.height, header.width, 1)
+
+
+def translate_by_bands(
+    translator: Translator,
+    path: Path,
+    result: Path,
+    mask: Source | None,
+    bands: Bands,
+    progress: Callable[[float], object],
+) -> list[str]:
+    """Translate an image file by bands of rows.
+
+    The result is that of the whole image at once within rounding. A TIFF is read by bands, and
+    written with levels of lower resolution; other formats are decoded and encoded as a whole.
+
+    Args:
+        translator: The translator.
+        path: The image.
+        result: The file to write, or `-`.
+        mask: Mask file of the image.
+        bands: Memory, temporary files and messages.
+        progress: Gets the completed fraction after each band; an exception in it ends the work.
+
+    Returns:
+        Notes on the image.
+
+    Raises:
+        UserError: As `Translator.pixels`; or the memory or the disk space is not enough, or the
+            result cannot be written.
+    """
+    most = translator.max_megapixels * 10**6
+    options = read_options(translator.source.config, most)._asdict()
+    missing = read_mask(mask, most)
+    with ExitStack() as files:
+        # Passes read the image from top to bottom, and the last one is ahead of its results.
+        image, again = (
+            files.enter_context(open_rows(path, **options, mask=missing)) for _ in range(2)
+        )
+        shape = _padded(
+            translator.network, translator.source.config.width, image.height, image.width
+        )
+        network = BandedNetwork(translator.network, shape, bands.limit.limit or 0)
+        bands.report(_costs(f"{path} ({image.width}x{image.height})", network))
+        output = _Output(translator, again, path, result, files)
+        scratch = bands.scratch or (Path() if result == STREAM else result.parent)
+        network(_reader(translator, image, shape), output.write, scratch, progress)
+        output.finish()
+    size = image.height, image.width
+    enlarged = translator.preprocessing.enlargement(size, size)
+    return notes(translator, enlarged, output.clipped, image.dtype.name)
+
+
+def _reader(
+    translator: Translator, image: ImageRows, shape: tuple[int, int, int]
+) -> Callable[[int, int], Tensor]:
+    """Return a function that reads rows of an image as input of the network, padded to `shape`."""
+    rows, columns = reflected(image.height, shape[1]), reflected(image.width, shape[2])
+
+    def read(start: int, end: int) -> Tensor:
+        index = rows[start:end]
+        first = int(index.min())
+        values = to_network([image.rows(first, int(index.max()) + 1)], translator.source)
+        values = fill_nodata(values, translator.source)[:, :, index - first]
+        return values.index_select(3, columns).to(translator.device)
+
+    return read
+
+
+class _Output:
+    """Converts rows of the output, and writes or collects them.
+
+    Args:
+        translator: The translator.
+        image: The image: where it has no data, neither has the result.
+        path: Name of the image.
+        result: The file to write, or `-`.
+        files: Closes the file.
+    """
+
+    def __init__(
+        self, translator: Translator, image: ImageRows, path: Path, result: Path, files: ExitStack
+    ) -> None:
+        self.translator, self.image, self.result, self.files = translator, image, result, files
+        self.suffix = translator.suffix(path.suffix) if result == STREAM else result.suffix
+        self.tiff = self.suffix.lower() in (".tif", ".tiff") and result != STREAM
+        self.tags = translator.tags._replace(geometry=image.tags.geometry)
+        self.position, self.clipped, self.alpha = 0, False, False
+        self.collected: list[Pixels] = []
+        self.file: TiffRows | None = None
+
+    def write(self, rows: Tensor) -> None:
+        """Write rows (1, channels, rows, width) of the padded output."""
+        start = self.position
+        self.position = min(start + rows.shape[2], self.image.height)
+        if start == self.position:
+            return  # padding
+        rows = rows[:, :, : self.position - start, : self.image.width].float().cpu()
+        check_finite(rows)
+        translator, image = self.translator, self.image.rows(start, self.position)
+        self.clipped = self.clipped or translator.clipped_fraction(image) > 0
+        source, target = translator.source, translator.target
+        values = to_network([image], source)
+        (pixels,) = to_files(rows, values, source, target, self.tags.nodata)
+        pixels, self.alpha = with_alpha(pixels, image, source, target, self.suffix)
+        if not self.tiff:
+            self.collected.append(pixels)
+            return
+        if self.file is None:
+            shape = self.image.height, self.image.width, pixels.shape[2]
+            labels = target.config.kind == "labels"
+            self.file = self.files.enter_context(
+                TiffRows(self.result, shape, pixels.dtype, self.tags, self.alpha, labels)
+            )
+        self.file.write(pixels)
+
+    def finish(self) -> None:
+        """Write the result, if it is no TIFF."""
+        if not self.tiff:
+            pixels = np.concatenate(self.collected)
+            write_result(self.result, self.suffix, pixels, self.tags, self.alpha)
+
+
+def _padded(network: nn.Module, channels: int, height: int, width: int) -> tuple[int, int, int]:
+    """Return the shape of an image that is padded to a size that a network supports."""
+    return channels, supported_side(network, height), supported_side(network, width)
+
+
+def _costs(image: str, network: BandedNetwork) -> str:
+    """Return a sentence about what the translation of an image by bands costs."""
+    plan = network.plan
+    return (
+        f"{image} does not fit into the memory as a whole; it is translated by bands of "
+        f"{network.band} rows: {format_bytes(network.memory)} of memory, "
+        f"{format_bytes(plan.scratch)} of temporary files, {format_bytes(plan.traffic)} read and "
+        f"written, {plan.arithmetic:.2f} times the arithmetic"
+    )

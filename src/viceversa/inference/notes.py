@@ -1,0 +1,43 @@
+"""Notes on images that differ from those of the training."""
+
+from __future__ import annotations
+
+from ..images import Pixels
+from ..images.preprocessing import LARGE, Part
+from .translator import Translator
+
+
+def notes_on(
+    translator: Translator, read: Pixels, pixels: Pixels, half: Part, name: object
+) -> list[str]:
+    """Return notes on an image: it is larger than in training, or has other values.
+
+    Args:
+        translator: The translator.
+        read: The image as it was read.
+        pixels: The image as it is translated.
+        half: The part of it that is translated.
+        name: Name of the image, for error messages.
+    """
+    part = translator.preprocessing.part(read, half, name)
+    enlarged = translator.preprocessing.enlargement(part.shape, pixels.shape)
+    return notes(translator, enlarged, translator.clipped_fraction(pixels) > 0, pixels.dtype.name)
+
+
+def notes(translator: Translator, enlarged: float, clipped: bool, dtype: str) -> list[str]:
+    """Return the notes on an image.
+
+    Args:
+        translator: The translator.
+        enlarged: Its size relative to that in training.
+        clipped: Whether values are outside the range of training.
+        dtype: Its dtype.
+    """
+    found = []
+    if enlarged > LARGE:
+        found.append(translator.preprocessing.large)
+    if clipped:
+        found.append("values outside the range that the model was trained on were clipped")
+    if other_dtype := translator.source.other_dtype(dtype):
+        found.append(other_dtype)
+    return found

@@ -1,0 +1,284 @@
+"""Test images that do not fit into the memory: the result of the whole image, by bands of rows."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from support import small_model
+from test_masked_translations import domain
+from test_translator import eight_bit, model, noise
+
+from viceversa.cli import main
+from viceversa.images import Pixels, read, read_header, write
+from viceversa.images.domain import Domain, DomainConfig
+from viceversa.images.header import Tags
+from viceversa.inference import Record, Translator, translate_files
+from viceversa.inference.banded import Bands, MemoryLimit
+from viceversa.networks import GENERATORS
+
+HEIGHT, WIDTH = 151, 90
+
+
+def bands(translator: Translator, height: int = HEIGHT, width: int = WIDTH, **more: Any) -> Bands:
+    """Return a limit that images of a size, and larger ones, exceed."""
+    limit = MemoryLimit(translator)
+    needed = limit._needed(height, width)
+    assert needed is not None
+    limit.limit = needed - 1
+    return Bands(limit, report=lambda text: None)._replace(**more)
+
+
+def both(
+    file: Path, image: Path, ending: str = ".tif", policy: Any = "image", **options: Any
+) -> tuple[Path, Path]:
+    """Translate an image as a whole and by bands; return the files."""
+    results = []
+    for name in ("whole", "banded"):
+        translator = Translator.load(file, "cpu", policy)
+        used = bands(translator) if name == "banded" else None
+        result = image.parent / f"{name}{ending}"
+        outcome = translate_files(translator, [(image, result)], 1, bands=used, **options)
+        assert outcome.failures == [] and outcome.written == [result]
+        results.append(result)
+    return results[0], results[1]
+
+
+def difference(one: Path, other: Path) -> int:
+    first, second = (np.ma.getdata(read(path)).astype(np.int64) for path in (one, other))
+    assert first.shape == second.shape
+    assert first.std() > 5  # a constant result would prove nothing
+    return int(np.abs(first - second).max())
+
+
+def tiff(path: Path, pixels: Pixels, **options: Any) -> Path:
+    tifffile.imwrite(path, pixels, tile=(32, 48), compression="deflate", **options)
+    return path
+
+
+@pytest.mark.parametrize("policy", ["image", "running"])
+@pytest.mark.parametrize("name", GENERATORS)
+def test_the_result_is_that_of_the_whole_image(tmp_path: Path, name: str, policy: str) -> None:
+    pixels = noise(0, HEIGHT, WIDTH)
+    pixels[30:] //= 4  # the statistics of bands differ
+    whole, banded = both(
+        model(tmp_path, name), tiff(tmp_path / "x.tif", pixels, photometric="rgb"), policy=policy
+    )
+    assert difference(whole, banded) <= 1
+
+
+@pytest.mark.parametrize("ending", [".png", ".npy", ".webp"])
+def test_results_and_images_of_other_formats(tmp_path: Path, ending: str) -> None:
+    Image.fromarray(noise(1, HEIGHT, WIDTH)).save(tmp_path / "x.png")
+    whole, banded = both(model(tmp_path), tmp_path / "x.png", ending)
+    assert difference(whole, banded) <= (1 if ending != ".webp" else 40)
+
+
+def test_sixteen_bits_and_other_channels(tmp_path: Path) -> None:
+    file = small_model(tmp_path, domain(4, "uint16"), domain(1, "uint16"), "resnet")
+    pixels = np.random.default_rng(0).integers(0, 2**16, (HEIGHT, WIDTH, 4), dtype=np.uint16)
+    image = tiff(tmp_path / "x.tif", pixels, photometric="minisblack", planarconfig="contig")
+    whole, banded = both(file, image)
+    assert read(banded).dtype == np.uint16
+    assert difference(whole, banded) <= 16  # of 65535: float32 has 24 bits, tanh amplifies
+
+
+def test_classes(tmp_path: Path) -> None:
+    classes = Domain(DomainConfig(kind="labels", ids=4), "uint8", (0.0,), (255.0,))
+    file = small_model(tmp_path, eight_bit(3), classes)
+    image = tiff(tmp_path / "x.tif", noise(2, HEIGHT, WIDTH), photometric="rgb")
+    whole, banded = (read(path) for path in both(file, image))
+    assert len(np.unique(whole)) > 1
+    assert (whole != banded).mean() < 0.01  # where two classes are equally likely
+
+
+def test_lightness_of_the_image_is_combined_with_colours(tmp_path: Path) -> None:
+    file = small_model(
+        tmp_path,
+        Domain(DomainConfig(kind="lab-l"), "uint8", (0.0,), (255.0,)),
+        Domain(DomainConfig(kind="lab-ab"), "uint8", (0.0,), (255.0,)),
+    )
+    image = tiff(tmp_path / "x.tif", noise(3, HEIGHT, WIDTH), photometric="rgb")
+    assert difference(*both(file, image)) <= 1
+
+
+def test_pixels_without_data(tmp_path: Path) -> None:
+    file = small_model(tmp_path, domain(3, nodata="0"), domain(3, nodata="0"))
+    pixels = noise(4, HEIGHT, WIDTH) | 1
+    pixels[40:90, 20:60] = 0
+    whole, banded = both(file, tiff(tmp_path / "x.tif", pixels, photometric="rgb"))
+    assert difference(whole, banded) <= 1
+    control = np.ma.getdata(read(whole))[40:90, 20:60]
+    assert np.array_equal(control, np.ma.getdata(read(banded))[40:90, 20:60])
+    assert len(np.unique(control)) == 1
+
+
+def test_a_mask_becomes_alpha(tmp_path: Path) -> None:
+    file = small_model(tmp_path, domain(3, alpha="mask"), domain(3, alpha="mask"))
+    pixels = np.dstack([noise(5, HEIGHT, WIDTH), np.full((HEIGHT, WIDTH), 255, np.uint8)])
+    pixels[100:, :, 3] = 0
+    for ending in (".tif", ".png"):
+        image = tmp_path / "x.png"
+        Image.fromarray(pixels).save(image)
+        whole, banded = both(file, image, ending)
+        assert difference(whole, banded) <= 1
+        assert read_header(banded).alpha and (np.ma.getdata(read(banded))[100:, :, 3] == 0).all()
+
+
+def test_the_result_has_tiles_levels_and_geometry(tmp_path: Path) -> None:
+    scale = (33550, "d", 3, (2.0, 2.0, 0.0), True)
+    image = tmp_path / "x.tif"
+    write(image, noise(6, HEIGHT, WIDTH), Tags(geometry=(scale,)))
+    _, banded = both(model(tmp_path), image, ".ome.tif")
+    with tifffile.TiffFile(banded) as file:
+        assert file.pages.first.is_tiled and file.is_ome
+        assert file.pages.first.tags[33550].value == (2.0, 2.0, 0.0)
+
+
+def test_images_that_fit_are_translated_as_a_whole(tmp_path: Path) -> None:
+    """Control of the tests above: an image of one row less is not reported."""
+    translator = Translator.load(model(tmp_path, "resnet"), "cpu")
+    told: list[str] = []
+    used = bands(translator, report=told.append)
+    pairs = []
+    for height in (HEIGHT - 8, HEIGHT):
+        image = tiff(tmp_path / f"{height}.tif", noise(7, height, WIDTH), photometric="rgb")
+        pairs.append((image, tmp_path / f"out-{height}.tif"))
+    outcome = translate_files(translator, pairs, 8, bands=used)
+    assert outcome.failures == [] and len(outcome.written) == 2
+    assert len(told) == 1 and f"{HEIGHT}.tif (90x151) does not fit" in told[0]
+    assert "temporary files" in told[0] and "times the arithmetic" in told[0]
+
+
+def test_batches_are_as_large_as_the_memory_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = Translator.load(model(tmp_path), "cpu")
+    limit = MemoryLimit(translator)
+    needed = limit._needed(32, 32)
+    assert needed is not None
+    limit.limit = 2 * needed + 1
+    assert [limit.at_once(32, 32, most) for most in (1, 2, 8)] == [1, 2, 2]
+    sizes: list[int] = []
+    pixels = Translator.pixels
+
+    def counted(self: Translator, images: Any, spreads: Any = None) -> Any:
+        sizes.append(len(images))
+        return pixels(self, images, spreads)
+
+    monkeypatch.setattr(Translator, "pixels", counted)
+    pairs = []
+    for number in range(5):
+        Image.fromarray(noise(number, 32, 32)).save(tmp_path / f"{number}.png")
+        pairs.append((tmp_path / f"{number}.png", tmp_path / "out" / f"{number}.png"))
+    translate_files(translator, pairs, 8, bands=Bands(limit))
+    assert sizes == [2, 2, 1]
+
+
+def test_the_command_has_a_limit_and_a_folder_for_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = model(tmp_path, "resnet")
+    needed = bands(Translator.load(file, "cpu")).limit.limit
+    assert needed is not None
+    image = tiff(tmp_path / "x.tif", noise(8, HEIGHT, WIDTH), photometric="rgb")
+    words = ["translate", str(file), str(image), "-o", str(tmp_path / "y.tif"), "--device", "cpu"]
+    main([*words, "--memory", str(needed / 1e9), "--scratch", str(tmp_path / "files")])
+    assert "(90x151) does not fit into the memory" in capsys.readouterr().out
+    assert list((tmp_path / "files").iterdir()) == []
+    assert read(tmp_path / "y.tif").shape == (HEIGHT, WIDTH, 3)
+    main([*words, "--memory", str((needed + 1) / 1e9), "--overwrite"])
+    assert "does not fit" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("memory", ["0", "-1", "nan"])
+def test_a_limit_is_above_zero(
+    tmp_path: Path, memory: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["translate", str(model(tmp_path)), "x.png", "-o", "y.png", "--memory", memory])
+    assert "--memory must be a number of GB above 0" in capsys.readouterr().err
+
+
+def test_too_little_memory_for_a_band_is_a_failure_of_that_image(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path), "cpu")
+    image = tiff(tmp_path / "x.tif", noise(9, HEIGHT, WIDTH), photometric="rgb")
+    small = Bands(MemoryLimit(translator, 1000), report=print)
+    outcome = translate_files(translator, [(image, tmp_path / "y.tif")], 1, bands=small)
+    assert "and --memory allows 1.00 kB" in outcome.failures[0][1] and not outcome.written
+
+
+def test_an_interrupted_image_leaves_nothing_and_is_resumed(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path, "resnet"), "cpu")
+    image = tiff(tmp_path / "x.tif", noise(10, HEIGHT, WIDTH), photometric="rgb")
+    out = tmp_path / "out"
+    out.mkdir()
+    record = Record(out, "0" * 64, {})
+    used, calls = bands(translator), iter(range(1000))
+    pairs = [(image, out / "x.tif")]
+    outcome = translate_files(
+        translator, pairs, 1, record=record, bands=used, stop=lambda: next(calls) > 5
+    )
+    assert not outcome.written and not outcome.failures
+    assert not list(out.glob("*.tif"))
+    for _ in range(2):
+        outcome = translate_files(translator, pairs, 1, record=record, resume=True, bands=used)
+    assert outcome.skipped == [out / "x.tif"]
+
+
+def test_a_result_on_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    translator = Translator.load(model(tmp_path), "cpu")
+    image = tiff(tmp_path / "x.tif", noise(11, HEIGHT, WIDTH), photometric="rgb")
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=buffer))
+    used = bands(translator, scratch=tmp_path)
+    translate_files(translator, [(image, Path("-"))], 1, bands=used)
+    (tmp_path / "y.tif").write_bytes(buffer.getvalue())
+    assert read(tmp_path / "y.tif").shape == (HEIGHT, WIDTH, 3)
+
+
+def test_notes_on_values_outside_of_the_training(tmp_path: Path) -> None:
+    narrow = Domain(DomainConfig(channels=3, range="0,100"), "uint8", (0.0,) * 3, (100.0,) * 3)
+    translator = Translator.load(small_model(tmp_path, narrow, eight_bit(3)), "cpu")
+    dark = noise(12, HEIGHT, WIDTH) // 3
+    for pixels, clipped in ((dark, False), (noise(12, HEIGHT, WIDTH), True)):
+        image = tiff(tmp_path / "x.tif", pixels, photometric="rgb")
+        pairs = [(image, tmp_path / "y.tif")]
+        outcome = translate_files(translator, pairs, 1, bands=bands(translator))
+        assert any("were clipped" in text for _, text in outcome.notes) == clipped
+
+
+def test_a_network_whose_rows_cannot_be_computed_alone_is_used_as_a_whole(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path), "cpu", policy="paper")  # dropout
+    limit = MemoryLimit(translator, 1)
+    assert limit.at_once(HEIGHT, WIDTH, 3) == 3
+    image = tiff(tmp_path / "x.tif", noise(13, HEIGHT, WIDTH), photometric="rgb")
+    outcome = translate_files(translator, [(image, tmp_path / "y.tif")], 1, bands=Bands(limit))
+    assert len(outcome.written) == 1
+
+
+def test_a_damaged_image_is_a_failure(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path), "cpu")
+    image = tiff(tmp_path / "x.tif", noise(14, HEIGHT, WIDTH), photometric="rgb")
+    data = bytearray(image.read_bytes())
+    data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    image.write_bytes(data)
+    outcome = translate_files(translator, [(image, tmp_path / "y.tif")], 1, bands=bands(translator))
+    assert len(outcome.failures) == 1 and not (tmp_path / "y.tif").exists()
+
+
+def test_an_output_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path, "resnet"), "cpu")
+    last = translator.network.layers[-2]
+    assert last.bias is not None
+    last.bias.data.fill_(float("nan"))
+    image = tiff(tmp_path / "x.tif", noise(15, HEIGHT, WIDTH), photometric="rgb")
+    outcome = translate_files(translator, [(image, tmp_path / "y.tif")], 1, bands=bands(translator))
+    assert "non-finite values" in outcome.failures[0][1]
