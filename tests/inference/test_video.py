@@ -386,8 +386,8 @@ def test_frames_are_streamed_in_batches(tmp_path: Path, monkeypatch: pytest.Monk
         frame(self, pixels, pts, duration)
 
     class Counter:
-        def __init__(self, what: str) -> None:
-            assert what == "translating clip.mp4"
+        def __init__(self, what: str, unit: str) -> None:
+            assert (what, unit) == ("translating clip.mp4", "frames")
 
         def __enter__(self) -> Any:
             return lambda done, total: shown.append((done, total))

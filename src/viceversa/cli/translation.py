@@ -83,7 +83,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
             options.spread,
             masks,
             progress,
-            _bands(translator, out, options),
+            _bands(translator, out, options, process.size),
         )
     lines = report(outcome, [] if process.rank else unread, len(pairs), _target(out, process))
     _end(outcome, signals, lines, "--resume continues from here", process, out)
@@ -217,14 +217,14 @@ def _load(model: Path, options: TranslateOptions) -> Translator:
     )
 
 
-def _bands(translator: Translator, out: Path, options: TranslateOptions) -> Bands:
+def _bands(translator: Translator, out: Path, options: TranslateOptions, processes: int) -> Bands:
     """Return how images that do not fit into the memory are translated."""
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
 
     limit = None if options.memory is None else round(options.memory * 1e9)
-    return Bands(MemoryLimit(translator, limit), options.scratch, tell)
+    return Bands(MemoryLimit(translator, limit, processes), options.scratch, tell)
 
 
 def _settings(options: TranslateOptions) -> dict[str, Any]:

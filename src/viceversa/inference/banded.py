@@ -39,12 +39,17 @@ class MemoryLimit:
     Args:
         translator: The translator.
         limit: Bytes that images may need; None: half of the free memory.
+        processes: Number of processes that share the free memory.
     """
 
-    def __init__(self, translator: Translator, limit: int | None = None) -> None:
+    def __init__(
+        self, translator: Translator, limit: int | None = None, processes: int = 1
+    ) -> None:
         self.network, self.channels = translator.network, translator.source.config.width
         free = free_memory(translator.device)
-        self.limit = round(SHARE * free) if limit is None and free is not None else limit
+        if limit is None and free is not None:
+            limit = round(SHARE * free / processes)
+        self.limit = limit
         self._needed = cache(self._memory)
 
     def at_once(self, height: int, width: int, most: int) -> int:
