@@ -226,8 +226,13 @@ def damaged() -> dict[str, tuple[bytes, str]]:
     return {
         "cut": (good[: len(good) // 2], "is damaged"),
         "strip beyond the end": (tiff(GREY[:, :, 0], 1, t279=("I", 10**6)), "ends too early"),
+        "strip too short": (
+            tiff(GREY[:, :, 0], 1, t257=("I", 9999), t278=("I", 9999)),
+            "is damaged",
+        ),
         "no strip": (tiff(GREY[:, :, 0], 1, t273=("I", 0)), "strips or tiles are missing"),
         "tiles": (tiff(GREY[:, :, 0], 1, **tiles, t325=("I", 9, 9)), "far larger than its image"),
+        "planes": (tiff(RGB, 2, t284=("H", 9)), "neither together nor in planes"),
         "strips without size": (tiff(GREY[:, :, 0], 1, t278=("I", 0)), "have no size"),
         "JPEG": (ifds([page], jpeg, "<", False), "a tile is larger than declared"),
     }
@@ -259,3 +264,32 @@ def test_invalid_values_are_found_in_their_rows(tmp_path: Path) -> None:
         pass
     with pytest.raises(UserError, match="more than the limit"), open_rows(path, max_pixels=9):
         pass
+
+
+@pytest.mark.slow
+def test_mutated_files_are_read_or_refused_as_a_whole(tmp_path: Path) -> None:
+    path, random = tmp_path / "x.tif", np.random.default_rng(31)
+    counts = dict.fromkeys(("read", "refused"), 0)
+    for name in (*MADE, *MADE):
+        values, options = MADE[name]
+        tifffile.imwrite(path, values, metadata=None, **options)
+        good = np.fromfile(path, np.uint8)
+        for _ in range(6):
+            data = good.copy()
+            position = random.integers(random.choice([300, len(data)]))
+            data[position] = random.integers(256)
+            data.tofile(path)
+            try:
+                expected = read(path, max_pixels=10**6)
+            except UserError:
+                expected = None
+            try:
+                with open_rows(path, max_pixels=10**6) as rows:
+                    pixels = bands(rows, 7, 30)
+            except UserError:
+                assert expected is None
+                counts["refused"] += 1
+            else:
+                assert expected is not None and np.array_equal(pixels, expected)
+                counts["read"] += 1
+    assert min(counts.values()) > 20

@@ -33,6 +33,8 @@ class PageRows:
         check_segments(page, size)
         self._page, self._file = page, file
         self._raw = page.is_contiguous and page.fillorder == 1 and page.predictor == 1
+        if self._raw and page.dataoffsets[0] + page.nbytes > size:
+            raise Refused(TRUNCATED)
         self._high, self._across = segment_height(page), 1
         if page.is_tiled:
             self._across = math.ceil(page.imagewidth / page.tilewidth)
@@ -61,8 +63,6 @@ class PageRows:
         for plane in range(planes):
             self._file.seek(page.dataoffsets[0] + (plane * height + start) * row)
             data = self._file.read((end - start) * row)
-            if len(data) < (end - start) * row:
-                raise Refused(TRUNCATED)
             result[plane] = np.frombuffer(data, dtype).reshape(result.shape[1:])
         return channels_last(result.astype(dtype.newbyteorder("="), copy=False))
 
@@ -122,6 +122,8 @@ def check_segments(page: TiffPage, size: int) -> None:
     if page.is_tiled and count * height * width > most:
         raise Refused(f"has tiles of {width}x{height}, far larger than its image")
     count *= page.samplesperpixel if page.planarconfig == 2 else 1
+    if page.samplesperpixel > 1 and page.planarconfig not in (1, 2):
+        raise Refused(f"{DAMAGED}: its channels are neither together nor in planes")
     offsets, sizes = (np.asarray(v, float) for v in (page.dataoffsets, page.databytecounts))
     if not len(offsets) == len(sizes) == count or (offsets < 8).any() or (sizes < 1).any():
         raise Refused(f"{DAMAGED}: strips or tiles are missing")
