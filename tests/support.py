@@ -35,6 +35,7 @@ from viceversa.data.dataset import ImageDataset
 from viceversa.data.sizes import check_images
 from viceversa.errors import UserError
 from viceversa.evaluation.features import find, load
+from viceversa.extras import import_extra, import_openvino
 from viceversa.fields import plain
 from viceversa.images.domain import Domain
 from viceversa.losses import GAN_LOSSES, GANLoss
@@ -111,6 +112,19 @@ def read_values(path: Path) -> Tensor:
 
 
 # -- model files
+
+
+def needs_runtime(suffix: str) -> None:
+    """Skip a test if a package for exported files is missing."""
+    try:
+        if suffix == ".xml":
+            import_openvino()
+        else:
+            for package in ("onnx", "onnxscript", "onnxruntime"):
+                import_extra(package, "export", "the test")
+    except UserError as error:
+        pytest.skip(str(error))
+
 
 SMALL_GENERATORS = {
     "unet": {"width": 4, "depth": 3, "init": "kaiming"},

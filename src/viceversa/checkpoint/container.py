@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import write_atomically
+from .exported import refuse_exported
 from .header import DIGEST, HEADER, LARGEST_HEADER, MAX_TENSORS, Damaged, read_metadata, unreadable
 
 TYPES = {  # dtypes and their names in the format
@@ -78,6 +79,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         Damaged: The file has another format, or its digest does not match.
         UserError: The system could not read the file, or memory is short.
     """
+    refuse_exported(path)
     header, text, expected = read_metadata(path)
     try:
         with safe_open(path, "pt") as checked:  # checks the format

@@ -5,6 +5,7 @@ The metadata of the format contain a JSON header, and the SHA-256 of header and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 import struct
@@ -13,6 +14,7 @@ from typing import Any
 
 from ..config.compatibility import current_header
 from ..errors import UserError
+from .exported import header_text, is_exported, refuse_exported
 
 HEADER, DIGEST = "viceversa", "sha256"  # keys of the metadata
 LARGEST_HEADER = 4 * 2**20
@@ -90,12 +92,16 @@ def read_any_header(path: Path) -> dict[str, Any]:
 
 
 def read_digest(path: Path) -> str:
-    """Return the SHA-256 in a file, which loading verifies. Raises UserError."""
+    """Return the SHA-256 in a file, which loading verifies. Raises UserError.
+
+    For an exported file it is that of its header, which contains the SHA-256 of the model.
+    """
     return read_metadata(path)[2]
 
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors in a file, from its header. Raises UserError."""
+    refuse_exported(path)
     try:
         table = json.loads(_header_text(path))
         found = {name: tuple(one["shape"]) for name, one in table.items() if name != "__metadata__"}
@@ -116,29 +122,38 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], str, str]:
             raise UserError(f"{path} is a folder; {reason}", path=path)
         if not stat.S_ISREG(mode):
             raise UserError(f"{path} is not a regular file", path=path)
-        text_of_table = _header_text(path)
-        if text_of_table.count(b'"data_offsets"') > MAX_TENSORS:  # before they are parsed
-            raise ValueError
-        table = json.loads(text_of_table)
-        metadata = table["__metadata__"]
-        text, expected = metadata[HEADER], metadata[DIGEST]
+        text, expected = _exported(path) if is_exported(path) else _safetensors(path)
         header = json.loads(text)
         if not isinstance(header, dict) or not isinstance(expected, str) or _too_deep(header):
-            raise ValueError
-        if len(table) > MAX_TENSORS + 1:
             raise ValueError
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Damaged(
-            f"{path} is not a model of viceversa (a .safetensors file that `train` wrote)",
-            path=path,
-        ) from None
+        origin = "a file that `export`" if is_exported(path) else "a .safetensors file that `train`"
+        raise Damaged(f"{path} is not a model of viceversa ({origin} wrote)", path=path) from None
     except FileNotFoundError:
         raise UserError(f"there is no model {path}", path=path) from None
     except OSError as error:
         raise unreadable(path, error) from None
     return header, text, expected
+
+
+def _safetensors(path: Path) -> tuple[str, str]:
+    """Return the text of the header of a safetensors file, and the digest."""
+    text_of_table = _header_text(path)
+    if text_of_table.count(b'"data_offsets"') > MAX_TENSORS:  # before they are parsed
+        raise ValueError
+    table = json.loads(text_of_table)
+    if len(table) > MAX_TENSORS + 1:
+        raise ValueError
+    metadata = table["__metadata__"]
+    return metadata[HEADER], metadata[DIGEST]
+
+
+def _exported(path: Path) -> tuple[str, str]:
+    """Return the text of the header of an exported file, and its digest."""
+    text = header_text(path)
+    return text, hashlib.sha256(f"{path.suffix.lower()} {text}".encode()).hexdigest()
 
 
 def _too_deep(value: Any, level: int = 0) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,36 +13,40 @@ from .app import command
 if TYPE_CHECKING:
     from ..inference import Translator
 
-COMPARED = 4  # images, by default
 MOST = 20  # images of a folder
 
 
 @command(
     ("export runs/photos/ab.safetensors -o model.onnx", "an ONNX file"),
+    ("export runs/photos/ab.safetensors -o model.xml", "a file of OpenVINO"),
     ("export runs/photos/ab.safetensors -o model.onnx --images photos", "compared on own images"),
 )
 def export(
     model: Path,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    to: Literal["onnx", "openvino"] | None = None,
     images: Path | None = None,
     policy: Literal["image", "running"] = "image",
     flips: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Write a generator as an ONNX file, for ONNX Runtime and other programs.
+    """Write a generator as a file for ONNX Runtime, OpenVINO and other programs.
 
     The file takes images as an array (n, height, width, channels) with the values of files, and
     returns translated images of the same kind: it contains the conversion to [-1, 1] and back.
     Batch size, height and width are free; both sides must be multiples of the number that the
     command prints. The results are compared with those of PyTorch before the file is written.
+    `viceversa translate` takes the file in place of the model.
 
     Parameters
     ----------
     model
         The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one.
     out
-        The file, such as model.onnx.
+        The file: model.onnx for ONNX, or model.xml for OpenVINO, which writes model.bin beside it.
+    to
+        The format: onnx or openvino; by default, that of the name of the file.
     images
         A folder, of which 20 images are used at most, or an image, to compare results with; by
         default, photos of a demo.
@@ -54,11 +57,14 @@ def export(
     overwrite
         Replace an existing file.
     """
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; add --overwrite to replace it", option="-o", path=out)
-    from ..checkpoint import read_header, translator_file
+    _check_name(out, to)
+    for file in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
+        if file.exists() and not overwrite:
+            raise UserError(f"{file} exists; add --overwrite to replace it", option="-o", path=file)
+    from ..checkpoint import read_digest, read_header, translator_file
     from ..data.readonly import refuse_output_in_data, training_data
-    from ..export.onnx_file import export as write_file
+    from ..export.exporting import export as write_file
+    from ..export.exporting import sample_images
     from ..inference import Translator
     from ..networks.sizes import multiple_of
 
@@ -66,8 +72,12 @@ def export(
     header = read_header(path)
     refuse_output_in_data(out, training_data(header, path), "-o")
     translator = Translator.load(path, "cpu", policy, flips=flips)
-    compared, what = _images(translator, images)
-    found = write_file(translator, header, out, compared)
+    if images is None:
+        compared, what = sample_images(translator)
+    else:
+        compared = _images(translator, images)
+        what = f"{len(compared)} images of {images}"
+    found = write_file(translator, {**header, "model": read_digest(path)}, out, compared)
     multiple = multiple_of(translator.network)
     print(f"{out}: height and width of images must be multiples of {multiple}")
     print(
@@ -76,28 +86,28 @@ def export(
     )
 
 
-def _images(translator: Translator, path: Path | None) -> tuple[Sequence[Any], str]:
-    """Return images of the source domain to compare results with, and what they are."""
-    from importlib import resources
+def _check_name(out: Path, to: str | None) -> None:
+    """Raise UserError if the name of a file does not fit the format."""
+    suffixes = {"onnx": ".onnx", "openvino": ".xml"}
+    if to is not None and out.suffix != suffixes[to]:
+        raise UserError(f"-o {out}: name the file {suffixes[to]}", option="-o", path=out)
+    if out.suffix not in suffixes.values():
+        text = f"-o {out}: name the file .onnx, or .xml for OpenVINO"
+        raise UserError(text, option="-o", path=out)
 
+
+def _images(translator: Translator, path: Path) -> list[Any]:
+    """Return images of a folder, or one image, to compare results with. Raises UserError."""
     import numpy as np
 
     from ..inference import expand
 
     source = translator.source
-    if path is not None:
-        files = [file for file, _ in expand([str(path)])[0]]
-        files = files[:: -(-len(files) // MOST)]
-        pixels = [np.ma.getdata(translator.read(file)) for file in files]
-        for file, image in zip(files, pixels, strict=True):
-            if str(image.dtype) != source.dtype:
-                text = f"{file} is {image.dtype}, but the model was trained on {source.dtype}"
-                raise UserError(f"{text}; name other images", option="--images", path=file)
-        return pixels, f"{len(files)} images of {path}"
-    if source.dtype == "uint8" and source.config.channels in (1, 3):
-        photos = Path(str(resources.files("viceversa") / "demos" / "earth" / "testA"))
-        files = sorted(photos.glob("*.jpg"))[:COMPARED]
-        return [translator.read(file) for file in files], "photos of the demo"
-    low, high = np.asarray(source.low), np.asarray(source.high)
-    noise = np.random.default_rng(0).random((COMPARED, 256, 256, source.config.channels))
-    return list((low + noise * (high - low)).astype(source.dtype)), "noise"
+    files = [file for file, _ in expand([str(path)])[0]]
+    files = files[:: -(-len(files) // MOST)]
+    pixels = [np.ma.getdata(translator.read(file)) for file in files]
+    for file, image in zip(files, pixels, strict=True):
+        if str(image.dtype) != source.dtype:
+            text = f"{file} is {image.dtype}, but the model was trained on {source.dtype}"
+            raise UserError(f"{text}; name other images", option="--images", path=file)
+    return pixels

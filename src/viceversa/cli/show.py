@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from ..checkpoint.exported import SUFFIXES, is_exported
 from ..config.recipes import read_recipe, recipes
 from ..config.toml import toml_value
 from ..fields import as_typed, nested
@@ -42,7 +43,7 @@ def show(
         texts = {key: text.splitlines()[0].lstrip("# ") for key, text in recipes().items()}
         lines = [f"{key:20} {text}" for key, text in texts.items()]
         print(json.dumps(texts, indent=2) if as_json else "\n".join(lines))
-    elif name.endswith(".safetensors") or Path(name).is_dir():
+    elif name.endswith((".safetensors", *SUFFIXES)) or Path(name).is_dir():
         from ..checkpoint import read_header, translator_file
 
         path = translator_file(Path(name))
@@ -75,7 +76,7 @@ def card(path: Path, header: Mapping[str, Any]) -> list[str]:
     from ..checkpoint.header import read_digest, shapes
     from ..images.sources import printable
 
-    sizes = [math.prod(shape) for shape in shapes(path).values()]
+    sizes = [] if is_exported(path) else [math.prod(shape) for shape in shapes(path).values()]
     kind = str(header.get("kind"))
     network = nested(header, "discriminator" if kind == "discriminator" else "generator")
     options = [f"{key} {value}" for key, value in network.items() if key != "name"]
@@ -84,7 +85,8 @@ def card(path: Path, header: Mapping[str, Any]) -> list[str]:
     rows = {
         "model": _model(kind, header, method),
         "network": ", ".join([str(network.get("name", "unknown")), *options[:4]]),
-        "parameters": f"{sum(sizes):,} in {len(sizes)} tensors, {size}",
+        "parameters": f"{sum(sizes):,} in {len(sizes)} tensors, {size}" if sizes else "",
+        "exported": f"policy {header.get('policy')}, {size}" if is_exported(path) else "",
         "source": _domain(nested(header, "source")),
         "target": _domain(nested(header, "target")),
         **_training(header),

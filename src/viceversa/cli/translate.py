@@ -45,6 +45,9 @@ class TranslateOptions:
     result."""
     device: str = "auto"
     """auto, or a torch device such as cpu or cuda."""
+    runtime: Literal["torch", "onnx", "openvino"] | None = None
+    """Program that computes the network: torch, ONNX Runtime or OpenVINO, on the CPU. By default
+    torch, and for a file of `viceversa export` that of the file."""
     seed: int = 0
     """Seed of the dropout of policy paper."""
     flips: Switch = False
@@ -71,6 +74,7 @@ class TranslateOptions:
     ("translate runs/photos/ab.safetensors photo.jpg -o result.png", "one image"),
     ("translate model.safetensors 'scans/*.tif' -o out --resume", "what is not translated yet"),
     ("translate model.safetensors clip.mp4 -o result.mp4", "each frame of a video"),
+    ("translate model.onnx new-photos -o results", "by ONNX Runtime"),
 )
 def translate(
     model: Path,
@@ -83,7 +87,8 @@ def translate(
     Parameters
     ----------
     model
-        The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one.
+        The model file of a generator, such as runs/NAME/ab.safetensors, a run folder with one, or
+        a file of `viceversa export`.
     inputs
         Images, globs in quotes, or folders (with their subfolders); - is standard input. Or videos,
         such as .mp4, .mov, .mkv and .webm; globs in quotes.

@@ -29,9 +29,9 @@ from ..inference.banded import Bands, MemoryLimit
 from ..inference.outputs import File, of_format, refuse_existing, refuse_unknown_format, share
 from ..inference.spread import check_maps, check_spread, spread_path, view_path
 from ..inference.video import check_model, expand_videos, names_video, translate_videos
-from ..runtime.device import local_device
 from ..runtime.signals import collect_stop_signals
 from ..terminal import counter, quiet
+from .loading import load_translator
 from .outcome import raise_end, report
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
         inside = options.masks.resolve()
         files = [(path, name) for path, name in files if inside not in path.resolve().parents]
     process = launched()
-    translator = _load(model, options)
+    translator = load_translator(model, options)
     if options.spread:
         check_spread(translator.network)
     suffix = _suffix(translator, out, options.format)
@@ -120,7 +120,7 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
 
     pairs = _plan(expand_videos(inputs), out, suffix, options, process, named)
     model = translator_file(model)
-    translator = _load(model, options)
+    translator = load_translator(model, options)
     check_model(translator, model)
     _prepare_folders(pairs, model, inputs)
     record = None
@@ -203,20 +203,6 @@ def _end(
     raise_end(outcome, signals, advice)
 
 
-def _load(model: Path, options: TranslateOptions) -> Translator:
-    """Load the translator as the options request it."""
-    process = launched()
-    return Translator.load(
-        model,
-        local_device(options.device, process.local, process.size),
-        options.policy,
-        options.seed,
-        options.max_megapixels,
-        options.size,
-        options.flips,
-    )
-
-
 def _bands(translator: Translator, out: Path, options: TranslateOptions, processes: int) -> Bands:
     """Return how images that do not fit into the memory are translated."""
 
@@ -240,7 +226,8 @@ def _settings(options: TranslateOptions) -> dict[str, Any]:
         "size": options.size,
     }
     added = {"flips": options.flips, "spread": options.spread, "masks": options.masks}
-    return settings | {name: True for name, value in added.items() if value}
+    settings |= {name: True for name, value in added.items() if value}
+    return settings | ({} if options.runtime in (None, "torch") else {"runtime": options.runtime})
 
 
 def _check_paths(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> Path:

@@ -42,9 +42,9 @@ class ImageGraph(nn.Module):
         if translator.policy == "paper":
             raise UserError("policy paper draws noise, which a graph does not", option="--policy")
         self.network, self.multiple = translator.network.eval(), multiple_of(translator.network)
-        source, target = translator.source, translator.target
-        low, span = _bounds(source)
-        self.clips = source.config.range != "dtype"  # else all values are in the range
+        self.source, target = translator.source, translator.target
+        low, span = _bounds(self.source)
+        self.clips = self.source.config.range != "dtype"  # else all values are in the range
         self.dtype = DTYPES.get(target.dtype, torch.float32)
         self.register_buffer("factor", 2 / span)
         self.register_buffer("summand", -1 - low * 2 / span)
@@ -68,12 +68,11 @@ def _bounds(domain: Domain) -> tuple[Tensor, Tensor]:
     return low, (high - low).clamp_min(1e-30)
 
 
-def example(translator: Translator) -> Tensor:
+def example(graph: ImageGraph) -> Tensor:
     """Return an image batch to trace a graph with.
 
     Both sides and the batch size differ from each other and from the smallest ones, so that none of
     them is taken for a constant.
     """
-    multiple = multiple_of(translator.network)
-    shape = 2, 2 * multiple, 3 * multiple, translator.source.config.channels
-    return torch.zeros(shape, dtype=DTYPES.get(translator.source.dtype, torch.float32))
+    shape = 2, 2 * graph.multiple, 3 * graph.multiple, graph.source.config.channels
+    return torch.zeros(shape, dtype=DTYPES.get(graph.source.dtype, torch.float32))

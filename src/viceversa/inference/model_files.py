@@ -9,12 +9,14 @@ from typing import Any
 from torch import nn
 
 from ..checkpoint import load_network, read_digest
+from ..checkpoint.exported import is_exported
 from ..config.extensions import OPTION, require
 from ..errors import UserError
 from ..fields import fill, nested
 from ..images.domain import Domain
 from ..networks import GENERATORS
 from ..networks.ensemble import MAX_MEMBERS, Ensemble
+from .exported import format_of, load_exported
 
 
 def read_domain(header: Mapping[str, Any], key: str, path: Path) -> Domain:
@@ -69,20 +71,25 @@ def load_model(
 
 
 def load_generator(
-    header: Mapping[str, Any], channels: tuple[int, int], path: Path, flips: bool
+    header: Mapping[str, Any], domains: tuple[Domain, Domain], path: Path, flips: bool
 ) -> nn.Module:
     """Build the generator, or the ensemble, of a model file, and load its weights.
 
     Args:
         header: The header of the file.
-        channels: Channels of the source and target domains.
+        domains: The source and target domains.
         path: The file.
         flips: Whether to average the outputs for mirrored images, as training mirrored them.
 
     Raises:
         UserError: As `load_model`; or the model was not trained on mirrored images.
     """
-    network = load_model(header, "generator", GENERATORS, channels, path)
+    network: nn.Module
+    if is_exported(path):
+        network = load_exported(header, domains, path, flips)
+    else:
+        channels = tuple(one.config.width for one in domains)
+        network = load_model(header, "generator", GENERATORS, channels, path)
     if not flips:
         return network
     data = nested(header, "trained", "data")
@@ -104,7 +111,8 @@ def description(header: Mapping[str, Any], path: Path) -> str:
     method = nested(header, "trained", "method").get("name", "unknown method")
     direction, name = header["direction"].upper(), header["generator"]["name"]
     members = f"ensemble of {len(header['members'])}, " if header["kind"] == "ensemble" else ""
+    runtime = f", {format_of(path).runtime}" if is_exported(path) else ""
     return (
-        f"{path}: {members}{method}, {direction[:1]} to {direction[1:]}, {name}, "
+        f"{path}: {members}{method}, {direction[:1]} to {direction[1:]}, {name}{runtime}, "
         f"sha256 {read_digest(path)[:12]}"
     )

@@ -25,6 +25,7 @@ from ..networks.norms import use_policy
 from ..networks.sizes import multiple_of
 from ..runtime.device import prepare_device
 from .batches import batches, shape_as
+from .exported import checked_device
 from .forward import check_tensor, forward
 from .masked import with_alpha
 from .model_files import description, load_generator, read_domain
@@ -91,7 +92,7 @@ class Translator:
         """Load a translator from the file that training or `viceversa ensemble` wrote.
 
         Args:
-            path: The model file, or a run folder with one translator.
+            path: The model file, a run folder with one translator, or a file of `viceversa export`.
             device: `auto` or a torch device.
             policy: Batch norm and dropout at inference, see the class.
             seed: Seed of the dropout of policy `paper`.
@@ -115,8 +116,8 @@ class Translator:
         source, target = (read_domain(header, key, path) for key in ("source", "target"))
         preprocessing = Preprocessing.of(header)
         preprocessing.check(size, path, max_megapixels * 10**6)
-        channels = source.config.width, target.config.width
-        network = load_generator(header, channels, path, flips)
+        device = checked_device(device, header, path, policy)
+        network = load_generator(header, (source, target), path, flips)
         translator = cls(
             network, source, target, device, policy, seed, max_megapixels, preprocessing, size
         )

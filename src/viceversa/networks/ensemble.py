@@ -37,7 +37,7 @@ class Ensemble(nn.Module):
             axes += [(*others, axis) for others in axes]
         for member in self.members:
             for flipped in axes:
-                yield member(x.flip(flipped)).flip(flipped)
+                yield member(x.flip(flipped)).flip(flipped) if flipped else member(x)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack(list(self.outputs(x))).mean(dim=0)

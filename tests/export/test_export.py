@@ -1,8 +1,7 @@
-"""ONNX files have the results of PyTorch, for any batch and size; others are not written."""
+"""Exported files have the results of PyTorch, for any batch and size; others are not written."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,30 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from support import command_error, command_output, noise_images
+from support import command_error, command_output, needs_runtime, noise_images
 from torch import nn
 
 from viceversa import Translator
-from viceversa.export import onnx_file
+from viceversa.checkpoint import read_digest, read_header
+from viceversa.errors import UserError
+from viceversa.export import exporting, onnx_file
+from viceversa.export.exporting import compare, export
 from viceversa.export.graph import ImageGraph
-from viceversa.export.onnx_file import METADATA, compare, export, runner
 from viceversa.images.domain import Domain, DomainConfig
+from viceversa.inference.exported import open_exported
 from viceversa.networks.config import ResNetConfig, UNetConfig
 from viceversa.networks.resnet import ResNet
 from viceversa.networks.unet import UNet
 
 MODEL = Path(__file__).parents[1] / "fixtures/format_1/runs/cyclegan/ab.safetensors"
+SUFFIXES = [".onnx", ".xml"]
 
 
 @pytest.fixture(autouse=True)
-def packages() -> None:
-    for name in onnx_file.PACKAGES:
-        pytest.importorskip(name, reason=f"{name} is not installed")
+def packages(request: pytest.FixtureRequest) -> None:
+    """Skip a test of a format if its packages are missing."""
+    suffix = request.getfixturevalue("suffix") if "suffix" in request.fixturenames else ".onnx"
+    needs_runtime(suffix)
 
 
 def translator(kind: str, policy: Any = "image", **domains: Domain) -> Translator:
@@ -56,51 +60,56 @@ def noise(domain: Domain, count: int, height: int, width: int) -> NDArray[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_file_of_the_command_has_the_results_of_the_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "model.onnx"
+    out = tmp_path / f"model{suffix}"
     noise_images(tmp_path / "photos", 4, size=(40, 60))
     text = command_output(capsys, "export", MODEL, "-o", out, "--images", tmp_path / "photos")
     assert f"{out}: height and width of images must be multiples of 4" in text
-    assert f"4 images of {tmp_path / 'photos'}, 12 results" in text
-    model, run = Translator.load(MODEL, "cpu"), runner(out)
+    assert f"4 images of {tmp_path / 'photos'}, 16 results" in text
+    model, run = Translator.load(MODEL, "cpu"), open_exported(out)
     for count, height, width in [(1, 8, 8), (3, 36, 20), (2, 64, 100)]:
         images = noise(model.source, count, height, width)
         found, expected = run(images), np.stack(model.pixels(list(images)))
         assert found.dtype == np.uint8 and found.shape == expected.shape
         difference = np.abs(found.astype(int) - expected)
         assert difference.max() <= 1 and (difference > 0).mean() < 0.002
-    import onnx
-
-    loaded = onnx.load(out)
-    (entry,) = [one for one in loaded.metadata_props if one.key == METADATA]
-    header = json.loads(entry.value)
+    header = read_header(out)
     assert (header["direction"], header["multiple"], header["policy"]) == ("ab", 4, "image")
-    sizes = [one.dim_param for one in loaded.graph.input[0].type.tensor_type.shape.dim]
-    assert sizes[:3] == ["batch", "4*rows", "4*columns"]
+    assert header["model"] == read_digest(MODEL)
     assert f"{out} exists; add --overwrite" in command_error(capsys, "export", MODEL, "-o", out)
+    assert "exported    policy image" in command_output(capsys, "show", out)
+    if suffix == ".onnx":
+        import onnx
+
+        sizes = [one.dim_param for one in onnx.load(out).graph.input[0].type.tensor_type.shape.dim]
+        assert sizes[:3] == ["batch", "4*rows", "4*columns"]
 
 
 @pytest.mark.slow
-def test_16_bits_other_channels_ranges_and_running_statistics(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_16_bits_other_channels_ranges_and_running_statistics(suffix: str, tmp_path: Path) -> None:
     """The source is clipped to its range; the innermost map of a U-Net is one pixel."""
     source = Domain(
         DomainConfig(channels=2, range="100,60000"), "uint16", (100, 100), (60000, 60000)
     )
     target = Domain(DomainConfig(channels=1, range="-1000,3000"), "int16", (-1000,), (3000,))
+    if suffix == ".xml":
+        target = Domain(DomainConfig(channels=1), "uint16", (0,), (65535,))
     model = translator("unet", "running", source=source, target=target)
     images = noise(source, 4, 24, 24)
     images[:, :4] = 65535  # above the range
-    path = tmp_path / "model.onnx"
+    path = tmp_path / f"model{suffix}"
     difference = export(model, {}, path, list(images))
-    assert difference.images == 12 and difference.largest < 1e-3
-    found, expected = runner(path)(images), np.stack(model.pixels(list(images)))
-    assert found.dtype == np.int16 == expected.dtype
+    assert difference.images == 16 and difference.largest < 1e-3
+    found, expected = open_exported(path)(images), np.stack(model.pixels(list(images)))
+    assert str(found.dtype) == target.dtype == str(expected.dtype)
     assert np.abs(found.astype(int) - expected).max() <= 1
     assert len(np.unique(expected)) > 100
     other = translator("unet", "image", source=source, target=target)  # the control
-    assert compare(other, runner(path), list(images)).largest > 0.01
+    assert compare(other, open_exported(path), list(images)).largest > 0.01
 
 
 @pytest.mark.soak
@@ -109,13 +118,18 @@ def test_mirrored_images_are_averaged(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     assert export(model, {}, path, list(noise(model.source, 4, 20, 20))).largest <= 1 / 255
     once = Translator.load(MODEL, "cpu")  # the control
-    assert compare(once, runner(path), list(noise(model.source, 4, 20, 20))).largest > 1 / 255
+    assert (
+        compare(once, open_exported(path), list(noise(model.source, 4, 20, 20))).largest > 1 / 255
+    )
 
 
 # -- the comparison
 
 
-def test_the_comparison_measures_differences_of_sizes_and_batches() -> None:
+def test_the_comparison_measures_differences_of_sizes_and_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exporting, "SIDE", 12)
     model = translator("resnet")
     images, shapes = list(noise(model.source, 5, 10, 30)), []
 
@@ -126,8 +140,8 @@ def test_the_comparison_measures_differences_of_sizes_and_batches() -> None:
         return result
 
     same = compare(model, run, images)
-    assert (same.largest, same.changed, same.images) == (0.0, 0.0, 15)
-    assert set(shapes) == {(1, 8, 8), (4, 8, 8), (1, 12, 16)}
+    assert (same.largest, same.changed, same.images) == (0.0, 0.0, 20)
+    assert set(shapes) == {(1, 12, 24), (4, 24, 12), (1, 24, 12), (1, 36, 48), (1, 8, 8)}
     shifted = compare(model, lambda pixels: run(pixels, 51), images)
     assert shifted.largest == 0.2 and 0 < shifted.changed < 0.01
 
@@ -139,10 +153,10 @@ def test_a_file_with_other_results_is_not_written(
     model, other = translator("resnet"), translator("resnet")
     with torch.no_grad():
         list(other.network.parameters())[-1].add_(0.5)  # the bias of the last layer
-    monkeypatch.setattr(onnx_file, "_write", lambda *_: None)
+    monkeypatch.setattr(exporting, "_write", lambda *_: None)
     run = lambda pixels: np.stack(other.pixels(list(pixels)))  # noqa: E731
-    monkeypatch.setattr(onnx_file, "runner", lambda path: run)
-    with pytest.raises(onnx_file.UserError, match="differ from those of PyTorch by up to"):
+    monkeypatch.setattr(exporting, "open_exported", lambda path: run)
+    with pytest.raises(UserError, match="differ from those of PyTorch by up to"):
         export(model, {}, tmp_path / "model.onnx", list(noise(model.source, 1, 16, 16)))
     assert list(tmp_path.iterdir()) == []
 
@@ -172,7 +186,7 @@ class Unsupported(nn.Module):
 @pytest.mark.slow
 def test_a_network_without_equivalent_is_refused(tmp_path: Path) -> None:
     model = Translator(Unsupported(), Domain(), Domain(), "cpu")
-    with pytest.raises(onnx_file.UserError, match="cannot be written as an ONNX graph"):
+    with pytest.raises(UserError, match="cannot be written as an ONNX graph"):
         export(model, {}, tmp_path / "model.onnx", list(noise(model.source, 1, 8, 8)))
     assert list(tmp_path.iterdir()) == []
 
@@ -182,11 +196,13 @@ def test_models_and_options_that_have_no_graph_are_refused(
 ) -> None:
     labels = Domain(DomainConfig(kind="labels", ids=3), "uint8", (0.0,), (255.0,))
     network = ResNet(ResNetConfig(width=4, blocks=0), 3, 3)
-    with pytest.raises(onnx_file.UserError, match="the target of this one is labels"):
+    with pytest.raises(UserError, match="the target of this one is labels"):
         ImageGraph(Translator(network, Domain(), labels, "cpu"))
-    with pytest.raises(onnx_file.UserError, match="draws noise"):
+    with pytest.raises(UserError, match="draws noise"):
         ImageGraph(translator("unet", "paper"))
     assert "name the file .onnx" in command_error(capsys, "export", MODEL, "-o", tmp_path / "a.pt")
+    words = ["export", MODEL, "--to", "openvino", "-o", tmp_path / "a.onnx"]
+    assert "a.onnx: name the file .xml" in command_error(capsys, *words)
     missing = command_error(
         capsys, "export", tmp_path / "no.safetensors", "-o", tmp_path / "a.onnx"
     )
@@ -202,4 +218,7 @@ def test_models_and_options_that_have_no_graph_are_refused(
     monkeypatch.setattr(onnx_file, "LARGEST", 10)
     text = command_error(capsys, "export", MODEL, "-o", tmp_path / "a.onnx")
     assert "more than 2 GB of weights" in text
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    text = command_error(capsys, "export", MODEL, "-o", tmp_path / "a.xml")
+    assert "needs the package openvino: pip install 'viceversa[openvino]'" in text
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,38 @@
+"""Packages of the optional extras, imported where they are needed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+from .errors import UserError
+
+
+def import_extra(package: str, extra: str, what: str) -> Any:
+    """Import a package of an extra.
+
+    Args:
+        package: Name of the package.
+        extra: The extra that contains it.
+        what: What needs it, for the message.
+
+    Raises:
+        UserError: It is missing.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise UserError(
+            f"{what} needs the package {package}: pip install 'viceversa[{extra}]'"
+        ) from None
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO. Raises UserError if it is missing.
+
+    Importing it would report the use of it to its vendor, by the package `openvino_telemetry`. None
+    in the place of this package makes OpenVINO do without.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_extra("openvino", "openvino", "an OpenVINO file")
