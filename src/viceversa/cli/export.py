@@ -109,5 +109,5 @@ def _images(translator: Translator, path: Path) -> list[Any]:
     for file, image in zip(files, pixels, strict=True):
         if str(image.dtype) != source.dtype:
             text = f"{file} is {image.dtype}, but the model was trained on {source.dtype}"
-            raise UserError(f"{text}; name other images", option="--images", path=file)
+            raise UserError(f"{text}; name other images", option="--images", path=path)
     return pixels

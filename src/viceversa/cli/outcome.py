@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RunStopped, UserError
@@ -46,7 +45,7 @@ def raise_end(outcome: Outcome, signals: Sequence[int], advice: str) -> None:
         raise UserError("; ".join(by_kind(outcome.failures)))
 
 
-def by_kind(messages: Iterable[tuple[Path, str]]) -> list[str]:
+def by_kind(messages: Iterable[tuple[object, str]]) -> list[str]:
     """Return one sentence for all files with the same message, with the first three names."""
     from ..images.sources import printable
 

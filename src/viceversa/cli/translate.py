@@ -90,8 +90,8 @@ def translate(
         The model file of a generator, such as runs/NAME/ab.safetensors, a run folder with one, or
         a file of `viceversa export`.
     inputs
-        Images, globs in quotes, or folders (with their subfolders); - is standard input. Or videos,
-        such as .mp4, .mov, .mkv and .webm; globs in quotes.
+        Images, globs in quotes, folders (with their subfolders), or .zip and .tar archives; - is
+        standard input. Or videos, such as .mp4, .mov, .mkv and .webm; globs in quotes.
     out
         The folder or file for the results. In a folder they keep the names of their images; a file,
         such as result.png, is for a single image or video; - is standard output.

@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..checkpoint import read_digest, read_header, translator_file
 from ..data.readonly import refuse_output_in_data, training_data
 from ..environment import Launched, launched
 from ..errors import UserError
 from ..files import remove_temporary_of
+from ..images.archives import ARCHIVES
 from ..images.masks import MaskFiles
 from ..images.video import import_av
 from ..images.video_writing import choose_encoding, suffix_of_result
 from ..inference import (
     STREAM,
+    Inputs,
     Outcome,
     Record,
     Translator,
@@ -26,7 +28,15 @@ from ..inference import (
     translate_files,
 )
 from ..inference.banded import Bands, MemoryLimit
-from ..inference.outputs import File, of_format, refuse_existing, refuse_unknown_format, share
+from ..inference.outputs import (
+    File,
+    Input,
+    file_of,
+    of_format,
+    refuse_existing,
+    refuse_unknown_format,
+    share,
+)
 from ..inference.spread import check_maps, check_spread, spread_path, view_path
 from ..inference.video import check_model, expand_videos, names_video, translate_videos
 from ..runtime.signals import collect_stop_signals
@@ -36,6 +46,8 @@ from .outcome import raise_end, report
 
 if TYPE_CHECKING:
     from .translate import TranslateOptions
+
+T = TypeVar("T", bound=Input)
 
 
 def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> None:
@@ -50,11 +62,12 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
     _refuse_options({"--codec": options.codec, "--crf": options.crf}, "videos, not for images")
     model = _check_paths(model, inputs, out, options)
     streamed = STREAM in map(Path, inputs)
-    files, unread = ([(STREAM, Path("stdin"))], []) if streamed else expand(inputs)
+    found = Inputs([(STREAM, Path("stdin"))], [], []) if streamed else expand(inputs)
+    files = found.files
     masks = MaskFiles.in_folder(options.masks, "--masks") if options.masks else None
     if options.masks:  # it may be in a folder of images
         inside = options.masks.resolve()
-        files = [(path, name) for path, name in files if inside not in path.resolve().parents]
+        files = [one for one in files if inside not in file_of(one[0]).resolve().parents]
     process = launched()
     translator = load_translator(model, options)
     if options.spread:
@@ -85,7 +98,9 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
             progress,
             _bands(translator, out, options, process.size),
         )
-    lines = report(outcome, [] if process.rank else unread, len(pairs), _target(out, process))
+    if process.rank == 0:
+        outcome.failures.extend(found.skipped)
+    lines = report(outcome, [] if process.rank else found.unread, len(pairs), _target(out, process))
     _end(outcome, signals, lines, "--resume continues from here", process, out)
 
 
@@ -146,13 +161,13 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
 
 
 def _plan(
-    files: Sequence[File],
+    files: Sequence[tuple[T, Path]],
     out: Path,
     suffix: Callable[[str], str],
     options: TranslateOptions,
     process: Launched,
     named: bool,
-) -> list[File]:
+) -> list[tuple[T, Path]]:
     """Return (input, result), as `plan`, of the inputs that this process translates.
 
     Args:
@@ -240,7 +255,8 @@ def _check_paths(model: Path, inputs: Sequence[str], out: Path, options: Transla
     streamed = STREAM in map(Path, inputs)
     if streamed and len(inputs) > 1:
         raise UserError("- (standard input) is one image; name no others beside it")
-    if streamed or (len(inputs) == 1 and Path(inputs[0]).is_file()):
+    one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
+    if streamed or (one_file and not inputs[0].lower().endswith(ARCHIVES)):
         refuse_unknown_format(out)
     if streamed and options.masks:
         raise UserError("--masks needs images with names, not standard input", option="--masks")

@@ -123,8 +123,8 @@ def to_domain_pixels(
     If some of its pixels have no data, the result is a masked array.
 
     Args:
-        image: A path, the bytes of an image file, a file object opened in binary mode, a Pillow
-            image, or an array (h, w) or (h, w, channels).
+        image: A path, a member of an archive, the bytes of an image file, a file object opened in
+            binary mode, a Pillow image, or an array (h, w) or (h, w, channels).
         config: The domain.
         max_pixels: Maximum number of pixels.
         nodata: Which pixels have no data; None: those of `config`.
@@ -135,8 +135,9 @@ def to_domain_pixels(
             values, or does not fit the domain.
     """
     options = read_options(config, max_pixels, nodata)
-    if isinstance(image, str | os.PathLike):
-        return read(Path(image), *options, mask=read_mask(mask, max_pixels))
+    if isinstance(image, str | os.PathLike | Source):
+        source = image if isinstance(image, Source) else Path(image)
+        return read(source, *options, mask=read_mask(mask, max_pixels))
     if isinstance(image, np.ndarray):
         return _from_array(image, config, max_pixels, options.nodata)
     if isinstance(image, Image.Image):

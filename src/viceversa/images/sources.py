@@ -37,6 +37,11 @@ class Source:
         """Name of the image itself, without the archive."""
         return PurePosixPath(self.member or self.path.as_posix())
 
+    @property
+    def suffix(self) -> str:
+        """Ending of the name, such as ".png"."""
+        return self.name.suffix
+
     def read(self) -> bytes:
         """Read the whole file.
 

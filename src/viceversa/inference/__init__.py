@@ -2,13 +2,15 @@
 
 from ..networks.config import Policy
 from .ensemble import with_spread, write_ensemble
-from .files import Outcome, expand, translate_files
+from .files import Outcome, translate_files
+from .inputs import Inputs, expand
 from .outputs import STREAM, names_image, plan
 from .record import Record
 from .translator import Translator
 
 __all__ = [
     "STREAM",
+    "Inputs",
     "Outcome",
     "Policy",
     "Record",

@@ -26,7 +26,7 @@ from ..terminal import say
 from .forward import check_finite
 from .masked import with_alpha
 from .notes import notes
-from .outputs import STREAM, write_result
+from .outputs import STREAM, Input, write_result
 from .pixels import to_files, to_network
 from .translator import Translator
 
@@ -80,7 +80,7 @@ class Bands(NamedTuple):
     report: Callable[[str], object] = say
     """Gets a sentence about the costs of an image before its translation begins."""
 
-    def takes(self, translator: Translator, path: Path, half: Part) -> bool:
+    def takes(self, translator: Translator, path: Input, half: Part) -> bool:
         """Return whether an image does not fit. Resized images and halves are read as a whole."""
         if path == STREAM or translator.size != "own" or half not in (None, "whole"):
             return False
@@ -91,7 +91,7 @@ class Bands(NamedTuple):
 
 def translate_by_bands(
     translator: Translator,
-    path: Path,
+    path: Input,
     result: Path,
     mask: Source | None,
     bands: Bands,
@@ -167,7 +167,7 @@ class _Output:
     """
 
     def __init__(
-        self, translator: Translator, image: ImageRows, path: Path, result: Path, files: ExitStack
+        self, translator: Translator, image: ImageRows, path: Input, result: Path, files: ExitStack
     ) -> None:
         self.translator, self.image, self.result, self.files = translator, image, result, files
         self.suffix = translator.suffix(path.suffix) if result == STREAM else result.suffix

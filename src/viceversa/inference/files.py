@@ -1,8 +1,8 @@
-"""Translation of files: find the images, translate them in batches, write the results."""
+"""Translation of files: read the images, translate them in batches, write the results."""
 
 from __future__ import annotations
 
-import glob
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,18 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..fields import did_you_mean
 from ..files import sha256
 from ..images import Geometry, Pixels, Source, read_tags
 from ..images.masks import MaskFiles
 from ..images.preprocessing import Part
-from ..images.sources import FORMATS, Unread, is_hidden, is_image_name, unread
-from ..images.video import is_video_name
 from .banded import Bands, Stopped, translate_by_bands
 from .batches import alike
 from .masked import with_alpha
 from .notes import notes_on
-from .outputs import STREAM, File, write_result
+from .outputs import STREAM, File, Input, write_result
 from .record import Record
 from .spread import write_maps
 from .translator import Translator
@@ -33,9 +30,9 @@ from .translator import Translator
 class Outcome(NamedTuple):
     """Outcome of a translation. Failures and notes are (file, sentence without its name)."""
 
-    failures: list[tuple[Path, str]]
+    failures: list[tuple[Input, str]]
     """Files that could not be read, translated or written."""
-    notes: list[tuple[Path, str]]
+    notes: list[tuple[Input, str]]
     """Files that are much larger than in training, or with values outside its range."""
     written: list[Path]
     skipped: list[Path]
@@ -44,70 +41,13 @@ class Outcome(NamedTuple):
     """Largest standard deviation of each spread that was written."""
 
 
-class Inputs(NamedTuple):
-    """Images, and files that are not read as images."""
-
-    files: list[File]
-    unread: list[Unread]
-
-
-def expand(inputs: Sequence[str]) -> Inputs:
-    """Find the images behind files, globs and folders (subfolders are kept in the results).
-
-    A file that is named itself is read by its content, whatever its suffix. Raises UserError if an
-    input contains no image.
-    """
-    files: dict[File, None] = {}
-    others: dict[str, None] = {}
-    for given in inputs:
-        images, rest = _expand(given)
-        files |= dict.fromkeys(images)
-        others |= dict.fromkeys(rest)
-    named = {str(path) for path, _ in files}
-    return Inputs(list(files), unread(name for name in others if name not in named))
-
-
-def _expand(given: str) -> tuple[list[File], list[str]]:
-    """Return the images behind one input, and the names of the other files behind it."""
-    if not given:
-        raise UserError("an input has no name; name files, globs or folders")
-    path = Path(given)
-    if path.exists() and not path.is_dir():
-        return [(path, Path(path.name))], []
-    if path.is_dir():
-        matches = [file for file in sorted(path.rglob("*")) if _is_visible(file.relative_to(path))]
-        none = f"the folder {given} holds no images"
-    else:
-        matches = [Path(match) for match in sorted(glob.glob(given, recursive=True))]
-        matches = [file for file in matches if _is_visible(Path(file.name))]
-        near = [str(f) for f in path.parent.iterdir()] if path.parent.is_dir() else []
-        none = f"there is no image {given}{did_you_mean(given, near)}"
-    files = [file for file in matches if is_image_name(file.name) and file.is_file()]
-    others = [str(file) for file in matches if not is_image_name(file.name) and file.is_file()]
-    within = path.is_dir()
-    if not files and (groups := unread(others)):
-        listed = "; ".join(map(str, groups))
-        videos = [group.ending for group in groups if is_video_name(group.names[0])]
-        advice = f"; name videos as '{path}/*{videos[0]}'" if within and videos else ""
-        raise UserError(
-            f"{given} has no images that can be read, only {listed}; read are {FORMATS}{advice}"
-        )
-    if not files:
-        raise UserError(none)
-    return [(f, f.relative_to(path) if within else Path(f.name)) for f in files], others
-
-
-def _is_visible(path: Path) -> bool:
-    return not any(map(is_hidden, path.parts))
-
-
 class _Input(NamedTuple):
     """An image to translate, and the SHA-256 of its file."""
 
     pixels: Pixels
     geometry: Geometry
     """GeoTIFF tags of its file, if the pixels are all of it."""
-    path: Path
+    path: Input
     result: Path
     digest: str
 
@@ -158,10 +98,9 @@ def translate_files(
         if stop():
             return outcome
         try:
-            mask = masks.of(Source(path)) if masks else None
-            digest = ""
-            if record is not None and path.is_file():
-                digest = sha256(path) + (f" {sha256(mask.path)}" if mask else "")
+            source = path if isinstance(path, Source) else Source(path)
+            mask = masks.of(source) if masks else None
+            digest = _digest(source, mask) if record is not None else ""
             if record is not None and resume and record.has(result, digest):
                 outcome.skipped.append(result)
                 continue
@@ -191,9 +130,17 @@ def translate_files(
     return outcome
 
 
+def _digest(source: Source, mask: Source | None) -> str:
+    """Return the SHA-256 of an image, and of its mask; "" for what is no file."""
+    if not source.path.is_file():
+        return ""
+    own = hashlib.sha256(source.read()).hexdigest() if source.member else sha256(source.path)
+    return own + (f" {sha256(mask.path)}" if mask else "")
+
+
 def _read(
     translator: Translator,
-    path: Path,
+    path: Input,
     result: Path,
     half: Part,
     digest: str,
@@ -257,7 +204,7 @@ def _write(translator: Translator, pixels: Pixels, image: _Input) -> None:
     write_result(image.result, suffix, output, tags, alpha)
 
 
-def _geometry(translator: Translator, path: Path, result: Path) -> Geometry:
+def _geometry(translator: Translator, path: Input, result: Path) -> Geometry:
     """Return the GeoTIFF tags of an image, if the result can have them."""
     if path == STREAM or result.suffix.lower() not in (".tif", ".tiff"):
         return ()
@@ -265,7 +212,7 @@ def _geometry(translator: Translator, path: Path, result: Path) -> Geometry:
     return read_tags(path, config.read_channels, config.pages, most).geometry
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _reason(error: Exception, path: Input) -> str:
     """Return a message without the name of its file."""
     text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
     return text.removeprefix("<stdin>" if path == STREAM else str(path)).lstrip(": ")

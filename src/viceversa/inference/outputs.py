@@ -8,14 +8,22 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import UserError
-from ..images import SUFFIXES, Pixels, to_bytes, write
+from ..images import SUFFIXES, Pixels, Source, to_bytes, write
 from ..images.header import Tags
 
-File = tuple[Path, Path]  # an image, and its name among the results
+Input = Path | Source  # a file, or a member of an archive
+File = tuple[Input, Path]  # an image, and its name among the results
+T = TypeVar("T", bound=Input)
 STREAM = Path("-")  # standard input or output
 EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
+
+
+def file_of(image: Input) -> Path:
+    """Return the file of an image, which may be an archive."""
+    return image if isinstance(image, Path) else image.path
 
 
 def names_image(out: Path) -> bool:
@@ -62,12 +70,12 @@ def of_format(name: str, suffix: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def plan(
-    files: Sequence[File],
+    files: Sequence[tuple[T, Path]],
     out: Path,
     suffix: Callable[[str], str],
     overwrite: bool = False,
     names_result: Callable[[Path], bool] = names_image,
-) -> list[File]:
+) -> list[tuple[T, Path]]:
     """Return (image, result) for each image or video.
 
     Args:
@@ -89,8 +97,9 @@ def plan(
     if out == STREAM:
         return pairs
     # By device and inode too: an input may have other names (links, case-insensitive disks).
-    sources = {key for path, _ in pairs for key in (path.resolve(), _inode(path)) if key}
-    used: dict[Path, Path] = {}
+    inputs = {file_of(path) for path, _ in pairs}
+    sources = {key for path in inputs for key in (path.resolve(), _inode(path)) if key}
+    used: dict[Path, Input] = {}
     for path, result in pairs:
         if sources & {result.resolve(), _inode(result)}:
             raise UserError(
@@ -107,7 +116,7 @@ def plan(
     return pairs
 
 
-def share(pairs: Sequence[File], index: int, count: int) -> list[File]:
+def share(pairs: Sequence[tuple[T, Path]], index: int, count: int) -> list[tuple[T, Path]]:
     """Return the part of process `index` of `count`: every `count`-th pair."""
     return list(pairs[index::count])
 

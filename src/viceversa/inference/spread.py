@@ -88,7 +88,7 @@ def check_maps(pairs: Sequence[File], overwrite: bool) -> None:
         pairs: (image, result), as `plan` returns them.
         overwrite: Whether maps may replace existing files.
     """
-    others = {path.absolute() for pair in pairs for path in pair}
+    others = {path.absolute() for pair in pairs for path in pair if isinstance(path, Path)}
     for _, result in pairs:
         if result == STREAM:
             raise UserError("--spread writes files; name a folder with -o", option="--spread")

@@ -20,7 +20,7 @@ from ..images.video_writing import Encoding, VideoWriter, choose_encoding, write
 from ..terminal import counter
 from .files import Outcome
 from .notes import notes_on
-from .outputs import EXTENSION, STREAM, File, names_image
+from .outputs import EXTENSION, STREAM, names_image
 from .record import Record
 from .translator import Translator
 
@@ -68,13 +68,13 @@ def names_video(out: Path, videos: int) -> bool:
     return is_video_name(out.name) or names_image(out) or unknown
 
 
-def expand_videos(inputs: Sequence[str]) -> list[File]:
+def expand_videos(inputs: Sequence[str]) -> list[tuple[Path, Path]]:
     """Find the videos behind files and globs; returns (file, its name).
 
     Raises:
         UserError: There is no file, or an input is a folder.
     """
-    files: dict[File, None] = {}
+    files: dict[tuple[Path, Path], None] = {}
     for given in inputs:
         path = Path(given)
         if path.is_dir():
@@ -106,7 +106,7 @@ def check_model(translator: Translator, path: Path) -> None:
 
 def translate_videos(
     translator: Translator,
-    pairs: Sequence[File],
+    pairs: Sequence[tuple[Path, Path]],
     batch_size: int,
     half: Part = None,
     record: Record | None = None,
