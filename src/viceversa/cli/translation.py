@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..checkpoint import read_digest, read_header, translator_file
-from ..data.readonly import refuse_output_in_data, training_data
+from ..checkpoint import read_digest, translator_file
 from ..environment import Launched, launched
 from ..errors import UserError
-from ..files import remove_temporary_of
-from ..images.archives import ARCHIVES
 from ..images.masks import MaskFiles
 from ..images.video import import_av
 from ..images.video_writing import choose_encoding, suffix_of_result
@@ -24,25 +21,20 @@ from ..inference import (
     Translator,
     expand,
     names_image,
-    plan,
     translate_files,
 )
 from ..inference.banded import Bands, MemoryLimit
 from ..inference.outputs import (
-    File,
     Input,
     file_of,
-    of_format,
-    refuse_existing,
-    refuse_unknown_format,
-    share,
 )
-from ..inference.spread import check_maps, check_spread, spread_path, view_path
+from ..inference.spread import check_spread
 from ..inference.video import check_model, expand_videos, names_video, translate_videos
 from ..runtime.signals import collect_stop_signals
 from ..terminal import counter, quiet
 from .loading import load_translator
 from .outcome import raise_end, report
+from .translation_paths import check_paths, choose_suffix, plan_share, prepare_folders
 
 if TYPE_CHECKING:
     from .translate import TranslateOptions
@@ -60,7 +52,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
         options: The options of the command.
     """
     _refuse_options({"--codec": options.codec, "--crf": options.crf}, "videos, not for images")
-    model = _check_paths(model, inputs, out, options)
+    model = check_paths(model, inputs, out, options)
     streamed = STREAM in map(Path, inputs)
     found = Inputs([(STREAM, Path("stdin"))], [], []) if streamed else expand(inputs)
     files = found.files
@@ -72,10 +64,10 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
     translator = load_translator(model, options)
     if options.spread:
         check_spread(translator.network)
-    suffix = _suffix(translator, out, options.format)
+    suffix = choose_suffix(translator, out, options.format)
     named = out == STREAM or names_image(out)
-    pairs = _plan(files, out, suffix, options, process, named)
-    _prepare_folders(pairs, model, inputs, options.spread)
+    pairs = plan_share(files, out, suffix, options, process, named)
+    prepare_folders(pairs, model, inputs, options.spread)
     record = None
     if out != STREAM and (options.resume or not named):
         folder = out.parent if named else out
@@ -133,11 +125,11 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
     def suffix(own: str) -> str:
         return suffix_of_result(own, options.codec)
 
-    pairs = _plan(expand_videos(inputs), out, suffix, options, process, named)
+    pairs = plan_share(expand_videos(inputs), out, suffix, options, process, named)
     model = translator_file(model)
     translator = load_translator(model, options)
     check_model(translator, model)
-    _prepare_folders(pairs, model, inputs)
+    prepare_folders(pairs, model, inputs)
     record = None
     if options.resume or not named:
         settings = {**_settings(options), **encoding}
@@ -158,41 +150,6 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
     lines = report(outcome, [], len(pairs), _target(out, process), "videos")
     advice = "the current video was not written; --resume skips complete videos"
     _end(outcome, signals, lines, advice, process, out)
-
-
-def _plan(
-    files: Sequence[tuple[T, Path]],
-    out: Path,
-    suffix: Callable[[str], str],
-    options: TranslateOptions,
-    process: Launched,
-    named: bool,
-) -> list[tuple[T, Path]]:
-    """Return (input, result), as `plan`, of the inputs that this process translates.
-
-    Args:
-        files: Inputs and their names.
-        out: The folder or file for the results, or `-`.
-        suffix: Returns the ending of a result for that of its input.
-        options: The options of the command.
-        process: This process among those that share the work.
-        named: Whether `out` is one result rather than a folder.
-    """
-    if named and process.size > 1:
-        raise UserError(
-            f"-o {out} is one file, which {process.size} processes cannot share; name a folder, "
-            "or start one process",
-            option="--out",
-        )
-    replace = options.overwrite or options.resume
-    alone = process.size == 1  # else the other processes may have written results already
-    pairs = plan(files, out, suffix, replace or not alone, lambda _: named)
-    if options.spread:
-        check_maps(pairs, replace or not alone)
-    pairs = share(pairs, process.rank, process.size)
-    if not replace:
-        refuse_existing(pairs)
-    return pairs
 
 
 def _target(out: Path, process: Launched) -> str:
@@ -245,52 +202,8 @@ def _settings(options: TranslateOptions) -> dict[str, Any]:
     return settings | ({} if options.runtime in (None, "torch") else {"runtime": options.runtime})
 
 
-def _check_paths(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> Path:
-    """Check the names of inputs and output of images; return the model file. Raises UserError."""
-    if out.exists() and not (out.is_dir() or names_image(out)):
-        raise UserError(
-            f"-o {out} is a file; name a folder for the results", option="--out", path=out
-        )
-    model = translator_file(model)
-    streamed = STREAM in map(Path, inputs)
-    if streamed and len(inputs) > 1:
-        raise UserError("- (standard input) is one image; name no others beside it")
-    one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
-    if streamed or (one_file and not inputs[0].lower().endswith(ARCHIVES)):
-        refuse_unknown_format(out)
-    if streamed and options.masks:
-        raise UserError("--masks needs images with names, not standard input", option="--masks")
-    return model
-
-
-def _suffix(translator: Translator, out: Path, format: str | None) -> Callable[[str], str]:
-    """Return a function that maps the ending of an image to that of its result."""
-    if format is None:
-        return translator.suffix
-    if out == STREAM or names_image(out):
-        raise UserError("--format is for results in a folder; leave it out", option="--format")
-    return of_format(format, translator.suffix)
-
-
 def _refuse_options(given: Mapping[str, object], kind: str) -> None:
     """Raise UserError for an option of the other kind of inputs that is given."""
     for option, value in given.items():
         if value not in (None, False):
             raise UserError(f"{option} is for {kind}; remove it", option=option)
-
-
-def _prepare_folders(
-    pairs: Sequence[File], model: Path, inputs: Sequence[str], spread: bool = False
-) -> None:
-    """Remove temporary files that killed processes left.
-
-    Raises UserError if a folder of results is inside the inputs or the training data.
-    """
-    results = [result for _, result in pairs if result != STREAM]
-    data = [*filter(Path.is_dir, map(Path, inputs)), training_data(read_header(model), model)]
-    for folder in {result.parent for result in results}:
-        for one in data:
-            refuse_output_in_data(folder, one, "-o")
-    if spread:
-        results += [path for one in results for path in (spread_path(one), view_path(one))]
-    remove_temporary_of(results)

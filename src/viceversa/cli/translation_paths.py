@@ -1,0 +1,108 @@
+"""Paths of a translation: checks of the names, results of this process, folders to write to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ..checkpoint import read_header, translator_file
+from ..data.readonly import refuse_output_in_data, training_data
+from ..environment import Launched
+from ..errors import UserError
+from ..files import remove_temporary_of
+from ..images.archives import ARCHIVES
+from ..inference import STREAM, Translator, names_image, plan
+from ..inference.outputs import (
+    File,
+    Input,
+    of_format,
+    refuse_existing,
+    refuse_unknown_format,
+    share,
+)
+from ..inference.spread import check_maps, spread_path, view_path
+
+if TYPE_CHECKING:
+    from .translate import TranslateOptions
+
+T = TypeVar("T", bound=Input)
+
+
+def check_paths(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> Path:
+    """Check the names of inputs and output of images; return the model file. Raises UserError."""
+    if out.exists() and not (out.is_dir() or names_image(out)):
+        raise UserError(
+            f"-o {out} is a file; name a folder for the results", option="--out", path=out
+        )
+    model = translator_file(model)
+    streamed = STREAM in map(Path, inputs)
+    if streamed and len(inputs) > 1:
+        raise UserError("- (standard input) is one image; name no others beside it")
+    one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
+    if streamed or (one_file and not inputs[0].lower().endswith(ARCHIVES)):
+        refuse_unknown_format(out)
+    if streamed and options.masks:
+        raise UserError("--masks needs images with names, not standard input", option="--masks")
+    return model
+
+
+def choose_suffix(translator: Translator, out: Path, format: str | None) -> Callable[[str], str]:
+    """Return a function that maps the ending of an image to that of its result."""
+    if format is None:
+        return translator.suffix
+    if out == STREAM or names_image(out):
+        raise UserError("--format is for results in a folder; leave it out", option="--format")
+    return of_format(format, translator.suffix)
+
+
+def plan_share(
+    files: Sequence[tuple[T, Path]],
+    out: Path,
+    suffix: Callable[[str], str],
+    options: TranslateOptions,
+    process: Launched,
+    named: bool,
+) -> list[tuple[T, Path]]:
+    """Return (input, result), as `plan`, of the inputs that this process translates.
+
+    Args:
+        files: Inputs and their names.
+        out: The folder or file for the results, or `-`.
+        suffix: Returns the ending of a result for that of its input.
+        options: The options of the command.
+        process: This process among those that share the work.
+        named: Whether `out` is one result rather than a folder.
+    """
+    if named and process.size > 1:
+        raise UserError(
+            f"-o {out} is one file, which {process.size} processes cannot share; name a folder, "
+            "or start one process",
+            option="--out",
+        )
+    replace = options.overwrite or options.resume
+    alone = process.size == 1  # else the other processes may have written results already
+    pairs = plan(files, out, suffix, replace or not alone, lambda _: named)
+    if options.spread:
+        check_maps(pairs, replace or not alone)
+    pairs = share(pairs, process.rank, process.size)
+    if not replace:
+        refuse_existing(pairs)
+    return pairs
+
+
+def prepare_folders(
+    pairs: Sequence[File], model: Path, inputs: Sequence[str], spread: bool = False
+) -> None:
+    """Remove temporary files that killed processes left.
+
+    Raises UserError if a folder of results is inside the inputs or the training data.
+    """
+    results = [result for _, result in pairs if result != STREAM]
+    data = [*filter(Path.is_dir, map(Path, inputs)), training_data(read_header(model), model)]
+    for folder in {result.parent for result in results}:
+        for one in data:
+            refuse_output_in_data(folder, one, "-o")
+    if spread:
+        results += [path for one in results for path in (spread_path(one), view_path(one))]
+    remove_temporary_of(results)
