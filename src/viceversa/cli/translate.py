@@ -93,8 +93,8 @@ def translate(
         Images, globs in quotes, folders (with their subfolders), or .zip and .tar archives; - is
         standard input. Or videos, such as .mp4, .mov, .mkv and .webm; globs in quotes.
     out
-        The folder or file for the results. In a folder they keep the names of their images; a file,
-        such as result.png, is for a single image or video; - is standard output.
+        The folder or file for the results. In a folder or .zip they keep the names of their images;
+        a file, such as result.png, is for a single image or video; - is standard output.
     """
     options = options or TranslateOptions()
     if not inputs:

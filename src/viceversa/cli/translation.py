@@ -30,11 +30,18 @@ from ..inference.outputs import (
 )
 from ..inference.spread import check_spread
 from ..inference.video import check_model, expand_videos, names_video, translate_videos
+from ..inference.zipped import names_zip, pack
 from ..runtime.signals import collect_stop_signals
 from ..terminal import counter, quiet
 from .loading import load_translator
 from .outcome import raise_end, report
-from .translation_paths import check_paths, choose_suffix, plan_share, prepare_folders
+from .translation_paths import (
+    check_paths,
+    choose_suffix,
+    place_of,
+    plan_share,
+    prepare_folders,
+)
 
 if TYPE_CHECKING:
     from .translate import TranslateOptions
@@ -67,10 +74,10 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
     suffix = choose_suffix(translator, out, options.format)
     named = out == STREAM or names_image(out)
     pairs = plan_share(files, out, suffix, options, process, named)
-    prepare_folders(pairs, model, inputs, options.spread)
+    prepare_folders(pairs, out, model, inputs, options)
     record = None
     if out != STREAM and (options.resume or not named):
-        folder = out.parent if named else out
+        folder = out.parent if named else place_of(out)
         record = Record(folder, read_digest(model), _settings(options), process.rank)
     with (
         quiet(process.rank > 0),
@@ -90,9 +97,12 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
             progress,
             _bands(translator, out, options, process.size),
         )
+    unread = []
     if process.rank == 0:
         outcome.failures.extend(found.skipped)
-    lines = report(outcome, [] if process.rank else found.unread, len(pairs), _target(out, process))
+        unread = found.unread
+    _pack(out, signals)
+    lines = report(outcome, unread, len(pairs), _target(out, process, signals))
     _end(outcome, signals, lines, "--resume continues from here", process, out)
 
 
@@ -115,10 +125,11 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
     _refuse_options(for_images, "images, not for videos")
     import_av()
     encoding = {"codec": options.codec, "crf": options.crf}
-    named = names_video(out, len(inputs))
+    zipped = names_zip(out)
+    named = not zipped and names_video(out, len(inputs))
     if named:
         choose_encoding(out, options.codec, options.crf)
-    elif out.exists() and not out.is_dir():
+    elif out.exists() and not (zipped or out.is_dir()):
         raise UserError(f"-o {out} is a file; name a folder or a video", option="--out", path=out)
     process = launched()
 
@@ -129,11 +140,11 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
     model = translator_file(model)
     translator = load_translator(model, options)
     check_model(translator, model)
-    prepare_folders(pairs, model, inputs)
+    prepare_folders(pairs, out, model, inputs, options)
     record = None
     if options.resume or not named:
         settings = {**_settings(options), **encoding}
-        folder = out.parent if named else out
+        folder = out.parent if named else place_of(out)
         record = Record(folder, read_digest(model), settings, process.rank)
     with quiet(process.rank > 0), collect_stop_signals() as signals:
         outcome = translate_videos(
@@ -147,14 +158,22 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
             options.codec,
             options.crf,
         )
-    lines = report(outcome, [], len(pairs), _target(out, process), "videos")
+    _pack(out, signals)
+    lines = report(outcome, [], len(pairs), _target(out, process, signals), "videos")
     advice = "the current video was not written; --resume skips complete videos"
     _end(outcome, signals, lines, advice, process, out)
 
 
-def _target(out: Path, process: Launched) -> str:
-    """Return the output and, of several processes, this one."""
-    return f"{out} (process {process.rank} of {process.size})" if process.size > 1 else str(out)
+def _pack(out: Path, signals: Sequence[int]) -> None:
+    """Pack the results of a .zip, unless the translation was interrupted. Raises UserError."""
+    if names_zip(out) and place_of(out).exists() and not signals:
+        pack(out)
+
+
+def _target(out: Path, process: Launched, signals: Sequence[int]) -> str:
+    """Return where the results are and, of several processes, this one."""
+    place = place_of(out) if signals else out
+    return f"{place} (process {process.rank} of {process.size})" if process.size > 1 else str(place)
 
 
 def _end(

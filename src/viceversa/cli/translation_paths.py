@@ -16,12 +16,14 @@ from ..inference import STREAM, Translator, names_image, plan
 from ..inference.outputs import (
     File,
     Input,
+    file_of,
     of_format,
     refuse_existing,
     refuse_unknown_format,
     share,
 )
 from ..inference.spread import check_maps, spread_path, view_path
+from ..inference.zipped import collect, collecting_folder, names_zip, refuse_existing_zip
 
 if TYPE_CHECKING:
     from .translate import TranslateOptions
@@ -31,7 +33,7 @@ T = TypeVar("T", bound=Input)
 
 def check_paths(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> Path:
     """Check the names of inputs and output of images; return the model file. Raises UserError."""
-    if out.exists() and not (out.is_dir() or names_image(out)):
+    if out.exists() and not (out.is_dir() or names_image(out) or names_zip(out)):
         raise UserError(
             f"-o {out} is a file; name a folder for the results", option="--out", path=out
         )
@@ -40,7 +42,8 @@ def check_paths(model: Path, inputs: Sequence[str], out: Path, options: Translat
     if streamed and len(inputs) > 1:
         raise UserError("- (standard input) is one image; name no others beside it")
     one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
-    if streamed or (one_file and not inputs[0].lower().endswith(ARCHIVES)):
+    one_file = one_file and not inputs[0].lower().endswith(ARCHIVES)
+    if (streamed or one_file) and not names_zip(out):
         refuse_unknown_format(out)
     if streamed and options.masks:
         raise UserError("--masks needs images with names, not standard input", option="--masks")
@@ -74,15 +77,24 @@ def plan_share(
         process: This process among those that share the work.
         named: Whether `out` is one result rather than a folder.
     """
-    if named and process.size > 1:
+    zipped, replace = names_zip(out), options.overwrite or options.resume
+    if (named or zipped) and process.size > 1:
         raise UserError(
             f"-o {out} is one file, which {process.size} processes cannot share; name a folder, "
             "or start one process",
             option="--out",
         )
-    replace = options.overwrite or options.resume
+    if zipped and out.resolve() in (file_of(path).resolve() for path, _ in files):
+        raise UserError(
+            f"{out} would overwrite a file to translate; choose another -o",
+            option="--out",
+            path=out,
+        )
+    if zipped and not replace:
+        refuse_existing_zip(out)
     alone = process.size == 1  # else the other processes may have written results already
-    pairs = plan(files, out, suffix, replace or not alone, lambda _: named)
+    place = place_of(out)
+    pairs = plan(files, place, suffix, replace or not alone, lambda _: named)
     if options.spread:
         check_maps(pairs, replace or not alone)
     pairs = share(pairs, process.rank, process.size)
@@ -91,10 +103,15 @@ def plan_share(
     return pairs
 
 
+def place_of(out: Path) -> Path:
+    """Return where results are written to: those of a .zip are collected in a folder first."""
+    return collecting_folder(out) if names_zip(out) else out
+
+
 def prepare_folders(
-    pairs: Sequence[File], model: Path, inputs: Sequence[str], spread: bool = False
+    pairs: Sequence[File], out: Path, model: Path, inputs: Sequence[str], options: TranslateOptions
 ) -> None:
-    """Remove temporary files that killed processes left.
+    """Remove temporary files that killed processes left, and collect what a .zip has already.
 
     Raises UserError if a folder of results is inside the inputs or the training data.
     """
@@ -103,6 +120,9 @@ def prepare_folders(
     for folder in {result.parent for result in results}:
         for one in data:
             refuse_output_in_data(folder, one, "-o")
-    if spread:
+    if options.spread:
         results += [path for one in results for path in (spread_path(one), view_path(one))]
+    if names_zip(out):
+        results.append(out)
+        collect(out, options.resume)
     remove_temporary_of(results)
