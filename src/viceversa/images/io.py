@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from .formats.slides import is_slide_name
 from .header import DAMAGED, MAX_PIXELS, TRUNCATED, Header, ImageFile, Pixels, Refused, Tags
 from .nodata import Mask, NoData, missing
 from .opening import open_image
@@ -83,11 +84,13 @@ def read(
     """
     with reading_errors(source):
         source = regular(source)
-        if not source.member and source.stamp()[0] > LARGE:
-            with source.path.open("rb") as file:
-                open_image(file, pages, max_pixels, channels)
-        data = source.read()
-    return decode(data, source, channels, pages, indices, max_pixels, nodata, fit, mask).pixels
+        slide = not source.member and is_slide_name(source.path.name)
+        if not source.member and source.stamp()[0] > LARGE and not slide:
+            with source.path.open("rb") as opened:
+                open_image(opened, pages, max_pixels, channels)
+        file: BinaryIO = source.path.open("rb") if slide else BytesIO(source.read())
+    options = ReadOptions(channels, pages, indices, max_pixels, nodata)
+    return _decode(file, source, options, fit, mask).pixels
 
 
 def decode(
@@ -102,7 +105,15 @@ def decode(
     mask: Mask | None = None,
 ) -> Decoded:
     """Decode the bytes of an image file as `read`; `name` is for error messages."""
-    with reading_errors(name), BytesIO(data) as file:
+    options = ReadOptions(channels, pages, indices, max_pixels, nodata)
+    return _decode(BytesIO(data), name, options, fit, mask)
+
+
+def _decode(
+    file: BinaryIO, name: object, options: ReadOptions, fit: bool, mask: Mask | None
+) -> Decoded:
+    channels, pages, indices, max_pixels, nodata = options
+    with reading_errors(name), file:
         opened, numbers, header = open_image(file, pages, max_pixels, channels)
         tags = opened.tags(numbers[0])
         conversion = Conversion(name, channels if fit else None, indices, nodata, header, tags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import UserError
@@ -11,6 +12,7 @@ from .formats.arrays import is_netpbm, open_netpbm, open_npy
 from .formats.jpeg2000 import CODESTREAM, JP2, open_jpeg2000
 from .formats.pillow import open_bmp, open_gif, open_jpeg, open_webp
 from .formats.png import SIGNATURE, open_png
+from .formats.slides import is_slide_name, open_slide
 from .header import MAX_PAGES, Header, ImageFile, Refused, check_size
 from .sources import FORMATS
 
@@ -48,14 +50,16 @@ def open_image(
     All formats are checked here: no decoder is called for a file that is refused.
 
     Args:
-        file: The file, at its start.
+        file: The file, at its start; slides have a name and are opened by it.
         pages: refuse, the index of a page (from 0), or bands.
         max_pixels: Maximum number of pixels.
         channels: Channels of the domain, which decide the order of the axes of a TIFF.
     """
-    magic = file.read(16)
+    magic, name = file.read(16), str(getattr(file, "name", ""))
     file.seek(0)
-    if magic.startswith(TIFFS):
+    if is_slide_name(name):
+        opened = open_slide(Path(name))
+    elif magic.startswith(TIFFS):
         # imported here: most datasets have no TIFF, and tifffile takes time to load
         from .formats.tiff import open_tiff
 

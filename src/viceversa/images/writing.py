@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from ..errors import UserError
 from ..files import ABOUT, write_bytes
 from .formats.png import as_chunk
+from .formats.slides import SLIDES
 from .header import Pixels, Tags
 from .pixels import to_pil
 from .sources import JPEG_SUFFIXES
@@ -33,10 +34,10 @@ NO_TAGS = Tags()
 def suffix_for(suffix: str, pixels: Pixels | tuple[DTypeLike, int]) -> str:
     """Return a suffix whose format supports the pixels: `suffix` itself, else .png or .tif.
 
-    `pixels` may be given as (dtype, channels).
+    `pixels` may be given as (dtype, channels). Results of slides are TIFF.
     """
     dtype, channels = pixels if isinstance(pixels, tuple) else (pixels.dtype, pixels.shape[2])
-    candidates = (suffix, ".png")
+    candidates = () if suffix.lower() in SLIDES else (suffix, ".png")
     return next((one for one in candidates if _supports(one.lower(), dtype, channels)), ".tif")
 
 

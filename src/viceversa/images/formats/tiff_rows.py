@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from tifffile import TiffPage
 
 from ..header import DAMAGED, TRUNCATED, Refused
+from .blocks import Blocks
 from .pillow import open_jpeg
 
 JPEG = 7
-KEPT = 2  # rows of tiles: bands that overlap by less than a tile decode none twice
 
 
 class PageRows:
-    """Decodes rows of a page as stored, and keeps the last rows of strips or tiles.
+    """Decodes rows of a page as stored.
 
     Args:
         page: The page.
@@ -38,7 +38,7 @@ class PageRows:
         self._high, self._across = segment_height(page), 1
         if page.is_tiled:
             self._across = math.ceil(page.imagewidth / page.tilewidth)
-        self._kept: dict[int, NDArray[Any]] = {}
+        self._blocks = Blocks(self._high, self._segments)
         self.together = 1 if self._raw else min(self._high, page.imagelength)
         """Number of rows that are decoded together."""
 
@@ -46,13 +46,7 @@ class PageRows:
         """Return rows `start` to `end` as stored: (h, w, channels)."""
         if self._raw:
             return self._uncompressed(start, end)
-        first, last = start // self._high, (end - 1) // self._high
-        parts = []
-        for number in range(first, last + 1):
-            top = number * self._high
-            parts.append(self._segments(number)[:, max(start - top, 0) : end - top])
-        values = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-        return channels_last(values)
+        return self._blocks.read(start, end)
 
     def _uncompressed(self, start: int, end: int) -> NDArray[Any]:
         page = self._page
@@ -67,14 +61,10 @@ class PageRows:
         return channels_last(result.astype(dtype.newbyteorder("="), copy=False))
 
     def _segments(self, number: int) -> NDArray[Any]:
-        """Return a row of strips or tiles, of all planes: (planes, h, w, samples)."""
-        if number in self._kept:
-            return self._kept[number]
+        """Return a row of strips or tiles: (h, w, channels)."""
         page = self._page
         planes, _, height, width, samples = page.shaped
         top = number * self._high
-        while len(self._kept) >= KEPT:
-            del self._kept[next(iter(self._kept))]
         result = np.empty((planes, min(self._high, height - top), width, samples), page.dtype)
         tables = {"jpegtables": page.jpegtables} if page.compression == JPEG else {}
         down = math.ceil(height / self._high)
@@ -86,8 +76,7 @@ class PageRows:
                 assert segment is not None  # None only for bytes that are None
                 part = segment[0, : result.shape[1], : width - left]
                 result[plane, :, left : left + part.shape[1]] = part
-        self._kept[number] = result
-        return result
+        return channels_last(result)
 
 
 def channels_last(values: NDArray[Any]) -> NDArray[Any]:
