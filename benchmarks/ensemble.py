@@ -46,6 +46,7 @@ NETWORKS = {
     "discriminator.layers": 2,
     "train.batch_size": 4,
     "train.lr": 5e-4,
+    "train.precision": "fp32",
 }
 
 

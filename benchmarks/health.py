@@ -34,7 +34,7 @@ from viceversa.files import write_json
 SMALLER: Sections = {
     "data": {"load_size": 143, "crop_size": 128},
     "discriminator": {"width": 32},
-    "train": {"samples": 0, "device": "cpu"},
+    "train": {"samples": 0, "device": "cpu", "precision": "fp32"},
 }
 GENERATORS: dict[str, dict[str, Any]] = {
     "facades": {"width": 32, "depth": 7},

@@ -98,7 +98,13 @@ def settings(job: Job) -> RunConfig:
         "generator": generator,
         "discriminator": {"width": job.width},
         "data": data,
-        "train": {"device": job.device, "seed": job.seed, "samples": 0, "batch_size": 1},
+        "train": {
+            "device": job.device,
+            "precision": "fp32",
+            "seed": job.seed,
+            "samples": 0,
+            "batch_size": 1,
+        },
         "validate": {"health": 0, "features": job.features},
     }
     return resolve(merge(base, own))

@@ -68,6 +68,7 @@ def recipe(data: Path, run: Path, epochs: int, timeout: float) -> Path:
             "run": str(run),
             "epochs": epochs,
             "device": "cpu",
+            "precision": "fp32",
             "batch_size": 4,
             "samples": 0,
             "log_every": 120,

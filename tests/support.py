@@ -293,6 +293,7 @@ QUICK = {
     "data.crop_size": 32,
     "train.epochs": 1,
     "train.device": "cpu",
+    "train.precision": "fp32",
 }
 
 

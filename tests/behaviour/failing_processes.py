@@ -51,6 +51,7 @@ def main(fault: str, run: str) -> None:
         epochs=2,
         batch_size=BATCH,
         device="cpu",
+        precision="fp32",
         quiet=True,
         generator={"width": 4, "depth": 3, "norm": "instance"},
         discriminator={"width": 4, "layers": 1, "norm": "instance"},

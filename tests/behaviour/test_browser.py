@@ -24,6 +24,7 @@ TINY = {
     "discriminator.layers": 1,
     "train.epochs": 2,
     "train.device": "cpu",
+    "train.precision": "fp32",
     "train.log_every": 2,
     "train.sample_every": 4,
     "train.samples": 2,

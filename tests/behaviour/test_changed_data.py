@@ -71,6 +71,7 @@ class StoppedRun:
             "train.run": self.run,
             "train.epochs": 3,
             "train.device": "cpu",
+            "train.precision": "fp32",
             "train.save_every": 3,
             "train.log_every": 100,
             "validate.every": 6,

@@ -48,6 +48,7 @@ def settings(name: str, data: Path, run: Path, /, **more: Any) -> RunConfig:
             "run": str(run),
             "epochs": 3,
             "device": "cuda",
+            "precision": "fp32",
             "log_every": 5,
             "samples": 1,
             "sample_every": 10,

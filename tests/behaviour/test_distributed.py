@@ -55,6 +55,7 @@ def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Sec
             "run": str(run),
             "epochs": 7,
             "device": "cpu",
+            "precision": "fp32",
             "batch_size": 4,
             "samples": 2,
             "log_every": 4,

@@ -24,6 +24,7 @@ def settings(data: Path, run: Path) -> Sections:
                 "run": str(run),
                 "epochs": 20,
                 "device": "cpu",
+                "precision": "fp32",
                 "batch_size": 2,
                 "lr": 0.0,
                 "samples": 0,

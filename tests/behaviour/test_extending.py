@@ -30,6 +30,7 @@ SMALL = option_arguments(
         "data.workers": 0,
         "train.epochs": 1,
         "train.device": "cpu",
+        "train.precision": "fp32",
         "train.samples": 1,
         "validate.every": 2,
     }

@@ -92,6 +92,7 @@ def settings(name: str, root: Path, run: Path, source: str, /, **more: Any) -> S
             "run": str(run),
             "epochs": 2,
             "device": "cpu",
+            "precision": "fp32",
             "samples": 2,
             "log_every": 1,
             "sample_every": 4,

@@ -24,6 +24,7 @@ TINY = option_arguments(
         "data.crop_size": 16,
         "data.workers": 0,
         "train.device": "cpu",
+        "train.precision": "fp32",
         "train.samples": 0,
         "validate.every": 0,
         "train.epochs": 1,

@@ -24,6 +24,7 @@ from viceversa.images.nodata import NoData, mask_of
 SMALL = (
     "--data.load_size 32 --data.crop_size 32 --generator.depth 4 --generator.width 4 "
     "--discriminator.width 4 --discriminator.layers 1 --train.epochs 1 --data.workers 0 "
+    "--train.precision fp32 "
     "--data.a.channels 1 --data.b.channels 1 --data.a.range minmax --data.b.range minmax"
 )
 TINY = SMALL.split()

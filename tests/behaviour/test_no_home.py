@@ -22,7 +22,7 @@ COMMANDS = """
 check data
 train pix2pix data --generator.width 2 --generator.depth 3 --discriminator.width 2 \
 --discriminator.layers 1 --data.load_size 16 --data.crop_size 16 --train.epochs 1 \
---train.device cpu --train.run r
+--train.device cpu --train.precision fp32 --train.run r
 evaluate r data
 features
 """

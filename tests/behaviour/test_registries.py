@@ -115,7 +115,14 @@ def settings(names: tuple[str, str, str], data: Path, run: Path) -> RunConfig:
                 for section, name in zip(sections, names, strict=True)
             },
             "data": {"path": str(data), "load_size": 16, "crop_size": 16, "workers": 0},
-            "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 1, "log_every": 1},
+            "train": {
+                "run": str(run),
+                "epochs": 1,
+                "device": "cpu",
+                "precision": "fp32",
+                "samples": 1,
+                "log_every": 1,
+            },
             "validate": {"every": 1, "health": 1},
         }
     )

@@ -39,6 +39,7 @@ def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Run
             "run": str(run),
             "epochs": 2,
             "device": "cpu",
+            "precision": "fp32",
             "log_every": 2,
             "samples": 1,
             "save_every": 1,

@@ -82,6 +82,7 @@ def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
             "run": str(run),
             "epochs": 4,
             "device": "cpu",
+            "precision": "fp32",
             "log_every": 5,
             "samples": 1,
             "sample_every": SAMPLES,

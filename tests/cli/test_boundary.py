@@ -30,7 +30,7 @@ LONG = "x" * 300
 SMALL = (
     "--generator.width 2 --generator.depth 3 --discriminator.width 2 --discriminator.layers 1 "
     "--data.load_size 16 --data.crop_size 16 --train.epochs 1 --train.device cpu "
-    "--train.samples 1 --validate.every 0"
+    "--train.precision fp32 --train.samples 1 --validate.every 0"
 )
 
 

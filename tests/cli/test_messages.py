@@ -37,6 +37,7 @@ def settings(data: Path, run: Path, epochs: int) -> RunConfig:
             "run": str(run),
             "epochs": epochs,
             "device": "cpu",
+            "precision": "fp32",
             "samples": 0,
             "save_every": 1,
         },

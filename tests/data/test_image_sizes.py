@@ -16,7 +16,8 @@ from viceversa.networks.sizes import nearest_size
 
 OPTIONS = (
     "--generator.depth 4 --generator.width 4 --discriminator.width 4 --discriminator.layers 2 "
-    "--train.epochs 1 --train.device cpu --train.samples 1 --validate.every 0"
+    "--train.epochs 1 --train.device cpu --train.precision fp32 --train.samples 1 "
+    "--validate.every 0"
 )
 TINY = OPTIONS.split()
 

@@ -111,8 +111,8 @@ main()
 ARGUMENTS = (
     "train pix2pix data --generator.width 2 --generator.depth 2 --discriminator.width 2 "
     "--discriminator.layers 1 --data.load_size 18 --data.crop_size 16 --data.workers 1 "
-    "--data.cache off --train.device cpu --train.samples 0 --train.epochs 2 --validate.every 0 "
-    "--validate.health 0 --train.run run"
+    "--data.cache off --train.device cpu --train.precision fp32 --train.samples 0 "
+    "--train.epochs 2 --validate.every 0 --validate.health 0 --train.run run"
 )
 
 

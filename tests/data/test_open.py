@@ -189,7 +189,7 @@ def settings(data: Path, run: Path, /, **more: Any) -> RunConfig:
         "generator": {"width": 4, "depth": 3, "norm": "instance"},
         "discriminator": {"width": 4, "layers": 1, "norm": "instance"},
         "data": {"path": str(data), "preprocess": "crop", "crop_size": 16},
-        "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 1},
+        "train": {"run": str(run), "epochs": 1, "device": "cpu", "precision": "fp32", "samples": 1},
     }
     return resolve(merge(merge(read_recipe("pix2pix"), tiny), more))
 

@@ -47,7 +47,7 @@ TINY = option_arguments({**QUICK, **SIZES, "train.samples": 1})
 def tiny(**data: Any) -> RunConfig:
     """Return the settings of a small pix2pix run."""
     networks = {"generator": {"width": 4, "depth": 3}, "discriminator": {"width": 4, "layers": 2}}
-    sections = {**networks, "data": data, "train": {"device": "cpu"}}
+    sections = {**networks, "data": data, "train": {"device": "cpu", "precision": "fp32"}}
     return resolve(merge(read_recipe("pix2pix"), sections))
 
 

@@ -59,7 +59,7 @@ def trained(name: str, data: Path, run: Path, direction: str = "ab", hold_out: f
             "direction": direction,
             "hold_out": hold_out,
         },
-        "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 0},
+        "train": {"run": str(run), "epochs": 1, "device": "cpu", "precision": "fp32", "samples": 0},
         "validate": {"every": 0, "health": 0},
     }
     tiny["generator"] |= {"depth": 3} if name == "pix2pix" else {"blocks": 1}

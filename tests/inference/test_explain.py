@@ -37,7 +37,7 @@ def trained(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Path
         "generator": {"width": 2},
         "discriminator": {"width": 2, "layers": 1},
         "data": {"path": str(data), "load_size": SIDE, "crop_size": SIDE, "workers": 0},
-        "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 0},
+        "train": {"run": str(run), "epochs": 1, "device": "cpu", "precision": "fp32", "samples": 0},
         "validate": {"every": 0, "health": 0},
     }
     tiny["generator"] |= {"blocks": 1} if name == "cyclegan" else {"depth": 3}

@@ -187,7 +187,7 @@ def ten_steps(preset: str) -> list[dict[str, float]]:
     tiny = {
         "generator": TINY[sections["generator"]["name"]],
         "discriminator": {"width": 4, "layers": 2},
-        "train": {"epochs": 10, "device": "cpu"},
+        "train": {"epochs": 10, "device": "cpu", "precision": "fp32"},
     }
     tiny["method"] = {
         "cyclegan": {"pool_size": 3},  # full, and replacing images, within ten steps

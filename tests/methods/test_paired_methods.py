@@ -87,7 +87,7 @@ def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Run
         "generator": {"name": "unet", "width": 2, "depth": 3},
         "discriminator": {"name": "patchgan", "width": 2, "layers": 1},
         "data": {"path": str(data), "load_size": 16, "crop_size": 16, "flip": False, "workers": 0},
-        "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 1},
+        "train": {"run": str(run), "epochs": 1, "device": "cpu", "precision": "fp32", "samples": 1},
         "validate": {"every": 4},
     }
     return resolve(merge(small, more))

@@ -120,7 +120,7 @@ def test_a_missing_network_is_named_with_the_command_that_gets_it(tmp_path: Path
     noise_pairs(tmp_path / "data", 2, SIZE)
     own = {
         "data": {"path": str(tmp_path / "data"), "load_size": SIZE, "crop_size": SIZE},
-        "train": {"run": str(tmp_path / "run"), "device": "cpu"},
+        "train": {"run": str(tmp_path / "run"), "device": "cpu", "precision": "fp32"},
         "validate": {"features": str(tmp_path / "none")},
     }
     missing = tmp_path / "none" / "vgg.safetensors"

@@ -212,7 +212,14 @@ def settings(name: str, data: Path, run: Path, **method: Any) -> RunConfig:
             "generator": {"name": "resnet", "width": 2, "blocks": 1},
             "discriminator": {"name": "patchgan", "width": 2, "layers": 1, "norm": "instance"},
             "data": {"path": str(data), "load_size": 16, "crop_size": 16, "workers": 0},
-            "train": {"run": str(run), "epochs": 1, "device": "cpu", "samples": 1, "log_every": 1},
+            "train": {
+                "run": str(run),
+                "epochs": 1,
+                "device": "cpu",
+                "precision": "fp32",
+                "samples": 1,
+                "log_every": 1,
+            },
             "validate": {"every": 0},
         }
     )

@@ -39,7 +39,7 @@ SMALL = {
     "generator": {"width": 4},
     "discriminator": {"width": 4, "layers": 2},
     "data": {"load_size": 36, "crop_size": 32},
-    "train": {"epochs": 3, "device": "cpu"},
+    "train": {"epochs": 3, "device": "cpu", "precision": "fp32"},
 }
 OPTIONS = QUICK | {"generator.depth": 4, "train.epochs": 3}
 ARGUMENTS = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]

@@ -322,4 +322,6 @@ def test_an_unknown_precision_is_refused(data: Path, capsys: pytest.CaptureFixtu
     sections = run_config("pix2pix", data, Path("unused")).sections
     with raises_user_error("train.precision") as caught:
         resolve({**sections, "train": {"precision": "half"}})
-    assert "takes one of fp32, tf32" in str(caught.value) and "not 'half'" in str(caught.value)
+    assert "takes one of auto, fp32, tf32" in str(caught.value) and "not 'half'" in str(
+        caught.value
+    )

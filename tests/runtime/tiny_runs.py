@@ -54,7 +54,14 @@ def settings(name: str, /, **more: dict[str, Any]) -> RunConfig:
         "generator": {"width": 4, "dropout": 0.5},
         "discriminator": {"width": 4, "layers": 2},
         "data": {"path": "unused", "preprocess": "none", "flip": False, "workers": 0},
-        "train": {"run": "unused", "epochs": 4, "device": "cpu", "log_every": 4, "samples": 1},
+        "train": {
+            "run": "unused",
+            "epochs": 4,
+            "device": "cpu",
+            "precision": "fp32",
+            "log_every": 4,
+            "samples": 1,
+        },
     }
     own: Sections = {"method": {"pool_size": 2}, "generator": {"blocks": 1}}
     if name == "pix2pix":

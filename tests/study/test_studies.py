@@ -28,6 +28,7 @@ TRAINING = {
     "--data.load_size": "36",
     "--data.crop_size": "32",
     "--train.device": "cpu",
+    "--train.precision": "fp32",
     "--train.epochs": "6",
     "--train.samples": "0",
     "--train.save_every": "5",

@@ -38,6 +38,7 @@ def tiny_sections(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -
             "run": str(run),
             "epochs": 2,
             "device": "cpu",
+            "precision": "fp32",
             "log_every": 4,
             "samples": 1,
             "sample_every": NEVER,

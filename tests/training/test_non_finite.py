@@ -40,6 +40,7 @@ def settings(name: str, data: Path, run: Path, /, **train: Any) -> RunConfig:
             "run": str(run),
             "epochs": 3,
             "device": "cpu",
+            "precision": "fp32",
             "log_every": 4,
             "samples": 0,
             "save_every": 3,

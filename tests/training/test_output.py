@@ -28,6 +28,7 @@ TINY_OPTIONS = {
     "data.crop_size": 16,
     "data.workers": 0,
     "train.device": "cpu",
+    "train.precision": "fp32",
     "train.samples": 1,
     "validate.every": 0,
 }
@@ -232,7 +233,14 @@ def test_train_from_python_needs_no_stdout(
             "crop_size": 16,
             "workers": 0,
         },
-        "train": {"run": str(tmp_path), "epochs": 1, "device": "cpu", "samples": 0, "log_every": 1},
+        "train": {
+            "run": str(tmp_path),
+            "epochs": 1,
+            "device": "cpu",
+            "precision": "fp32",
+            "samples": 0,
+            "log_every": 1,
+        },
     }
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(sys, "stderr", stream)

@@ -57,6 +57,7 @@ def settings(name: str, data: Path, run: Path, /, **more: dict[str, Any]) -> Run
             "run": str(run),
             "epochs": 2,
             "device": "cpu",
+            "precision": "fp32",
             "log_every": 2,
             "sample_every": 5,
             "save_every": 4,

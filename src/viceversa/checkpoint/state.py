@@ -12,10 +12,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from ..config.compatibility import current_state
 from ..errors import UserError
+from ..fields import nested
 from ..files import remove_temporary, write_error
 from . import container
-from .header import Damaged
+from .header import Damaged, read_any_header
 
 SUFFIX = ".safetensors"
 LOCK = ".lock"
@@ -75,6 +77,18 @@ class Checkpoints:
                 path=self.folder,
             )
         return None
+
+    def settings(self) -> State:
+        """Return the settings in the newest checkpoint with a valid header; empty without any.
+
+        Only headers are read, so it may be a checkpoint that `latest` finds damaged.
+        """
+        for path in self.files():
+            with suppress(UserError):
+                state = current_state(nested(read_any_header(path), "state"))
+                if sections := nested(state, "sections"):
+                    return sections
+        return {}
 
     def files(self) -> list[Path]:
         """Return the checkpoints, newest first. Raises UserError if they cannot be listed."""

@@ -112,10 +112,11 @@ def _training(header: Mapping[str, Any]) -> dict[str, str]:
         return {"data": sizes, "training": f"unknown; converted from {file}"}
     order = " (height width)" if " " in load + crop else ""
     images = header.get("images_processed")
+    precision = f", precision {train['precision']}" if "precision" in train else ""
     return {
         "data": f"{data.get('path')}; {sizes}{order}",
         "training": f"{images} images processed, {train.get('epochs')} epochs in total, "
-        f"lr {train.get('lr')}, seed {train.get('seed')}",
+        f"lr {train.get('lr')}, seed {train.get('seed')}{precision}",
     }
 
 

@@ -38,10 +38,12 @@ def study(
     if config is None:
         return
     from ..study.folder import prepare
+    from ..study.precision import with_one_precision
     from ..study.runner import run_study
     from ..terminal import say
 
     folder = Path(config.options.run or Path("studies") / Path(recipe).stem)
+    config = with_one_precision(config, folder, say)
     made = prepare(config, folder, say, write=not config.options.dry_run)
     if config.options.dry_run:
         _list_runs(config, made)

@@ -40,6 +40,8 @@ VALUES: dict[tuple[str, str], dict[Any, Any]] = {
     ("train", "on_full"): {"go_on": "continue"},
     ("speed", "recompute"): {"nothing": "off"},
 }
+# Values of options in files of runs that do not contain them; new runs have other defaults.
+FORMER = {"train": {"precision": "fp32"}}
 METRICS = {"content": "edge_correlation"}  # also with a direction: content_ab
 WEIGHTS = {"averaged": "ema"}
 FOLDERS = {"verdicts": "patch_maps", "averaged": "ema", "board": "tensorboard"}
@@ -84,6 +86,19 @@ def _renamed(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def current_sections(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of a config.json or checkpoint as this version would have written them.
+
+    Options have their new names. Options that did not exist have the value that stands for what the
+    earlier version did, unless that is still their default.
+    """
+    current = renamed(table)
+    for section, values in FORMER.items():
+        if isinstance(table.get(section), Mapping):
+            current[section] = {**values, **current[section]}
+    return current
+
+
 def refuse_old_names(table: Mapping[str, Any], source: str) -> None:
     """Raise UserError if a recipe contains an option by an old name."""
     for (section, key), new in RENAMED.items():
@@ -115,7 +130,7 @@ def current_state(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return a checkpoint with the names of this version."""
     current = dict(state)
     if isinstance(state.get("sections"), Mapping):
-        current["sections"] = renamed(state["sections"])
+        current["sections"] = current_sections(state["sections"])
     if isinstance(state.get("monitor"), Mapping):
         current["monitor"] = _current_monitor(state["monitor"])
     return current

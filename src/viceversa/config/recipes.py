@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import UserError
 from ..fields import did_you_mean
 from ..files import is_utf16
-from .compatibility import refuse_old_names, renamed, without_removed
+from .compatibility import current_sections, refuse_old_names, without_removed
 from .extensions import KEY, require
 from .run_folder import LOCATION, at_home, config_of
 
@@ -78,7 +78,7 @@ def _read(name: str, derived: tuple[str | Path, ...]) -> Sections:
         raise UserError(f"{source}: more than {MAX_BASES} recipes are based on each other")
     table = _parsed(text, source)
     if source.endswith(".json"):
-        table = renamed(table)
+        table = current_sections(table)
     else:
         refuse_old_names(table, source)
     table = without_removed(table)

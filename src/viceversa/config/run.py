@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..data import DataConfig
@@ -12,7 +12,7 @@ from ..fields import did_you_mean, fill, option_of, plain
 from ..methods import METHODS
 from ..networks import DISCRIMINATORS, GENERATORS
 from .recipes import NAMED, Sections, merge, recipes
-from .speed import SpeedConfig
+from .speed import PrecisionName, SpeedConfig
 from .train import TrainConfig
 from .validate import ValidateConfig
 
@@ -89,6 +89,12 @@ def resolve(sections: Sections) -> RunConfig:
         full[section] = plain(typed[section])
     typed["validate"].chosen(is_paired(full["method"]["name"]))
     return RunConfig(**typed, sections=full)
+
+
+def with_precision(config: RunConfig, name: PrecisionName) -> RunConfig:
+    """Return settings with another `train.precision`."""
+    sections = merge(config.sections, {"train": {"precision": name}})
+    return replace(config, train=replace(config.train, precision=name), sections=sections)
 
 
 def completed(sections: Sections) -> Sections:

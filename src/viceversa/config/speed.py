@@ -8,7 +8,7 @@ from typing import Literal
 from ..errors import UserError
 
 MemoryFormatName = Literal["auto", "measure", "contiguous", "channels_last"]
-PrecisionName = Literal["fp32", "tf32", "bf16", "fp16"]
+PrecisionName = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)

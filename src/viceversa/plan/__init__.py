@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 
+from ..checkpoint import Checkpoints
 from ..config.run import RunConfig
 from ..errors import UserError
 from ..runtime.device import free_memory
-from ..runtime.training import Runtime
+from ..runtime.distributed import Ranks
 from ..training.preflight import disk_space
+from ..training.setup import open_runtime
 from .alternatives import Choice, choices
 from .costs import Costs, estimate, time_steps
 from .images import ImageStats, inspect_images
@@ -41,8 +43,9 @@ def make_plan(config: RunConfig, steps: int, note: Callable[[str], None]) -> dic
     """
     if steps < 0:
         raise UserError(f"--steps must be at least 0, not {steps}", option="--steps")
-    train = config.train
-    device = Runtime(train.device, train.precision, train.deterministic, config.speed).device
+    checkpoints = Checkpoints(Path(config.train.run) / "checkpoints", config.train.keep_last)
+    runtime, config = open_runtime(config, checkpoints, Ranks(), note)
+    train, device = config.train, runtime.device
     images = inspect_images(config)
     note("estimating ...")
     costs = estimate(config, images.size, device, images.count)

@@ -40,7 +40,7 @@ def prepare_device(
     Raises:
         UserError: The device is not available.
     """
-    device = _usable(name)
+    device = usable_device(name)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by cuBLAS
     torch.backends.cudnn.deterministic = deterministic
@@ -54,7 +54,8 @@ def prepare_device(
     return device
 
 
-def _usable(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """Return a device by its name, or `auto`. Raises UserError if it is not available."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..config.speed import PrecisionName
 from ..errors import UserError
+from .device import gpus, usable_device
+
+if TYPE_CHECKING:
+    from .distributed import Ranks
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Instructions of processors, by their names in `torch.cpu.get_capabilities`; the last are ARM's.
+BF16_INSTRUCTIONS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16", "bf16": "bf16"}
 
 
 class Precision:
@@ -80,6 +88,75 @@ class Precision:
 
     def _new_scaler(self) -> torch.amp.GradScaler:
         return torch.amp.GradScaler(self._device.type, enabled=self.name == "fp16")
+
+
+class NativeBF16(NamedTuple):
+    """Whether a device computes in bf16 natively, and a clause that says why."""
+
+    native: bool
+    reason: str
+
+
+def choose_precision(
+    devices: Iterable[torch.device], ranks: Ranks | None = None
+) -> tuple[PrecisionName, str]:
+    """Return the precision that `auto` stands for, and a clause that says why.
+
+    Args:
+        devices: Devices of this process that train in one precision.
+        ranks: Processes that train together.
+
+    Returns:
+        `bf16` if all devices of all processes have it natively, else `fp32`.
+    """
+    own = [native_bf16(device) for device in devices]
+    found = list(chain.from_iterable(ranks.all_gather(own))) if ranks else own
+    for one in found:
+        if not one.native:
+            return "fp32", one.reason
+    return "bf16", found[0].reason
+
+
+def devices_named(name: str) -> list[torch.device]:
+    """Return the devices of runs with this `train.device`: `auto` and `cuda` are all GPUs.
+
+    Raises:
+        UserError: The device is not available.
+    """
+    names = gpus() if name in ("auto", "cuda") else []
+    return [torch.device(one) for one in names] or [usable_device(name)]
+
+
+def native_bf16(device: torch.device) -> NativeBF16:
+    """Return whether a device computes in bf16 natively, as far as torch reports it."""
+    if device.type == "cuda":
+        return gpu_bf16(str(device), torch.cuda.get_device_capability(device))
+    if device.type == "cpu":
+        one_dnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        return processor_bf16(torch.cpu.get_capabilities(), one_dnn)
+    return NativeBF16(False, f"it is not known whether {device} has bf16 natively")
+
+
+def gpu_bf16(name: str, capability: tuple[int, int]) -> NativeBF16:
+    """Return whether a GPU of a compute capability has bf16 natively."""
+    major, minor = capability
+    reason = f"{name} has compute capability {major}.{minor}"
+    return NativeBF16(major >= 8, reason if major >= 8 else f"{reason}, and bf16 needs 8.0")
+
+
+def processor_bf16(capabilities: Mapping[str, Any], one_dnn: bool) -> NativeBF16:
+    """Return whether torch uses bf16 instructions of a processor.
+
+    Args:
+        capabilities: Those of the processor, from `torch.cpu.get_capabilities`.
+        one_dnn: Whether torch has oneDNN, the library that uses such instructions.
+    """
+    found = [text for name, text in BF16_INSTRUCTIONS.items() if capabilities.get(name)]
+    if not found:
+        return NativeBF16(False, "the processor has no bf16 instructions")
+    if not one_dnn:
+        return NativeBF16(False, "this build of torch uses no bf16 instructions (no oneDNN)")
+    return NativeBF16(True, f"the processor has {found[0]} instructions")
 
 
 def _supports_tf32(device: torch.device) -> bool:

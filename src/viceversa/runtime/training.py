@@ -18,7 +18,7 @@ from .cuda_graph import GraphedStep, Step
 from .device import prepare_device
 from .distributed import Ranks
 from .memory_format import FORMATS, faster_format, to_format
-from .precision import Precision
+from .precision import Precision, choose_precision
 
 
 class Runtime:
@@ -26,7 +26,8 @@ class Runtime:
 
     Args:
         device: `auto` or the name of a torch device.
-        precision: `fp32`, `tf32`, `bf16` or `fp16`.
+        precision: `fp32`, `tf32`, `bf16`, `fp16`, or `auto`: bf16 if the devices of all processes
+            have it natively, else fp32.
         deterministic: Whether only deterministic algorithms are used.
         speed: Options of speed and memory.
         ranks: The processes of the run; by default this one alone.
@@ -50,6 +51,9 @@ class Runtime:
             deterministic=deterministic,
             flush_denormals=self.speed.flush_denormals,
         )
+        self.precision_reason = ""
+        if precision == "auto":
+            precision, self.precision_reason = choose_precision([self.device], self.ranks)
         self.precision = Precision(precision, self.device)
         self.deterministic = deterministic
         self.memory_format = "contiguous"

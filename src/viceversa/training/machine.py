@@ -40,6 +40,7 @@ def write_machine(
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "precision": runtime.precision.name,
         "processes": runtime.ranks.count,
         "began": since or datetime.now(UTC).isoformat(timespec="seconds"),
         "total_images": total_images,

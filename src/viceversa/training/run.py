@@ -24,7 +24,6 @@ from ..files import write_json
 from ..methods.base import Losses
 from ..runtime.distributed import Ranks
 from ..runtime.random_state import seed_everything
-from ..runtime.training import Runtime
 from ..terminal import say, silent
 from .checkpoint import run_state
 from .faults import RecentSteps, explain, non_finite
@@ -43,6 +42,7 @@ from .setup import (
     load_feature_networks,
     make_optimizers,
     open_run_data,
+    open_runtime,
     set_learning_rates,
     trained_networks,
 )
@@ -75,19 +75,18 @@ class Run:
         ranks = ranks or Ranks()
         if ranks.first:
             refuse_missing(train.loggers)  # before the data is read
-        self.config, self.folder = config, run_folder(config, user)
+        self.folder = run_folder(config, user)
         self.say = say if ranks.first else silent
         seed_everything(train.seed)
-        self.runtime = Runtime(
-            train.device, train.precision, train.deterministic, config.speed, ranks
-        )
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", train.keep_last)
+        self.runtime, config = open_runtime(config, self.checkpoints, ranks, self.say)
+        self.config = config
         self.data = open_run_data(config, self.folder, ranks, self.say, user)
         self.say(f"data: {config.data.location}")
         check_ranks(ranks, self.data.train, train.batch_size)
         self.method = make_method(config)
         check_best_metric(self.method, config)
         check_sizes(self.method, self.data.train, ceil(train.batch_size / ranks.count))
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", train.keep_last)
         if train.init and ranks.first and not self.checkpoints.files():
             self.say(start_from(self.method, config, Path(train.init)))
         self.runtime.prepare(self.method, trained_networks(self.method))

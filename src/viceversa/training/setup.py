@@ -5,23 +5,59 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from ..config.run import RunConfig
+from ..checkpoint import Checkpoints
+from ..config.run import RunConfig, with_precision
+from ..config.speed import PrecisionName
 from ..config.train import TrainConfig
 from ..data.open import Datasets, open_data
 from ..data.open_user import UserData, open_user_data
 from ..errors import UserError
 from ..evaluation import features
 from ..evaluation.features import PerceptualFeatures
+from ..fields import nested
 from ..methods.base import Method
 from ..runtime.distributed import Ranks
 from ..runtime.training import Runtime
 from ..terminal import counter
 from .schedules import SCHEDULES
 from .step import Optimizers
+
+
+def open_runtime(
+    config: RunConfig, checkpoints: Checkpoints, ranks: Ranks, report: Callable[[str], None]
+) -> tuple[Runtime, RunConfig]:
+    """Prepare the device, and replace `train.precision auto` in the settings.
+
+    A run that is resumed keeps the precision in its newest checkpoint, on any machine.
+
+    Args:
+        config: The settings.
+        checkpoints: The checkpoints of the run.
+        ranks: The processes of the run.
+        report: Gets a sentence on the precision that was chosen.
+
+    Raises:
+        UserError: The device is not available, or does not support the precision.
+    """
+
+    if config.train.precision == "auto":
+        stored = nested(checkpoints.settings(), "train") if ranks.first else {}
+        name: Any = ranks.broadcast(stored.get("precision"))
+        if name in get_args(PrecisionName):
+            report(f"train.precision auto: {name}, as in {checkpoints.folder}")
+            config = with_precision(config, name)
+    train = config.train
+    runtime = Runtime(train.device, train.precision, train.deterministic, config.speed, ranks)
+    if runtime.precision_reason:
+        name = runtime.precision.name
+        report(f"train.precision auto: {name}, since {runtime.precision_reason}")
+        config = with_precision(config, name)
+    return runtime, config
 
 
 def open_run_data(

@@ -113,7 +113,7 @@ def train(
         direction: `ab` or `ba` (`data.direction`).
         seed: Seed of all random numbers (`train.seed`).
         device: `auto` or a torch device (`train.device`).
-        precision: `fp32`, `tf32`, `bf16` or `fp16` (`train.precision`).
+        precision: `auto`, `fp32`, `tf32`, `bf16` or `fp16` (`train.precision`).
         val_data: Held-out data of the same kind as `data`, if that is a dataset. Without it such a
             run is not validated. Files have a `val` split or `data.hold_out` instead.
         resume: Whether a run in the folder is resumed; else it is refused.

@@ -103,6 +103,7 @@ def settings(data: Path, run: Path) -> RunConfig:
             "run": str(run),
             "epochs": 2,
             "device": "cpu",
+            "precision": "fp32",
             "samples": 1,
             "log_every": 3,
             "sample_every": GRIDS,

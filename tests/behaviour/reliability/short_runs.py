@@ -27,6 +27,7 @@ def arguments(data: Path, run: Path, epochs: int, width: int = 2) -> list[str]:
         "train.run": run,
         "train.epochs": epochs,
         "train.device": "cpu",
+        "train.precision": "fp32",
         "train.samples": 1,
         "train.sample_every": 10**9,
     }
