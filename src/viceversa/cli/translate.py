@@ -58,6 +58,9 @@ class TranslateOptions:
     images) and NAME.spread-view.png (white is the largest of the image, to look at)."""
     masks: Path | None = None
     """Folder of mask images with the names of the images: where a mask is 0, there is no data."""
+    alpha: Switch = False
+    """Carry the alpha channel of each image over to its result, if it has the same size and a
+    format that stores it (PNG, WebP, TIFF)."""
     format: str | None = None
     """Format of the results in a folder, such as png, jpg, webp or tif; by default, that of each
     image if it can store the result."""

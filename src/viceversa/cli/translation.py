@@ -23,6 +23,7 @@ from ..inference import (
     names_image,
     translate_files,
 )
+from ..inference.alpha import check_alpha
 from ..inference.banded import Bands, MemoryLimit
 from ..inference.outputs import (
     Input,
@@ -38,6 +39,7 @@ from .outcome import raise_end, report
 from .translation_paths import (
     check_paths,
     choose_suffix,
+    fixed_suffix,
     place_of,
     plan_share,
     prepare_folders,
@@ -72,6 +74,8 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
     if options.spread:
         check_spread(translator.network)
     suffix = choose_suffix(translator, out, options.format)
+    if options.alpha:
+        check_alpha(translator.target, fixed_suffix(out, options.format))
     named = out == STREAM or names_image(out)
     pairs = plan_share(files, out, suffix, options, process, named)
     prepare_folders(pairs, out, model, inputs, options)
@@ -96,6 +100,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
             masks,
             progress,
             _bands(translator, out, options, process.size),
+            options.alpha,
         )
     unread = []
     if process.rank == 0:
@@ -119,6 +124,7 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
         "--spread": options.spread,
         "--masks": options.masks,
         "--format": options.format,
+        "--alpha": options.alpha,
         "--memory": options.memory,
         "--scratch": options.scratch,
     }
@@ -216,7 +222,12 @@ def _settings(options: TranslateOptions) -> dict[str, Any]:
         "half": options.half,
         "size": options.size,
     }
-    added = {"flips": options.flips, "spread": options.spread, "masks": options.masks}
+    added: dict[str, object] = {
+        "flips": options.flips,
+        "spread": options.spread,
+        "masks": options.masks,
+        "alpha": options.alpha,
+    }
     settings |= {name: True for name, value in added.items() if value}
     return settings | ({} if options.runtime in (None, "torch") else {"runtime": options.runtime})
 

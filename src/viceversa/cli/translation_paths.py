@@ -59,6 +59,13 @@ def choose_suffix(translator: Translator, out: Path, format: str | None) -> Call
     return of_format(format, translator.suffix)
 
 
+def fixed_suffix(out: Path, format: str | None) -> str | None:
+    """Return the suffix that all results have; None: that of each image."""
+    if format is not None:
+        return f".{format.lower().lstrip('.')}"
+    return out.suffix if names_image(out) else None
+
+
 def plan_share(
     files: Sequence[tuple[T, Path]],
     out: Path,

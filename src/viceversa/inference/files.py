@@ -17,6 +17,7 @@ from ..files import sha256
 from ..images import Geometry, Pixels, Source, read_tags
 from ..images.masks import MaskFiles
 from ..images.preprocessing import Part
+from .alpha import BANDED, has_alpha, read_alpha
 from .banded import Bands, Stopped, translate_by_bands
 from .batches import alike
 from .masked import with_alpha
@@ -50,6 +51,8 @@ class _Input(NamedTuple):
     path: Input
     result: Path
     digest: str
+    alpha: Pixels | None
+    """Alpha that the result takes over."""
 
 
 def translate_files(
@@ -64,6 +67,7 @@ def translate_files(
     masks: MaskFiles | None = None,
     progress: Callable[[float, int], object] = lambda done, total: None,
     bands: Bands | None = None,
+    alpha: bool = False,
 ) -> Outcome:
     """Translate and write each file, in batches of one size and dtype.
 
@@ -81,6 +85,7 @@ def translate_files(
         masks: Mask files of the images, by name.
         progress: Called with the number of images that are done, and of all that were not skipped.
         bands: How images that do not fit into the memory are translated; None: as a whole.
+        alpha: Whether results take over the alpha channel of their image, where they can.
     """
     outcome = Outcome([], [], [], [], [])
     batch: list[_Input] = []
@@ -108,10 +113,12 @@ def translate_files(
                 notes = translate_by_bands(translator, path, result, mask, bands, proceed_or_stop)
                 outcome.written.append(result)
                 _note(record, result, digest)
+                if alpha and has_alpha(path, translator.source, translator.max_megapixels * 10**6):
+                    notes.append(BANDED)
                 outcome.notes.extend((path, note) for note in notes)
                 proceed()
                 continue
-            image, notes = _read(translator, path, result, half, digest, mask)
+            image, notes = _read(translator, path, result, half, digest, mask, alpha)
         except Stopped:
             return outcome
         except (UserError, OSError) as error:
@@ -145,14 +152,23 @@ def _read(
     half: Part,
     digest: str,
     mask: Source | None,
+    alpha: bool,
 ) -> tuple[_Input, list[str]]:
     """Read and preprocess an image; return it with notes."""
-    read = translator.read(sys.stdin.buffer if path == STREAM else path, mask)
+    file = sys.stdin.buffer.read() if alpha and path == STREAM else path
+    read = translator.read(sys.stdin.buffer if file == STREAM else file, mask)
     pixels = translator.preprocess(read, half, path)
-    same = half in (None, "whole") and pixels.shape == read.shape
-    geometry = _geometry(translator, path, result) if same else ()
+    same_size = half in (None, "whole") and pixels.shape == read.shape
+    geometry = _geometry(translator, path, result) if same_size else ()
     notes = notes_on(translator, read, pixels, half, path)
-    return _Input(pixels, geometry, path, result, digest), notes
+    carried = None
+    if alpha:
+        suffix, most = _suffix(translator, path, result), translator.max_megapixels * 10**6
+        carried, more = read_alpha(
+            file, translator.source, translator.target, suffix, same_size, most
+        )
+        notes += more
+    return _Input(pixels, geometry, path, result, digest, carried), notes
 
 
 def _translate(
@@ -198,10 +214,16 @@ def _write(translator: Translator, pixels: Pixels, image: _Input) -> None:
     tags = translator.tags
     if pixels.shape[:2] == image.pixels.shape[:2]:
         tags = tags._replace(geometry=image.geometry)
-    streamed = image.result == STREAM
-    suffix = translator.suffix(image.path.suffix) if streamed else image.result.suffix
-    output, alpha = with_alpha(pixels, image.pixels, translator.source, translator.target, suffix)
+    suffix = _suffix(translator, image.path, image.result)
+    output, alpha = with_alpha(
+        pixels, image.pixels, translator.source, translator.target, suffix, image.alpha
+    )
     write_result(image.result, suffix, output, tags, alpha)
+
+
+def _suffix(translator: Translator, path: Input, result: Path) -> str:
+    """Return the suffix of the format of a result."""
+    return translator.suffix(path.suffix) if result == STREAM else result.suffix
 
 
 def _geometry(translator: Translator, path: Input, result: Path) -> Geometry:

@@ -39,11 +39,17 @@ def mark_missing(
 
 
 def with_alpha(
-    output: Pixels, image: Pixels, source: Domain, target: Domain, suffix: str
+    output: Pixels,
+    image: Pixels,
+    source: Domain,
+    target: Domain,
+    suffix: str,
+    carried: Pixels | None = None,
 ) -> tuple[Pixels, bool]:
     """Return a result with alpha, 0 where its image is masked, and whether it has alpha.
 
-    It has alpha if that is the mask of the files of a domain, and the format can store it.
+    It has alpha if that of the image is carried over, or if alpha is the mask of the files of a
+    domain, and the format can store it.
 
     Args:
         output: The translation (h, w, channels).
@@ -51,13 +57,16 @@ def with_alpha(
         source: Domain of the image.
         target: Domain of the translation.
         suffix: Suffix of the file.
+        carried: Alpha (h, w, 1) of the image in the dtype of the result, from `read_alpha`.
     """
     config = target.config
     shape = output.dtype, output.shape[2] + 1
     masks = any(domain.config.alpha == "mask" for domain in (source, target))
+    masks = masks or carried is not None
     colours = config.kind == "image" and config.channels in (1, 3)
     if not (masks and colours and stores_alpha(suffix, *shape)):
         return output, False
     missing = np.ma.getmaskarray(image).all(axis=2, keepdims=True)
-    alpha = np.where(missing, 0, np.iinfo(output.dtype).max).astype(output.dtype)
+    opaque = np.iinfo(output.dtype).max
+    alpha = np.where(missing, 0, opaque if carried is None else carried).astype(output.dtype)
     return np.concatenate([output, alpha], axis=2), True
