@@ -64,6 +64,8 @@ def test_the_level_of_full_size_is_read_by_bands(
         read(path, max_pixels=1000)
     with pytest.raises(UserError, match="class indices need one channel"):
         read(path, indices=True)
+    monkeypatch.setitem(sys.modules, "openslide", None)  # a page of the TIFF needs no OpenSlide
+    assert np.array_equal(read(path, pages="0"), PIXELS)
 
 
 def test_missing_tiles_are_white(tmp_path: Path) -> None:

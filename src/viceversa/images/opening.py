@@ -57,7 +57,7 @@ def open_image(
     """
     magic, name = file.read(16), str(getattr(file, "name", ""))
     file.seek(0)
-    if is_slide_name(name):
+    if is_slide_name(name) and pages == "refuse":  # else a page of a TIFF is chosen
         opened = open_slide(Path(name))
     elif magic.startswith(TIFFS):
         # imported here: most datasets have no TIFF, and tifffile takes time to load
