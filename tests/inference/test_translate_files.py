@@ -482,3 +482,25 @@ def test_standard_streams_need_exactly_one_image(
 ) -> None:
     assert "is one image" in run(capsys, unet, "-", images, "-o", tmp_path / "out", code=2)
     assert "there are 5" in run(capsys, unet, images, "-o", "-", code=2)
+
+
+# -- metadata
+
+
+@pytest.mark.parametrize("format", ["png", "jpg", "tif"])
+def test_results_of_the_same_size_keep_the_resolution(
+    format: str, unet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = put(tmp_path / "a.png")
+    with Image.open(image) as opened:
+        opened.save(image, dpi=(300, 150))
+    words = (unet, image, "-o", tmp_path / "out", "--format", format, "--overwrite")
+    for options, expected in (
+        ([], (300, 150)),
+        (["--size", "32"], None),
+        (["--half", "left"], None),
+    ):
+        run(capsys, *words, *options)
+        with Image.open(tmp_path / "out" / f"a.{format}") as result:
+            found = result.info.get("dpi") if expected else result.info.get("dpi", (1, 1))
+            assert found == pytest.approx(expected or (1, 1), abs=0.02)

@@ -15,6 +15,10 @@ Pixels = NDArray[Any]
 Geometry = tuple[tuple[int, str, int, Any, bool], ...]
 """TIFF tags of GeoTIFF as tifffile writes them: (code, type, count, value, once)."""
 
+Resolution = tuple[float, float]
+"""Pixels per inch in x and y."""
+
+UNKNOWN: Resolution = (0.0, 0.0)
 MAX_PIXELS = 64_000_000
 MAX_PAGES = 10_000
 MAX_PROFILE = 2**16  # bytes of an ICC profile that a model file stores
@@ -36,6 +40,7 @@ class Tags(NamedTuple):
     nodata: str = ""
     """TIFF tag 42113, GDAL_NODATA."""
     geometry: Geometry = ()
+    resolution: Resolution = UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..errors import UserError
 from ..files import ABOUT, write_bytes
 from .formats.png import as_chunk
 from .formats.slides import SLIDES
-from .header import Pixels, Tags
+from .header import UNKNOWN, Pixels, Tags
 from .pixels import to_pil
 from .sources import JPEG_SUFFIXES
 
@@ -86,7 +87,8 @@ def to_bytes(
 ) -> bytes:
     """Return the contents of a file in the format of a suffix, as `write`.
 
-    TIFF stores all tags; PNG, JPEG and WebP only the ICC profile; the other formats none.
+    TIFF stores all tags, PNG and JPEG the ICC profile and the resolution, WebP the ICC profile, the
+    other formats none.
     """
     suffix, pixels, out = suffix.lower(), np.ascontiguousarray(pixels), BytesIO()
     if suffix == ".npy":
@@ -97,8 +99,11 @@ def to_bytes(
         import imagecodecs  # imported here: few runs need it
 
         png = bytes(imagecodecs.png_encode(pixels))
-        profile = as_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(tags.icc))
-        return png[:33] + profile + png[33:] if tags.icc else png  # after the header chunk
+        chunks = as_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(tags.icc)) * bool(tags.icc)
+        if tags.resolution != UNKNOWN:
+            metres = [round(one / 0.0254) for one in tags.resolution]
+            chunks += as_chunk(b"pHYs", struct.pack(">IIB", *metres, 1))
+        return png[:33] + chunks + png[33:]  # after the header chunk
     else:
         kind = "JPEG" if suffix in JPEG_SUFFIXES else suffix[1:].upper()
         options: dict[str, Any] = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
@@ -106,6 +111,9 @@ def to_bytes(
             options["optimize"] = False  # optimizing would replace grey by a palette
         if tags.icc and kind in ("PNG", "JPEG", "WEBP"):
             options["icc_profile"] = tags.icc
+        most = {"PNG": 1e8, "JPEG": 65535.0}.get(kind, 0.0)
+        if tags.resolution != UNKNOWN and max(tags.resolution) <= most:
+            options["dpi"] = tags.resolution
         if about and kind == "PNG":
             options["pnginfo"] = PngInfo()
             options["pnginfo"].add_text(ABOUT, about)
@@ -135,7 +143,9 @@ def tiff_options(dtype: DTypeLike, channels: int, tags: Tags, alpha: bool) -> di
     rgb = channels - alpha == 3 and np.dtype(dtype).kind == "u"
     others = () if rgb else ("unspecified",) * (channels - alpha - 1)
     texts = [(42112, tags.metadata), (42113, tags.nodata)]
-    return {
+    known = tags.resolution != UNKNOWN
+    resolution = {"resolution": tags.resolution, "resolutionunit": "INCH"} if known else {}
+    return resolution | {
         "photometric": "rgb" if rgb else "minisblack",
         "planarconfig": "contig" if channels > 1 else None,
         "extrasamples": (*others, *("unassalpha",) * alpha) or None,

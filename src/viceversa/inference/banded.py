@@ -172,7 +172,8 @@ class _Output:
         self.translator, self.image, self.result, self.files = translator, image, result, files
         self.suffix = translator.suffix(path.suffix) if result == STREAM else result.suffix
         self.tiff = self.suffix.lower() in (".tif", ".tiff") and result != STREAM
-        self.tags = translator.tags._replace(geometry=image.tags.geometry)
+        own = image.tags
+        self.tags = translator.tags._replace(geometry=own.geometry, resolution=own.resolution)
         self.position, self.clipped, self.alpha = 0, False, False
         self.collected: list[Pixels] = []
         self.file: TiffRows | None = None

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..files import sha256
-from ..images import Geometry, Pixels, Source, read_tags
+from ..images import Pixels, Source, Tags, read_tags
 from ..images.masks import MaskFiles
 from ..images.preprocessing import Part
+from ..images.sources import JPEG_SUFFIXES
+from ..images.writing import NO_TAGS
 from .alpha import BANDED, has_alpha, read_alpha
 from .banded import Bands, Stopped, translate_by_bands
 from .batches import alike
@@ -46,8 +48,8 @@ class _Input(NamedTuple):
     """An image to translate, and the SHA-256 of its file."""
 
     pixels: Pixels
-    geometry: Geometry
-    """GeoTIFF tags of its file, if the pixels are all of it."""
+    own: Tags
+    """Tags of its file that the result keeps, if the pixels are all of it."""
     path: Input
     result: Path
     digest: str
@@ -159,7 +161,7 @@ def _read(
     read = translator.read(sys.stdin.buffer if file == STREAM else file, mask)
     pixels = translator.preprocess(read, half, path)
     same_size = half in (None, "whole") and pixels.shape == read.shape
-    geometry = _geometry(translator, path, result) if same_size else ()
+    own = _own_tags(translator, path, result) if same_size else NO_TAGS
     notes = notes_on(translator, read, pixels, half, path)
     carried = None
     if alpha:
@@ -168,7 +170,7 @@ def _read(
             file, translator.source, translator.target, suffix, same_size, most
         )
         notes += more
-    return _Input(pixels, geometry, path, result, digest, carried), notes
+    return _Input(pixels, own, path, result, digest, carried), notes
 
 
 def _translate(
@@ -213,7 +215,7 @@ def _write(translator: Translator, pixels: Pixels, image: _Input) -> None:
     """Write a result to its file or to standard output. Raises UserError."""
     tags = translator.tags
     if pixels.shape[:2] == image.pixels.shape[:2]:
-        tags = tags._replace(geometry=image.geometry)
+        tags = tags._replace(geometry=image.own.geometry, resolution=image.own.resolution)
     suffix = _suffix(translator, image.path, image.result)
     output, alpha = with_alpha(
         pixels, image.pixels, translator.source, translator.target, suffix, image.alpha
@@ -226,12 +228,13 @@ def _suffix(translator: Translator, path: Input, result: Path) -> str:
     return translator.suffix(path.suffix) if result == STREAM else result.suffix
 
 
-def _geometry(translator: Translator, path: Input, result: Path) -> Geometry:
-    """Return the GeoTIFF tags of an image, if the result can have them."""
-    if path == STREAM or result.suffix.lower() not in (".tif", ".tiff"):
-        return ()
+def _own_tags(translator: Translator, path: Input, result: Path) -> Tags:
+    """Return the geometry and the resolution of an image, if the result can have them."""
+    kinds = ".png", ".tif", ".tiff", *JPEG_SUFFIXES
+    if path == STREAM or _suffix(translator, path, result).lower() not in kinds:
+        return NO_TAGS
     config, most = translator.source.config, translator.max_megapixels * 10**6
-    return read_tags(path, config.read_channels, config.pages, most).geometry
+    return read_tags(path, config.read_channels, config.pages, most)
 
 
 def _reason(error: Exception, path: Input) -> str:

@@ -28,6 +28,7 @@ from ..header import (
     exif_orientation,
 )
 from ..pixels import from_pillow, same_size
+from .resolution import of_jfif
 
 # mode of Pillow -> dtype, mode, channels
 MODES = {
@@ -130,7 +131,7 @@ def open_jpeg(file: BinaryIO) -> ImageFile:
 
     Metadata are removed: Pillow would parse them, and warn if they are damaged.
     """
-    kept, profile, orientation, frame = [b"\xff\xd8"], [], 1, b""
+    kept, profile, orientation, frame, jfif = [b"\xff\xd8"], [], 1, b"", b""
     file.seek(2)
     while (marker := _marker(file)) != 0xDA:
         size = file.read(2)
@@ -141,6 +142,8 @@ def open_jpeg(file: BinaryIO) -> ImageFile:
             orientation = exif_orientation(body)
         elif marker == 0xE2 and body.startswith(ICC):
             profile.append((body[len(ICC)], body[len(ICC) + 2 :]))
+        elif marker == 0xE0:
+            jfif = jfif or body
         elif marker in FRAMES:
             if marker not in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA):
                 raise Refused("is a lossless or hierarchical JPEG, which is not read")
@@ -155,7 +158,8 @@ def open_jpeg(file: BinaryIO) -> ImageFile:
         raise Refused(f"is a JPEG of {channels} channels, which is not read")
     mode = {1: "grey", 3: "RGB", 4: "CMYK"}[channels]
     header = Header(height, width, min(channels, 3), "uint8", mode, orientation=orientation)
-    tags = Tags(icc=b"".join(body for _, body in sorted(profile)))
+    icc = b"".join(body for _, body in sorted(profile))
+    tags = Tags(icc, resolution=of_jfif(jfif, orientation))
 
     def pixels(page: int, indices: bool) -> NDArray[Any]:
         file.seek(scan)

@@ -22,6 +22,7 @@ from ..header import (
     exif_orientation,
 )
 from ..pixels import from_pillow, same_size
+from .resolution import of_png
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
@@ -101,7 +102,10 @@ def open_png(file: BinaryIO) -> ImageFile:
         values = values if values.ndim == 3 else values[:, :, None]
         return _with_alpha(values, clear, step) if clear and colour in (GREY, RGB) else values
 
-    tags = Tags(icc=_inflated(bodies.get(b"iCCP", b"").partition(b"\0")[2][1:]))
+    tags = Tags(
+        _inflated(bodies.get(b"iCCP", b"").partition(b"\0")[2][1:]),
+        resolution=of_png(bodies.get(b"pHYs", b""), header.orientation),
+    )
     return ImageFile(lambda page: header, pixels, lambda page: tags, pages)
 
 
@@ -112,7 +116,7 @@ def _chunks(file: BinaryIO) -> tuple[list[tuple[bytes, int, int]], dict[bytes, b
     at = file.seek(len(SIGNATURE))
     while len(head := file.read(8)) == 8 and (not chunks or chunks[-1][0] != b"IEND"):
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind in (b"IHDR", b"eXIf", b"tRNS", b"acTL", b"iCCP"):
+        if kind in (b"IHDR", b"eXIf", b"tRNS", b"acTL", b"iCCP", b"pHYs"):
             bodies[kind] = file.read(length if length < 2**24 else 0)
         if kind in DECODED or kind in ANIMATION:
             chunks.append((kind, at, length))

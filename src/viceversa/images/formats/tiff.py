@@ -15,8 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from tifffile import TIFF, TiffFile, TiffPage
 
-from ..header import DAMAGED, MAX_PAGES, Header, ImageFile, Refused, Tags, Window, mode_name
+from ..header import (
+    DAMAGED,
+    MAX_PAGES,
+    UNKNOWN,
+    Header,
+    ImageFile,
+    Refused,
+    Tags,
+    Window,
+    mode_name,
+)
 from ..pixels import from_cmyk, unpremultiplied
+from .resolution import of_tiff
 from .tiff_rows import JPEG, PageRows, channels_last, check_segments, segment_bytes
 
 # tifffile logs its repairs. Files whose pixels it would change are refused here; the log is silent
@@ -67,7 +78,7 @@ def open_tiff(file: BinaryIO, channels: int | None, pages: str) -> ImageFile:
     opened = ImageFile(
         lambda n: _header(kept[n], count),
         pixels,
-        lambda n: _tags(kept[n]),
+        lambda n: _tags(kept[n], every[0].description),
         count,
         lambda n: _rows(kept[n], file, size),
     )
@@ -125,12 +136,12 @@ def _channels_last(opened: ImageFile, shape: tuple[int, ...]) -> ImageFile:
         return np.stack([opened.pixels(row, indices)[:, :, 0] for row in rows])
 
     def tags(page: int) -> Tags:
-        return opened.tags(page * height)._replace(geometry=())
+        return opened.tags(page * height)._replace(geometry=(), resolution=UNKNOWN)
 
     return ImageFile(header, pixels, tags, opened.pages // height)
 
 
-def _tags(page: TiffPage) -> Tags:
+def _tags(page: TiffPage, description: str) -> Tags:
     icc, metadata, nodata = (page.tags.valueof(code) for code in (34675, 42112, 42113))
     plain = page.photometric in (MINISBLACK, RGB) and page.bitspersample >= 8
     geometry = [tag for code in GEOMETRY if (tag := page.tags.get(code)) and tag.dtype in TYPES]
@@ -141,6 +152,7 @@ def _tags(page: TiffPage) -> Tags:
         ()
         if _orientation(page) != 1
         else tuple((tag.code, TYPES[tag.dtype], tag.count, tag.value, True) for tag in geometry),
+        of_tiff(page, description, _orientation(page)),
     )
 
 
