@@ -21,7 +21,7 @@ from viceversa.images import Pixels, read, read_header, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.header import Tags
 from viceversa.inference import Record, Translator, translate_files
-from viceversa.inference.banded import Bands, MemoryLimit
+from viceversa.inference.banded import Bands, MemoryLimit, grid
 from viceversa.networks import GENERATORS
 
 HEIGHT, WIDTH = 151, 90
@@ -196,6 +196,34 @@ def test_the_command_has_a_limit_and_a_folder_for_files(
     assert read(tmp_path / "y.tif").shape == (HEIGHT, WIDTH, 3)
     main([*words, "--memory", str((needed + 1) / 1e9), "--overwrite"])
     assert "does not fit" not in capsys.readouterr().out
+
+
+def test_statistics_of_crops_are_an_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = model(tmp_path, "resnet")
+    needed = bands(Translator.load(file, "cpu")).limit.limit
+    assert needed is not None
+    image = tiff(tmp_path / "x.tif", noise(16, HEIGHT, WIDTH), photometric="rgb")
+    for name in ("exact", "sampled"):
+        words = ["translate", str(file), str(image), "-o", str(tmp_path / name), "--device", "cpu"]
+        main([*words, "--memory", str(needed / 1e9), "--statistics", name])
+        told = capsys.readouterr().out
+        assert ("norms have the statistics of 1 crop" in told) == (name == "sampled")
+        assert ("0.00 kB of temporary files" in told) == (name == "sampled")
+        main([*words, "--resume", "--statistics", "sampled", "--memory", str(needed / 1e9)])
+        again = f"0 of 1 images translated to {tmp_path / name}; 1 were translated before"
+        assert (again in capsys.readouterr().out) == (name == "sampled")
+    assert difference(tmp_path / "exact" / "x.tif", tmp_path / "sampled" / "x.tif") <= 1
+
+
+def test_crops_cover_an_image_evenly() -> None:
+    assert grid(64, 1, 1) == (1, 1)
+    assert grid(64, 100, 100) == (8, 8)
+    assert grid(64, 2.5, 2.5) == (3, 3)
+    assert grid(64, 200, 1) == (64, 1)
+    assert grid(64, 40, 10) == (16, 4)
+    assert grid(1, 40, 10) == (1, 1)
 
 
 @pytest.mark.parametrize("memory", ["0", "-1", "nan"])

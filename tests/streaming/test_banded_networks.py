@@ -272,3 +272,36 @@ def test_norms_use_the_statistics_that_they_were_given() -> None:
     norm.eval_statistics = "running"
     assert not needs_statistics(norm)
     assert not needs_statistics(nn.BatchNorm2d(2)) and needs_statistics(nn.InstanceNorm2d(2))
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "instance-std"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_statistics_of_one_crop_of_all_of_the_image_are_exact(
+    name: str, norm: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    network = NETWORKS[name](norm).eval()
+    image = torch.rand(1, 2, 64, 32) * 2 - 1
+    made = BandedNetwork(network, (2, 64, 32), 10**9, image)
+    assert len(made.plan.passes) == 1 and made.plan.scratch == 0 and made.crops == 1
+    made.band = 16
+    rows: list[Tensor] = []
+    made(lambda start, end: image[:, :, start:end], rows.append, tmp_path)
+    torch.testing.assert_close(torch.cat(rows, 2), whole(network, image), rtol=0, atol=2e-5)
+
+
+def test_crops_share_their_statistics(tmp_path: Path) -> None:
+    """The result is much closer to the whole image than that of tiles, each with its own."""
+    torch.manual_seed(6)
+    network = NETWORKS["resnet"]("instance").eval()
+    image = (torch.rand(1, 2, 128, 64) - 0.5) * torch.linspace(0.2, 2, 128)[:, None]
+    crops = torch.cat([image[:, :, top : top + 32, :32] for top in (0, 32, 64, 96)])
+    rows: list[Tensor] = []
+    made = BandedNetwork(network, (2, 128, 64), 10**9, crops)
+    made(lambda start, end: image[:, :, start:end], rows.append, tmp_path)
+    exact = whole(network, image)
+    tiles = [whole(network, image[:, :, top : top + 32]) for top in (0, 32, 64, 96)]
+    of_crops, of_tiles = (
+        float((output - exact).abs().mean()) for output in (torch.cat(rows, 2), torch.cat(tiles, 2))
+    )
+    assert 0 < of_crops < of_tiles / 3

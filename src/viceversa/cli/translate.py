@@ -40,6 +40,9 @@ class TranslateOptions:
     memory: float | None = None
     """Memory that an image may need, in GB; half of the free memory by default. A larger image is
     translated by bands of rows, with the same result, and needs temporary files."""
+    statistics: Literal["exact", "sampled"] = "exact"
+    """Statistics of norms in images that are translated by bands: exact, those of the whole image,
+    in many passes; or sampled, those of up to 64 crops, in one pass without temporary files."""
     scratch: Path | None = None
     """Folder for temporary files of images that are translated by bands; by default that of the
     result."""

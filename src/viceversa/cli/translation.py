@@ -127,6 +127,7 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
         "--alpha": options.alpha,
         "--memory": options.memory,
         "--scratch": options.scratch,
+        "--statistics": options.statistics == "sampled",
     }
     _refuse_options(for_images, "images, not for videos")
     import_av()
@@ -206,8 +207,9 @@ def _bands(translator: Translator, out: Path, options: TranslateOptions, process
     def tell(text: str) -> None:
         print(text, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
 
+    sampled = options.statistics == "sampled"
     limit = None if options.memory is None else round(options.memory * 1e9)
-    return Bands(MemoryLimit(translator, limit, processes), options.scratch, tell)
+    return Bands(MemoryLimit(translator, limit, processes), options.scratch, tell, sampled)
 
 
 def _settings(options: TranslateOptions) -> dict[str, Any]:
@@ -227,6 +229,7 @@ def _settings(options: TranslateOptions) -> dict[str, Any]:
         "spread": options.spread,
         "masks": options.masks,
         "alpha": options.alpha,
+        "sampled": options.statistics == "sampled",
     }
     settings |= {name: True for name, value in added.items() if value}
     return settings | ({} if options.runtime in (None, "torch") else {"runtime": options.runtime})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ..files import format_bytes
@@ -30,6 +32,7 @@ from .outputs import STREAM, Input, write_result
 from .pixels import to_files, to_network
 from .translator import Translator
 
+CROPS, CROP = 64, 256  # number and side in pixels of crops whose statistics represent an image
 SHARE = 0.5  # of the free memory that images may need by default
 
 
@@ -79,6 +82,8 @@ class Bands(NamedTuple):
     """Folder for temporary files; None: that of the result."""
     report: Callable[[str], object] = say
     """Gets a sentence about the costs of an image before its translation begins."""
+    sampled: bool = False
+    """Whether norms have the statistics of crops of the image, instead of all of it."""
 
     def takes(self, translator: Translator, path: Input, half: Part) -> bool:
         """Return whether an image does not fit. Resized images and halves are read as a whole."""
@@ -128,11 +133,13 @@ def translate_by_bands(
         shape = _padded(
             translator.network, translator.source.config.width, image.height, image.width
         )
-        network = BandedNetwork(translator.network, shape, bands.limit.limit or 0)
+        read, limit = _reader(translator, image, shape), bands.limit.limit or 0
+        crops = _crops(translator.network, read, shape, limit) if bands.sampled else None
+        network = BandedNetwork(translator.network, shape, limit, crops)
         bands.report(_costs(f"{path} ({image.width}x{image.height})", network))
         output = _Output(translator, again, path, result, files)
         scratch = bands.scratch or (Path() if result == STREAM else result.parent)
-        network(_reader(translator, image, shape), output.write, scratch, progress)
+        network(read, output.write, scratch, progress)
         output.finish()
     size = image.height, image.width
     enlarged = translator.preprocessing.enlargement(size, size)
@@ -153,6 +160,38 @@ def _reader(
         return values.index_select(3, columns).to(translator.device)
 
     return read
+
+
+def _crops(
+    network: nn.Module,
+    read: Callable[[int, int], Tensor],
+    shape: tuple[int, int, int],
+    memory: int,
+) -> Tensor:
+    """Return crops that are evenly spaced over an image, as many as fit into the memory."""
+    channels, height, width = shape
+    sides = [min(supported_side(network, CROP), side) for side in (height, width)]
+    most = memory // whole_memory(network, (channels, sides[0], sides[1]))
+    down, across = grid(max(1, min(most, CROPS)), height / sides[0], width / sides[1])
+    crops = []
+    for top in torch.linspace(0, height - sides[0], down).long().tolist():
+        rows = read(top, top + sides[0])
+        for left in torch.linspace(0, width - sides[1], across).long().tolist():
+            crops.append(rows[:, :, :, left : left + sides[1]])
+    return torch.cat(crops)
+
+
+def grid(most: int, high: float, wide: float) -> tuple[int, int]:
+    """Return the rows and columns of at most `most` crops, about evenly spaced.
+
+    Args:
+        most: Maximum number of crops.
+        high: Height of the image in crops.
+        wide: Width of the image in crops.
+    """
+    down = max(1, min(math.ceil(high), round(math.sqrt(most * high / wide))))
+    across = max(1, min(math.ceil(wide), most // down))
+    return min(down, most), across
 
 
 class _Output:
@@ -223,4 +262,6 @@ def _costs(image: str, network: BandedNetwork) -> str:
         f"{network.band} rows: {format_bytes(network.memory)} of memory, "
         f"{format_bytes(plan.scratch)} of temporary files, {format_bytes(plan.traffic)} read and "
         f"written, {plan.arithmetic:.2f} times the arithmetic"
+        + (f"; norms have the statistics of {network.crops} crop" if network.crops else "")
+        + "s" * (network.crops > 1)
     )

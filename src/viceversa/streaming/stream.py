@@ -16,6 +16,7 @@ from .memory import largest_band
 from .operations import Shape
 from .passes import Pass, band_ends, plan
 from .rows import Image, Mapped, Shared, Stored, Stream, Windowed, Written, added, concatenated
+from .sampling import with_sampled_statistics
 from .scratch import MapFile, Scratch
 from .statistics import Moments, Pointwise, with_statistics
 
@@ -32,15 +33,22 @@ class BandedNetwork:
         network: A network in eval mode, without noise.
         shape: (channels, height, width) of the images, whose sides the network supports.
         memory: Bytes that the bands may need.
+        crops: Crops of the image (n, channels, h, w) in [-1, 1], whose statistics norms use; None:
+            those of the whole image.
 
     Raises:
         Unknown: The rows of a layer cannot be computed alone.
         UserError: The memory is not enough for the smallest bands.
     """
 
-    def __init__(self, network: nn.Module, shape: Shape, memory: int) -> None:
+    def __init__(
+        self, network: nn.Module, shape: Shape, memory: int, crops: Tensor | None = None
+    ) -> None:
         self.network, self.shape = network, shape
+        self.crops = 0 if crops is None else len(crops)
         self.nodes = maps(network, shape)
+        if crops is not None:
+            self.nodes = with_sampled_statistics(network, self.nodes, crops)
         self.plan = plan(self.nodes)
         self.device = next(network.parameters()).device
         self.band, self.memory = largest_band(network, self.nodes, self.plan, memory)
