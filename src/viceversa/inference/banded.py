@@ -126,10 +126,9 @@ def translate_by_bands(
     options = read_options(translator.source.config, most)._asdict()
     missing = read_mask(mask, most)
     with ExitStack() as files:
-        # Passes read the image from top to bottom, and the last one is ahead of its results.
-        image, again = (
-            files.enter_context(open_rows(path, **options, mask=missing)) for _ in range(2)
-        )
+        image = again = files.enter_context(open_rows(path, **options, mask=missing))
+        if image.windowed:  # passes read from top to bottom, and the last is ahead of its results
+            again = files.enter_context(open_rows(path, **options, mask=missing))
         shape = _padded(
             translator.network, translator.source.config.width, image.height, image.width
         )
