@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -378,6 +379,19 @@ def test_several_videos_go_to_a_folder_and_a_bad_one_stops_no_other(
     assert "2 of 3 videos translated" in printed and "b.mp4 cannot be read" in printed
     assert sorted(one.name for one in out.iterdir()) == [NAME, "a.mp4", "c.mp4"]
     assert contents(out / "c.mp4").seconds == contents(tmp_path / "in" / "c.avi").seconds
+
+
+def test_videos_in_a_zip(
+    unet: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "all.zip"
+    assert f"1 of 1 videos translated to {out}" in run(capsys, unet, clip, "-o", out)
+    with zipfile.ZipFile(out) as archive:
+        assert sorted(archive.namelist()) == [NAME, "clip.mp4"]
+        archive.extract("clip.mp4", tmp_path / "in")
+    assert len(contents(tmp_path / "in" / "clip.mp4").frames) == FRAMES
+    assert "is there already" in run(capsys, unet, clip, "-o", out, code=2)
+    assert "1 were translated before" in run(capsys, unet, clip, "-o", out, "--resume")
 
 
 def test_notes_name_what_the_result_does_not_have(tmp_path: Path) -> None:
