@@ -11,13 +11,15 @@ import pytest
 import tifffile
 from PIL import Image
 from support import raises_user_error, small_model
+from test_large_images import HEIGHT, WIDTH, bands, both, difference, tiff
 from test_translate_files import run
 from test_translator import model, noise
 
 from viceversa.cli.translate import TranslateOptions
 from viceversa.cli.translation import run_on_images
-from viceversa.images import Pixels, write
+from viceversa.images import Pixels, read, read_tags, write
 from viceversa.images.domain import Domain, DomainConfig
+from viceversa.inference import Translator, translate_files
 from viceversa.inference.alpha import check_alpha, read_alpha
 
 EIGHT, SIXTEEN = Domain(), Domain(dtype="uint16", low=(0.0,) * 3, high=(65535.0,) * 3)
@@ -123,6 +125,28 @@ def test_alpha_in_the_dtype_of_the_result(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "f.tif", floats, photometric="rgb", extrasamples=["unassalpha"])
     alpha, notes = read_alpha(tmp_path / "f.tif", EIGHT, EIGHT, ".tif", True, 10**6)
     assert alpha is None and notes == ["has transparency that the result lacks: it is float32"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_images_that_are_translated_by_bands(suffix: str, unet: Path, tmp_path: Path) -> None:
+    alpha = ramp(HEIGHT, WIDTH)
+    pixels = np.concatenate([noise(1, HEIGHT, WIDTH), alpha], axis=2)
+    inch = {"resolution": (300, 150), "resolutionunit": "INCH"}
+    image = tiff(tmp_path / "x.tif", pixels, photometric="rgb", extrasamples=["unassalpha"], **inch)
+    whole, banded = both(unet, image, suffix, alpha=True)
+    assert difference(whole, banded) <= 1
+    for path in (whole, banded):
+        assert read(path).shape == (HEIGHT, WIDTH, 4) and np.array_equal(
+            read(path)[:, :, 3:], alpha
+        )
+        assert read_tags(path).resolution == pytest.approx((300, 150), abs=0.02)
+    translator = Translator.load(unet, "cpu")
+    pairs = [(image, tmp_path / "x.jpg")]
+    outcome = translate_files(translator, pairs, 1, bands=bands(translator), alpha=True)
+    assert [note for _, note in outcome.notes] == [
+        "has transparency that the result lacks: a .jpg file cannot store it; "
+        "choose another --format"
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".npy"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from ..images.writing import stores_alpha
 
 LACKS = "has transparency that the result lacks"
 RESIZED = f"{LACKS}: the result is not of the whole image at its own size"
-BANDED = f"{LACKS}: images larger than the memory are translated without it"
 
 
 def check_alpha(target: Domain, suffix: str | None) -> None:
@@ -85,18 +85,23 @@ def read_alpha(
         return None, []
     if not same_size:
         return None, [RESIZED]
+    if problem := alpha_problem(pixels.dtype, target, suffix):
+        return None, [problem]
+    return to_alpha(pixels, target), []
+
+
+def alpha_problem(dtype: np.dtype[Any], target: Domain, suffix: str) -> str:
+    """Return why a result cannot take over an alpha channel of this dtype, or ""."""
     if not stores_alpha(suffix, target.dtype, target.config.channels + 1):
-        return None, [f"{LACKS}: a {suffix} file cannot store it; choose another --format"]
-    if pixels.dtype.kind != "u":
-        return None, [f"{LACKS}: it is {pixels.dtype.name}"]
-    return _converted(pixels[:, :, -1:], np.dtype(target.dtype)), []
+        return f"{LACKS}: a {suffix} file cannot store it; choose another --format"
+    return "" if dtype.kind == "u" else f"{LACKS}: it is {dtype.name}"
 
 
 def _contents(image: Source | Path) -> bytes:
     return image.read() if isinstance(image, Source) else image.read_bytes()
 
 
-def _converted(alpha: Pixels, dtype: np.dtype[np.unsignedinteger]) -> Pixels:
-    """Return alpha in another unsigned dtype: opaque stays opaque."""
-    most, white = np.iinfo(alpha.dtype).max, np.iinfo(dtype).max
-    return np.rint(alpha.astype(np.float64) * (white / most)).astype(dtype)
+def to_alpha(pixels: Pixels, target: Domain) -> Pixels:
+    """Return the last channel (h, w, 1) in the dtype of the results: opaque stays opaque."""
+    most, white = np.iinfo(pixels.dtype).max, np.iinfo(target.dtype).max
+    return np.rint(pixels[:, :, -1:].astype(np.float64) * (white / most)).astype(target.dtype)

@@ -25,6 +25,7 @@ from ..networks.sizes import reflected, supported_side
 from ..runtime.device import free_memory
 from ..streaming import BandedNetwork, Unknown, whole_memory
 from ..terminal import say
+from .alpha import alpha_problem, has_alpha, to_alpha
 from .forward import check_finite
 from .masked import with_alpha
 from .notes import notes
@@ -101,6 +102,7 @@ def translate_by_bands(
     mask: Source | None,
     bands: Bands,
     progress: Callable[[float], object],
+    alpha: bool = False,
 ) -> list[str]:
     """Translate an image file by bands of rows.
 
@@ -114,6 +116,7 @@ def translate_by_bands(
         mask: Mask file of the image.
         bands: Memory, temporary files and messages.
         progress: Gets the completed fraction after each band; an exception in it ends the work.
+        alpha: Whether the result takes over the alpha channel of the image, if it can.
 
     Returns:
         Notes on the image.
@@ -137,12 +140,16 @@ def translate_by_bands(
         network = BandedNetwork(translator.network, shape, limit, crops)
         bands.report(_costs(f"{path} ({image.width}x{image.height})", network))
         output = _Output(translator, again, path, result, files)
+        if alpha and has_alpha(path, translator.source, most):
+            pages = translator.source.config.pages
+            output.take_over(files.enter_context(open_rows(path, pages=pages, max_pixels=most)))
         scratch = bands.scratch or (Path() if result == STREAM else result.parent)
         network(read, output.write, scratch, progress)
         output.finish()
     size = image.height, image.width
     enlarged = translator.preprocessing.enlargement(size, size)
-    return notes(translator, enlarged, output.clipped, image.dtype.name)
+    found = notes(translator, enlarged, output.clipped, image.dtype.name)
+    return [*found, output.problem] if output.problem else found
 
 
 def _reader(
@@ -215,6 +222,14 @@ class _Output:
         self.position, self.clipped, self.alpha = 0, False, False
         self.collected: list[Pixels] = []
         self.file: TiffRows | None = None
+        self.with_alpha: ImageRows | None = None
+        self.problem = ""
+        """Why the alpha channel of the image is not taken over."""
+
+    def take_over(self, image: ImageRows) -> None:
+        """Take over the alpha channel, the last one of `image`, if the result can have it."""
+        self.problem = alpha_problem(image.dtype, self.translator.target, self.suffix)
+        self.with_alpha = None if self.problem else image
 
     def write(self, rows: Tensor) -> None:
         """Write rows (1, channels, rows, width) of the padded output."""
@@ -229,7 +244,10 @@ class _Output:
         source, target = translator.source, translator.target
         values = to_network([image], source)
         (pixels,) = to_files(rows, values, source, target, self.tags.nodata)
-        pixels, self.alpha = with_alpha(pixels, image, source, target, self.suffix)
+        carried = None
+        if self.with_alpha is not None:
+            carried = to_alpha(self.with_alpha.rows(start, self.position), target)
+        pixels, self.alpha = with_alpha(pixels, image, source, target, self.suffix, carried)
         if not self.tiff:
             self.collected.append(pixels)
             return

@@ -19,7 +19,7 @@ from ..images.masks import MaskFiles
 from ..images.preprocessing import Part
 from ..images.sources import JPEG_SUFFIXES
 from ..images.writing import NO_TAGS
-from .alpha import BANDED, has_alpha, read_alpha
+from .alpha import read_alpha
 from .banded import Bands, Stopped, translate_by_bands
 from .batches import alike
 from .masked import with_alpha
@@ -112,11 +112,11 @@ def translate_files(
                 outcome.skipped.append(result)
                 continue
             if bands and bands.takes(translator, path, half):
-                notes = translate_by_bands(translator, path, result, mask, bands, proceed_or_stop)
+                notes = translate_by_bands(
+                    translator, path, result, mask, bands, proceed_or_stop, alpha
+                )
                 outcome.written.append(result)
                 _note(record, result, digest)
-                if alpha and has_alpha(path, translator.source, translator.max_megapixels * 10**6):
-                    notes.append(BANDED)
                 outcome.notes.extend((path, note) for note in notes)
                 proceed()
                 continue
