@@ -20,33 +20,36 @@ MOST = 20  # images of a folder
     ("export runs/photos/ab.safetensors -o model.onnx", "an ONNX file"),
     ("export runs/photos/ab.safetensors -o model.xml", "a file of OpenVINO"),
     ("export runs/photos/ab.safetensors -o model.onnx --images photos", "compared on own images"),
+    ("export runs/photos/ab.safetensors --to folder -o share", "the model and its card"),
 )
 def export(
     model: Path,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    to: Literal["onnx", "openvino"] | None = None,
+    to: Literal["onnx", "openvino", "folder"] | None = None,
     images: Path | None = None,
     policy: Literal["image", "running"] = "image",
     flips: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Write a generator as a file for ONNX Runtime, OpenVINO and other programs.
+    """Write a generator as a file for ONNX Runtime or OpenVINO, or as a folder to publish.
 
-    The file takes images as an array (n, height, width, channels) with the values of files, and
+    A file takes images as an array (n, height, width, channels) with the values of files, and
     returns translated images of the same kind: it contains the conversion to [-1, 1] and back.
     Batch size, height and width are free; both sides must be multiples of the number that the
     command prints. The results are compared with those of PyTorch before the file is written.
-    `viceversa translate` takes the file in place of the model.
+    `viceversa translate` takes the file in place of the model. A folder contains the model file,
+    without paths of this machine, and README.md, its card.
 
     Parameters
     ----------
     model
         The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one.
     out
-        The file: model.onnx for ONNX, or model.xml for OpenVINO, which writes model.bin beside it.
+        The file: model.onnx for ONNX, or model.xml for OpenVINO, which writes model.bin beside it;
+        or the folder.
     to
-        The format: onnx or openvino; by default, that of the name of the file.
+        The format: onnx, openvino or folder; by default, onnx or openvino by the name of the file.
     images
         A folder, of which 20 images are used at most, or an image, to compare results with; by
         default, photos of a demo.
@@ -57,6 +60,8 @@ def export(
     overwrite
         Replace an existing file.
     """
+    if to == "folder":
+        return _folder(model, out, overwrite, bool(images or flips or policy != "image"))
     _check_name(out, to)
     for file in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
         if file.exists() and not overwrite:
@@ -84,6 +89,23 @@ def export(
         f"compared with PyTorch, {what}, {found.images} results: the largest difference is "
         f"{found.largest:.2g} of the range, {found.changed:.1g} of the values differ"
     )
+
+
+def _folder(model: Path, out: Path, overwrite: bool, more: bool) -> None:
+    """Write a folder with a model and its card. Raises UserError."""
+    from ..checkpoint import read_header, translator_file
+    from ..data.readonly import refuse_output_in_data, training_data
+    from .model_folder import write_folder
+
+    if more:
+        text = "--images, --policy and --flips do not change a model file; leave them out"
+        raise UserError(text, option="--to")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"-o {out} is a file; name a folder", option="-o", path=out)
+    path = translator_file(model)
+    refuse_output_in_data(out, training_data(read_header(path), path), "-o")
+    write_folder(path, out, overwrite)
+    print(f"{out}: the model and its card")
 
 
 def _check_name(out: Path, to: str | None) -> None:

@@ -73,8 +73,15 @@ def card(path: Path, header: Mapping[str, Any]) -> list[str]:
     Returns:
         Lines for a terminal, without control characters.
     """
-    from ..checkpoint.header import read_digest, shapes
     from ..images.sources import printable
+
+    rows = card_rows(path, header)
+    return [str(path), *(printable(f"  {key:11} {value}") for key, value in rows.items() if value)]
+
+
+def card_rows(path: Path, header: Mapping[str, Any]) -> dict[str, str]:
+    """Return the rows of the card of a model file, by their names."""
+    from ..checkpoint.header import read_digest, shapes
 
     sizes = [] if is_exported(path) else [math.prod(shape) for shape in shapes(path).values()]
     kind = str(header.get("kind"))
@@ -82,7 +89,7 @@ def card(path: Path, header: Mapping[str, Any]) -> list[str]:
     options = [f"{key} {value}" for key, value in network.items() if key != "name"]
     method = nested(header, "trained", "method").get("name", "an unknown method")
     size = format_bytes(path.stat().st_size)
-    rows = {
+    return {
         "model": _model(kind, header, method),
         "network": ", ".join([str(network.get("name", "unknown")), *options[:4]]),
         "parameters": f"{sum(sizes):,} in {len(sizes)} tensors, {size}" if sizes else "",
@@ -94,7 +101,6 @@ def card(path: Path, header: Mapping[str, Any]) -> list[str]:
         "written by": f"viceversa {header.get('version')}, format {header.get('format')}",
         "use": _use(kind, path),
     }
-    return [str(path), *(printable(f"  {key:11} {value}") for key, value in rows.items() if value)]
 
 
 def _training(header: Mapping[str, Any]) -> dict[str, str]:

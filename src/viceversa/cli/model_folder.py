@@ -1,0 +1,126 @@
+"""A folder with a model and its card, to publish: nothing in it depends on the machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import read_digest, read_header, read_weights, save_network
+from ..errors import UserError
+from ..fields import nested
+from ..files import write_bytes
+from ..images.sources import printable
+from .show import card_rows
+
+MODEL, CARD = "model.safetensors", "README.md"
+WITH_PATHS = "trained", "members", "converted_from"  # fields of a header that contain paths
+USE = f"""## Use
+
+```sh
+viceversa translate {MODEL} photos -o translated
+```
+
+```python
+from viceversa import Translator
+
+translator = Translator.load("{MODEL}")
+translator.save("photo.png", "translated.png")
+```
+"""
+OPEN = """## Licence
+
+Not recorded in the model file: add it, and the terms of the training data.
+"""
+
+
+def write_folder(model: Path, folder: Path, overwrite: bool) -> None:
+    """Write `model.safetensors` and `README.md`.
+
+    Paths in the header are replaced by their last names. Metrics are those of `viceversa evaluate`
+    in the folder `evaluation` beside the model, if they are of this file.
+
+    Args:
+        model: The model file.
+        folder: The folder.
+        overwrite: Whether to replace existing files.
+
+    Raises:
+        UserError: A file exists, or cannot be read or written.
+    """
+    for name in (MODEL, CARD):
+        if (path := folder / name).exists() and not overwrite:
+            raise UserError(f"{path} exists; add --overwrite to replace it", option="-o", path=path)
+    header = read_header(model)
+    header |= {key: _without_folders(header[key]) for key in WITH_PATHS if key in header}
+    save_network(folder / MODEL, read_weights(model), header)
+    rows = card_rows(folder / MODEL, header)
+    del rows["use"]
+    method = nested(header, "trained", "method").get("name", "image translation")
+    direction = str(header.get("direction")).upper()
+    parts = [
+        _front(method),
+        f"# {method}, {direction[:1]} to {direction[1:]}\n",
+        _table(rows),
+        USE,
+        *_metrics(model, str(header.get("direction"))),
+        OPEN,
+    ]
+    write_bytes(folder / CARD, "\n".join(parts).encode())
+
+
+def _without_folders(value: Any) -> Any:
+    """Return plain values, in which paths are replaced by their last names."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    return _last(value) if isinstance(value, str) else value
+
+
+def _last(path: str) -> str:
+    """Return the last name of a path of any system; other text is unchanged."""
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+
+
+def _front(method: object) -> str:
+    """Return what hubs read."""
+    tags = f"[image-to-image, {json.dumps(str(method))}]"
+    return f"---\nlibrary_name: viceversa\npipeline_tag: image-to-image\ntags: {tags}\n---\n"
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    cells = [
+        f"| {name} | {printable(value).replace('|', '/')} |"
+        for name, value in rows.items()
+        if value
+    ]
+    return "\n".join(["| | |", "|---|---|", *cells, ""])
+
+
+def _metrics(model: Path, direction: str) -> list[str]:
+    """Return a section with the metrics of an evaluation, if there is one of this file."""
+    path = model.parent / "evaluation" / "metrics.json"
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return []
+    protocol = nested(found, "protocol")
+    if nested(protocol, "models", direction).get("sha256") != read_digest(model):
+        return []
+    results = nested(found, "directions", direction)
+    rows = {
+        name: f"{one['mean']:.4g} (95 % interval: {one['low']:.4g} to {one['high']:.4g})"
+        for name, one in nested(results, "means").items()
+    }
+    rows |= {
+        name: f"{one:.4g}"
+        for name, one in nested(results, "sets").items()
+        if isinstance(one, int | float)
+    }
+    data = _last(str(protocol.get("data")))
+    images = f"{results.get('translations')} images of {data}, {protocol.get('split')}"
+    text = f"By `viceversa evaluate`, on {images}; {protocol.get('size')}.\n"
+    return ["## Metrics\n", text, _table(rows)]
