@@ -38,6 +38,7 @@ NOT_RUN = {
     "viceversa demo": "takes minutes; test_demo.py runs the demos for fewer steps",
     "plan cyclegan": "searches for half a minute; tests/plan do, too",
     "torchrun": "starts several processes; test_distributed.py does, too",
+    "srun": "needs SLURM; test_split_translations.py sets its variables",
     "--speed.compile": "compiles for a minute; test_compile.py does, too",
 }
 
