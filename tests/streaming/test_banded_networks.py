@@ -196,6 +196,83 @@ def test_a_network_of_a_user_with_known_layers(tmp_path: Path) -> None:
     assert len(made.plan.passes) == 2  # both norms in one pass
 
 
+class Centred(nn.Conv2d):
+    """A layer of a user: its rows are not those of the class that it extends."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight - self.weight.mean(), self.bias, padding=self.padding)
+
+
+class Reused(nn.Module):
+    """The skip connection of the reference's U-Net: a layer in place modifies its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu, self.middle = nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.middle(self.relu(x))], 1)
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def hooked(layer: nn.Module) -> nn.Module:
+    layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("last", "why"),
+    [
+        (Centred(4, 3, 3, padding=1), "it computes"),
+        (Reused(), "uses a map after another layer modified it in place"),
+        (Function(lambda x: F.relu(x, True) + x), "uses a map after another layer"),
+        (Function(lambda x: torch.add(x, x.tanh(), alpha=0.5)), "it computes add"),
+        (Function(lambda x: torch.cat(tensors=[x, x.tanh()], dim=1)), "it computes cat"),
+        (hooked(nn.Conv2d(4, 3, 1)), "last has forward hooks"),
+        (hooked(nn.ReLU()), "last has forward hooks"),
+        (nn.Conv2d(4, 3, 1, padding=1), "last is Conv2d"),
+    ],
+    ids=["subclass", "in-place", "argument", "alpha", "cat", "hook", "relu-hook", "only-padding"],
+)
+def test_networks_that_would_have_another_output_are_unknown(last: nn.Module, why: str) -> None:
+    with pytest.raises(Unknown, match=why):
+        maps(Residual(last).eval(), (2, 16, 16))
+
+
+def test_hooks_of_the_network_itself_are_unknown() -> None:
+    with pytest.raises(Unknown, match="it has forward hooks"):
+        maps(hooked(Residual(nn.Conv2d(4, 3, 1))).eval(), (2, 16, 16))
+
+
+class InPlace(nn.Module):
+    """Functions in place whose inputs nothing else uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        y = self.last(x)
+        x += F.relu(y, True)
+        return F.leaky_relu(x, 0.1, inplace=True)
+
+
+def test_functions_in_place_modify_no_rows_that_are_used_again(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    network, image = InPlace(), torch.rand(1, 2, 30, 21)
+    output, _ = banded(network, image, tmp_path, band=7)
+    torch.testing.assert_close(output, whole(network, image), rtol=0, atol=1e-6)
+
+
 class Branches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x if x.sum() > 0 else -x

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, Tracer
 from torch.fx import Node as TracedNode
 
-from .layers import POINTWISE, is_known, operations
+from .layers import POINTWISE, is_known, is_one_of, operations
 from .operations import Operation, Shape
 from .statistics import NORMS, Pointwise, needs_statistics
 
@@ -73,9 +73,15 @@ def maps(network: nn.Module, shape: Shape) -> list[Node]:
     Raises:
         Unknown: A layer is not known, or the layers depend on the values.
     """
+    _refuse_hooks(network, "it")
     image = Node("image", (), shape)
     nodes, by_traced = [image], dict[TracedNode, Node]()
+    modified = set[Any]()
     for traced in _trace(network).nodes:
+        if modified.intersection(traced.all_input_nodes):
+            raise Unknown(f"{traced.name} uses a map after another layer modified it in place")
+        if _in_place(network, traced):
+            modified.add(traced.args[0])
         if traced.op == "placeholder":
             by_traced[traced] = image
             continue
@@ -93,8 +99,8 @@ def maps(network: nn.Module, shape: Shape) -> list[Node]:
 
 class _Tracer(Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        kinds = (*NORMS, *POINTWISE)
-        return isinstance(module, kinds) or is_known(module) or super().is_leaf_module(module, name)
+        known = is_one_of(module, (*NORMS, *POINTWISE)) or is_known(module)
+        return known or super().is_leaf_module(module, name)
 
 
 def _trace(network: nn.Module) -> Graph:
@@ -109,21 +115,35 @@ def _node(network: nn.Module, traced: TracedNode, inputs: tuple[Node, ...]) -> N
         layer = network.get_submodule(str(traced.target))
         return _layer(layer, str(traced.target), inputs)
     shapes, target = [one.shape for one in inputs], traced.target
-    if target in ADD and len(inputs) == 2 and shapes[0] == shapes[1]:
+    if target in ADD and len(inputs) == 2 and shapes[0] == shapes[1] and not traced.kwargs:
         return Node(traced.name, inputs, shapes[0], joins="add")
-    if target in CONCATENATE and _dim(traced) == 1 and len(inputs) == len(traced.args[0]):  # type: ignore[arg-type]
+    together = traced.args[0] if target in CONCATENATE and traced.args else ()
+    if together and _dim(traced) == 1 and len(inputs) == len(together):  # type: ignore[arg-type]
         channels = sum(shape[0] for shape in shapes)
         return Node(traced.name, inputs, (channels, *shapes[0][1:]), joins="concatenate")
     if target in FUNCTIONS and len(inputs) == 1:
-        function, rest, options = FUNCTIONS[target], traced.args[1:], dict(traced.kwargs)
-        options.pop("inplace", None)
+        function, rest, options = FUNCTIONS[target], traced.args[1:], traced.kwargs
+        in_place = _in_place(network, traced)
 
         def pointwise(rows: Tensor) -> Tensor:
-            result: Tensor = function(rows, *rest, **options)
+            result: Tensor = function(rows.clone() if in_place else rows, *rest, **options)
             return result
 
         return Node(traced.name, inputs, shapes[0], pointwise=pointwise)
     raise Unknown(f"it computes {getattr(target, '__name__', target)}")
+
+
+def _in_place(network: nn.Module, traced: TracedNode) -> bool:
+    """Return whether a layer or function modifies its first argument."""
+    if traced.op == "call_module":
+        return bool(getattr(network.get_submodule(str(traced.target)), "inplace", False))
+    options = (*traced.args[1:], traced.kwargs.get("inplace"))
+    return traced.target in (operator.iadd, "add_") or any(one is True for one in options)
+
+
+def _refuse_hooks(layer: nn.Module, name: str) -> None:
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        raise Unknown(f"{name} has forward hooks")
 
 
 def _dim(traced: TracedNode) -> Any:
@@ -132,11 +152,12 @@ def _dim(traced: TracedNode) -> Any:
 
 def _layer(layer: nn.Module, name: str, inputs: tuple[Node, ...]) -> Node:
     (before,) = inputs
-    if isinstance(layer, NORMS):
+    _refuse_hooks(layer, name)
+    if is_one_of(layer, NORMS):
         if needs_statistics(layer):
             return Node(name, inputs, before.shape, norm=layer)
         return Node(name, inputs, before.shape, pointwise=layer)
-    if isinstance(layer, POINTWISE):
+    if is_one_of(layer, POINTWISE):
         if layer.training and isinstance(layer, nn.Dropout | nn.Dropout2d):
             raise Unknown("it draws noise (dropout)")
         in_place = getattr(layer, "inplace", False)  # rows may be part of a buffer

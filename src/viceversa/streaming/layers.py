@@ -43,7 +43,7 @@ def operations(layer: nn.Module, before: Shape) -> list[Operation] | None:
         before: Shape of its input.
     """
     for kind, make in KINDS.items():
-        if isinstance(layer, kind):
+        if is_one_of(layer, (kind,)):
             made: list[Operation] | None = make(layer, before)
             return made
     return None
@@ -51,7 +51,12 @@ def operations(layer: nn.Module, before: Shape) -> list[Operation] | None:
 
 def is_known(layer: nn.Module) -> bool:
     """Return whether `operations` knows the kind of a layer."""
-    return isinstance(layer, tuple(KINDS))
+    return is_one_of(layer, tuple(KINDS))
+
+
+def is_one_of(layer: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
+    """Return whether a layer is of a kind, and no subclass with a forward pass of its own."""
+    return any(isinstance(layer, kind) and type(layer).forward is kind.forward for kind in kinds)
 
 
 def _convolution(layer: nn.Conv2d, before: Shape) -> list[Operation] | None:
@@ -67,6 +72,8 @@ def _convolution(layer: nn.Conv2d, before: Shape) -> list[Operation] | None:
     bias = None if layer.bias is None else layer.bias.detach()
     pads, stride = (left, right, top, bottom), pair(layer.stride)
     weight = layer.weight.detach()
+    if max(top, bottom) > dilation[0] * (weight.shape[2] - 1):
+        return None  # some rows would be computed from padding only
     return [Convolution(weight, bias, before, pads, stride, dilation, layer.groups)]
 
 
