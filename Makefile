@@ -57,6 +57,7 @@ soak: $(VENV)/ready
 	$(BIN)/python benchmarks/loading.py ../shared/data/facades
 	$(BIN)/python benchmarks/loading.py ../shared/data/facades --side 512
 	$(BIN)/python benchmarks/norms.py
+	GOMP_SPINCOUNT=1000 $(BIN)/python benchmarks/runtimes.py
 	$(BIN)/python benchmarks/validation.py
 	$(BIN)/python benchmarks/health.py --demos --facades ../shared/data/facades \
 		--horse2zebra ../shared/data/horse2zebra
