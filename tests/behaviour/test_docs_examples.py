@@ -155,6 +155,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "scans").mkdir()
     with Image.open(tmp_path / "photo.png") as photo:
         photo.save(tmp_path / "scans" / "1.jpg")
+        photo.save(tmp_path / "scan.tif")
     rng = np.random.default_rng(0)
     for name, dtype, channels in (("cells", np.uint16, 1), ("bands", np.float32, 6)):
         for side, width in (("A", channels), ("B", 1)):
