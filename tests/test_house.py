@@ -121,6 +121,12 @@ RULES: dict[str, Rule] = {
         "inference.patch_scores.x",
         "def f():\n    from ...config.run import resolve",
     ),
+    "serve imports nothing of training": Rule(
+        inside("serve"),
+        never(*ours("methods", "training", "data", "config.run", "evaluation")),
+        "serve.x",
+        "from ..training.loop import train",
+    ),
     "evaluation imports nothing of training": Rule(
         inside("evaluation"),
         never(*ours("methods", "training", "config.run")),

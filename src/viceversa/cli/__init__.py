@@ -14,7 +14,19 @@ from ..config.options import in_words
 from ..environment import is_distributed, keep_freed_memory, limit_thread_spinning, rank
 from ..errors import RunStopped, UserError
 from ..terminal import guarded, occupy_descriptors
-from . import boundary, completion, convert, explain, export, init, log, report, show, translate
+from . import (
+    boundary,
+    completion,
+    convert,
+    explain,
+    export,
+    init,
+    log,
+    report,
+    serve,
+    show,
+    translate,
+)
 from .app import app, overview
 from .data import check
 from .evaluate import evaluate
@@ -34,6 +46,7 @@ __all__ = [
     "log",
     "main",
     "report",
+    "serve",
     "show",
     "study",
     "translate",

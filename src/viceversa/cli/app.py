@@ -27,6 +27,7 @@ ORDER = (  # of use
     "train",
     "study",
     "translate",
+    "serve",
     "evaluate",
     "explain",
     "compare",

@@ -1,0 +1,131 @@
+"""Translate images that wait at the same time in batches, in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import torch
+
+from ..errors import UserError
+from ..images.header import Pixels
+from ..inference.batches import alike
+from .failures import Failure, invalid_image
+from .metrics import Metrics
+from .models import ServedModel
+from .settings import BATCH_PIXELS
+
+LOGGER = logging.getLogger("viceversa.serve")
+
+
+@dataclass
+class _Job:
+    model: ServedModel
+    pixels: Pixels
+    result: asyncio.Future[Pixels] = field(default_factory=asyncio.Future)
+
+
+class Batcher:
+    """Queue of images, translated in their order; alike images join the batch of the first.
+
+    An image whose request was cancelled is not translated. No image waits for others to arrive.
+
+    Args:
+        batch_size: Maximum number of images in a batch.
+        threads: CPU threads of the networks.
+        metrics: Counters of the server.
+    """
+
+    def __init__(self, batch_size: int, threads: int, metrics: Metrics) -> None:
+        self._batch_size, self._metrics = batch_size, metrics
+        self._jobs: deque[_Job] = deque()
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "translate", _prepare_thread, (threads,))
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start to translate."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; the batch that is being translated is finished."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def translate(self, model: ServedModel, pixels: Pixels) -> Pixels:
+        """Translate an image. Raises Failure."""
+        job = _Job(model, pixels)
+        self._jobs.append(job)
+        self._arrived.set()
+        return await job.result
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._arrived.wait()
+            batch = self._next_batch()
+            if not batch:
+                self._arrived.clear()
+                continue
+            model, images = batch[0].model, [job.pixels for job in batch]
+            try:
+                results = await loop.run_in_executor(self._thread, translate_each, model, images)
+            except asyncio.CancelledError:
+                for job in [*batch, *self._jobs]:
+                    job.result.cancel()
+                raise
+            self._metrics.add("batches_total")
+            for job, result in zip(batch, results, strict=True):
+                if job.result.done():  # cancelled in the meantime
+                    continue
+                if isinstance(result, Failure):
+                    job.result.set_exception(result)
+                else:
+                    self._metrics.add("images_total", model=model.name)
+                    job.result.set_result(result)
+
+    def _next_batch(self) -> list[_Job]:
+        """Remove the jobs of the next batch from the queue, and all cancelled ones."""
+        waiting = [job for job in self._jobs if not job.result.done()]
+        batch: list[_Job] = []
+        if waiting:
+            first = waiting[0]
+            height, width = first.pixels.shape[:2]
+            most = max(1, min(self._batch_size, BATCH_PIXELS // (height * width)))
+            same = (
+                job
+                for job in waiting
+                if job.model is first.model and alike(first.pixels, job.pixels)
+            )
+            batch = [job for job, _ in zip(same, range(most), strict=False)]
+        self._jobs = deque(job for job in waiting if not any(job is one for one in batch))
+        return batch
+
+
+def _prepare_thread(threads: int) -> None:
+    """Set what torch stores for each thread."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
+def translate_each(model: ServedModel, images: Sequence[Pixels]) -> Sequence[Pixels | Failure]:
+    """Translate images of one size, in one batch if no image is refused."""
+    try:
+        return model.translator.pixels(images)
+    except UserError as error:
+        if len(images) > 1:
+            return [translate_each(model, [image])[0] for image in images]
+        if error.option == "--batch_size":
+            text = "the memory of the server is not enough for an image of this size"
+            return [Failure(503, "out_of_memory", text)]
+        return [invalid_image(error)]
+    except Exception:
+        LOGGER.exception("the translation failed")
+        text = "the translation failed; the log of the server has the details"
+        return [Failure(500, "internal", text)] * len(images)

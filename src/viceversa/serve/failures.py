@@ -1,0 +1,39 @@
+"""Errors of requests: a status, a stable code, and one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse
+
+from ..errors import UserError
+
+
+class Failure(Exception):
+    """A request that is answered with an error.
+
+    Args:
+        status: HTTP status.
+        code: Stable code, for programs.
+        message: One sentence, for people.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.headers = status, code, headers
+
+    def response(self) -> JSONResponse:
+        """Return the answer."""
+        content = {"error": {"code": self.code, "message": str(self)}}
+        return JSONResponse(content, self.status, headers=self.headers)
+
+
+def invalid_image(error: UserError | str) -> Failure:
+    """Return the answer to an image that cannot be translated.
+
+    Advice on options of the command line follows a semicolon; it is not for clients.
+    """
+    return Failure(422, "invalid_image", str(error).split("; ")[0])

@@ -1,0 +1,140 @@
+"""The OpenAPI description of the service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import __version__
+from .formats import SUFFIXES
+from .settings import ServeSettings
+
+STATUSES = {
+    "401": "The token is missing or wrong.",
+    "403": "The request comes from another web page.",
+    "404": "There is no model with this name.",
+    "405": "The method is not allowed.",
+    "406": "The results cannot have an accepted type.",
+    "408": "The body was not complete in time.",
+    "411": "The body is missing.",
+    "413": "The body is too large.",
+    "415": "The body is no image of a supported format, or is encoded.",
+    "421": "The server is not addressed by this name.",
+    "422": "The image cannot be translated, or the size is invalid.",
+    "429": "The queue is full; Retry-After is the number of seconds to wait.",
+    "500": "The translation failed.",
+    "503": "The server is stopping, or its memory is not enough.",
+    "504": "There was no result in time.",
+}
+
+
+def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
+    """Return the description.
+
+    Args:
+        settings: Options of the service.
+        token: Whether clients must send a token.
+    """
+    failure = {"$ref": "#/components/schemas/Error"}
+    errors = {
+        status: {"description": text, "content": {"application/json": {"schema": failure}}}
+        for status, text in STATUSES.items()
+    }
+    image = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in SUFFIXES}
+    translate = {
+        "operationId": "translate",
+        "summary": "Translate an image.",
+        "parameters": [
+            {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
+            {
+                "name": "size",
+                "in": "query",
+                "description": "own, trained, or pixels as 256 or 256,512 (height,width)",
+                "schema": {"type": "string", "default": "own"},
+            },
+        ],
+        "requestBody": {"required": True, "content": image},
+        "responses": {"200": {"description": "The result.", "content": image}, **errors},
+    }
+    listed = {
+        "operationId": "models",
+        "summary": "List the models.",
+        "responses": {
+            "200": _json("The models.", {"type": "array", "items": _MODEL}),
+            **{status: errors[status] for status in ("401", "421")},
+        },
+    }
+    plain = {"200": {"description": "As text.", "content": {"text/plain": {}}}}
+    paths: dict[str, Any] = {
+        "/v1/models": {"get": listed},
+        "/v1/models/{name}/translate": {"post": translate},
+    }
+    for path, text in (
+        ("/livez", "Whether the server answers."),
+        ("/readyz", "Whether the server accepts images."),
+        ("/metrics", "Counters in the text format of Prometheus."),
+    ):
+        responses = {**plain, "421": errors["421"]}
+        if path != "/livez":
+            status = "503" if path == "/readyz" else "401"
+            responses[status] = errors[status]
+        paths[path] = {"get": {"summary": text, "responses": responses}}
+    components: dict[str, Any] = {"schemas": {"Error": _ERROR}}
+    found: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "viceversa",
+            "version": __version__,
+            "description": (
+                f"Image-to-image translation. Bodies have at most {settings.max_body:g} MB, images "
+                f"at most {settings.max_megapixels} megapixels."
+            ),
+        },
+        "paths": paths,
+        "components": components,
+    }
+    if token:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{"token": []}]
+    return found
+
+
+def _json(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
+
+
+_TEXT = {"type": "string"}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {"code": _TEXT, "message": _TEXT},
+        }
+    },
+}
+_DOMAIN = {
+    "type": "object",
+    "properties": {
+        "kind": _TEXT,
+        "channels": {"type": "integer"},
+        "dtype": _TEXT,
+        "classes": {"type": "array", "items": _TEXT},
+        "ids": {"type": "integer"},
+        "unit": _TEXT,
+    },
+}
+_MODEL = {
+    "type": "object",
+    "properties": {
+        "name": _TEXT,
+        "description": _TEXT,
+        "direction": _TEXT,
+        "source": _DOMAIN,
+        "target": _DOMAIN,
+        "multiple": {"type": "integer"},
+        "trained_size": {"type": ["array", "null"], "items": {"type": "integer"}},
+        "other": {"type": ["string", "null"]},
+    },
+}
