@@ -19,7 +19,7 @@ from support import QUICK, noise_pairs
 from viceversa import plan as planning
 from viceversa.batch import Batch
 from viceversa.cli import main
-from viceversa.config.recipes import merge, read_recipe
+from viceversa.config.recipes import Sections, merge, read_recipe
 from viceversa.config.run import RunConfig, make_method, resolve
 from viceversa.files import format_bytes
 from viceversa.plan import make_plan, step_times
@@ -46,7 +46,8 @@ ARGUMENTS = [word for name, value in OPTIONS.items() for word in (f"--{name}", s
 
 
 def settings(recipe: str, /, **sections: dict[str, Any]) -> RunConfig:
-    return resolve(merge(read_recipe(recipe), sections))
+    fp32: Sections = {"train": {"precision": "fp32"}}
+    return resolve(merge(merge(read_recipe(recipe), fp32), sections))
 
 
 def small(recipe: str, /, **sections: dict[str, Any]) -> RunConfig:
