@@ -18,6 +18,7 @@ from viceversa.losses import GAN_LOSSES
 from viceversa.methods import METHODS
 from viceversa.metrics.registry import METRICS
 from viceversa.networks import DISCRIMINATORS, GENERATORS
+from viceversa.runtime import precision
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -26,6 +27,15 @@ torch.set_num_threads(1)  # two pytest workers share two cores
 # The cache of dataset scans must not be in the home folder of the user who runs the tests.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="viceversa-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_native_bf16() -> Iterator[None]:
+    """Let `train.precision auto` be fp32, so that no result depends on the processor."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = precision.NativeBF16(False, "the tests compute in fp32")
+        patch.setattr(precision, "native_bf16", lambda device: found)
+        yield
 
 
 @pytest.fixture
