@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Chromium's sandbox does not work for root; in containers /dev/shm is small.
-ARGUMENTS = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+ARGUMENTS = [
+    "--disable-dev-shm-usage",
+    "--use-fake-device-for-media-stream",
+    *(["--no-sandbox"] if os.geteuid() == 0 else []),
+]
 
 # For each visible text: the text, its color and its background color.
 TEXTS = """() => {
@@ -62,8 +66,10 @@ class OpenPage:
 
 
 @contextmanager
-def opened(browser: Browser, path: Path, width: int = 1280, **more: Any) -> Iterator[OpenPage]:
-    """Open a file in a new context of the browser; `more` are options of the context."""
+def opened(
+    browser: Browser, path: Path | str, width: int = 1280, **more: Any
+) -> Iterator[OpenPage]:
+    """Open a file or URL in a new context of the browser; `more` are options of the context."""
     context = browser.new_context(viewport={"width": width, "height": 900}, **more)
     try:
         opened_page = OpenPage(context.new_page())
@@ -77,7 +83,7 @@ def opened(browser: Browser, path: Path, width: int = 1280, **more: Any) -> Iter
         page.on("request", lambda request: _add_request(opened_page, request.url))
         page.on("requestfailed", lambda request: opened_page.failures.append(_failure(request)))
         page.on("websocket", lambda socket: _add_request(opened_page, socket.url))
-        page.goto(path.absolute().as_uri())
+        page.goto(path if isinstance(path, str) else path.absolute().as_uri())
         yield opened_page
     finally:
         context.close()
