@@ -20,9 +20,11 @@ from viceversa.cli import main
 from viceversa.images import Pixels, read, read_header, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.header import Tags
+from viceversa.images.preprocessing import Preprocessing
 from viceversa.inference import Record, Translator, translate_files
 from viceversa.inference.banded import Bands, MemoryLimit, grid
 from viceversa.networks import GENERATORS
+from viceversa.streaming import BandedNetwork
 
 HEIGHT, WIDTH = 151, 90
 
@@ -235,12 +237,21 @@ def test_a_limit_is_above_zero(
     assert "--memory must be a number of GB above 0" in capsys.readouterr().err
 
 
+def test_the_folder_of_temporary_files_is_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = model(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main(["translate", str(file), "x.png", "-o", "y.png", "--scratch", str(file)])
+    assert f"--scratch {file} is a file; name a folder" in capsys.readouterr().err
+
+
 def test_too_little_memory_for_a_band_is_a_failure_of_that_image(tmp_path: Path) -> None:
     translator = Translator.load(model(tmp_path), "cpu")
     image = tiff(tmp_path / "x.tif", noise(9, HEIGHT, WIDTH), photometric="rgb")
     small = Bands(MemoryLimit(translator, 1000), report=print)
     outcome = translate_files(translator, [(image, tmp_path / "y.tif")], 1, bands=small)
-    assert "and --memory allows 1.00 kB" in outcome.failures[0][1] and not outcome.written
+    assert "and 1.00 kB may be used" in outcome.failures[0][1] and not outcome.written
 
 
 def test_an_interrupted_image_leaves_nothing_and_is_resumed(tmp_path: Path) -> None:
@@ -290,6 +301,31 @@ def test_a_network_whose_rows_cannot_be_computed_alone_is_used_as_a_whole(tmp_pa
     image = tiff(tmp_path / "x.tif", noise(13, HEIGHT, WIDTH), photometric="rgb")
     outcome = translate_files(translator, [(image, tmp_path / "y.tif")], 1, bands=Bands(limit))
     assert len(outcome.written) == 1
+
+
+def test_an_image_that_may_be_side_by_side_is_refused_as_a_smaller_one_is(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path), "cpu")
+    translator.preprocessing = Preprocessing(side_by_side=(WIDTH / HEIGHT,))
+    image = tiff(tmp_path / "x.tif", noise(13, HEIGHT, WIDTH), photometric="rgb")
+    pairs, failures = [(image, tmp_path / "y.tif")], []
+    for used in (None, bands(translator)):
+        failures.append(translate_files(translator, pairs, 1, bands=used).failures)
+    assert "choose --half left" in failures[0][0][1] and failures[0] == failures[1]
+    outcome = translate_files(translator, pairs, 1, "whole", bands=bands(translator))
+    assert len(outcome.written) == 1
+
+
+def test_a_lack_of_memory_is_a_failure_of_that_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(BandedNetwork, "__call__", call)
+    translator = Translator.load(model(tmp_path), "cpu")
+    image = tiff(tmp_path / "x.tif", noise(13, HEIGHT, WIDTH), photometric="rgb")
+    outcome = translate_files(translator, [(image, tmp_path / "y.tif")], 1, bands=bands(translator))
+    assert "the memory is not enough" in outcome.failures[0][1] and not outcome.written
 
 
 def test_a_damaged_image_is_a_failure(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_a_write_that_fails_is_a_user_error(
 
 def test_too_little_memory_is_refused_with_the_figure() -> None:
     network = NETWORKS["resnet"]("instance").eval()
-    with pytest.raises(UserError, match=r"32 pixels wide needs .* --memory allows 1.00 kB"):
+    with pytest.raises(UserError, match=r"32 pixels wide .* 1.00 kB may be used; raise"):
         BandedNetwork(network, (2, 64, 32), 1000)
 
 

@@ -37,6 +37,12 @@ def check_paths(model: Path, inputs: Sequence[str], out: Path, options: Translat
         raise UserError(
             f"-o {out} is a file; name a folder for the results", option="--out", path=out
         )
+    if options.scratch and options.scratch.exists() and not options.scratch.is_dir():
+        raise UserError(
+            f"--scratch {options.scratch} is a file; name a folder",
+            option="--scratch",
+            path=options.scratch,
+        )
     model = translator_file(model)
     streamed = STREAM in map(Path, inputs)
     if streamed and len(inputs) > 1:

@@ -26,7 +26,7 @@ from ..runtime.device import free_memory
 from ..streaming import BandedNetwork, Unknown, whole_memory
 from ..terminal import say
 from .alpha import alpha_problem, has_alpha, to_alpha
-from .forward import check_finite
+from .forward import check_finite, memory_errors
 from .masked import with_alpha
 from .notes import notes
 from .outputs import STREAM, Input, write_result
@@ -87,11 +87,16 @@ class Bands(NamedTuple):
     """Whether norms have the statistics of crops of the image, instead of all of it."""
 
     def takes(self, translator: Translator, path: Input, half: Part) -> bool:
-        """Return whether an image does not fit. Resized images and halves are read as a whole."""
+        """Return whether an image does not fit. Resized images and halves are read as a whole.
+
+        Raises:
+            UserError: The image cannot be read, or `half` has to be chosen.
+        """
         if path == STREAM or translator.size != "own" or half not in (None, "whole"):
             return False
         config, most = translator.source.config, translator.max_megapixels * 10**6
         header = read_header(path, config.pages, most, config.read_channels)
+        translator.preprocessing.half(header.height, header.width, half, path)
         return not self.limit.at_once(header.height, header.width, 1)
 
 
@@ -128,7 +133,7 @@ def translate_by_bands(
     most = translator.max_megapixels * 10**6
     options = read_options(translator.source.config, most)._asdict()
     missing = read_mask(mask, most)
-    with ExitStack() as files:
+    with memory_errors(), ExitStack() as files:
         image = again = files.enter_context(open_rows(path, **options, mask=missing))
         if image.windowed:  # passes read from top to bottom, and the last is ahead of its results
             again = files.enter_context(open_rows(path, **options, mask=missing))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +46,19 @@ def forward(network: nn.Module, images: Tensor, seed: int | None = None) -> Tens
         )
     check_finite(output)
     return output
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise UserError if the memory is not enough for bands."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UserError(
+            "the memory is not enough for bands of this size; lower --memory", option="--memory"
+        ) from None
 
 
 def check_finite(output: Tensor) -> None:

@@ -116,12 +116,26 @@ def free_memory(device: torch.device) -> int | None:
         free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
     except (OSError, StopIteration, ValueError):
         return None
-    try:  # the limit of the container (control groups, version 2)
-        folder = Path("/sys/fs/cgroup")
-        limit, used = ((folder / name).read_text() for name in ("memory.max", "memory.current"))
-    except OSError:
-        return free
-    return free if limit.strip() == "max" else min(free, max(int(limit) - int(used), 0))
+    own = free_in_group(Path("/sys/fs/cgroup"))
+    return free if own is None else min(free, own)
+
+
+def free_in_group(folder: Path) -> int | None:
+    """Return the free bytes of a container (control group, version 2); None without a limit.
+
+    Cached files count as free, as they do in MemAvailable: the kernel drops them when needed.
+    """
+    try:
+        limit, used, counts = (
+            (folder / name).read_text() for name in ("memory.max", "memory.current", "memory.stat")
+        )
+        if limit.strip() == "max":
+            return None
+        kinds = dict(line.split() for line in counts.splitlines())
+        cached = sum(int(kinds.get(kind, 0)) for kind in ("active_file", "inactive_file"))
+        return min(max(int(limit) - int(used) + cached, 0), int(limit))
+    except (OSError, ValueError):
+        return None
 
 
 def peak_memory(device: torch.device) -> int:

@@ -60,7 +60,8 @@ def largest_band(
                 return band, needed
     raise UserError(
         f"an image that is {width} pixels wide needs {format_bytes(needed)} of memory for "
-        f"{BANDS[-1]} of its rows, and --memory allows {format_bytes(memory)}",
+        f"{BANDS[-1]} of its rows, and {format_bytes(memory)} may be used; raise --memory (by "
+        "default half of the free memory)",
         option="--memory",
     )
 
