@@ -60,7 +60,7 @@ def registries() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start Chromium; the test is skipped without it."""
-    from browser_pages import ARGUMENTS, CHROMIUM  # beside the tests that use it
+    from browser_pages import ARGUMENTS, CHROMIUM
 
     library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:

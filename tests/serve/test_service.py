@@ -6,9 +6,11 @@ import io
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from browser_pages import canvas_pixels, opened
 from PIL import Image
 from support import small_model
 
@@ -20,6 +22,9 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from serving import Client, noise, plain_png, running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SETTINGS = ServeSettings(port=0, decoders=1, max_body=0.1, max_megapixels=1)
 LABELS = DomainConfig(kind="labels", classes=("#ff0000,#0000ff",))
@@ -184,3 +189,22 @@ def test_image_of_the_answer_is_not_a_page(client: Client) -> None:
     answer = client.translate(data)
     assert answer.status in (200, 422) and b"<script>" not in answer.content
     assert Image.open(io.BytesIO(client.translate(noise()).content)).format == "PNG"
+
+
+# -- the page (tests/serve/test_draw_page.py tests the rest of it)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_page_shows_the_result_of_the_translator(
+    client: Client, models: dict[str, Path], browser: Browser
+) -> None:
+    with opened(browser, f"{client.address}/#labels") as opened_page:
+        page = opened_page.page
+        page.get_by_label("Class 2").check(force=True)
+        page.locator("#input").click()
+        page.get_by_text("pixels in").wait_for()
+        drawn, result = (canvas_pixels(page.locator(f"#{name}")) for name in ("input", "output"))
+    assert {tuple(colour) for colour in drawn.reshape(-1, 3)} == {(255, 0, 0), (0, 0, 255)}
+    assert np.array_equal(result, Translator.load(models["labels"])(drawn))
+    assert opened_page.messages == []  # also none about a policy

@@ -1,6 +1,6 @@
 // The page: draw or load an image, and show its translation. The newest change wins over older requests.
 import { Drawing } from "./drawing.js";
-import { LARGEST, fit, isLabels, paletteOf, sidesOf, unsupported, valuesOf } from "./models.js";
+import { LARGEST, fit, isLabels, paletteOf, showClasses, sidesOf, unsupported, valuesOf } from "./models.js";
 import { Palette } from "./palette.js";
 import { connectCamera, connectFiles, decode, pixelsAt } from "./pictures.js";
 import { colourOf, meanDifference, snapToPalette } from "./pixels.js";
@@ -50,11 +50,11 @@ async function update() {
   try {
     const began = performance.now();
     const file = await translate(model.name, await fileOf(model, image), mine.signal);
-    const bitmap = await createImageBitmap(file);
+    const translation = await decodeTranslation(model, file);
     if (mine !== newest) return;
-    result.show(file, bitmap, image, `${model.name}-translation`);
+    result.show(file, translation, image, `${model.name}-translation`);
     find("status").textContent = `Translated ${image.width} × ${image.height} pixels in ${Math.round(performance.now() - began)} ms.`;
-    await reconstruct(bitmap, image, mine);
+    await reconstruct(translation, image, mine);
   } catch (error) {
     if (mine === newest) fail(error);
   } finally {
@@ -66,19 +66,24 @@ function fileOf(one, image) {
   return encodePng(valuesOf(one, image), image.width, image.height, one.source.channels);
 }
 
+async function decodeTranslation(one, file) {
+  const bitmap = await createImageBitmap(file);
+  const image = pixelsAt(bitmap, bitmap.width, bitmap.height, false);
+  showClasses(one, image);
+  return image;
+}
+
 // Translate the translation with the model of the other direction.
-async function reconstruct(bitmap, input, mine) {
+async function reconstruct(translation, input, mine) {
   const other = otherModel();
   if (!other || !find("reconstruct").checked) return;
-  const translation = pixelsAt(bitmap, bitmap.width, bitmap.height, false);
   const file = await translate(other.name, await fileOf(other, translation), mine.signal);
-  const image = await createImageBitmap(file);
+  const image = await decodeTranslation(other, file);
   if (mine !== newest) return;
   showOn(find("original"), input);
   showOn(find("reconstruction"), image);
   find("cycle-pair").hidden = false;
-  const pixels = find("reconstruction").getContext("2d").getImageData(0, 0, image.width, image.height).data;
-  const difference = meanDifference(pixels, input.data).toFixed(1);
+  const difference = meanDifference(image.data, input.data).toFixed(1);
   find("cycle-status").textContent = `Mean absolute difference: ${difference} of 255.`;
 }
 
@@ -104,7 +109,7 @@ function choose(name) {
     fail(new Error(problem));
     return;
   }
-  const fixed = paletteOf(model);
+  const fixed = paletteOf(model.source);
   palette.use(fixed);
   const [side, ...larger] = sidesOf(model);
   find("side").replaceChildren(...[side, ...larger].map((one) => new Option(`${one} px`, one)));
@@ -120,7 +125,7 @@ function choose(name) {
 function use(image) {
   const [width, height] = fit(image.width, image.height, Number(find("side").value), model.multiple);
   const pixels = pixelsAt(image, width, height, !isLabels(model));
-  if (isLabels(model)) snapToPalette(pixels, paletteOf(model).map(({ colour }) => colourOf(colour)));
+  if (isLabels(model)) snapToPalette(pixels, paletteOf(model.source).map(({ colour }) => colourOf(colour)));
   drawing.replace({ image: pixels, blank: false, original: image });
 }
 

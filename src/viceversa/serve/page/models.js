@@ -16,17 +16,17 @@ function hue(index) {  // a distinct colour for a class of which only the index 
 
 export function isLabels(model) { return model.source.kind === "labels"; }
 
-// Fixed palette of a model as [{name, colour}], or null: any colour. The classes of the service are colours,
+// Fixed palette of a domain as [{name, colour}], or null: any colour. The classes of the service are colours,
 // or objects with a name and a colour; of label maps with indices only their number is known.
-export function paletteOf({ source }) {
-  if (source.kind === "labels") {
-    const classes = source.ids ? Array.from({ length: source.ids }, (_, index) => hue(index)) : source.classes;
+export function paletteOf(domain) {
+  if (domain.kind === "labels") {
+    const classes = domain.ids ? Array.from({ length: domain.ids }, (_, index) => hue(index)) : domain.classes;
     return classes.map((one, index) => {
-      const { name, colour } = typeof one === "string" ? { name: `Class ${source.ids ? index : index + 1}`, colour: one } : one;
+      const { name, colour } = typeof one === "string" ? { name: `Class ${domain.ids ? index : index + 1}`, colour: one } : one;
       return { name, colour: colour.toLowerCase() };
     });
   }
-  if (source.channels === 1 || source.kind === "lab-l") {
+  if (domain.channels === 1 || domain.kind === "lab-l") {
     return GREYS.map(([name, value]) => ({ name, colour: "#" + hex(value).repeat(3) }));
   }
   return null;
@@ -67,11 +67,18 @@ export function valuesOf(model, image) {
   if (channels === 4) return data;
   const values = new Uint8Array((data.length / 4) * channels);
   const indices = ids
-    ? new Map(paletteOf(model).map(({ colour }, index) => [colourOf(colour).join(), index])) : null;
+    ? new Map(paletteOf(model.source).map(({ colour }, index) => [colourOf(colour).join(), index])) : null;
   for (let from = 0, to = 0; from < data.length; from += 4, to += channels) {
     const [red, green, blue] = data.subarray(from, from + 3);
     if (channels === 3) values.set([red, green, blue], to);
     else values[to] = indices ? indices.get(`${red},${green},${blue},255`) : Math.round(0.299 * red + 0.587 * green + 0.114 * blue);
   }
   return values;
+}
+
+// Replace class indices in a translation by the colours of the classes.
+export function showClasses(model, image) {
+  if (!model.target.ids) return;
+  const colours = paletteOf(model.target).map(({ colour }) => colourOf(colour));
+  for (let at = 0; at < image.data.length; at += 4) image.data.set(colours[image.data[at]], at);
 }

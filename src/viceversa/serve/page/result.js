@@ -4,9 +4,7 @@ const find = (id) => document.getElementById(id);
 
 export function showOn(canvas, image) {
   [canvas.width, canvas.height] = [image.width, image.height];
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (image instanceof ImageData) context.putImageData(image, 0, 0);
-  else context.drawImage(image, 0, 0);
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
 }
 
 // Set the shape of the stages: they are as high as the window allows.
@@ -38,12 +36,12 @@ export class Result {
     find("output-stage").classList.toggle("comparing", this.file !== null && this.slider.value > 0);
   }
 
-  // Show the file that the service returned, decoded as `bitmap`, over its input.
-  show(file, bitmap, input, name) {
+  // Show the file that the service returned, decoded as `image`, over its input.
+  show(file, image, input, name) {
     this.file = file;
     this.name = `${name}.png`;
     showOn(find("before"), input);
-    showOn(find("output"), bitmap);
+    showOn(find("output"), image);
     this.update();
   }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -135,3 +136,10 @@ def line_pixels(chart: Locator) -> list[int]:
     screenshot = Image.open(io.BytesIO(chart.locator(".plot").screenshot())).convert("RGB")
     pixels = np.asarray(screenshot).astype(int)
     return [int((abs(pixels - _channels(stroke)).max(axis=2) <= 24).sum()) for stroke in strokes]
+
+
+def canvas_pixels(canvas: Locator) -> np.ndarray:
+    """Return the pixels of a canvas, (h, w, 3)."""
+    address = canvas.evaluate("canvas => canvas.toDataURL()")
+    file = io.BytesIO(base64.b64decode(address.partition(",")[2]))
+    return np.asarray(Image.open(file).convert("RGB"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from browser_pages import OpenPage, contrasts, opened, overflowing
+from browser_pages import OpenPage, canvas_pixels, contrasts, opened, overflowing
 from page_service import PAGE, PageService, model, serving
 from PIL import Image
 
@@ -23,11 +23,12 @@ COLOURS = ["#000080", "#ff0000", "#00ff00"]
 CLASSES = [{"name": n, "colour": c} for n, c in zip(("sky", "wall", "tree"), COLOURS, strict=True)]
 SKY, WALL, TREE = ([0, 0, 128], [255, 0, 0], [0, 255, 0])
 LABELS = {"kind": "labels", "classes": CLASSES}
+INDICES = {"kind": "labels", "channels": 1}
 MODELS = [
     model("labels", LABELS),
     model("ab", other="ba"),
     model("ba", other="ab"),
-    model("indices", {"kind": "labels", "channels": 1, "ids": 3}),
+    model("indices", INDICES | {"ids": 3}, target=INDICES | {"ids": 256}),
     model("grey", {"channels": 1}, multiple=8, trained_size=[62, 62]),
     model("thick", {"channels": 7}),
 ]
@@ -63,13 +64,7 @@ def choose(page: Page, name: str) -> None:
 
 
 def pixels(page: Page, canvas: str = "input") -> np.ndarray:
-    """Return the pixels of a canvas, (h, w, 3)."""
-    script = """(canvas) => {
-      const { width, height } = canvas;
-      return [height, width, [...canvas.getContext("2d").getImageData(0, 0, width, height).data]];
-    }"""
-    height, width, data = page.locator(f"#{canvas}").evaluate(script)
-    return np.array(data, np.uint8).reshape(height, width, 4)[..., :3]
+    return canvas_pixels(page.locator(f"#{canvas}"))
 
 
 def stroke(page: Page, *points: tuple[float, float]) -> None:
@@ -292,6 +287,11 @@ def test_files_have_the_channels_of_the_model(page: Page, service: PageService) 
     translated(page, service, 1)
     sent = service.received[0][1]
     assert sent.shape == (64, 64) and set(sent.flat) == {0, 2} and sent[32, 32] == 2
+    result = pixels(page, "output")  # of classes 253 and 255: in colours
+    assert len(np.unique(result.reshape(-1, 3), axis=0)) == 2 and np.ptp(result[32, 32]) > 60
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+    assert (np.asarray(Image.open(download.value.path())) == 255 - sent).all()
     choose(page, "grey")
     service.received.clear()
     page.get_by_label("dark grey").check(force=True)
