@@ -1,13 +1,14 @@
 """Translate a large image by bands of rows and as a whole: difference, time, memory, seams.
 
-python benchmarks/large_images.py [--side 768] [--turns 3] [--model demo-cyclegan/ab.safetensors]
+python benchmarks/large_images.py [--side 768] [--turns 3] [--models a.safetensors ...] [--images F]
 For CycleGAN's ResNet (9 blocks) and pix2pix's U-Net (depth 8), both of width 64 with random
 weights, on a square image of packaged photographs: the largest difference in [-1, 1] before
 rounding, the ratio of the times (turns alternate, each in a process of its own), the peak memory
 of the bands and of the whole image beyond that of the process before, and the estimates of both. A
 strip of 12,000 pixels width shows the memory that an image of that width needs, of any height.
-With a trained model: the seam score of tiles, of tiles with the overlap of the receptive field
-(each tile has the statistics of itself), and of bands, on a mosaic of held-out photographs. Writes
+With trained models: the difference from the result of the whole image, and the seam score, of
+bands, of statistics of crops, and of tiles without and with the overlap of the receptive field
+(each tile has the statistics of itself), on a mosaic of images. Writes
 benchmarks/results/DATE-large-images.json.
 """
 
@@ -20,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -32,7 +32,10 @@ from machine_peak import machine
 from PIL import Image
 from torch import Tensor, nn
 
+from viceversa.checkpoint import read_header
+from viceversa.fields import nested
 from viceversa.files import write_json
+from viceversa.images.sources import is_image_name
 from viceversa.inference import Translator
 from viceversa.networks.config import ResNetConfig, UNetConfig
 from viceversa.networks.norms import use_policy
@@ -47,15 +50,22 @@ NETWORKS = {
     "unet": lambda: UNet(UNetConfig(width=64, depth=8), 3, 3),
 }
 STRIPS = {"resnet": (64, 12_000), "unet": (256, 12_032)}  # height and width
-TILE = 96  # the borders of tiles are not those of the photographs, 128 px
+TILE, TILES = 256, (4, 6)  # side, rows and columns of the tiles
+CROP, SAMPLED = 256, ((2, 2), (3, 4))  # side, and rows and columns of crops
 
 
-def photographs(height: int, width: int) -> Tensor:
-    """Return a mosaic of the held-out photographs of the unpaired demo, (1, 3, h, w)."""
-    folder = Path(str(resources.files("viceversa") / "demos" / "earth" / "testA"))
-    images = [np.asarray(Image.open(path)) for path in sorted(folder.glob("*.jpg"))]
-    side = images[0].shape[0]
-    high, wide = -(-height // side), -(-width // side)
+def photographs(height: int, width: int, folder: Path | None = None) -> Tensor:
+    """Return a mosaic of RGB images of one size, (1, 3, h, w).
+
+    Args:
+        height: Height of the mosaic.
+        width: Width of the mosaic.
+        folder: Folder of the images; None: held-out photographs of the unpaired demo.
+    """
+    demo = Path(str(resources.files("viceversa") / "demos" / "earth" / "testA"))
+    files = [path for path in sorted((folder or demo).iterdir()) if is_image_name(path.name)]
+    images = [np.asarray(Image.open(path).convert("RGB")) for path in files]
+    high, wide = -(-height // images[0].shape[0]), -(-width // images[0].shape[1])
     rows = [
         np.concatenate([images[(i * wide + j) % len(images)] for j in range(wide)], axis=1)
         for i in range(high)
@@ -72,9 +82,11 @@ def network_of(name: str) -> nn.Module:
     return network
 
 
-def banded(network: nn.Module, image: Tensor, memory: int) -> tuple[Tensor, BandedNetwork]:
+def banded(
+    network: nn.Module, image: Tensor, memory: int, crops: Tensor | None = None
+) -> tuple[Tensor, BandedNetwork]:
     """Return the output by bands, and the network that computed it."""
-    made = BandedNetwork(network, (image.shape[1], image.shape[2], image.shape[3]), memory)
+    made = BandedNetwork(network, (image.shape[1], image.shape[2], image.shape[3]), memory, crops)
     rows: list[Tensor] = []
     with tempfile.TemporaryDirectory(dir=".") as scratch:
         made(lambda start, end: image[:, :, start:end], rows.append, Path(scratch))
@@ -139,46 +151,59 @@ def compare(name: str, side: int, memory: int, turns: int) -> dict[str, Any]:
     }
 
 
-def seams(model: Path) -> dict[str, Any]:
-    """Return the seam scores of a trained model, less that of the whole image."""
+def ways(model: Path, folder: Path | None) -> dict[str, Any]:
+    """Compare ways to translate a mosaic with a trained model with the result of the whole image.
+
+    Returns:
+        For each way the mean difference in units of 8 bits, and the seam score less that of the
+        whole image.
+    """
     network = Translator.load(model, "cpu").network
-    image = photographs(4 * TILE, 4 * TILE)
+    image = photographs(TILES[0] * TILE, TILES[1] * TILE, folder)
+    height, width = image.shape[2:]
     multiple = int(network.multiple)
     overlap = -(-reach(network, 3, multiple) // multiple) * multiple
     with torch.inference_mode():
-        outputs = {"whole": network(image), "tiles": tiled(network, image, 0)}
-        outputs["tiles with overlap"] = tiled(network, image, overlap)
-        outputs["bands"] = banded(network, image, 10**9)[0]
+        outputs = {"whole": network(image), "bands": banded(network, image, 10**9)[0]}
+        for down, across in SAMPLED:
+            crops = sample(image, down, across)
+            share = crops[:, 0].numel() / (height * width)
+            name = f"{len(crops)} crops of {CROP} pixels ({share:.0%} of the image)"
+            outputs[name] = banded(network, image, 10**9, crops)[0]
+        outputs["tiles"] = tiled(network, image, 0)
+        outputs[f"tiles with an overlap of {overlap} pixels"] = tiled(network, image, overlap)
+    whole = outputs["whole"]
     scores = {name: seam_score(output, multiple) for name, output in outputs.items()}
     return {
-        "tile": TILE,
-        "overlap": overlap,
-        "seam_score": {name: score - scores["whole"] for name, score in scores.items()},
-        "difference": {
-            name: float((output - outputs["whole"]).abs().mean() * 127.5)
-            for name, output in outputs.items()
-        },
+        name: {
+            "difference": float((output - whole).abs().mean() * 127.5),
+            "seam_score": scores[name] - scores["whole"],
+        }
+        for name, output in outputs.items()
     }
+
+
+def sample(image: Tensor, down: int, across: int) -> Tensor:
+    """Return crops that are evenly spaced over an image."""
+    tops, lefts = (
+        torch.linspace(0, side - CROP, count).long().tolist()
+        for side, count in zip(image.shape[2:], (down, across), strict=True)
+    )
+    crops = [image[:, :, y : y + CROP, x : x + CROP] for y in tops for x in lefts]
+    return torch.cat(crops)
 
 
 def tiled(network: nn.Module, image: Tensor, overlap: int) -> Tensor:
     """Translate tiles, each with `overlap` pixels of its surroundings, and join them."""
-    side = image.shape[2]
+    _, _, height, width = image.shape
     output = torch.empty_like(image)
-    for top, left in positions(side):
-        low, first = max(top - overlap, 0), max(left - overlap, 0)
-        high, last = min(top + TILE + overlap, side), min(left + TILE + overlap, side)
-        part = network(image[:, :, low:high, first:last])
-        inside = part[:, :, top - low : top - low + TILE, left - first : left - first + TILE]
-        output[:, :, top : top + TILE, left : left + TILE] = inside
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            low, first = max(top - overlap, 0), max(left - overlap, 0)
+            part = network(image[:, :, low : top + TILE + overlap, first : left + TILE + overlap])
+            inside = part[:, :, top - low :, left - first :][:, :, :TILE, :TILE]
+            output[:, :, top : top + TILE, left : left + TILE] = inside
     return output
-
-
-def positions(side: int) -> Iterator[tuple[int, int]]:
-    """Yield the top left corners of the tiles."""
-    for top in range(0, side, TILE):
-        for left in range(0, side, TILE):
-            yield top, left
 
 
 def seam_score(output: Tensor, multiple: int) -> float:
@@ -186,11 +211,12 @@ def seam_score(output: Tensor, multiple: int) -> float:
 
     These are a multiple of the network's period away: transposed convolutions have a pattern.
     """
-    across = [(output.diff(dim=dim).abs().mean(dim=(0, 1, 5 - dim))) for dim in (2, 3)]
-    borders = torch.arange(TILE, output.shape[2], TILE) - 1
-    shifts = [shift for shift in (-4, -3, -2, 2, 3, 4)]
-    at = torch.cat([one[borders] for one in across]).mean()
-    beside = torch.cat([one[borders + shift * multiple] for one in across for shift in shifts])
+    across = [output.diff(dim=dim).abs().mean(dim=(0, 1, 5 - dim)) for dim in (2, 3)]
+    shifts = (-4, -3, -2, 2, 3, 4)
+    borders = [torch.arange(TILE, len(one), TILE) - 1 for one in across]
+    pairs = list(zip(across, borders, strict=True))
+    at = torch.cat([one[border] for one, border in pairs]).mean()
+    beside = torch.cat([one[border + n * multiple] for one, border in pairs for n in shifts])
     return float(at / beside.mean())
 
 
@@ -199,7 +225,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=768)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--memory", type=float, default=0.4, help="GB for bands")
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--models", type=Path, nargs="*", default=[])
+    parser.add_argument("--images", type=Path, help="folder of RGB images of one size")
     parser.add_argument("--job", nargs="*")
     options = parser.parse_args()
     if options.job:
@@ -214,9 +241,10 @@ def main() -> None:
         print(name, json.dumps(results[name], indent=2), flush=True)
         results[name]["strip"] = run(name, "banded", STRIPS[name], 4 * 10**9, None)
         print("strip", json.dumps(results[name]["strip"]), flush=True)
-    if options.model:
-        results["seams"] = seams(options.model)
-        print(json.dumps(results["seams"], indent=2))
+    for model in options.models:
+        method = nested(read_header(model), "trained", "method")["name"]
+        results[f"ways, {method}"] = ways(model, options.images)
+        print(method, json.dumps(results[f"ways, {method}"], indent=2), flush=True)
     write_json(ROOT / "benchmarks" / "results" / f"{date.today()}-large-images.json", results)
 
 

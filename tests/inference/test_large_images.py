@@ -219,6 +219,14 @@ def test_statistics_of_crops_are_an_option(
     assert difference(tmp_path / "exact" / "x.tif", tmp_path / "sampled" / "x.tif") <= 1
 
 
+def test_a_crop_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path), "cpu")
+    image = tiff(tmp_path / "x.tif", noise(17, HEIGHT, WIDTH), photometric="rgb")
+    used = Bands(MemoryLimit(translator, 1000), report=str, sampled=True)
+    outcome = translate_files(translator, [(image, tmp_path / "y.tif")], 1, bands=used)
+    assert "for the statistics of a crop, and 1.00 kB may be used" in outcome.failures[0][1]
+
+
 def test_crops_cover_an_image_evenly() -> None:
     assert grid(64, 1, 1) == (1, 1)
     assert grid(64, 100, 100) == (8, 8)

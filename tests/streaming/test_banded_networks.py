@@ -12,8 +12,9 @@ from viceversa.errors import UserError
 from viceversa.networks.config import GDLUNetConfig, ResNetConfig, UNetConfig
 from viceversa.networks.norms import BatchNorm, InstanceNorm, use_policy
 from viceversa.networks.resnet import ResNet
+from viceversa.networks.same import SameConv
 from viceversa.networks.unet import GDLUNet, UNet
-from viceversa.streaming import BandedNetwork, Unknown, reach, scratch
+from viceversa.streaming import BandedNetwork, Unknown, reach, scratch, whole_memory
 from viceversa.streaming.graph import maps
 from viceversa.streaming.passes import plan
 
@@ -161,6 +162,16 @@ def test_too_little_memory_is_refused_with_the_figure() -> None:
     network = NETWORKS["resnet"]("instance").eval()
     with pytest.raises(UserError, match=r"32 pixels wide .* 1.00 kB may be used; raise"):
         BandedNetwork(network, (2, 64, 32), 1000)
+
+
+def test_layers_that_copy_their_input_to_pad_it_need_more_memory() -> None:
+    """A 4x4 convolution of stride 1 has one more pixel after the image than before it."""
+    shape = (4, 512, 512)
+    uneven, even = (
+        whole_memory(nn.Sequential(layer).eval(), shape)
+        for layer in (SameConv(4, 4, 4), SameConv(4, 4, 3))
+    )
+    assert uneven - even == pytest.approx(1.5 * 4 * 4 * 512**2, rel=0.01)
 
 
 def test_less_memory_makes_smaller_bands() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..files import format_bytes
 from ..images import Pixels, Source, read_header
 from ..images.loading import read_options
@@ -33,7 +34,8 @@ from .outputs import STREAM, Input, write_result
 from .pixels import to_files, to_network
 from .translator import Translator
 
-CROPS, CROP = 64, 256  # number and side in pixels of crops whose statistics represent an image
+CROPS = 64  # whose statistics represent an image, at most
+CROP_SIDES = (256, 128, 64)  # pixels; smaller ones if the memory is small
 SHARE = 0.5  # of the free memory that images may need by default
 
 
@@ -181,9 +183,18 @@ def _crops(
 ) -> Tensor:
     """Return crops that are evenly spaced over an image, as many as fit into the memory."""
     channels, height, width = shape
-    sides = [min(supported_side(network, CROP), side) for side in (height, width)]
-    most = memory // whole_memory(network, (channels, sides[0], sides[1]))
-    down, across = grid(max(1, min(most, CROPS)), height / sides[0], width / sides[1])
+    for crop in CROP_SIDES:
+        sides = [min(supported_side(network, crop), side) for side in (height, width)]
+        needed = whole_memory(network, (channels, sides[0], sides[1]))
+        if needed <= memory:
+            break
+    else:
+        raise UserError(
+            f"{format_bytes(needed)} of memory are needed for the statistics of a crop, and "
+            f"{format_bytes(memory)} may be used; raise --memory",
+            option="--memory",
+        )
+    down, across = grid(min(memory // needed, CROPS), height / sides[0], width / sides[1])
     crops = []
     for top in torch.linspace(0, height - sides[0], down).long().tolist():
         rows = read(top, top + sides[0])

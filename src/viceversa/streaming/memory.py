@@ -13,7 +13,7 @@ from torch import nn
 from ..errors import UserError
 from ..files import format_bytes
 from .graph import Node, maps
-from .operations import Shape
+from .operations import Convolution, Operation, Shape
 from .passes import Pass, Plan
 
 OF_WHOLE, OF_BAND = 1.5, 5.0
@@ -38,6 +38,7 @@ def whole_memory(network: nn.Module, shape: Shape) -> int:
     for node in nodes:
         alive += node.bytes
         inner = sum(one.shape[1] * _row(one.shape) for one in node.operations[:-1])
+        inner += sum(one.before[1] * _row(one.before) for one in node.operations if _copies(one))
         peak = max(peak, alive + inner)
         alive -= sum(one.bytes for one in set(node.inputs) if last[one] is node)
     return round(OF_WHOLE * peak) + _fixed(network)
@@ -84,6 +85,14 @@ def _band_memory(one: Pass, height: int, band: int) -> int:
         )
         largest = max(largest, size)
     return round(OF_BAND * largest) + kept
+
+
+def _copies(operation: Operation) -> bool:
+    """Return whether a layer copies its input to pad it: other sides are padded differently."""
+    if not isinstance(operation, Convolution):
+        return False
+    left, right, top, bottom = operation.pads
+    return left != right or top != bottom
 
 
 def _row(shape: Shape) -> int:
