@@ -17,7 +17,7 @@ from PIL import Image
 
 from viceversa.serve.app import create_app
 from viceversa.serve.models import load_models
-from viceversa.serve.server import ServiceServer
+from viceversa.serve.server import ServiceServer, bind
 from viceversa.serve.service import Service
 
 
@@ -97,7 +97,7 @@ def running(models: dict[str, Path], settings: Any, **options: Any) -> Iterator[
         began.set()
 
     server = ServiceServer(create_app(service, token), service, started)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, args=([bind(settings)],))
     thread.start()
     try:
         assert began.wait(60)

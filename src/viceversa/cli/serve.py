@@ -50,32 +50,38 @@ def serve(
     for package in ("starlette", "uvicorn"):
         import_extra(package, "serve", "viceversa serve")
     token = read_token(token_file)
+    import logging
+    import webbrowser
+
     import torch
 
     from ..serve.app import create_app
     from ..serve.guard import is_local
     from ..serve.models import load_models, warm_up
-    from ..serve.server import ServiceServer
+    from ..serve.server import ServiceServer, bind
     from ..serve.service import Service
 
-    torch.set_num_threads(settings.threads)
-    loaded = load_models(models, settings)
-    for model in loaded.values():
-        warm_up(model)
-    service = Service(loaded, settings)
-    if not token and not is_local(settings.host):
-        print("warning: other machines can use this server; --token_file limits who can")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    with bind(settings) as bound:  # before models are loaded
+        loaded = load_models(models, settings)
+        torch.set_num_threads(settings.threads)
+        for model in loaded.values():
+            warm_up(model)
+        service = Service(loaded, settings)
+        if not token and not is_local(settings.host):
+            print("warning: other machines can use this server; --token_file limits who can")
 
-    def started(address: str) -> None:
-        for name, model in loaded.items():
-            print(f"{name}: {model.about['description']}")
-        print(f"serving on {address} (Ctrl-C ends it)", flush=True)
-        if open_page:
-            import webbrowser
+        def started(address: str) -> None:
+            for name, model in loaded.items():
+                print(f"{name}: {model.about['description']}")
+            print(f"serving on {address} (Ctrl-C ends it)", flush=True)
+            if open_page:
+                webbrowser.open(address)
 
-            webbrowser.open(address)
-
-    ServiceServer(create_app(service, token), service, started).run()
+        server = ServiceServer(create_app(service, token), service, started)
+        server.run([bound])
+    if not server.started:
+        raise UserError("the server could not start; standard error has the reason")
 
 
 def read_token(path: Path | None) -> str:

@@ -78,7 +78,7 @@ class Decoders:
 
     async def _decode(self, process: Process | None, model: int, size: str, data: bytes) -> Pixels:
         try:
-            if process is None:
+            if process is None or process.returncode is not None:  # it ended while it was idle
                 process = await self._started()
             try:
                 async with asyncio.timeout(self._seconds):

@@ -88,6 +88,9 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         """Raise Failure for a request that is not allowed."""
         headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            text = "a request has either Content-Length or Transfer-Encoding"
+            raise Failure(400, "invalid_request", text)  # a proxy may read it differently
         host = headers.get("host", "").lower()
         if len(headers.getlist("host")) != 1 or not self._is_allowed(without_port(host)):
             raise Failure(

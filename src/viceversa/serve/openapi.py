@@ -9,6 +9,7 @@ from .formats import SUFFIXES
 from .settings import ServeSettings
 
 STATUSES = {
+    "400": "The request is not valid HTTP.",
     "401": "The token is missing or wrong.",
     "403": "The request comes from another web page.",
     "404": "There is no model with this name.",

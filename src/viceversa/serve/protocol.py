@@ -66,6 +66,19 @@ class DeadlineProtocol(H11Protocol):
             self._writing.cancel()
             self._writing = None
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP as every other error, and close the connection."""
+        body = b'{"error":{"code":"invalid_request","message":"the request is not valid HTTP"}}'
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        answer = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
     def _update(self) -> None:
         """Start the deadline of what the connection waits for, if it is not running."""
         waits_for = self._expected()

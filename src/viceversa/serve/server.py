@@ -12,11 +12,29 @@ from types import FrameType
 from starlette.applications import Starlette
 from uvicorn import Config, Server
 
+from ..errors import UserError
 from .protocol import DeadlineProtocol
 from .service import Service
-from .settings import GRACE_SECONDS
+from .settings import GRACE_SECONDS, ServeSettings
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
+
+
+def bind(settings: ServeSettings) -> socket.socket:
+    """Return a socket that is bound to the address of the settings. Raises UserError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((settings.host, settings.port))
+    except OSError as error:
+        bound.close()
+        raise UserError(
+            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}; "
+            "choose another --host or --port",
+            option="--port",
+        ) from None
+    return bound
 
 
 class ServiceServer(Server):
@@ -29,12 +47,9 @@ class ServiceServer(Server):
     """
 
     def __init__(self, app: Starlette, service: Service, started: Callable[[str], None]) -> None:
-        settings = service.settings
         super().__init__(
             Config(
                 app,
-                host=settings.host,
-                port=settings.port,
                 http=DeadlineProtocol,
                 ws="none",
                 lifespan="on",
