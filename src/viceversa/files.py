@@ -10,8 +10,8 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,40 @@ def write_atomically(
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, which it replaces when the context ends.
+
+    After an exception, and if the process is killed, `path` is as before. Between the two renames
+    that replace a folder, there is none for a moment.
+
+    Raises:
+        UserError: The folder could not be written.
+    """
+    temporary = _temporary(path)
+    new, old = temporary / "new", temporary / "old"
+    try:
+        with writing_errors(path):
+            new.mkdir(parents=True)
+        yield new
+        with writing_errors(path):
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def writing_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of writing `path` into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        why = write_error(error, path.parent)
+        raise UserError(f"{path} could not be written: {why}", path=path) from None
+
+
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
     """Write bytes to a file. Raises UserError as `write_atomically`."""
     write_atomically(path, lambda temporary: temporary.write_bytes(data), len(data), durable)
@@ -90,6 +124,20 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", path=path) from None
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of the files in a folder.
+
+    Raises UserError if they cannot be read.
+    """
+    if not path.is_dir():
+        return sha256(path)
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            total.update(f"{sha256(file)} {file.relative_to(path).as_posix()}\n".encode())
+    return total.hexdigest()
 
 
 def format_bytes(size: int) -> str:
@@ -134,8 +182,7 @@ def remove_temporary(folder: Path) -> None:
     """Remove the temporary files of killed processes below a folder."""
     for path in folder.rglob("*.tmp"):
         if re.search(r"\.\d+\.tmp$", path.name):
-            with suppress(OSError):
-                path.unlink()
+            _remove(path)
 
 
 def remove_temporary_of(paths: Iterable[Path]) -> None:
@@ -152,8 +199,16 @@ def remove_temporary_of(paths: Iterable[Path]) -> None:
             for entry in os.scandir(folder):
                 match = re.fullmatch(r"(.+)\.(\d{1,9})\.tmp", entry.name, re.DOTALL)
                 if match and match[1] in known and not _is_running(int(match[2])):
-                    with suppress(OSError):
-                        os.unlink(entry)
+                    _remove(Path(entry))
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):
+        path.unlink()
 
 
 def _is_running(process: int) -> bool:

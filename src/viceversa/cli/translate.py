@@ -97,7 +97,8 @@ def translate(
         a file of `viceversa export`.
     inputs
         Images, globs in quotes, folders (with their subfolders), or .zip and .tar archives; - is
-        standard input. Or videos, such as .mp4, .mov, .mkv and .webm; globs in quotes.
+        standard input. An OME-Zarr, a folder such as image.ome.zarr, is one image. Or videos, such
+        as .mp4, .mov, .mkv and .webm; globs in quotes.
     out
         The folder or file for the results. In a folder or .zip they keep the names of their images;
         a file, such as result.png, is for a single image or video; - is standard output.

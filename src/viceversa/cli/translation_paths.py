@@ -12,6 +12,7 @@ from ..environment import Launched
 from ..errors import UserError
 from ..files import remove_temporary_of
 from ..images.archives import ARCHIVES
+from ..images.formats.ome_zarr import is_zarr
 from ..inference import STREAM, Translator, names_image, plan
 from ..inference.outputs import (
     File,
@@ -47,7 +48,7 @@ def check_paths(model: Path, inputs: Sequence[str], out: Path, options: Translat
     streamed = STREAM in map(Path, inputs)
     if streamed and len(inputs) > 1:
         raise UserError("- (standard input) is one image; name no others beside it")
-    one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
+    one_file = len(inputs) == 1 and (Path(inputs[0]).is_file() or is_zarr(Path(inputs[0])))
     one_file = one_file and not inputs[0].lower().endswith(ARCHIVES)
     if (streamed or one_file) and not names_zip(out):
         refuse_unknown_format(out)

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .formats.slides import is_slide_name
+from .formats.ome_zarr import is_zarr, metadata_file
 from .header import DAMAGED, MAX_PIXELS, TRUNCATED, Header, ImageFile, Pixels, Refused, Tags
 from .nodata import Mask, NoData, missing
-from .opening import open_image
+from .opening import is_opened_by_path, open_image
 from .pixels import contiguous, convert_masked, fit_channels, upright, without_alpha
 from .sources import Source, path_of, printable
 
@@ -83,12 +83,12 @@ def read(
         UserError: The file is not an image, is damaged or too large, or cannot be kept exactly.
     """
     with reading_errors(source):
-        source = regular(source)
-        slide = not source.member and is_slide_name(source.path.name)
-        if not source.member and source.stamp()[0] > LARGE and not slide:
-            with source.path.open("rb") as opened:
+        found = regular(source)
+        by_path = not found.member and is_opened_by_path(found.path)
+        if not found.member and found.stamp()[0] > LARGE and not by_path:
+            with found.path.open("rb") as opened:
                 open_image(opened, pages, max_pixels, channels)
-        file: BinaryIO = source.path.open("rb") if slide else BytesIO(source.read())
+        file: BinaryIO = found.path.open("rb") if by_path else BytesIO(found.read())
     options = ReadOptions(channels, pages, indices, max_pixels, nodata)
     return _decode(file, source, options, fit, mask).pixels
 
@@ -204,8 +204,13 @@ def read_header(
 
 
 def regular(source: Source | Path | str) -> Source:
-    """Return a source that is a regular file: reading a pipe or device could block."""
+    """Return a source that is a regular file: reading a pipe or device could block.
+
+    Of an OME-Zarr, a folder, it is the file of its metadata.
+    """
     source = source if isinstance(source, Source) else Source(Path(source))
+    if not source.member and is_zarr(source.path):
+        source = Source(metadata_file(source.path))
     if not source.path.is_file():
         raise FileNotFoundError
     return source

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from ..errors import UserError
 from .formats.arrays import is_netpbm, open_netpbm, open_npy
 from .formats.jpeg2000 import CODESTREAM, JP2, open_jpeg2000
+from .formats.ome_zarr import METADATA, open_zarr
 from .formats.pillow import open_bmp, open_gif, open_jpeg, open_webp
 from .formats.png import SIGNATURE, open_png
 from .formats.slides import is_slide_name, open_slide
@@ -34,6 +35,11 @@ def is_readable(data: bytes) -> bool:
     return data.startswith(TIFFS) or _opener(data) is not None
 
 
+def is_opened_by_path(path: Path) -> bool:
+    """Return whether the pixels of an image are read by its path: slides and OME-Zarr."""
+    return is_slide_name(path.name) or path.name in METADATA
+
+
 def _opener(magic: bytes) -> Callable[[BinaryIO], ImageFile] | None:
     if magic[:4] == b"RIFF" and magic[8:12] == b"WEBP":
         return open_webp
@@ -50,14 +56,16 @@ def open_image(
     All formats are checked here: no decoder is called for a file that is refused.
 
     Args:
-        file: The file, at its start; slides have a name and are opened by it.
+        file: The file, at its start; slides and OME-Zarr have a name and are opened by it.
         pages: refuse, the index of a page (from 0), or bands.
         max_pixels: Maximum number of pixels.
         channels: Channels of the domain, which decide the order of the axes of a TIFF.
     """
     magic, name = file.read(16), str(getattr(file, "name", ""))
     file.seek(0)
-    if is_slide_name(name) and pages == "refuse":  # else a page of a TIFF is chosen
+    if Path(name).name in METADATA:
+        opened = open_zarr(Path(name).parent)
+    elif is_slide_name(name) and pages == "refuse":  # else a page of a TIFF is chosen
         opened = open_slide(Path(name))
     elif magic.startswith(TIFFS):
         # imported here: most datasets have no TIFF, and tifffile takes time to load

@@ -1,9 +1,9 @@
-"""Write a tiled TIFF with levels of lower resolution, from bands of rows."""
+"""Levels of lower resolution from bands of rows; a tiled TIFF with them."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -54,8 +54,9 @@ class TiffRows:
         labels: bool = False,
     ) -> None:
         self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
-        self._tags, self._alpha, self._labels = tags, alpha, labels
-        self._levels: list[_Level] = []
+        self._tags, self._alpha = tags, alpha
+        self._pyramid = Pyramid(shape, dtype, self._encode, tags.nodata, alpha, labels)
+        self._tiles = [_Tiles(level) for level in self._pyramid.levels]
 
     def __enter__(self) -> TiffRows:
         try:
@@ -63,31 +64,17 @@ class TiffRows:
             self._file = tempfile.TemporaryFile(dir=self.path.parent)
         except OSError as error:
             raise self._failed(error) from None
-        nodata = value_for_dtype(self.dtype.name, self._tags.nodata)
-        height, width, channels = self.shape
-        while True:
-            shape = height, width, channels
-            self._levels.append(
-                _Level(self._file, shape, self.dtype, nodata, self._alpha, self._labels)
-            )
-            if max(height, width) <= SMALLEST:
-                return self
-            height, width = -(-height // 2), -(-width // 2)
+        return self
 
     def write(self, rows: Pixels) -> None:
         """Write the next rows, (h, width, channels). Raises UserError if the disk is full."""
-        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype:
-            raise ValueError(f"rows are {rows.shape} {rows.dtype}, not {self.shape} {self.dtype}")
         try:
-            self._add(0, np.ma.getdata(rows))
+            self._pyramid.add(rows)
         except OSError as error:
             raise self._failed(error) from None
 
-    def _add(self, number: int, rows: Pixels) -> None:
-        """Add rows to a level and, averaged, to those below it."""
-        for part in self._levels[number].add(rows):
-            if number + 1 < len(self._levels):
-                self._add(number + 1, self._levels[number].halved(part))
+    def _encode(self, number: int, rows: Pixels) -> None:
+        self._tiles[number].encode(rows, self._file)
 
     def __exit__(
         self,
@@ -98,8 +85,7 @@ class TiffRows:
         try:
             if kind is not None:
                 return
-            if self._levels[0].missing:
-                raise ValueError(f"{self._levels[0].missing} rows of {self.path} are missing")
+            self._pyramid.check_complete(self.path)
             write_atomically(self.path, self._assemble, self._file.tell(), durable=False)
         finally:
             with suppress(OSError):  # on a full disk, of data that it still had to write
@@ -114,15 +100,16 @@ class TiffRows:
         below = NO_TAGS._replace(nodata=self._tags.nodata)
         bigtiff = self._file.tell() > CLASSIC
         with tifffile.TiffWriter(temporary, bigtiff=bigtiff, ome=ome, shaped=False) as file:
-            for number, level in enumerate(self._levels):
+            for number, tiles in enumerate(self._tiles):
+                level = tiles.level
                 file.write(
-                    level.tiles(),
+                    tiles.read(self._file),
                     shape=level.shape if channels > 1 else level.shape[:2],
                     dtype=self.dtype,
                     tile=level.tile,
                     metadata={"axes": "YXS" if channels > 1 else "YX"} if ome else None,
                     software=False,
-                    subifds=len(self._levels) - 1 if number == 0 else None,
+                    subifds=len(self._tiles) - 1 if number == 0 else None,
                     subfiletype=1 if number else 0,
                     **tiff_options(
                         self.dtype, channels, below if number else self._tags, self._alpha
@@ -134,12 +121,91 @@ class TiffRows:
         return UserError(f"{self.path} could not be written: {why}", path=self.path)
 
 
-class _Level:
-    """Collects rows until they are as many as those of a tile, and encodes them."""
+class _Tiles:
+    """Encodes the tiles of a level, and reads them again."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+        self._places: list[tuple[int, int]] = []  # position and length in the file
+
+    def encode(self, rows: Pixels, file: IO[bytes]) -> None:
+        """Append the tiles of a row of tiles to a file."""
+        import imagecodecs
+
+        high, wide = self.level.tile
+        predict = (
+            imagecodecs.floatpred_encode if rows.dtype.kind == "f" else imagecodecs.delta_encode
+        )
+        for left in range(0, rows.shape[1], wide):
+            tile = np.zeros((high, wide, rows.shape[2]), rows.dtype)
+            part = rows[:, left : left + wide]
+            tile[: part.shape[0], : part.shape[1]] = part
+            data = imagecodecs.deflate_encode(predict(tile, axis=-2).tobytes(), raw=False)
+            self._places.append((file.tell(), len(data)))
+            file.write(data)
+
+    def read(self, file: IO[bytes]) -> Iterator[bytes]:
+        """Yield the encoded tiles."""
+        for start, length in self._places:
+            file.seek(start)
+            yield file.read(length)
+
+
+class Pyramid:
+    """Passes rows of an image to levels of half the size each.
+
+    Args:
+        shape: (height, width, channels).
+        dtype: dtype of the pixels.
+        store: Called with the number of a level and its next rows: as many as its tiles are high,
+            and at the end the remaining ones. They are only valid during the call.
+        nodata: Value of pixels without data as text of GDAL, or "".
+        alpha: Whether the last channel is alpha.
+        labels: Whether values are classes: levels take the top left of 2x2 pixels.
+    """
 
     def __init__(
         self,
-        file: IO[bytes],
+        shape: tuple[int, int, int],
+        dtype: DTypeLike,
+        store: Callable[[int, Pixels], object],
+        nodata: str = "",
+        alpha: bool = False,
+        labels: bool = False,
+    ) -> None:
+        self.levels: list[Level] = []
+        self.shape, self.dtype, self._store = shape, np.dtype(dtype), store
+        value = value_for_dtype(self.dtype.name, nodata)
+        height, width, channels = shape
+        while True:
+            self.levels.append(Level((height, width, channels), self.dtype, value, alpha, labels))
+            if max(height, width) <= SMALLEST:
+                break
+            height, width = -(-height // 2), -(-width // 2)
+
+    def add(self, rows: Pixels) -> None:
+        """Add the next rows of the image, (h, width, channels)."""
+        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype:
+            raise ValueError(f"rows are {rows.shape} {rows.dtype}, not {self.shape} {self.dtype}")
+        self._add(0, np.ma.getdata(rows))
+
+    def _add(self, number: int, rows: Pixels) -> None:
+        for part in self.levels[number].add(rows):
+            self._store(number, part)
+            if number + 1 < len(self.levels):
+                self._add(number + 1, self.levels[number].halved(part))
+
+    def check_complete(self, name: object) -> None:
+        """Raise ValueError if rows of the image are missing."""
+        if self.levels[0].missing:
+            raise ValueError(f"{self.levels[0].missing} rows of {name} are missing")
+
+
+class Level:
+    """Collects rows until they are as many as those of a tile."""
+
+    def __init__(
+        self,
         shape: tuple[int, int, int],
         dtype: np.dtype[Any],
         nodata: float | None,
@@ -147,15 +213,13 @@ class _Level:
         labels: bool,
     ) -> None:
         height, width, channels = shape
-        self.shape, self.file = shape, file
-        self.nodata, self.alpha, self.labels = nodata, alpha, labels
+        self.shape, self.nodata, self.alpha, self.labels = shape, nodata, alpha, labels
         # smaller images get smaller tiles, of a multiple of 16
         self.tile = min(TILE, -(-height // 16) * 16), min(TILE, -(-width // 16) * 16)
         self.missing = height
         """Rows that were not added yet."""
         self._rows = np.empty((min(self.tile[0], height), width, channels), dtype)
         self._filled = 0
-        self._places: list[tuple[int, int]] = []  # position and length in the file
 
     def add(self, rows: Pixels) -> Iterator[Pixels]:
         """Add rows, and yield the rows of each complete row of tiles."""
@@ -171,30 +235,8 @@ class _Level:
             )
             if self._filled == len(self._rows) or not self.missing:
                 complete = self._rows[: self._filled]
-                self._encode(complete)
                 self._filled = 0
                 yield complete
-
-    def _encode(self, rows: Pixels) -> None:
-        import imagecodecs
-
-        high, wide = self.tile
-        predict = (
-            imagecodecs.floatpred_encode if rows.dtype.kind == "f" else imagecodecs.delta_encode
-        )
-        for left in range(0, rows.shape[1], wide):
-            tile = np.zeros((high, wide, rows.shape[2]), rows.dtype)
-            part = rows[:, left : left + wide]
-            tile[: part.shape[0], : part.shape[1]] = part
-            data = imagecodecs.deflate_encode(predict(tile, axis=-2).tobytes(), raw=False)
-            self._places.append((self.file.tell(), len(data)))
-            self.file.write(data)
-
-    def tiles(self) -> Iterator[bytes]:
-        """Yield the encoded tiles."""
-        for start, length in self._places:
-            self.file.seek(start)
-            yield self.file.read(length)
 
     def halved(self, rows: Pixels) -> Pixels:
         """Return rows of the level below."""

@@ -14,13 +14,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..errors import UserError
 from ..files import ABOUT, write_bytes
+from .formats.ome_zarr import SUFFIX
 from .formats.png import as_chunk
 from .formats.slides import SLIDES
 from .header import UNKNOWN, Pixels, Tags
 from .pixels import to_pil
 from .sources import JPEG_SUFFIXES
 
-# dtypes and numbers of channels that the formats support; TIFF and NPY support all.
+# dtypes and numbers of channels that the formats support; TIFF, NPY and OME-Zarr support all.
 SUPPORTED: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     ".png": (("uint8", "uint16"), (1, 2, 3, 4)),
     **dict.fromkeys(JPEG_SUFFIXES, (("uint8",), (1, 3))),
@@ -44,7 +45,9 @@ def suffix_for(suffix: str, pixels: Pixels | tuple[DTypeLike, int]) -> str:
 
 def _supports(suffix: str, dtype: DTypeLike, channels: int) -> bool:
     dtypes, counts = SUPPORTED.get(suffix, ((), ()))
-    return suffix in SUPPORT_ALL or (np.dtype(dtype).name in dtypes and channels in counts)
+    return suffix in (*SUPPORT_ALL, SUFFIX) or (
+        np.dtype(dtype).name in dtypes and channels in counts
+    )
 
 
 def stores_alpha(suffix: str, dtype: DTypeLike, channels: int) -> bool:

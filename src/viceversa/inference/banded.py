@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..files import format_bytes
 from ..images import Pixels, Source, read_header
+from ..images.formats.ome_zarr import names_zarr
 from ..images.loading import read_options
 from ..images.masks import read_mask
 from ..images.preprocessing import Part
 from ..images.pyramid import TiffRows
 from ..images.rows import ImageRows, open_rows
 from ..images.values import fill_nodata
+from ..images.zarr_rows import ZarrRows, create_zarr
 from ..networks.sizes import reflected, supported_side
 from ..runtime.device import free_memory
 from ..streaming import BandedNetwork, Unknown, whole_memory
@@ -30,7 +32,7 @@ from .alpha import alpha_problem, has_alpha, to_alpha
 from .forward import check_finite, memory_errors
 from .masked import with_alpha
 from .notes import notes
-from .outputs import STREAM, Input, write_result
+from .outputs import STREAM, Input, suffix_of, write_result
 from .pixels import to_files, to_network
 from .translator import Translator
 
@@ -113,8 +115,8 @@ def translate_by_bands(
 ) -> list[str]:
     """Translate an image file by bands of rows.
 
-    The result is that of the whole image at once within rounding. A TIFF is read by bands, and
-    written with levels of lower resolution; other formats are decoded and encoded as a whole.
+    The result is that of the whole image at once within rounding. TIFF and OME-Zarr are read
+    by bands, and written with levels; other formats are decoded and encoded as a whole.
 
     Args:
         translator: The translator.
@@ -231,13 +233,14 @@ class _Output:
         self, translator: Translator, image: ImageRows, path: Input, result: Path, files: ExitStack
     ) -> None:
         self.translator, self.image, self.result, self.files = translator, image, result, files
-        self.suffix = translator.suffix(path.suffix) if result == STREAM else result.suffix
-        self.tiff = self.suffix.lower() in (".tif", ".tiff") and result != STREAM
+        self.suffix = suffix_of(translator.suffix, path, result)
+        self.zarr = names_zarr(result)
+        self.banded = self.zarr or (self.suffix.lower() in (".tif", ".tiff") and result != STREAM)
         own = image.tags
         self.tags = translator.tags._replace(geometry=own.geometry, resolution=own.resolution)
         self.position, self.clipped, self.alpha = 0, False, False
         self.collected: list[Pixels] = []
-        self.file: TiffRows | None = None
+        self.file: TiffRows | ZarrRows | None = None
         self.with_alpha: ImageRows | None = None
         self.problem = ""
         """Why the alpha channel of the image is not taken over."""
@@ -264,20 +267,25 @@ class _Output:
         if self.with_alpha is not None:
             carried = to_alpha(self.with_alpha.rows(start, self.position), target)
         pixels, self.alpha = with_alpha(pixels, image, source, target, self.suffix, carried)
-        if not self.tiff:
+        if not self.banded:
             self.collected.append(pixels)
             return
         if self.file is None:
             shape = self.image.height, self.image.width, pixels.shape[2]
             labels = target.config.kind == "labels"
-            self.file = self.files.enter_context(
-                TiffRows(self.result, shape, pixels.dtype, self.tags, self.alpha, labels)
-            )
+            if self.zarr:
+                self.file = self.files.enter_context(
+                    create_zarr(self.result, shape, pixels.dtype, self.tags, labels)
+                )
+            else:
+                self.file = self.files.enter_context(
+                    TiffRows(self.result, shape, pixels.dtype, self.tags, self.alpha, labels)
+                )
         self.file.write(pixels)
 
     def finish(self) -> None:
-        """Write the result, if it is no TIFF."""
-        if not self.tiff:
+        """Write the result, if it was not written by bands."""
+        if not self.banded:
             pixels = np.concatenate(self.collected)
             write_result(self.result, self.suffix, pixels, self.tags, self.alpha)
 

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..files import sha256
+from ..files import digest_of, sha256
 from ..images import Pixels, Source, Tags, read_tags
+from ..images.formats.ome_zarr import SUFFIX as ZARR
+from ..images.formats.ome_zarr import is_zarr
 from ..images.masks import MaskFiles
 from ..images.preprocessing import Part
 from ..images.sources import JPEG_SUFFIXES
@@ -24,7 +26,7 @@ from .banded import Bands, Stopped, translate_by_bands
 from .batches import alike
 from .masked import with_alpha
 from .notes import notes_on
-from .outputs import STREAM, File, Input, write_result
+from .outputs import STREAM, File, Input, suffix_of, write_result
 from .record import Record
 from .spread import write_maps
 from .translator import Translator
@@ -140,10 +142,10 @@ def translate_files(
 
 
 def _digest(source: Source, mask: Source | None) -> str:
-    """Return the SHA-256 of an image, and of its mask; "" for what is no file."""
-    if not source.path.is_file():
+    """Return the SHA-256 of an image, and of its mask; "" for what is neither file nor OME-Zarr."""
+    if not (source.path.is_file() or is_zarr(source.path)):
         return ""
-    own = hashlib.sha256(source.read()).hexdigest() if source.member else sha256(source.path)
+    own = hashlib.sha256(source.read()).hexdigest() if source.member else digest_of(source.path)
     return own + (f" {sha256(mask.path)}" if mask else "")
 
 
@@ -165,7 +167,7 @@ def _read(
     notes = notes_on(translator, read, pixels, half, path)
     carried = None
     if alpha:
-        suffix, most = _suffix(translator, path, result), translator.max_megapixels * 10**6
+        suffix, most = suffix_of(translator.suffix, path, result), translator.max_megapixels * 10**6
         carried, more = read_alpha(
             file, translator.source, translator.target, suffix, same_size, most
         )
@@ -216,22 +218,18 @@ def _write(translator: Translator, pixels: Pixels, image: _Input) -> None:
     tags = translator.tags
     if pixels.shape[:2] == image.pixels.shape[:2]:
         tags = tags._replace(geometry=image.own.geometry, resolution=image.own.resolution)
-    suffix = _suffix(translator, image.path, image.result)
+    suffix = suffix_of(translator.suffix, image.path, image.result)
     output, alpha = with_alpha(
         pixels, image.pixels, translator.source, translator.target, suffix, image.alpha
     )
-    write_result(image.result, suffix, output, tags, alpha)
-
-
-def _suffix(translator: Translator, path: Input, result: Path) -> str:
-    """Return the suffix of the format of a result."""
-    return translator.suffix(path.suffix) if result == STREAM else result.suffix
+    labels = translator.target.config.kind == "labels"
+    write_result(image.result, suffix, output, tags, alpha, labels)
 
 
 def _own_tags(translator: Translator, path: Input, result: Path) -> Tags:
     """Return the geometry and the resolution of an image, if the result can have them."""
-    kinds = ".png", ".tif", ".tiff", *JPEG_SUFFIXES
-    if path == STREAM or _suffix(translator, path, result).lower() not in kinds:
+    kinds = ".png", ".tif", ".tiff", ZARR, *JPEG_SUFFIXES
+    if path == STREAM or suffix_of(translator.suffix, path, result).lower() not in kinds:
         return NO_TAGS
     config, most = translator.source.config, translator.max_megapixels * 10**6
     return read_tags(path, config.read_channels, config.pages, most)

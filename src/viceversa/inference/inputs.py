@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..errors import UserError
 from ..fields import did_you_mean
 from ..images.archives import COMPRESSED, IN_PLACE, read_archives
+from ..images.formats.ome_zarr import is_zarr, names_zarr
 from ..images.sources import FORMATS, Unread, is_hidden, is_image_name, unread
 from ..images.video import is_video_name
 from .outputs import File
@@ -55,6 +56,8 @@ def _expand(given: str) -> tuple[list[Path], list[File], list[str]]:
     path = Path(given)
     if path.exists() and not path.is_dir():
         return ([path], [], []) if _is_archive(path) else ([], [(path, Path(path.name))], [])
+    if is_zarr(path):
+        return [], [(path, Path(path.absolute().name))], []
     if path.is_dir():
         matches = [file for file in sorted(path.rglob("*")) if _is_visible(file.relative_to(path))]
         none = f"the folder {given} holds no images"
@@ -63,9 +66,11 @@ def _expand(given: str) -> tuple[list[Path], list[File], list[str]]:
         matches = [file for file in matches if _is_visible(Path(file.name))]
         near = [str(f) for f in path.parent.iterdir()] if path.parent.is_dir() else []
         none = f"there is no image {given}{did_you_mean(given, near)}"
+    zarrs = {file for file in matches if names_zarr(file) and file.is_dir()}
+    matches = [file for file in matches if zarrs.isdisjoint(file.parents)]
     within = path.is_dir()
     archives = [] if within else [file for file in matches if _is_archive(file)]
-    files = [file for file in matches if is_image_name(file.name) and file.is_file()]
+    files = [f for f in matches if f in zarrs or (is_image_name(f.name) and f.is_file())]
     others = [str(file) for file in matches if not is_image_name(file.name) and file.is_file()]
     others = [name for name in others if Path(name) not in archives]
     if files or archives:

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UserError
-from ..images import SUFFIXES, Pixels, Source, to_bytes, write
+from ..extras import import_extra
+from ..images import SUFFIXES, Pixels, Source, to_bytes
+from ..images.formats.ome_zarr import SUFFIX as ZARR
+from ..images.formats.ome_zarr import names_zarr, refuse_other_folder
 from ..images.header import Tags
+from ..images.zarr_rows import write_image
 
 Input = Path | Source  # a file, or a member of an archive
 File = tuple[Input, Path]  # an image, and its name among the results
@@ -27,7 +31,9 @@ def file_of(image: Input) -> Path:
 
 
 def names_image(out: Path) -> bool:
-    """Whether an output path is the name of an image file rather than of a folder."""
+    """Whether an output path is the name of an image, which OME-Zarr stores as a folder."""
+    if names_zarr(out):
+        return True
     if out.is_dir():
         return False
     kind = mimetypes.guess_type(out.name)[0] or ""
@@ -58,8 +64,8 @@ def of_format(name: str, suffix: Callable[[str], str]) -> Callable[[str], str]:
         UserError: The format is unknown, or cannot store the output.
     """
     given = f".{name.lower().lstrip('.')}"
-    if given not in SUFFIXES:
-        known = ", ".join(sorted(one[1:] for one in SUFFIXES))
+    if given not in (*SUFFIXES, ZARR):
+        known = ", ".join(sorted(one[1:] for one in (*SUFFIXES, ZARR)))
         raise UserError(f"--format {name} is unknown; available: {known}", option="--format")
     if (fits := suffix(given)) != given:
         raise UserError(
@@ -67,6 +73,14 @@ def of_format(name: str, suffix: Callable[[str], str]) -> Callable[[str], str]:
             option="--format",
         )
     return lambda _: given
+
+
+def suffix_of(suffix: Callable[[str], str], path: Input, result: Path) -> str:
+    """Return the ending of a result; on standard output, which is a file, TIFF for OME-Zarr."""
+    if result != STREAM:
+        return result.suffix
+    fits = suffix(path.suffix)
+    return ".tif" if fits.lower() == ZARR else fits
 
 
 def plan(
@@ -100,7 +114,12 @@ def plan(
     inputs = {file_of(path) for path, _ in pairs}
     sources = {key for path in inputs for key in (path.resolve(), _inode(path)) if key}
     used: dict[Path, Input] = {}
+    if any(names_zarr(result) for _, result in pairs):  # it replaces all that is in the folder
+        import_extra("zarr", "zarr", "an OME-Zarr")
+        sources |= {folder for path in inputs for folder in path.resolve().parents}
     for path, result in pairs:
+        if names_zarr(result):
+            refuse_other_folder(result)
         if sources & {result.resolve(), _inode(result)}:
             raise UserError(
                 f"{result} would overwrite a file to translate; choose another -o",
@@ -159,7 +178,9 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def write_result(result: Path, suffix: str, pixels: Pixels, tags: Tags, alpha: bool) -> None:
+def write_result(
+    result: Path, suffix: str, pixels: Pixels, tags: Tags, alpha: bool, labels: bool = False
+) -> None:
     """Write a result to its file or to standard output.
 
     Args:
@@ -168,6 +189,7 @@ def write_result(result: Path, suffix: str, pixels: Pixels, tags: Tags, alpha: b
         pixels: (h, w, channels).
         tags: Metadata.
         alpha: Whether the last channel is alpha.
+        labels: Whether values are classes.
 
     Raises:
         UserError: The file cannot be written.
@@ -176,4 +198,4 @@ def write_result(result: Path, suffix: str, pixels: Pixels, tags: Tags, alpha: b
         sys.stdout.buffer.write(to_bytes(pixels, suffix, tags, alpha=alpha))
         sys.stdout.buffer.flush()
     else:
-        write(result, pixels, tags, alpha=alpha)
+        write_image(result, pixels, tags, alpha, labels)

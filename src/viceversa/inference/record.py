@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import sha256
+from ..files import digest_of
 
 NAME = ".viceversa.jsonl"  # hidden, since it is stored beside the images
 OTHERS = ".viceversa-*.jsonl"  # of the processes after the first
@@ -43,11 +43,11 @@ class Record:
         lines = self._lines.get(self._name(result), [])
         digests = [str(line.get("sha256")) for line in lines]
         known = [one for one in digests if self._line(result, source, one) in lines]
-        return bool(known) and result.is_file() and sha256(result) in known
+        return bool(known) and result.exists() and digest_of(result) in known
 
     def add(self, result: Path, source: str) -> None:
         """Record a result that was written. Raises OSError or UserError."""
-        line = self._line(result, source, sha256(result))
+        line = self._line(result, source, digest_of(result))
         lines = self._lines.setdefault(self._name(result), [])
         if line in lines:
             return

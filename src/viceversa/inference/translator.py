@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from ..checkpoint import read_header, translator_file
 from ..errors import UserError
 from ..fields import ImageSize, listed
-from ..images import Pixels, Source, Tags, suffix_for, write
+from ..images import Pixels, Source, Tags, suffix_for
 from ..images.domain import Domain
 from ..images.loading import to_domain_pixels
 from ..images.nodata import value_for_dtype
 from ..images.preprocessing import Part, Preprocessing
 from ..images.values import fill_nodata
+from ..images.zarr_rows import write_image
 from ..networks.config import Policy
 from ..networks.noise import seed_dropout
 from ..networks.norms import use_policy
@@ -32,7 +33,7 @@ from .model_files import description, load_generator, read_domain
 from .pixels import to_files, to_network
 from .spread import forward_with_spread
 
-LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy")  # lossy formats mix classes
+LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy", ".zarr")  # lossy formats mix classes
 UNKNOWN = Preprocessing()
 
 
@@ -214,7 +215,8 @@ class Translator:
         output, alpha = with_alpha(
             self.pixels([pixels])[0], pixels, self.source, self.target, path.suffix
         )
-        write(path, output, self.tags, alpha=alpha)
+        labels = self.target.config.kind == "labels"
+        write_image(path, output, self.tags, alpha, labels)
         return path
 
     def _each(self, images: Iterable[Any], half: Part, batch_size: int) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Resolution of image files, in pixels per inch: PNG, JFIF, TIFF and OME-TIFF."""
+"""Resolution of image files, in pixels per inch: PNG, JFIF, TIFF, OME-TIFF and OME-Zarr."""
 
 from __future__ import annotations
 
@@ -21,6 +21,23 @@ PER_INCH = {  # units of OME -> how many are an inch
     "cm": 2.54,
     "m": 0.0254,
 }
+
+NGFF_PER_INCH = {  # units of OME-Zarr -> how many are an inch
+    "angstrom": 25.4e7,
+    "nanometer": 25.4e6,
+    "micrometer": 25.4e3,
+    "millimeter": 25.4,
+    "centimeter": 2.54,
+    "meter": 0.0254,
+    "inch": 1.0,
+}
+
+
+def of_ngff(sizes: tuple[float, float], units: tuple[object, object]) -> Resolution:
+    """Return the resolution of an OME-Zarr from the sizes of a pixel in x and y and their units."""
+    inches = [NGFF_PER_INCH.get(str(unit), 0.0) for unit in units]
+    x, y = (inch / size if size else 0.0 for inch, size in zip(inches, sizes, strict=True))
+    return _upright(x, y, 1)
 
 
 def of_png(body: bytes, orientation: int) -> Resolution:
