@@ -336,7 +336,7 @@ def test_errors_of_the_service_are_shown(
     window.messages.clear()
 
 
-def test_touch_draws_and_the_page_fits_a_phone(browser: Browser, service: PageService) -> None:
+def test_the_page_on_a_phone_and_without_a_service(browser: Browser, service: PageService) -> None:
     service.received.clear()
     more = {"has_touch": True, "is_mobile": True, "color_scheme": "dark"}
     with opened(browser, service.address, width=390, **more) as phone:
@@ -350,7 +350,18 @@ def test_touch_draws_and_the_page_fits_a_phone(browser: Browser, service: PageSe
             page.locator("summary").evaluate("one => { one.parentElement.open = true; }")
             assert overflowing(page) == []
         assert {text: ratio for text, ratio in contrasts(page).items() if ratio < 4.5} == {}
-    assert phone.messages == []
+        assert phone.messages == []
+        page.route("**/v1/models", lambda route: route.abort())
+        page.reload()
+        alert = page.get_by_role("alert")
+        alert.wait_for()
+        assert alert.inner_text().startswith("The service does not answer.")
+        page.keyboard.press("Delete")  # without effect: there is no drawing yet
+        page.unroute("**/v1/models")
+        page.get_by_role("button", name="Try again").click()
+        page.locator("#colours label").first.wait_for()
+        assert alert.is_hidden()
+        assert [one for one in phone.messages if "ERR_FAILED" not in one] == []
 
 
 def test_axe_finds_no_problem(window: OpenPage, page: Page, service: PageService) -> None:
