@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import struct
@@ -135,6 +136,7 @@ def test_a_body_that_is_not_complete_in_time_is_refused(
     assert impatient.metric("body_bytes") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seconds, error", [(SHORT, ConnectionError), (30.0, TimeoutError)], ids=["guard", "control"]
 )
@@ -230,6 +232,7 @@ def header_of_png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IEND\xaeB`\x82"
 
 
+@pytest.mark.slow
 def test_a_decoder_that_ends_costs_one_request(client: Client) -> None:
     failures = client.metric("decoder_failures_total")
     (process,) = client.service.decoders.processes
@@ -244,6 +247,7 @@ def test_a_decoder_that_ends_costs_one_request(client: Client) -> None:
     assert client.service.decoders.processes != [process]
 
 
+@pytest.mark.slow
 def test_an_image_that_takes_too_long_is_refused(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +259,7 @@ def test_an_image_that_takes_too_long_is_refused(
     assert client.translate(noise()).status == 200
 
 
+@pytest.mark.slow
 def test_damaged_images_are_refused_and_end_no_decoder(client: Client) -> None:
     failures, rng = client.metric("decoder_failures_total"), np.random.default_rng(0)
     assert client.translate(header_of_png(20_000, 20_000)).failure == (422, "invalid_image")
@@ -268,9 +273,30 @@ def test_damaged_images_are_refused_and_end_no_decoder(client: Client) -> None:
     assert client.metric("decoder_failures_total") == failures
 
 
+@pytest.mark.slow
+def test_random_requests_are_never_errors_of_the_server(client: Client) -> None:
+    """Requests of which each part is valid or not."""
+    rng = random.Random(0)
+    sizes = ("own", "trained", "16", "16,32", "-1", "a", "1e9", "%ff", "0,0", "%00", "9" * 30)
+    names = ("photos", "photos", "photos", "..", "%2e%2e", "x", "photos/", "%00")
+    values = ("*/*", "image/tiff;q=x", "image/jpeg;q=1e400", "image/png; q=-1", "\xff", ";;,,")
+    keys = ("Accept", "Content-Type", "Content-Encoding", "Range", "Authorization")
+    bodies = (noise(), noise()[:500], b"", b"x", noise("TIFF")[:100] + bytes(500))
+    found = set()
+    for _ in range(200):
+        path = f"/v1/models/{rng.choice(names)}/translate?size={rng.choice(sizes)}"
+        method = rng.choice(("POST",) * 6 + ("GET", "PUT", "OPTIONS"))
+        headers = {rng.choice(keys): rng.choice(values)}
+        answer = client.ask(path, method, rng.choice(bodies), **headers)
+        assert answer.status == 200 or answer.failure[0] < 500, (path, method, headers)
+        found.add(answer.status)
+    assert {200, 404, 405, 415, 422} <= found
+
+
 # -- the end
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_the_requests_in_progress(models: dict[str, Path]) -> None:
     service = Service(load_models([f"photos={models['photos']}"], SETTINGS), SETTINGS)
     answers: list[Answer] = []

@@ -136,6 +136,7 @@ def test_the_token_is_required(authorization: str) -> None:
         ("evil.example", "0.0.0.0", (), False),
         ("10.0.0.1.evil.example", "0.0.0.0", (), False),
         ("images.example.org", "127.0.0.1", ("images.example.org",), True),
+        ("images.example.org", "127.0.0.1", ("", "Images.example.org:443"), True),
         ("other.example.org", "127.0.0.1", ("images.example.org",), False),
         ("", "127.0.0.1", (), False),
     ],

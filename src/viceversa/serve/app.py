@@ -104,7 +104,7 @@ def create_app(service: Service, token: str = "") -> Starlette:
             Middleware(
                 Guard,
                 host=settings.host,
-                allowed_hosts=settings.allowed_hosts,
+                allowed_hosts=settings.allowed_hosts.split(","),
                 token=token,
                 metrics=service.metrics,
             )

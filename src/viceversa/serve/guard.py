@@ -52,7 +52,8 @@ class Guard:
     ) -> None:
         self._app, self._token, self._metrics = app, token.encode(), metrics
         self._any_address = host in ALL_NETWORKS
-        self._hosts = {host.lower(), f"[{host.lower()}]", *map(str.lower, allowed_hosts)}
+        names = {without_port(name.strip().lower()) for name in allowed_hosts}
+        self._hosts = {host.lower(), f"[{host.lower()}]", *(names - {""})}
         if self._any_address or is_local(host):
             self._hosts.update(LOCAL)
 

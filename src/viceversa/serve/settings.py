@@ -24,8 +24,9 @@ class ServeSettings:
     """Address to listen on: 127.0.0.1 is this machine only, 0.0.0.0 all networks."""
     port: int = 8000
     """Port to listen on; 0: a free one."""
-    allowed_hosts: tuple[str, ...] = ()
-    """Further host names by which browsers and proxies may address the server."""
+    allowed_hosts: str = ""
+    """Further host names by which browsers and proxies may address the server, separated by
+    commas."""
     max_body: float = 20.0
     """Size limit of an uploaded file, in MB."""
     max_megapixels: int = 4
