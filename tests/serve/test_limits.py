@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -232,6 +233,15 @@ def header_of_png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IEND\xaeB`\x82"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_decoders_have_little_memory_and_write_no_files(client: Client) -> None:
+    (process,) = client.service.decoders.processes
+    text = Path(f"/proc/{process}/limits").read_text()
+    limits = {line[:26].strip(): line[26:].split()[0] for line in text.splitlines()}
+    assert limits["Max file size"] == limits["Max core file size"] == "0"
+    assert int(limits["Max address space"]) < 3 * 10**9
+
+
 @pytest.mark.slow
 def test_a_decoder_that_ends_costs_one_request(client: Client) -> None:
     failures = client.metric("decoder_failures_total")
@@ -325,6 +335,16 @@ def test_sigterm_finishes_the_requests_in_progress(models: dict[str, Path]) -> N
     assert [answer.status for answer in answers] == [200]
     assert signal.getsignal(signal.SIGTERM) is before
     assert service.decoders.processes == []
+
+
+@pytest.mark.slow
+def test_requests_that_take_longer_than_the_end_are_refused(models: dict[str, Path]) -> None:
+    with running(models, SETTINGS) as client, ThreadPoolExecutor(1) as pool, held(client.service):
+        answer = pool.submit(client.translate, noise())
+        wait_for(lambda: client.service.metrics.value("requests_in_progress") == 1)
+        client.server.config.timeout_graceful_shutdown = 0
+        client.server.should_exit = True
+        assert answer.result().failure == (503, "stopping")
 
 
 def test_a_port_in_use_is_refused(client: Client) -> None:

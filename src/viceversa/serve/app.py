@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .failures import Failure
+from .failures import Failure, stopping
 from .guard import Guard
 from .openapi import description
 from .service import Service
@@ -58,15 +58,17 @@ def create_app(service: Service, token: str = "") -> Starlette:
     async def translate(request: Request) -> Response:
         try:
             return await service.translate(request)
-        except (ClientDisconnect, asyncio.CancelledError):
+        except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
+        except asyncio.CancelledError:  # the server does not wait for it any longer
+            raise stopping() from None
 
     async def livez(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(request: Request) -> Response:
         if service.stopping:
-            raise Failure(503, "stopping", "the server is stopping")
+            raise stopping()
         return PlainTextResponse("ok\n")
 
     async def metrics(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Processes that decode images, as seen by the server."""
+"""Pool of the processes that decode images."""
 
 from __future__ import annotations
 

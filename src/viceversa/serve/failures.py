@@ -37,3 +37,8 @@ def invalid_image(error: UserError | str) -> Failure:
     Advice on options of the command line follows a semicolon; it is not for clients.
     """
     return Failure(422, "invalid_image", str(error).split("; ")[0])
+
+
+def stopping() -> Failure:
+    """Return the answer of a server that ends."""
+    return Failure(503, "stopping", "the server is stopping", {"retry-after": "5"})

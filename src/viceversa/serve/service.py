@@ -17,7 +17,7 @@ from .batching import Batcher
 from .bodies import busy, read_body
 from .decoder import Preparation
 from .decoding import Decoders
-from .failures import Failure
+from .failures import Failure, stopping
 from .formats import answer_type, check_magic, check_type, encode
 from .metrics import Metrics
 from .models import ServedModel
@@ -103,7 +103,7 @@ class Service:
 
     def _check_queue(self) -> None:
         if self.stopping:
-            raise Failure(503, "stopping", "the server is stopping", {"retry-after": "5"})
+            raise stopping()
         if self.metrics.value("requests_in_progress") >= self.settings.queue:
             raise busy(min(math.ceil(self._average), 60))
 
