@@ -58,7 +58,10 @@ def run_demo(which: str, out: Path, seed: int = 0, epochs: int | None = None) ->
     for name, error in errors.items():
         say(f"  {error:.4f}  {name}")
     say(f"example results: {run / 'result.png'}")
-    say(f"your own images: viceversa translate {run / 'ab.safetensors'} IMAGE.png -o translated")
+    model = run / "ab.safetensors"
+    say(f"your own images: viceversa translate {model} IMAGE.png -o translated")
+    activity = "draw an emoji" if which == "pix2pix" else "translate on a page"
+    say(f"{activity}: pip install '.[serve]', then viceversa serve {model} --open")
     say(f"report: {run / 'report.html'}")
     return errors
 

@@ -30,6 +30,7 @@ def test_unpaired(
     output = capsys.readouterr().out
     assert f"viceversa translate {run / 'ab.safetensors'}" in output
     assert output.splitlines()[-1] == f"report: {run / 'report.html'}"
+    assert f"viceversa serve {run / 'ab.safetensors'} --open" in output
     assert (run / "report.html").is_file()
     assert all(f"{error:.4f}  {name}" in output for name, error in errors.items())
     # Another seed is a separate run.

@@ -39,6 +39,7 @@ NOT_RUN = {
     "plan cyclegan": "searches for half a minute; tests/plan do, too",
     "torchrun": "starts several processes; test_distributed.py does, too",
     "srun": "needs SLURM; test_split_translations.py sets its variables",
+    "viceversa serve": "serves until it is stopped; tests/serve do, too",
     "--speed.compile": "compiles for a minute; test_compile.py does, too",
 }
 

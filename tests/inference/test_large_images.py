@@ -22,7 +22,8 @@ from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.header import Tags
 from viceversa.images.preprocessing import Preprocessing
 from viceversa.inference import Record, Translator, translate_files
-from viceversa.inference.banded import Bands, MemoryLimit, grid
+from viceversa.inference.banded import Bands, MemoryLimit
+from viceversa.inference.crops import grid
 from viceversa.networks import GENERATORS
 from viceversa.streaming import BandedNetwork
 

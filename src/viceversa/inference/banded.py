@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
@@ -10,10 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
 from ..files import format_bytes
 from ..images import Pixels, Source, read_header
 from ..images.formats.ome_zarr import names_zarr
@@ -29,6 +26,7 @@ from ..runtime.device import free_memory
 from ..streaming import BandedNetwork, Unknown, whole_memory
 from ..terminal import say
 from .alpha import alpha_problem, has_alpha, to_alpha
+from .crops import sample_crops
 from .forward import check_finite, memory_errors
 from .masked import with_alpha
 from .notes import notes
@@ -36,8 +34,6 @@ from .outputs import STREAM, Input, suffix_of, write_result
 from .pixels import to_files, to_network
 from .translator import Translator
 
-CROPS = 64  # whose statistics represent an image, at most
-CROP_SIDES = (256, 128, 64)  # pixels; smaller ones if the memory is small
 SHARE = 0.5  # of the free memory that images may need by default
 
 
@@ -145,7 +141,7 @@ def translate_by_bands(
             translator.network, translator.source.config.width, image.height, image.width
         )
         read, limit = _reader(translator, image, shape), bands.limit.limit or 0
-        crops = _crops(translator.network, read, shape, limit) if bands.sampled else None
+        crops = sample_crops(translator.network, read, shape, limit) if bands.sampled else None
         network = BandedNetwork(translator.network, shape, limit, crops)
         bands.report(_costs(f"{path} ({image.width}x{image.height})", network))
         output = _Output(translator, again, path, result, files)
@@ -175,47 +171,6 @@ def _reader(
         return values.index_select(3, columns).to(translator.device)
 
     return read
-
-
-def _crops(
-    network: nn.Module,
-    read: Callable[[int, int], Tensor],
-    shape: tuple[int, int, int],
-    memory: int,
-) -> Tensor:
-    """Return crops that are evenly spaced over an image, as many as fit into the memory."""
-    channels, height, width = shape
-    for crop in CROP_SIDES:
-        sides = [min(supported_side(network, crop), side) for side in (height, width)]
-        needed = whole_memory(network, (channels, sides[0], sides[1]))
-        if needed <= memory:
-            break
-    else:
-        raise UserError(
-            f"{format_bytes(needed)} of memory are needed for the statistics of a crop, and "
-            f"{format_bytes(memory)} may be used; raise --memory",
-            option="--memory",
-        )
-    down, across = grid(min(memory // needed, CROPS), height / sides[0], width / sides[1])
-    crops = []
-    for top in torch.linspace(0, height - sides[0], down).long().tolist():
-        rows = read(top, top + sides[0])
-        for left in torch.linspace(0, width - sides[1], across).long().tolist():
-            crops.append(rows[:, :, :, left : left + sides[1]])
-    return torch.cat(crops)
-
-
-def grid(most: int, high: float, wide: float) -> tuple[int, int]:
-    """Return the rows and columns of at most `most` crops, about evenly spaced.
-
-    Args:
-        most: Maximum number of crops.
-        high: Height of the image in crops.
-        wide: Width of the image in crops.
-    """
-    down = max(1, min(math.ceil(high), round(math.sqrt(most * high / wide))))
-    across = max(1, min(math.ceil(wide), most // down))
-    return min(down, most), across
 
 
 class _Output:
