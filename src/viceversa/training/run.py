@@ -79,9 +79,12 @@ class Run:
         self.say = say if ranks.first else silent
         seed_everything(train.seed)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", train.keep_last)
-        self.runtime, config = open_runtime(config, self.checkpoints, ranks, self.say)
+        chosen: list[str] = []
+        self.runtime, config = open_runtime(config, self.checkpoints, ranks, chosen.append)
         self.config = config
         self.data = open_run_data(config, self.folder, ranks, self.say, user)
+        for text in chosen:  # not before an error of the data, which is then the only message
+            self.say(text)
         self.say(f"data: {config.data.location}")
         check_ranks(ranks, self.data.train, train.batch_size)
         self.method = make_method(config)
