@@ -11,7 +11,6 @@ from support import Child, fork
 from viceversa.cli import main
 
 PATIENCE = 60.0  # seconds, for busy machines
-MOST_RUNS = 20  # until a kill was during a write: whether it is depends on the disk
 
 
 def translate(model: Path, images: Path, out: Path, *options: str) -> Child:
@@ -41,7 +40,7 @@ def count_losses(
     counts = dict.fromkeys(
         ("runs", "kills", "within_a_write", "failed", "different", "damaged", "left_over"), 0
     )
-    while counts["kills"] < kills or (not counts["within_a_write"] and counts["runs"] < MOST_RUNS):
+    while counts["kills"] < kills:
         out = folder / f"killed-{counts['runs']}"
         while code := _translate_until_killed(counts, model, images, out, rng, seconds, options):
             found = results(out)

@@ -29,12 +29,11 @@ def counted(images: Path, kills: int) -> dict[str, int]:
     return count_losses(model(folder / "model"), images, folder, kills, 1, "--batch_size", "2")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.soak)])
-def test_killed_translations_lose_nothing(images: Path, kills: int) -> None:
-    counts = counted(images, kills)
+@pytest.mark.soak  # whether a kill is during a write depends on the disk
+def test_killed_translations_lose_nothing(images: Path) -> None:
+    counts = counted(images, 100)
     assert {name: counts[name] for name in LOSSES} == dict.fromkeys(LOSSES, 0), counts
-    assert counts["kills"] >= kills and counts["within_a_write"], counts
+    assert counts["kills"] >= 100 and counts["within_a_write"], counts
 
 
 @pytest.mark.soak
