@@ -280,6 +280,7 @@ def test_largest_size_that_fits_needs_few_estimates() -> None:
         assert len(estimates) <= 12
 
 
+@pytest.mark.soak  # half a minute
 def test_memory_of_alternatives() -> None:
     config = small(
         "cyclegan", generator={"width": 16}, train={"batch_size": 6, "accumulation_steps": 2}

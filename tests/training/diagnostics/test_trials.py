@@ -10,19 +10,13 @@ from trials import PAIRS, TRIALS, VIEWS, Trial, control_trial, run_trial, with_s
 from viceversa.training.diagnostics.rules import RULES
 
 pytestmark = pytest.mark.slow
-# `make test` runs one trial and its control, `make soak` all of them. Every rule also has tests on
-# values by hand (test_detectors.py).
-QUICK_TRIAL = TRIALS[0]
+# `make soak` runs the trials. In `make test`, every rule has tests on values by hand
+# (test_detectors.py).
 OTHERS = {"over-fitting", "vanishing gradients", "exploding gradients"}
 
 
-@pytest.mark.parametrize(
-    "trial",
-    [
-        pytest.param(trial, id=trial.name, marks=[] if trial is QUICK_TRIAL else pytest.mark.soak)
-        for trial in TRIALS
-    ],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("trial", TRIALS, ids=[trial.name for trial in TRIALS])
 def test_a_problem_is_detected_in_time(trial: Trial, tmp_path: Path) -> None:
     """Tries up to three seeds: failing training is chaotic, and rounding, which differs between
     processors, decides whether a run of a few hundred steps fails."""
@@ -37,8 +31,9 @@ def test_a_problem_is_detected_in_time(trial: Trial, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2))])
-@pytest.mark.parametrize("recipe", [PAIRS, pytest.param(VIEWS, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("recipe", [PAIRS, VIEWS])
 def test_no_problem_is_detected_in_a_run_without_one(
     recipe: str, seed: int, tmp_path: Path
 ) -> None:
