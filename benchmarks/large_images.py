@@ -1,6 +1,7 @@
 """Translate a large image by bands of rows and as a whole: difference, time, memory, seams.
 
-python benchmarks/large_images.py [--side 768] [--turns 3] [--models a.safetensors ...] [--images F]
+python benchmarks/large_images.py [--side 768] [--turns 3] [--models FILE ...] [--images F]
+    [--networks resnet unet]
 For CycleGAN's ResNet (9 blocks) and pix2pix's U-Net (depth 8), both of width 64 with random
 weights, on a square image of packaged photographs: the largest difference in [-1, 1] before
 rounding, the ratio of the times (turns alternate, each in a process of its own), the peak memory
@@ -227,6 +228,7 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=0.4, help="GB for bands")
     parser.add_argument("--models", type=Path, nargs="*", default=[])
     parser.add_argument("--images", type=Path, help="folder of RGB images of one size")
+    parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--job", nargs="*")
     options = parser.parse_args()
     if options.job:
@@ -236,7 +238,7 @@ def main() -> None:
     memory = round(options.memory * 1e9)
     results: dict[str, Any] = {"date": str(date.today()), "machine": machine("cpu")}
     results |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    for name in NETWORKS:
+    for name in options.networks:
         results[name] = compare(name, options.side, memory, options.turns)
         print(name, json.dumps(results[name], indent=2), flush=True)
         results[name]["strip"] = run(name, "banded", STRIPS[name], 4 * 10**9, None)
