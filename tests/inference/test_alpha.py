@@ -19,7 +19,7 @@ from viceversa.cli.translate import TranslateOptions
 from viceversa.cli.translation import run_on_images
 from viceversa.images import Pixels, read, read_tags, write
 from viceversa.images.domain import Domain, DomainConfig
-from viceversa.inference import Translator, translate_files
+from viceversa.inference import FileOptions, Translator, translate_files
 from viceversa.inference.alpha import check_alpha, read_alpha
 
 EIGHT, SIXTEEN = Domain(), Domain(dtype="uint16", low=(0.0,) * 3, high=(65535.0,) * 3)
@@ -142,7 +142,9 @@ def test_images_that_are_translated_by_bands(suffix: str, unet: Path, tmp_path: 
         assert read_tags(path).resolution == pytest.approx((300, 150), abs=0.02)
     translator = Translator.load(unet, "cpu")
     pairs = [(image, tmp_path / "x.jpg")]
-    outcome = translate_files(translator, pairs, 1, bands=bands(translator), alpha=True)
+    outcome = translate_files(
+        translator, pairs, FileOptions(1, bands=bands(translator), alpha=True)
+    )
     assert [note for _, note in outcome.notes] == [
         "has transparency that the result lacks: a .jpg file cannot store it; "
         "choose another --format"

@@ -15,7 +15,7 @@ from viceversa.images import read, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.lab import rgb_to_lab
 from viceversa.images.values import to_tensor
-from viceversa.inference import Translator, expand, plan, translate_files
+from viceversa.inference import FileOptions, Translator, expand, plan, translate_files
 
 CLASSES = ("#000000", "#ff0000", "#00ff80")
 LABELS = DomainConfig(kind="labels", classes=CLASSES)
@@ -39,7 +39,7 @@ def ramp(dtype: str, channels: int, top: float, size: int = 24) -> Any:
 
 def run(translator: Translator, folder: Path, out: Path) -> Any:
     files = plan(expand([str(folder)]).files, out, translator.suffix)
-    return translate_files(translator, files, 4)
+    return translate_files(translator, files, FileOptions(4))
 
 
 def test_16_bit_images_stay_16_bit(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from viceversa.cli import main
 from viceversa.errors import UserError
 from viceversa.images import Pixels
 from viceversa.images.domain import Domain
-from viceversa.inference import Record, Translator, expand, plan, translate_files
+from viceversa.inference import FileOptions, Record, Translator, expand, plan, translate_files
 from viceversa.inference.record import NAME
 
 
@@ -244,9 +244,18 @@ def test_stop_request_ends_the_translation_between_two_files(
     pairs = plan(expand([str(images)]).files, out, translator.suffix)
     stop_requests = iter([False, False, False, True])
     record = Record(out, "m", {})
-    outcome = translate_files(translator, pairs, 1, None, record, True, lambda: next(stop_requests))
+    outcome = translate_files(
+        translator,
+        pairs,
+        FileOptions(1),
+        record=record,
+        resume=True,
+        stop=lambda: next(stop_requests),
+    )
     assert len(outcome.written) == 2 and not outcome.failures
-    again = translate_files(translator, pairs, 1, None, Record(out, "m", {}), True)
+    again = translate_files(
+        translator, pairs, FileOptions(1), record=Record(out, "m", {}), resume=True
+    )
     assert len(again.skipped) == 2 and len(again.written) == 3
 
 
@@ -262,8 +271,10 @@ def test_progress_counts_the_images_that_are_not_skipped(
         calls.append((done, total))
 
     record = Record(out, "m", {})
-    translate_files(translator, pairs[:1], 1, None, record)
-    translate_files(translator, pairs, 1, None, record, True, progress=progress)
+    translate_files(translator, pairs[:1], FileOptions(1), record=record)
+    translate_files(
+        translator, pairs, FileOptions(1), record=record, resume=True, progress=progress
+    )
     assert calls == [(2, 4), (3, 4)]  # of 5 images one is skipped, and one is damaged
 
 

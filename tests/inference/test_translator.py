@@ -16,7 +16,7 @@ from viceversa.errors import UserError
 from viceversa.images import Pixels
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.values import to_pixels
-from viceversa.inference import Translator, expand, plan, translate_files
+from viceversa.inference import FileOptions, Translator, expand, plan, translate_files
 from viceversa.networks import GENERATORS
 
 
@@ -270,7 +270,9 @@ def test_batched_files_of_mixed_sizes_match_single_images(tmp_path: Path, unet: 
     for number, size in enumerate(sizes):
         put(tmp_path / "in" / f"{number}.png", number, *size)
     translate = Translator.load(unet, "cpu")
-    outcome = translate_files(translate, planned([str(tmp_path / "in")], tmp_path / "out"), 2)
+    outcome = translate_files(
+        translate, planned([str(tmp_path / "in")], tmp_path / "out"), FileOptions(2)
+    )
     assert outcome[:2] == ([], []) and len(outcome.written) == len(sizes)
     for number, size in enumerate(sizes):
         with Image.open(tmp_path / "out" / f"{number}.png") as image:

@@ -18,7 +18,7 @@ from viceversa.images import Pixels
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.video import PRECISE
 from viceversa.images.video_writing import VideoWriter
-from viceversa.inference import Translator, translate_files, video
+from viceversa.inference import FileOptions, Translator, translate_files, video
 from viceversa.inference.video import translate_videos
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
@@ -410,7 +410,7 @@ def test_images_are_translated_as_before(unet: Path, tmp_path: Path) -> None:
     clip = make_video(tmp_path / "c.mkv", codec="ffv1", pix_fmt="bgr0", sound="")
     Image.fromarray(pattern(0)).save(tmp_path / "x.png")
     translate = Translator.load(unet, "cpu")
-    translate_files(translate, [(tmp_path / "x.png", tmp_path / "y.png")], 1)
+    translate_files(translate, [(tmp_path / "x.png", tmp_path / "y.png")], FileOptions(1))
     translate_videos(translate, [(clip, tmp_path / "o.mkv")], 1, codec="ffv1")
     with Image.open(tmp_path / "y.png") as image:
         assert np.array_equal(np.array(image), contents(tmp_path / "o.mkv").frames[0])

@@ -15,6 +15,7 @@ from ..images.video import import_av
 from ..images.video_writing import choose_encoding, suffix_of_result
 from ..inference import (
     STREAM,
+    FileOptions,
     Inputs,
     Outcome,
     Record,
@@ -80,27 +81,23 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
     pairs = plan_share(files, out, suffix, options, process, named)
     prepare_folders(pairs, out, model, inputs, options)
     record = None
-    if out != STREAM and (options.resume or not named):
-        folder = out.parent if named else place_of(out)
-        record = Record(folder, read_digest(model), _settings(options), process.rank)
+    if out != STREAM:
+        record = _record(out, named, model, options, process)
+    how = FileOptions(
+        options.batch_size,
+        options.half,
+        options.spread,
+        options.alpha,
+        masks,
+        _bands(translator, out, options, process.size),
+    )
     with (
         quiet(process.rank > 0),
         collect_stop_signals() as signals,
         counter("translating", "images") as progress,
     ):
         outcome = translate_files(
-            translator,
-            pairs,
-            options.batch_size,
-            options.half,
-            record,
-            options.resume,
-            lambda: bool(signals),
-            options.spread,
-            masks,
-            progress,
-            _bands(translator, out, options, process.size),
-            options.alpha,
+            translator, pairs, how, record, options.resume, lambda: bool(signals), progress
         )
     unread = []
     if process.rank == 0:
@@ -148,11 +145,7 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
     translator = load_translator(model, options)
     check_model(translator, model)
     prepare_folders(pairs, out, model, inputs, options)
-    record = None
-    if options.resume or not named:
-        settings = {**_settings(options), **encoding}
-        folder = out.parent if named else place_of(out)
-        record = Record(folder, read_digest(model), settings, process.rank)
+    record = _record(out, named, model, options, process, encoding)
     with quiet(process.rank > 0), collect_stop_signals() as signals:
         outcome = translate_videos(
             translator,
@@ -169,6 +162,31 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
     lines = report(outcome, [], len(pairs), _target(out, process, signals), "videos")
     advice = "the current video was not written; --resume skips complete videos"
     _end(outcome, signals, lines, advice, process, out)
+
+
+def _record(
+    out: Path,
+    named: bool,
+    model: Path,
+    options: TranslateOptions,
+    process: Launched,
+    encoding: Mapping[str, object] | None = None,
+) -> Record | None:
+    """Return the record of the results; None for one file that is not resumed.
+
+    Args:
+        out: The folder or file for the results.
+        named: Whether `out` is one result rather than a folder.
+        model: The model file.
+        options: The options of the command.
+        process: This process.
+        encoding: The encoding of videos.
+    """
+    if named and not options.resume:
+        return None
+    folder = out.parent if named else place_of(out)
+    settings = {**_settings(options), **(encoding or {})}
+    return Record(folder, read_digest(model), settings, process.rank)
 
 
 def _pack(out: Path, signals: Sequence[int]) -> None:

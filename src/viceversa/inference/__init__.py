@@ -2,7 +2,7 @@
 
 from ..networks.config import Policy
 from .ensemble import with_spread, write_ensemble
-from .files import Outcome, translate_files
+from .files import FileOptions, Outcome, translate_files
 from .inputs import Inputs, expand
 from .outputs import STREAM, names_image, plan
 from .record import Record
@@ -10,6 +10,7 @@ from .translator import Translator
 
 __all__ = [
     "STREAM",
+    "FileOptions",
     "Inputs",
     "Outcome",
     "Policy",

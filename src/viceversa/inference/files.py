@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from .batches import alike
 from .masked import with_alpha
 from .notes import notes_on
 from .outputs import STREAM, File, Input, suffix_of, write_result
-from .record import Record
+from .record import Record, add_if_possible
 from .spread import write_maps
 from .translator import Translator
 
@@ -46,6 +46,59 @@ class Outcome(NamedTuple):
     """Largest standard deviation of each spread that was written."""
 
 
+@dataclass(frozen=True)
+class FileOptions:
+    """How files are translated."""
+
+    batch_size: int = 8
+    """Images of one size translated at once."""
+    half: Part = None
+    """Of files with A and B side by side, the part to translate."""
+    spread: bool = False
+    """Whether to write the spread of an ensemble next to each result."""
+    alpha: bool = False
+    """Whether results take over the alpha channel of their image, where they can."""
+    masks: MaskFiles | None = None
+    """Mask files of the images, by name."""
+    bands: Bands | None = None
+    """How images that do not fit into the memory are translated; None: as a whole."""
+
+
+def translate_files(
+    translator: Translator,
+    pairs: Sequence[File],
+    options: FileOptions,
+    record: Record | None = None,
+    resume: bool = False,
+    stop: Callable[[], object] = bool,
+    progress: Callable[[float, int], object] = lambda done, total: None,
+) -> Outcome:
+    """Translate and write each file, in batches of one size and dtype.
+
+    A file that cannot be read, translated or written is reported, and the others are translated.
+
+    Args:
+        translator: The translator.
+        pairs: (image, result), as `plan` returns them.
+        options: How the files are translated.
+        record: Record of the results, which each one is added to.
+        resume: Whether to skip the results that the record has of the same source.
+        stop: Checked before each file; true ends the work early.
+        progress: Called with the number of images that are done, and of all that were not skipped.
+    """
+    work = _Work(translator, options, record, len(pairs), stop, progress)
+    for path, result in pairs:
+        try:
+            work.stop_if_asked()
+            work.add(path, result, resume)
+        except Stopped:
+            return work.outcome
+        except (UserError, OSError) as error:
+            work.outcome.failures.append((path, _reason(error, path)))
+    work.translate_batch()
+    return work.outcome
+
+
 class _Input(NamedTuple):
     """An image to translate, and the SHA-256 of its file."""
 
@@ -59,86 +112,130 @@ class _Input(NamedTuple):
     """Alpha that the result takes over."""
 
 
-def translate_files(
-    translator: Translator,
-    pairs: Sequence[File],
-    batch_size: int,
-    half: Part = None,
-    record: Record | None = None,
-    resume: bool = False,
-    stop: Callable[[], object] = bool,
-    spread: bool = False,
-    masks: MaskFiles | None = None,
-    progress: Callable[[float, int], object] = lambda done, total: None,
-    bands: Bands | None = None,
-    alpha: bool = False,
-) -> Outcome:
-    """Translate and write each file, in batches of one size and dtype.
-
-    A file that cannot be read, translated or written is reported, and the others are translated.
+class _Work:
+    """The translation of several files: its outcome, and the images of the next batch.
 
     Args:
         translator: The translator.
-        pairs: (image, result), as `plan` returns them.
-        batch_size: Images of one size translated at once.
-        half: Of files with A and B side by side, the part to translate.
-        record: Record of the results, which each one is added to.
-        resume: Whether to skip the results that the record has of the same source.
-        stop: Checked before each file; true ends the work early.
-        spread: Whether to write the spread of an ensemble beside each result.
-        masks: Mask files of the images, by name.
+        options: How the files are translated.
+        record: Record of the results.
+        count: Number of files.
+        stop: Returns whether to end the work.
         progress: Called with the number of images that are done, and of all that were not skipped.
-        bands: How images that do not fit into the memory are translated; None: as a whole.
-        alpha: Whether results take over the alpha channel of their image, where they can.
     """
-    outcome = Outcome([], [], [], [], [])
-    batch: list[_Input] = []
 
-    def proceed(fraction: float = 0) -> None:
-        done = len(outcome.written) + len(outcome.failures)
-        progress(done + fraction, len(pairs) - len(outcome.skipped))
+    def __init__(
+        self,
+        translator: Translator,
+        options: FileOptions,
+        record: Record | None,
+        count: int,
+        stop: Callable[[], object],
+        progress: Callable[[float, int], object],
+    ) -> None:
+        self.translator, self.options, self.record = translator, options, record
+        self._count, self._stop, self._progress = count, stop, progress
+        self.outcome = Outcome([], [], [], [], [])
+        self._batch: list[_Input] = []
 
-    def proceed_or_stop(fraction: float) -> None:
-        proceed(fraction)
-        if stop():
+    def stop_if_asked(self) -> None:
+        """Raise Stopped if the work is to end."""
+        if self._stop():
             raise Stopped
 
-    for path, result in pairs:
-        if stop():
-            return outcome
-        try:
-            source = path if isinstance(path, Source) else Source(path)
-            mask = masks.of(source) if masks else None
-            digest = _digest(source, mask) if record is not None else ""
-            if record is not None and resume and record.has(result, digest):
-                outcome.skipped.append(result)
-                continue
-            if bands and bands.takes(translator, path, half):
-                notes = translate_by_bands(
-                    translator, path, result, mask, bands, proceed_or_stop, alpha
-                )
-                outcome.written.append(result)
-                _note(record, result, digest)
-                outcome.notes.extend((path, note) for note in notes)
-                proceed()
-                continue
-            image, notes = _read(translator, path, result, half, digest, mask, alpha)
-        except Stopped:
-            return outcome
-        except (UserError, OSError) as error:
-            outcome.failures.append((path, _reason(error, path)))
-            continue
-        outcome.notes.extend((path, note) for note in notes)
-        height, width, _ = image.pixels.shape
-        most = bands.limit.at_once(height, width, batch_size) if bands else batch_size
+    def add(self, path: Input, result: Path, resume: bool) -> None:
+        """Translate a file, or add it to the batch. Raises UserError, OSError and Stopped."""
+        translator, bands = self.translator, self.options.bands
+        source = path if isinstance(path, Source) else Source(path)
+        mask = self.options.masks.of(source) if self.options.masks else None
+        digest = _digest(source, mask) if self.record is not None else ""
+        if self.record is not None and resume and self.record.has(result, digest):
+            self.outcome.skipped.append(result)
+        elif bands and bands.takes(translator, path, self.options.half):
+            alpha = self.options.alpha
+            notes = translate_by_bands(translator, path, result, mask, bands, self._within, alpha)
+            self._written(path, result, digest, notes)
+            self._proceed()
+        else:
+            image, notes = self._read(path, result, digest, mask)
+            self.outcome.notes.extend((path, note) for note in notes)
+            self._add_to_batch(image)
+
+    def _add_to_batch(self, image: _Input) -> None:
+        """Add an image to the batch, and translate the batch before if it is full."""
+        most, bands = self.options.batch_size, self.options.bands
+        if bands:
+            most = bands.limit.at_once(image.pixels.shape[0], image.pixels.shape[1], most)
+        batch = self._batch
         if batch and (len(batch) >= most or not alike(batch[0].pixels, image.pixels)):
-            _translate(translator, batch, record, outcome, spread)
-            batch = []
-            proceed()
-        batch.append(image)
-    if batch:
-        _translate(translator, batch, record, outcome, spread)
-    return outcome
+            self.translate_batch()
+            self._proceed()
+        self._batch.append(image)
+
+    def translate_batch(self) -> None:
+        """Translate the batch, and begin a new one."""
+        batch, self._batch = self._batch, []
+        if batch:
+            self._translate(batch)
+
+    def _translate(self, batch: Sequence[_Input]) -> None:
+        """Translate images and write their results; if that fails, each image by itself."""
+        spreads: list[NDArray[np.float32]] = []
+        pixels = [one.pixels for one in batch]
+        try:
+            results = self.translator.pixels(pixels, spreads if self.options.spread else None)
+        except UserError as error:
+            if len(batch) == 1:
+                self.outcome.failures.append((batch[0].path, _reason(error, batch[0].path)))
+                return
+            for one in batch:
+                self._translate([one])
+            return
+        for i, (output, one) in enumerate(zip(results, batch, strict=True)):
+            try:
+                if self.options.spread:  # first: the record says that a result is complete
+                    write_maps(spreads[i], one.result)
+                _write(self.translator, output, one)
+            except UserError as error:
+                self.outcome.failures.append((one.path, _reason(error, one.result)))
+                continue
+            self._written(one.path, one.result, one.digest)
+            self.outcome.spreads.extend([float(spreads[i].max())] if self.options.spread else [])
+
+    def _written(self, path: Input, result: Path, digest: str, notes: Sequence[str] = ()) -> None:
+        self.outcome.written.append(result)
+        self.outcome.notes.extend((path, note) for note in notes)
+        add_if_possible(self.record, result, digest)
+
+    def _proceed(self, fraction: float = 0) -> None:
+        done = len(self.outcome.written) + len(self.outcome.failures)
+        self._progress(done + fraction, self._count - len(self.outcome.skipped))
+
+    def _within(self, fraction: float) -> None:
+        """Report the completed fraction of an image. Raises Stopped."""
+        self._proceed(fraction)
+        self.stop_if_asked()
+
+    def _read(
+        self, path: Input, result: Path, digest: str, mask: Source | None
+    ) -> tuple[_Input, list[str]]:
+        """Read and preprocess an image; return it with notes."""
+        translator, half = self.translator, self.options.half
+        file = sys.stdin.buffer.read() if self.options.alpha and path == STREAM else path
+        read = translator.read(sys.stdin.buffer if file == STREAM else file, mask)
+        pixels = translator.preprocess(read, half, path)
+        same_size = half in (None, "whole") and pixels.shape == read.shape
+        own = _own_tags(translator, path, result) if same_size else NO_TAGS
+        notes = notes_on(translator, read, pixels, half, path)
+        carried = None
+        if self.options.alpha:
+            suffix = suffix_of(translator.suffix, path, result)
+            most = translator.max_megapixels * 10**6
+            carried, more = read_alpha(
+                file, translator.source, translator.target, suffix, same_size, most
+            )
+            notes += more
+        return _Input(pixels, own, path, result, digest, carried), notes
 
 
 def _digest(source: Source, mask: Source | None) -> str:
@@ -147,70 +244,6 @@ def _digest(source: Source, mask: Source | None) -> str:
         return ""
     own = hashlib.sha256(source.read()).hexdigest() if source.member else digest_of(source.path)
     return own + (f" {sha256(mask.path)}" if mask else "")
-
-
-def _read(
-    translator: Translator,
-    path: Input,
-    result: Path,
-    half: Part,
-    digest: str,
-    mask: Source | None,
-    alpha: bool,
-) -> tuple[_Input, list[str]]:
-    """Read and preprocess an image; return it with notes."""
-    file = sys.stdin.buffer.read() if alpha and path == STREAM else path
-    read = translator.read(sys.stdin.buffer if file == STREAM else file, mask)
-    pixels = translator.preprocess(read, half, path)
-    same_size = half in (None, "whole") and pixels.shape == read.shape
-    own = _own_tags(translator, path, result) if same_size else NO_TAGS
-    notes = notes_on(translator, read, pixels, half, path)
-    carried = None
-    if alpha:
-        suffix, most = suffix_of(translator.suffix, path, result), translator.max_megapixels * 10**6
-        carried, more = read_alpha(
-            file, translator.source, translator.target, suffix, same_size, most
-        )
-        notes += more
-    return _Input(pixels, own, path, result, digest, carried), notes
-
-
-def _translate(
-    translator: Translator,
-    batch: Sequence[_Input],
-    record: Record | None,
-    outcome: Outcome,
-    spread: bool,
-) -> None:
-    """Translate a batch and write its results; if it fails, each image by itself."""
-    spreads: list[NDArray[np.float32]] = []
-    try:
-        results = translator.pixels([one.pixels for one in batch], spreads if spread else None)
-    except UserError as error:
-        if len(batch) == 1:
-            outcome.failures.append((batch[0].path, _reason(error, batch[0].path)))
-            return
-        for one in batch:
-            _translate(translator, [one], record, outcome, spread)
-        return
-    for i, (pixels, one) in enumerate(zip(results, batch, strict=True)):
-        try:
-            if spread:  # first: the record says that a result is complete
-                write_maps(spreads[i], one.result)
-            _write(translator, pixels, one)
-        except UserError as error:
-            outcome.failures.append((one.path, _reason(error, one.result)))
-            continue
-        outcome.written.append(one.result)
-        outcome.spreads.extend([float(spreads[i].max())] if spread else [])
-        _note(record, one.result, one.digest)
-
-
-def _note(record: Record | None, result: Path, digest: str) -> None:
-    """Add a result to the record. Without it, the image is only translated again."""
-    if record is not None and digest:
-        with suppress(OSError, UserError):
-            record.add(result, digest)
 
 
 def _write(translator: Translator, pixels: Pixels, image: _Input) -> None:

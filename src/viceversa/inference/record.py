@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..files import digest_of
 
 NAME = ".viceversa.jsonl"  # hidden, since it is stored beside the images
@@ -63,6 +65,19 @@ class Record:
 
     def _line(self, result: Path, source: str, digest: str) -> dict[str, Any]:
         return {"result": self._name(result), "sha256": digest, "source": source, **self._origin}
+
+
+def add_if_possible(record: Record | None, result: Path, source: str) -> None:
+    """Add a result to the record, if there is one. Without it the file is only translated again.
+
+    Args:
+        record: The record.
+        result: The result.
+        source: SHA-256 of the source; empty: it is not known.
+    """
+    if record is not None and source:
+        with suppress(OSError, UserError):
+            record.add(result, source)
 
 
 def _read(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from ..terminal import counter
 from .files import Outcome
 from .notes import notes_on
 from .outputs import EXTENSION, STREAM, names_image
-from .record import Record
+from .record import Record, add_if_possible
 from .translator import Translator
 
 
@@ -156,9 +155,7 @@ def translate_videos(
             continue
         outcome.written.append(result)
         outcome.notes.extend((path, note) for note in dict.fromkeys(notes))
-        if record is not None and digest:
-            with suppress(OSError, UserError):  # without a record it is only translated again
-                record.add(result, digest)
+        add_if_possible(record, result, digest)
     return outcome
 
 
