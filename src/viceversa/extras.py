@@ -24,7 +24,7 @@ def import_extra(package: str, extra: str, what: str) -> Any:
         return importlib.import_module(package)
     except ImportError:
         raise UserError(
-            f"{what} needs the package {package}: pip install 'viceversa[{extra}]'"
+            f"{what} needs the package {package}; install it with pip install 'viceversa[{extra}]'"
         ) from None
 
 

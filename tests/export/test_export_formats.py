@@ -214,11 +214,11 @@ def test_models_and_options_that_have_no_graph_are_refused(
     (tmp_path / "deep.png").unlink()
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     text = command_error(capsys, "export", MODEL, "-o", tmp_path / "a.onnx")
-    assert "needs the package onnxscript: pip install 'viceversa[export]'" in text
+    assert "needs the package onnxscript; install it with pip install 'viceversa[export]'" in text
     monkeypatch.setattr(onnx_file, "LARGEST", 10)
     text = command_error(capsys, "export", MODEL, "-o", tmp_path / "a.onnx")
     assert "more than 2 GB of weights" in text
     monkeypatch.setitem(sys.modules, "openvino", None)
     text = command_error(capsys, "export", MODEL, "-o", tmp_path / "a.xml")
-    assert "needs the package openvino: pip install 'viceversa[openvino]'" in text
+    assert "needs the package openvino; install it with pip install 'viceversa[openvino]'" in text
     assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..extras import import_extra
 from .header import Pixels, check_size
 from .io import reading_errors
 from .sources import printable
@@ -51,13 +52,7 @@ def is_video_name(name: str) -> bool:
 
 def import_av() -> Any:
     """Import the optional package `av`. Raises UserError if it is missing."""
-    try:
-        import av
-    except ImportError:
-        raise UserError(
-            "videos need the package av; install it with pip install 'viceversa[video]'"
-        ) from None
-    return av
+    return import_extra("av", "video", "a video")
 
 
 class VideoReader:
