@@ -40,7 +40,7 @@ def rank() -> int:
 
 
 class Launched(NamedTuple):
-    """This process among those that a launcher started to share the work."""
+    """Rank of this process among the processes that a launcher started to share the work."""
 
     rank: int = 0
     size: int = 1
@@ -50,10 +50,10 @@ class Launched(NamedTuple):
 
 
 def launched() -> Launched:
-    """Return this process among those of torchrun or srun; without them it is alone.
+    """Return the rank of this process under torchrun or srun; without them, rank 0 of 1.
 
-    In the script of a SLURM job the variables of the job are set too, but it runs once: only srun
-    sets the variables of a step.
+    A SLURM job script has the variables of the job but runs only once; srun sets the variables of
+    a step.
     """
     for rank, size, local in TORCHRUN, SRUN:
         if rank in os.environ and size in os.environ:

@@ -31,8 +31,8 @@ def import_extra(package: str, extra: str, what: str) -> Any:
 def import_openvino() -> Any:
     """Import OpenVINO. Raises UserError if it is missing.
 
-    Importing it would report the use of it to its vendor, by the package `openvino_telemetry`. None
-    in the place of this package makes OpenVINO do without.
+    OpenVINO reports its import to the vendor through the package `openvino_telemetry`. A None in
+    `sys.modules` in place of this package disables that.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return import_extra("openvino", "openvino", "an OpenVINO file")

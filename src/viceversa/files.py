@@ -61,10 +61,10 @@ def write_atomically(
 
 @contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path`, which it replaces when the context ends.
+    """Yield a new folder next to `path`; it replaces `path` when the context ends.
 
-    After an exception, and if the process is killed, `path` is as before. Between the two renames
-    that replace a folder, there is none for a moment.
+    After an exception, or if the process is killed, `path` is unchanged. An existing folder is
+    replaced by two renames, between which `path` does not exist for a moment.
 
     Raises:
         UserError: The folder could not be written.
@@ -85,7 +85,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of writing `path` into a UserError."""
+    """Convert an OSError raised while writing `path` to a UserError."""
     try:
         yield
     except OSError as error:
@@ -188,8 +188,8 @@ def remove_temporary(folder: Path) -> None:
 def remove_temporary_of(paths: Iterable[Path]) -> None:
     """Remove the temporary files of these files that killed processes left.
 
-    Those of processes that run are kept, and those of other files: they may belong to a process on
-    another machine.
+    Temporary files of running processes are kept. So are temporary files of other files: they may
+    belong to a process on another machine.
     """
     names: dict[Path, set[str]] = {}
     for path in paths:
@@ -212,7 +212,7 @@ def _remove(path: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
-    """Return whether another process of this number runs on this machine."""
+    """Return whether another process with this id runs on this machine."""
     if os.name == "nt":
         return False  # there, files that are open cannot be removed
     try:

@@ -145,7 +145,7 @@ class ProgressLines:
 
     Args:
         what: The work, such as "translating".
-        unit: The things that are counted, such as "images".
+        unit: Name of the counted items, such as "images".
         clock: Returns the time in seconds.
     """
 
@@ -168,7 +168,7 @@ class ProgressLines:
 
 
 def _count(done: float) -> str:
-    """Return a number of things, of which the last one may be done in part."""
+    """Return a count as text; the last item may be partly done."""
     return f"{done:.0f}" if done == int(done) else f"{done:.2f}"
 
 
@@ -194,13 +194,13 @@ def counter(
 ) -> Iterator[Callable[[float, int], None]]:
     """Yield a function of (done, total) that updates a progress bar on stderr.
 
-    A part of a thing may be done.
+    `done` may be fractional.
 
     Args:
         what: The work, such as "translating".
-        unit: The things that are counted. With a unit, the bar appears after `BAR_AFTER` seconds
-            and has the rate, and without a terminal there is a line every `LINE_EVERY` seconds;
-            without a unit there is nothing then.
+        unit: Name of the counted items. With a unit, the bar appears after `BAR_AFTER` seconds and
+            shows the rate, and without a terminal a line is written every `LINE_EVERY` seconds.
+            Without a unit, nothing is written without a terminal.
         clock: Returns the time in seconds.
     """
     stream: Any = Output(sys.stderr)

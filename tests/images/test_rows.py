@@ -232,7 +232,7 @@ def damaged() -> dict[str, tuple[bytes, str]]:
         ),
         "no strip": (tiff(GREY[:, :, 0], 1, t273=("I", 0)), "strips or tiles are missing"),
         "tiles": (tiff(GREY[:, :, 0], 1, **tiles, t325=("I", 9, 9)), "far larger than its image"),
-        "planes": (tiff(RGB, 2, t284=("H", 9)), "neither together nor in planes"),
+        "planes": (tiff(RGB, 2, t284=("H", 9)), "planar configuration is invalid"),
         "strips without size": (tiff(GREY[:, :, 0], 1, t278=("I", 0)), "have no size"),
         "JPEG": (ifds([page], jpeg, "<", False), "a tile is larger than declared"),
     }

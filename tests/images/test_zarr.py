@@ -148,13 +148,13 @@ def refused() -> dict[str, tuple[dict[str, Any], dict[str, Any], str]]:
         "number of axes": ({}, {"shape": [75, 53]}, "is damaged"),
         "objects": (two, {"dtype": "|O"}, r"contains \|O values"),
         "records": (two, {"dtype": [["a", "<u2"]]}, "not real numbers"),
-        "pickle": (two, {"filters": [{"id": "pickle"}]}, "codec pickle, which is not read"),
-        "compressor": (two, {"compressor": {"id": "json2"}}, "codec json2, which is not read"),
+        "pickle": (two, {"filters": [{"id": "pickle"}]}, "codec pickle, which is not supported"),
+        "compressor": (two, {"compressor": {"id": "json2"}}, "codec json2, which is not supported"),
         "complex": ({}, {"data_type": "complex64"}, "contains complex64 values"),
         "codec": ({}, {"codecs": ["numcodecs.pickle", blosc]}, "codec numcodecs.pickle"),
         "codec in shards": ({}, {"codecs": [shard]}, "codec numcodecs.pickle"),
-        "transformers": ({}, {"storage_transformers": [{}]}, "no array that is read"),
-        "group": ({}, {"node_type": "group"}, "no array that is read"),
+        "transformers": ({}, {"storage_transformers": [{}]}, "not a supported array"),
+        "group": ({}, {"node_type": "group"}, "not a supported array"),
         "large chunks": (
             {},
             {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, 9999, 9999]}}},
@@ -182,7 +182,7 @@ def test_metadata_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for text, message in (
         ("{", "is not JSON"),
         ("[]", "is damaged"),
-        ("{}", "is no image of OME-Zarr, but may contain some"),
+        ("{}", "is not an OME-Zarr image, but may contain some"),
         (good.replace('"full"', '"none"'), "it has no file none/zarr.json"),
         (good.replace('"full"', '"../y.zarr/full"'), "refers to a file outside of its folder"),
         (good.replace('"axes"', '"other"'), "before 0.4"),
@@ -194,7 +194,7 @@ def test_metadata_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             read(path)
         assert caught.value.path == path
     (path / "zarr.json").unlink()
-    with pytest.raises(UserError, match=r"is no OME-Zarr: it contains no zarr\.json or \.zattrs"):
+    with pytest.raises(UserError, match=r"is not an OME-Zarr: .* no zarr\.json or \.zattrs"):
         read(path)
     with pytest.raises(UserError, match="there is no file"):
         read(tmp_path / "none.zarr")
@@ -307,7 +307,7 @@ def test_other_folders_are_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "x.zarr"
     path.mkdir()
     (path / "thesis.txt").write_text("three years")
-    with pytest.raises(UserError, match="is there already, and no OME-Zarr") as caught:
+    with pytest.raises(UserError, match="is there already, and is not an OME-Zarr") as caught:
         write_image(path, np.moveaxis(RGB, 0, 2))
     assert caught.value.path == path and os.listdir(path) == ["thesis.txt"]
     (tmp_path / "file").touch()

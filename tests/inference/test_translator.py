@@ -261,7 +261,7 @@ def test_missing_inputs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no image .*imag\.png \(did you mean .*image"):
         planned([str(tmp_path / "imag.png")], tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty holds no images"):
+    with pytest.raises(UserError, match="empty contains no images"):
         planned([str(tmp_path / "empty")], tmp_path / "out")
 
 

@@ -13,12 +13,12 @@ SUFFIXES = (".onnx", ".xml")  # of ONNX and OpenVINO
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether a file is one of another runtime, by its name."""
+    """Return whether the name of a file is that of an exported file."""
     return path.suffix.lower() in SUFFIXES
 
 
 def refuse_exported(path: Path) -> None:
-    """Raise UserError for a file of another runtime, where weights are needed."""
+    """Raise UserError for an exported file, which contains no weights to load."""
     if is_exported(path):
         raise UserError(
             f"{path} is an exported file, which only translate and evaluate use; name the "

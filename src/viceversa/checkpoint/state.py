@@ -79,9 +79,9 @@ class Checkpoints:
         return None
 
     def settings(self) -> State:
-        """Return the settings in the newest checkpoint with a valid header; empty without any.
+        """Return the settings in the newest checkpoint with a valid header, or an empty dict.
 
-        Only headers are read, so it may be a checkpoint that `latest` finds damaged.
+        Only headers are read, so `latest` may find this checkpoint damaged.
         """
         for path in self.files():
             with suppress(UserError):

@@ -34,27 +34,28 @@ def export(
 ) -> None:
     """Write a generator as a file for ONNX Runtime or OpenVINO, or as a folder to publish.
 
-    A file takes images as an array (n, height, width, channels) with the values of files, and
-    returns translated images of the same kind: it contains the conversion to [-1, 1] and back.
-    Batch size, height and width are free; both sides must be multiples of the number that the
+    A file takes an array of images (n, height, width, channels) with the pixel values of image
+    files, and returns translated images in the same layout: it contains the conversion to [-1, 1]
+    and back. The batch size is free; height and width must be multiples of the number that the
     command prints. The results are compared with those of PyTorch before the file is written.
-    `viceversa translate` takes the file in place of the model. A folder contains the model file,
-    without paths of this machine, and README.md, its card.
+    `viceversa translate` accepts the file instead of the model. A folder contains the model file,
+    without paths of this machine, and README.md, the model card.
 
     Parameters
     ----------
     model
         The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one.
     out
-        The file: model.onnx for ONNX, or model.xml for OpenVINO, which writes model.bin beside it;
-        or the folder.
+        The file: model.onnx for ONNX, or model.xml for OpenVINO, with the weights in model.bin next
+        to it; or the folder.
     to
-        The format: onnx, openvino or folder; by default, onnx or openvino by the name of the file.
+        The format: onnx, openvino or folder; by default, the name of the file selects onnx or
+        openvino.
     images
-        A folder, of which 20 images are used at most, or an image, to compare results with; by
+        An image, or a folder of images (at most 20 are used), for the comparison with PyTorch; by
         default, photos of a demo.
     policy
-        image: batch norm with the statistics of each image; running: with those of training.
+        image: batch norm with the statistics of each image; running: with the running statistics.
     flips
         Average the outputs for each image and for its mirror images, as `translate --flips`.
     overwrite

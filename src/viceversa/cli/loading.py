@@ -1,4 +1,4 @@
-"""The translator that the options of `viceversa translate` request."""
+"""Load the translator that the options of `viceversa translate` request."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load_translator(model: Path, options: TranslateOptions) -> Translator:
 
 
 def _other_runtime(model: Path, options: TranslateOptions) -> str | None:
-    """Return the runtime to export a model file to; None if it is not. Raises UserError."""
+    """Return the runtime to export a model file to, or None for no export. Raises UserError."""
     runtime, own = options.runtime, format_of(model).name if is_exported(model) else "torch"
     if runtime in (None, own):
         return None

@@ -1,4 +1,4 @@
-"""A folder with a model and its card, to publish: nothing in it depends on the machine."""
+"""Write a folder to publish: a model without paths of the machine, and its model card."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ Not recorded in the model file: add it, and the terms of the training data.
 def write_folder(model: Path, folder: Path, overwrite: bool) -> None:
     """Write `model.safetensors` and `README.md`.
 
-    Paths in the header are replaced by their last names. Metrics are those of `viceversa evaluate`
-    in the folder `evaluation` beside the model, if they are of this file.
+    Paths in the header are replaced by the name of their last folder or file. The card contains the
+    metrics of `viceversa evaluate` in the folder `evaluation` next to the model if they belong to
+    this file.
 
     Args:
         model: The model file.
@@ -72,7 +73,7 @@ def write_folder(model: Path, folder: Path, overwrite: bool) -> None:
 
 
 def _without_folders(value: Any) -> Any:
-    """Return plain values, in which paths are replaced by their last names."""
+    """Return plain values in which each path is replaced by its last name."""
     if isinstance(value, Mapping):
         return {key: _without_folders(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -81,12 +82,12 @@ def _without_folders(value: Any) -> Any:
 
 
 def _last(path: str) -> str:
-    """Return the last name of a path of any system; other text is unchanged."""
+    """Return the last name of a POSIX or Windows path; other text is unchanged."""
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
 
 def _front(method: object) -> str:
-    """Return what hubs read."""
+    """Return the YAML header that model hubs read."""
     tags = f"[image-to-image, {json.dumps(str(method))}]"
     return f"---\nlibrary_name: viceversa\npipeline_tag: image-to-image\ntags: {tags}\n---\n"
 
@@ -101,7 +102,7 @@ def _table(rows: Mapping[str, str]) -> str:
 
 
 def _metrics(model: Path, direction: str) -> list[str]:
-    """Return a section with the metrics of an evaluation, if there is one of this file."""
+    """Return a section with the metrics of an evaluation of this file, or an empty list."""
     path = model.parent / "evaluation" / "metrics.json"
     try:
         found = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""The command serve."""
+"""The command `viceversa serve`."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def serve(
         Model files, such as runs/NAME/ab.safetensors, or run folders, whose translators of both
         directions are served. NAME=PATH sets the name of a model.
     token_file
-        File with a token that clients must send as `Authorization: Bearer TOKEN`; it may also be in
-        the environment variable VICEVERSA_TOKEN. By default no token is needed.
+        File with a token that clients must send as `Authorization: Bearer TOKEN`. The environment
+        variable VICEVERSA_TOKEN can contain the token instead. By default no token is needed.
     open_page
         Open the page in the browser.
     """
@@ -85,7 +85,7 @@ def serve(
 
 
 def read_token(path: Path | None) -> str:
-    """Return the token of a file or of the environment; empty: there is none. Raises UserError."""
+    """Return the token from a file or the environment, or an empty text. Raises UserError."""
     if path is None:
         return variable(TOKEN, "").strip()
     try:

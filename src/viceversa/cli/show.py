@@ -80,7 +80,7 @@ def card(path: Path, header: Mapping[str, Any]) -> list[str]:
 
 
 def card_rows(path: Path, header: Mapping[str, Any]) -> dict[str, str]:
-    """Return the rows of the card of a model file, by their names."""
+    """Return the rows that describe a model file, by name."""
     from ..checkpoint.header import read_digest, shapes
 
     sizes = [] if is_exported(path) else [math.prod(shape) for shape in shapes(path).values()]

@@ -1,4 +1,4 @@
-"""The command translate: its options. `translation.py` carries it out."""
+"""The command `viceversa translate` and its options; `translation.py` translates."""
 
 from __future__ import annotations
 
@@ -38,32 +38,34 @@ class TranslateOptions:
     max_megapixels: int = 64
     """Size limit of images, in megapixels."""
     memory: float | None = None
-    """Memory that an image may need, in GB; half of the free memory by default. A larger image is
-    translated by bands of rows, with the same result, and needs temporary files."""
+    """Memory that an image may need, in GB; half of the free memory by default. An image that needs
+    more is translated in bands of rows with temporary files; the result is the same within
+    rounding."""
     statistics: Literal["exact", "sampled"] = "exact"
-    """Statistics of norms in images that are translated by bands: exact, those of the whole image,
-    in many passes; or sampled, those of up to 64 crops, in one pass without temporary files."""
+    """Statistics of norms for images that are translated in bands. exact: statistics of the whole
+    image, in several passes; sampled: statistics of up to 64 crops, in one pass without temporary
+    files."""
     scratch: Path | None = None
-    """Folder for temporary files of images that are translated by bands; by default that of the
-    result."""
+    """Folder for temporary files of images that are translated in bands; by default the folder of
+    the result."""
     device: str = "auto"
     """auto, or a torch device such as cpu or cuda."""
     runtime: Literal["torch", "onnx", "openvino"] | None = None
-    """Program that computes the network: torch, ONNX Runtime or OpenVINO, on the CPU. By default
-    torch, and for a file of `viceversa export` that of the file."""
+    """Runtime of the network: torch, or on the CPU onnx (ONNX Runtime) or openvino. By default
+    torch; for a file of `viceversa export`, the runtime of the file."""
     seed: int = 0
     """Seed of the dropout of policy paper."""
     flips: Switch = False
     """Test-time augmentation: average the outputs for each image and for its mirror images."""
     spread: Switch = False
     """Also write the spread of an ensemble or of --flips, the standard deviation of the outputs at
-    each pixel: NAME.spread.png (white is a quarter of the value range or more, to compare
-    images) and NAME.spread-view.png (white is the largest of the image, to look at)."""
+    each pixel: NAME.spread.png (white is a quarter of the value range or more, to compare images)
+    and NAME.spread-view.png (white is the largest value of the image, to view it)."""
     masks: Path | None = None
     """Folder of mask images with the names of the images: where a mask is 0, there is no data."""
     alpha: Switch = False
-    """Carry the alpha channel of each image over to its result, if it has the same size and a
-    format that stores it (PNG, WebP, TIFF)."""
+    """Copy the alpha channel of each image to its result, if the result has the same size and a
+    format that stores alpha (PNG, WebP, TIFF)."""
     format: str | None = None
     """Format of the results in a folder, such as png, jpg, webp or tif; by default, that of each
     image if it can store the result."""

@@ -1,4 +1,4 @@
-"""Paths of a translation: checks of the names, results of this process, folders to write to."""
+"""Paths of a translation: checks of names, the results of each process, output folders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ T = TypeVar("T", bound=Input)
 
 
 def check_paths(model: Path, inputs: Sequence[str], out: Path, options: TranslateOptions) -> Path:
-    """Check the names of inputs and output of images; return the model file. Raises UserError."""
+    """Check the paths of input and output images; return the model file. Raises UserError."""
     if out.exists() and not (out.is_dir() or names_image(out) or names_zip(out)):
         raise UserError(
             f"-o {out} is a file; name a folder for the results", option="--out", path=out
@@ -58,7 +58,7 @@ def check_paths(model: Path, inputs: Sequence[str], out: Path, options: Translat
 
 
 def choose_suffix(translator: Translator, out: Path, format: str | None) -> Callable[[str], str]:
-    """Return a function that maps the ending of an image to that of its result."""
+    """Return a function that maps the suffix of an image to the suffix of its result."""
     if format is None:
         return translator.suffix
     if out == STREAM or names_image(out):
@@ -67,7 +67,7 @@ def choose_suffix(translator: Translator, out: Path, format: str | None) -> Call
 
 
 def fixed_suffix(out: Path, format: str | None) -> str | None:
-    """Return the suffix that all results have; None: that of each image."""
+    """Return the suffix of all results; None: each result has the suffix of its image."""
     if format is not None:
         return f".{format.lower().lstrip('.')}"
     return out.suffix if names_image(out) else None
@@ -86,9 +86,9 @@ def plan_share(
     Args:
         files: Inputs and their names.
         out: The folder or file for the results, or `-`.
-        suffix: Returns the ending of a result for that of its input.
+        suffix: Maps the suffix of an input to the suffix of its result.
         options: The options of the command.
-        process: This process among those that share the work.
+        process: Rank of this process, and the number of processes that share the work.
         named: Whether `out` is one result rather than a folder.
     """
     zipped, replace = names_zip(out), options.overwrite or options.resume
@@ -118,14 +118,14 @@ def plan_share(
 
 
 def place_of(out: Path) -> Path:
-    """Return where results are written to: those of a .zip are collected in a folder first."""
+    """Return the path to write results to; results in a .zip are first collected in a folder."""
     return collecting_folder(out) if names_zip(out) else out
 
 
 def prepare_folders(
     pairs: Sequence[File], out: Path, model: Path, inputs: Sequence[str], options: TranslateOptions
 ) -> None:
-    """Remove temporary files that killed processes left, and collect what a .zip has already.
+    """Remove temporary files of killed processes, and extract the results of an existing .zip.
 
     Raises UserError if a folder of results is inside the inputs or the training data.
     """

@@ -156,7 +156,7 @@ def _complete(
     """Replace None in options by saved options or defaults.
 
     Returns:
-        The complete options, and lines with the values that were read and those that were assumed.
+        The complete options, and lines that list the values read from files and the assumed values.
     """
     defaults: dict[str, Any] = {"direction": "ab", **DEFAULTS}
     if any(one.architecture.settings["name"] == "unet" for one in networks):

@@ -18,7 +18,7 @@ from .options import SavedOptions
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """A network of a file, with the direction of the translations that it makes or scores."""
+    """A network of a file, with the direction of the translations that it generates or scores."""
 
     path: Path
     side: str

@@ -52,7 +52,7 @@ def export(
     path: Path,
     images: Sequence[Pixels],
 ) -> Deviation:
-    """Write a translator as a file of another runtime, and compare its results first.
+    """Write a translator as a file of another runtime, after comparing its results.
 
     Args:
         translator: The translator, on the CPU.
@@ -80,7 +80,7 @@ def export(
 
 
 def with_runtime(translator: Translator, header: Mapping[str, Any], runtime: str) -> Translator:
-    """Return a translator whose network is computed by another runtime.
+    """Return a translator whose network runs in another runtime.
 
     Args:
         translator: The translator, on the CPU.
@@ -122,9 +122,9 @@ def compare(translator: Translator, run: Run, images: Sequence[Pixels]) -> Devia
 
 
 def sample_images(translator: Translator) -> tuple[list[Pixels], str]:
-    """Return images to compare results with, and what they are.
+    """Return images to compare results with, and a description of them.
 
-    They are photos of a demo, or noise if the source domain is not 8-bit grey or RGB.
+    The images are photos of a demo, or noise if the source domain is not 8-bit grey or RGB.
     """
     source = translator.source
     if source.dtype == "uint8" and source.config.channels in (1, 3):

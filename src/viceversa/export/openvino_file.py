@@ -1,4 +1,4 @@
-"""Write translators as files of OpenVINO."""
+"""Write translators as OpenVINO files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SUBSTITUTES = {torch.uint16: torch.int32}  # OpenVINO lacks these types of torch
 
 
 def write_openvino(graph: ImageGraph, header: str, path: Path) -> None:
-    """Write a graph as a file of OpenVINO (.xml), and its weights beside it (.bin).
+    """Write a graph as an OpenVINO file (.xml), and its weights next to it (.bin).
 
-    It is traced, and not converted from the file of ONNX, whose graph has guards on the sizes.
+    The graph is traced, not converted from an ONNX file, because ONNX graphs have guards on sizes.
 
     Args:
         graph: The graph.

@@ -1,6 +1,7 @@
-"""Read .zip and .tar archives in place: list their images by names alone.
+"""Read .zip and .tar archives in place: list their images by name only.
 
-No member is decoded, and names that lead out of an archive, bombs and links are refused.
+No member is decoded. Links, decompression bombs, and names that lead out of the archive are
+refused.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ IN_PLACE = (".zip", ".tar")
 ARCHIVES = (*IN_PLACE, *COMPRESSED)
 IMAGE_FOLDER = "a folder with an image's name"
 Contents = tuple[dict[str, Source], list[tuple[str, str]], list[str]]
-"""Image files by name; skipped names with the reason; names of other files. In any order."""
+"""Image files by name, skipped names with the reason, and names of other files, in any order."""
 MAX_MEMBER = 2**30  # bytes of a member, as declared by its archive
 MAX_RATIO = 200  # compression ratio of a member over 1 MB: images have less, zip bombs more
 KINDS = {
@@ -40,7 +41,7 @@ DAMAGED = zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, ValueError, A
 def read_archives(archives: list[tuple[str, Path]]) -> Contents:
     """List the members of archives, each in a folder.
 
-    If several members have the same name, none is used: programs differ in which one they read.
+    If several members have the same name, none is used, because programs read different ones.
     """
     files: dict[str, Source] = {}
     counts: Counter[str] = Counter()

@@ -68,10 +68,10 @@ class Header:
 
 
 class Window(NamedTuple):
-    """Reads rows of a page without decoding all of it."""
+    """Reader of rows of a page that does not decode the whole page."""
 
     read: Callable[[int, int, bool], NDArray[Any]]
-    """Decode the rows from one to before another; True: return palette indices."""
+    """Arguments: first row, row after the last one, and whether to return palette indices."""
     together: int
     """Number of rows that are decoded together."""
 
@@ -88,7 +88,7 @@ class ImageFile:
     """Return the tags of a page."""
     pages: int = 1
     window: Callable[[int], Window | None] = lambda page: None
-    """Return a reader of rows of a page; None for a page that is only decoded whole."""
+    """Return a row reader of a page; None for a page that is decoded as a whole."""
 
 
 def check_size(height: int, width: int, max_pixels: int, channels: int = 1) -> None:

@@ -122,7 +122,7 @@ def _decode(
 
 
 class Conversion(NamedTuple):
-    """Converts decoded values of an image to its pixels."""
+    """Convert decoded values of an image to its pixels."""
 
     name: object
     channels: int | None
@@ -137,7 +137,7 @@ class Conversion(NamedTuple):
         return self.header.alpha and not self.indices
 
     def page(self, values: NDArray[Any], page: Header, mask: Mask | None) -> Pixels:
-        """Convert upright values of a page, or some rows of them, and mask those without data.
+        """Convert upright values of a page, or of some of its rows, and mask pixels without data.
 
         Args:
             values: (h, w) or (h, w, channels) as decoded.
@@ -206,7 +206,7 @@ def read_header(
 def regular(source: Source | Path | str) -> Source:
     """Return a source that is a regular file: reading a pipe or device could block.
 
-    Of an OME-Zarr, a folder, it is the file of its metadata.
+    For an OME-Zarr, which is a folder, return its metadata file.
     """
     source = source if isinstance(source, Source) else Source(Path(source))
     if not source.member and is_zarr(source.path):

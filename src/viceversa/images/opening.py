@@ -36,7 +36,7 @@ def is_readable(data: bytes) -> bool:
 
 
 def is_opened_by_path(path: Path) -> bool:
-    """Return whether the pixels of an image are read by its path: slides and OME-Zarr."""
+    """Return whether an image is opened by its path: slides and OME-Zarr."""
     return is_slide_name(path.name) or path.name in METADATA
 
 

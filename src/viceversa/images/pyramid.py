@@ -1,4 +1,4 @@
-"""Levels of lower resolution from bands of rows; a tiled TIFF with them."""
+"""Compute pyramid levels from bands of rows, and write them as a tiled TIFF."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ CLASSIC = 2**32 - 2**25  # bytes of tiles that a TIFF that is no BigTIFF stores,
 
 
 class TiffRows:
-    """Writes an image from top to bottom as a TIFF in tiles, with levels of half the size each.
+    """Write an image from top to bottom as a tiled TIFF with a pyramid of levels of half the size.
 
     The levels are SubIFDs. Their pixels are averages of 2x2 pixels; pixels without data, and the
-    colours of transparent pixels, do not contribute. Encoded tiles are kept in a temporary file
-    without a name until the image is complete, so that the disk needs twice the size of the result.
-    A name that ends in .ome.tif or .ome.tiff gets OME-XML, and a file of more than 4 GB is a
-    BigTIFF.
+    colours of transparent pixels, do not contribute. Encoded tiles are kept in an unnamed temporary
+    file until the image is complete, so the disk needs space for twice the size of the result.
+    Files named .ome.tif or .ome.tiff contain OME-XML, and files of more than 4 GB are BigTIFF.
 
     Args:
         path: The file; it is complete when the context ends, and not written after an exception.
@@ -88,7 +87,7 @@ class TiffRows:
             self._pyramid.check_complete(self.path)
             write_atomically(self.path, self._assemble, self._file.tell(), durable=False)
         finally:
-            with suppress(OSError):  # on a full disk, of data that it still had to write
+            with suppress(OSError):  # on a full disk, of data that was not written yet
                 self._file.close()
 
     def _assemble(self, temporary: Path) -> None:
@@ -122,7 +121,7 @@ class TiffRows:
 
 
 class _Tiles:
-    """Encodes the tiles of a level, and reads them again."""
+    """Encode the tiles of a level to a file, and read them again."""
 
     def __init__(self, level: Level) -> None:
         self.level = level
@@ -152,14 +151,14 @@ class _Tiles:
 
 
 class Pyramid:
-    """Passes rows of an image to levels of half the size each.
+    """Compute pyramid levels of half the size each from rows of an image.
 
     Args:
         shape: (height, width, channels).
         dtype: dtype of the pixels.
-        store: Called with the number of a level and its next rows: as many as its tiles are high,
-            and at the end the remaining ones. They are only valid during the call.
-        nodata: Value of pixels without data as text of GDAL, or "".
+        store: Called with the number of a level and its next rows: one row of tiles, at the end the
+            remaining rows. The rows are only valid during the call.
+        nodata: Value of pixels without data as in GDAL's tag, or "".
         alpha: Whether the last channel is alpha.
         labels: Whether values are classes: levels take the top left of 2x2 pixels.
     """
@@ -202,7 +201,7 @@ class Pyramid:
 
 
 class Level:
-    """Collects rows until they are as many as those of a tile."""
+    """Collect rows until a row of tiles is complete."""
 
     def __init__(
         self,
@@ -214,10 +213,10 @@ class Level:
     ) -> None:
         height, width, channels = shape
         self.shape, self.nodata, self.alpha, self.labels = shape, nodata, alpha, labels
-        # smaller images get smaller tiles, of a multiple of 16
+        # smaller images have smaller tiles; sides are multiples of 16
         self.tile = min(TILE, -(-height // 16) * 16), min(TILE, -(-width // 16) * 16)
         self.missing = height
-        """Rows that were not added yet."""
+        """Number of rows that were not added yet."""
         self._rows = np.empty((min(self.tile[0], height), width, channels), dtype)
         self._filled = 0
 
@@ -256,7 +255,7 @@ class Level:
 
 
 def halved(rows: Pixels, weights: NDArray[Any] | None = None, fill: float = 0) -> Pixels:
-    """Return averages of 2x2 pixels; at an odd border, of those that there are.
+    """Return averages of 2x2 pixels, and of fewer pixels at the border of an odd size.
 
     Args:
         rows: (h, w, channels).
@@ -284,7 +283,7 @@ def halved(rows: Pixels, weights: NDArray[Any] | None = None, fill: float = 0) -
 
 
 def _sums(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """Return the sums of 2x2 values, whose sides are even."""
+    """Return the sums of 2x2 values; height and width are even."""
     total: NDArray[Any] = values[::2, ::2].astype(dtype)
     for part in (values[::2, 1::2], values[1::2, ::2], values[1::2, 1::2]):
         total += part

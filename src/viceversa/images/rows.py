@@ -1,4 +1,4 @@
-"""Read an image by bands of rows, in memory that its height does not determine."""
+"""Read an image in bands of rows, with memory that does not grow with its height."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class ImageRows:
 
     @property
     def windowed(self) -> bool:
-        """Whether rows are decoded on demand; False: the image was decoded whole."""
+        """Whether rows are decoded on demand; False: the image was decoded as a whole."""
         return self._whole is None
 
     @property
     def together(self) -> int:
-        """Number of rows that are decoded together: the height of a strip or tile, or of all."""
+        """Number of rows that are decoded together: the height of a strip, tile or the image."""
         if self._whole is not None:
             return self.height
         return max(window.together for window in self._windows)
@@ -64,7 +64,7 @@ class ImageRows:
             (end - start, width, channels); a masked array if some of these pixels have no data.
 
         Raises:
-            UserError: The file is damaged there, or has values that cannot be kept exactly.
+            UserError: The rows are damaged, or have values that cannot be kept exactly.
         """
         if not 0 <= start < end <= self.height:
             raise ValueError(f"rows {start} to {end} of {self.height}")
@@ -94,12 +94,12 @@ def open_rows(
 ) -> Iterator[ImageRows]:
     """Open an image file to read it by bands of rows.
 
-    Of a TIFF, only the strips or tiles that contain the rows are decoded. Other formats, TIFFs
-    with an orientation or in a single compressed strip or tile, and arrays that are stored as
-    pages are decoded whole.
+    In a TIFF, only the strips or tiles that contain the rows are decoded. Other formats, rotated or
+    mirrored TIFFs, TIFFs with a single compressed strip or tile, and arrays that are stored as
+    pages are decoded as a whole.
 
     Args:
-        source: As of `read`, as are all other arguments.
+        source: As in `read`, as are all other arguments.
         channels: Number of channels, or None.
         pages: refuse, the index of a page, or bands.
         indices: Whether to return class indices.

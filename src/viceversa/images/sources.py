@@ -39,7 +39,7 @@ class Source:
 
     @property
     def suffix(self) -> str:
-        """Ending of the name, such as ".png"."""
+        """Suffix of the name, such as ".png"."""
         return self.name.suffix
 
     def read(self) -> bytes:

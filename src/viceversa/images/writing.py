@@ -88,7 +88,7 @@ def write(
 def to_bytes(
     pixels: Pixels, suffix: str, tags: Tags = NO_TAGS, about: str = "", alpha: bool = False
 ) -> bytes:
-    """Return the contents of a file in the format of a suffix, as `write`.
+    """Return the contents of the file that `write` would write with a suffix.
 
     TIFF stores all tags, PNG and JPEG the ICC profile and the resolution, WebP the ICC profile, the
     other formats none.

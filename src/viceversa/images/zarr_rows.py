@@ -1,4 +1,4 @@
-"""Write an OME-Zarr with levels of lower resolution, from bands of rows."""
+"""Write an OME-Zarr with pyramid levels from bands of rows."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def create_zarr(
     tags: Tags = NO_TAGS,
     labels: bool = False,
 ) -> Iterator[ZarrRows]:
-    """Create an OME-Zarr 0.5 (Zarr 3) from rows from top to bottom, with levels of half the size.
+    """Create an OME-Zarr 0.5 (Zarr 3) with pyramid levels; rows are added from top to bottom.
 
-    Levels are those of `TiffRows`. The axes are c, y and x, also of a single channel. A chunk has
-    512x512 pixels of up to 4 channels.
+    The levels are the same as in `TiffRows`. The axes are c, y and x, also for a single channel. A
+    chunk has 512x512 pixels and up to 4 channels.
 
     Args:
         path: The folder; it is complete when the context ends, and not written after an exception.
         shape: (height, width, channels).
         dtype: uint8, uint16, int16 or float32.
-        tags: Of these, the resolution is stored. The no-data value marks pixels without data.
+        tags: Only the resolution is stored. The no-data value marks pixels without data.
         labels: Whether values are classes: levels take the top left of 2x2 pixels.
 
     Raises:
@@ -57,10 +57,10 @@ def create_zarr(
 def write_image(
     path: Path, pixels: Pixels, tags: Tags = NO_TAGS, alpha: bool = False, labels: bool = False
 ) -> None:
-    """Write an OME-Zarr as `create_zarr` if the path ends in .zarr, else a file as `write`.
+    """Write an OME-Zarr with `create_zarr` if the path ends in .zarr, else a file with `write`.
 
     Raises:
-        UserError: As they do.
+        UserError: The file or folder could not be written.
     """
     if not names_zarr(path):
         write(path, pixels, tags, alpha=alpha)

@@ -1,4 +1,4 @@
-"""Alpha channels that results take over from their images (`translate --alpha`)."""
+"""Copy the alpha channels of images to their results (`translate --alpha`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_alpha(target: Domain, suffix: str | None) -> None:
 
     Args:
         target: Domain of the results.
-        suffix: Suffix of all results; None: that of each image.
+        suffix: Suffix of all results; None: each result has the suffix of its image.
     """
     config = target.config
     if (
@@ -57,7 +57,7 @@ def read_alpha(
     same_size: bool,
     max_pixels: int,
 ) -> tuple[Pixels | None, list[str]]:
-    """Read the alpha channel that a result takes over.
+    """Read the alpha channel of an image to copy it to the result.
 
     Args:
         image: The image: a file, or its contents.
@@ -68,7 +68,7 @@ def read_alpha(
         max_pixels: Maximum number of pixels.
 
     Returns:
-        (h, w, 1) in the dtype of the result, or None; and why an alpha channel is not taken over.
+        (h, w, 1) in the dtype of the result, or None; and the reason why alpha is not copied.
 
     Raises:
         UserError: The file cannot be read.
@@ -91,7 +91,7 @@ def read_alpha(
 
 
 def alpha_problem(dtype: np.dtype[Any], target: Domain, suffix: str) -> str:
-    """Return why a result cannot take over an alpha channel of this dtype, or ""."""
+    """Return why an alpha channel of this dtype cannot be copied to a result, or ""."""
     if not stores_alpha(suffix, target.dtype, target.config.channels + 1):
         return f"{LACKS}: a {suffix} file cannot store it; choose another --format"
     return "" if dtype.kind == "u" else f"{LACKS}: it is {dtype.name}"

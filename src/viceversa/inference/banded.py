@@ -1,4 +1,4 @@
-"""Translation of images that do not fit into memory, from file to file by bands of rows."""
+"""Translate images that do not fit into memory from file to file, in bands of rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHARE = 0.5  # of the free memory that images may need by default
 
 
 class MemoryLimit:
-    """Decides which images are translated as a whole, and which by bands of rows.
+    """Decide which images are translated as a whole, and which in bands of rows.
 
     Args:
         translator: The translator.
@@ -57,14 +57,14 @@ class MemoryLimit:
         self._needed = cache(self._memory)
 
     def at_once(self, height: int, width: int, most: int) -> int:
-        """Return how many images of a size are translated at once, at most `most`; 0: by bands."""
+        """Return how many images of a size are translated at once (at most `most`); 0: in bands."""
         needed = self._needed(height, width)
         if needed is None or self.limit is None:
             return most
         return min(most, self.limit // needed)
 
     def _memory(self, height: int, width: int) -> int | None:
-        """Return the bytes that an image needs as a whole; None if that is not known."""
+        """Return the bytes needed to translate an image as a whole; None if that is unknown."""
         try:
             return whole_memory(self.network, _padded(self.network, self.channels, height, width))
         except Unknown:
@@ -76,15 +76,15 @@ class Stopped(Exception):
 
 
 class Bands(NamedTuple):
-    """How images that do not fit into the memory are translated."""
+    """Options for images that do not fit into memory."""
 
     limit: MemoryLimit
     scratch: Path | None = None
-    """Folder for temporary files; None: that of the result."""
+    """Folder for temporary files; None: the folder of the result."""
     report: Callable[[str], object] = say
-    """Gets a sentence about the costs of an image before its translation begins."""
+    """Called with a sentence about the costs of an image before it is translated."""
     sampled: bool = False
-    """Whether norms have the statistics of crops of the image, instead of all of it."""
+    """Whether norms use statistics of crops instead of the whole image."""
 
     def takes(self, translator: Translator, path: Input, half: Part) -> bool:
         """Return whether an image does not fit. Resized images and halves are read as a whole.
@@ -109,10 +109,10 @@ def translate_by_bands(
     progress: Callable[[float], object],
     alpha: bool = False,
 ) -> list[str]:
-    """Translate an image file by bands of rows.
+    """Translate an image file in bands of rows.
 
-    The result is that of the whole image at once within rounding. TIFF and OME-Zarr are read
-    by bands, and written with levels; other formats are decoded and encoded as a whole.
+    The result equals that of the whole image within rounding. TIFF and OME-Zarr are read in bands,
+    and written as pyramids; other formats are decoded and encoded as a whole.
 
     Args:
         translator: The translator.
@@ -120,15 +120,15 @@ def translate_by_bands(
         result: The file to write, or `-`.
         mask: Mask file of the image.
         bands: Memory, temporary files and messages.
-        progress: Gets the completed fraction after each band; an exception in it ends the work.
-        alpha: Whether the result takes over the alpha channel of the image, if it can.
+        progress: Called with the completed fraction after each band; its exceptions end the work.
+        alpha: Whether to copy the alpha channel of the image to the result, if possible.
 
     Returns:
         Notes on the image.
 
     Raises:
-        UserError: As `Translator.pixels`; or the memory or the disk space is not enough, or the
-            result cannot be written.
+        UserError: See `Translator.pixels`; or memory or disk space is too small, or the result
+            cannot be written.
     """
     most = translator.max_megapixels * 10**6
     options = read_options(translator.source.config, most)._asdict()
@@ -160,7 +160,7 @@ def translate_by_bands(
 def _reader(
     translator: Translator, image: ImageRows, shape: tuple[int, int, int]
 ) -> Callable[[int, int], Tensor]:
-    """Return a function that reads rows of an image as input of the network, padded to `shape`."""
+    """Return a function that reads rows of an image as network input, padded to `shape`."""
     rows, columns = reflected(image.height, shape[1]), reflected(image.width, shape[2])
 
     def read(start: int, end: int) -> Tensor:
@@ -174,11 +174,11 @@ def _reader(
 
 
 class _Output:
-    """Converts rows of the output, and writes or collects them.
+    """Convert rows of the output, and write or collect them.
 
     Args:
         translator: The translator.
-        image: The image: where it has no data, neither has the result.
+        image: The image; pixels without data are also without data in the result.
         path: Name of the image.
         result: The file to write, or `-`.
         files: Closes the file.
@@ -198,10 +198,10 @@ class _Output:
         self.file: TiffRows | ZarrRows | None = None
         self.with_alpha: ImageRows | None = None
         self.problem = ""
-        """Why the alpha channel of the image is not taken over."""
+        """Reason why the alpha channel of the image is not copied."""
 
     def take_over(self, image: ImageRows) -> None:
-        """Take over the alpha channel, the last one of `image`, if the result can have it."""
+        """Copy the alpha channel, the last channel of `image`, if the result can store it."""
         self.problem = alpha_problem(image.dtype, self.translator.target, self.suffix)
         self.with_alpha = None if self.problem else image
 
@@ -239,7 +239,7 @@ class _Output:
         self.file.write(pixels)
 
     def finish(self) -> None:
-        """Write the result, if it was not written by bands."""
+        """Write the result if it was not written in bands."""
         if not self.banded:
             pixels = np.concatenate(self.collected)
             write_result(self.result, self.suffix, pixels, self.tags, self.alpha)
@@ -251,10 +251,10 @@ def _padded(network: nn.Module, channels: int, height: int, width: int) -> tuple
 
 
 def _costs(image: str, network: BandedNetwork) -> str:
-    """Return a sentence about what the translation of an image by bands costs."""
+    """Return a sentence about the costs of translating an image in bands."""
     plan = network.plan
     return (
-        f"{image} does not fit into the memory as a whole; it is translated by bands of "
+        f"{image} does not fit into the memory as a whole; it is translated in bands of "
         f"{network.band} rows: {format_bytes(network.memory)} of memory, "
         f"{format_bytes(plan.scratch)} of temporary files, {format_bytes(plan.traffic)} read and "
         f"written, {plan.arithmetic:.2f} times the arithmetic"

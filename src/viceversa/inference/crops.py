@@ -1,4 +1,4 @@
-"""Crops of a large image, whose statistics represent it."""
+"""Crops of a large image, to estimate its statistics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sample_crops(
     shape: tuple[int, int, int],
     memory: int,
 ) -> Tensor:
-    """Return crops that are evenly spaced over an image, as many as fit into the memory."""
+    """Return evenly spaced crops of an image, as many as fit into memory."""
     channels, height, width = shape
     for crop in CROP_SIDES:
         sides = [min(supported_side(network, crop), side) for side in (height, width)]

@@ -1,4 +1,4 @@
-"""Files that `viceversa export` wrote for other runtimes, used as the networks of translators."""
+"""Use files that `viceversa export` wrote for other runtimes as networks of translators."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def _open_openvino(path: Path) -> Run:
         "ENABLE_CPU_PINNING": False,  # all processes would be pinned to the same cores
     }
     compiled = core.compile_model(path, "CPU", settings)
-    # A request of its own for each call: threads may share a translator.
+    # A separate request for each call, since threads may share a translator.
     return lambda images: compiled.create_infer_request().infer([images])[0]
 
 
 class ExportFormat(NamedTuple):
-    """A kind of exported files."""
+    """Format of exported files."""
 
     name: str
     runtime: str
-    """The program that computes them."""
+    """Name of the runtime."""
     suffix: str
     open: Callable[[Path], Run]
-    """Returns a function of pixels (n, h, w, channels)."""
+    """Load a file; returns a function of pixels (n, h, w, channels)."""
 
 
 EXPORT_FORMATS = (
@@ -70,7 +70,7 @@ def format_of(path: Path) -> ExportFormat:
 
 
 def open_exported(path: Path) -> Run:
-    """Return a function that translates pixels (n, h, w, channels) by an exported file, on the CPU.
+    """Return a function that translates pixels (n, h, w, channels) on the CPU.
 
     Raises:
         UserError: The file is damaged, or a package is missing. The function raises it if the
@@ -89,7 +89,7 @@ def open_exported(path: Path) -> Run:
 
 @contextmanager
 def _reporting(what: str) -> Iterator[None]:
-    """Raise UserError for the errors of a runtime, which has types of its own."""
+    """Convert the errors of a runtime, which have different types, to UserError."""
     try:
         yield
     except UserError:
@@ -100,9 +100,9 @@ def _reporting(what: str) -> Iterator[None]:
 
 
 class ExportedNetwork(nn.Module):
-    """A file of another runtime as a generator: (n, channels, h, w) in [-1, 1] -> the same.
+    """An exported file as a generator: (n, channels, h, w) in [-1, 1] -> the same.
 
-    The file takes and returns pixels; values in between are rounded to them.
+    The file takes and returns pixels; inputs are rounded to pixel values.
 
     Args:
         run: Translates pixels (n, h, w, channels).
@@ -137,7 +137,7 @@ def load_exported(
         header: Its header.
         domains: Domains of the images and of the results.
         path: The file.
-        flips: Whether its outputs are to be averaged for mirrored images.
+        flips: Whether the translator averages outputs for mirrored images.
 
     Raises:
         UserError: The file is damaged, a package is missing, or it averages over mirrored images
@@ -155,10 +155,10 @@ def load_exported(
 
 
 def checked_device(device: str, header: Mapping[str, Any], path: Path, policy: str) -> str:
-    """Return the device for a model file: that of an exported file is the CPU.
+    """Return the device for a model file; for an exported file, the CPU.
 
     Raises:
-        UserError: It is an exported file, and has another policy, or is to be used on a GPU.
+        UserError: An exported file has another policy, or a GPU is requested for it.
     """
     if not is_exported(path):
         return device

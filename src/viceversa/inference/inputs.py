@@ -28,8 +28,8 @@ class Inputs(NamedTuple):
 def expand(inputs: Sequence[str]) -> Inputs:
     """Find the images behind files, archives, globs and folders.
 
-    Subfolders, also those of archives, are kept in the results. Another file that is named itself
-    is read by its content, whatever its suffix. Raises UserError if an input contains no image.
+    Subfolders of folders and archives are kept in the results. Any other file that is named as an
+    input is read as an image, whatever its suffix. Raises UserError if an input contains no image.
     """
     files: dict[File, None] = {}
     others: dict[str, None] = {}
@@ -41,7 +41,7 @@ def expand(inputs: Sequence[str]) -> Inputs:
         for path in archives:
             members, problems, rest = read_archives([("", path)])
             if not members:
-                raise UserError(f"{path} has no images; read are {FORMATS}", path=path)
+                raise UserError(f"{path} has no images; supported formats: {FORMATS}", path=path)
             files |= {(members[name], Path(name)): None for name in sorted(members)}
             others |= {f"{path}/{name}": None for name in rest}
             skipped += [(path / name, why) for name, why in problems]
@@ -50,7 +50,7 @@ def expand(inputs: Sequence[str]) -> Inputs:
 
 
 def _expand(given: str) -> tuple[list[Path], list[File], list[str]]:
-    """Return archives, images, and the names of other files behind one input."""
+    """Return the archives, the images, and the names of other files of one input."""
     if not given:
         raise UserError("an input has no name; name files, globs or folders")
     path = Path(given)
@@ -60,7 +60,7 @@ def _expand(given: str) -> tuple[list[Path], list[File], list[str]]:
         return [], [(path, Path(path.absolute().name))], []
     if path.is_dir():
         matches = [file for file in sorted(path.rglob("*")) if _is_visible(file.relative_to(path))]
-        none = f"the folder {given} holds no images"
+        none = f"the folder {given} contains no images"
     else:
         matches = [Path(match) for match in sorted(glob.glob(given, recursive=True))]
         matches = [file for file in matches if _is_visible(Path(file.name))]
@@ -81,7 +81,8 @@ def _expand(given: str) -> tuple[list[Path], list[File], list[str]]:
         videos = [group.ending for group in groups if is_video_name(group.names[0])]
         advice = f"; name videos as '{path}/*{videos[0]}'" if within and videos else ""
         raise UserError(
-            f"{given} has no images that can be read, only {listed}; read are {FORMATS}{advice}"
+            f"{given} has no images that can be read, only {listed}; supported formats: "
+            f"{FORMATS}{advice}"
         )
     raise UserError(none)
 
@@ -89,7 +90,7 @@ def _expand(given: str) -> tuple[list[Path], list[File], list[str]]:
 def _is_archive(path: Path) -> bool:
     """Return whether a file is an archive that is read in place.
 
-    Raises UserError for one that is compressed as a whole.
+    Raises UserError for an archive that is compressed as a whole.
     """
     name = path.name.lower()
     if name.endswith(COMPRESSED) and path.is_file():

@@ -48,8 +48,8 @@ def with_alpha(
 ) -> tuple[Pixels, bool]:
     """Return a result with alpha, 0 where its image is masked, and whether it has alpha.
 
-    It has alpha if that of the image is carried over, or if alpha is the mask of the files of a
-    domain, and the format can store it.
+    The result has alpha if the format can store it, and the alpha of the image is copied or alpha
+    is the mask of a domain's files.
 
     Args:
         output: The translation (h, w, channels).

@@ -1,4 +1,4 @@
-"""Notes on images that differ from those of the training."""
+"""Notes on images that differ from the training images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def notes_on(
         translator: The translator.
         read: The image as it was read.
         pixels: The image as it is translated.
-        half: The part of it that is translated.
+        half: The part of the image that is translated.
         name: Name of the image, for error messages.
     """
     part = translator.preprocessing.part(read, half, name)
@@ -29,9 +29,9 @@ def notes(translator: Translator, enlarged: float, clipped: bool, dtype: str) ->
 
     Args:
         translator: The translator.
-        enlarged: Its size relative to that in training.
+        enlarged: Size of the image relative to the size in training.
         clipped: Whether values are outside the range of training.
-        dtype: Its dtype.
+        dtype: dtype of the image.
     """
     found = []
     if enlarged > LARGE:

@@ -26,12 +26,12 @@ EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
 
 
 def file_of(image: Input) -> Path:
-    """Return the file of an image, which may be an archive."""
+    """Return the file that contains an image; it may be an archive."""
     return image if isinstance(image, Path) else image.path
 
 
 def names_image(out: Path) -> bool:
-    """Whether an output path is the name of an image, which OME-Zarr stores as a folder."""
+    """Return whether an output path names one image: a file, or an OME-Zarr folder."""
     if names_zarr(out):
         return True
     if out.is_dir():
@@ -76,7 +76,7 @@ def of_format(name: str, suffix: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def suffix_of(suffix: Callable[[str], str], path: Input, result: Path) -> str:
-    """Return the ending of a result; on standard output, which is a file, TIFF for OME-Zarr."""
+    """Return the suffix of a result; .tif for OME-Zarr on standard output, which is no folder."""
     if result != STREAM:
         return result.suffix
     fits = suffix(path.suffix)

@@ -17,16 +17,16 @@ OTHERS = ".viceversa-*.jsonl"  # of the processes after the first
 
 
 class Record:
-    """One JSON line per result: its SHA-256, and the source, model and settings that it is from.
+    """One JSON line per result: its SHA-256, and its source, model and settings.
 
-    Several processes may share a folder: each appends to a file of its own, since appending to one
-    file is not safe on network file systems, and all files are read. A damaged line, or one of a
-    result that has changed, only means that the image is translated again.
+    Several processes may share a folder: each appends to a separate file, since appending to one
+    file is not safe on network file systems, and reads all files. If a line is damaged or its
+    result has changed, the image is translated again.
 
     Args:
         folder: The folder of the results.
         model: SHA-256 of the model.
-        settings: The options that decide what a result is.
+        settings: The options that results depend on.
         process: Number of this process, from 0.
     """
 

@@ -1,6 +1,6 @@
-"""Results in a .zip file: collected in a hidden folder beside it, and packed at the end.
+"""Write results to a .zip file: collect them in a hidden folder next to it, and pack it at the end.
 
-The folder stays if the work is interrupted, and a resumed translation continues in it.
+The folder is kept if the translation is interrupted, and a resumed translation continues in it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def collecting_folder(path: Path) -> Path:
 
 
 def refuse_existing_zip(path: Path) -> None:
-    """Raise UserError if a .zip file, or a part of it by an interrupted translation, exists."""
+    """Raise UserError if a .zip file, or the folder of an interrupted translation, exists."""
     for one in (path, collecting_folder(path)):
         if one.exists():
             raise UserError(
@@ -38,10 +38,10 @@ def refuse_existing_zip(path: Path) -> None:
 
 
 def collect(path: Path, resume: bool) -> None:
-    """Prepare the folder: empty, or with the results of an interrupted translation and of the .zip.
+    """Prepare the folder: empty it, or keep its results and add the results of the .zip.
 
     Raises:
-        UserError: The .zip cannot be read, or the folder not be written to.
+        UserError: The .zip cannot be read, or the folder cannot be written to.
     """
     folder = collecting_folder(path)
     try:

@@ -128,7 +128,7 @@ def smallest_of(network: nn.Module) -> int:
 
 
 def supported_side(network: nn.Module, side: int) -> int:
-    """Return the smallest height or width that a network supports and is at least `side`."""
+    """Return the smallest supported height or width of at least `side`."""
     multiple = multiple_of(network)
     return max(smallest_of(network), -(-side // multiple) * multiple)
 

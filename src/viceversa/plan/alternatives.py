@@ -36,13 +36,13 @@ def choices(
         images: Its images.
         device: The device of the run.
         free: Free memory.
-        cached: Memory that all settings need in addition to that of the networks.
-        own: Memory of the run as it is.
+        cached: Memory of cached images and libraries, which all settings need in addition.
+        own: Memory that the run needs with its settings.
 
     Returns:
-        The largest batch and the largest crop that fit, if any: the crop is a square, or has the
-        proportions of that of the run. If the run does not fit, also settings that need less
-        memory, beginning with those that fit.
+        The largest batch and the largest crop that fit, or None: the crop is a square, or has the
+        aspect ratio of the run's crop. If the run does not fit, also settings that need less
+        memory; settings that fit come first.
     """
     train, speed = config.train, config.speed
 

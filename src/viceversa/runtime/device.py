@@ -78,7 +78,7 @@ def usable_device(name: str) -> torch.device:
 def local_device(name: str, local: int, count: int) -> str:
     """Return the device of one of `count` processes, the `local`-th on its machine.
 
-    Each has its own GPU, or, if there are fewer, shares one.
+    Each process has its own GPU; if there are fewer GPUs, processes share them.
     """
     if count > 1 and name in ("auto", "cuda") and (found := gpus()):
         return found[local % len(found)]
@@ -123,7 +123,7 @@ def free_memory(device: torch.device) -> int | None:
 def free_in_group(folder: Path) -> int | None:
     """Return the free bytes of a container (control group, version 2); None without a limit.
 
-    Cached files count as free, as they do in MemAvailable: the kernel drops them when needed.
+    Cached files count as free, as in MemAvailable: the kernel drops them when needed.
     """
     try:
         limit, used, counts = (
@@ -152,7 +152,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def forget_search_memory(device: torch.device) -> None:
-    """Let `peak_memory` ignore what was used so far on a GPU.
+    """Reset the peak of `peak_memory` on a GPU.
 
     In the first step cuDNN tries the algorithms of each convolution; some need much memory.
     Later steps use the algorithms that it chose.

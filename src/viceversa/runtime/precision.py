@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .distributed import Ranks
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Instructions of processors, by their names in `torch.cpu.get_capabilities`; the last are ARM's.
+# Names of instructions by their key in `torch.cpu.get_capabilities`; the last ones are ARM's.
 BF16_INSTRUCTIONS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16", "bf16": "bf16"}
 
 
@@ -91,7 +91,7 @@ class Precision:
 
 
 class NativeBF16(NamedTuple):
-    """Whether a device computes in bf16 natively, and a clause that says why."""
+    """Whether a device computes in bf16 natively, and the reason as a clause."""
 
     native: bool
     reason: str
@@ -100,7 +100,7 @@ class NativeBF16(NamedTuple):
 def choose_precision(
     devices: Iterable[torch.device], ranks: Ranks | None = None
 ) -> tuple[PrecisionName, str]:
-    """Return the precision that `auto` stands for, and a clause that says why.
+    """Return the precision that `auto` selects, and the reason as a clause.
 
     Args:
         devices: Devices of this process that train in one precision.
@@ -148,7 +148,7 @@ def processor_bf16(capabilities: Mapping[str, Any], one_dnn: bool) -> NativeBF16
     """Return whether torch uses bf16 instructions of a processor.
 
     Args:
-        capabilities: Those of the processor, from `torch.cpu.get_capabilities`.
+        capabilities: Capabilities of the processor, from `torch.cpu.get_capabilities`.
         one_dnn: Whether torch has oneDNN, the library that uses such instructions.
     """
     found = [text for name, text in BF16_INSTRUCTIONS.items() if capabilities.get(name)]

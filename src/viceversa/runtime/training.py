@@ -30,7 +30,7 @@ class Runtime:
             have it natively, else fp32.
         deterministic: Whether only deterministic algorithms are used.
         speed: Options of speed and memory.
-        ranks: The processes of the run; by default this one alone.
+        ranks: The processes of the run; by default only this one.
 
     Raises:
         UserError: The device is not available, or does not support the precision.

@@ -30,7 +30,7 @@ class _Job:
 
 
 class Batcher:
-    """Queue of images, translated in their order; alike images join the batch of the first.
+    """Queue of images, translated in order; images of the same model and size share a batch.
 
     An image whose request was cancelled is not translated. No image waits for others to arrive.
 
@@ -48,7 +48,7 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start to translate."""
+        """Start the thread."""
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -109,13 +109,13 @@ class Batcher:
 
 
 def _prepare_thread(threads: int) -> None:
-    """Set what torch stores for each thread."""
+    """Set the thread-local state of torch."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
 
 
 def translate_each(model: ServedModel, images: Sequence[Pixels]) -> Sequence[Pixels | Failure]:
-    """Translate images of one size, in one batch if no image is refused."""
+    """Translate images of one size in one batch, or one by one if an image is refused."""
     try:
         return model.translator.pixels(images)
     except UserError as error:

@@ -21,7 +21,7 @@ async def read_body(
 
     Args:
         headers: Headers of the request.
-        receive: Its ASGI channel.
+        receive: ASGI channel of the request.
         limit: Maximum size in bytes.
         seconds: Time limit.
         metrics: Counters of the server; `body_bytes` is the size of all bodies that are read.
@@ -67,12 +67,12 @@ def check_headers(headers: Headers, limit: int) -> None:
 
 
 def too_large(limit: int) -> Failure:
-    """Return the answer to a body that is too large."""
+    """Return the error for a body that is too large."""
     return Failure(413, "too_large", f"the body is larger than {limit / 1e6:g} MB")
 
 
 def busy(seconds: int) -> Failure:
-    """Return the answer to a request beyond the queue."""
+    """Return the error for a request if the queue is full."""
     return Failure(
         429,
         "busy",

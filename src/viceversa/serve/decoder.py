@@ -26,7 +26,7 @@ LENGTHS = struct.Struct(">IQ")  # of the JSON and of the bytes
 
 
 class Preparation(NamedTuple):
-    """The part of a model that prepares images for it."""
+    """Part of a model that prepares its input images."""
 
     source: Domain
     preprocessing: Preprocessing
@@ -66,7 +66,7 @@ def to_frame(pixels: Pixels) -> bytes:
 
 
 def limit_process(memory: int) -> None:
-    """Limit the memory of this process, and let it write no files."""
+    """Limit the memory of this process, and forbid it to write files."""
     for kind in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the server ends it
         signal.signal(kind, signal.SIG_IGN)
     try:

@@ -28,7 +28,7 @@ class Decoders:
     """A fixed number of decoder processes. A process that ends or is too slow is replaced.
 
     Args:
-        models: What decoding needs of each model, by its number.
+        models: The values of each model that decoding needs, by number.
         count: Number of processes.
         max_pixels: Maximum number of pixels of an image.
         metrics: Counters of the server.
@@ -71,7 +71,7 @@ class Decoders:
     async def decode(self, model: int, size: str, data: bytes) -> Pixels:
         """Decode an image for a model. Raises Failure.
 
-        A cancelled call leaves the process to finish the image, under the same limits.
+        If the call is cancelled, the process finishes the image under the same limits.
         """
         process = await self._free.get()
         return await asyncio.shield(asyncio.ensure_future(self._decode(process, model, size, data)))

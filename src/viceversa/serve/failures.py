@@ -1,4 +1,4 @@
-"""Errors of requests: a status, a stable code, and one sentence."""
+"""Errors of requests, with a status, a stable code, and a message of one sentence."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Failure(Exception):
 
 
 def invalid_image(error: UserError | str) -> Failure:
-    """Return the answer to an image that cannot be translated.
+    """Return the error for an image that cannot be translated.
 
-    Advice on options of the command line follows a semicolon; it is not for clients.
+    The message ends at the first semicolon: advice on command-line options is not for clients.
     """
     return Failure(422, "invalid_image", str(error).split("; ")[0])
 
 
 def stopping() -> Failure:
-    """Return the answer of a server that ends."""
+    """Return the error of a server that is stopping."""
     return Failure(503, "stopping", "the server is stopping", {"retry-after": "5"})

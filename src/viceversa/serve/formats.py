@@ -20,17 +20,17 @@ KNOWN = "PNG, JPEG, WebP and TIFF"
 
 
 def check_type(content_type: str) -> None:
-    """Raise Failure for a body that its header describes as something else than an image."""
+    """Raise Failure for a body whose Content-Type is not an image."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind not in UNNAMED and not kind.startswith("image/"):
-        raise Failure(415, "unsupported_type", f"send an image: {KNOWN} are read")
+        raise Failure(415, "unsupported_type", f"send an image: {KNOWN} are supported")
 
 
 def check_magic(data: bytes) -> None:
-    """Raise Failure for a file that is none of the formats, by its first bytes."""
+    """Raise Failure for a file whose first bytes belong to none of the formats."""
     webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
     if not webp and not data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *TIFFS)):
-        raise Failure(415, "unsupported_type", f"the body is no image: {KNOWN} are read")
+        raise Failure(415, "unsupported_type", f"the body is not an image: {KNOWN} are supported")
 
 
 def answer_type(accept: str, translator: Translator) -> str:

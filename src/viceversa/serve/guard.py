@@ -37,7 +37,7 @@ class Guard:
     Args:
         app: The application.
         host: Address that the server listens on.
-        allowed_hosts: Further host names by which it may be addressed.
+        allowed_hosts: Further names that the Host header may contain.
         token: Token that clients must send; empty: none.
         metrics: Counters of the server.
     """
@@ -95,7 +95,9 @@ class Guard:
         host = headers.get("host", "").lower()
         if len(headers.getlist("host")) != 1 or not self._is_allowed(without_port(host)):
             raise Failure(
-                421, "unknown_host", "this server is not addressed by this name (--allowed_hosts)"
+                421,
+                "unknown_host",
+                "the Host header is not a name of this server (--allowed_hosts)",
             )
         origin = headers.get("origin")
         writes = scope["method"] not in ("GET", "HEAD")
@@ -122,7 +124,7 @@ def without_port(host: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Return whether a host is an IP address, to which no name of a web page can be bound."""
+    """Return whether a host is an IP address; DNS rebinding needs a name."""
     try:
         ipaddress.ip_address(host.strip("[]"))
     except ValueError:

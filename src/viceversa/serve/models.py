@@ -1,4 +1,4 @@
-"""The models of the service: names, translators, and their description for clients."""
+"""Models of the service: names, translators, and descriptions for clients."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def load_models(arguments: Sequence[str], settings: ServeSettings) -> dict[str, 
         if not equals or Path(argument).exists():
             given, text = "", argument
         if given and not NAME.fullmatch(given):
-            raise UserError(f"{given!r} is no name of a model: use letters, digits, . _ and -")
+            raise UserError(f"{given!r} is not a valid model name: use letters, digits, . _ and -")
         files = translator_files(Path(text))
         for path in files:
             header = read_header(path)
@@ -73,7 +73,7 @@ def load_models(arguments: Sequence[str], settings: ServeSettings) -> dict[str, 
 
 
 def default_name(path: Path) -> str:
-    """Return the name of a model file: that of its run with the direction, or its own."""
+    """Return the name of a model: the run with the direction, or the name of the file."""
     path = path.resolve()
     words = [path.parent.name, path.stem] if path.stem in ("ab", "ba") else [path.stem]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("-._")[:60]

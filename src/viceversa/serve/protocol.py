@@ -1,4 +1,4 @@
-"""Connections with deadlines: uvicorn has none for headers, nor for clients that do not read."""
+"""Connections with deadlines for headers and for clients that do not read; uvicorn has none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .settings import ANSWER_SECONDS, HEADER_SECONDS, LINGER_SECONDS
 
 
 class DeadlineProtocol(H11Protocol):
-    """Closes connections on which a header, the rest of a refused body, or reading takes too long.
+    """Close connections if a header, the rest of a refused body, or reading takes too long.
 
     The deadline of a header begins with the connection, and on a kept connection with the first
     byte of the next request.
@@ -67,7 +67,7 @@ class DeadlineProtocol(H11Protocol):
             self._writing = None
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP as every other error, and close the connection."""
+        """Answer invalid HTTP with an error like any other, and close the connection."""
         body = b'{"error":{"code":"invalid_request","message":"the request is not valid HTTP"}}'
         headers = [
             ("content-type", "application/json"),
@@ -80,7 +80,7 @@ class DeadlineProtocol(H11Protocol):
         self.transport.close()
 
     def _update(self) -> None:
-        """Start the deadline of what the connection waits for, if it is not running."""
+        """Start the deadline of the current wait, if it is not running."""
         waits_for = self._expected()
         if waits_for == self._waits_for:
             return

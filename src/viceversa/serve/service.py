@@ -1,4 +1,4 @@
-"""The state of the service, and the life of a translation request."""
+"""State of the service, and the handling of translation requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Service:
-    """Models, the processes and the thread that work for them, and counters.
+    """Models, decoder processes, the thread of the networks, and counters.
 
     Args:
         models: The models by name.
@@ -53,7 +53,7 @@ class Service:
         self._average = 0.1  # seconds of a request
 
     async def start(self) -> None:
-        """Start to decode and translate."""
+        """Start the decoder processes and the thread of the networks."""
         await self.decoders.start()
         self.batcher.start()
 
@@ -114,7 +114,7 @@ class Service:
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of some work; cancel it if the client disconnects.
+    """Return the result of a coroutine; cancel it if the client disconnects.
 
     Raises ClientDisconnect then.
     """

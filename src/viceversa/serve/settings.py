@@ -25,8 +25,7 @@ class ServeSettings:
     port: int = 8000
     """Port to listen on; 0: a free one."""
     allowed_hosts: str = ""
-    """Further host names by which browsers and proxies may address the server, separated by
-    commas."""
+    """Further host names that browsers and proxies may use for the server, separated by commas."""
     max_body: float = 20.0
     """Size limit of an uploaded file, in MB."""
     max_megapixels: int = 4
@@ -40,11 +39,11 @@ class ServeSettings:
     decoders: int = 2
     """Number of processes that decode images."""
     threads: int = 1
-    """CPU threads of the networks; beside other work more than one is often slower."""
+    """CPU threads of the networks; on a busy machine more than one is often slower."""
     device: str = "auto"
     """auto, or a torch device such as cpu or cuda."""
     policy: Literal["image", "running"] = "image"
-    """image: batch norm with the statistics of each image; running: with those of training."""
+    """image: batch norm with the statistics of each image; running: with the running statistics."""
 
     def __post_init__(self) -> None:
         for name, least, most in (

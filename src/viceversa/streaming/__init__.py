@@ -1,4 +1,4 @@
-"""Networks computed band by band, for images that do not fit into memory."""
+"""Run networks in bands of rows, for images that do not fit into memory."""
 
 from .graph import Unknown, reach
 from .memory import whole_memory

@@ -1,4 +1,4 @@
-"""The layers of a network and how they are connected, for one image size."""
+"""Layers of a network and their connections, for one image size."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ FUNCTIONS = {  # pointwise functions and methods of tensors
 
 
 class Unknown(Exception):
-    """A network cannot be computed by rows; the text says which layer is the reason."""
+    """A network cannot be computed by rows; the message names the layer that prevents it."""
 
 
 @dataclass(eq=False)
 class Node:
-    """A map of a network, and how it is computed from other maps."""
+    """Feature map of a network, and its computation from other maps."""
 
     name: str
     inputs: tuple[Node, ...]
     shape: Shape
     operations: tuple[Operation, ...] = ()
-    """Layers that see neighbouring rows."""
+    """Layers that depend on neighbouring rows."""
     pointwise: Pointwise | None = None
     """Function of the rows of its input."""
     norm: nn.Module | None = None
     """Norm that needs the statistics of the whole input."""
     joins: str = ""
-    """`add` or `concatenate`: how several inputs become one map."""
+    """Operation that combines several inputs: `add` or `concatenate`."""
 
     @property
     def bytes(self) -> int:
@@ -71,7 +71,7 @@ def maps(network: nn.Module, shape: Shape) -> list[Node]:
         shape: (channels, height, width) of the image, whose sides the network supports.
 
     Raises:
-        Unknown: A layer is not known, or the layers depend on the values.
+        Unknown: A layer is unknown, or the layers depend on values of the image.
     """
     _refuse_hooks(network, "it")
     image = Node("image", (), shape)
@@ -170,10 +170,10 @@ def _layer(layer: nn.Module, name: str, inputs: tuple[Node, ...]) -> Node:
 
 
 def reach(network: nn.Module, channels: int, multiple: int) -> int:
-    """Return how many pixels beside a pixel its result depends on, but for statistics of norms.
+    """Return the receptive field in pixels on each side, without the statistics of norms.
 
     Raises:
-        Unknown: As `maps`.
+        Unknown: See `maps`.
     """
     middle = 32 * multiple
     nodes = maps(network, (channels, 2 * middle, 2 * multiple))
@@ -181,7 +181,7 @@ def reach(network: nn.Module, channels: int, multiple: int) -> int:
 
 
 def _distance(nodes: list[Node], row: int) -> int:
-    """Return how many rows above or below a row of the output its image rows are."""
+    """Return the number of image rows above or below an output row that it depends on."""
     ranges = {nodes[-1]: (row, row + 1)}
     for node in reversed(nodes):
         if node not in ranges:

@@ -1,4 +1,4 @@
-"""The layers of torch and of this package as operations on rows."""
+"""Convert layers of torch and of this package to operations on rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ POINTWISE = (
 
 
 def operations(layer: nn.Module, before: Shape) -> list[Operation] | None:
-    """Return the operations that a layer consists of; None if it is not known.
+    """Return the operations that a layer consists of; None for an unknown layer.
 
     Args:
         layer: The layer. Norms and pointwise layers are no operations.
@@ -55,7 +55,7 @@ def is_known(layer: nn.Module) -> bool:
 
 
 def is_one_of(layer: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
-    """Return whether a layer is of a kind, and no subclass with a forward pass of its own."""
+    """Return whether a layer is of a kind, and not a subclass that overrides `forward`."""
     return any(isinstance(layer, kind) and type(layer).forward is kind.forward for kind in kinds)
 
 

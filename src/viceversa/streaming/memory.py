@@ -1,4 +1,4 @@
-"""How much memory the maps of a network need, for a whole image and for bands of its rows.
+"""Estimate the memory of the maps of a network, for a whole image and for bands of rows.
 
 The factors were measured on a CPU with a ResNet and a U-Net from 512 to 1024 px: layers copy their
 input to other memory formats, and the heap has gaps.
@@ -17,9 +17,9 @@ from .operations import Convolution, Operation, Shape
 from .passes import Pass, Plan
 
 OF_WHOLE, OF_BAND = 1.5, 5.0
-LIBRARIES = 35_000_000  # code that is loaded late
+LIBRARIES = 35_000_000  # code that is loaded during the computation
 BANDS = (1024, 512, 256, 128, 64, 32, 16, 8, 4)
-"""Rows of the image that are computed at once."""
+"""Possible numbers of image rows in a band."""
 
 
 def whole_memory(network: nn.Module, shape: Shape) -> int:
@@ -30,7 +30,7 @@ def whole_memory(network: nn.Module, shape: Shape) -> int:
         shape: (channels, height, width) of the image, whose sides the network supports.
 
     Raises:
-        Unknown: As `maps`.
+        Unknown: See `maps`.
     """
     nodes = maps(network, shape)
     last = {before: node for node in nodes for before in node.inputs}
@@ -47,7 +47,7 @@ def whole_memory(network: nn.Module, shape: Shape) -> int:
 def largest_band(
     network: nn.Module, nodes: Sequence[Node], plan: Plan, memory: int
 ) -> tuple[int, int]:
-    """Return the rows of the largest band that fits into the memory, and what it needs.
+    """Return the rows of the largest band that fits into memory, and the memory it needs.
 
     Raises:
         UserError: The smallest band does not fit.
@@ -68,7 +68,7 @@ def largest_band(
 
 
 def _band_memory(one: Pass, height: int, band: int) -> int:
-    """Return the bytes of the rows that a pass computes at once, and of those that it keeps."""
+    """Return the bytes of the rows that a pass computes at once or keeps for later rows."""
     largest = kept = 0
     for node in one.computed:
         for operation in node.operations:
@@ -88,7 +88,7 @@ def _band_memory(one: Pass, height: int, band: int) -> int:
 
 
 def _copies(operation: Operation) -> bool:
-    """Return whether a layer copies its input to pad it: other sides are padded differently."""
+    """Return whether a layer copies its input to pad opposite sides differently."""
     if not isinstance(operation, Convolution):
         return False
     left, right, top, bottom = operation.pads

@@ -1,8 +1,8 @@
-"""Layers that see neighbouring rows, computed for a range of rows.
+"""Layers that depend on neighbouring rows, computed for a range of rows.
 
 Shapes are (channels, height, width) of a whole map; rows are (1, channels, rows, width). A layer
-computes its rows `start` to `end` from the rows `needs(start, end)` of its input. At the borders of
-the map the layer pads as usual; at the borders of a band it gets the real rows.
+computes its rows `start` to `end` from the rows `needs(start, end)` of its input. The layer pads at
+the borders of the map, but not between bands, where it gets the actual rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Operation:
 
     @property
     def arithmetic(self) -> int:
-        """Multiplications for the whole map; 0 for layers that cost little."""
+        """Number of multiplications for the whole map; 0 for cheap layers."""
         return 0
 
     def needs(self, start: int, end: int) -> tuple[int, int]:
@@ -38,11 +38,11 @@ class Operation:
         raise NotImplementedError
 
     def first(self, start: int) -> int:
-        """Return the first input row that any row from `start` on needs."""
+        """Return the first input row that the rows from `start` to the end need."""
         return self.needs(start, start + 1)[0] if start < self.shape[1] else self.before[1]
 
     def rows(self, rows: Tensor, first: int, start: int, end: int) -> Tensor:
-        """Compute the rows `start` to `end` from input rows, of which the first is `first`."""
+        """Compute the rows `start` to `end` from input rows that begin with row `first`."""
         raise NotImplementedError
 
 
@@ -84,7 +84,7 @@ class Convolution(Operation):
         return self.weight[0].numel() * self.shape[0] * self.shape[1] * self.shape[2]
 
     def _range(self, start: int, end: int) -> tuple[int, int]:
-        """Return the range of input rows; rows of the padding are outside of the map."""
+        """Return the range of input rows; padding rows are outside of the map."""
         top = self.pads[2]
         return start * self.stride[0] - top, (end - 1) * self.stride[0] - top + self.reach
 
@@ -181,7 +181,7 @@ class Padding(Operation):
 
 
 class Upsampling(Operation):
-    """Upsampling by a whole factor, by the nearest pixel or (by 2) bilinear."""
+    """Upsampling by an integer factor: nearest neighbour, or bilinear by a factor of 2."""
 
     def __init__(self, factor: int, mode: str, before: Shape) -> None:
         channels, height, width = before

@@ -1,8 +1,8 @@
-"""Which passes over an image compute the output of a network, and which maps they store.
+"""Plan the passes over an image that compute the output of a network, and the maps they store.
 
-A norm needs the statistics of its whole input, so the input of each norm is computed once to the
-end before anything behind the norm is: this is a pass. Maps that a later pass needs are stored, or
-computed again by it.
+A norm needs the statistics of its whole input. A pass computes the inputs of norms for the whole
+image; a later pass computes the layers after these norms. Maps that a later pass needs are either
+stored by an earlier pass or computed again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from .graph import Node
 
 MAX_ARITHMETIC = 1.25
-"""Most arithmetic, relative to that of the whole image at once."""
+"""Maximum arithmetic, relative to translating the whole image at once."""
 
 
 @dataclass
@@ -22,36 +22,36 @@ class Pass:
     """One pass over the image, from top to bottom."""
 
     norms: list[Node]
-    """Norms whose statistics it collects; none in the last pass, which computes the output."""
+    """Norms whose statistics the pass collects; none in the last pass."""
     targets: list[Node]
-    """Maps that are computed to the end: the inputs of the norms, or the output."""
+    """Maps that are computed for the whole image: the inputs of the norms, or the output."""
     computed: list[Node]
-    """Maps that it computes, in order."""
+    """Maps that the pass computes, in order."""
     read: list[Node]
-    """Maps that it reads from files."""
+    """Maps that the pass reads from files."""
     written: list[Node] = field(default_factory=list)
-    """Maps that it writes to files."""
+    """Maps that the pass writes to files."""
     replaced: dict[Node, Node] = field(default_factory=dict)
-    """For a map that is written: the map that it replaces in its file, row by row."""
+    """Written map -> the map in whose file it is written, row by row."""
     removed: list[Node] = field(default_factory=list)
-    """Maps whose files are not needed after it."""
+    """Maps whose files are not needed after the pass."""
 
 
 @dataclass
 class Plan:
-    """All passes, and what they cost."""
+    """All passes, and their costs."""
 
     passes: list[Pass]
     scratch: int
-    """Bytes of the files at most."""
+    """Maximum size of the files in bytes."""
     traffic: int
-    """Bytes that are written and read."""
+    """Number of bytes that are written and read."""
     arithmetic: float
-    """Relative to that of the whole image at once."""
+    """Number of multiplications, relative to translating the whole image at once."""
 
 
 def band_ends(one: Pass, height: int, band: int) -> list[list[int | None]]:
-    """Return for each band of a pass the end of its rows in each target; None: it has no rows.
+    """Return the end row of each band in each target; None if a band adds no rows to it.
 
     Args:
         one: The pass.
@@ -70,9 +70,9 @@ def band_ends(one: Pass, height: int, band: int) -> list[list[int | None]]:
 def plan(nodes: Sequence[Node]) -> Plan:
     """Return the passes that compute the last map, with the smallest files.
 
-    The input of each norm and each sum are stored, except for those that are larger than a limit:
-    they are computed again. The limit is the one with the smallest files whose arithmetic is at
-    most `MAX_ARITHMETIC`.
+    The inputs of norms and the results of additions are stored, except that maps above a size limit
+    are computed again. Of the limits with an arithmetic of at most `MAX_ARITHMETIC`, the one with
+    the smallest files is used.
     """
     storable = {node.inputs[0] for node in nodes if node.norm is not None}
     storable |= {node for node in nodes if node.joins == "add"}
@@ -101,7 +101,7 @@ def _plan(nodes: Sequence[Node], storable: set[Node]) -> Plan:
 
 
 def _assign(one: Pass) -> list[Node]:
-    """Let maps that are written replace maps that are not needed anymore; return the others."""
+    """Write maps to the files of maps that are not needed anymore; return the remaining maps."""
     free, new = list(one.removed), []
     for node in one.written:
         same = (other for other in free if other.shape == node.shape)
@@ -129,12 +129,12 @@ def _passes(nodes: Sequence[Node], storable: set[Node]) -> Iterator[Pass]:
 
 
 def _above(node: Node) -> set[Node]:
-    """Return the norms that a map depends on, without itself."""
+    """Return the norms that a map depends on, without the map itself."""
     return {one for one in _sources(node, set()) if one.norm is not None}
 
 
 def _behind(node: Node, one: Pass) -> set[Node]:
-    """Return the maps that a map is computed from in a pass."""
+    """Return the maps that a map is computed from within a pass."""
     return _sources(node, set(one.read))
 
 
@@ -150,7 +150,7 @@ def _sources(node: Node, ends: set[Node]) -> set[Node]:
 
 
 def _pass(nodes: Sequence[Node], norms: list[Node], targets: list[Node], stored: set[Node]) -> Pass:
-    """Return the pass that computes maps, from those that earlier passes have computed."""
+    """Return the pass that computes the targets from the maps stored by earlier passes."""
     computed, read, todo = set[Node](), set[Node](), list(targets)
     while todo:
         node = todo.pop()

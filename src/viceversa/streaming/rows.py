@@ -52,7 +52,7 @@ class Mapped:
 
 
 class Windowed:
-    """Rows of a layer that sees neighbouring rows. It keeps the rows that it needs again."""
+    """Rows of a layer that depends on neighbouring rows; keeps input rows that are needed again."""
 
     def __init__(self, operation: Operation, source: Stream) -> None:
         self.operation, self.source = operation, source
@@ -88,7 +88,7 @@ class Shared:
         return self.readers[-1]
 
     def between(self, start: int, end: int) -> Tensor:
-        """Return rows that not all readers have read."""
+        """Return rows for a reader; they are kept until all readers have read them."""
         if end > self.end:
             self.kept = _joined(self.kept, self.source.take(end))
             self.end = end
@@ -117,7 +117,7 @@ class Reader:
 
 
 class Written:
-    """Rows of a stream, which are also written to a file.
+    """Rows of a stream that are also written to a file.
 
     Args:
         source: The stream.
@@ -142,10 +142,10 @@ def _joined(kept: Tensor | None, rows: Tensor) -> Tensor:
 
 
 def concatenated(*rows: Tensor) -> Tensor:
-    """Return rows of several maps as rows of one, with the channels of all."""
+    """Concatenate the channels of rows of several maps."""
     return torch.cat(rows, dim=1)
 
 
 def added(first: Tensor, second: Tensor) -> Tensor:
-    """Return the sum of rows."""
+    """Add rows of several maps."""
     return first + second

@@ -1,7 +1,7 @@
-"""Statistics of norms from a sample of crops of an image, instead of all of it.
+"""Estimate the statistics of norms from crops of an image instead of the whole image.
 
-The crops share their statistics, as in batch norm: the mean and variance of all of them together
-estimate those of the image. With them a network needs one pass over the image, and no files.
+Mean and variance are computed over all crops together, as in batch norm, to estimate the mean and
+variance of the image. With these statistics, a network needs one pass over the image and no files.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .statistics import Moments, Pointwise, with_statistics
 
 @torch.inference_mode()
 def with_sampled_statistics(network: nn.Module, nodes: Sequence[Node], crops: Tensor) -> list[Node]:
-    """Return the maps of a network whose norms have the statistics of crops.
+    """Return the maps of a network whose norms use the statistics of crops.
 
     Args:
         network: The network.
-        nodes: Its maps for the image.
+        nodes: Maps of the network for the image.
         crops: (n, channels, height, width) in [-1, 1], of a size that the network supports.
     """
     _, channels, height, width = crops.shape

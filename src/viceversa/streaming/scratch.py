@@ -1,7 +1,7 @@
 """Maps in temporary files, written and read by rows.
 
-Files are read and written with pread and pwrite: pages of memory maps would count as memory of the
-process. They have no name, so that nothing is left when the process is killed.
+Files are read and written with pread and pwrite, since pages of memory maps would count as memory
+of the process. The files have no name, so nothing is left when the process is killed.
 """
 
 from __future__ import annotations

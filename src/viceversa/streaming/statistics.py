@@ -1,4 +1,4 @@
-"""Statistics of a whole map from bands of its rows, and norms that use given statistics."""
+"""Compute statistics of a map from bands of rows, and norms with given statistics."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Moments:
 
 
 def needs_statistics(layer: nn.Module) -> bool:
-    """Return whether a layer is a norm with the statistics of the image that it is applied to."""
+    """Return whether a layer is a norm that computes statistics of its input."""
     if isinstance(layer, BatchNorm):
         return layer.eval_statistics == "image"
     if isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d):

@@ -1,6 +1,6 @@
-"""Compute the output of a network for an image that does not fit into memory, band by band.
+"""Compute the output of a network in bands of rows, for images that do not fit into memory.
 
-The result is that of the whole image at once, also the statistics of norms; it differs by rounding.
+The result equals that of the whole image, with its statistics of norms, within rounding.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .scratch import MapFile, Scratch
 from .statistics import Moments, Pointwise, with_statistics
 
 ReadRows = Callable[[int, int], Tensor]
-"""Returns the rows `start` to `end` of an image, (1, channels, rows, width) in [-1, 1]."""
+"""Returns rows `start` to `end` of an image, (1, channels, rows, width) in [-1, 1]."""
 WriteRows = Callable[[Tensor], object]
-"""Gets the next rows of the output, (1, channels, rows, width)."""
+"""Called with the next rows of the output, (1, channels, rows, width)."""
 
 
 class BandedNetwork:
@@ -33,8 +33,8 @@ class BandedNetwork:
         network: A network in eval mode, without noise.
         shape: (channels, height, width) of the images, whose sides the network supports.
         memory: Bytes that the bands may need.
-        crops: Crops of the image (n, channels, h, w) in [-1, 1], whose statistics norms use; None:
-            those of the whole image.
+        crops: Crops of the image (n, channels, h, w) in [-1, 1] whose statistics the norms use;
+            None: norms use the statistics of the whole image.
 
     Raises:
         Unknown: The rows of a layer cannot be computed alone.
@@ -64,12 +64,13 @@ class BandedNetwork:
 
         Args:
             read: Returns rows of the image. Each pass reads it from top to bottom.
-            write: Gets the rows of the output from top to bottom.
+            write: Called with the rows of the output from top to bottom.
             scratch: Folder for temporary files of `plan.scratch` bytes.
-            progress: Gets the completed fraction after each band. An exception in it ends the work.
+            progress: Called with the completed fraction after each band. Its exceptions end the
+                work.
 
         Raises:
-            UserError: The temporary files need more space than there is.
+            UserError: The disk has too little space for the temporary files.
         """
         norms, files = dict[Node, Pointwise](), dict[Node, MapFile]()
         costs = [sum(node.arithmetic for node in one.computed) for one in self.plan.passes]

@@ -1,4 +1,4 @@
-"""One precision for all runs of a study whose settings leave it to the machine."""
+"""Choose one precision for all runs of a study with `train.precision auto`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def with_one_precision(config: StudyConfig, root: Path, note: Callable[[str], No
     Args:
         config: The settings of the study.
         root: The folder of the study.
-        note: Gets a sentence on the precision that was chosen.
+        note: Called with a sentence about the chosen precision.
 
     Raises:
         UserError: A device is not available, or the study in the folder cannot be read.

@@ -39,7 +39,7 @@ def open_runtime(
         config: The settings.
         checkpoints: The checkpoints of the run.
         ranks: The processes of the run.
-        report: Gets a sentence on the precision that was chosen.
+        report: Called with a sentence about the chosen precision.
 
     Raises:
         UserError: The device is not available, or does not support the precision.

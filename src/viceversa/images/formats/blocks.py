@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-KEPT = 2  # blocks: bands that overlap by less than a block decode none twice
+KEPT = 2  # blocks: bands that overlap by less than a block decode no block twice
 
 
 class Blocks:
-    """Decodes blocks of rows on demand, and keeps the last ones.
+    """Decode blocks of rows on demand, and cache the most recent blocks.
 
     Args:
         rows: Rows of each block; the last one may have fewer.

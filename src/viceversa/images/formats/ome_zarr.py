@@ -1,7 +1,7 @@
-"""OME-Zarr (OME-NGFF 0.4 and 0.5): folders with an image in chunks. The full size is read.
+"""Read OME-Zarr (OME-NGFF 0.4 and 0.5), folders with an image in chunks, at full resolution.
 
-The metadata is checked before the package zarr reads it: Zarr has codecs that unpickle, so only
-those that compress or rearrange bytes are allowed.
+The metadata is checked before the package zarr reads it. Some codecs of Zarr load pickles, so only
+codecs that compress or reorder bytes are allowed.
 """
 
 from __future__ import annotations
@@ -35,28 +35,30 @@ SHARDING = "sharding_indexed"
 
 
 class FullSize(NamedTuple):
-    """The array of full size of an image."""
+    """Array with the full resolution of an image."""
 
     path: str
-    """Folder of the array, relative to that of the image."""
+    """Folder of the array, relative to the folder of the image."""
     axes: tuple[str, ...]
     resolution: Resolution
 
 
 def names_zarr(path: Path) -> bool:
-    """Return whether a path ends like a folder of Zarr."""
+    """Return whether a path has the suffix of a Zarr folder."""
     return path.suffix.lower() == SUFFIX
 
 
 def is_zarr(path: Path) -> bool:
-    """Return whether a path is a folder of Zarr, by its name or contents."""
+    """Return whether a path is a Zarr folder, by its name or contents."""
     return path.is_dir() and (names_zarr(path) or _has_metadata(path))
 
 
 def refuse_other_folder(path: Path) -> None:
-    """Raise UserError if a path is there already, and no folder of Zarr that may be replaced."""
+    """Raise UserError if a path exists and is not a Zarr folder; only these are replaced."""
     if path.exists() and not _has_metadata(path):
-        raise UserError(f"{path} is there already, and no OME-Zarr; choose another", path=path)
+        raise UserError(
+            f"{path} is there already, and is not an OME-Zarr; choose another", path=path
+        )
 
 
 def _has_metadata(path: Path) -> bool:
@@ -64,11 +66,11 @@ def _has_metadata(path: Path) -> bool:
 
 
 def metadata_file(folder: Path) -> Path:
-    """Return the file with the metadata of a folder of Zarr. Raises Refused if there is none."""
+    """Return the metadata file of a Zarr folder. Raises Refused if there is none."""
     for name in METADATA:
         if (folder / name).is_file():
             return folder / name
-    raise Refused(f"is no OME-Zarr: it contains no {' or '.join(METADATA)}")
+    raise Refused(f"is not an OME-Zarr: it contains no {' or '.join(METADATA)}")
 
 
 def open_zarr(folder: Path) -> ImageFile:
@@ -93,13 +95,13 @@ def open_zarr(folder: Path) -> ImageFile:
 def _opened(array: Any, level: FullSize) -> ImageFile:
     """Return the image in an array of zarr."""
     if len(level.axes) != len(array.shape):
-        raise Refused(f"{DAMAGED}: it has {len(level.axes)} axes of an array of {array.shape}")
+        raise Refused(f"{DAMAGED}: it has {len(level.axes)} axes for an array of {array.shape}")
     sizes = dict(zip(level.axes, array.shape, strict=True))
     for axis in ("t", "z"):
         if sizes.get(axis, 1) != 1:
             raise Refused(
-                f"has {sizes[axis]} positions on the axis {axis}; only images with one are read: "
-                "save each as an OME-Zarr of its own"
+                f"has {sizes[axis]} positions on the axis {axis}; only one is supported: "
+                "save each as a separate OME-Zarr"
             )
     height, width, channels = sizes["y"], sizes["x"], sizes.get("c", 1)
     _check_chunks(array.shape, array.chunks)
@@ -129,7 +131,7 @@ def _opened(array: Any, level: FullSize) -> ImageFile:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return the path of a file in a folder. Raises Refused for links to elsewhere, and devices."""
+    """Return the path of a file in a folder. Raises Refused for devices and links out of it."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise Refused(f"refers to a file outside of its folder: {name}")
@@ -152,18 +154,20 @@ def _load(folder: Path, name: str) -> Any:
 
 
 def _full_size(attributes: Any) -> FullSize:
-    """Return the level of full size, the first of the first multiscale image."""
+    """Return the level of full resolution, the first one of the first multiscale image."""
     if not attributes.get("multiscales"):
         raise Refused(
-            "is no image of OME-Zarr, but may contain some (a plate, or several images); name the "
+            "is not an OME-Zarr image, but may contain some (a plate or a collection); name the "
             "folder of one of them"
         )
     image = attributes["multiscales"][0]
     if not isinstance(image.get("axes", ""), list) or not isinstance(image["axes"][0], dict):
-        raise Refused("is of an OME-NGFF before 0.4, which is not read; convert it to 0.4 or 0.5")
+        raise Refused("is in an OME-NGFF before 0.4, which is not read; convert it to 0.4 or 0.5")
     axes = tuple(str(axis["name"]) for axis in image["axes"])
     if not {"y", "x"} <= set(axes) <= set("tczyx") or len(set(axes)) < len(axes):
-        raise Refused(f"has the axes {', '.join(axes)}; read are y and x, with c, and t or z of 1")
+        raise Refused(
+            f"has the axes {', '.join(axes)}; supported are y and x, with c, and t or z of size 1"
+        )
     dataset = image["datasets"][0]
     scales = [1.0] * len(axes)
     for one in (*dataset["coordinateTransformations"], *image.get("coordinateTransformations", ())):
@@ -175,7 +179,7 @@ def _full_size(attributes: Any) -> FullSize:
 
 
 def _check_array_2(described: Any) -> None:
-    """Raise Refused for an array of Zarr 2 that is not read."""
+    """Raise Refused for an unsupported array of Zarr 2."""
     dtype, codecs = described["dtype"], [described["compressor"], *(described["filters"] or ())]
     if not isinstance(dtype, str) or not DTYPE_2.fullmatch(dtype):
         raise Refused(f"contains {dtype} values, not real numbers")
@@ -183,9 +187,9 @@ def _check_array_2(described: Any) -> None:
 
 
 def _check_array_3(described: Any) -> None:
-    """Raise Refused for an array of Zarr 3 that is not read."""
+    """Raise Refused for an unsupported array of Zarr 3."""
     if described["node_type"] != "array" or described.get("storage_transformers"):
-        raise Refused(f"{DAMAGED}: its level of full size is no array that is read")
+        raise Refused(f"{DAMAGED}: its level of full resolution is not a supported array")
     if described["data_type"] not in DTYPES_3:
         raise Refused(f"contains {described['data_type']} values, not real numbers")
     codecs = described["codecs"]
@@ -200,7 +204,7 @@ def _check_codecs(names: list[str], known: set[str]) -> None:
     for name in names:
         if name not in known:
             listed = ", ".join(sorted(known))
-            raise Refused(f"is stored by the codec {name}, which is not read; read are {listed}")
+            raise Refused(f"uses the codec {name}, which is not supported; supported are {listed}")
 
 
 def _check_chunks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:

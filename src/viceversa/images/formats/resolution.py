@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # it takes time to load, and most datasets have no TIFF
 
 INCH, CENTIMETRE = 2, 3  # ResolutionUnit of TIFF
 MICROMETRE = "\u00b5m"
-PER_INCH = {  # units of OME -> how many are an inch
+PER_INCH = {  # unit of OME -> units per inch
     "nm": 25.4e6,
     MICROMETRE: 25.4e3,
     "mm": 25.4,
@@ -22,7 +22,7 @@ PER_INCH = {  # units of OME -> how many are an inch
     "m": 0.0254,
 }
 
-NGFF_PER_INCH = {  # units of OME-Zarr -> how many are an inch
+NGFF_PER_INCH = {  # unit of OME-Zarr -> units per inch
     "angstrom": 25.4e7,
     "nanometer": 25.4e6,
     "micrometer": 25.4e3,
@@ -58,7 +58,7 @@ def of_jfif(body: bytes, orientation: int) -> Resolution:
 
 
 def of_tiff(page: TiffPage, description: str, orientation: int) -> Resolution:
-    """Return the resolution of a page: the physical size of OME, else that of the page.
+    """Return the resolution of a page: from the physical size in OME-XML, else from its tags.
 
     Args:
         page: The page.
@@ -73,7 +73,7 @@ def of_tiff(page: TiffPage, description: str, orientation: int) -> Resolution:
 
 
 def _ome(description: str, axis: str) -> float:
-    """Return the pixels per inch in the XML of OME; 0 if there are none."""
+    """Return the pixels per inch in OME-XML; 0 if it has none."""
     pixels = re.search(r"<(?:\w+:)?Pixels\s[^<>]*>", description)
     if not pixels or "<OME" not in description:
         return 0.0

@@ -1,4 +1,4 @@
-"""Whole slides by OpenSlide: the level of full size, over white."""
+"""Read whole slides with OpenSlide, at full resolution, composed over white."""
 
 from __future__ import annotations
 

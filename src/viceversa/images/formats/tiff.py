@@ -247,7 +247,7 @@ def _pixels(page: TiffPage, indices: bool, file: BinaryIO, size: int) -> NDArray
 
 
 def _rows(page: TiffPage, file: BinaryIO, size: int) -> Window | None:
-    """Return a reader of rows of a page; None for a page that is decoded whole."""
+    """Return a row reader of a page; None for a page that is decoded as a whole."""
     if _orientation(page) != 1:
         return None
     rows = PageRows(page, file, size)

@@ -1,4 +1,4 @@
-"""Rows of a TIFF page: only the strips or tiles that contain them are decoded."""
+"""Read rows of a TIFF page: only the strips or tiles with these rows are decoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JPEG = 7
 
 
 class PageRows:
-    """Decodes rows of a page as stored.
+    """Decode rows of a page as stored.
 
     Args:
         page: The page.
@@ -112,7 +112,7 @@ def check_segments(page: TiffPage, size: int) -> None:
         raise Refused(f"has tiles of {width}x{height}, far larger than its image")
     count *= page.samplesperpixel if page.planarconfig == 2 else 1
     if page.samplesperpixel > 1 and page.planarconfig not in (1, 2):
-        raise Refused(f"{DAMAGED}: its channels are neither together nor in planes")
+        raise Refused(f"{DAMAGED}: its planar configuration is invalid")
     offsets, sizes = (np.asarray(v, float) for v in (page.dataoffsets, page.databytecounts))
     if not len(offsets) == len(sizes) == count or (offsets < 8).any() or (sizes < 1).any():
         raise Refused(f"{DAMAGED}: strips or tiles are missing")

@@ -1,4 +1,4 @@
-"""Arrays of the package zarr, in folders out of which no file leads. Imported on use."""
+"""Arrays of the package zarr without links to files outside of the folder; imported on use."""
 
 from __future__ import annotations
 
