@@ -1,16 +1,16 @@
-"""Translate a large image by bands of rows and as a whole: difference, time, memory, seams.
+"""Translate a large image in bands of rows and as a whole: difference, time, memory, seams.
 
 python benchmarks/large_images.py [--side 768] [--turns 3] [--models FILE ...] [--images F]
     [--networks resnet unet]
-For CycleGAN's ResNet (9 blocks) and pix2pix's U-Net (depth 8), both of width 64 with random
+Measures CycleGAN's ResNet (9 blocks) and pix2pix's U-Net (depth 8), both of width 64 with random
 weights, on a square image of packaged photographs: the largest difference in [-1, 1] before
-rounding, the ratio of the times (turns alternate, each in a process of its own), the peak memory
-of the bands and of the whole image beyond that of the process before, and the estimates of both. A
-strip of 12,000 pixels width shows the memory that an image of that width needs, of any height.
-With trained models: the difference from the result of the whole image, and the seam score, of
-bands, of statistics of crops, and of tiles without and with the overlap of the receptive field
-(each tile has the statistics of itself), on a mosaic of images. Writes
-benchmarks/results/DATE-large-images.json.
+rounding, the ratio of the times (turns alternate, each in a separate process), and the measured and
+estimated memory of bands and of the whole image. Measured memory is the peak minus the memory
+before the translation. A strip with a width of 12,000 pixels needs as much memory as any taller
+image of this width. With trained models, on a mosaic of images: the difference from the result of
+the whole image, and the seam score, for bands, for statistics of crops, and for tiles without and
+with an overlap of the receptive field (each tile has its own statistics).
+Writes benchmarks/results/DATE-large-images.json.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def network_of(name: str) -> nn.Module:
 def banded(
     network: nn.Module, image: Tensor, memory: int, crops: Tensor | None = None
 ) -> tuple[Tensor, BandedNetwork]:
-    """Return the output by bands, and the network that computed it."""
+    """Return the output in bands, and the network that computed it."""
     made = BandedNetwork(network, (image.shape[1], image.shape[2], image.shape[3]), memory, crops)
     rows: list[Tensor] = []
     with tempfile.TemporaryDirectory(dir=".") as scratch:
@@ -120,7 +120,7 @@ def job(name: str, way: str, height: int, width: int, memory: int, out: str) -> 
 
 
 def run(name: str, way: str, size: tuple[int, int], memory: int, out: Path | None) -> Any:
-    """Run `job` in a process of its own."""
+    """Run `job` in a separate process."""
     words = ["--job", name, way, *map(str, (*size, memory)), str(out or "")]
     done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True)
     if done.returncode:
@@ -153,11 +153,11 @@ def compare(name: str, side: int, memory: int, turns: int) -> dict[str, Any]:
 
 
 def ways(model: Path, folder: Path | None) -> dict[str, Any]:
-    """Compare ways to translate a mosaic with a trained model with the result of the whole image.
+    """Compare bands, crops and tiles with the result of the whole image, for a trained model.
 
     Returns:
-        For each way the mean difference in units of 8 bits, and the seam score less that of the
-        whole image.
+        By name, the mean absolute difference in 8-bit units, and the seam score minus the seam
+        score of the whole image.
     """
     network = Translator.load(model, "cpu").network
     image = photographs(TILES[0] * TILE, TILES[1] * TILE, folder)
@@ -208,17 +208,17 @@ def tiled(network: nn.Module, image: Tensor, overlap: int) -> Tensor:
 
 
 def seam_score(output: Tensor, multiple: int) -> float:
-    """Return the mean gradient across tile borders over that across columns and rows nearby.
+    """Return the mean gradient across tile borders, divided by that of columns and rows nearby.
 
-    These are a multiple of the network's period away: transposed convolutions have a pattern.
+    Their distance is a multiple of the period of the patterns of transposed convolutions.
     """
     across = [output.diff(dim=dim).abs().mean(dim=(0, 1, 5 - dim)) for dim in (2, 3)]
     shifts = (-4, -3, -2, 2, 3, 4)
     borders = [torch.arange(TILE, len(one), TILE) - 1 for one in across]
     pairs = list(zip(across, borders, strict=True))
     at = torch.cat([one[border] for one, border in pairs]).mean()
-    beside = torch.cat([one[border + n * multiple] for one, border in pairs for n in shifts])
-    return float(at / beside.mean())
+    nearby = torch.cat([one[border + n * multiple] for one, border in pairs for n in shifts])
+    return float(at / nearby.mean())
 
 
 def main() -> None:

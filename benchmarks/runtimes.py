@@ -1,11 +1,11 @@
 """Time of one translation by PyTorch, ONNX Runtime and OpenVINO, on the CPU in fp32.
 
 GOMP_SPINCOUNT=1000 python benchmarks/runtimes.py [--networks resnet unet] [--threads 1 2]
-The variable is set as the command `viceversa` sets it. The networks have their default sizes and
-random weights, on which the time does not depend: the ResNet with 9 blocks and the U-Net of 256 px,
-each of width 64. Every round translates the same photo of 256x256 with each runtime, from pixels to
-pixels, in the same process. The ratio to PyTorch is taken within each round; reported are its
-median, smallest and largest value, of wall time and of processor time.
+The command `viceversa` sets the same variable. The networks have their default sizes: the ResNet
+with 9 blocks and the U-Net of 256 px, each of width 64. Their weights are random, since the time
+does not depend on them. Every round translates the same photo of 256x256 with each runtime, from
+pixels to pixels, in the same process. The ratio to PyTorch is computed within each round. The
+results are its median, smallest and largest value, for wall time and for processor time.
 Writes benchmarks/results/DATE-runtimes-NETWORK.json.
 """
 
@@ -47,7 +47,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def translators(model: Translator, files: Sequence[Path]) -> dict[str, Translator]:
-    """Return a translator for each runtime, which use as many threads as torch does now."""
+    """Return a translator for each runtime, with the current number of threads of torch."""
     found = {"torch": model}
     sizes = multiple_of(model.network), smallest_of(model.network)
     for kind, file in zip(EXPORT_FORMATS, files, strict=True):

@@ -1,4 +1,4 @@
-"""Processes of torchrun or srun share the images of a translation, with the results of one."""
+"""Processes of torchrun or srun share the images; the results equal those of one process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def be(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
-    """Let this process be one of srun; after torchrun, `main` would end the process."""
+    """Set the variables of srun; with those of torchrun, `main` would end the process."""
     for name, value in zip(STEP, (rank, size, rank), strict=True):
         monkeypatch.setenv(name, str(value))
 

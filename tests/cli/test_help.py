@@ -115,7 +115,7 @@ CHECKED: set[str] = set()  # most examples change no option of networks or data
 
 
 def check_networks_once(config: RunConfig) -> None:
-    """Check networks unless those of the same settings were checked."""
+    """Check networks unless networks with the same settings were checked."""
     sections = {
         **config.sections,
         "train": config.train.batch_size,

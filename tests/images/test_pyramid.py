@@ -1,4 +1,4 @@
-"""Test writing by bands of rows: tiles, levels of half the size, tags, and faults."""
+"""Test writing in bands of rows: tiles, levels of half the size, tags, and faults."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_wrong_rows_are_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 @pytest.mark.parametrize("buffering", [0, 2**20])
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buffering: int) -> None:
-    """The disk is full while tiles are written, or when the file is put together."""
+    """The disk is full while tiles are written, or when the final file is assembled."""
     full = Path("/dev/full")
     monkeypatch.setattr(pyramid.tempfile, "TemporaryFile", lambda dir: full.open("r+b", buffering))
     with pytest.raises(UserError, match=r"x\.tif could not be written: the disk is full") as caught:

@@ -1,4 +1,4 @@
-"""Test reading by bands of rows: the pixels of `read`, decoded on demand."""
+"""Test reading in bands of rows: the pixels of `read`, decoded on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test slides: an Aperio file that OpenSlide reads, against the pixels that were written."""
+"""Test slides: OpenSlide reads the pixels that were written to an Aperio file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results take over the alpha channel of their images where they can (--alpha)."""
+"""`--alpha` copies the alpha channel of images to results that can store it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exported files translate as the models that they were exported from."""
+"""Exported files have the results of the models that they were exported from."""
 
 from __future__ import annotations
 

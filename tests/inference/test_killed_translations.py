@@ -1,4 +1,4 @@
-"""Translations that are killed leave complete results, and are resumed to the same end."""
+"""Killed translations leave complete results, and resuming them gives the same results."""
 
 from __future__ import annotations
 

@@ -150,16 +150,16 @@ def test_the_result_has_tiles_levels_and_geometry(tmp_path: Path) -> None:
 def test_images_that_fit_are_translated_as_a_whole(tmp_path: Path) -> None:
     """Control of the tests above: an image of one row less is not reported."""
     translator = Translator.load(model(tmp_path, "resnet"), "cpu")
-    told: list[str] = []
-    used = bands(translator, report=told.append)
+    reported: list[str] = []
+    used = bands(translator, report=reported.append)
     pairs = []
     for height in (HEIGHT - 8, HEIGHT):
         image = tiff(tmp_path / f"{height}.tif", noise(7, height, WIDTH), photometric="rgb")
         pairs.append((image, tmp_path / f"out-{height}.tif"))
     outcome = translate_files(translator, pairs, FileOptions(8, bands=used))
     assert outcome.failures == [] and len(outcome.written) == 2
-    assert len(told) == 1 and f"{HEIGHT}.tif (90x151) does not fit" in told[0]
-    assert "temporary files" in told[0] and "times the arithmetic" in told[0]
+    assert len(reported) == 1 and f"{HEIGHT}.tif (90x151) does not fit" in reported[0]
+    assert "temporary files" in reported[0] and "times the arithmetic" in reported[0]
 
 
 def test_batches_are_as_large_as_the_memory_allows(
@@ -213,9 +213,9 @@ def test_statistics_of_crops_are_an_option(
     for name in ("exact", "sampled"):
         words = ["translate", str(file), str(image), "-o", str(tmp_path / name), "--device", "cpu"]
         main([*words, "--memory", str(needed / 1e9), "--statistics", name])
-        told = capsys.readouterr().out
-        assert ("norms have the statistics of 1 crop" in told) == (name == "sampled")
-        assert ("0.00 kB of temporary files" in told) == (name == "sampled")
+        printed = capsys.readouterr().out
+        assert ("norms have the statistics of 1 crop" in printed) == (name == "sampled")
+        assert ("0.00 kB of temporary files" in printed) == (name == "sampled")
         main([*words, "--resume", "--statistics", "sampled", "--memory", str(needed / 1e9)])
         again = f"0 of 1 images translated to {tmp_path / name}; 1 were translated before"
         assert (again in capsys.readouterr().out) == (name == "sampled")

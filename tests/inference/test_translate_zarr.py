@@ -68,8 +68,8 @@ def test_commands(unet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert np.array_equal(read(tmp_path / "z.tif"), read(result))
     run(capsys, unet, tmp_path / "z.tif", "-o", tmp_path / "folder", "--format", "zarr")
     assert read(tmp_path / "folder/z.zarr").shape == (40, 32, 3)
-    told = run(capsys, unet, source, "-o", source, "--overwrite", code=2)
-    assert "would overwrite a file to translate" in told
+    message = run(capsys, unet, source, "-o", source, "--overwrite", code=2)
+    assert "would overwrite a file to translate" in message
 
 
 @pytest.mark.slow
@@ -147,5 +147,5 @@ def test_without_the_package(
     monkeypatch.setitem(sys.modules, "zarr", None)
     put(tmp_path / "x.png")
     for words in (["-o", tmp_path / "y.zarr"], ["-o", tmp_path / "out", "--format", "zarr"]):
-        told = run(capsys, unet, tmp_path / "x.png", *words, code=2)
-        assert "pip install 'viceversa[zarr]'" in told
+        message = run(capsys, unet, tmp_path / "x.png", *words, code=2)
+        assert "pip install 'viceversa[zarr]'" in message

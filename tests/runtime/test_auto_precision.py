@@ -1,4 +1,4 @@
-"""`train.precision auto`: what it is on each machine, and that a run keeps it."""
+"""Test `train.precision auto`: its choice for each machine, and that a run keeps it."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_this_gpu_is_recognized() -> None:
 
 
 class TwoProcesses:
-    """Processes of a run, of which the second has no bf16."""
+    """Processes of a run; the second one has no bf16."""
 
     def all_gather(self, own: list[NativeBF16]) -> list[list[NativeBF16]]:
         return [own, [NativeBF16(False, "it is old")]]
@@ -254,7 +254,7 @@ def test_another_precision_that_is_named_is_used(
 def test_a_run_of_a_version_without_precisions_stays_fp32(
     before: dict[str, Any], after: str, data: Path, tmp_path: Path, machine: Machine, capsys: Any
 ) -> None:
-    """A value that is no precision counts as none."""
+    """An invalid value counts as no precision."""
     machine(True)
     run = tmp_path / "run"
     training.train(auto_run(data, run, precision="fp32"))
@@ -275,7 +275,7 @@ def test_a_run_of_a_version_without_precisions_stays_fp32(
 def test_a_run_without_a_valid_checkpoint_is_a_new_one(
     data: Path, tmp_path: Path, machine: Machine
 ) -> None:
-    """Nothing of it is resumed, so that its precision may change."""
+    """Nothing is resumed, so the precision may change."""
     machine(True)
     run = tmp_path / "run"
     training.train(auto_run(data, run))
@@ -301,7 +301,7 @@ def test_training_from_python_is_the_same(
 def test_a_plan_is_for_the_precision_of_the_run(
     data: Path, tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That of this machine; for a run that exists, that of the run."""
+    """The precision of this machine, or of the existing run."""
     monkeypatch.setattr("viceversa.plan.free_memory", lambda device: None)  # no alternatives
     run, notes = tmp_path / "run", list[str]()
     sections = auto_run(data, run).sections

@@ -1,4 +1,4 @@
-"""The page of the service in a browser: drawing, images, results, errors and accessibility."""
+"""Test the page in a browser: drawing, images, results, errors and accessibility."""
 
 from __future__ import annotations
 

@@ -285,7 +285,7 @@ def test_damaged_images_are_refused_and_end_no_decoder(client: Client) -> None:
 
 @pytest.mark.slow
 def test_random_requests_are_never_errors_of_the_server(client: Client) -> None:
-    """Requests of which each part is valid or not."""
+    """Each part of a request is valid or invalid at random."""
     rng = random.Random(0)
     sizes = ("own", "trained", "16", "16,32", "-1", "a", "1e9", "%ff", "0,0", "%00", "9" * 30)
     names = ("photos", "photos", "photos", "..", "%2e%2e", "x", "photos/", "%00")

@@ -1,4 +1,4 @@
-"""A network band by band gives the output of the whole image, in bounded memory and disk space."""
+"""A network in bands gives the output of the whole image, in bounded memory and disk space."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -183,7 +183,7 @@ def test_less_memory_makes_smaller_bands() -> None:
 
 
 class Residual(nn.Module):
-    """A network of a user, with functions, layers in place and two norms of one map."""
+    """User-defined network with functions, in-place layers and two norms of one map."""
 
     def __init__(self, last: nn.Module) -> None:
         super().__init__()
@@ -208,14 +208,14 @@ def test_a_network_of_a_user_with_known_layers(tmp_path: Path) -> None:
 
 
 class Centred(nn.Conv2d):
-    """A layer of a user: its rows are not those of the class that it extends."""
+    """User-defined layer whose rows differ from the rows of its base class."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight - self.weight.mean(), self.bias, padding=self.padding)
 
 
 class Reused(nn.Module):
-    """The skip connection of the reference's U-Net: a layer in place modifies its input."""
+    """Skip connection of the reference's U-Net: an in-place layer modifies its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -264,7 +264,7 @@ def test_hooks_of_the_network_itself_are_unknown() -> None:
 
 
 class InPlace(nn.Module):
-    """Functions in place whose inputs nothing else uses."""
+    """In-place functions whose inputs nothing else uses."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Layers by bands of rows are the layers: any kind, kernel, stride, padding, height and band."""
+"""Layers in bands equal the whole layers, for any kernel, stride, padding, height and band."""
 
 import pytest
 import torch

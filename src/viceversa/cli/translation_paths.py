@@ -47,7 +47,7 @@ def check_paths(model: Path, inputs: Sequence[str], out: Path, options: Translat
     model = translator_file(model)
     streamed = STREAM in map(Path, inputs)
     if streamed and len(inputs) > 1:
-        raise UserError("- (standard input) is one image; name no others beside it")
+        raise UserError("- (standard input) is one image; remove the other inputs")
     one_file = len(inputs) == 1 and (Path(inputs[0]).is_file() or is_zarr(Path(inputs[0])))
     one_file = one_file and not inputs[0].lower().endswith(ARCHIVES)
     if (streamed or one_file) and not names_zip(out):

@@ -57,7 +57,7 @@ def export(
     Args:
         translator: The translator, on the CPU.
         header: The header of its model file, which is stored in the file.
-        path: The file: .onnx, or .xml, which has a .bin file beside it.
+        path: The file: .onnx, or .xml with a .bin file next to it.
         images: Images (h, w, channels) of the source domain to compare results with.
 
     Returns:

@@ -92,7 +92,7 @@ def open_rows(
     nodata: NoData = NO_NODATA,
     mask: Mask | None = None,
 ) -> Iterator[ImageRows]:
-    """Open an image file to read it by bands of rows.
+    """Open an image file to read it in bands of rows.
 
     In a TIFF, only the strips or tiles that contain the rows are decoded. Other formats, rotated or
     mirrored TIFFs, TIFFs with a single compressed strip or tile, and arrays that are stored as

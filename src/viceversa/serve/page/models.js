@@ -6,7 +6,7 @@ export const LARGEST = 1024;
 
 function hex(value) { return value.toString(16).padStart(2, "0"); }
 
-function hue(index) {  // a distinct colour for a class of which only the index is known
+function hue(index) {  // a distinct colour for a class that only has an index
   const angle = index * 137.508, level = (shift) => {
     const k = (shift + angle / 30) % 12;
     return Math.round(255 * (0.55 - 0.36 * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
