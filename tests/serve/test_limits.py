@@ -154,6 +154,18 @@ def test_an_answer_that_is_not_read_is_dropped(
                 connection.sendall(requests)
 
 
+def test_the_body_of_an_answer_does_not_wait_for_the_acknowledgement_of_its_header(
+    client: Client,
+) -> None:
+    with connect(client) as connection:
+        first_request(connection)
+        port = connection.getsockname()[1]
+        transports = [one.transport for one in client.server.server_state.connections]
+        (served,) = (one for one in transports if one.get_extra_info("peername")[1] == port)
+        option = socket.IPPROTO_TCP, socket.TCP_NODELAY
+        assert served.get_extra_info("socket").getsockopt(*option)
+
+
 def test_what_is_not_http_is_refused(client: Client) -> None:
     for text in (
         b"nothing\r\n\r\n",

@@ -23,7 +23,9 @@ SIGNALS = signal.SIGINT, signal.SIGTERM
 def bind(settings: ServeSettings) -> socket.socket:
     """Return a socket that is bound to the address of the settings. Raises UserError."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio disables Nagle's algorithm only if the protocol is set; otherwise the body of an
+    # answer waits for the delayed acknowledgement of its header, 40 ms on Linux.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((settings.host, settings.port))
