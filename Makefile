@@ -70,6 +70,7 @@ soak: $(VENV)/ready
 		--recipes pix2pix pix2pix-hd
 	$(BIN)/python benchmarks/quality.py cyclegan ../shared/data/horse2zebra \
 		--recipes cyclegan cut fastcut
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/safety.py
 	$(BIN)/python benchmarks/reliability.py
 
