@@ -1,4 +1,4 @@
-"""The ASGI application: routes, the page, and the OpenAPI description."""
+"""The ASGI application: routes and their handlers, and the files of the page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,6 +35,79 @@ CODES = {404: "not_found", 405: "method_not_allowed"}
 MESSAGES = {404: "there is no such page", 405: "this method is not allowed here"}
 
 
+class Handlers:
+    """Answers requests with a service.
+
+    Args:
+        service: The service.
+        openapi: The OpenAPI description.
+    """
+
+    def __init__(self, service: Service, openapi: dict[str, Any]) -> None:
+        self._service, self._openapi, self._page = service, openapi, read_page(PAGE)
+
+    def routes(self) -> list[Route]:
+        """Return the routes of all requests."""
+        return [
+            Route("/", self.file, methods=["GET"]),
+            Route("/page/{name:path}", self.file, methods=["GET"]),
+            Route("/v1/models", self.models, methods=["GET"]),
+            Route("/v1/models/{name}/translate", self.translate, methods=["POST"]),
+            Route("/livez", self.livez, methods=["GET"]),
+            Route("/readyz", self.readyz, methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+            Route("/openapi.json", self.openapi, methods=["GET"]),
+        ]
+
+    async def file(self, request: Request) -> Response:
+        """Answer with a file of the page."""
+        name = request.path_params.get("name", "index.html")
+        if name not in self._page:
+            raise HTTPException(404)
+        content, kind = self._page[name]
+        return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+
+    def models(self, request: Request) -> Response:
+        """Describe the models."""
+        return JSONResponse([model.about for model in self._service.models.values()])
+
+    async def translate(self, request: Request) -> Response:
+        """Translate the image in the body."""
+        try:
+            return await self._service.translate(request)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it
+        except asyncio.CancelledError:  # the server does not wait for it any longer
+            raise stopping() from None
+
+    async def livez(self, request: Request) -> Response:
+        """Answer while the process runs."""
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, request: Request) -> Response:
+        """Answer while the service accepts images."""
+        if self._service.stopping:
+            raise stopping()
+        return PlainTextResponse("ok\n")
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer with the counters."""
+        text = self._service.metrics.text()
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    async def openapi(self, request: Request) -> Response:
+        """Answer with the OpenAPI description."""
+        return JSONResponse(self._openapi)
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """Answer a request that fits no route."""
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    text = MESSAGES.get(status, "the request is invalid")
+    return Failure(status, CODES.get(status, "invalid"), text, error.headers).response()
+
+
 def create_app(service: Service, token: str = "") -> Starlette:
     """Return the application of a service.
 
@@ -41,8 +115,7 @@ def create_app(service: Service, token: str = "") -> Starlette:
         service: The service, which the application starts and closes.
         token: Token that clients must send; empty: none.
     """
-    page = read_page(PAGE)
-    openapi = description(service.settings, bool(token))
+    settings = service.settings
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -52,65 +125,16 @@ def create_app(service: Service, token: str = "") -> Starlette:
         finally:
             await service.close()
 
-    def models(request: Request) -> Response:
-        return JSONResponse([model.about for model in service.models.values()])
-
-    async def translate(request: Request) -> Response:
-        try:
-            return await service.translate(request)
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it
-        except asyncio.CancelledError:  # the server does not wait for it any longer
-            raise stopping() from None
-
-    async def livez(request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(request: Request) -> Response:
-        if service.stopping:
-            raise stopping()
-        return PlainTextResponse("ok\n")
-
-    async def metrics(request: Request) -> Response:
-        return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")
-
-    async def schema(request: Request) -> Response:
-        return JSONResponse(openapi)
-
-    async def file(request: Request) -> Response:
-        name = request.path_params.get("name", "index.html")
-        if name not in page:
-            raise HTTPException(404)
-        content, kind = page[name]
-        return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
-
-    async def http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        status = error.status_code
-        text = MESSAGES.get(status, "the request is invalid")
-        return Failure(status, CODES.get(status, "invalid"), text, error.headers).response()
-
-    settings = service.settings
+    guard = Middleware(
+        Guard,
+        host=settings.host,
+        allowed_hosts=settings.allowed_hosts.split(","),
+        token=token,
+        metrics=service.metrics,
+    )
     return Starlette(
-        routes=[
-            Route("/", file, methods=["GET"]),
-            Route("/page/{name:path}", file, methods=["GET"]),
-            Route("/v1/models", models, methods=["GET"]),
-            Route("/v1/models/{name}/translate", translate, methods=["POST"]),
-            Route("/livez", livez, methods=["GET"]),
-            Route("/readyz", readyz, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
-            Route("/openapi.json", schema, methods=["GET"]),
-        ],
-        middleware=[
-            Middleware(
-                Guard,
-                host=settings.host,
-                allowed_hosts=settings.allowed_hosts.split(","),
-                token=token,
-                metrics=service.metrics,
-            )
-        ],
+        routes=Handlers(service, description(settings, bool(token))).routes(),
+        middleware=[guard],
         exception_handlers={HTTPException: http_error},
         lifespan=lifespan,
     )
