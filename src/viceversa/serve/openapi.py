@@ -11,7 +11,7 @@ from .settings import ServeSettings
 STATUSES = {
     "400": "The request is not valid HTTP.",
     "401": "The token is missing or wrong.",
-    "403": "The request comes from another web page.",
+    "403": "A POST request comes from a web page of another origin.",
     "404": "There is no model with this name.",
     "405": "The method is not allowed.",
     "406": "No accepted type can store the results.",
