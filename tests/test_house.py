@@ -121,8 +121,8 @@ RULES: dict[str, Rule] = {
         "inference.patch_scores.x",
         "def f():\n    from ...config.run import resolve",
     ),
-    "serve imports nothing of training": Rule(
-        inside("serve"),
+    "serve and page import nothing of training": Rule(
+        inside("serve", "page"),
         never(*ours("methods", "training", "data", "config.run", "evaluation")),
         "serve.x",
         "from ..training.loop import train",

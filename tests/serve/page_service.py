@@ -17,7 +17,7 @@ from PIL import Image
 
 import viceversa
 
-PAGE = Path(viceversa.__file__).parent / "serve" / "page"
+PAGE = Path(viceversa.__file__).parent / "page" / "web"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "

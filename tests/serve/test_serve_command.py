@@ -20,9 +20,10 @@ from viceversa.serve.settings import ServeSettings
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+from viceversa.page.models import default_name
 from viceversa.serve.guard import Guard
 from viceversa.serve.metrics import BUCKETS, Metrics
-from viceversa.serve.models import default_name, load_models
+from viceversa.serve.models import load_models
 
 SETTINGS = ServeSettings(device="cpu")
 

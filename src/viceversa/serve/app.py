@@ -20,7 +20,7 @@ from .guard import Guard
 from .openapi import description
 from .service import Service
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parents[1] / "page" / "web"
 TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",

@@ -1,4 +1,7 @@
-// Requests to the service: the only module of the page that knows HTTP.
+// Requests to the service: the only module of the page that knows HTTP. In a page without a service, another module
+// with the same functions takes its place.
+import { valuesOf } from "./models.js";
+import { encodePng } from "./png.js";
 
 let token = "";
 
@@ -25,14 +28,17 @@ async function request(path, options = {}) {
   throw new ServiceError(error?.code ?? "unknown", error?.message ?? `The service answered ${answer.status}.`);
 }
 
+// Return the descriptions of the models.
 export async function listModels() {
   const content = await (await request("models")).json();
   return Array.isArray(content) ? content : content.models;
 }
 
-export async function translate(name, image, signal) {
-  const options = { method: "POST", body: image, signal };
-  options.headers = { "Content-Type": "image/png", Accept: "image/png" };
-  const answer = await request(`models/${encodeURIComponent(name)}/translate`, options);
+// Translate an ImageData; return the translation as an image file.
+export async function translate(model, image, signal) {
+  const body = await encodePng(valuesOf(model, image), image.width, image.height, model.source.channels);
+  const headers = { "Content-Type": "image/png", Accept: "image/png" };
+  const path = `models/${encodeURIComponent(model.name)}/translate`;
+  const answer = await request(path, { method: "POST", body, signal, headers });
   return answer.blob();
 }

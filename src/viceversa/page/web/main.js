@@ -1,10 +1,9 @@
 // The page: draw or load an image, and show its translation. The newest change wins over older requests.
 import { Drawing } from "./drawing.js";
-import { LARGEST, fit, isLabels, paletteOf, showClasses, sidesOf, unsupported, valuesOf } from "./models.js";
+import { LARGEST, fit, isLabels, paletteOf, showClasses, sidesOf, unsupported } from "./models.js";
 import { Palette } from "./palette.js";
 import { connectCamera, connectFiles, decode, pixelsAt } from "./pictures.js";
 import { colourOf, meanDifference, snapToPalette } from "./pixels.js";
-import { encodePng } from "./png.js";
 import { Result, setShape, showOn } from "./result.js";
 import { listModels, setToken, translate } from "./service.js";
 import { connectShortcuts } from "./shortcuts.js";
@@ -49,7 +48,7 @@ async function update() {
   find("status").textContent = "Translating …";
   try {
     const began = performance.now();
-    const file = await translate(model.name, await fileOf(model, image), mine.signal);
+    const file = await translate(model, image, mine.signal);
     const translation = await decodeTranslation(model, file);
     if (mine !== newest) return;
     result.show(file, translation, image, `${model.name}-translation`);
@@ -60,10 +59,6 @@ async function update() {
   } finally {
     if (mine === newest) find("output-stage").classList.remove("busy");
   }
-}
-
-function fileOf(one, image) {
-  return encodePng(valuesOf(one, image), image.width, image.height, one.source.channels);
 }
 
 async function decodeTranslation(one, file) {
@@ -77,7 +72,7 @@ async function decodeTranslation(one, file) {
 async function reconstruct(translation, input, mine) {
   const other = otherModel();
   if (!other || !find("reconstruct").checked) return;
-  const file = await translate(other.name, await fileOf(other, translation), mine.signal);
+  const file = await translate(other, translation, mine.signal);
   const image = await decodeTranslation(other, file);
   if (mine !== newest) return;
   showOn(find("original"), input);
