@@ -118,6 +118,7 @@ ERRORS = {
     "check nowhere --data.b.range 0,5,9": ["0,5,9"],
     "train pix2pix x --data.b.range -1000": ["'-1000'"],
     f"train pix2pix x {TWO_CLASSES} --data.a.tolerance -1": ["tolerance must be at least 0"],
+    f"train pix2pix x {TWO_CLASSES} --data.a.class_names sky": ["data.a", "1 names for 2 classes"],
     "check": ["name the dataset"],
     "check nowhere": ["there is no data folder or file nowhere"],
     "check nowhere --recipe pix2pxi": ["did you mean pix2pix"],

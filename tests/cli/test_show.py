@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,16 @@ def test_a_card_counts_parameters_and_describes_domains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ct = Domain(DomainConfig(channels=1, range=(-1000.0, 2000.0)), "int16", (-1000,), (2000,))
-    labels = Domain(DomainConfig(kind="labels", ids=7, nodata="none"))
-    path = small_model(tmp_path, ct, labels)
+    labels = DomainConfig(kind="labels", ids=7, nodata="none")
+    names = replace(labels, class_names=("sky,wall", "tree", "door,roof,sea,land"))
+    (tmp_path / "named").mkdir()
+    of_names = small_model(tmp_path / "named", Domain(names), Domain(names))
+    output = command_output(capsys, "show", of_names)
+    assert output.count("label map of 7 classes: sky, wall, tree, door, roof, sea, land\n") == 2
+    path = small_model(tmp_path, ct, Domain(labels))
     output = command_output(capsys, "show", path)
     assert "grey image, int16, -1000 to 2000 map to -1 to 1" in output
-    assert "label map of 7 classes" in output
+    assert "label map of 7 classes\n" in output
     count = sum(weight.numel() for weight in _weights(path).values())
     assert f"{count:,} in {len(_weights(path))} tensors" in output
 
@@ -77,7 +83,7 @@ def test_a_card_with_invalid_fields_has_no_control_characters(
         "direction": "ab\x1b[2J",
         "generator": {"name": "unet\n\n", "width": [[]]},
         "source": {"config": {"kind": "image", "channels": {}}, "low": ["\x1b"], "high": 3},
-        "target": {"config": {"kind": "labels", "classes": {"a": 1}}},
+        "target": {"config": {"kind": "labels", "classes": {"a": 1}, "class_names": {"b": 1}}},
         "trained": {"method": 5, "data": {"path": "\x07"}, "train": []},
     }
     save_network(path, {"x": torch.zeros(1)}, header)

@@ -234,6 +234,19 @@ def test_run_with_a_changed_value_range_cannot_be_resumed(deep: Path) -> None:
     assert read_header(run / "ab.safetensors")["images_processed"] == 4
 
 
+def test_run_resumes_with_names_of_classes(tmp_path: Path) -> None:
+    maps = [np.full((32, 32, 1), value, np.uint8) for value in (0, 1)]
+    root, run = pairs(tmp_path / "set", [ramp(0, 255, "uint8")] * 2, maps, ".png"), tmp_path / "run"
+    data: dict[str, Any] = {"a": {"channels": 1}, "b": {"kind": "labels", "ids": 2}}
+    training.train(settings(root, run, data=data))
+    assert read_header(run / "ab.safetensors")["target"]["config"]["class_names"] == []
+    data["b"]["class_names"] = ["sky", "wall"]
+    training.train(settings(root, run, data=data, train={"epochs": 2}))
+    header = read_header(run / "ab.safetensors")
+    assert header["target"]["config"]["class_names"] == ["sky", "wall"]
+    assert header["images_processed"] == 4
+
+
 @pytest.mark.slow
 def test_run_with_forty_kinds_of_invalid_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -167,6 +167,13 @@ LABELS: dict[str, Any] = {"kind": "labels", "classes": ["#3a403d", "#404040", "#
         ({"kind": "labels", "classes": ["#ff0000,#0000ff", "#0000ff"]}, "#0000ff twice"),
         # 0x40 - 0x3a = 6 is the largest difference of a channel: 3 from both is in the middle
         ({**LABELS, "tolerance": 3}, "#3a403d and #404040.*set it to 2 or less"),
+        ({"class_names": ["sky"]}, "class_names belongs to kind labels"),
+        ({**LABELS, "class_names": ["sky", "wall"]}, "class_names has 2 names for 3 classes"),
+        ({"kind": "labels", "ids": 2, "class_names": ["a,b", "c"]}, "has 3 names for 2 classes"),
+        ({**LABELS, "class_names": ["sky,wall,sky"]}, "class_names has the name sky twice"),
+        ({**LABELS, "class_names": ["sky,,wall"]}, "class_names must be printable.*not ''"),
+        ({**LABELS, "class_names": ["sky", "a" * 41, "b"]}, "of 1 to 40 characters"),
+        ({**LABELS, "class_names": ["sky", "\x1b[2J", "b"]}, "class_names must be printable"),
         ({"range": "mimax"}, "not 'mimax'"),
         ({"range": [5, 5]}, "must increase"),
         ({"range": "0,1,2"}, "two numbers"),
@@ -192,7 +199,9 @@ def test_largest_tolerance_without_ambiguous_colours() -> None:
 
 
 def test_domain_is_restored_from_plain_values() -> None:
+    named = Domain(fill(DomainConfig, {**LABELS, "class_names": ["sky, wall", "tree"]}, "x"))
+    assert fill(Domain, plain(named), "x").config.names == ["sky", "wall", "tree"]
     config = DomainConfig(channels=2, range="0,5")
-    assert config.given() == (0.0, 5.0)
+    assert config.given() == (0.0, 5.0) and config.names == []
     of = Domain(config, "uint16", (0.0, 1.0), (5.0, 6.0))
     assert fill(Domain, plain(of), "x") == of

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 COLOURS = ["#000080", "#ff0000", "#00ff00"]
-CLASSES = [{"name": n, "colour": c} for n, c in zip(("sky", "wall", "tree"), COLOURS, strict=True)]
 SKY, WALL, TREE = ([0, 0, 128], [255, 0, 0], [0, 255, 0])
-LABELS = {"kind": "labels", "classes": CLASSES}
+LABELS = {"kind": "labels", "classes": COLOURS, "class_names": ["sky", "wall", "tree"]}
 INDICES = {"kind": "labels", "channels": 1}
 MODELS = [
     model("labels", LABELS),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 SETTINGS = ServeSettings(port=0, decoders=1, max_body=0.1, max_megapixels=1)
-LABELS = DomainConfig(kind="labels", classes=("#ff0000,#0000ff",))
+LABELS = DomainConfig(kind="labels", classes=("#ff0000,#0000ff",), class_names=("roof,sea",))
 WIDE = Domain(DomainConfig(channels=1), "uint16", (0.0,), (65535.0,))
 
 
@@ -109,6 +109,8 @@ def test_models_are_described_without_their_paths(client: Client, models: dict[s
     photos, labels, depths = answer.json()
     assert (photos["name"], photos["direction"], photos["multiple"]) == ("photos", "ab", 8)
     assert labels["source"]["classes"] == ["#ff0000", "#0000ff"]
+    assert labels["source"]["class_names"] == ["roof", "sea"]
+    assert photos["source"]["class_names"] == []
     assert (depths["target"]["dtype"], depths["target"]["channels"]) == ("uint16", 1)
     assert photos["trained_size"] is None and photos["other"] is None
 
@@ -201,7 +203,7 @@ def test_the_page_shows_the_result_of_the_translator(
 ) -> None:
     with opened(browser, f"{client.address}/#labels") as opened_page:
         page = opened_page.page
-        page.get_by_label("Class 2").check(force=True)
+        page.get_by_label("sea").check(force=True)
         page.locator("#input").click()
         page.get_by_text("pixels in").wait_for()
         drawn, result = (canvas_pixels(page.locator(f"#{name}")) for name in ("input", "output"))

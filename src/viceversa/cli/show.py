@@ -18,6 +18,7 @@ from ..files import format_bytes
 from .app import command
 
 CHANNELS = {1: "grey image", 3: "RGB image", 4: "RGBA image"}
+NAMES = 12  # names of classes in a model card
 
 
 @command(
@@ -146,13 +147,22 @@ def _domain(domain: Mapping[str, Any]) -> str:
         return ""
     kind, channels = config.get("kind"), config.get("channels")
     if kind == "labels":
-        classes = config.get("classes") or config.get("ids")
-        return f"label map of {len(classes) if isinstance(classes, list) else classes} classes"
+        names, classes = _words(config.get("class_names")), _words(config.get("classes"))
+        more = [f"and {len(names) - NAMES} more"] if names[NAMES:] else []
+        listed = ", ".join([*names[:NAMES], *more])
+        count = len(classes) or config.get("ids")
+        return f"label map of {count} classes{f': {listed}' if listed else ''}"
     name = str(kind) if kind != "image" else f"image of {channels} channels"
     if kind == "image" and channels in (1, 3, 4):
         name = CHANNELS[channels]
     low, high = (_first(domain.get(end)) for end in ("low", "high"))
     return f"{name}, {domain.get('dtype')}, {low} to {high} map to -1 to 1"
+
+
+def _words(values: Any) -> list[str]:
+    """The words of a list, whose entries may contain several, separated by commas."""
+    texts = values if isinstance(values, list) else []
+    return [word.strip() for text in texts for word in str(text).split(",")]
 
 
 def _first(values: Any) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..fields import number
+from .class_names import check_names
 from .header import MAX_PROFILE
 from .nodata import NoData, parse_nodata, parse_value
 from .sources import path_of
@@ -44,6 +45,8 @@ class DomainConfig:
     """Colours of the classes of a label map: #rrggbb,#rrggbb,..."""
     ids: int = number(0, min=0, max=2**16)
     """Number of classes of a label map whose pixels are class indices from 0."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes of a label map in their order: sky,wall,..."""
     tolerance: int = number(0, min=0)
     """Maximum difference of a channel between a pixel and the colour of its class."""
     resize: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
@@ -65,7 +68,7 @@ class DomainConfig:
     channels)."""
 
     def __post_init__(self) -> None:
-        kind, colours, (low, high) = self.kind, self.colours, self.percentiles
+        kind, (low, high) = self.kind, self.percentiles
         if kind == "labels" and bool(self.classes) == bool(self.ids):
             text = "kind labels needs either classes (colours) or ids (number of classes)"
             raise UserError(text, option="kind")
@@ -79,6 +82,25 @@ class DomainConfig:
         if len(self.unit) > MAX_UNIT or not self.unit.isprintable():
             text = f"unit must be printable, of at most {MAX_UNIT} characters, not {self.unit!r}"
             raise UserError(text, option="unit")
+        self._check_colours()
+        check_names(self.names, self.kind == "labels", self.width)
+        if self.nodata not in ("tag", "none") and not self.has_nodata:
+            text = f"nodata belongs to images and to label maps with ids, not to {kind}"
+            raise UserError(text + " with classes" * (kind == "labels"), option="nodata")
+        if self.masks and not self.has_nodata:
+            text = f"masks belong to images and to label maps with ids, not to {kind}"
+            raise UserError(text + " with classes" * (kind == "labels"), option="masks")
+        if self.alpha == "mask" and kind != "image":
+            raise UserError(f"alpha mask belongs to kind image, not to {kind}", option="alpha")
+        parse_nodata(self.nodata)
+        if not low < high:
+            text = f"percentiles must increase, not be {low} and {high}"
+            raise UserError(text, option="percentiles")
+        self.given()
+
+    def _check_colours(self) -> None:
+        """Raise UserError if the colours of the classes are invalid."""
+        colours = self.colours
         for colour in colours:
             if not re.fullmatch("#[0-9a-fA-F]{6}", colour):
                 text = f"the colour of a class must be #rrggbb, not {colour!r}"
@@ -96,19 +118,6 @@ class DomainConfig:
                 f"could belong to both; set it to {(distance - 1) // 2} or less",
                 option="tolerance",
             )
-        if self.nodata not in ("tag", "none") and not self.has_nodata:
-            text = f"nodata belongs to images and to label maps with ids, not to {kind}"
-            raise UserError(text + " with classes" * (kind == "labels"), option="nodata")
-        if self.masks and not self.has_nodata:
-            text = f"masks belong to images and to label maps with ids, not to {kind}"
-            raise UserError(text + " with classes" * (kind == "labels"), option="masks")
-        if self.alpha == "mask" and kind != "image":
-            raise UserError(f"alpha mask belongs to kind image, not to {kind}", option="alpha")
-        parse_nodata(self.nodata)
-        if not low < high:
-            text = f"percentiles must increase, not be {low} and {high}"
-            raise UserError(text, option="percentiles")
-        self.given()
 
     @property
     def has_nodata(self) -> bool:
@@ -143,6 +152,11 @@ class DomainConfig:
     def colours(self) -> list[str]:
         """Colours of the classes; an entry may contain several, separated by commas."""
         return [word.strip() for text in self.classes for word in text.split(",")]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the classes; an entry may contain several, separated by commas."""
+        return [word.strip() for text in self.class_names for word in text.split(",")]
 
     @property
     def indices(self) -> bool:

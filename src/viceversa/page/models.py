@@ -115,6 +115,7 @@ def domain_about(domain: Domain) -> dict[str, Any]:
         "channels": config.file_channels,
         "dtype": domain.dtype,
         "classes": config.colours,
+        "class_names": config.names,
         "ids": config.ids,
         "unit": config.unit,
     }

@@ -122,6 +122,7 @@ _DOMAIN = {
         "channels": {"type": "integer"},
         "dtype": _TEXT,
         "classes": {"type": "array", "items": _TEXT},
+        "class_names": {"type": "array", "items": _TEXT},
         "ids": {"type": "integer"},
         "unit": _TEXT,
     },

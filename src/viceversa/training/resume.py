@@ -239,12 +239,13 @@ def _restart(state: State) -> str:
 
 
 def _value_range(domain: Domain) -> dict[str, Any]:
-    """Return what the values of a domain mean, without metadata and the option of the range."""
+    """Return what the values of a domain mean, without metadata, names of classes and the option of
+    the range."""
     described = plain(domain)
     options = {
         name: value
         for name, value in described["config"].items()
-        if name not in ("range", "percentiles")
+        if name not in ("range", "percentiles", "class_names")
     }
     return {**described, "config": options, "icc": "", "metadata": "", "mixed_nodata": False}
 

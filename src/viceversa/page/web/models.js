@@ -16,15 +16,14 @@ function hue(index) {  // a distinct colour for a class that only has an index
 
 export function isLabels(model) { return model.source.kind === "labels"; }
 
-// Fixed palette of a domain as [{name, colour}], or null: any colour. The classes of the service are colours,
-// or objects with a name and a colour; of label maps with indices only their number is known.
+// Fixed palette of a domain as [{name, colour}], or null: any colour. Of label maps with class indices only the
+// number of classes is known, and perhaps their names.
 export function paletteOf(domain) {
   if (domain.kind === "labels") {
-    const classes = domain.ids ? Array.from({ length: domain.ids }, (_, index) => hue(index)) : domain.classes;
-    return classes.map((one, index) => {
-      const { name, colour } = typeof one === "string" ? { name: `Class ${domain.ids ? index : index + 1}`, colour: one } : one;
-      return { name, colour: colour.toLowerCase() };
-    });
+    const { ids } = domain, colours = ids ? Array.from({ length: ids }, (_, index) => hue(index)) : domain.classes;
+    return colours.map((colour, index) => ({
+      name: domain.class_names?.[index] ?? `Class ${ids ? index : index + 1}`, colour: colour.toLowerCase(),
+    }));
   }
   if (domain.channels === 1 || domain.kind === "lab-l") {
     return GREYS.map(([name, value]) => ({ name, colour: "#" + hex(value).repeat(3) }));
