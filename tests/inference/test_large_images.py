@@ -22,21 +22,24 @@ from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.header import Tags
 from viceversa.images.preprocessing import Preprocessing
 from viceversa.inference import FileOptions, Record, Translator, translate_files
-from viceversa.inference.banded import Bands, MemoryLimit
 from viceversa.inference.crops import grid
+from viceversa.inference.large_images import LargeImages
+from viceversa.inference.memory import MemoryLimit
 from viceversa.networks import GENERATORS
 from viceversa.streaming import BandedNetwork
 
 HEIGHT, WIDTH = 151, 90
 
 
-def bands(translator: Translator, height: int = HEIGHT, width: int = WIDTH, **more: Any) -> Bands:
+def bands(
+    translator: Translator, height: int = HEIGHT, width: int = WIDTH, **more: Any
+) -> LargeImages:
     """Return a limit that images of a size, and larger ones, exceed."""
     limit = MemoryLimit(translator)
     needed = limit._needed(height, width)
     assert needed is not None
     limit.limit = needed - 1
-    return Bands(limit, report=lambda text: None)._replace(**more)
+    return LargeImages(limit, report=lambda text: None)._replace(**more)
 
 
 def both(
@@ -49,7 +52,7 @@ def both(
         used = bands(translator) if name == "banded" else None
         result = image.parent / f"{name}{ending}"
         outcome = translate_files(
-            translator, [(image, result)], FileOptions(1, bands=used, **options)
+            translator, [(image, result)], FileOptions(1, large_images=used, **options)
         )
         assert outcome.failures == [] and outcome.written == [result]
         results.append(result)
@@ -156,7 +159,7 @@ def test_images_that_fit_are_translated_as_a_whole(tmp_path: Path) -> None:
     for height in (HEIGHT - 8, HEIGHT):
         image = tiff(tmp_path / f"{height}.tif", noise(7, height, WIDTH), photometric="rgb")
         pairs.append((image, tmp_path / f"out-{height}.tif"))
-    outcome = translate_files(translator, pairs, FileOptions(8, bands=used))
+    outcome = translate_files(translator, pairs, FileOptions(8, large_images=used))
     assert outcome.failures == [] and len(outcome.written) == 2
     assert len(reported) == 1 and f"{HEIGHT}.tif (90x151) does not fit" in reported[0]
     assert "temporary files" in reported[0] and "times the arithmetic" in reported[0]
@@ -183,7 +186,7 @@ def test_batches_are_as_large_as_the_memory_allows(
     for number in range(5):
         Image.fromarray(noise(number, 32, 32)).save(tmp_path / f"{number}.png")
         pairs.append((tmp_path / f"{number}.png", tmp_path / "out" / f"{number}.png"))
-    translate_files(translator, pairs, FileOptions(8, bands=Bands(limit)))
+    translate_files(translator, pairs, FileOptions(8, large_images=LargeImages(limit)))
     assert sizes == [2, 2, 1]
 
 
@@ -225,8 +228,10 @@ def test_statistics_of_crops_are_an_option(
 def test_a_crop_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     translator = Translator.load(model(tmp_path), "cpu")
     image = tiff(tmp_path / "x.tif", noise(17, HEIGHT, WIDTH), photometric="rgb")
-    used = Bands(MemoryLimit(translator, 1000), report=str, sampled=True)
-    outcome = translate_files(translator, [(image, tmp_path / "y.tif")], FileOptions(1, bands=used))
+    used = LargeImages(MemoryLimit(translator, 1000), report=str, sampled=True)
+    outcome = translate_files(
+        translator, [(image, tmp_path / "y.tif")], FileOptions(1, large_images=used)
+    )
     assert "for the statistics of a crop, and 1.00 kB may be used" in outcome.failures[0][1]
 
 
@@ -260,9 +265,9 @@ def test_the_folder_of_temporary_files_is_no_file(
 def test_too_little_memory_for_a_band_is_a_failure_of_that_image(tmp_path: Path) -> None:
     translator = Translator.load(model(tmp_path), "cpu")
     image = tiff(tmp_path / "x.tif", noise(9, HEIGHT, WIDTH), photometric="rgb")
-    small = Bands(MemoryLimit(translator, 1000), report=print)
+    small = LargeImages(MemoryLimit(translator, 1000), report=print)
     outcome = translate_files(
-        translator, [(image, tmp_path / "y.tif")], FileOptions(1, bands=small)
+        translator, [(image, tmp_path / "y.tif")], FileOptions(1, large_images=small)
     )
     assert "and 1.00 kB may be used" in outcome.failures[0][1] and not outcome.written
 
@@ -276,13 +281,17 @@ def test_an_interrupted_image_leaves_nothing_and_is_resumed(tmp_path: Path) -> N
     used, calls = bands(translator), iter(range(1000))
     pairs = [(image, out / "x.tif")]
     outcome = translate_files(
-        translator, pairs, FileOptions(1, bands=used), record=record, stop=lambda: next(calls) > 5
+        translator,
+        pairs,
+        FileOptions(1, large_images=used),
+        record=record,
+        stop=lambda: next(calls) > 5,
     )
     assert not outcome.written and not outcome.failures
     assert not list(out.glob("*.tif"))
     for _ in range(2):
         outcome = translate_files(
-            translator, pairs, FileOptions(1, bands=used), record=record, resume=True
+            translator, pairs, FileOptions(1, large_images=used), record=record, resume=True
         )
     assert outcome.skipped == [out / "x.tif"]
 
@@ -293,7 +302,7 @@ def test_a_result_on_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyP
     buffer = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=buffer))
     used = bands(translator, scratch=tmp_path)
-    translate_files(translator, [(image, Path("-"))], FileOptions(1, bands=used))
+    translate_files(translator, [(image, Path("-"))], FileOptions(1, large_images=used))
     (tmp_path / "y.tif").write_bytes(buffer.getvalue())
     assert read(tmp_path / "y.tif").shape == (HEIGHT, WIDTH, 3)
 
@@ -305,7 +314,7 @@ def test_notes_on_values_outside_of_the_training(tmp_path: Path) -> None:
     for pixels, clipped in ((dark, False), (noise(12, HEIGHT, WIDTH), True)):
         image = tiff(tmp_path / "x.tif", pixels, photometric="rgb")
         pairs = [(image, tmp_path / "y.tif")]
-        outcome = translate_files(translator, pairs, FileOptions(1, bands=bands(translator)))
+        outcome = translate_files(translator, pairs, FileOptions(1, large_images=bands(translator)))
         assert any("were clipped" in text for _, text in outcome.notes) == clipped
 
 
@@ -315,7 +324,7 @@ def test_a_network_whose_rows_cannot_be_computed_alone_is_used_as_a_whole(tmp_pa
     assert limit.at_once(HEIGHT, WIDTH, 3) == 3
     image = tiff(tmp_path / "x.tif", noise(13, HEIGHT, WIDTH), photometric="rgb")
     outcome = translate_files(
-        translator, [(image, tmp_path / "y.tif")], FileOptions(1, bands=Bands(limit))
+        translator, [(image, tmp_path / "y.tif")], FileOptions(1, large_images=LargeImages(limit))
     )
     assert len(outcome.written) == 1
 
@@ -326,10 +335,12 @@ def test_an_image_that_may_be_side_by_side_is_refused_as_a_smaller_one_is(tmp_pa
     image = tiff(tmp_path / "x.tif", noise(13, HEIGHT, WIDTH), photometric="rgb")
     pairs, failures = [(image, tmp_path / "y.tif")], []
     for used in (None, bands(translator)):
-        failures.append(translate_files(translator, pairs, FileOptions(1, bands=used)).failures)
+        failures.append(
+            translate_files(translator, pairs, FileOptions(1, large_images=used)).failures
+        )
     assert "choose --half left" in failures[0][0][1] and failures[0] == failures[1]
     outcome = translate_files(
-        translator, pairs, FileOptions(1, half="whole", bands=bands(translator))
+        translator, pairs, FileOptions(1, half="whole", large_images=bands(translator))
     )
     assert len(outcome.written) == 1
 
@@ -344,7 +355,7 @@ def test_a_lack_of_memory_is_a_failure_of_that_image(
     translator = Translator.load(model(tmp_path), "cpu")
     image = tiff(tmp_path / "x.tif", noise(13, HEIGHT, WIDTH), photometric="rgb")
     outcome = translate_files(
-        translator, [(image, tmp_path / "y.tif")], FileOptions(1, bands=bands(translator))
+        translator, [(image, tmp_path / "y.tif")], FileOptions(1, large_images=bands(translator))
     )
     assert "the memory is not enough" in outcome.failures[0][1] and not outcome.written
 
@@ -356,7 +367,7 @@ def test_a_damaged_image_is_a_failure(tmp_path: Path) -> None:
     data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
     image.write_bytes(data)
     outcome = translate_files(
-        translator, [(image, tmp_path / "y.tif")], FileOptions(1, bands=bands(translator))
+        translator, [(image, tmp_path / "y.tif")], FileOptions(1, large_images=bands(translator))
     )
     assert len(outcome.failures) == 1 and not (tmp_path / "y.tif").exists()
 
@@ -368,6 +379,6 @@ def test_an_output_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     last.bias.data.fill_(float("nan"))
     image = tiff(tmp_path / "x.tif", noise(15, HEIGHT, WIDTH), photometric="rgb")
     outcome = translate_files(
-        translator, [(image, tmp_path / "y.tif")], FileOptions(1, bands=bands(translator))
+        translator, [(image, tmp_path / "y.tif")], FileOptions(1, large_images=bands(translator))
     )
     assert "non-finite values" in outcome.failures[0][1]

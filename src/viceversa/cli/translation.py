@@ -25,7 +25,8 @@ from ..inference import (
     translate_files,
 )
 from ..inference.alpha import check_alpha
-from ..inference.banded import Bands, MemoryLimit
+from ..inference.large_images import LargeImages
+from ..inference.memory import MemoryLimit
 from ..inference.outputs import (
     Input,
     file_of,
@@ -89,7 +90,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
         options.spread,
         options.alpha,
         masks,
-        _bands(translator, out, options, process.size),
+        _large_images(translator, out, options, process.size),
     )
     with (
         quiet(process.rank > 0),
@@ -219,7 +220,9 @@ def _end(
     raise_end(outcome, signals, advice)
 
 
-def _bands(translator: Translator, out: Path, options: TranslateOptions, processes: int) -> Bands:
+def _large_images(
+    translator: Translator, out: Path, options: TranslateOptions, processes: int
+) -> LargeImages:
     """Return how images that do not fit into the memory are translated."""
 
     def tell(text: str) -> None:
@@ -227,7 +230,7 @@ def _bands(translator: Translator, out: Path, options: TranslateOptions, process
 
     sampled = options.statistics == "sampled"
     limit = None if options.memory is None else round(options.memory * 1e9)
-    return Bands(MemoryLimit(translator, limit, processes), options.scratch, tell, sampled)
+    return LargeImages(MemoryLimit(translator, limit, processes), options.scratch, tell, sampled)
 
 
 def _settings(options: TranslateOptions) -> dict[str, Any]:

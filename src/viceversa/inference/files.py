@@ -22,8 +22,8 @@ from ..images.preprocessing import Part
 from ..images.sources import JPEG_SUFFIXES
 from ..images.writing import NO_TAGS
 from .alpha import read_alpha
-from .banded import Bands, Stopped, translate_by_bands
 from .batches import alike
+from .large_images import LargeImages, Stopped, translate_by_rows
 from .masked import with_alpha
 from .notes import notes_on
 from .outputs import STREAM, File, Input, suffix_of, write_result
@@ -60,7 +60,7 @@ class FileOptions:
     """Whether results take over the alpha channel of their image, where they can."""
     masks: MaskFiles | None = None
     """Mask files of the images, by name."""
-    bands: Bands | None = None
+    large_images: LargeImages | None = None
     """How images that do not fit into the memory are translated; None: as a whole."""
 
 
@@ -145,15 +145,15 @@ class _Work:
 
     def add(self, path: Input, result: Path, resume: bool) -> None:
         """Translate a file, or add it to the batch. Raises UserError, OSError and Stopped."""
-        translator, bands = self.translator, self.options.bands
+        translator, large = self.translator, self.options.large_images
         source = path if isinstance(path, Source) else Source(path)
         mask = self.options.masks.of(source) if self.options.masks else None
         digest = _digest(source, mask) if self.record is not None else ""
         if self.record is not None and resume and self.record.has(result, digest):
             self.outcome.skipped.append(result)
-        elif bands and bands.takes(translator, path, self.options.half):
+        elif large and large.takes(translator, path, self.options.half):
             alpha = self.options.alpha
-            notes = translate_by_bands(translator, path, result, mask, bands, self._within, alpha)
+            notes = translate_by_rows(translator, path, result, mask, large, self._within, alpha)
             self._written(path, result, digest, notes)
             self._proceed()
         else:
@@ -163,9 +163,9 @@ class _Work:
 
     def _add_to_batch(self, image: _Input) -> None:
         """Add an image to the batch, and translate the batch before if it is full."""
-        most, bands = self.options.batch_size, self.options.bands
-        if bands:
-            most = bands.limit.at_once(image.pixels.shape[0], image.pixels.shape[1], most)
+        most, large = self.options.batch_size, self.options.large_images
+        if large:
+            most = large.limit.at_once(image.pixels.shape[0], image.pixels.shape[1], most)
         batch = self._batch
         if batch and (len(batch) >= most or not alike(batch[0].pixels, image.pixels)):
             self.translate_batch()

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..files import format_bytes
 from .graph import Node, maps
 from .memory import largest_band
 from .operations import Shape
@@ -52,6 +53,19 @@ class BandedNetwork:
         self.plan = plan(self.nodes)
         self.device = next(network.parameters()).device
         self.band, self.memory = largest_band(network, self.nodes, self.plan, memory)
+
+    @property
+    def costs(self) -> str:
+        """Return a clause about the costs of an image."""
+        plan = self.plan
+        return (
+            f"it is translated in bands of {self.band} rows: {format_bytes(self.memory)} of "
+            f"memory, {format_bytes(plan.scratch)} of temporary files, "
+            f"{format_bytes(plan.traffic)} read and written, {plan.arithmetic:.2f} times the "
+            "arithmetic"
+            + (f"; norms have the statistics of {self.crops} crop" if self.crops else "")
+            + "s" * (self.crops > 1)
+        )
 
     def __call__(
         self,
