@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,58 +15,90 @@ if TYPE_CHECKING:
     from ..inference import Translator
 
 MOST = 20  # images of a folder
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "bioimageio": ".zip"}
+Switch = Annotated[bool, Parameter(negative="")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ExportOptions:
+    """Options of `viceversa export` that have a default, in the order of its help."""
+
+    to: Literal["onnx", "openvino", "bioimageio", "folder"] | None = None
+    """The format: onnx, openvino, bioimageio or folder; by default, the name of the file selects
+    onnx or openvino."""
+    images: Path | None = None
+    """An image, or a folder of images (at most 20 are used), for the comparison with PyTorch; by
+    default, photos of a demo. The first one is the test image of a bioimageio package."""
+    policy: Literal["image", "running"] = "image"
+    """image: batch norm with the statistics of each image; running: with the running statistics."""
+    flips: Switch = False
+    """Average the outputs for each image and for its mirror images, as `translate --flips`."""
+    overwrite: Switch = False
+    """Replace an existing file."""
+    license: str | None = None
+    """bioimageio: the licence of the model, as an SPDX identifier such as CC-BY-4.0."""
+    author: Annotated[tuple[str, ...], Parameter(negative_iterable="")] = ()
+    """bioimageio: name of an author; repeat the option for several authors."""
+    description: str | None = None
+    """bioimageio: description of the model; by default, its method, direction and data."""
+    halo: int | None = None
+    """bioimageio: pixels at the borders of tiles that are cropped; by default, the receptive field
+    of the network."""
+
+    @property
+    def of_package(self) -> dict[str, object]:
+        """Options of bioimageio packages that are given, by name."""
+        given = {
+            "--license": self.license,
+            "--author": self.author or None,
+            "--description": self.description,
+            "--halo": self.halo,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @command(
     ("export runs/photos/ab.safetensors -o model.onnx", "an ONNX file"),
     ("export runs/photos/ab.safetensors -o model.xml", "a file of OpenVINO"),
     ("export runs/photos/ab.safetensors -o model.onnx --images photos", "compared on own images"),
+    ("export runs/photos/ab.safetensors --to bioimageio -o model.zip", "a package for bioimage.io"),
     ("export runs/photos/ab.safetensors --to folder -o share", "the model and its card"),
 )
 def export(
     model: Path,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    to: Literal["onnx", "openvino", "folder"] | None = None,
-    images: Path | None = None,
-    policy: Literal["image", "running"] = "image",
-    flips: Annotated[bool, Parameter(negative="")] = False,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    options: ExportOptions | None = None,
 ) -> None:
-    """Write a generator as a file for ONNX Runtime or OpenVINO, or as a folder to publish.
+    """Write a generator as a file for other programs, or as a folder to publish.
 
-    A file takes an array of images (n, height, width, channels) with the pixel values of image
-    files, and returns translated images in the same layout: it contains the conversion to [-1, 1]
-    and back. The batch size is free; height and width must be multiples of the number that the
-    command prints. The results are compared with those of PyTorch before the file is written.
-    `viceversa translate` accepts the file instead of the model. A folder contains the model file,
-    without paths of this machine, and README.md, the model card.
+    A file for ONNX Runtime or OpenVINO takes an array of images (n, height, width, channels) with
+    the pixel values of image files, and returns translated images in the same layout: it contains
+    the conversion to [-1, 1] and back. The batch size is free; height and width must be multiples
+    of the number that the command prints. The results are compared with those of PyTorch before the
+    file is written. `viceversa translate` accepts the file instead of the model. A bioimageio
+    package contains an ONNX file, its description and test arrays, for the programs that read
+    models of bioimage.io. A folder contains the model file, without paths of this machine, and
+    README.md, the model card.
 
     Parameters
     ----------
     model
         The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one.
     out
-        The file: model.onnx for ONNX, or model.xml for OpenVINO, with the weights in model.bin next
-        to it; or the folder.
-    to
-        The format: onnx, openvino or folder; by default, the name of the file selects onnx or
-        openvino.
-    images
-        An image, or a folder of images (at most 20 are used), for the comparison with PyTorch; by
-        default, photos of a demo.
-    policy
-        image: batch norm with the statistics of each image; running: with the running statistics.
-    flips
-        Average the outputs for each image and for its mirror images, as `translate --flips`.
-    overwrite
-        Replace an existing file.
+        The file: model.onnx for ONNX, model.xml for OpenVINO, with the weights in model.bin next
+        to it, or model.zip for bioimageio; or the folder.
     """
-    if to == "folder":
-        return _folder(model, out, overwrite, bool(images or flips or policy != "image"))
-    _check_name(out, to)
+    options = options or ExportOptions()
+    if options.to != "bioimageio":
+        for option in options.of_package:
+            raise UserError(f"{option} is for --to bioimageio; leave it out", option=option)
+    if options.to == "folder":
+        return _folder(model, out, options)
+    _check_name(out, options.to)
     for file in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
-        if file.exists() and not overwrite:
+        if file.exists() and not options.overwrite:
             raise UserError(f"{file} exists; add --overwrite to replace it", option="-o", path=file)
     from ..checkpoint import read_digest, read_header, translator_file
     from ..data.readonly import refuse_output_in_data, training_data
@@ -77,44 +110,49 @@ def export(
     path = translator_file(model)
     header = read_header(path)
     refuse_output_in_data(out, training_data(header, path), "-o")
-    translator = Translator.load(path, "cpu", policy, flips=flips)
-    if images is None:
+    translator = Translator.load(path, "cpu", options.policy, flips=options.flips)
+    if options.images is None:
         compared, what = sample_images(translator)
     else:
-        compared = _images(translator, images)
-        what = f"{len(compared)} images of {images}"
-    found = write_file(translator, {**header, "model": read_digest(path)}, out, compared)
-    multiple = multiple_of(translator.network)
-    print(f"{out}: height and width of images must be multiples of {multiple}")
+        compared = _images(translator, options.images)
+        what = f"{len(compared)} images of {options.images}"
+    header["model"] = read_digest(path)
+    if options.to == "bioimageio":
+        from .model_package import write_package
+
+        found = write_package(translator, path, header, out, compared, options)
+    else:
+        found = write_file(translator, header, out, compared)
+        multiple = multiple_of(translator.network)
+        print(f"{out}: height and width of images must be multiples of {multiple}")
     print(
         f"compared with PyTorch, {what}, {found.images} results: the largest difference is "
         f"{found.largest:.2g} of the range, {found.changed:.1g} of the values differ"
     )
 
 
-def _folder(model: Path, out: Path, overwrite: bool, more: bool) -> None:
+def _folder(model: Path, out: Path, options: ExportOptions) -> None:
     """Write a folder with a model and its card. Raises UserError."""
     from ..checkpoint import read_header, translator_file
     from ..data.readonly import refuse_output_in_data, training_data
     from .model_folder import write_folder
 
-    if more:
+    if options.images or options.flips or options.policy != "image":
         text = "--images, --policy and --flips do not change a model file; leave them out"
         raise UserError(text, option="--to")
     if out.exists() and not out.is_dir():
         raise UserError(f"-o {out} is a file; name a folder", option="-o", path=out)
     path = translator_file(model)
     refuse_output_in_data(out, training_data(read_header(path), path), "-o")
-    write_folder(path, out, overwrite)
+    write_folder(path, out, options.overwrite)
     print(f"{out}: the model and its card")
 
 
 def _check_name(out: Path, to: str | None) -> None:
     """Raise UserError if the name of a file does not fit the format."""
-    suffixes = {"onnx": ".onnx", "openvino": ".xml"}
-    if to is not None and out.suffix != suffixes[to]:
-        raise UserError(f"-o {out}: name the file {suffixes[to]}", option="-o", path=out)
-    if out.suffix not in suffixes.values():
+    if to is not None and out.suffix != SUFFIXES[to]:
+        raise UserError(f"-o {out}: name the file {SUFFIXES[to]}", option="-o", path=out)
+    if to is None and out.suffix not in (".onnx", ".xml"):
         text = f"-o {out}: name the file .onnx, or .xml for OpenVINO"
         raise UserError(text, option="-o", path=out)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +54,48 @@ def write_folder(model: Path, folder: Path, overwrite: bool) -> None:
     for name in (MODEL, CARD):
         if (path := folder / name).exists() and not overwrite:
             raise UserError(f"{path} exists; add --overwrite to replace it", option="-o", path=path)
-    header = read_header(model)
-    header |= {key: _without_folders(header[key]) for key in WITH_PATHS if key in header}
+    header = without_folders(read_header(model))
     save_network(folder / MODEL, read_weights(model), header)
-    rows = card_rows(folder / MODEL, header)
+    text = card_text(model, folder / MODEL, header, [USE], OPEN)
+    write_bytes(folder / CARD, text.encode())
+
+
+def card_text(
+    model: Path, described: Path, header: Mapping[str, Any], use: Sequence[str], licence: str
+) -> str:
+    """Return a model card in Markdown.
+
+    Args:
+        model: The model file, whose metrics are in the folder `evaluation` next to it.
+        described: The file that the card describes.
+        header: Its header, without paths of the machine.
+        use: Sections about its use.
+        licence: The section about its licence.
+    """
+    rows = card_rows(described, header)
     del rows["use"]
-    method = nested(header, "trained", "method").get("name", "image translation")
+    method = method_of(header)
     direction = str(header.get("direction")).upper()
     parts = [
         _front(method),
         f"# {method}, {direction[:1]} to {direction[1:]}\n",
         _table(rows),
-        USE,
+        *use,
         *_metrics(model, str(header.get("direction"))),
-        OPEN,
+        licence,
     ]
-    write_bytes(folder / CARD, "\n".join(parts).encode())
+    return "\n".join(parts)
+
+
+def method_of(header: Mapping[str, Any]) -> str:
+    """Return the name of the method that trained a model."""
+    return str(nested(header, "trained", "method").get("name", "image translation"))
+
+
+def without_folders(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a header in which each path is replaced by the name of its last folder or file."""
+    paths = {key: _without_folders(header[key]) for key in WITH_PATHS if key in header}
+    return {**header, **paths}
 
 
 def _without_folders(value: Any) -> Any:

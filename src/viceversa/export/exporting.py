@@ -112,7 +112,7 @@ def compare(translator: Translator, run: Run, images: Sequence[Pixels]) -> Devia
     span = np.subtract(translator.target.high, translator.target.low)
     for batch, height, width in [*sizes, (1, least, least)]:
         for start in range(0, len(images), batch):
-            cut = np.stack([_of_size(image, height, width) for image in images[start:][:batch]])
+            cut = np.stack([of_size(image, height, width) for image in images[start:][:batch]])
             expected = np.stack(translator.pixels(list(cut))).astype(np.float64)
             difference = np.abs(run(cut).astype(np.float64) - expected) / span
             largest = max(largest, float(difference.max()))
@@ -160,7 +160,7 @@ def _checked(difference: Deviation, what: object) -> Deviation:
     return difference
 
 
-def _of_size(image: Pixels, height: int, width: int) -> Pixels:
+def of_size(image: Pixels, height: int, width: int) -> Pixels:
     """Return the upper left part of an image, mirrored where it is too small."""
     missing = max(0, height - image.shape[0]), max(0, width - image.shape[1])
     padded = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "symmetric")
