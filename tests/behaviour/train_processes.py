@@ -1,7 +1,7 @@
 """Training in several processes, which are killed at the end.
 
 As a script, it is what they run: `train_processes.py SETTINGS.json`, with the sections for
-`resolve` and a section `test`: {"float64", "alone"}.
+`resolve` and a section `test`: {"float64", "alone", "stop"}.
 """
 
 from __future__ import annotations
@@ -86,14 +86,16 @@ def train_in_this_process(settings: dict[str, Any]) -> None:
         torch.set_default_dtype(torch.float32)
 
 
-def train_in_processes(count: int, settings: dict[str, Any], folder: Path, **test: Any) -> str:
-    """Train in `count` processes with these settings and return their output."""
+def train_in_processes(
+    count: int, settings: dict[str, Any], folder: Path, code: int = 0, **test: Any
+) -> str:
+    """Train in `count` processes, which exit with `code`, and return their output."""
     path = folder / "settings.json"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings | {"test": test}))
     with start_processes(count, [__file__, str(path)], folder / "output") as processes:
         text = wait_for_output(processes, folder / "output")
-        assert [process.returncode for process in processes] == [0] * count, text
+        assert [process.returncode for process in processes] == [code] * count, text
     return text
 
 
@@ -112,6 +114,13 @@ def main() -> None:
         torch.set_default_dtype(torch.float64)
     if test.get("alone"):  # the control: no gradients are reduced
         Ranks.all_reduce = lambda self, tensors: None  # type: ignore[method-assign]
+    stop = test.get("stop", {"processes": []})
+    if int(os.environ.get("RANK", "0")) in stop["processes"]:
+        sys.path.append(str(Path(__file__).parents[1]))
+        import pytest
+        from support import sigterm_after
+
+        sigterm_after(pytest.MonkeyPatch())(stop["images"])
     code = 0
     try:
         train(resolve(settings))
