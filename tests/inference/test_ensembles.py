@@ -257,8 +257,14 @@ def test_an_ensemble_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[st
     error = command_error(capsys, "evaluate", out)
     assert "name the dataset" in error
     fold = study / "folds" / "fold-1.csv"
-    metrics = evaluate(out, fold, metrics=["l1"], flips=True)
+    # The test images of a fold are training images of the member of the other fold.
+    with pytest.warns(UserWarning, match="was trained on these images"):
+        metrics = evaluate(out, fold, metrics=["l1"], flips=True)
     assert metrics["directions"]["ab"]["translations"] == 2 and metrics["protocol"]["flips"]
+    first, second = (study / f"runs/pix2pix/fold-{number}/seed-0" for number in (1, 2))
+    assert not evaluate(first, fold, metrics=["l1"])["training_images"]
+    with pytest.warns(UserWarning, match="was trained on these images"):
+        assert evaluate(second, fold, metrics=["l1"])["training_images"]
     assert "--fold" in command_error(capsys, "ensemble", study, "--fold", "3", "-o", out)
     assert "--variant" in command_error(capsys, "ensemble", study, "--variant", "x", "-o", out)
     assert "ba" in command_error(capsys, "ensemble", study, "--direction", "ba", "-o", out)

@@ -17,11 +17,12 @@ from ..data import DataConfig, SplitIndex, index_split
 from ..data.config import uncropped
 from ..data.dataset import ImageDataset
 from ..data.index import FileTree, Manifest, list_images
+from ..data.index.manifest import is_manifest
 from ..errors import UserError
 from ..fields import counted, fill
 from ..images.domain import DomainConfig
 from ..images.preprocessing import parse_size
-from ..images.sources import printable, unread
+from ..images.sources import Source, printable, unread
 from ..images.values import has_data
 from ..inference import Translator
 from ..metrics.registry import DIRECTIONS
@@ -103,7 +104,7 @@ def open_images(
     ):
         config = without  # data with a val or test split need no part of train
     split, index, note = _split(data, options.split, config, paired)
-    training_images = _trained_on(split, config, model)
+    training_images = _trained_on(split, index, config, model)
     if training_images:
         note = (
             "the model was trained on these images, so the metrics do not apply to other images; "
@@ -174,13 +175,28 @@ def _are_other(path: str, of_run: DataConfig) -> bool:
     return not _same_path(path, of_run.path) and Path(of_run.path).exists()
 
 
-def _trained_on(split: str, config: DataConfig, model: Model) -> bool:
-    """Return whether a split of these data has images that the model was trained on."""
+def _trained_on(split: str, index: SplitIndex, config: DataConfig, model: Model) -> bool:
+    """Return whether a model was trained on some of the images of a split."""
     of_run = model.trained.get("data", {})
-    if not _same_path(config.path, str(of_run.get("path", ""))):
-        return False
+    paths = {str(of_run.get("path", ""))}
+    for header in model.headers.values():  # of an ensemble: the data of its members
+        paths |= {str(member.get("data", "")) for member in header.get("members", ())}
     # A larger fraction than in training holds out images that were trained on.
-    return split == "train" or (split == "val" and config.hold_out > of_run.get("hold_out", 0.0))
+    larger = split == "val" and config.hold_out > of_run.get("hold_out", 0.0)
+    if (split == "train" or larger) and any(_same_path(config.path, path) for path in paths):
+        return True
+    # The test images of one fold of a study are training images of the others.
+    others = (path for path in paths if is_manifest(Path(path)))
+    files = {*index.a, *index.b}
+    return any(not files.isdisjoint(_training_files(path)) for path in others)
+
+
+def _training_files(manifest: str) -> set[Source]:
+    try:
+        index = index_split(manifest, "train", paired=False)
+    except UserError:  # it was changed since
+        return set()
+    return {*index.a, *index.b} if index else set()
 
 
 def _split(
