@@ -1,13 +1,17 @@
-"""Helpers of the tests of the HTTP service: a server in a thread, and a client."""
+"""Helpers of the tests of the HTTP service: a server in a thread or a process, and a client."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from viceversa.serve.address import bind
 from viceversa.serve.app import create_app
 from viceversa.serve.models import load_models
-from viceversa.serve.server import ServiceServer, bind
+from viceversa.serve.server import ServiceServer
 from viceversa.serve.service import Service
 
 
@@ -47,11 +52,9 @@ class Answer(NamedTuple):
         return self.status, error["code"]
 
 
-class Client(NamedTuple):
-    """Client of a server; each request has its own connection."""
+class Requests:
+    """Requests to a server; each has its own connection."""
 
-    server: ServiceServer
-    service: Service
     port: int
 
     @property
@@ -77,6 +80,52 @@ class Client(NamedTuple):
         return float(found[1]) if found else 0.0
 
 
+@dataclass
+class Client(Requests):
+    """Client of a server that runs in a thread."""
+
+    server: ServiceServer
+    service: Service
+    port: int
+
+
+class Command(Requests):
+    """The command `viceversa serve` in a process, on a free port."""
+
+    def __init__(self, models: dict[str, Path], *options: str) -> None:
+        named = [f"{name}={path}" for name, path in models.items()]
+        words = [sys.executable, "-m", "viceversa", "serve", *named, "--port", "0", *options]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        self.port = 0
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := re.search(r"serving on http://\S+:(\d+)", line):
+                self.port = int(found[1])
+                break
+
+    def __enter__(self) -> Command:
+        assert self.port, "the server did not start"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(60)
+        self.process.stdout.close()
+
+
+def children(process: int) -> list[int]:
+    """Return the IDs of the child processes of a process (Linux)."""
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return [int(one) for one in path.read_text().split()] if path.exists() else []
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 @contextmanager
 def running(models: dict[str, Path], settings: Any, **options: Any) -> Iterator[Client]:
     """Serve models in a thread until the end of the context.
@@ -87,16 +136,16 @@ def running(models: dict[str, Path], settings: Any, **options: Any) -> Iterator[
         options: Of `Service`, and `token`.
     """
     token = options.pop("token", "")
-    loaded = load_models([f"{name}={path}" for name, path in models.items()], settings)
-    service = Service(loaded, settings, **options)
+    named = [f"{name}={path}" for name, path in models.items()]
+    service = Service(lambda: load_models(named, settings), settings, **options)
     addresses: list[str] = []
     began = threading.Event()
 
-    def started(address: str) -> None:
+    def ready(address: str) -> None:
         addresses.append(address)
         began.set()
 
-    server = ServiceServer(create_app(service, token), service, started)
+    server = ServiceServer(create_app(service, token), service, ready)
     thread = threading.Thread(target=server.run, args=([bind(settings)],))
     thread.start()
     try:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,12 +27,13 @@ from viceversa.serve.settings import ServeSettings
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from serving import Answer, Client, noise, running
+from serving import Answer, Client, noise, running, wait_for
 
+from viceversa.serve.address import bind
 from viceversa.serve.app import create_app
 from viceversa.serve.models import load_models
 from viceversa.serve.protocol import DeadlineProtocol
-from viceversa.serve.server import ServiceServer, bind
+from viceversa.serve.server import ServiceServer
 from viceversa.serve.service import Service
 
 SETTINGS = ServeSettings(port=0, decoders=1, queue=5, max_megapixels=1)
@@ -66,13 +67,6 @@ def held(service: Service) -> Iterator[None]:
         yield
     finally:
         release.set()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def connect(client: Client) -> socket.socket:
@@ -231,9 +225,23 @@ def test_cancelled_requests_are_not_translated(client: Client) -> None:
 
 
 def test_a_request_has_a_deadline(impatient: Client) -> None:
+    (process,) = impatient.service.decoders.processes
+    os.kill(process, signal.SIGSTOP)
+    assert impatient.translate(noise()).failure == (504, "timeout")
+    os.kill(process, signal.SIGCONT)
+    wait_for(lambda: impatient.metric("requests_in_progress") == 0)
+
+
+def test_a_batch_that_takes_too_long_makes_the_service_unavailable(impatient: Client) -> None:
     with held(impatient.service):
         assert impatient.translate(noise()).failure == (504, "timeout")
-    wait_for(lambda: impatient.metric("requests_in_progress") == 0)
+        wait_for(lambda: impatient.ask("/livez").status == 503)
+        for path in ("/livez", "/readyz"):
+            assert impatient.ask(path).failure == (503, "stalled")
+        assert impatient.translate(noise()).failure == (503, "stalled")
+        assert impatient.ask("/metrics").status == 200
+    wait_for(lambda: impatient.ask("/readyz").status == 200)
+    assert impatient.translate(noise()).status == 200
 
 
 # -- decoders
@@ -320,7 +328,7 @@ def test_random_requests_are_never_errors_of_the_server(client: Client) -> None:
 
 @pytest.mark.slow
 def test_sigterm_finishes_the_requests_in_progress(models: dict[str, Path]) -> None:
-    service = Service(load_models([f"photos={models['photos']}"], SETTINGS), SETTINGS)
+    service = Service(lambda: load_models([f"photos={models['photos']}"], SETTINGS), SETTINGS)
     answers: list[Answer] = []
 
     def use(address: str) -> None:
@@ -336,12 +344,12 @@ def test_sigterm_finishes_the_requests_in_progress(models: dict[str, Path]) -> N
 
     threads: list[threading.Thread] = []
 
-    def started(address: str) -> None:
+    def ready(address: str) -> None:
         threads.append(threading.Thread(target=use, args=(address,)))
         threads[0].start()
 
     before = signal.getsignal(signal.SIGTERM)
-    server = ServiceServer(create_app(service), service, started)
+    server = ServiceServer(create_app(service), service, ready)
     server.run([bind(SETTINGS)])  # returns, so that the exit status is 0
     threads[0].join(60)
     assert [answer.status for answer in answers] == [200]

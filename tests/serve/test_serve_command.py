@@ -21,9 +21,11 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from viceversa.page.models import default_name
+from viceversa.serve.app import create_app
 from viceversa.serve.guard import Guard
 from viceversa.serve.metrics import BUCKETS, Metrics
 from viceversa.serve.models import load_models
+from viceversa.serve.service import Service
 
 SETTINGS = ServeSettings(device="cpu")
 
@@ -146,6 +148,38 @@ def test_only_names_of_the_server_are_accepted(
     host: str, bound: str, allowed: tuple[str, ...], accepted: bool
 ) -> None:
     assert status(host, bound, allowed) == (200 if accepted else 421)
+
+
+def answered(app: Any, path: str, method: str = "GET") -> tuple[int, str]:
+    """Return the status and the body of an application's answer, without a server."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [(b"host", b"localhost")]}
+    asyncio.run(app(scope | {"query_string": b""}, receive, send))
+    return sent[0]["status"], sent[1]["body"].decode()
+
+
+def test_a_server_is_not_ready_until_its_models_are_loaded() -> None:
+    service = Service(dict, SETTINGS)
+    app = create_app(service)
+    for path, method in (
+        ("/readyz", "GET"),
+        ("/v1/models", "GET"),
+        ("/v1/models/m/translate", "POST"),
+    ):
+        status, body = answered(app, path, method)
+        assert status == 503 and '"loading"' in body
+    assert answered(app, "/livez")[0] == 200
+    service.loaded.set()
+    assert answered(app, "/readyz")[0] == answered(app, "/v1/models")[0] == 200
+    service.stop()
+    assert '"stopping"' in answered(app, "/readyz")[1]
 
 
 def test_times_are_counted_in_buckets() -> None:

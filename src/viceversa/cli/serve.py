@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +24,7 @@ TOKEN = "VICEVERSA_TOKEN"
     ("serve runs/photos/ab.safetensors --open", "a page on this machine"),
     ("serve runs/day2night runs/maps/ab.safetensors", "several models"),
     ("serve facades=runs/f/ba.safetensors --port 9000", "with a name"),
+    ("serve runs/photos/ab.safetensors --workers 4", "four processes"),
 )
 def serve(
     *models: str,
@@ -50,38 +55,60 @@ def serve(
     for package in ("starlette", "uvicorn"):
         import_extra(package, "serve", "viceversa serve")
     token = read_token(token_file)
-    import logging
     import webbrowser
+    from multiprocessing import get_all_start_methods
 
-    import torch
-
-    from ..serve.app import create_app
+    from ..serve.address import bind
     from ..serve.guard import is_local
-    from ..serve.models import load_models, warm_up
-    from ..serve.server import ServiceServer, bind
-    from ..serve.service import Service
+    from ..serve.reports import configure_logging
+    from ..serve.supervisor import Supervisor
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    def ready(address: str, descriptions: dict[str, str]) -> None:
+        for name, description in descriptions.items():
+            print(f"{name}: {description}")
+        print(f"serving on {address} (Ctrl-C ends it)", flush=True)
+        if open_page:
+            webbrowser.open(address)
+
+    configure_logging()
     with bind(settings) as bound:  # before models are loaded
-        loaded = load_models(models, settings)
-        torch.set_num_threads(settings.threads)
-        for model in loaded.values():
-            warm_up(model)
-        service = Service(loaded, settings)
         if not token and not is_local(settings.host):
             print("warning: other machines can use this server; --token_file limits who can")
+        if settings.workers > 1:
+            if "forkserver" not in get_all_start_methods():
+                text = "--workers is not supported on this system; start several servers instead"
+                raise UserError(text, option="--workers")
+            Supervisor(models, settings, token, ready).run(bound)
+        else:
+            serve_here(models, settings, token, bound, ready)
 
-        def started(address: str) -> None:
-            for name, model in loaded.items():
-                print(f"{name}: {model.about['description']}")
-            print(f"serving on {address} (Ctrl-C ends it)", flush=True)
-            if open_page:
-                webbrowser.open(address)
 
-        server = ServiceServer(create_app(service, token), service, started)
-        server.run([bound])
-    if not server.started:
-        raise UserError("the server could not start; standard error has the reason")
+def serve_here(
+    models: Sequence[str],
+    settings: ServeSettings,
+    token: str,
+    bound: socket.socket,
+    ready: Callable[[str, dict[str, str]], None],
+) -> None:
+    """Serve in this process until a signal. Raises UserError if it cannot start."""
+    from ..serve.app import create_app
+    from ..serve.models import load_models
+    from ..serve.server import ServiceServer
+    from ..serve.service import Service
+
+    service = Service(lambda: load_models(models, settings), settings)
+
+    def announce(address: str) -> None:
+        about = {name: model.about["description"] for name, model in service.models.items()}
+        ready(address, about)
+
+    ServiceServer(create_app(service, token), service, announce).run([bound])
+    if service.error is not None:
+        raise service.error
+    if service.batcher.computing:  # longer than the time for requests in progress
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(0)  # a thread cannot be stopped
 
 
 def read_token(path: Path | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .failures import Failure, stopping
+from .failures import Failure, loading, stopping
 from .guard import Guard
 from .openapi import description
 from .service import Service
@@ -69,6 +69,8 @@ class Handlers:
 
     def models(self, request: Request) -> Response:
         """Describe the models."""
+        if not self._service.loaded.is_set():
+            raise loading()
         return JSONResponse([model.about for model in self._service.models.values()])
 
     async def translate(self, request: Request) -> Response:
@@ -81,13 +83,13 @@ class Handlers:
             raise stopping() from None
 
     async def livez(self, request: Request) -> Response:
-        """Answer while the process runs."""
+        """Answer while the process runs, and its networks finish in time."""
+        self._service.check_alive()
         return PlainTextResponse("ok\n")
 
     async def readyz(self, request: Request) -> Response:
         """Answer while the service accepts images."""
-        if self._service.stopping:
-            raise stopping()
+        self._service.check_ready()
         return PlainTextResponse("ok\n")
 
     async def metrics(self, request: Request) -> Response:
@@ -108,21 +110,27 @@ async def http_error(request: Request, error: Exception) -> Response:
     return Failure(status, CODES.get(status, "invalid"), text, error.headers).response()
 
 
-def create_app(service: Service, token: str = "") -> Starlette:
+def create_app(service: Service, token: str = "", early: bool = True) -> Starlette:
     """Return the application of a service.
 
     Args:
         service: The service, which the application starts and closes.
         token: Token that clients must send; empty: none.
+        early: Whether to answer requests, with 503, while the models are being loaded.
     """
     settings = service.settings
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await service.start()
+        starting = asyncio.create_task(service.start())
         try:
+            if not early:
+                await starting
             yield
         finally:
+            starting.cancel()
+            with suppress(asyncio.CancelledError):
+                await starting
             await service.close()
 
     guard = Middleware(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -14,9 +16,9 @@ import torch
 from ..errors import UserError
 from ..images.header import Pixels
 from ..inference.batches import alike
-from .failures import Failure, invalid_image
+from .failures import Failure, invalid_image, stalled
 from .metrics import Metrics
-from .models import ServedModel
+from .models import ServedModel, warm_up
 from .settings import BATCH_PIXELS
 
 LOGGER = logging.getLogger("viceversa.serve")
@@ -37,26 +39,47 @@ class Batcher:
     Args:
         batch_size: Maximum number of images in a batch.
         threads: CPU threads of the networks.
+        seconds: Time limit of a batch; a thread cannot be stopped, so it only sets `stalled`.
         metrics: Counters of the server.
     """
 
-    def __init__(self, batch_size: int, threads: int, metrics: Metrics) -> None:
-        self._batch_size, self._metrics = batch_size, metrics
+    def __init__(self, batch_size: int, threads: int, seconds: float, metrics: Metrics) -> None:
+        self._batch_size, self._seconds, self._metrics = batch_size, seconds, metrics
+        self._began = math.inf
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "translate", _prepare_thread, (threads,))
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Start the thread."""
+    async def start(self, models: Iterable[ServedModel]) -> None:
+        """Start the thread, and translate a small image with each model. Raises UserError."""
+        loop = asyncio.get_running_loop()
+        for model in models:
+            await loop.run_in_executor(self._thread, warm_up, model)
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop; the batch that is being translated is finished."""
+        """Stop, without waiting for the batch that is being translated: nobody needs it."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await asyncio.to_thread(self._thread.shutdown)
+        self._thread.shutdown(wait=False)
+
+    @property
+    def computing(self) -> bool:
+        """Whether a batch is being translated."""
+        return self._began < math.inf
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a batch takes longer than its time limit."""
+        return time.monotonic() - self._began > self._seconds
+
+    def refuse_waiting(self) -> None:
+        """Refuse the images that wait for a batch."""
+        for job in self._jobs:
+            if not job.result.done():
+                job.result.set_exception(stalled())
 
     async def translate(self, model: ServedModel, pixels: Pixels) -> Pixels:
         """Translate an image. Raises Failure."""
@@ -74,12 +97,14 @@ class Batcher:
                 self._arrived.clear()
                 continue
             model, images = batch[0].model, [job.pixels for job in batch]
+            self._began = time.monotonic()
             try:
                 results = await loop.run_in_executor(self._thread, translate_each, model, images)
             except asyncio.CancelledError:
                 for job in [*batch, *self._jobs]:
                     job.result.cancel()
                 raise
+            self._began = math.inf
             self._metrics.add("batches_total")
             for job, result in zip(batch, results, strict=True):
                 if job.result.done():  # cancelled in the meantime

@@ -28,7 +28,6 @@ class Decoders:
     """A fixed number of decoder processes. A process that ends or is too slow is replaced.
 
     Args:
-        models: The values of each model that decoding needs, by number.
         count: Number of processes.
         max_pixels: Maximum number of pixels of an image.
         metrics: Counters of the server.
@@ -37,24 +36,30 @@ class Decoders:
 
     def __init__(
         self,
-        models: Sequence[Preparation],
         count: int,
         max_pixels: int,
         metrics: Metrics,
         seconds: float = DECODE_SECONDS,
     ) -> None:
+        self._count, self._max_pixels = count, max_pixels
+        self._seconds, self._metrics = seconds, metrics
+        self._first = b""
+        self._free: asyncio.Queue[Process | None] = asyncio.Queue()
+        self._all: set[Process] = set()
+
+    async def start(self, models: Sequence[Preparation]) -> None:
+        """Start the processes.
+
+        Args:
+            models: The values of each model that decoding needs, by number.
+        """
         described = [
             {"source": plain(one.source), "preprocessing": plain(one.preprocessing)}
             for one in models
         ]
-        memory = MEMORY + PIXEL_MEMORY * max_pixels
-        self._first = frame({"models": described, "max_pixels": max_pixels, "memory": memory})
-        self._count, self._seconds, self._metrics = count, seconds, metrics
-        self._free: asyncio.Queue[Process | None] = asyncio.Queue()
-        self._all: set[Process] = set()
-
-    async def start(self) -> None:
-        """Start the processes."""
+        memory = MEMORY + PIXEL_MEMORY * self._max_pixels
+        first = {"models": described, "max_pixels": self._max_pixels, "memory": memory}
+        self._first = frame(first)
         for process in await asyncio.gather(*(self._started() for _ in range(self._count))):
             self._free.put_nowait(process)
 

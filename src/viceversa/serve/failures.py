@@ -39,6 +39,17 @@ def invalid_image(error: UserError | str) -> Failure:
     return Failure(422, "invalid_image", str(error).split("; ")[0])
 
 
+def loading() -> Failure:
+    """Return the error of a server that is not ready yet."""
+    return Failure(503, "loading", "the models are being loaded", {"retry-after": "1"})
+
+
+def stalled() -> Failure:
+    """Return the error of a server whose networks do not finish."""
+    text = "a translation takes longer than it may; try again later"
+    return Failure(503, "stalled", text, {"retry-after": "5"})
+
+
 def stopping() -> Failure:
     """Return the error of a server that is stopping."""
     return Failure(503, "stopping", "the server is stopping", {"retry-after": "5"})

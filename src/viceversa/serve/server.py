@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 from starlette.applications import Starlette
 from uvicorn import Config, Server
 
-from ..errors import UserError
+from .address import address
 from .protocol import DeadlineProtocol
 from .service import Service
-from .settings import GRACE_SECONDS, ServeSettings
+from .settings import GRACE_SECONDS, SIGNALS
 
-SIGNALS = signal.SIGINT, signal.SIGTERM
-
-
-def bind(settings: ServeSettings) -> socket.socket:
-    """Return a socket that is bound to the address of the settings. Raises UserError."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio disables Nagle's algorithm only if the protocol is set; otherwise the body of an
-    # answer waits for the delayed acknowledgement of its header, 40 ms on Linux.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((settings.host, settings.port))
-    except OSError as error:
-        bound.close()
-        raise UserError(
-            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}; "
-            "choose another --host or --port",
-            option="--port",
-        ) from None
-    return bound
+ACCEPTED = 1  # connections in a turn of the event loop; other workers can accept the next ones
+BACKLOG = 2048  # connections that wait to be accepted
 
 
 class ServiceServer(Server):
@@ -45,10 +28,17 @@ class ServiceServer(Server):
     Args:
         app: The application.
         service: Its service.
-        started: Called with the address, such as http://127.0.0.1:8000, once it answers.
+        ready: Called with the address, such as http://127.0.0.1:8000, once it accepts images.
+        signals: Signals to handle.
     """
 
-    def __init__(self, app: Starlette, service: Service, started: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        service: Service,
+        ready: Callable[[str], None],
+        signals: Sequence[signal.Signals] = SIGNALS,
+    ) -> None:
         super().__init__(
             Config(
                 app,
@@ -59,18 +49,28 @@ class ServiceServer(Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                backlog=ACCEPTED,
                 timeout_keep_alive=5,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
-        self._service, self._ready = service, started
+        self._service, self._ready, self._signals = service, ready, signals
+        self._reporting: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, and report the address."""
+        """Start to listen."""
         await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        for bound in sockets or ():
+            bound.listen(BACKLOG)
+        self._reporting = asyncio.create_task(self._report())
+
+    async def _report(self) -> None:
+        await self._service.loaded.wait()
+        self._ready(address(self.servers[0].sockets[0]))
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to stop."""
+        return await super().on_tick(counter) or self._service.error is not None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -78,7 +78,7 @@ class ServiceServer(Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {kind: signal.signal(kind, self.handle_exit) for kind in SIGNALS}
+        before = {kind: signal.signal(kind, self.handle_exit) for kind in self._signals}
         try:
             yield
         finally:
@@ -90,4 +90,9 @@ class ServiceServer(Server):
         if self.should_exit:
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
-        self._service.stopping = self.should_exit = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop after the requests in progress."""
+        self._service.stop()
+        self.should_exit = True

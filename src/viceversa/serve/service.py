@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -17,12 +18,13 @@ from .batching import Batcher
 from .bodies import busy, read_body
 from .decoder import Preparation
 from .decoding import Decoders
-from .failures import Failure, stopping
+from .failures import Failure, loading, stalled, stopping
 from .formats import answer_type, check_magic, check_type, encode
 from .metrics import Metrics
 from .models import ServedModel
 from .settings import BODY_SECONDS, ServeSettings
 
+LOGGER = logging.getLogger("viceversa.serve")
 T = TypeVar("T")
 
 
@@ -30,32 +32,50 @@ class Service:
     """Models, decoder processes, the thread of the networks, and counters.
 
     Args:
-        models: The models by name.
+        load: Returns the models by name, and may raise UserError.
         settings: Options of the service.
         body_seconds: Time limit for the body of a request.
+
+    Attributes:
+        models: The models by name; none until `loaded`.
+        error: The error that ended `start`.
+        stopping: Whether the server is ending.
     """
 
     def __init__(
         self,
-        models: dict[str, ServedModel],
+        load: Callable[[], dict[str, ServedModel]],
         settings: ServeSettings,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
-        self.models, self.settings, self.metrics = models, settings, Metrics()
-        self.stopping = False
-        self._body_seconds = body_seconds
-        parts = [
-            Preparation(one.translator.source, one.translator.preprocessing)
-            for one in models.values()
-        ]
-        self.decoders = Decoders(parts, settings.decoders, settings.max_pixels, self.metrics)
-        self.batcher = Batcher(settings.batch_size, settings.threads, self.metrics)
+        self.settings, self.metrics = settings, Metrics()
+        self.models: dict[str, ServedModel] = {}
+        self.error: UserError | None = None
+        self.loaded, self.stopping = asyncio.Event(), False
+        self.decoders = Decoders(settings.decoders, settings.max_pixels, self.metrics)
+        self.batcher = Batcher(
+            settings.batch_size, settings.threads, settings.timeout, self.metrics
+        )
+        self._load, self._body_seconds = load, body_seconds
         self._average = 0.1  # seconds of a request
 
     async def start(self) -> None:
-        """Start the decoder processes and the thread of the networks."""
-        await self.decoders.start()
-        self.batcher.start()
+        """Load the models, and start the decoder processes and the thread of the networks."""
+        try:
+            models = await asyncio.to_thread(self._load)
+            translators = [one.translator for one in models.values()]
+            await self.decoders.start(
+                [Preparation(one.source, one.preprocessing) for one in translators]
+            )
+            await self.batcher.start(models.values())
+        except UserError as error:
+            self.error = error
+        except Exception:
+            LOGGER.exception("the server could not start")
+            self.error = UserError("the server could not start; standard error has the reason")
+        else:
+            self.models = models
+            self.loaded.set()
 
     async def close(self) -> None:
         """Stop."""
@@ -64,6 +84,7 @@ class Service:
 
     async def translate(self, request: Request) -> Response:
         """Answer a translation request. Raises Failure."""
+        self.check_ready()
         model = self.models.get(request.path_params["name"])
         if model is None:
             raise Failure(404, "unknown_model", "there is no model with this name")
@@ -101,9 +122,27 @@ class Service:
         self.metrics.observe(seconds)
         return Response(answer, media_type=kind, headers={"cache-control": "no-store"})
 
-    def _check_queue(self) -> None:
+    def check_alive(self) -> None:
+        """Raise Failure if the service has to be restarted."""
+        if self.batcher.stalled:
+            raise stalled()
+
+    def check_ready(self) -> None:
+        """Raise Failure if the service accepts no images."""
         if self.stopping:
             raise stopping()
+        if not self.loaded.is_set():
+            raise loading()
+        self.check_alive()
+
+    def stop(self) -> None:
+        """Accept no more images."""
+        self.stopping = True
+        if self.batcher.stalled:
+            self.batcher.refuse_waiting()
+
+    def _check_queue(self) -> None:
+        self.check_ready()
         if self.metrics.value("requests_in_progress") >= self.settings.queue:
             raise busy(min(math.ceil(self._average), 60))
 

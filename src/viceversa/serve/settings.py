@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ ANSWER_SECONDS = 30.0  # until the client has read the answer
 LINGER_SECONDS = 5.0  # for the rest of a body that was answered before its end
 DECODE_SECONDS = 10.0  # until an image is decoded
 GRACE_SECONDS = 10  # for requests in progress when the server stops
+SIGNALS = signal.SIGINT, signal.SIGTERM  # end the server
 BATCH_PIXELS = 8 * 256 * 256  # in one batch; larger batches are not faster
 
 
@@ -38,8 +40,10 @@ class ServeSettings:
     """Maximum number of waiting images of one size that are translated at once."""
     decoders: int = 2
     """Number of processes that decode images."""
+    workers: int = 1
+    """Number of processes that serve, each with its own models, queue and decoders."""
     threads: int = 1
-    """CPU threads of the networks; on a busy machine more than one is often slower."""
+    """CPU threads of the networks in each worker; on a busy machine one is often faster."""
     device: str = "auto"
     """auto, or a torch device such as cpu or cuda."""
     policy: Literal["image", "running"] = "image"
@@ -54,6 +58,7 @@ class ServeSettings:
             ("queue", 1, 100_000),
             ("batch_size", 1, 1024),
             ("decoders", 1, 256),
+            ("workers", 1, 256),
             ("threads", 1, 1024),
         ):
             if not least <= getattr(self, name) <= most:

@@ -1,0 +1,211 @@
+"""Start several workers that share a socket, watch them, and replace those that fail.
+
+The supervisor sends each worker the counts of the others, and the worker answers with a report. A
+worker stops if it receives None, or if the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import FrameType
+
+from ..errors import UserError
+from .address import address
+from .metrics import Counts
+from .reports import GONE, Report
+from .settings import GRACE_SECONDS, SIGNALS, ServeSettings
+
+LOGGER = logging.getLogger("viceversa.serve")
+BEAT_SECONDS = 0.25  # between two reports of a worker
+SILENT_SECONDS = 10.0  # until a worker that does not report is replaced
+STALLED_SECONDS = 2.0  # for a stalled worker to refuse the requests that wait
+END_SECONDS = GRACE_SECONDS + 5
+MOST_DELAY = 30.0  # seconds until a worker is started again that could not start
+
+
+@dataclass
+class Worker:
+    """A process that serves."""
+
+    process: BaseProcess
+    channel: Connection
+    heard: float = field(default_factory=time.monotonic)
+    """Time of the latest report."""
+    report: Report = field(default_factory=Report)
+    asked: bool = False
+    """Whether a report is expected."""
+
+    def receive(self) -> None:
+        """Receive the reports that have arrived."""
+        with suppress(*GONE):
+            while self.channel.poll():
+                self.report = self.channel.recv()
+                self.heard, self.asked = time.monotonic(), False
+
+    def send(self, others: Counts | None) -> None:
+        """Send the counts of the other workers; None: stop."""
+        with suppress(*GONE):
+            self.channel.send(others)
+            self.asked = True
+
+    @property
+    def failure(self) -> str:
+        """The reason to replace it; empty: none."""
+        if not self.process.is_alive():
+            return "ended"
+        if self.report.stalled:
+            return "takes longer than --timeout for a translation"
+        if self.report.ready and self.asked and time.monotonic() - self.heard > SILENT_SECONDS:
+            return f"does not respond for {SILENT_SECONDS:g} s"
+        return ""
+
+
+class Supervisor:
+    """Workers of a service.
+
+    Args:
+        models: Models of the command line.
+        settings: Options of the service.
+        token: Token that clients must send; empty: none.
+        ready: Called with the address and the descriptions of the models by name, once all workers
+            accept images.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str],
+        settings: ServeSettings,
+        token: str,
+        ready: Callable[[str, dict[str, str]], None],
+    ) -> None:
+        self._options = list(models), settings, token
+        self._count, self._ready = settings.workers, ready
+        self._workers: list[Worker] = []
+        self._stalled: list[tuple[Worker, float]] = []
+        """Replaced workers that are ending, and the times to kill them."""
+        self._past = Counts()  # of workers that ended
+        self._stopping, self._delay, self._next_start = False, 0.0, 0.0
+        # A process that has loaded torch, but has computed nothing, forks the workers: within a
+        # second instead of several, and with shared memory.
+        self._context = get_context("forkserver")
+        self._context.set_forkserver_preload([f"{__package__}.worker"])
+
+    def run(self, bound: socket.socket) -> None:
+        """Serve until a signal. Raises UserError if no worker can start."""
+        with self._signals():
+            try:
+                self._run(bound)
+            finally:
+                for worker in self._workers:
+                    worker.process.kill()
+                for worker, _ in self._stalled:
+                    worker.process.kill()
+
+    def _run(self, bound: socket.socket) -> None:
+        announced = False
+        while not self._stopping:
+            while len(self._workers) < self._count and time.monotonic() >= self._next_start:
+                self._start(bound, early=not (announced or self._workers))
+            wait([one.process.sentinel for one in self._workers], BEAT_SECONDS)
+            for worker in list(self._workers):
+                worker.receive()
+                if worker.failure and not self._stopping:
+                    self._remove(worker, announced)
+            for worker in self._workers:
+                if not worker.asked:
+                    worker.send(self._counts_without(worker))
+            self._kill_stalled()
+            started = sum(one.report.ready for one in self._workers)
+            if not announced and started == self._count:
+                announced = True
+                self._ready(address(bound), self._workers[0].report.models)
+        bound.close()
+        self._stop()
+
+    def _start(self, bound: socket.socket, early: bool) -> None:
+        here, there = self._context.Pipe()
+        # The name of the function, since this process does not load torch.
+        process = self._context.Process(
+            target=run_worker, args=(*self._options, bound, there, early), name="viceversa worker"
+        )
+        process.start()
+        there.close()
+        self._workers.append(Worker(process, here))
+
+    def _remove(self, worker: Worker, announced: bool) -> None:
+        """Remove a worker that failed; it is replaced at once, or later if it could not start."""
+        self._workers.remove(worker)
+        report, reason = worker.report, worker.failure
+        if not report.ready and not announced:
+            text = report.error or "the server could not start; standard error has the reason"
+            raise UserError(text)
+        LOGGER.warning(
+            "a worker %s; it is replaced%s", reason, report.error and f": {report.error}"
+        )
+        if report.stalled:
+            worker.send(None)
+            self._stalled.append((worker, time.monotonic() + STALLED_SECONDS))
+        else:
+            worker.process.kill()
+        self._past.add(report.counts.without_gauges())
+        self._past.values["worker_restarts_total", ()] += 1
+        self._delay = 0.0 if report.ready else min(MOST_DELAY, 2 * self._delay + 1)
+        self._next_start = time.monotonic() + self._delay
+
+    def _kill_stalled(self) -> None:
+        now = time.monotonic()
+        for worker, end in list(self._stalled):
+            if now > end:
+                worker.process.kill()
+                self._stalled.remove((worker, end))
+
+    def _counts_without(self, worker: Worker) -> Counts:
+        counts = Counts()
+        counts.add(self._past)
+        for one in self._workers:
+            if one is not worker:
+                counts.add(one.report.counts)
+        return counts
+
+    def _stop(self) -> None:
+        """End all workers after their requests in progress."""
+        for worker in self._workers:
+            worker.send(None)
+        end = time.monotonic() + END_SECONDS
+        for worker in self._workers:
+            worker.process.join(max(0.0, end - time.monotonic()))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Stop at the first SIGINT or SIGTERM; at the second, at once."""
+
+        def stop(sig: int, frame: FrameType | None) -> None:
+            if self._stopping:
+                for worker in self._workers:
+                    worker.process.kill()
+                signal.signal(sig, signal.SIG_DFL)
+                signal.raise_signal(sig)
+            self._stopping = True
+
+        before = {kind: signal.signal(kind, stop) for kind in SIGNALS}
+        try:
+            yield
+        finally:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+
+
+def run_worker(*arguments: object) -> None:
+    """Run a worker; the supervisor itself does not load torch."""
+    from .worker import work
+
+    work(*arguments)  # type: ignore[arg-type]
