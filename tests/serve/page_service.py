@@ -29,7 +29,7 @@ def model(name: str, source: dict[str, Any] | None = None, **more: Any) -> dict[
     """Return the description of a model as in `GET /v1/models`."""
     domain = {"kind": "image", "channels": 3, "dtype": "uint8", "classes": [], "ids": 0}
     about = {"name": name, "description": f"{name} of the tests", "direction": "ab", "other": None}
-    about |= {"source": domain | (source or {}), "target": domain}
+    about |= {"source": domain | (source or {}), "target": domain, "examples": []}
     return about | {"multiple": 4, "trained_size": [64, 64]} | more
 
 
@@ -50,6 +50,8 @@ class PageService:
     """The next requests wait for these events, one each."""
     failures: list[tuple[int, str, str]] = field(default_factory=list)
     """The next requests are answered with these: status, code, message."""
+    examples: dict[str, bytes] = field(default_factory=dict)
+    """PNG files by the last part of their path."""
     files: set[str] = field(default_factory=set)
     """Names of the files that were delivered."""
     tokens: list[str] = field(default_factory=list)
@@ -63,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/v1/models":
             return self.answer(200, "application/json", json.dumps(self.service.models).encode())
+        if "/examples/" in self.path:
+            return self.answer(200, "image/png", self.service.examples[Path(self.path).name])
         name = self.path.removeprefix("/page/") if self.path != "/" else "index.html"
         self.service.files.add(name)
         self.answer(200, TYPES[Path(name).suffix], (PAGE / name).read_bytes())

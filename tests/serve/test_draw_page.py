@@ -27,7 +27,7 @@ MODELS = [
     model("labels", LABELS),
     model("ab", other="ba"),
     model("ba", other="ab"),
-    model("indices", INDICES | {"ids": 3}, target=INDICES | {"ids": 256}),
+    model("indices", INDICES | {"ids": 3}, target=INDICES | {"ids": 256}, examples=["1", "2"]),
     model("grey", {"channels": 1}, multiple=8, trained_size=[62, 62]),
     model("thick", {"channels": 7}),
 ]
@@ -60,6 +60,7 @@ def choose(page: Page, name: str) -> None:
     page.keyboard.press("Delete")
     page.locator("#model").select_option(name)
     page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("p")
 
 
 def pixels(page: Page, canvas: str = "input") -> np.ndarray:
@@ -220,6 +221,24 @@ def test_an_image_is_pasted_or_dropped(kind: str, page: Page, service: PageServi
     translated(page, service, 1)
     sent = service.received[0][1]
     assert sent.shape == (32, 64, 3) and (sent == [0x12, 0x34, 0x56]).all()
+
+
+def test_a_random_example_is_loaded(page: Page, service: PageService) -> None:
+    maps = [np.full((64, 64), 1, np.uint8), np.tile(np.uint8([0, 2]), (64, 32))]
+    for name, classes in zip("12", maps, strict=True):
+        file = io.BytesIO()
+        Image.fromarray(classes).save(file, "PNG")
+        service.examples[name] = file.getvalue()
+    assert page.locator("#example").is_hidden()
+    page.keyboard.press("r")  # without effect: there is no example for this model
+    choose(page, "indices")
+    page.get_by_role("button", name="Example").click()
+    translated(page, service, 1)
+    with page.expect_response("**/translate"):
+        page.keyboard.press("r")  # another one
+    translated(page, service, 2)
+    sent = [pixels for _, pixels in service.received]
+    assert sorted(one.tolist() for one in sent) == sorted(one.tolist() for one in maps)
 
 
 def test_the_camera(page: Page, service: PageService) -> None:

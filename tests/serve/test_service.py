@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def client(models: dict[str, Path]) -> Iterator[Client]:
-    with running(models, SETTINGS) as client:
+    example = models["photos"].with_name("example.png")
+    example.write_bytes(noise())
+    with running(models, replace(SETTINGS, examples=(f"photos={example}",))) as client:
         yield client
 
 
@@ -115,13 +118,28 @@ def test_models_are_described_without_their_paths(client: Client, models: dict[s
     assert photos["trained_size"] is None and photos["other"] is None
 
 
+def test_examples_are_inputs_of_the_model(client: Client) -> None:
+    photos, labels, _ = client.ask("/v1/models").json()
+    assert (photos["examples"], labels["examples"]) == (["1"], [])
+    example = client.ask("/v1/models/photos/examples/1")
+    assert np.array_equal(example.image, Image.open(io.BytesIO(noise())))
+    assert client.translate(example.content).status == 200
+    for name in ("2", "0", "example.png", "..%2Fab.safetensors", "%2e%2e/ab.safetensors"):
+        assert client.ask(f"/v1/models/photos/examples/{name}").status == 404
+    assert client.ask("/v1/models/photos/examples/2").failure == (404, "unknown_example")
+    assert client.ask("/v1/models/none/examples/1").failure == (404, "unknown_model")
+    counted = 'requests_total{route="/v1/models/{name}/examples/{example}",status="404"}'
+    assert client.metric(counted) == 7
+
+
 def test_health_metrics_and_the_description(client: Client) -> None:
     assert client.ask("/livez").status == client.ask("/readyz").status == 200
     before = client.metric('images_total{model="photos"}')
     client.translate(noise())
     assert client.metric('images_total{model="photos"}') == before + 1
     assert client.metric("requests_in_progress") == client.metric("body_bytes") == 0
-    paths = {"/v1/models", "/v1/models/{name}/translate", "/livez", "/readyz", "/metrics"}
+    paths = {"/v1/models", "/livez", "/readyz", "/metrics"}
+    paths |= {f"/v1/models/{{name}}/{part}" for part in ("translate", "examples/{example}")}
     assert client.ask("/openapi.json").json()["paths"].keys() == paths
 
 

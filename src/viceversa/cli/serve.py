@@ -28,7 +28,7 @@ TOKEN = "VICEVERSA_TOKEN"
 )
 def serve(
     *models: str,
-    settings: Annotated[ServeSettings | None, Parameter(name="*")] = None,
+    settings: Annotated[ServeSettings | None, Parameter(name="*", negative_iterable=())] = None,
     token_file: Path | None = None,
     open_page: Annotated[bool, Parameter(name="--open", negative="")] = False,
 ) -> None:

@@ -143,6 +143,10 @@ class Preprocessing:
             )
         return half
 
+    def own_part(self, height: int, width: int) -> Part:
+        """Return the half that the model takes, for a file with A and B side by side; else None."""
+        return (self.own_half or None) if self._looks_paired(width / height) else None
+
     def _looks_paired(self, ratio: float) -> bool:
         def near(other: float) -> bool:
             return abs(ratio / other - 1) <= TOLERANCE

@@ -99,6 +99,7 @@ def describe(model: NamedModel, translator: Translator) -> dict[str, Any]:
         "multiple": multiple_of(translator.network),
         "trained_size": None,
         "other": model.other,
+        "examples": [],
     }
     known = translator.preprocessing
     if known.preprocess:

@@ -53,6 +53,7 @@ class Handlers:
             Route("/page/{name:path}", self.file, methods=["GET"]),
             Route("/v1/models", self.models, methods=["GET"]),
             Route("/v1/models/{name}/translate", self.translate, methods=["POST"]),
+            Route("/v1/models/{name}/examples/{example}", self.example, methods=["GET"]),
             Route("/livez", self.livez, methods=["GET"]),
             Route("/readyz", self.readyz, methods=["GET"]),
             Route("/metrics", self.metrics, methods=["GET"]),
@@ -72,6 +73,15 @@ class Handlers:
         if not self._service.loaded.is_set():
             raise loading()
         return JSONResponse([model.about for model in self._service.models.values()])
+
+    async def example(self, request: Request) -> Response:
+        """Answer with an example input of a model."""
+        model = self._service.model(request.path_params["name"])
+        example = model.examples.get(request.path_params["example"])
+        if example is None:
+            raise Failure(404, "unknown_example", "the model has no example with this name")
+        headers = {"cache-control": "no-cache"}
+        return Response(example.content, media_type=example.media_type, headers=headers)
 
     async def translate(self, request: Request) -> Response:
         """Translate the image in the body."""

@@ -140,7 +140,8 @@ def is_local(host: str) -> bool:
 def route(path: str) -> str:
     """Return the route of a path, for metrics: the number of routes is fixed."""
     if path.startswith("/v1/models/"):
-        return "/v1/models/{name}/translate"
+        part = "examples/{example}" if "/examples/" in path else "translate"
+        return f"/v1/models/{{name}}/{part}"
     if path.startswith("/page/"):
         return "/page/"
     return path if path in ROUTES else "other"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..inference import Translator
+from ..page.examples import Example, example_inputs, read_examples
 from ..page.models import describe, named_models
 from .settings import ServeSettings
 
@@ -24,6 +25,8 @@ class ServedModel:
     translator: Translator
     about: dict[str, Any]
     """Description for clients; it contains no path."""
+    examples: dict[str, Example]
+    """Example inputs by name."""
 
 
 def load_models(arguments: Sequence[str], settings: ServeSettings) -> dict[str, ServedModel]:
@@ -34,12 +37,16 @@ def load_models(arguments: Sequence[str], settings: ServeSettings) -> dict[str, 
         settings: Options of the service.
     """
     models: dict[str, ServedModel] = {}
-    for number, model in enumerate(named_models(arguments)):
+    named = named_models(arguments)
+    inputs = example_inputs(settings.examples, named)
+    for number, model in enumerate(named):
         translator = Translator.load(
             model.path, settings.device, settings.policy, max_megapixels=settings.max_megapixels
         )
-        about = describe(model, translator)
-        models[model.name] = ServedModel(model.name, number, translator, about)
+        found = read_examples(inputs[model.name], translator)
+        examples = {str(name): example for name, example in enumerate(found, start=1)}
+        about = describe(model, translator) | {"examples": list(examples)}
+        models[model.name] = ServedModel(model.name, number, translator, about, examples)
     return models
 
 

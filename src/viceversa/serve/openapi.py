@@ -12,7 +12,7 @@ STATUSES = {
     "400": "The request is not valid HTTP.",
     "401": "The token is missing or wrong.",
     "403": "A POST request comes from a web page of another origin.",
-    "404": "There is no model with this name.",
+    "404": "There is no model, or example, with this name.",
     "405": "The method is not allowed.",
     "406": "No accepted type can store the results.",
     "408": "The body was not complete in time.",
@@ -40,12 +40,12 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
         status: {"description": text, "content": {"application/json": {"schema": failure}}}
         for status, text in STATUSES.items()
     }
-    image = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in SUFFIXES}
+    image = _images(*SUFFIXES)
     translate = {
         "operationId": "translate",
         "summary": "Translate an image.",
         "parameters": [
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
+            _path("name"),
             {
                 "name": "size",
                 "in": "query",
@@ -55,6 +55,15 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
         ],
         "requestBody": {"required": True, "content": image},
         "responses": {"200": {"description": "The result.", "content": image}, **errors},
+    }
+    example = {
+        "operationId": "example",
+        "summary": "Return an example input of a model.",
+        "parameters": [_path("name"), _path("example")],
+        "responses": {
+            "200": {"description": "The image.", "content": _images("image/png", "image/tiff")},
+            **{status: errors[status] for status in ("401", "404", "421")},
+        },
     }
     listed = {
         "operationId": "models",
@@ -68,6 +77,7 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
     paths: dict[str, Any] = {
         "/v1/models": {"get": listed},
         "/v1/models/{name}/translate": {"post": translate},
+        "/v1/models/{name}/examples/{example}": {"get": example},
     }
     for path, text in (
         ("/livez", "Whether the server answers."),
@@ -97,6 +107,14 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"token": []}]
     return found
+
+
+def _path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": _TEXT}
+
+
+def _images(*kinds: str) -> dict[str, Any]:
+    return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
 
 
 def _json(text: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -138,5 +156,6 @@ _MODEL = {
         "multiple": {"type": "integer"},
         "trained_size": {"type": ["array", "null"], "items": {"type": "integer"}},
         "other": {"type": ["string", "null"]},
+        "examples": {"type": "array", "items": _TEXT},
     },
 }

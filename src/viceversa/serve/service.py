@@ -82,12 +82,16 @@ class Service:
         await self.batcher.close()
         await self.decoders.close()
 
+    def model(self, name: str) -> ServedModel:
+        """Return a model. Raises Failure."""
+        if name not in self.models:
+            raise Failure(404, "unknown_model", "there is no model with this name")
+        return self.models[name]
+
     async def translate(self, request: Request) -> Response:
         """Answer a translation request. Raises Failure."""
         self.check_ready()
-        model = self.models.get(request.path_params["name"])
-        if model is None:
-            raise Failure(404, "unknown_model", "there is no model with this name")
+        model = self.model(request.path_params["name"])
         translator = model.translator
         size = request.query_params.get("size", "own")
         try:

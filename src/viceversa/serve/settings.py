@@ -28,6 +28,8 @@ class ServeSettings:
     """Port to listen on; 0: a free one."""
     allowed_hosts: str = ""
     """Further host names that browsers and proxies may use for the server, separated by commas."""
+    examples: tuple[str, ...] = ()
+    """Inputs that the page offers: a folder, file or glob; NAME=FOLDER for one model."""
     max_body: float = 20.0
     """Size limit of an uploaded file, in MB."""
     max_megapixels: int = 4

@@ -1,5 +1,6 @@
 // The page: draw or load an image, and show its translation. The newest change wins over older requests.
 import { Drawing } from "./drawing.js";
+import { hasExamples, randomExample } from "./examples.js";
 import { LARGEST, fit, isLabels, paletteOf, showClasses, sidesOf, unsupported } from "./models.js";
 import { Palette } from "./palette.js";
 import { connectCamera, connectFiles, decode, pixelsAt } from "./pictures.js";
@@ -64,7 +65,7 @@ async function update() {
 async function decodeTranslation(one, file) {
   const bitmap = await createImageBitmap(file);
   const image = pixelsAt(bitmap, bitmap.width, bitmap.height, false);
-  showClasses(one, image);
+  showClasses(one.target, image);
   return image;
 }
 
@@ -98,6 +99,7 @@ function choose(name) {
   find("swap").hidden = find("cycle").hidden = !other;
   find("other").textContent = other?.name ?? "";
   find("cycle-pair").hidden = true;
+  find("example").hidden = !hasExamples(model);
   for (const element of document.querySelectorAll(".bar, #work")) element.inert = Boolean(problem);
   if (problem) {
     newest.abort();
@@ -128,6 +130,17 @@ async function useFile(file) {
   if (find("work").inert) return;
   try {
     use(await decode(file, LARGEST, !isLabels(model)));
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function useExample() {
+  const chosen = model;
+  if (find("example").hidden) return;
+  try {
+    const image = await randomExample(chosen);
+    if (chosen === model) use(image);
   } catch (error) {
     fail(error);
   }
@@ -180,6 +193,7 @@ find("token-form").addEventListener("submit", (event) => {
 });
 for (const [id, action] of Object.entries({
   undo: () => drawing.undo(), redo: () => drawing.redo(), clear: () => drawing.blank || drawing.clear(), swap,
+  example: useExample,
 })) find(id).addEventListener("click", action);
 connectStrokes(find("input"), document.querySelector(".cursor"), drawing, brush);
 connectFiles(useFile);

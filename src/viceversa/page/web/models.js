@@ -75,9 +75,9 @@ export function valuesOf(model, image) {
   return values;
 }
 
-// Replace class indices in a translation by the colours of the classes.
-export function showClasses(model, image) {
-  if (!model.target.ids) return;
-  const colours = paletteOf(model.target).map(({ colour }) => colourOf(colour));
+// Replace class indices in an image of a domain by the colours of the classes.
+export function showClasses(domain, image) {
+  if (!domain.ids) return;
+  const colours = paletteOf(domain).map(({ colour }) => colourOf(colour));
   for (let at = 0; at < image.data.length; at += 4) image.data.set(colours[image.data[at]], at);
 }

@@ -34,6 +34,12 @@ export async function listModels() {
   return Array.isArray(content) ? content : content.models;
 }
 
+// Return an example input of a model, by its name, as an image file.
+export async function loadExample(model, name) {
+  const path = `models/${encodeURIComponent(model.name)}/examples/${encodeURIComponent(name)}`;
+  return (await request(path)).blob();
+}
+
 // Translate an ImageData; return the translation as an image file.
 export async function translate(model, image, signal) {
   const body = await encodePng(valuesOf(model, image), image.width, image.height, model.source.channels);

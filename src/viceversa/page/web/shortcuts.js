@@ -2,7 +2,7 @@
 
 const find = (id) => document.getElementById(id);
 const CLICKS = { p: "[value=pen]", l: "[value=line]", b: "[value=bucket]", e: "[value=eraser]",
-  o: "#open", s: "#save", x: "#swap", Delete: "#clear" };
+  o: "#open", r: "#example", s: "#save", x: "#swap", Delete: "#clear" };
 const WITH_CONTROL = { z: "#undo", y: "#redo", Z: "#redo" };
 
 function changeWidth(step) {

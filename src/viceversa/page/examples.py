@@ -1,0 +1,108 @@
+"""Example inputs that the page offers for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import UserError
+from ..fields import nested
+from ..images import MAX_PIXELS, Pixels, Tags, suffix_for, to_bytes
+from ..images.domain import Domain
+from ..images.loading import resize_for, to_domain, to_domain_pixels
+from ..inference import Translator
+from ..inference.inputs import expand
+from ..inference.masked import with_alpha
+from .models import NamedModel
+
+MOST = 16  # examples of a model
+LARGEST = 1024  # pixels of the longer side
+TYPES = {".png": "image/png", ".tif": "image/tiff"}
+DEMOS = ("viceversa", "demos")  # end of the path of a demo's data, before its name
+
+
+class Example(NamedTuple):
+    """An image file of an example, and its media type."""
+
+    content: bytes
+    media_type: str
+
+
+def example_inputs(
+    arguments: Sequence[str], models: Sequence[NamedModel], option: str = "--examples"
+) -> dict[str, list[str]]:
+    """Return the files, folders and globs with the examples of each model. Raises UserError.
+
+    Models of the demos have test images of the demo, if no others are given.
+
+    Args:
+        arguments: Files, folders and globs, for all models or for one as NAME=FOLDER.
+        models: The models.
+        option: Name of the option, for messages.
+    """
+    of_all: list[str] = []
+    given: dict[str, list[str]] = {one.name: [] for one in models}
+    for argument in arguments:
+        name, equals, text = argument.partition("=")
+        if not equals or Path(argument).exists():
+            of_all.append(argument)
+        elif name in given:
+            given[name].append(text)
+        else:
+            raise UserError(
+                f"{option} {argument}: there is no model {name}; the models are {', '.join(given)}",
+                option=option,
+            )
+    return {one.name: given[one.name] or of_all or demo_inputs(one) for one in models}
+
+
+def demo_inputs(model: NamedModel) -> list[str]:
+    """Return the folder with the test images of a demo, in this package; empty for other models."""
+    *_, package, demos, name = ("", "", "", *Path(_data_path(model)).parts)
+    if (package, demos) != DEMOS:
+        return []
+    root = Path(str(resources.files("viceversa") / "demos"))
+    domain = str(model.header["direction"])[:1].upper()
+    known = {one.name: one for one in root.iterdir() if one.is_dir()}
+    folders = [known[name] / f"test{domain}", known[name] / "test"] if name in known else []
+    return [str(folder) for folder in folders if folder.is_dir()][:1]
+
+
+def _data_path(model: NamedModel) -> str:
+    return str(nested(model.header, "trained", "data").get("path", ""))
+
+
+def read_examples(inputs: Sequence[str], translator: Translator) -> list[Example]:
+    """Return examples for a model: at most MOST images, evenly spaced in the order of names.
+
+    Of files with A and B side by side, the half of the source is used. Raises UserError if an
+    image does not fit the model.
+    """
+    files = [path for path, _ in expand(inputs).files] if inputs else []
+    count = min(MOST, len(files))
+    chosen = [files[number * len(files) // count] for number in range(count)]
+    return [_encoded(_read(file, translator), translator.source) for file in chosen]
+
+
+def _read(file: object, translator: Translator) -> Pixels:
+    config, known = translator.source.config, translator.preprocessing
+    pixels = to_domain_pixels(file, config, MAX_PIXELS, translator.source.nodata_value)
+    pixels = known.part(pixels, known.own_part(*pixels.shape[:2]), file)
+    to_domain(pixels, config, file)  # refuses pixels that are no class
+    height, width = pixels.shape[:2]
+    scale = min(1.0, LARGEST / max(height, width))
+    size = max(1, round(scale * height)), max(1, round(scale * width))
+    return resize_for(pixels, size[0], size[1], config)
+
+
+def _encoded(pixels: Pixels, source: Domain) -> Example:
+    if (nodata := source.nodata_value.value) is not None and np.ma.isMaskedArray(pixels):
+        pixels = np.ma.filled(pixels, nodata)
+    suffix = suffix_for(".png", pixels)
+    filled, alpha = with_alpha(np.ma.getdata(pixels), pixels, source, source, suffix)
+    content = to_bytes(filled, suffix, Tags(nodata=source.nodata), alpha=alpha)
+    return Example(content, TYPES[suffix])
