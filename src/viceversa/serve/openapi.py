@@ -62,7 +62,7 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
         "parameters": [_path("name"), _path("example")],
         "responses": {
             "200": {"description": "The image.", "content": _images("image/png", "image/tiff")},
-            **{status: errors[status] for status in ("401", "404", "421")},
+            **{status: errors[status] for status in ("401", "404", "421", "503")},
         },
     }
     listed = {

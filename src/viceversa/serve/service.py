@@ -84,6 +84,8 @@ class Service:
 
     def model(self, name: str) -> ServedModel:
         """Return a model. Raises Failure."""
+        if not self.loaded.is_set():
+            raise loading()
         if name not in self.models:
             raise Failure(404, "unknown_model", "there is no model with this name")
         return self.models[name]
