@@ -100,7 +100,7 @@ class Supervisor:
         self._context.set_forkserver_preload([f"{__package__}.worker"])
 
     def run(self, bound: socket.socket) -> None:
-        """Serve until a signal. Raises UserError if no worker can start."""
+        """Serve until a signal. Raises UserError if a worker cannot start at first."""
         with self._signals():
             try:
                 self._run(bound)
@@ -114,12 +114,19 @@ class Supervisor:
         announced = False
         while not self._stopping:
             while len(self._workers) < self._count and time.monotonic() >= self._next_start:
-                self._start(bound, early=not (announced or self._workers))
+                try:
+                    self._start(bound, early=not (announced or self._workers))
+                except OSError as error:
+                    text = f"a worker cannot be started: {error}"
+                    if not announced:
+                        raise UserError(text, option="--workers") from None
+                    LOGGER.warning(text)
+                    self._postpone()
             wait([one.process.sentinel for one in self._workers], BEAT_SECONDS)
             for worker in list(self._workers):
                 worker.receive()
-                if worker.failure and not self._stopping:
-                    self._remove(worker, announced)
+                if not self._stopping and (reason := worker.failure):
+                    self._remove(worker, reason, announced)
             for worker in self._workers:
                 if not worker.asked:
                     worker.send(self._counts_without(worker))
@@ -141,10 +148,10 @@ class Supervisor:
         there.close()
         self._workers.append(Worker(process, here))
 
-    def _remove(self, worker: Worker, announced: bool) -> None:
+    def _remove(self, worker: Worker, reason: str, announced: bool) -> None:
         """Remove a worker that failed; it is replaced at once, or later if it could not start."""
         self._workers.remove(worker)
-        report, reason = worker.report, worker.failure
+        report = worker.report
         if not report.ready and not announced:
             text = report.error or "the server could not start; standard error has the reason"
             raise UserError(text)
@@ -158,7 +165,14 @@ class Supervisor:
             worker.process.kill()
         self._past.add(report.counts.without_gauges())
         self._past.values["worker_restarts_total", ()] += 1
-        self._delay = 0.0 if report.ready else min(MOST_DELAY, 2 * self._delay + 1)
+        if report.ready:
+            self._delay = 0.0
+        else:
+            self._postpone()
+
+    def _postpone(self) -> None:
+        """Wait before the next start, longer after each failure."""
+        self._delay = min(MOST_DELAY, 2 * self._delay + 1)
         self._next_start = time.monotonic() + self._delay
 
     def _kill_stalled(self) -> None:
