@@ -40,7 +40,7 @@ from viceversa.fields import plain
 from viceversa.images.domain import Domain
 from viceversa.losses import GAN_LOSSES, GANLoss
 from viceversa.methods.base import Discriminator, Method, Turn
-from viceversa.networks import GENERATORS
+from viceversa.networks import DISCRIMINATORS, GENERATORS
 from viceversa.networks.patch_grid import PatchGrid
 from viceversa.networks.patchgan import PatchGAN
 from viceversa.plan.images import inspect_images
@@ -150,6 +150,28 @@ def small_model(folder: Path, source: Domain, target: Domain, name: str = "unet"
     }
     path = folder / "ab.safetensors"
     save_network(path, generator.state_dict(), header)
+    return path
+
+
+def small_discriminator(
+    folder: Path, source: Domain | None, target: Domain, **options: Any
+) -> Path:
+    """Write a discriminator of images, or of pairs with a source, with random weights."""
+    torch.manual_seed(1)
+    config = DISCRIMINATORS["patchgan"][1](**{"width": 4, "layers": 1, "norm": "none", **options})
+    channels = target.config.width + (source.config.width if source else 0)
+    network = DISCRIMINATORS["patchgan"][0](config, channels)
+    header = {
+        "kind": "discriminator",
+        "domain": "b",
+        "pair": source is not None,
+        "objective": "lsgan",
+        "discriminator": {"name": "patchgan", **asdict(config)},
+        "source": plain(source or target),
+        "target": plain(target),
+    }
+    path = folder / "d_b.safetensors"
+    save_network(path, network.state_dict(), header)
     return path
 
 

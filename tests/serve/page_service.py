@@ -30,6 +30,7 @@ def model(name: str, source: dict[str, Any] | None = None, **more: Any) -> dict[
     domain = {"kind": "image", "channels": 3, "dtype": "uint8", "classes": [], "ids": 0}
     about = {"name": name, "description": f"{name} of the tests", "direction": "ab", "other": None}
     about |= {"source": domain | (source or {}), "target": domain, "examples": []}
+    about |= {"patch_map": False}
     return about | {"multiple": 4, "trained_size": [64, 64]} | more
 
 
@@ -52,6 +53,8 @@ class PageService:
     """The next requests are answered with these: status, code, message."""
     examples: dict[str, bytes] = field(default_factory=dict)
     """PNG files by the last part of their path."""
+    patch_map: dict[str, Any] = field(default_factory=dict)
+    """The answer to all requests for a patch map."""
     files: set[str] = field(default_factory=set)
     """Names of the files that were delivered."""
     tokens: list[str] = field(default_factory=list)
@@ -85,6 +88,8 @@ class Handler(BaseHTTPRequestHandler):
             status, code, message = failure
             content = {"error": {"code": code, "message": message}}
             return self.answer(status, "application/json", json.dumps(content).encode())
+        if self.path.endswith("/patch_map"):
+            return self.answer(200, "application/json", json.dumps(service.patch_map).encode())
         file = io.BytesIO()
         Image.fromarray(service.translate(pixels)).save(file, "PNG")
         self.answer(200, "image/png", file.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
 import threading
@@ -25,7 +26,7 @@ LABELS = {"kind": "labels", "classes": COLOURS, "class_names": ["sky", "wall", "
 INDICES = {"kind": "labels", "channels": 1}
 MODELS = [
     model("labels", LABELS),
-    model("ab", other="ba"),
+    model("ab", other="ba", patch_map=True),
     model("ba", other="ab"),
     model("indices", INDICES | {"ids": 3}, target=INDICES | {"ids": 256}, examples=["1", "2"]),
     model("grey", {"channels": 1}, multiple=8, trained_size=[62, 62]),
@@ -53,6 +54,21 @@ def page(window: OpenPage, service: PageService) -> Iterator[Page]:
     window.messages.clear()
     yield window.page
     assert window.messages == []
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+PATCH_MAP = {
+    "map": [3, 2],
+    "mean_value": 0.25,
+    "real_fraction": 0.125,
+    "meaning": "the probability that it is real",
+    "image": base64.b64encode(png(np.full((8, 8, 3), (255, 128, 0), np.uint8))).decode(),
+}
 
 
 def choose(page: Page, name: str) -> None:
@@ -225,10 +241,7 @@ def test_an_image_is_pasted_or_dropped(kind: str, page: Page, service: PageServi
 
 def test_a_random_example_is_loaded(page: Page, service: PageService) -> None:
     maps = [np.full((64, 64), 1, np.uint8), np.tile(np.uint8([0, 2]), (64, 32))]
-    for name, classes in zip("12", maps, strict=True):
-        file = io.BytesIO()
-        Image.fromarray(classes).save(file, "PNG")
-        service.examples[name] = file.getvalue()
+    service.examples = {name: png(classes) for name, classes in zip("12", maps, strict=True)}
     assert page.locator("#example").is_hidden()
     page.keyboard.press("r")  # without effect: there is no example for this model
     choose(page, "indices")
@@ -272,6 +285,37 @@ def test_both_directions_and_the_reconstruction(page: Page, service: PageService
     assert (pixels(page) == result).all() and (pixels(page, "output") == drawn).all()
     page.locator("#model").select_option("labels")
     assert page.locator("#swap").is_hidden() and page.locator("#cycle").is_hidden()
+
+
+def test_the_patch_map_is_an_overlay(page: Page, service: PageService) -> None:
+    service.patch_map = PATCH_MAP
+    assert page.locator("#patches-label").is_hidden()
+    choose(page, "ab")
+    stroke(page, (0.2, 0.2), (0.8, 0.8))
+    result = translated(page, service, 1)
+    page.keyboard.press("m")
+    text = page.get_by_text("3 × 2 patches, mean 0.25, 13 % classified as real.")
+    text.wait_for()
+    assert page.get_by_role("img", name="Patch map: 3 × 2 patches").is_visible()
+    page.locator("#compare").fill("50")
+    shown = np.asarray(Image.open(io.BytesIO(page.locator("#output-stage").screenshot())))
+    high, wide = shown.shape[:2]
+    assert abs(shown[high // 4, 3 * wide // 4, :3] - np.array([255, 128, 0])).max() < 6
+    assert shown[high // 4, wide // 8, :3].min() > 250  # the input
+    assert len(service.received) == 3  # the translation again, and the map
+    assert (service.received[2][1] == service.received[0][1]).all()
+    with page.expect_response("**/patch_map"):
+        stroke(page, (0.2, 0.8))  # the map is that of the new drawing
+    assert (service.received[-1][1] == pixels(page)).all()
+    page.get_by_label("Patch map").uncheck()
+    assert text.is_hidden() and page.locator("#patch-map").is_hidden()
+    page.keyboard.press("Control+z")
+    assert (translated(page, service, 6) == result).all()
+    page.get_by_label("Patch map").check()
+    text.wait_for()
+    page.keyboard.press("Delete")
+    assert text.is_hidden() and page.locator("#patch-map").is_hidden()
+    page.get_by_label("Patch map").uncheck()
 
 
 def test_the_slider_shows_the_input_and_the_result_is_saved(
@@ -395,10 +439,14 @@ def test_axe_finds_no_problem(window: OpenPage, page: Page, service: PageService
         found = page.evaluate("async () => (await window.done).violations")
         return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
 
+    service.patch_map = PATCH_MAP
     for name in ("labels", "ab"):
         choose(page, name)
+        page.keyboard.press("m")  # the patch map, if the model has one
         stroke(page, (0.5, 0.5))
         page.get_by_text("pixels in").wait_for()
+        if name == "ab":
+            page.get_by_text("3 × 2 patches").wait_for()
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             assert findings() == []

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import command_error, small_model
+from support import command_error, small_discriminator, small_model
 
 from viceversa.checkpoint import read_header, read_weights, save_network
 from viceversa.cli.serve import TOKEN, read_token
 from viceversa.errors import UserError
-from viceversa.images.domain import Domain
+from viceversa.images.domain import Domain, DomainConfig
 from viceversa.serve.settings import ServeSettings
 
 pytest.importorskip("starlette")
@@ -27,6 +27,7 @@ from viceversa.serve.metrics import BUCKETS, Metrics
 from viceversa.serve.models import load_models
 from viceversa.serve.service import Service
 
+GREY = Domain(DomainConfig(channels=1), "uint8", (0.0,), (255.0,))
 SETTINGS = ServeSettings(device="cpu")
 
 
@@ -69,6 +70,30 @@ def test_the_token_is_read_from_a_file_or_the_environment(
     with pytest.raises(UserError) as caught:
         read_token(file)
     assert (caught.value.option, caught.value.path) == ("--token_file", file)
+
+
+@pytest.mark.parametrize(
+    "domain, options, offered, warned",
+    [
+        (Domain(), {}, True, ""),
+        (Domain(), {"whole_image": True}, False, ""),  # one score for the image
+        (GREY, {}, False, "not of one run"),
+    ],
+)
+def test_patch_maps_need_the_discriminator_of_the_run(
+    domain: Domain,
+    options: dict[str, Any],
+    offered: bool,
+    warned: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = small_model(tmp_path, Domain(), Domain())
+    assert not load_models([str(path)], SETTINGS).popitem()[1].about["patch_map"]
+    small_discriminator(tmp_path, None, domain, **options)
+    (model,) = load_models([str(path)], SETTINGS).values()
+    assert model.about["patch_map"] is (model.scorer is not None) is offered
+    assert warned in caplog.text and bool(warned) == bool(caplog.records)
 
 
 def test_models_have_names(model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 from browser_pages import canvas_pixels, opened
 from PIL import Image
-from support import small_model
+from support import small_discriminator, small_model
 
 from viceversa import Translator
 from viceversa.images.domain import Domain, DomainConfig
+from viceversa.images.values import to_pixels
+from viceversa.inference.patch_scores import PatchScorer, draw_patch_map
+from viceversa.inference.pixels import to_network
 from viceversa.serve.settings import ServeSettings
 
 pytest.importorskip("starlette")
@@ -42,6 +46,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
     for name in domains:
         (root / name).mkdir()
+    small_discriminator(root / "photos", Domain(), Domain())
+    small_discriminator(root / "labels", None, Domain())
     return {name: small_model(root / name, *pair) for name, pair in domains.items()}
 
 
@@ -132,6 +138,48 @@ def test_examples_are_inputs_of_the_model(client: Client) -> None:
     assert client.metric(counted) == 7
 
 
+@pytest.mark.parametrize("name", ["photos", "labels"])
+def test_the_patch_map_is_that_of_the_discriminator(
+    name: str, client: Client, models: dict[str, Path]
+) -> None:
+    """The discriminator of `photos` scores pairs, that of `labels` scores translations."""
+    data = noise() if name == "photos" else plain_png()
+    answer = client.ask(f"/v1/models/{name}/patch_map?size=16,32", "POST", data)
+    content = answer.json()
+    translator = Translator.load(models[name], size="16,32")
+    scorer = PatchScorer.load(models[name].with_name("d_b.safetensors"))
+    source = to_network([translator.preprocess(translator.read(data))], translator.source)
+    output = translator.tensor(source)[0]
+    scores = scorer(output, source[0])
+    assert np.allclose(content["values"], scores.values, atol=1e-3)
+    assert content["mean_score"] == pytest.approx(scores.mean_score, abs=1e-4)
+    assert content["map"] == [scores.grid.rows, scores.grid.columns]
+    assert content["patch"] == {"size": scores.grid.size, "stride": scores.grid.stride}
+    drawn = np.asarray(Image.open(io.BytesIO(base64.b64decode(content["image"]))))
+    pixels = to_pixels(output[None], Domain())[0]
+    assert np.abs(drawn - draw_patch_map(pixels, scores, (128, 256)).astype(int)).max() <= 1
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_patch_map_needs_a_discriminator_and_a_valid_image(client: Client) -> None:
+    assert [one["patch_map"] for one in client.ask("/v1/models").json()] == [True, True, False]
+    before = client.metric('images_total{model="photos"}')
+
+    def failure(data: bytes, name: str = "photos", **headers: str) -> tuple[int, str]:
+        return client.ask(f"/v1/models/{name}/patch_map", "POST", data, **headers).failure
+
+    assert failure(noise(), "depths") == (404, "no_patch_map")
+    assert failure(noise(), "none") == (404, "unknown_model")
+    assert failure(noise()[:500]) == failure(plain_png(1100, 1100)) == (422, "invalid_image")
+    assert failure(plain_png(1, 1)) == (422, "invalid_image")  # less than a patch
+    assert failure(b"x" * (SETTINGS.body_bytes + 1)) == (413, "too_large")
+    assert failure(b"<svg/>") == (415, "unsupported_type")
+    assert failure(noise(), origin="http://evil.example") == (403, "cross_origin")
+    assert client.ask("/v1/models/photos/patch_map").failure == (405, "method_not_allowed")
+    assert client.metric('images_total{model="photos"}') == before
+    assert client.metric("requests_in_progress") == client.metric("body_bytes") == 0
+
+
 def test_health_metrics_and_the_description(client: Client) -> None:
     assert client.ask("/livez").status == client.ask("/readyz").status == 200
     before = client.metric('images_total{model="photos"}')
@@ -139,7 +187,8 @@ def test_health_metrics_and_the_description(client: Client) -> None:
     assert client.metric('images_total{model="photos"}') == before + 1
     assert client.metric("requests_in_progress") == client.metric("body_bytes") == 0
     paths = {"/v1/models", "/livez", "/readyz", "/metrics"}
-    paths |= {f"/v1/models/{{name}}/{part}" for part in ("translate", "examples/{example}")}
+    parts = "translate", "patch_map", "examples/{example}"
+    paths |= {f"/v1/models/{{name}}/{part}" for part in parts}
     assert client.ask("/openapi.json").json()["paths"].keys() == paths
 
 

@@ -114,17 +114,11 @@ def _as_json(result: Explanation, out: Path) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    scores, grid = row.scores, row.scores.grid
+    scores = row.scores
     values = {
         "image": row.name,
         "discriminator": row.discriminator or None,
-        "objective": scores.objective,
-        "meaning": scores.meaning,
-        "mean_value": scores.mean_value,
-        "mean_score": scores.mean_score,
-        "real_fraction": scores.real_fraction,
-        "map": [grid.rows, grid.columns],
-        "patch": None if scores.is_single else {"size": grid.size, "stride": grid.stride},
+        **scores.summary(),
     }
     return values if scores.is_single else values | _extremes(scores)
 

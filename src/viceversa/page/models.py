@@ -100,6 +100,7 @@ def describe(model: NamedModel, translator: Translator) -> dict[str, Any]:
         "trained_size": None,
         "other": model.other,
         "examples": [],
+        "patch_map": False,
     }
     known = translator.preprocessing
     if known.preprocess:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Handlers:
             Route("/page/{name:path}", self.file, methods=["GET"]),
             Route("/v1/models", self.models, methods=["GET"]),
             Route("/v1/models/{name}/translate", self.translate, methods=["POST"]),
+            Route("/v1/models/{name}/patch_map", self.patch_map, methods=["POST"]),
             Route("/v1/models/{name}/examples/{example}", self.example, methods=["GET"]),
             Route("/livez", self.livez, methods=["GET"]),
             Route("/readyz", self.readyz, methods=["GET"]),
@@ -85,12 +86,11 @@ class Handlers:
 
     async def translate(self, request: Request) -> Response:
         """Translate the image in the body."""
-        try:
-            return await self._service.translate(request)
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it
-        except asyncio.CancelledError:  # the server does not wait for it any longer
-            raise stopping() from None
+        return await unless_ended(self._service.translate(request))
+
+    async def patch_map(self, request: Request) -> Response:
+        """Answer with the patch scores of the translation of the image in the body."""
+        return await unless_ended(self._service.patch_map(request))
 
     async def livez(self, request: Request) -> Response:
         """Answer while the process runs, and its networks finish in time."""
@@ -110,6 +110,16 @@ class Handlers:
     async def openapi(self, request: Request) -> Response:
         """Answer with the OpenAPI description."""
         return JSONResponse(self._openapi)
+
+
+async def unless_ended(work: Awaitable[Response]) -> Response:
+    """Return the answer to a request, also if the client or the server ends it early."""
+    try:
+        return await work
+    except ClientDisconnect:
+        return Response(status_code=499)  # nobody reads it
+    except asyncio.CancelledError:  # the server does not wait for it any longer
+        raise stopping() from None
 
 
 async def http_error(request: Request, error: Exception) -> Response:

@@ -7,9 +7,10 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -24,17 +25,22 @@ from .settings import BATCH_PIXELS
 LOGGER = logging.getLogger("viceversa.serve")
 
 
+Compute = Callable[[ServedModel, Sequence[Pixels]], Sequence[Any]]
+"""Returns the results of a model for images of one size."""
+
+
 @dataclass
 class _Job:
+    compute: Compute
     model: ServedModel
     pixels: Pixels
-    result: asyncio.Future[Pixels] = field(default_factory=asyncio.Future)
+    result: asyncio.Future[Any] = field(default_factory=asyncio.Future)
 
 
 class Batcher:
-    """Queue of images, translated in order; images of the same model and size share a batch.
+    """Queue of images, computed in order; images of the same model and size share a batch.
 
-    An image whose request was cancelled is not translated. No image waits for others to arrive.
+    An image whose request was cancelled is not computed. No image waits for others to arrive.
 
     Args:
         batch_size: Maximum number of images in a batch.
@@ -83,7 +89,13 @@ class Batcher:
 
     async def translate(self, model: ServedModel, pixels: Pixels) -> Pixels:
         """Translate an image. Raises Failure."""
-        job = _Job(model, pixels)
+        output: Pixels = await self.run(translations, model, pixels)
+        self._metrics.add("images_total", model=model.name)
+        return output
+
+    async def run(self, compute: Compute, model: ServedModel, pixels: Pixels) -> Any:
+        """Compute the result for an image. Raises Failure."""
+        job = _Job(compute, model, pixels)
         self._jobs.append(job)
         self._arrived.set()
         return await job.result
@@ -96,10 +108,12 @@ class Batcher:
             if not batch:
                 self._arrived.clear()
                 continue
-            model, images = batch[0].model, [job.pixels for job in batch]
+            first, images = batch[0], [job.pixels for job in batch]
             self._began = time.monotonic()
             try:
-                results = await loop.run_in_executor(self._thread, translate_each, model, images)
+                results = await loop.run_in_executor(
+                    self._thread, compute_each, first.compute, first.model, images
+                )
             except asyncio.CancelledError:
                 for job in [*batch, *self._jobs]:
                     job.result.cancel()
@@ -112,7 +126,6 @@ class Batcher:
                 if isinstance(result, Failure):
                     job.result.set_exception(result)
                 else:
-                    self._metrics.add("images_total", model=model.name)
                     job.result.set_result(result)
 
     def _next_batch(self) -> list[_Job]:
@@ -126,7 +139,9 @@ class Batcher:
             same = (
                 job
                 for job in waiting
-                if job.model is first.model and alike(first.pixels, job.pixels)
+                if job.model is first.model
+                and job.compute is first.compute
+                and alike(first.pixels, job.pixels)
             )
             batch = [job for job, _ in zip(same, range(most), strict=False)]
         self._jobs = deque(job for job in waiting if not any(job is one for one in batch))
@@ -139,18 +154,25 @@ def _prepare_thread(threads: int) -> None:
     torch.set_flush_denormal(True)
 
 
-def translate_each(model: ServedModel, images: Sequence[Pixels]) -> Sequence[Pixels | Failure]:
-    """Translate images of one size in one batch, or one by one if an image is refused."""
+def translations(model: ServedModel, images: Sequence[Pixels]) -> Sequence[Pixels]:
+    """Translate images."""
+    return model.translator.pixels(images)
+
+
+def compute_each(
+    compute: Compute, model: ServedModel, images: Sequence[Pixels]
+) -> Sequence[Any | Failure]:
+    """Compute images of one size in one batch, or one by one if an image is refused."""
     try:
-        return model.translator.pixels(images)
+        return compute(model, images)
     except UserError as error:
         if len(images) > 1:
-            return [translate_each(model, [image])[0] for image in images]
+            return [compute_each(compute, model, [image])[0] for image in images]
         if error.option == "--batch_size":
             text = "the memory of the server is not enough for an image of this size"
             return [Failure(503, "out_of_memory", text)]
         return [invalid_image(error)]
     except Exception:
-        LOGGER.exception("the translation failed")
-        text = "the translation failed; the log of the server has the details"
+        LOGGER.exception("the computation failed")
+        text = "the computation failed; the log of the server has the details"
         return [Failure(500, "internal", text)] * len(images)

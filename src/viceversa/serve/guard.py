@@ -141,7 +141,7 @@ def route(path: str) -> str:
     """Return the route of a path, for metrics: the number of routes is fixed."""
     if path.startswith("/v1/models/"):
         part = "examples/{example}" if "/examples/" in path else "translate"
-        return f"/v1/models/{{name}}/{part}"
+        return "/v1/models/{name}/" + ("patch_map" if path.endswith("/patch_map") else part)
     if path.startswith("/page/"):
         return "/page/"
     return path if path in ROUTES else "other"

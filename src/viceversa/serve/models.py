@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..errors import UserError
 from ..inference import Translator
+from ..inference.patch_scores import PatchScorer, discriminator_of, load_scorer
+from ..networks.patch_grid import patch_grid
 from ..page.examples import Example, example_inputs, read_examples
-from ..page.models import describe, named_models
+from ..page.models import NamedModel, describe, named_models
 from .settings import ServeSettings
 
+LOGGER = logging.getLogger("viceversa.serve")
 WARM_UP = 64  # pixels
+LARGE = 512  # pixels, side of an image that has several patches
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class ServedModel:
     """Description for clients; it contains no path."""
     examples: dict[str, Example]
     """Example inputs by name."""
+    scorer: PatchScorer | None
+    """The discriminator of the model's run, if its patch map can be drawn."""
 
 
 def load_models(arguments: Sequence[str], settings: ServeSettings) -> dict[str, ServedModel]:
@@ -45,9 +53,25 @@ def load_models(arguments: Sequence[str], settings: ServeSettings) -> dict[str, 
         )
         found = read_examples(inputs[model.name], translator)
         examples = {str(name): example for name, example in enumerate(found, start=1)}
-        about = describe(model, translator) | {"examples": list(examples)}
-        models[model.name] = ServedModel(model.name, number, translator, about, examples)
+        scorer = find_scorer(model, translator, settings.device)
+        about = describe(model, translator)
+        about |= {"examples": list(examples), "patch_map": scorer is not None}
+        models[model.name] = ServedModel(model.name, number, translator, about, examples, scorer)
     return models
+
+
+def find_scorer(model: NamedModel, translator: Translator, device: str) -> PatchScorer | None:
+    """Return the discriminator of a model's run; None if it has none that gives a patch map."""
+    path = discriminator_of(model.path)
+    if model.header["kind"] != "translator" or not path.is_file():
+        return None
+    try:
+        scorer = load_scorer(model.path, translator, device)
+    except UserError as error:
+        LOGGER.warning("%s has no patch map: %s", model.name, error)
+        return None
+    grid = patch_grid(scorer.network, LARGE, LARGE)
+    return None if grid is None or grid.rows * grid.columns == 1 else scorer
 
 
 def warm_up(model: ServedModel) -> None:

@@ -12,7 +12,7 @@ STATUSES = {
     "400": "The request is not valid HTTP.",
     "401": "The token is missing or wrong.",
     "403": "A POST request comes from a web page of another origin.",
-    "404": "There is no model, or example, with this name.",
+    "404": "There is no model or example with this name, or no patch map.",
     "405": "The method is not allowed.",
     "406": "No accepted type can store the results.",
     "408": "The body was not complete in time.",
@@ -41,9 +41,7 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
         for status, text in STATUSES.items()
     }
     image = _images(*SUFFIXES)
-    translate = {
-        "operationId": "translate",
-        "summary": "Translate an image.",
+    of_image: dict[str, Any] = {
         "parameters": [
             _path("name"),
             {
@@ -54,7 +52,18 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
             },
         ],
         "requestBody": {"required": True, "content": image},
+    }
+    translate = {
+        "operationId": "translate",
+        "summary": "Translate an image.",
+        **of_image,
         "responses": {"200": {"description": "The result.", "content": image}, **errors},
+    }
+    patch_map = {
+        "operationId": "patch_map",
+        "summary": "Translate an image, and score the result with the discriminator of the run.",
+        **of_image,
+        "responses": {"200": _json("The patch scores.", _PATCH_MAP), **errors},
     }
     example = {
         "operationId": "example",
@@ -77,6 +86,7 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
     paths: dict[str, Any] = {
         "/v1/models": {"get": listed},
         "/v1/models/{name}/translate": {"post": translate},
+        "/v1/models/{name}/patch_map": {"post": patch_map},
         "/v1/models/{name}/examples/{example}": {"get": example},
     }
     for path, text in (
@@ -157,5 +167,25 @@ _MODEL = {
         "trained_size": {"type": ["array", "null"], "items": {"type": "integer"}},
         "other": {"type": ["string", "null"]},
         "examples": {"type": "array", "items": _TEXT},
+        "patch_map": {"type": "boolean"},
+    },
+}
+_NUMBER = {"type": "number"}
+_INTEGER = {"type": "integer"}
+_PATCH_MAP = {
+    "type": "object",
+    "properties": {
+        "objective": _TEXT,
+        "meaning": _TEXT,
+        "mean_value": _NUMBER,
+        "mean_score": _NUMBER,
+        "real_fraction": {"type": ["number", "null"]},
+        "map": {"type": "array", "items": _INTEGER},
+        "patch": {
+            "type": ["object", "null"],
+            "properties": {"size": _INTEGER, "stride": _INTEGER},
+        },
+        "values": {"type": "array", "items": {"type": "array", "items": _NUMBER}},
+        "image": {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"},
     },
 }

@@ -6,14 +6,15 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive
 
 from ..errors import UserError
+from ..images.header import Pixels
 from .batching import Batcher
 from .bodies import busy, read_body
 from .decoder import Preparation
@@ -22,9 +23,11 @@ from .failures import Failure, loading, stalled, stopping
 from .formats import answer_type, check_magic, check_type, encode
 from .metrics import Metrics
 from .models import ServedModel
+from .patch_maps import patch_map_answer, score_each
 from .settings import BODY_SECONDS, ServeSettings
 
 LOGGER = logging.getLogger("viceversa.serve")
+NOT_STORED = {"cache-control": "no-store"}
 T = TypeVar("T")
 
 
@@ -94,26 +97,55 @@ class Service:
         """Answer a translation request. Raises Failure."""
         self.check_ready()
         model = self.model(request.path_params["name"])
-        translator = model.translator
+        kind = answer_type(request.headers.get("accept", ""), model.translator)
+
+        async def translated(image: Pixels) -> bytes:
+            output = await self.batcher.translate(model, image)
+            return await asyncio.to_thread(encode, model.translator, image, output, kind)
+
+        answer = await self._computed(request, model, translated)
+        return Response(answer, media_type=kind, headers=NOT_STORED)
+
+    async def patch_map(self, request: Request) -> Response:
+        """Answer a request for the patch map of a translation. Raises Failure."""
+        self.check_ready()
+        model = self.model(request.path_params["name"])
+        if model.scorer is None:
+            text = "this model has no discriminator, so there is no patch map"
+            raise Failure(404, "no_patch_map", text)
+
+        async def scored(image: Pixels) -> dict[str, Any]:
+            scores = await self.batcher.run(score_each, model, image)
+            return await asyncio.to_thread(patch_map_answer, scores)
+
+        return JSONResponse(await self._computed(request, model, scored), headers=NOT_STORED)
+
+    async def _computed(
+        self, request: Request, model: ServedModel, compute: Callable[[Pixels], Awaitable[T]]
+    ) -> T:
+        """Return what `compute` returns for the image in the body, under all limits."""
         size = request.query_params.get("size", "own")
         try:
-            translator.preprocessing.check(size, model.name, self.settings.max_pixels)
+            model.translator.preprocessing.check(size, model.name, self.settings.max_pixels)
         except UserError:
             text = "size must be own, trained, 256 or 256,512 (height,width), and within the limit"
             raise Failure(422, "invalid_size", text) from None
         check_type(request.headers.get("content-type", ""))
-        kind = answer_type(request.headers.get("accept", ""), translator)
         self._check_queue()
         headers, receive = request.headers, request.receive
         limit = self.settings.body_bytes
         data = await read_body(headers, receive, limit, self._body_seconds, self.metrics)
         check_magic(data)
         self._check_queue()  # it may have filled up while the body was read
+
+        async def answer() -> T:
+            return await compute(await self.decoders.decode(model.number, size, data))
+
         began = time.monotonic()
         self.metrics.add("requests_in_progress")
         try:
             async with asyncio.timeout(self.settings.timeout):
-                answer = await unless_gone(receive, self._answer(model, size, data, kind))
+                result = await unless_gone(receive, answer())
         except TimeoutError:
             raise Failure(
                 504, "timeout", f"no result after {self.settings.timeout:g} seconds"
@@ -126,7 +158,7 @@ class Service:
         seconds = time.monotonic() - began
         self._average += (seconds - self._average) / 10
         self.metrics.observe(seconds)
-        return Response(answer, media_type=kind, headers={"cache-control": "no-store"})
+        return result
 
     def check_alive(self) -> None:
         """Raise Failure if the service has to be restarted."""
@@ -151,11 +183,6 @@ class Service:
         self.check_ready()
         if self.metrics.value("requests_in_progress") >= self.settings.queue:
             raise busy(min(math.ceil(self._average), 60))
-
-    async def _answer(self, model: ServedModel, size: str, data: bytes, kind: str) -> bytes:
-        image = await self.decoders.decode(model.number, size, data)
-        output = await self.batcher.translate(model, image)
-        return await asyncio.to_thread(encode, model.translator, image, output, kind)
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

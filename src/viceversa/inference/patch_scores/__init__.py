@@ -5,6 +5,7 @@ from .figure import Row, draw_figure
 from .patch_map import draw_patch_map
 from .scorer import PatchScorer
 from .scores import PatchScores, on_common_scale, to_unit_range
+from .translated import ScoredTranslation, discriminator_of, load_scorer, score_translation
 
 __all__ = [
     "ExplainOptions",
@@ -12,9 +13,13 @@ __all__ = [
     "PatchScorer",
     "PatchScores",
     "Row",
+    "ScoredTranslation",
+    "discriminator_of",
     "draw_figure",
     "draw_patch_map",
     "explain",
+    "load_scorer",
     "on_common_scale",
+    "score_translation",
     "to_unit_range",
 ]

@@ -15,11 +15,12 @@ from ...images.domain import Domain
 from ...images.masks import MaskFiles
 from ...images.preprocessing import Part
 from ...images.sources import Source
-from ...images.values import fill_nodata, fill_output, to_rgb
+from ...images.values import fill_nodata, to_rgb
 from ..translator import Translator
 from .figure import Row
 from .scorer import PatchScorer, read_image
 from .scores import on_common_scale
+from .translated import discriminator_of, for_display, load_scorer, translate_values
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def explain(options: ExplainOptions) -> Explanation:
     for name, scorer in [("", case.scorer), *_others(options, case)]:
         scores = on_common_scale(*(scorer(image, case.source) for image in case.images.values()))
         for (title, image), of_image in zip(case.images.items(), scores, strict=True):
-            rows.append(Row(title, _for_display(image, case), of_image, name))
+            shown = for_display(image, case.scorer.domain, case.source)
+            rows.append(Row(title, shown, of_image, name))
     rows.sort(key=lambda row: list(case.images).index(row.name))
     source = None
     if case.source is not None and case.source_domain is not None:
@@ -122,16 +124,7 @@ def _translation(options: ExplainOptions, file: Path) -> _Case:
     translator = Translator.load(
         file, options.device, max_megapixels=options.max_megapixels, size=options.size
     )
-    path = file.with_name(f"d_{read_header(file)['direction'][1:]}.safetensors")
-    if not path.is_file():
-        raise UserError(
-            f"there is no discriminator {path.name} beside {file}; a run folder has one", path=path
-        )
-    scorer = PatchScorer.load(path, options.device)
-    if scorer.domain != translator.target or scorer.source not in (None, translator.source):
-        raise UserError(
-            f"{path} takes other images than {file} generates; they are not of one run", path=path
-        )
+    scorer = load_scorer(file, translator, options.device)
     values, notes = read_image(
         options.image,
         translator.source,
@@ -141,11 +134,11 @@ def _translation(options: ExplainOptions, file: Path) -> _Case:
         options.size,
         options.mask_of(options.image),
     )
-    source = fill_nodata(values, translator.source)
-    output = fill_output(translator.tensor(source[None]), values[None], translator.target)
-    images = {"generated": output[0]}
+    source, output = translate_values(translator, values)
+    images = {"generated": output}
     if real := (options.real, options.part_of_others) if options.real else options.partner:
         images["real"], _ = _read(options, scorer, scorer.domain, *real)
+    path = discriminator_of(file)
     return _Case(path, scorer, images, source, translator.source, notes)
 
 
@@ -204,11 +197,3 @@ def _others(options: ExplainOptions, case: _Case) -> Iterator[tuple[str, PatchSc
     if reason:
         raise UserError(reason, option="--beside", path=path)
     yield f"{path.absolute().parent.name}/{path.stem}", other
-
-
-def _for_display(image: Tensor, case: _Case) -> Tensor:
-    """(3, h, w); Lab colours are combined with the lightness of their source."""
-    source, lightness = case.source, None
-    if source is not None and source.shape[0] == 1 and source.shape[1:] == image.shape[1:]:
-        lightness = source[None]
-    return to_rgb(image[None], case.scorer.domain, lightness)[0]

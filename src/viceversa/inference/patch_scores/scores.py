@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -96,6 +97,19 @@ class PatchScores:
     def meaning(self) -> str:
         """Meaning of the values."""
         return MEANINGS.get(self.objective, UNBOUNDED)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the objective, the means, and the sizes of map and patches as JSON values."""
+        grid = self.grid
+        return {
+            "objective": self.objective,
+            "meaning": self.meaning,
+            "mean_value": self.mean_value,
+            "mean_score": self.mean_score,
+            "real_fraction": self.real_fraction,
+            "map": [grid.rows, grid.columns],
+            "patch": None if self.is_single else {"size": grid.size, "stride": grid.stride},
+        }
 
     def _position(self, index: int) -> Position:
         return divmod(index, self.scores.shape[1])

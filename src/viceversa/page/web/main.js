@@ -1,6 +1,7 @@
 // The page: draw or load an image, and show its translation. The newest change wins over older requests.
 import { Drawing } from "./drawing.js";
 import { hasExamples, randomExample } from "./examples.js";
+import { hidePatchMap, showPatchMap, usePatchMap } from "./patchmap.js";
 import { LARGEST, fit, isLabels, paletteOf, showClasses, sidesOf, unsupported } from "./models.js";
 import { Palette } from "./palette.js";
 import { connectCamera, connectFiles, decode, pixelsAt } from "./pictures.js";
@@ -39,6 +40,7 @@ async function update() {
   find("error").hidden = true;
   find("output-stage").classList.remove("busy");
   if (drawing.blank) {
+    hidePatchMap();
     result.clear();
     find("status").textContent = find("cycle-status").textContent = "";
     find("cycle-pair").hidden = true;
@@ -54,6 +56,7 @@ async function update() {
     if (mine !== newest) return;
     result.show(file, translation, image, `${model.name}-translation`);
     find("status").textContent = `Translated ${image.width} × ${image.height} pixels in ${Math.round(performance.now() - began)} ms.`;
+    await showPatchMap(model, image, mine.signal);
     await reconstruct(translation, image, mine);
   } catch (error) {
     if (mine === newest) fail(error);
@@ -100,6 +103,7 @@ function choose(name) {
   find("other").textContent = other?.name ?? "";
   find("cycle-pair").hidden = true;
   find("example").hidden = !hasExamples(model);
+  usePatchMap(model);
   for (const element of document.querySelectorAll(".bar, #work")) element.inert = Boolean(problem);
   if (problem) {
     newest.abort();
@@ -137,7 +141,6 @@ async function useFile(file) {
 
 async function useExample() {
   const chosen = model;
-  if (find("example").hidden) return;
   try {
     const image = await randomExample(chosen);
     if (chosen === model) use(image);
@@ -185,6 +188,7 @@ find("model").addEventListener("change", (event) => choose(event.target.value));
 find("side").addEventListener("change", resize);
 find("width").addEventListener("input", showWidth);
 find("reconstruct").addEventListener("change", () => (find("reconstruct").checked ? update() : (find("cycle-pair").hidden = true)));
+find("patches-shown").addEventListener("change", () => (find("patches-shown").checked ? update() : hidePatchMap()));
 find("retry").addEventListener("click", retry);
 find("token-form").addEventListener("submit", (event) => {
   event.preventDefault();

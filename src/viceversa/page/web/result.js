@@ -31,7 +31,7 @@ export class Result {
   }
 
   compare() {
-    find("output").style.clipPath = `inset(0 0 0 ${this.slider.value}%)`;
+    for (const id of ["output", "patch-map"]) find(id).style.clipPath = `inset(0 0 0 ${this.slider.value}%)`;
     find("output-stage").style.setProperty("--part", `${this.slider.value}%`);
     find("output-stage").classList.toggle("comparing", this.file !== null && this.slider.value > 0);
   }

@@ -34,6 +34,15 @@ export async function listModels() {
   return Array.isArray(content) ? content : content.models;
 }
 
+function fileOf(model, image) {
+  return encodePng(valuesOf(model, image), image.width, image.height, model.source.channels);
+}
+
+function send(kind, model, body, accept, signal) {
+  const headers = { "Content-Type": "image/png", Accept: accept };
+  return request(`models/${encodeURIComponent(model.name)}/${kind}`, { method: "POST", body, signal, headers });
+}
+
 // Return an example input of a model, by its name, as an image file.
 export async function loadExample(model, name) {
   const path = `models/${encodeURIComponent(model.name)}/examples/${encodeURIComponent(name)}`;
@@ -42,9 +51,10 @@ export async function loadExample(model, name) {
 
 // Translate an ImageData; return the translation as an image file.
 export async function translate(model, image, signal) {
-  const body = await encodePng(valuesOf(model, image), image.width, image.height, model.source.channels);
-  const headers = { "Content-Type": "image/png", Accept: "image/png" };
-  const path = `models/${encodeURIComponent(model.name)}/translate`;
-  const answer = await request(path, { method: "POST", body, signal, headers });
-  return answer.blob();
+  return (await send("translate", model, await fileOf(model, image), "image/png", signal)).blob();
+}
+
+// Return the patch scores of the translation of an ImageData: see the OpenAPI description.
+export async function patchMap(model, image, signal) {
+  return (await send("patch_map", model, await fileOf(model, image), "application/json", signal)).json();
 }

@@ -2,7 +2,7 @@
 
 const find = (id) => document.getElementById(id);
 const CLICKS = { p: "[value=pen]", l: "[value=line]", b: "[value=bucket]", e: "[value=eraser]",
-  o: "#open", r: "#example", s: "#save", x: "#swap", Delete: "#clear" };
+  o: "#open", r: "#example", m: "#patches-shown", s: "#save", x: "#swap", Delete: "#clear" };
 const WITH_CONTROL = { z: "#undo", y: "#redo", Z: "#redo" };
 
 function changeWidth(step) {
@@ -18,7 +18,7 @@ export function connectShortcuts(palette) {
     const control = event.ctrlKey || event.metaKey;
     const selector = (control ? WITH_CONTROL : CLICKS)[key.length === 1 && !control ? key.toLowerCase() : key];
     const element = selector && document.querySelector(selector);
-    if (element && !element.closest("[inert]")) element.click();
+    if (element && !element.closest("[inert], [hidden]")) element.click();
     else if (!control && (key === "[" || key === "]")) changeWidth(key === "]" ? 1 : -1);
     else if (!control && /^[1-9]$/.test(key)) palette.choose(Number(key) - 1);
     else if (!control && key === "?") find("help").open = true;
