@@ -20,6 +20,7 @@ from viceversa import Translator
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.values import to_pixels
 from viceversa.inference.patch_scores import PatchScorer, draw_patch_map
+from viceversa.inference.patch_scores.patch_map import COLOURS
 from viceversa.inference.pixels import to_network
 from viceversa.serve.settings import ServeSettings
 
@@ -159,6 +160,11 @@ def test_the_patch_map_is_that_of_the_discriminator(
     pixels = to_pixels(output[None], Domain())[0]
     assert np.abs(drawn - draw_patch_map(pixels, scores, (128, 256)).astype(int)).max() <= 1
     assert answer.headers["cache-control"] == "no-store"
+
+
+def test_the_scale_of_the_page_has_the_colours_of_patch_maps(client: Client) -> None:
+    style = client.ask("/page/page.css").text
+    assert ", ".join(f"#{bytes(colour).hex()}" for colour in COLOURS) in style
 
 
 def test_a_patch_map_needs_a_discriminator_and_a_valid_image(client: Client) -> None:
