@@ -34,6 +34,7 @@ def load_translator(model: Path, options: TranslateOptions) -> Translator:
         options.max_megapixels,
         options.size,
         options.flips,
+        options.precision,
     )
     if runtime is None:
         return translator
@@ -52,6 +53,10 @@ def _other_runtime(model: Path, options: TranslateOptions) -> str | None:
             f"{model} is a file for --runtime {own}; name the .safetensors file for others",
             option="--runtime",
             path=model,
+        )
+    if options.precision not in ("auto", "fp32"):
+        raise UserError(
+            f"--runtime {runtime} computes in fp32; leave out --precision", option="--precision"
         )
     if options.device not in ("auto", "cpu"):
         raise UserError(f"--runtime {runtime} uses the CPU; leave out --device", option="--device")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from ..config.speed import InferencePrecision
 from ..errors import UserError
 from ..networks.config import Policy
 from .app import command
@@ -50,6 +51,9 @@ class TranslateOptions:
     the result."""
     device: str = "auto"
     """auto, or a torch device such as cpu or cuda."""
+    precision: InferencePrecision = "fp32"
+    """Precision of the network: fp32; bf16 or fp16 (faster on some devices, less accurate); auto:
+    bf16 if results have 8 bits and the device has it natively, else fp32."""
     runtime: Literal["torch", "onnx", "openvino"] | None = None
     """Runtime of the network: torch, or on the CPU onnx (ONNX Runtime) or openvino. By default
     torch; for a file of `viceversa export`, the runtime of the file."""

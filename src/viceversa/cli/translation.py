@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,6 +74,8 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
         files = [one for one in files if inside not in file_of(one[0]).resolve().parents]
     process = launched()
     translator = load_translator(model, options)
+    if reason := translator.precision_reason:
+        _printer(out)(f"--precision auto: {translator.precision.name}, since {reason}")
     if options.spread:
         check_spread(translator.network)
     suffix = choose_suffix(translator, out, options.format)
@@ -83,7 +86,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
     prepare_folders(pairs, out, model, inputs, options)
     record = None
     if out != STREAM:
-        record = _record(out, named, model, options, process)
+        record = _record(out, named, model, options, process, translator.precision.name)
     how = FileOptions(
         options.batch_size,
         options.half,
@@ -144,9 +147,12 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
     pairs = plan_share(expand_videos(inputs), out, suffix, options, process, named)
     model = translator_file(model)
     translator = load_translator(model, options)
+    if reason := translator.precision_reason:
+        _printer(out)(f"--precision auto: {translator.precision.name}, since {reason}")
     check_model(translator, model)
     prepare_folders(pairs, out, model, inputs, options)
-    record = _record(out, named, model, options, process, encoding)
+    precision = translator.precision.name
+    record = _record(out, named, model, options, process, precision, encoding)
     with quiet(process.rank > 0), collect_stop_signals() as signals:
         outcome = translate_videos(
             translator,
@@ -171,6 +177,7 @@ def _record(
     model: Path,
     options: TranslateOptions,
     process: Launched,
+    precision: str,
     encoding: Mapping[str, object] | None = None,
 ) -> Record | None:
     """Return the record of the results; None for one file that is not resumed.
@@ -181,12 +188,13 @@ def _record(
         model: The model file.
         options: The options of the command.
         process: This process.
+        precision: The precision of the network.
         encoding: The encoding of videos.
     """
     if named and not options.resume:
         return None
     folder = out.parent if named else place_of(out)
-    settings = {**_settings(options), **(encoding or {})}
+    settings = {**_settings(options, precision), **(encoding or {})}
     return Record(folder, read_digest(model), settings, process.rank)
 
 
@@ -212,7 +220,7 @@ def _end(
 ) -> None:
     """Print the lines, wait for the other processes, and raise as `raise_end`."""
     for line in lines:
-        print(line, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
+        _printer(out)(line)
     if process.size > 1 and not signals:
         from ..runtime.distributed import wait_for_all
 
@@ -224,17 +232,20 @@ def _large_images(
     translator: Translator, out: Path, options: TranslateOptions, processes: int
 ) -> LargeImages:
     """Return how images that do not fit into the memory are translated."""
-
-    def tell(text: str) -> None:
-        print(text, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
-
     sampled = options.statistics == "sampled"
     limit = None if options.memory is None else round(options.memory * 1e9)
-    return LargeImages(MemoryLimit(translator, limit, processes), options.scratch, tell, sampled)
+    return LargeImages(
+        MemoryLimit(translator, limit, processes), options.scratch, _printer(out), sampled
+    )
 
 
-def _settings(options: TranslateOptions) -> dict[str, Any]:
-    """Return the options that decide what a result is, for the record.
+def _printer(out: Path) -> Callable[[str], None]:
+    """Return a function that prints a line; results on standard output are not mixed with it."""
+    return partial(print, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
+
+
+def _settings(options: TranslateOptions, precision: str) -> dict[str, Any]:
+    """Return the options, and the precision, that decide what a result is, for the record.
 
     Switches and newer options are left out unless they are given, so that the records of earlier
     versions stay valid.
@@ -253,6 +264,8 @@ def _settings(options: TranslateOptions) -> dict[str, Any]:
         "sampled": options.statistics == "sampled",
     }
     settings |= {name: True for name, value in added.items() if value}
+    if precision != "fp32":
+        settings["precision"] = precision
     return settings | ({} if options.runtime in (None, "torch") else {"runtime": options.runtime})
 
 

@@ -9,6 +9,7 @@ from ..errors import UserError
 
 MemoryFormatName = Literal["auto", "measure", "contiguous", "channels_last"]
 PrecisionName = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+InferencePrecision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)

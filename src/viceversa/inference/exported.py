@@ -154,14 +154,22 @@ def load_exported(
     return ExportedNetwork(open_exported(path), *domains, multiple, smallest)
 
 
-def checked_device(device: str, header: Mapping[str, Any], path: Path, policy: str) -> str:
+def checked_device(
+    device: str, header: Mapping[str, Any], path: Path, policy: str, precision: str = "fp32"
+) -> str:
     """Return the device for a model file; for an exported file, the CPU.
 
     Raises:
-        UserError: An exported file has another policy, or a GPU is requested for it.
+        UserError: An exported file has another policy, or a GPU or a precision is requested for it.
     """
     if not is_exported(path):
         return device
+    if precision not in ("auto", "fp32"):
+        raise UserError(
+            f"{path} is computed in the precision that it was exported with; leave out --precision",
+            option="--precision",
+            path=path,
+        )
     if policy != (own := header.get("policy")):
         raise UserError(
             f"{path} was exported with policy {own}; add --policy {own}, or export it with "

@@ -103,7 +103,8 @@ def translate_by_rows(
             pages = translator.source.config.pages
             output.take_over(files.enter_context(open_rows(path, pages=pages, max_pixels=most)))
         scratch = options.scratch or (Path() if result == STREAM else result.parent)
-        network(read, output.write, scratch, progress)
+        with translator.precision.autocast():
+            network(read, output.write, scratch, progress)
         output.finish()
     size = image.height, image.width
     enlarged = translator.preprocessing.enlargement(size, size)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..images import Pixels
+from ..images.domain import Domain
 from ..images.preprocessing import LARGE, Part
 from .translator import Translator
 
@@ -21,7 +24,15 @@ def notes_on(
     """
     part = translator.preprocessing.part(read, half, name)
     enlarged = translator.preprocessing.enlargement(part.shape, pixels.shape)
-    return notes(translator, enlarged, translator.clipped_fraction(pixels) > 0, pixels.dtype.name)
+    return notes(translator, enlarged, any_clipped(pixels, translator.source), pixels.dtype.name)
+
+
+def any_clipped(pixels: Pixels, source: Domain) -> bool:
+    """Return whether values are outside the range of training, which are clipped."""
+    if source.config.kind != "image" or source.config.range == "dtype":
+        return False
+    low, high = (np.array(end) for end in (source.low, source.high))
+    return bool(((pixels < low) | (pixels > high))[~np.ma.getmaskarray(pixels)].any())
 
 
 def notes(translator: Translator, enlarged: float, clipped: bool, dtype: str) -> list[str]:

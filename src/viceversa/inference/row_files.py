@@ -19,6 +19,7 @@ from ..networks.sizes import reflected
 from .alpha import alpha_problem, to_alpha
 from .forward import check_finite
 from .masked import with_alpha
+from .notes import any_clipped
 from .outputs import STREAM, Input, suffix_of, write_result
 from .pixels import to_files, to_network
 from .translator import Translator
@@ -81,7 +82,7 @@ class RowWriter:
         rows = rows[:, :, : self.position - start, : self.image.width].float().cpu()
         check_finite(rows)
         translator, image = self.translator, self.image.rows(start, self.position)
-        self.clipped = self.clipped or translator.clipped_fraction(image) > 0
+        self.clipped = self.clipped or any_clipped(image, translator.source)
         source, target = translator.source, translator.target
         values = to_network([image], source)
         (pixels,) = to_files(rows, values, source, target, self.tags.nodata)

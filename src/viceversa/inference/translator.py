@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..checkpoint import read_header, translator_file
+from ..config.speed import InferencePrecision
 from ..errors import UserError
 from ..fields import ImageSize, listed
 from ..images import Pixels, Source, Tags, suffix_for
@@ -31,6 +32,7 @@ from .forward import check_tensor, forward
 from .masked import with_alpha
 from .model_files import description, load_generator, read_domain
 from .pixels import to_files, to_network
+from .precision import inference_precision
 from .spread import forward_with_spread
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".npy", ".zarr")  # lossy formats mix classes
@@ -56,6 +58,8 @@ class Translator:
         max_megapixels: Maximum size of an image.
         preprocessing: Preparation of files in training.
         size: Size to translate at: `own`, `trained`, or pixels as `256` or `256,512` (h,w).
+        precision: `fp32`; `bf16` or `fp16` (autocast); `auto`: bf16 if results have 8 bits and the
+            device has it natively, else fp32.
     """
 
     def __init__(
@@ -69,10 +73,14 @@ class Translator:
         max_megapixels: int = 64,
         preprocessing: Preprocessing = UNKNOWN,
         size: str = "own",
+        precision: InferencePrecision = "fp32",
     ) -> None:
         self.source, self.target, self.policy, self.seed = source, target, policy, seed
         self.max_megapixels, self.preprocessing, self.size = max_megapixels, preprocessing, size
         self.network, self.device = network, prepare_device(device)
+        self.precision, self.precision_reason = inference_precision(
+            precision, self.device, target.dtype
+        )
         self.description = type(network).__name__
         if policy == "paper":
             seed_dropout(network)
@@ -89,6 +97,7 @@ class Translator:
         max_megapixels: int = 64,
         size: str | ImageSize = "own",
         flips: bool = False,
+        precision: InferencePrecision = "fp32",
     ) -> Translator:
         """Load a translator from the file that training or `viceversa ensemble` wrote.
 
@@ -102,6 +111,7 @@ class Translator:
                 cropped), or pixels: one number, or (height, width). Tensors are never resized.
             flips: Test-time augmentation: average the outputs for the image and for its mirror
                 images, as training mirrored them.
+            precision: Precision of the network, see the class.
 
         Raises:
             UserError: The file is not a translator, or an argument is invalid.
@@ -117,11 +127,10 @@ class Translator:
         source, target = (read_domain(header, key, path) for key in ("source", "target"))
         preprocessing = Preprocessing.of(header)
         preprocessing.check(size, path, max_megapixels * 10**6)
-        device = checked_device(device, header, path, policy)
+        device = checked_device(device, header, path, policy, precision)
         network = load_generator(header, (source, target), path, flips)
-        translator = cls(
-            network, source, target, device, policy, seed, max_megapixels, preprocessing, size
-        )
+        settings = device, policy, seed, max_megapixels, preprocessing, size, precision
+        translator = cls(network, source, target, *settings)
         translator.description = description(header, path)
         return translator
 
@@ -130,7 +139,8 @@ class Translator:
         before, after = (f"{one.config.width}x {one.dtype}" for one in (self.source, self.target))
         return (
             f"Translator({self.description}; channels {before} -> {after}, sizes padded to "
-            f"multiples of {multiple_of(self.network)}, policy {self.policy}, on {self.device})"
+            f"multiples of {multiple_of(self.network)}, policy {self.policy}, "
+            f"{self.precision.name} on {self.device})"
         )
 
     @overload
@@ -257,14 +267,6 @@ class Translator:
             suffix = ".png"
         return suffix_for(suffix, (self.target.dtype, config.file_channels))
 
-    def clipped_fraction(self, pixels: Pixels) -> float:
-        """Return the fraction of values outside the range of training, which are clipped."""
-        if self.source.config.kind != "image" or self.source.config.range == "dtype":
-            return 0.0
-        low, high = (np.array(end) for end in (self.source.low, self.source.high))
-        outside = np.asarray((pixels < low) | (pixels > high))[~np.ma.getmaskarray(pixels)]
-        return float(outside.mean()) if outside.size else 0.0
-
     def pixels(
         self, images: Sequence[Pixels], spreads: list[NDArray[np.float32]] | None = None
     ) -> list[Pixels]:
@@ -282,9 +284,10 @@ class Translator:
         """Translate a batch (n, channels, h, w) in [-1, 1]; append the spreads as `pixels`."""
         seed = self.seed if self.policy == "paper" else None
         images = images.to(self.device)
-        if spreads is None:
-            return forward(self.network, images, seed)
-        return forward_with_spread(self.network, images, seed, spreads)
+        with self.precision.autocast():
+            if spreads is None:
+                return forward(self.network, images, seed)
+            return forward_with_spread(self.network, images, seed, spreads)
 
     def _tensor(self, image: Tensor) -> Tensor:
         single = image.ndim == 3

@@ -49,7 +49,11 @@ def load_models(arguments: Sequence[str], settings: ServeSettings) -> dict[str, 
     inputs = example_inputs(settings.examples, named)
     for number, model in enumerate(named):
         translator = Translator.load(
-            model.path, settings.device, settings.policy, max_megapixels=settings.max_megapixels
+            model.path,
+            settings.device,
+            settings.policy,
+            max_megapixels=settings.max_megapixels,
+            precision=settings.precision,
         )
         found = read_examples(inputs[model.name], translator)
         examples = {str(name): example for name, example in enumerate(found, start=1)}

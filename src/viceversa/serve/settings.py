@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Literal
 
+from ..config.speed import InferencePrecision
 from ..errors import UserError
 
 HEADER_SECONDS = 8.0  # until the header of a request is complete
@@ -50,6 +51,9 @@ class ServeSettings:
     """auto, or a torch device such as cpu or cuda."""
     policy: Literal["image", "running"] = "image"
     """image: batch norm with the statistics of each image; running: with the running statistics."""
+    precision: InferencePrecision = "fp32"
+    """Precision of the networks: fp32; bf16 or fp16 (faster on some devices, less accurate); auto:
+    bf16 if results have 8 bits and the device has it natively, else fp32."""
 
     def __post_init__(self) -> None:
         for name, least, most in (

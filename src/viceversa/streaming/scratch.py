@@ -36,7 +36,7 @@ class MapFile:
 
     def write_rows(self, rows: Tensor) -> None:
         """Write the next rows (1, channels, rows, width). Raises OSError."""
-        data = rows[0].permute(1, 0, 2).contiguous().cpu().numpy()
+        data = rows[0].float().permute(1, 0, 2).contiguous().cpu().numpy()
         _write_all(self.file.fileno(), data.data.cast("B"), self.written * self._row)
         self.written += len(data)
 
