@@ -57,6 +57,13 @@ def test_invalid_arguments_are_refused(
     assert word in command_error(capsys, "serve", *arguments)
 
 
+@pytest.mark.slow
+def test_examples_may_be_repeated(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    words = ["serve", str(model), "--port", "0", "--examples", "a", "--examples", "other=b"]
+    assert "there is no model other; the models are my-run-ab" in command_error(capsys, *words)
+    assert "there is no image a" in command_error(capsys, *words[:-2])
+
+
 def test_the_token_is_read_from_a_file_or_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
