@@ -40,6 +40,9 @@ NOT_RUN = {
     "torchrun": "starts several processes; test_distributed.py does, too",
     "srun": "needs SLURM; test_split_translations.py sets its variables",
     "viceversa serve": "serves until it is stopped; tests/serve do, too",
+    "serve run": "needs Ray; tests/serve/test_ray_serve.py runs the application",
+    "RAY_": "sets variables of Ray",
+    "cd examples": "for Ray",
     "docker": "needs Docker; tests/serve/test_dockerfile.py runs its steps",
     "--speed.compile": "compiles for a minute; test_compile.py does, too",
 }

@@ -119,8 +119,8 @@ def children(process: int) -> list[int]:
     return [int(one) for one in path.read_text().split()] if path.exists() else []
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -161,7 +161,9 @@ class Service:
         return result
 
     def check_alive(self) -> None:
-        """Raise Failure if the service has to be restarted."""
+        """Raise an error if the service has to be restarted: its own, or Failure."""
+        if self.error is not None:
+            raise self.error
         if self.batcher.stalled:
             raise stalled()
 
