@@ -23,7 +23,7 @@ STATUSES = {
     "422": "The image cannot be translated, or the size is invalid.",
     "429": "The queue is full; Retry-After is the number of seconds to wait.",
     "500": "The translation failed.",
-    "503": "The server is stopping, or has too little memory.",
+    "503": "The server is loading the models, stopping or overdue, or has too little memory.",
     "504": "There was no result in time.",
 }
 
@@ -79,7 +79,7 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
         "summary": "List the models.",
         "responses": {
             "200": _json("The models.", {"type": "array", "items": _MODEL}),
-            **{status: errors[status] for status in ("401", "421")},
+            **{status: errors[status] for status in ("401", "421", "503")},
         },
     }
     plain = {"200": {"description": "As text.", "content": {"text/plain": {}}}}
@@ -94,10 +94,8 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
         ("/readyz", "Whether the server accepts images."),
         ("/metrics", "Counters in the text format of Prometheus."),
     ):
-        responses = {**plain, "421": errors["421"]}
-        if path != "/livez":
-            status = "503" if path == "/readyz" else "401"
-            responses[status] = errors[status]
+        status = "401" if path == "/metrics" else "503"
+        responses = {**plain, "421": errors["421"], status: errors[status]}
         paths[path] = {"get": {"summary": text, "responses": responses}}
     components: dict[str, Any] = {"schemas": {"Error": _ERROR}}
     found: dict[str, Any] = {
@@ -115,7 +113,9 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
     }
     if token:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        found["security"] = [{"token": []}]
+        for operation in (one for path in paths for one in paths[path].values()):
+            if "401" in operation["responses"]:
+                operation["security"] = [{"token": []}]
     return found
 
 
