@@ -17,6 +17,10 @@ $(VENV)/ready: $(VENV)/package
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	$(BIN)/viceversa features --all --to $(VENV)/features || \
 		echo "warning: without these networks the tests of FID, KID and LPIPS are skipped"
+	npm pack --silent --ignore-scripts --fetch-retries 0 --fetch-timeout 60000 \
+		--pack-destination $(VENV) "$$($(BIN)/python -c \
+		'from viceversa.export.onnxruntime_web import PACKAGE; print(PACKAGE)')" || \
+		echo "warning: without onnxruntime-web the tests of pages without a server are skipped"
 	touch $@
 
 demo: $(VENV)/package

@@ -24,9 +24,9 @@ Switch = Annotated[bool, Parameter(negative="")]
 class ExportOptions:
     """Options of `viceversa export` that have a default, in the order of its help."""
 
-    to: Literal["onnx", "openvino", "bioimageio", "folder"] | None = None
-    """The format: onnx, openvino, bioimageio or folder; by default, the name of the file selects
-    onnx or openvino."""
+    to: Literal["onnx", "openvino", "bioimageio", "folder", "page"] | None = None
+    """The format: onnx, openvino, bioimageio, folder or page; by default, the name of the file
+    selects onnx or openvino."""
     images: Path | None = None
     """An image, or a folder of images (at most 20 are used), for the comparison with PyTorch; by
     default, photos of a demo. The first one is the test image of a bioimageio package."""
@@ -35,7 +35,7 @@ class ExportOptions:
     flips: Switch = False
     """Average the outputs for each image and for its mirror images, as `translate --flips`."""
     overwrite: Switch = False
-    """Replace an existing file."""
+    """Replace an existing file, or a folder with a page."""
     license: str | None = None
     """bioimageio: the licence of the model, as an SPDX identifier such as CC-BY-4.0."""
     author: Annotated[tuple[str, ...], Parameter(negative_iterable="")] = ()
@@ -45,6 +45,15 @@ class ExportOptions:
     halo: int | None = None
     """bioimageio: pixels at the borders of tiles that are cropped; by default, the receptive field
     of the network."""
+    hosted: Switch = False
+    """page: write plain files for a static web server; by default, index.html opens as a file, and
+    scripts contain the other files."""
+    examples: Annotated[tuple[str, ...], Parameter(negative_iterable="")] = ()
+    """page: example inputs that become part of it: a folder, file or glob; NAME=FOLDER for one
+    model; repeat the option for several."""
+    onnxruntime_web: Path | None = None
+    """page: the archive of onnxruntime-web from npm, or its unpacked folder; by default, npm
+    downloads it to the cache of the user."""
 
     @property
     def of_package(self) -> dict[str, object]:
@@ -57,6 +66,16 @@ class ExportOptions:
         }
         return {name: value for name, value in given.items() if value is not None}
 
+    @property
+    def of_page(self) -> list[str]:
+        """Names of the options of pages that are given."""
+        given = {
+            "--hosted": self.hosted,
+            "--examples": self.examples,
+            "--onnxruntime_web": self.onnxruntime_web,
+        }
+        return [name for name, value in given.items() if value]
+
 
 @command(
     ("export runs/photos/ab.safetensors -o model.onnx", "an ONNX file"),
@@ -64,14 +83,14 @@ class ExportOptions:
     ("export runs/photos/ab.safetensors -o model.onnx --images photos", "compared on own images"),
     ("export runs/photos/ab.safetensors --to bioimageio -o model.zip", "a package for bioimage.io"),
     ("export runs/photos/ab.safetensors --to folder -o share", "the model and its card"),
+    ("export runs/photos --to page -o page", "a page to draw on that works offline"),
 )
 def export(
-    model: Path,
-    *,
+    *models: str,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     options: ExportOptions | None = None,
 ) -> None:
-    """Write a generator as a file for other programs, or as a folder to publish.
+    """Write a generator as a file for other programs, or as a folder, or as a page.
 
     A file for ONNX Runtime or OpenVINO takes an array of images (n, height, width, channels) with
     the pixel values of image files, and returns translated images in the same layout: it contains
@@ -80,12 +99,15 @@ def export(
     file is written. `viceversa translate` accepts the file instead of the model. A bioimageio
     package contains an ONNX file, its description and test arrays, for the programs that read
     models of bioimage.io. A folder contains the model file, without paths of this machine, and
-    README.md, the model card.
+    README.md, the model card. A page is the page of `viceversa serve` without a server: its models
+    compute in the browser.
 
     Parameters
     ----------
-    model
+    models
         The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one.
+        A page can have several: model files and run folders, whose translators of both directions
+        are used. NAME=PATH sets the name of a model of a page.
     out
         The file: model.onnx for ONNX, model.xml for OpenVINO, with the weights in model.bin next
         to it, or model.zip for bioimageio; or the folder.
@@ -94,6 +116,15 @@ def export(
     if options.to != "bioimageio":
         for option in options.of_package:
             raise UserError(f"{option} is for --to bioimageio; leave it out", option=option)
+    if options.to == "page":
+        from .page import export_page
+
+        return export_page(models, out, options)
+    for option in options.of_page:
+        raise UserError(f"{option} is for --to page; leave it out", option=option)
+    if len(models) != 1:
+        raise UserError("name one model, such as runs/NAME/ab.safetensors; only a page has several")
+    model = Path(models[0])
     if options.to == "folder":
         return _folder(model, out, options)
     _check_name(out, options.to)
@@ -114,7 +145,7 @@ def export(
     if options.images is None:
         compared, what = sample_images(translator)
     else:
-        compared = _images(translator, options.images)
+        compared = read_images(translator, options.images)
         what = f"{len(compared)} images of {options.images}"
     header["model"] = read_digest(path)
     if options.to == "bioimageio":
@@ -157,7 +188,7 @@ def _check_name(out: Path, to: str | None) -> None:
         raise UserError(text, option="-o", path=out)
 
 
-def _images(translator: Translator, path: Path) -> list[Any]:
+def read_images(translator: Translator, path: Path) -> list[Any]:
     """Return images of a folder, or one image, to compare results with. Raises UserError."""
     import numpy as np
 
