@@ -25,7 +25,7 @@ def export_page(models: Sequence[str], out: Path, options: ExportOptions) -> Non
     from ..inference import Translator
     from ..page.examples import example_inputs, read_examples
     from ..page.models import named_models
-    from .export import read_images
+    from .export_images import read_images
 
     all_named = named_models(models)
     inputs = example_inputs(options.examples, all_named) if options.examples else {}

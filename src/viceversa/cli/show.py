@@ -94,7 +94,7 @@ def card_rows(path: Path, header: Mapping[str, Any]) -> dict[str, str]:
         "model": _model(kind, header, method),
         "network": ", ".join([str(network.get("name", "unknown")), *options[:4]]),
         "parameters": f"{sum(sizes):,} in {len(sizes)} tensors, {size}" if sizes else "",
-        "exported": f"policy {header.get('policy')}, {size}" if is_exported(path) else "",
+        "exported": _exported(header, size) if is_exported(path) else "",
         "source": _domain(nested(header, "source")),
         "target": _domain(nested(header, "target")),
         **_training(header),
@@ -102,6 +102,12 @@ def card_rows(path: Path, header: Mapping[str, Any]) -> dict[str, str]:
         "written by": f"viceversa {header.get('version')}, format {header.get('format')}",
         "use": _use(kind, path),
     }
+
+
+def _exported(header: Mapping[str, Any], size: str) -> str:
+    psnr = nested(header, "int8").get("psnr")
+    precision = "" if psnr is None else f", INT8 with a PSNR of {psnr} dB relative to fp32"
+    return f"policy {header.get('policy')}{precision}, {size}"
 
 
 def _training(header: Mapping[str, Any]) -> dict[str, str]:

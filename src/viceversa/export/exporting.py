@@ -71,12 +71,17 @@ def export(
         made = Path(folder) / path.name
         _write(translator, header, made)
         difference = _checked(compare(translator, open_exported(made), images), path)
-        parts = sorted(Path(folder).iterdir(), key=lambda one: one.suffix)  # weights first
-        if len(parts) > 1:
-            path.unlink(missing_ok=True)  # the old file does not fit the new weights
-        for part in parts:
-            write_bytes(path.with_name(part.name), part.read_bytes())
+        publish(Path(folder), path)
     return difference
+
+
+def publish(folder: Path, path: Path) -> None:
+    """Write the files of a folder next to `path`, which is one of them. Raises UserError."""
+    parts = sorted(folder.iterdir(), key=lambda one: one.suffix)  # weights first
+    if len(parts) > 1:
+        path.unlink(missing_ok=True)  # the old file does not fit the new weights
+    for part in parts:
+        write_bytes(path.with_name(part.name), part.read_bytes())
 
 
 def with_runtime(translator: Translator, header: Mapping[str, Any], runtime: str) -> Translator:
