@@ -39,6 +39,8 @@ NOT_RUN = {
     "plan cyclegan": "searches for half a minute; tests/plan do, too",
     "torchrun": "starts several processes; test_distributed.py does, too",
     "srun": "needs SLURM; test_split_translations.py sets its variables",
+    "--to bioimageio": "takes seconds; tests/export/test_bioimageio.py does, too",
+    "--int8": "needs nncf; tests/export/test_int8.py runs it where it is installed",
     "--to page": "npm downloads a package for it; tests/export have a copy",
     "viceversa serve": "serves until it is stopped; tests/serve do, too",
     "serve run": "needs Ray; tests/serve/test_ray_serve.py runs the application",
