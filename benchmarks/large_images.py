@@ -43,7 +43,8 @@ from viceversa.networks.norms import use_policy
 from viceversa.networks.resnet import ResNet
 from viceversa.networks.unet import UNet
 from viceversa.runtime.device import peak_memory
-from viceversa.streaming import BandedNetwork, reach, whole_memory
+from viceversa.streaming import BandedNetwork, TiledNetwork, receptive_field, whole_memory
+from viceversa.streaming.seams import Gradients
 
 ROOT = Path(__file__).parent.parent
 NETWORKS = {
@@ -52,6 +53,7 @@ NETWORKS = {
 }
 STRIPS = {"resnet": (64, 12_000), "unet": (256, 12_032)}  # height and width
 TILE, TILES = 256, (4, 6)  # side, rows and columns of the tiles
+BLENDS = (0, 8, 20, 40)  # pixels on each side of a border in which tiles are blended
 CROP, SAMPLED = 256, ((2, 2), (3, 4))  # side, and rows and columns of crops
 
 
@@ -162,25 +164,29 @@ def ways(model: Path, folder: Path | None) -> dict[str, Any]:
     network = Translator.load(model, "cpu").network
     image = photographs(TILES[0] * TILE, TILES[1] * TILE, folder)
     height, width = image.shape[2:]
-    multiple = int(network.multiple)
-    overlap = -(-reach(network, 3, multiple) // multiple) * multiple
+    reach = receptive_field(network, 3)
     with torch.inference_mode():
-        outputs = {"whole": network(image), "bands": banded(network, image, 10**9)[0]}
+        whole: Tensor = network(image)
+        plain, tiles = tiled(network, image, 0, 0)
+        found = {"bands": (banded(network, image, 10**9)[0], tiles)}
         for down, across in SAMPLED:
             crops = sample(image, down, across)
             share = crops[:, 0].numel() / (height * width)
             name = f"{len(crops)} crops of {CROP} pixels ({share:.0%} of the image)"
-            outputs[name] = banded(network, image, 10**9, crops)[0]
-        outputs["tiles"] = tiled(network, image, 0)
-        outputs[f"tiles with an overlap of {overlap} pixels"] = tiled(network, image, overlap)
-    whole = outputs["whole"]
-    scores = {name: seam_score(output, multiple) for name, output in outputs.items()}
+            found[name] = banded(network, image, 10**9, crops)[0], tiles
+        found["tiles without an overlap"] = plain, tiles
+        for blend in BLENDS:
+            output, made = tiled(network, image, reach, blend)
+            found[f"tiles with an overlap of {made.overlap} pixels, {2 * blend} blended"] = (
+                output,
+                made,
+            )
     return {
         name: {
             "difference": float((output - whole).abs().mean() * 127.5),
-            "seam_score": scores[name] - scores["whole"],
+            "seam_score": seam_score(output, whole, made),
         }
-        for name, output in outputs.items()
+        for name, (output, made) in found.items()
     }
 
 
@@ -194,31 +200,36 @@ def sample(image: Tensor, down: int, across: int) -> Tensor:
     return torch.cat(crops)
 
 
-def tiled(network: nn.Module, image: Tensor, overlap: int) -> Tensor:
-    """Translate tiles, each with `overlap` pixels of its surroundings, and join them."""
-    _, _, height, width = image.shape
-    output = torch.empty_like(image)
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            low, first = max(top - overlap, 0), max(left - overlap, 0)
-            part = network(image[:, :, low : top + TILE + overlap, first : left + TILE + overlap])
-            inside = part[:, :, top - low :, left - first :][:, :, :TILE, :TILE]
-            output[:, :, top : top + TILE, left : left + TILE] = inside
-    return output
+def tiled(network: nn.Module, image: Tensor, reach: int, blend: int) -> tuple[Tensor, TiledNetwork]:
+    """Translate an image in tiles that overlap by `reach` and `blend` pixels on each side.
 
-
-def seam_score(output: Tensor, multiple: int) -> float:
-    """Return the mean gradient across tile borders, divided by that of columns and rows nearby.
-
-    Their distance is a multiple of the period of the patterns of transposed convolutions.
+    Tiles have a distance of TILE pixels.
     """
-    across = [output.diff(dim=dim).abs().mean(dim=(0, 1, 5 - dim)) for dim in (2, 3)]
-    shifts = (-4, -3, -2, 2, 3, 4)
-    borders = [torch.arange(TILE, len(one), TILE) - 1 for one in across]
-    pairs = list(zip(across, borders, strict=True))
-    at = torch.cat([one[border] for one, border in pairs]).mean()
-    nearby = torch.cat([one[border + n * multiple] for one, border in pairs for n in shifts])
-    return float(at / nearby.mean())
+    multiple = int(network.multiple)
+    side = -(-(TILE + 2 * (reach + blend)) // multiple) * multiple
+
+    def memory(shape: tuple[int, int, int]) -> int:
+        return 0 if max(shape[1:]) <= side else 10**12
+
+    shape = image.shape[1], image.shape[2], image.shape[3]
+    device = torch.device("cpu")
+    made = TiledNetwork(network, shape, 10**11, reach, memory, 3, device, blend)
+    rows: list[Tensor] = []
+    made(lambda start, end: image[:, :, start:end], rows.append, Path())
+    return torch.cat(rows, dim=2), made
+
+
+def seam_score(output: Tensor, whole: Tensor, tiles: TiledNetwork) -> float:
+    """Return the seam score of an output at the borders of tiles, relative to the whole image."""
+    scores = []
+    for one in (output, whole):
+        gradients = Gradients(one.shape[3])
+        gradients.add(one)
+        period = int(tiles.network.multiple)
+        scores.append(gradients.across(tiles.rows.borders, tiles.columns.borders, period))
+    first, second = scores
+    assert first is not None and second is not None
+    return first - second
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ def bands(
 ) -> LargeImages:
     """Return a limit that images of a size, and larger ones, exceed."""
     limit = MemoryLimit(translator)
-    needed = limit._needed(height, width)
+    needed = limit.needed(height, width)
     assert needed is not None
     limit.limit = needed - 1
     return LargeImages(limit, report=lambda text: None)._replace(**more)
@@ -170,7 +170,7 @@ def test_batches_are_as_large_as_the_memory_allows(
 ) -> None:
     translator = Translator.load(model(tmp_path), "cpu")
     limit = MemoryLimit(translator)
-    needed = limit._needed(32, 32)
+    needed = limit.needed(32, 32)
     assert needed is not None
     limit.limit = 2 * needed + 1
     assert [limit.at_once(32, 32, most) for most in (1, 2, 8)] == [1, 2, 2]
@@ -228,7 +228,7 @@ def test_statistics_of_crops_are_an_option(
 def test_a_crop_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     translator = Translator.load(model(tmp_path), "cpu")
     image = tiff(tmp_path / "x.tif", noise(17, HEIGHT, WIDTH), photometric="rgb")
-    used = LargeImages(MemoryLimit(translator, 1000), report=str, sampled=True)
+    used = LargeImages(MemoryLimit(translator, 1000), report=str, statistics="sampled")
     outcome = translate_files(
         translator, [(image, tmp_path / "y.tif")], FileOptions(1, large_images=used)
     )

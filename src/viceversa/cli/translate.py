@@ -41,11 +41,13 @@ class TranslateOptions:
     memory: float | None = None
     """Memory that an image may need, in GB; half of the free memory by default. An image that needs
     more is translated in bands of rows with temporary files; the result is the same within
-    rounding."""
-    statistics: Literal["exact", "sampled"] = "exact"
-    """Statistics of norms for images that are translated in bands. exact: statistics of the whole
-    image, in several passes; sampled: statistics of up to 64 crops, in one pass without temporary
-    files."""
+    rounding. Ensembles, --flips, exported files and networks with unknown layers use overlapping
+    tiles instead."""
+    statistics: Literal["exact", "sampled", "tile"] = "exact"
+    """Statistics of norms for images that do not fit into the memory. exact: statistics of the
+    whole image, in several passes; sampled: statistics of up to 64 crops, in one pass without
+    temporary files; tile: statistics of each of several overlapping tiles, as for networks that
+    cannot be computed in bands; the borders may be visible."""
     scratch: Path | None = None
     """Folder for temporary files of images that are translated in bands; by default the folder of
     the result."""

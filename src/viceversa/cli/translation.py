@@ -128,7 +128,7 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
         "--alpha": options.alpha,
         "--memory": options.memory,
         "--scratch": options.scratch,
-        "--statistics": options.statistics == "sampled",
+        "--statistics": options.statistics != "exact",
     }
     _refuse_options(for_images, "images, not for videos")
     import_av()
@@ -232,11 +232,9 @@ def _large_images(
     translator: Translator, out: Path, options: TranslateOptions, processes: int
 ) -> LargeImages:
     """Return how images that do not fit into the memory are translated."""
-    sampled = options.statistics == "sampled"
     limit = None if options.memory is None else round(options.memory * 1e9)
-    return LargeImages(
-        MemoryLimit(translator, limit, processes), options.scratch, _printer(out), sampled
-    )
+    memory = MemoryLimit(translator, limit, processes)
+    return LargeImages(memory, options.scratch, _printer(out), options.statistics)
 
 
 def _printer(out: Path) -> Callable[[str], None]:
@@ -262,6 +260,7 @@ def _settings(options: TranslateOptions, precision: str) -> dict[str, Any]:
         "masks": options.masks,
         "alpha": options.alpha,
         "sampled": options.statistics == "sampled",
+        "tile": options.statistics == "tile",
     }
     settings |= {name: True for name, value in added.items() if value}
     if precision != "fp32":

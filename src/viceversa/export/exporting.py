@@ -18,7 +18,9 @@ from ..errors import UserError
 from ..files import write_bytes
 from ..inference import Translator
 from ..inference.exported import EXPORT_FORMATS, ExportedNetwork, Run, open_exported
+from ..inference.memory import MemoryLimit
 from ..networks.sizes import multiple_of, smallest_of
+from ..streaming import Unknown
 from .graph import ImageGraph
 from .onnx_file import write_onnx
 from .openvino_file import write_openvino
@@ -103,7 +105,9 @@ def with_runtime(translator: Translator, header: Mapping[str, Any], runtime: str
     _checked(compare(translator, run, sample_images(translator)[0][:1]), kind.runtime)
     moved = copy.copy(translator)
     sizes = multiple_of(translator.network), smallest_of(translator.network)
-    moved.network = ExportedNetwork(run, translator.source, translator.target, *sizes)
+    moved.network = ExportedNetwork(
+        run, translator.source, translator.target, *sizes, **about_tiles(translator)
+    )
     return moved
 
 
@@ -141,6 +145,16 @@ def sample_images(translator: Translator) -> tuple[list[Pixels], str]:
     return list((low + noise * (high - low)).astype(source.dtype)), "noise"
 
 
+def about_tiles(translator: Translator) -> dict[str, Any]:
+    """Return the entries of a header that tiles of large images depend on."""
+    limit = MemoryLimit(translator)
+    try:
+        receptive_field: int | None = limit.receptive_field
+    except Unknown:
+        receptive_field = None
+    return {"receptive_field": receptive_field, "image_statistics": limit.image_statistics}
+
+
 def _write(translator: Translator, header: Mapping[str, Any], path: Path) -> None:
     """Write a file with a header that describes it. Raises UserError."""
     network = translator.network
@@ -151,6 +165,7 @@ def _write(translator: Translator, header: Mapping[str, Any], path: Path) -> Non
         "smallest": smallest_of(network),
         "policy": translator.policy,
         "flips": bool(getattr(network, "mirrored", ())),
+        **about_tiles(translator),
     }
     WRITERS[path.suffix.lower()](graph, json.dumps(described), path)
 

@@ -110,12 +110,25 @@ class ExportedNetwork(nn.Module):
         target: Domain of the results.
         multiple: Height and width must be multiples of this.
         smallest: Smallest height and width.
+        receptive_field: Pixels at an edge of a tile that depend on pixels outside of it; None if
+            that is unknown, or the whole image.
+        image_statistics: Whether norms use statistics of each image.
     """
 
-    def __init__(self, run: Run, source: Domain, target: Domain, multiple: int, smallest: int):
+    def __init__(
+        self,
+        run: Run,
+        source: Domain,
+        target: Domain,
+        multiple: int,
+        smallest: int,
+        receptive_field: int | None = None,
+        image_statistics: bool = True,
+    ):
         super().__init__()
         self.run, self.source, self.target = run, source, target
         self.multiple, self.smallest = multiple, smallest
+        self.receptive_field, self.image_statistics = receptive_field, image_statistics
 
     def forward(self, x: Tensor) -> Tensor:
         result = self.run(np.stack(to_pixels(x, self.source)))
@@ -151,7 +164,11 @@ def load_exported(
             raise UserError(f"{path} has an invalid `multiple` or `smallest`: {size!r}", path=path)
     multiple, smallest = sizes
     assert multiple is not None and smallest is not None
-    return ExportedNetwork(open_exported(path), *domains, multiple, smallest)
+    reach, statistics = header.get("receptive_field"), header.get("image_statistics", True)
+    if not (reach is None or (type(reach) is int and 0 <= reach <= LARGEST_SIDE)):
+        raise UserError(f"{path} has an invalid `receptive_field`: {reach!r}", path=path)
+    run = open_exported(path)
+    return ExportedNetwork(run, *domains, multiple, smallest, reach, statistics is not False)
 
 
 def checked_device(

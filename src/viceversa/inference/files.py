@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,10 +151,10 @@ class _Work:
         digest = _digest(source, mask) if self.record is not None else ""
         if self.record is not None and resume and self.record.has(result, digest):
             self.outcome.skipped.append(result)
-        elif large and large.takes(translator, path, self.options.half):
+        elif large and large.takes(translator, path, self.options.half, self.options.spread):
             alpha = self.options.alpha
-            notes = translate_by_rows(translator, path, result, mask, large, self._within, alpha)
-            self._written(path, result, digest, notes)
+            parts = translate_by_rows(translator, path, result, mask, large, self._within, alpha)
+            self._written(path, result, digest, parts.notes, parts.tiles)
             self._proceed()
         else:
             image, notes = self._read(path, result, digest, mask)
@@ -202,10 +202,17 @@ class _Work:
             self._written(one.path, one.result, one.digest)
             self.outcome.spreads.extend([float(spreads[i].max())] if self.options.spread else [])
 
-    def _written(self, path: Input, result: Path, digest: str, notes: Sequence[str] = ()) -> None:
+    def _written(
+        self,
+        path: Input,
+        result: Path,
+        digest: str,
+        notes: Sequence[str] = (),
+        tiles: Mapping[str, Any] | None = None,
+    ) -> None:
         self.outcome.written.append(result)
         self.outcome.notes.extend((path, note) for note in notes)
-        add_if_possible(self.record, result, digest)
+        add_if_possible(self.record, result, digest, tiles)
 
     def _proceed(self, fraction: float = 0) -> None:
         done = len(self.outcome.written) + len(self.outcome.failures)
@@ -226,7 +233,9 @@ class _Work:
         pixels = translator.preprocess(read, half, path)
         same_size = half in (None, "whole") and pixels.shape == read.shape
         own = _own_tags(translator, path, result) if same_size else NO_TAGS
-        notes = notes_on(translator, read, pixels, half, path)
+        notes, large = notes_on(translator, read, pixels, half, path), self.options.large_images
+        if large and (note := large.excess(translator, pixels, path, half, self.options.spread)):
+            notes.append(note)
         carried = None
         if self.options.alpha:
             suffix = suffix_of(translator.suffix, path, result)

@@ -1,23 +1,25 @@
-"""Translate images that do not fit into memory from file to file, in bands of rows."""
+"""Translate images that do not fit into memory from file to file, in bands of rows or tiles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from ..images import Source, read_header
+from ..files import format_bytes
+from ..images import Pixels, Source, read_header
 from ..images.loading import read_options
 from ..images.masks import read_mask
 from ..images.preprocessing import Part
 from ..images.rows import open_rows
-from ..streaming import BandedNetwork
+from ..streaming import BandedNetwork, TiledNetwork
+from ..streaming.stream import ReadRows
 from ..terminal import say
 from .alpha import has_alpha
 from .crops import sample_crops
 from .forward import memory_errors
-from .memory import MemoryLimit, padded_shape
+from .memory import MemoryLimit, Shape, padded_shape
 from .notes import notes
 from .outputs import STREAM, Input
 from .row_files import RowWriter, row_reader
@@ -36,21 +38,53 @@ class LargeImages(NamedTuple):
     """Folder for temporary files; None: the folder of the result."""
     report: Callable[[str], object] = say
     """Called with a sentence about the costs of an image before it is translated."""
-    sampled: bool = False
-    """Whether norms use statistics of crops instead of the whole image."""
+    statistics: Literal["exact", "sampled", "tile"] = "exact"
+    """Statistics that norms use: those of the whole image, of crops, or of each tile."""
 
-    def takes(self, translator: Translator, path: Input, half: Part) -> bool:
-        """Return whether an image does not fit. Resized images and halves are read as a whole.
+    def takes(self, translator: Translator, path: Input, half: Part, spread: bool) -> bool:
+        """Return whether an image does not fit, and can be translated in parts.
 
         Raises:
             UserError: The image cannot be read, or `half` has to be chosen.
         """
-        if path == STREAM or translator.size != "own" or half not in (None, "whole"):
+        if path == STREAM or self.obstacle(translator, path, half, spread):
             return False
         config, most = translator.source.config, translator.max_megapixels * 10**6
         header = read_header(path, config.pages, most, config.read_channels)
         translator.preprocessing.half(header.height, header.width, half, path)
-        return not self.limit.at_once(header.height, header.width, 1)
+        fits = self.limit.at_once(header.height, header.width, 1)
+        return not fits and not self.limit.obstacle
+
+    def excess(
+        self, translator: Translator, pixels: Pixels, path: Input, half: Part, spread: bool
+    ) -> str:
+        """Return a note on an image that does not fit but is translated as a whole, or ""."""
+        height, width = pixels.shape[:2]
+        needed, limit = self.limit.needed(height, width), self.limit.limit
+        if needed is None or limit is None or needed <= limit:
+            return ""
+        reason = self.obstacle(translator, path, half, spread) or self.limit.obstacle
+        return (
+            f"translated as a whole, which needs about {format_bytes(needed)} of memory, more than "
+            f"--memory allows: {reason}"
+        )
+
+    def obstacle(self, translator: Translator, path: Input, half: Part, spread: bool) -> str:
+        """Return why an image is translated as a whole by any network, or ""."""
+        reasons = {
+            "images from standard input have no parts": path == STREAM,
+            "--size resizes the whole image": translator.size != "own",
+            "--half reads the whole image": half not in (None, "whole"),
+            "--spread needs the whole image": spread,
+        }
+        return next((reason for reason, found in reasons.items() if found), "")
+
+
+class Parts(NamedTuple):
+    """Notes on an image that was translated in parts, and details for the record."""
+
+    notes: list[str]
+    tiles: dict[str, Any] | None
 
 
 def translate_by_rows(
@@ -61,11 +95,11 @@ def translate_by_rows(
     options: LargeImages,
     progress: Callable[[float], object],
     alpha: bool = False,
-) -> list[str]:
-    """Translate an image file in bands of rows.
+) -> Parts:
+    """Translate an image file in bands of rows, or in tiles if the network has no bands.
 
-    The result equals that of the whole image within rounding. TIFF and OME-Zarr are read in bands,
-    and written as pyramids; other formats are decoded and encoded as a whole.
+    In bands, the result equals that of the whole image within rounding. TIFF and OME-Zarr are read
+    in bands, and written as pyramids; other formats are decoded and encoded as a whole.
 
     Args:
         translator: The translator.
@@ -75,9 +109,6 @@ def translate_by_rows(
         options: Memory, temporary files and messages.
         progress: Called with the completed fraction after each band; its exceptions end the work.
         alpha: Whether to copy the alpha channel of the image to the result, if possible.
-
-    Returns:
-        Notes on the image.
 
     Raises:
         UserError: See `Translator.pixels`; or memory or disk space is too small, or the result
@@ -93,9 +124,8 @@ def translate_by_rows(
         shape = padded_shape(
             translator.network, translator.source.config.width, image.height, image.width
         )
-        read, limit = row_reader(translator, image, shape), options.limit.limit or 0
-        crops = sample_crops(translator.network, read, shape, limit) if options.sampled else None
-        network = BandedNetwork(translator.network, shape, limit, crops)
+        read = row_reader(translator, image, shape)
+        network = _network(translator, options, shape, read)
         name = f"{path} ({image.width}x{image.height})"
         options.report(f"{name} does not fit into the memory as a whole; {network.costs}")
         output = RowWriter(translator, again, path, result, files)
@@ -109,4 +139,57 @@ def translate_by_rows(
     size = image.height, image.width
     enlarged = translator.preprocessing.enlargement(size, size)
     found = notes(translator, enlarged, output.clipped, image.dtype.name)
-    return [*found, output.problem] if output.problem else found
+    found += [output.problem] if output.problem else []
+    if isinstance(network, BandedNetwork):
+        return Parts(found, None)
+    tiles = _about(network, options.limit.image_statistics)
+    return Parts([*found, _note(tiles)], tiles)
+
+
+def _network(
+    translator: Translator, options: LargeImages, shape: Shape, read: ReadRows
+) -> BandedNetwork | TiledNetwork:
+    """Return the network for an image of one size, in bands or tiles."""
+    limit, network = options.limit, translator.network
+    memory = limit.limit or 0
+    if limit.has_bands and options.statistics != "tile":
+        sampled = options.statistics == "sampled"
+        crops = sample_crops(network, read, shape, memory) if sampled else None
+        return BandedNetwork(network, shape, memory, crops)
+    return TiledNetwork(
+        network,
+        shape,
+        memory,
+        limit.receptive_field,
+        limit.of_tile,
+        translator.target.config.width,
+        translator.device,
+    )
+
+
+def _about(network: TiledNetwork, image_statistics: bool) -> dict[str, Any]:
+    """Return a description of tiles for the record."""
+    _, height, width = network.tile
+    score = network.seam_score()
+    return {
+        "count": network.count,
+        "height": height,
+        "width": width,
+        "overlap": network.overlap,
+        "statistics": "tile" if image_statistics else "model",
+        "seam_score": None if score is None else round(score, 4),
+    }
+
+
+def _note(tiles: Mapping[str, Any]) -> str:
+    """Return a note on an image that was translated in tiles."""
+    differs = (
+        "norms used the statistics of each tile, so that the result differs from that of the whole "
+        f"image; seam score {tiles['seam_score']}"
+    )
+    equal = "the result is that of the whole image within rounding"
+    return (
+        f"translated in {tiles['count']} tiles of {tiles['width']}x{tiles['height']} pixels that "
+        f"overlap by {tiles['overlap']} pixels: "
+        + (differs if tiles["statistics"] == "tile" else equal)
+    )

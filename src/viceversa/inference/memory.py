@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 
+import torch
 from torch import nn
 
+from ..networks.ensemble import Ensemble
 from ..networks.sizes import supported_side
-from ..runtime.device import free_memory
-from ..streaming import Unknown, whole_memory
+from ..runtime.device import free_memory, memory_of
+from ..streaming import Unknown, receptive_field, uses_image_statistics, whole_memory
+from .exported import ExportedNetwork
 from .translator import Translator
 
 SHARE = 0.5  # of the free memory that images may need by default
+MEASURED = 512  # pixels of the side of the image whose memory is measured
+MARGIN = 1.5  # of larger images, relative to the measured one
+Shape = tuple[int, int, int]
+DROPOUT = nn.Dropout, nn.Dropout2d
 
 
 class MemoryLimit:
-    """Decide which images are translated as a whole, and which in bands of rows.
+    """Decide which images are translated as a whole.
+
+    The memory of networks with known layers is computed. The memory of exported files and other
+    networks is measured with an image of 512x512 pixels; smaller images are taken to fit.
 
     Args:
         translator: The translator.
@@ -27,31 +37,102 @@ class MemoryLimit:
         self, translator: Translator, limit: int | None = None, processes: int = 1
     ) -> None:
         self.network, self.channels = translator.network, translator.source.config.width
+        self.device = translator.device
+        self._out = translator.target.config.width
         free = free_memory(translator.device)
         if limit is None and free is not None:
             limit = round(SHARE * free / processes)
         self.limit = limit
-        self._needed = cache(self._memory)
+        self.needed = cache(self._needed)
+        self._of_pixel = cache(self._measured)
 
     def at_once(self, height: int, width: int, most: int) -> int:
-        """Return how many images of a size are translated at once (at most `most`); 0: in bands."""
-        needed = self._needed(height, width)
+        """Return how many images of a size are translated at once (at most `most`); 0: none."""
+        needed = self.needed(height, width)
         if needed is None or self.limit is None:
             return most
         return min(most, self.limit // needed)
 
-    def _memory(self, height: int, width: int) -> int | None:
+    def _needed(self, height: int, width: int) -> int | None:
         """Return the bytes needed to translate an image as a whole; None if that is unknown."""
+        shape = padded_shape(self.network, self.channels, height, width)
+        return self._of(self.network, shape, False)
+
+    def of_tile(self, shape: Shape) -> int:
+        """Return the bytes needed for a tile (channels, height, width)."""
+        return self._of(self.network, shape, True) or 0
+
+    def _of(self, network: nn.Module, shape: Shape, tile: bool) -> int | None:
+        """Return the bytes that a network needs for an image, or for tiles of this size."""
+        channels, height, width = shape
+        if isinstance(network, Ensemble):
+            members = [self._of(member, shape, tile) for member in network.members]
+            count = len(members) * 2 ** len(network.mirrored)
+            outputs = 4 * height * width * (2 * count * self._out + 2 * channels)
+            known = [one for one in members if one is not None]
+            return max(known) + outputs if len(known) == len(members) else None
         try:
-            return whole_memory(
-                self.network, padded_shape(self.network, self.channels, height, width)
-            )
+            return whole_memory(network, shape, tile)
         except Unknown:
-            return None
+            if height * width <= MEASURED**2 and not tile:
+                return None
+            of_pixel, pixels = self._of_pixel(network), max(height * width, MEASURED**2)
+            return None if of_pixel is None else round(of_pixel * pixels)
+
+    @torch.inference_mode()
+    def _measured(self, network: nn.Module) -> float | None:
+        """Return the bytes per pixel that an image needs; None if they cannot be measured."""
+        side = supported_side(network, MEASURED)
+        image = torch.rand(1, self.channels, side, side, device=self.device) * 2 - 1
+
+        def twice() -> None:  # runtimes need more memory after the first image of a size
+            network(image)
+            network(image)
+
+        grown = memory_of(twice, self.device)
+        return None if grown is None else max(1.0, MARGIN * grown / side**2)
+
+    @cached_property
+    def receptive_field(self) -> int:
+        """Return the receptive field of the network. Raises Unknown if it cannot have tiles."""
+        if any(isinstance(one, DROPOUT) and one.training for one in self.network.modules()):
+            raise Unknown("it draws noise for the whole image (policy paper)")
+        members = self.network.members if isinstance(self.network, Ensemble) else [self.network]
+        return max(_receptive_field(member, self.channels) for member in members)
+
+    @property
+    def image_statistics(self) -> bool:
+        """Return whether norms use statistics of each image, so that those of tiles differ."""
+        exported = [one for one in self.network.modules() if isinstance(one, ExportedNetwork)]
+        return uses_image_statistics(self.network) or any(one.image_statistics for one in exported)
+
+    @cached_property
+    def has_bands(self) -> bool:
+        """Whether the network can be computed in bands of rows."""
+        try:
+            whole_memory(self.network, padded_shape(self.network, self.channels, 1, 1))
+        except Unknown:
+            return False
+        return True
+
+    @cached_property
+    def obstacle(self) -> str:
+        """Reason why the network cannot translate parts of an image, or ""."""
+        try:
+            _ = self.has_bands or self.receptive_field
+        except Unknown as error:
+            return str(error)
+        return ""
 
 
-def padded_shape(
-    network: nn.Module, channels: int, height: int, width: int
-) -> tuple[int, int, int]:
+def padded_shape(network: nn.Module, channels: int, height: int, width: int) -> Shape:
     """Return the shape of an image that is padded to a size that a network supports."""
     return channels, supported_side(network, height), supported_side(network, width)
+
+
+def _receptive_field(network: nn.Module, channels: int) -> int:
+    if not isinstance(network, ExportedNetwork):
+        return receptive_field(network, channels)
+    if network.receptive_field is None:
+        raise Unknown("the exported file does not contain the receptive field of its network")
+    return network.receptive_field

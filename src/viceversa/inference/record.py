@@ -13,11 +13,12 @@ from ..errors import UserError
 from ..files import digest_of
 
 NAME = ".viceversa.jsonl"  # hidden, since it is stored beside the images
+TILES = "tiles"  # of a line; it does not decide whether a result is complete
 OTHERS = ".viceversa-*.jsonl"  # of the processes after the first
 
 
 class Record:
-    """One JSON line per result: its SHA-256, and its source, model and settings.
+    """One JSON line per result: its SHA-256, and its source, model, settings, and tiles if any.
 
     Several processes may share a folder: each appends to a separate file, since appending to one
     file is not safe on network file systems, and reads all files. If a line is damaged or its
@@ -42,14 +43,14 @@ class Record:
 
     def has(self, result: Path, source: str) -> bool:
         """Return whether a result exists of this source (SHA-256), model and settings."""
-        lines = self._lines.get(self._name(result), [])
+        lines = [_without_tiles(line) for line in self._lines.get(self._name(result), [])]
         digests = [str(line.get("sha256")) for line in lines]
         known = [one for one in digests if self._line(result, source, one) in lines]
         return bool(known) and result.exists() and digest_of(result) in known
 
-    def add(self, result: Path, source: str) -> None:
-        """Record a result that was written. Raises OSError or UserError."""
-        line = self._line(result, source, digest_of(result))
+    def add(self, result: Path, source: str, tiles: Mapping[str, Any] | None = None) -> None:
+        """Record a result that was written, and its tiles. Raises OSError or UserError."""
+        line = self._line(result, source, digest_of(result)) | ({TILES: tiles} if tiles else {})
         lines = self._lines.setdefault(self._name(result), [])
         if line in lines:
             return
@@ -67,17 +68,24 @@ class Record:
         return {"result": self._name(result), "sha256": digest, "source": source, **self._origin}
 
 
-def add_if_possible(record: Record | None, result: Path, source: str) -> None:
+def add_if_possible(
+    record: Record | None, result: Path, source: str, tiles: Mapping[str, Any] | None = None
+) -> None:
     """Add a result to the record, if there is one. Without it the file is only translated again.
 
     Args:
         record: The record.
         result: The result.
         source: SHA-256 of the source; empty: it is not known.
+        tiles: Tiles in which the result was translated, if it was.
     """
     if record is not None and source:
         with suppress(OSError, UserError):
-            record.add(result, source)
+            record.add(result, source, tiles)
+
+
+def _without_tiles(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if key != TILES}
 
 
 def _read(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -166,3 +167,22 @@ def synchronized_time(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
+
+
+def memory_of(call: Callable[[], object], device: torch.device) -> int | None:
+    """Return the bytes by which the memory of this process grows during a call.
+
+    Returns:
+        The bytes at the peak; None if they cannot be measured on this system.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = int(torch.cuda.memory_allocated(device))
+    else:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+        except OSError:
+            return None
+        before = peak_memory(device)
+    call()
+    return peak_memory(device) - before

@@ -1,7 +1,16 @@
-"""Run networks in bands of rows, for images that do not fit into memory."""
+"""Run networks in bands of rows or in tiles, for images that do not fit into memory."""
 
-from .graph import Unknown, reach
+from .graph import Unknown
 from .memory import whole_memory
+from .receptive_field import receptive_field, uses_image_statistics
 from .stream import BandedNetwork
+from .tiles import TiledNetwork
 
-__all__ = ["BandedNetwork", "Unknown", "reach", "whole_memory"]
+__all__ = [
+    "BandedNetwork",
+    "TiledNetwork",
+    "Unknown",
+    "receptive_field",
+    "uses_image_statistics",
+    "whole_memory",
+]

@@ -170,18 +170,37 @@ def _layer(layer: nn.Module, name: str, inputs: tuple[Node, ...]) -> Node:
 
 
 def reach(network: nn.Module, channels: int, multiple: int) -> int:
-    """Return the receptive field in pixels on each side, without the statistics of norms.
+    """Return the number of rows at an edge of a tile that depend on rows outside of the tile.
+
+    The statistics of norms are left out.
+
+    Args:
+        network: The network, in eval mode.
+        channels: Channels of its images.
+        multiple: Tiles begin and end at multiples of it, for which the network is periodic.
 
     Raises:
         Unknown: See `maps`.
     """
-    middle = 32 * multiple
-    nodes = maps(network, (channels, 2 * middle, 2 * multiple))
-    return max(_distance(nodes, row) for row in range(middle, middle + multiple))
+    periods = 16
+    while True:
+        middle = periods * multiple
+        nodes = maps(network, (channels, 2 * middle, 2 * multiple))
+        found = 0
+        for row in range(multiple):
+            low, high = _needs(nodes, middle + row)
+            above, below = middle + row - low, high - 1 - middle - row
+            for distance, first in ((above, row), (below, multiple - 1 - row)):
+                # rows at `first`, `first + multiple`, ... from the edge need `distance` rows
+                if distance > first:
+                    found = max(found, first + (distance - 1 - first) // multiple * multiple + 1)
+        if found < middle - multiple:
+            return found
+        periods *= 2  # rows beyond the edges of the image do not count
 
 
-def _distance(nodes: list[Node], row: int) -> int:
-    """Return the number of image rows above or below an output row that it depends on."""
+def _needs(nodes: list[Node], row: int) -> tuple[int, int]:
+    """Return the range of image rows that an output row depends on."""
     ranges = {nodes[-1]: (row, row + 1)}
     for node in reversed(nodes):
         if node not in ranges:
@@ -192,5 +211,4 @@ def _distance(nodes: list[Node], row: int) -> int:
         for before in node.inputs:
             known = ranges.get(before, (low, high))
             ranges[before] = min(known[0], low), max(known[1], high)
-    low, high = ranges[nodes[0]]
-    return max(row - low, high - 1 - row)
+    return ranges[nodes[0]]

@@ -16,18 +16,20 @@ from .graph import Node, maps
 from .operations import Convolution, Operation, Shape
 from .passes import Pass, Plan
 
-OF_WHOLE, OF_BAND = 1.5, 5.0
+OF_WHOLE, OF_TILES, OF_BAND = 1.5, 2.25, 5.0
 LIBRARIES = 35_000_000  # code that is loaded during the computation
 BANDS = (1024, 512, 256, 128, 64, 32, 16, 8, 4)
 """Possible numbers of image rows in a band."""
 
 
-def whole_memory(network: nn.Module, shape: Shape) -> int:
+def whole_memory(network: nn.Module, shape: Shape, tiles: bool = False) -> int:
     """Return the bytes that a network needs for a whole image.
 
     Args:
         network: The network, in eval mode.
         shape: (channels, height, width) of the image, whose sides the network supports.
+        tiles: Whether the network translates many images of this size in turn, which leaves more
+            gaps in the heap.
 
     Raises:
         Unknown: See `maps`.
@@ -41,7 +43,7 @@ def whole_memory(network: nn.Module, shape: Shape) -> int:
         inner += sum(one.before[1] * _row(one.before) for one in node.operations if _copies(one))
         peak = max(peak, alive + inner)
         alive -= sum(one.bytes for one in set(node.inputs) if last[one] is node)
-    return round(OF_WHOLE * peak) + _fixed(network)
+    return round((OF_TILES if tiles else OF_WHOLE) * peak) + _fixed(network)
 
 
 def largest_band(
