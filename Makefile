@@ -75,6 +75,7 @@ soak: $(VENV)/ready
 	$(BIN)/python benchmarks/quality.py cyclegan ../shared/data/horse2zebra \
 		--recipes cyclegan cut fastcut
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/serving_soak.py
 	$(BIN)/python benchmarks/safety.py
 	$(BIN)/python benchmarks/reliability.py
 

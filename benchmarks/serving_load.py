@@ -24,8 +24,9 @@ SLOW_BODIES = (
     (POST + b"Transfer-Encoding: chunked\r\n\r\n", [b"1\r\nx\r\n"] * 60),
 )
 CLOSED = ConnectionError, asyncio.IncompleteReadError
+TRUNCATED = -1
 Timed = list[tuple[float, float, int]]
-"""Start, end and status of requests; 0: the server closed the connection."""
+"""Start, end and status of requests; 0: the server closed the connection before the answer."""
 
 
 class Server:
@@ -49,25 +50,34 @@ class Server:
         self.process.wait(60)
 
 
-def translation(image: bytes) -> bytes:
-    """Return the request to translate an image file."""
-    return POST + f"Content-Length: {len(image)}\r\n\r\n".encode() + image
+def translation(image: bytes, size: str = "own") -> bytes:
+    """Return the request to translate an image file, resized to `size`."""
+    post = POST.replace(b"translate", f"translate?size={size}".encode())
+    return post + f"Content-Length: {len(image)}\r\n\r\n".encode() + image
 
 
-def drawing(side: int) -> bytes:
-    """Return the request to translate a line drawing of the demo."""
+def drawing(side: int, size: str = "own") -> bytes:
+    """Return the request to translate a line drawing of the demo, resized to `size`."""
     folder = Path(str(resources.files("viceversa") / "demos" / "openmoji" / "test"))
     pair, file = Image.open(min(folder.iterdir())), io.BytesIO()
     pair.crop((0, 0, 64, 64)).resize((side, side)).save(file, "PNG")
-    return translation(file.getvalue())
+    return translation(file.getvalue(), size)
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, str]:
-    """Read an answer; return its status and its body."""
-    head = await reader.readuntil(b"\r\n\r\n")
+    """Read an answer; return its status, or TRUNCATED, and its body."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            return TRUNCATED, ""
+        raise
     length = re.search(rb"(?i)content-length: (\d+)", head)
     assert length is not None
-    body = await reader.readexactly(int(length[1]))
+    try:
+        body = await reader.readexactly(int(length[1]))
+    except CLOSED:
+        return TRUNCATED, ""
     return int(head.split()[1]), body.decode("latin-1")
 
 
@@ -101,7 +111,7 @@ async def use(port: int, request: bytes, clients: int, seconds: float) -> Timed:
             except CLOSED:
                 status = 0
             done.append((began, time.perf_counter(), status))
-            if not status:
+            if status <= 0:
                 break
         writer.close()
 

@@ -11,6 +11,7 @@ HELP = {
     "batches_total": "Batches of the networks.",
     "cancelled_total": "Requests whose client disconnected before the answer.",
     "decoder_failures_total": "Images whose decoder process failed or was too slow.",
+    "workers": "Processes that accept images.",
     "worker_restarts_total": "Workers that ended or stalled, and were replaced.",
     "request_seconds": "Time to answer translation requests.",
     "requests_in_progress": "Translation requests that are admitted and not answered.",

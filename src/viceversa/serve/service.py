@@ -79,6 +79,7 @@ class Service:
         else:
             self.models = models
             self.loaded.set()
+            self.metrics.add("workers")
 
     async def close(self) -> None:
         """Stop."""
