@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -25,9 +26,9 @@ from viceversa.serve.metrics import Metrics
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-STALLED = "1024,1024"  # takes the second model more than ten times as long as --timeout
+STALLED = "1024,1024"  # takes the second model several times as long as --timeout
 IMAGES = 'images_total{model="fast"}'
-OPTIONS = "--workers", "2", "--decoders", "1", "--timeout", "1"
+OPTIONS = "--workers", "2", "--decoders", "1", "--timeout", "2"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,7 @@ def test_failing_workers_are_replaced_and_the_end_is_graceful(models: dict[str, 
         assert stalled.failure == (504, "timeout")
         assert server.translate(noise(), "fast").status in (200, 503, 504)
         wait_for(lambda: server.metric("worker_restarts_total") == 2)
+        wait_for(lambda: server.metric("workers") == 2)
         wait_for(lambda: server.translate(noise(), "fast").status == 200)
         wait_for(lambda: server.metric("requests_in_progress") == 0)
 
@@ -138,6 +140,33 @@ def test_counts_of_workers_are_summed() -> None:
     for line in ('images_total{model="m"} 2', "body_bytes 5", "request_seconds_count 2"):
         assert f"viceversa_{line}\n" in text
     assert first.value("images_total", model="m") == 1
+
+
+@pytest.mark.soak
+def test_the_end_does_not_wait_for_a_computation_that_takes_too_long(
+    models: dict[str, Path],
+) -> None:
+    with ThreadPoolExecutor(1) as pool, Command(models, "--timeout", "3") as server:
+        answer = pool.submit(server.translate, noise(), "slow", f"?size={STALLED}")
+        wait_for(lambda: server.ask("/livez").status == 503)
+        assert answer.result().failure == (504, "timeout")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(5) == 0
+
+
+@pytest.mark.soak
+def test_workers_are_replaced_if_the_process_that_forks_them_is_killed(
+    models: dict[str, Path],
+) -> None:
+    with Command(models, *OPTIONS) as server:
+        fork_server = next(one for one in children(server.process.pid) if children(one))
+        workers = children(fork_server)
+        os.kill(fork_server, signal.SIGKILL)
+        wait_for(lambda: not any(Path(f"/proc/{one}").exists() for one in workers))
+        wait_for(lambda: server.metric("workers") == 2)
+        assert server.translate(noise(), "fast").status == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
 
 
 @pytest.mark.soak

@@ -57,6 +57,11 @@ class Worker:
             self.channel.send(others)
             self.asked = True
 
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.channel.close()  # ends it too, if the process that forks workers was killed
+
     @property
     def failure(self) -> str:
         """The reason to replace it; empty: none."""
@@ -105,10 +110,8 @@ class Supervisor:
             try:
                 self._run(bound)
             finally:
-                for worker in self._workers:
-                    worker.process.kill()
-                for worker, _ in self._stalled:
-                    worker.process.kill()
+                for worker in [*self._workers, *(one for one, _ in self._stalled)]:
+                    worker.kill()
 
     def _run(self, bound: socket.socket) -> None:
         announced = False
@@ -162,7 +165,7 @@ class Supervisor:
             worker.send(None)
             self._stalled.append((worker, time.monotonic() + STALLED_SECONDS))
         else:
-            worker.process.kill()
+            worker.kill()
         self._past.add(report.counts.without_gauges())
         self._past.values["worker_restarts_total", ()] += 1
         if report.ready:
@@ -179,7 +182,7 @@ class Supervisor:
         now = time.monotonic()
         for worker, end in list(self._stalled):
             if now > end:
-                worker.process.kill()
+                worker.kill()
                 self._stalled.remove((worker, end))
 
     def _counts_without(self, worker: Worker) -> Counts:
