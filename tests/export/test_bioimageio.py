@@ -26,8 +26,8 @@ from support import command_error, command_output, needs_runtime
 from viceversa import Translator
 from viceversa.checkpoint import read_header, read_weights, save_network
 from viceversa.errors import UserError
-from viceversa.export.bioimageio import PackageText, sizes_of
-from viceversa.images.domain import Domain
+from viceversa.export.bioimageio import PackageText, sizes_of, write_package
+from viceversa.images.domain import Domain, DomainConfig
 from viceversa.inference.exported import open_exported
 from viceversa.networks.config import ResNetConfig, UNetConfig
 from viceversa.networks.resnet import ResNet
@@ -117,6 +117,11 @@ def test_invalid_options_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert error.value.option == "--description"
     text = command_error(capsys, "export", MODEL, "-o", tmp_path / "a.onnx", "--license", "MIT")
     assert "--license is for --to bioimageio" in text
+    labels = Domain(DomainConfig(kind="labels", ids=3))
+    model = Translator(UNet(UNetConfig(width=4, depth=3), 3, 3), labels, Domain(), "cpu")
+    with pytest.raises(UserError, match="bioimageio does not support models of label") as error:
+        write_package(model, {}, out, [], PackageText("name", "text", ""))
+    assert error.value.option == "--to"
     assert list(tmp_path.iterdir()) == []
 
 

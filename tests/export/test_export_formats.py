@@ -11,14 +11,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from support import command_error, command_output, needs_runtime, noise_images
+from support import command_error, command_output, needs_runtime, noise_images, small_model
 from torch import nn
 
 from viceversa import Translator
 from viceversa.checkpoint import read_digest, read_header
 from viceversa.errors import UserError
 from viceversa.export import exporting, onnx_file
-from viceversa.export.exporting import compare, export
+from viceversa.export.exporting import compare, export, sample_images
 from viceversa.export.graph import ImageGraph
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.inference.exported import open_exported
@@ -161,6 +161,75 @@ def test_a_file_with_other_results_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def labels(**config: Any) -> Domain:
+    return Domain(DomainConfig(kind="labels", **config), "uint8", (0.0,), (255.0,))
+
+
+COLOURS = labels(classes=("#102030,#ff0000", "#00ff80"), tolerance=2)
+INDICES = labels(ids=5)
+
+
+def label_translator(source: Domain, target: Domain) -> Translator:
+    torch.manual_seed(0)
+    network = ResNet(ResNetConfig(width=4, blocks=1), source.config.width, target.config.width)
+    for tensor in network.state_dict().values():
+        tensor.normal_(0.0, 0.3)
+    return Translator(network, source, target, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [(COLOURS, Domain()), (INDICES, COLOURS), (COLOURS, INDICES)]
+)
+def test_the_graph_translates_label_maps(source: Domain, target: Domain) -> None:
+    model = label_translator(source, target)
+    images = np.stack(sample_images(model)[0])[:2, :48, :64]
+    if source is COLOURS:
+        images[:, :9] ^= 1  # within the tolerance
+        assert {tuple(pixel) for pixel in images.reshape(-1, 3)} >= {(16, 32, 48), (17, 33, 49)}
+    with torch.inference_mode():
+        found = ImageGraph(model)(torch.from_numpy(images)).numpy()
+    expected = np.stack(model.pixels(list(images)))
+    assert found.shape == expected.shape and found.dtype == expected.dtype == np.uint8
+    if target.config.kind == "image":
+        assert np.abs(found.astype(int) - expected).max() <= 1 and expected.std() > 10
+    else:
+        assert (found == expected).all() and len(np.unique(expected)) > 2
+
+
+def test_the_comparison_counts_pixels_of_other_classes(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(exporting, "SIDE", 12)
+    model = label_translator(INDICES, COLOURS)
+
+    def run(pixels: NDArray[Any], wrong: int = 0) -> NDArray[Any]:
+        result = np.stack(model.pixels(list(pixels)))
+        result[0, 0, :wrong] = 255 - result[0, 0, :wrong]
+        return result
+
+    image = sample_images(model)[0][:1]
+    assert compare(model, run, image).changed == 0
+    one = compare(model, lambda pixels: run(pixels, 1), image)
+    assert one.largest == 1 and 0 < one.changed < 0.01
+    monkeypatch.setattr(exporting, "_write", lambda *_: None)
+    monkeypatch.setattr(exporting, "open_exported", lambda path: lambda pixels: run(pixels, 4))
+    with pytest.raises(UserError, match=r"the classes of .* of the pixels differ from those"):
+        export(model, {}, tmp_path / "model.onnx", image)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_label_maps_of_an_exported_file(suffix: str, tmp_path: Path) -> None:
+    for number, (source, target) in enumerate(((COLOURS, INDICES), (INDICES, COLOURS))):
+        folder = tmp_path / str(number)
+        path = small_model(folder, source, target, "resnet")
+        model, file = Translator.load(path, "cpu"), folder / f"model{suffix}"
+        images = sample_images(model)[0]
+        export(model, read_header(path), file, images)
+        image = images[0][:50, :70]  # padded
+        found, expected = Translator.load(file, "cpu").pixels([image])[0], model.pixels([image])[0]
+        assert found.shape == expected.shape and (found != expected).mean() < 1e-3
+
+
 def test_the_graph_computes_what_the_translator_does() -> None:
     source = Domain(DomainConfig(channels=3), "uint8", (0, 10, 20), (255, 200, 255))
     model = translator("resnet", source=source)
@@ -194,10 +263,10 @@ def test_a_network_without_equivalent_is_refused(tmp_path: Path) -> None:
 def test_models_and_options_that_have_no_graph_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labels = Domain(DomainConfig(kind="labels", ids=3), "uint8", (0.0,), (255.0,))
-    network = ResNet(ResNetConfig(width=4, blocks=0), 3, 3)
-    with pytest.raises(UserError, match="the target of this one is labels"):
-        ImageGraph(Translator(network, Domain(), labels, "cpu"))
+    lightness = Domain(DomainConfig(kind="lab-l"), low=(0.0,), high=(255.0,))
+    network = ResNet(ResNetConfig(width=4, blocks=0), 3, 1)
+    with pytest.raises(UserError, match="the target of this one is lab-l"):
+        ImageGraph(Translator(network, Domain(), lightness, "cpu"))
     with pytest.raises(UserError, match="draws noise"):
         ImageGraph(translator("unet", "paper"))
     assert "name the file .onnx" in command_error(capsys, "export", MODEL, "-o", tmp_path / "a.pt")

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support import command_error, command_output, needs_runtime, noise_images
+from support import command_error, command_output, needs_runtime, noise_images, small_model
 
 from viceversa import Translator
 from viceversa.checkpoint import read_header
+from viceversa.errors import UserError
 from viceversa.export import int8
+from viceversa.images.domain import Domain, DomainConfig
 
 MODEL = Path(__file__).parents[1] / "fixtures/format_1/runs/cyclegan/ab.safetensors"
 needs_nncf = pytest.mark.skipif(
@@ -117,3 +119,7 @@ def test_invalid_options_are_refused(
     text = command_error(capsys, *words, *given)
     assert "needs the package nncf; install it with pip install 'viceversa[int8]'" in text
     assert sorted(tmp_path.iterdir()) == [photos]
+    labels = small_model(tmp_path, Domain(), Domain(DomainConfig(kind="labels", ids=3)))
+    with pytest.raises(UserError, match="--int8 does not support models of label maps") as error:
+        int8.export_int8(Translator.load(labels, "cpu"), {}, out, [], [])
+    assert error.value.option == "--int8" and not out.exists()

@@ -23,7 +23,8 @@ from viceversa.page.models import NamedModel
 
 RUNTIME = {name: name.encode() for name in FILES}
 GREY_16 = Domain(DomainConfig(channels=1), "uint16", (0.0,), (65535.0,))
-LABELS = Domain(DomainConfig(kind="labels", ids=3), "uint8", (0.0,), (255.0,))
+LIGHTNESS = Domain(DomainConfig(kind="lab-l"), low=(0.0,), high=(255.0,))
+MANY = Domain(DomainConfig(kind="labels", ids=257), "uint16", (0.0,), (255.0,))
 
 
 def loaded(path: Path, method: str = "pix2pix") -> PageModel:
@@ -143,16 +144,8 @@ def test_a_page_is_complete_or_absent(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("source", "target", "problem"),
     [
-        (
-            LABELS,
-            Domain(),
-            "only models from images to images can be exported, not labels and image",
-        ),
-        (
-            Domain(),
-            LABELS,
-            "only models from images to images can be exported, not image and labels",
-        ),
+        (LIGHTNESS, Domain(), "only models of images and label maps can be exported; the source"),
+        (Domain(), MANY, "label maps of more than 256 classes cannot be exported"),
         (
             Domain(DomainConfig(channels=2), low=(0.0,) * 2, high=(255.0,) * 2),
             Domain(),

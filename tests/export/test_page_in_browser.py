@@ -21,6 +21,7 @@ from support import needs_runtime, small_model
 
 from viceversa import Translator
 from viceversa.checkpoint import read_header
+from viceversa.export.exporting import sample_images
 from viceversa.export.graph import ImageGraph, example
 from viceversa.export.onnxruntime_web import ARCHIVE, PACKAGE, read_runtime
 from viceversa.export.page import export_models, page_model, write_page
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 GREY_16 = Domain(DomainConfig(channels=1), "uint16", (0.0,), (65535.0,))
+COLOURS = Domain(DomainConfig(kind="labels", classes=("#0000ff", "#20c040")))
+INDICES = Domain(DomainConfig(kind="labels", ids=3))
 GREY = Domain(DomainConfig(channels=1), low=(0.0,), high=(255.0,))
 RANGED = Domain(DomainConfig(range="20,200"), "uint8", (20.0,) * 3, (200.0,) * 3)
 EXAMPLE = io.BytesIO()
@@ -73,10 +76,8 @@ def write_site(
         for name, other in names
     ]
     if not network:
-        image = np.random.default_rng(0).integers(
-            0, 256, (24, 16, source.config.channels), np.uint8
-        )
-        network = export_models(models[:1], [[image]])[0]["ab"]
+        images = sample_images(models[0].translator)[0][:1]
+        network = export_models(models[:1], [images])[0]["ab"]
     networks = {"ab": network, "ba": network}
     for hosted in (True, False):
         write_page(models, networks, runtime, folder / ("hosted" if hosted else "files"), hosted)
@@ -142,12 +143,20 @@ def result(page: Page) -> np.ndarray:
 def check_result(page: Page, translator: Translator) -> np.ndarray:
     """Compare the translation with the one of PyTorch; return it."""
     found, image = result(page), canvas_pixels(page.locator("#input"))
-    if translator.source.config.channels == 1:
-        image = image[:, :, :1]
     expected = translator.pixels([image])[0]
     assert found.shape[:2] == image.shape[:2] and expected.std() > 1
     assert np.abs(found.astype(int) - expected).max() <= 1
     return found
+
+
+def source_pixels(page: Page, source: Domain) -> np.ndarray:
+    """Return the drawing as pixels of a file of the domain."""
+    drawn = canvas_pixels(page.locator("#input"))
+    if not source.config.ids:
+        return drawn[:, :, : source.config.file_channels]
+    colours = page.locator("#colours input").evaluate_all("all => all.map((one) => one.value)")
+    palette = np.array([list(bytes.fromhex(one[1:])) for one in colours])
+    return (drawn[:, :, None] == palette).all(axis=3).argmax(axis=2)[..., None].astype(np.uint8)
 
 
 def open_image(page: Page, folder: Path, height: int, width: int) -> None:
@@ -245,14 +254,29 @@ def test_a_hosted_page_that_is_opened_as_a_file_says_so(browser: Browser, site: 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(
-    ("source", "target"), [(Domain(), Domain()), (GREY_16, RANGED), (RANGED, GREY)]
+    ("source", "target"),
+    [(Domain(), Domain()), (GREY_16, RANGED), (RANGED, GREY), (COLOURS, INDICES), (INDICES, GREY)],
 )
-def test_exported_networks_of_grey_images_16_bits_and_ranges(
+def test_exported_networks_of_domains(
     source: Domain, target: Domain, tmp_path: Path, runtime: dict[str, bytes], browser: Browser
 ) -> None:
-    """Values are scaled as Translator scales images of 8 bits, and clipped to the range."""
+    """Values are scaled as Translator scales images of 8 bits, and clipped to the range.
+
+    The saved file is that of the target: grey, RGB, or a label map.
+    """
     site = write_site(tmp_path, runtime, source, target)
     with opened(browser, tmp_path / "files" / "index.html", offline=True) as window:
         stroke(window.page)
-        check_result(window.page, site.translator)
+        result(window.page)
+        with window.page.expect_download() as download:
+            window.page.keyboard.press("s")
+        saved = np.asarray(Image.open(download.value.path()))
+        image = source_pixels(window.page, source)
+        assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 1
+        expected = site.translator.pixels([image])[0]
+        found = saved.reshape(expected.shape).astype(int)
+        if target.config.kind == "labels":
+            assert (found != expected).mean() < 1e-3 and len(np.unique(expected)) > 1
+        else:
+            assert np.abs(found - expected).max() <= 1 and expected.std() > 1
         assert window.messages == []

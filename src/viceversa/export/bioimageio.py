@@ -27,6 +27,7 @@ from ..inference.exported import INPUT, OUTPUT
 from ..networks.sizes import multiple_of, smallest_of
 from ..streaming.graph import Unknown, reach
 from .exporting import Deviation, Pixels, export, of_size
+from .graph import refuse_label_maps
 
 VERSION = "0.5.12"  # of the format
 SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
@@ -98,6 +99,7 @@ def write_package(
         UserError: As `export`; or the description is invalid.
     """
     about.check()
+    refuse_label_maps(translator, "--to bioimageio", "--to")
     sizes = sizes_of(translator, halo)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..files import write_bytes
+from ..images.domain import Domain
+from ..images.labels import from_classes
 from ..inference import Translator
 from ..inference.exported import EXPORT_FORMATS, ExportedNetwork, Run, open_exported
 from ..inference.memory import MemoryLimit
@@ -27,6 +29,7 @@ from .openvino_file import write_openvino
 
 Pixels = NDArray[Any]
 TOLERANCE = 1 / 255  # of the range of the target: one step of 8 bits
+CLASS_TOLERANCE = 1e-3  # of the pixels of label maps
 SIDE = 64  # pixels, at least, of the unit of SIZES
 SIZES = ((1, 1, 2), (4, 2, 1), (1, 3, 4))  # batch, and height and width in multiples
 SAMPLES = 4  # images to compare results with
@@ -41,7 +44,7 @@ class Deviation:
     """Deviation between the results of a file and those of PyTorch."""
 
     largest: float
-    """As a fraction of the range of the target."""
+    """As a fraction of the range of the target; 1 if a class of a label map differs."""
     changed: float
     """Fraction of the values that differ."""
     images: int
@@ -72,7 +75,8 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / path.name
         _write(translator, header, made)
-        difference = _checked(compare(translator, open_exported(made), images), path)
+        found = compare(translator, open_exported(made), images)
+        difference = _checked(found, path, translator.target)
         publish(Path(folder), path)
     return difference
 
@@ -102,7 +106,8 @@ def with_runtime(translator: Translator, header: Mapping[str, Any], runtime: str
         path = Path(folder) / f"model{kind.suffix}"
         _write(translator, header, path)
         run = open_exported(path)
-    _checked(compare(translator, run, sample_images(translator)[0][:1]), kind.runtime)
+    found = compare(translator, run, sample_images(translator)[0][:1])
+    _checked(found, kind.runtime, translator.target)
     moved = copy.copy(translator)
     sizes = multiple_of(translator.network), smallest_of(translator.network)
     moved.network = ExportedNetwork(
@@ -118,12 +123,15 @@ def compare(translator: Translator, run: Run, images: Sequence[Pixels]) -> Devia
     least = -(-smallest // multiple) * multiple
     sizes = [(batch, unit * height, unit * width) for batch, height, width in SIZES]
     largest, changed, count = 0.0, [], 0
-    span = np.subtract(translator.target.high, translator.target.low)
+    labels = translator.target.config.kind == "labels"
+    span = 1.0 if labels else np.subtract(translator.target.high, translator.target.low)
     for batch, height, width in [*sizes, (1, least, least)]:
         for start in range(0, len(images), batch):
             cut = np.stack([of_size(image, height, width) for image in images[start:][:batch]])
             expected = np.stack(translator.pixels(list(cut))).astype(np.float64)
             difference = np.abs(run(cut).astype(np.float64) - expected) / span
+            if labels:
+                difference = difference.max(axis=3) > 0
             largest = max(largest, float(difference.max()))
             changed.append(float((difference > 0).mean()))
             count += len(cut)
@@ -133,9 +141,15 @@ def compare(translator: Translator, run: Run, images: Sequence[Pixels]) -> Devia
 def sample_images(translator: Translator) -> tuple[list[Pixels], str]:
     """Return images to compare results with, and a description of them.
 
-    The images are photos of a demo, or noise if the source domain is not 8-bit grey or RGB.
+    The images are photos of a demo; for label maps, random classes; or noise if the source domain
+    is not 8-bit grey or RGB.
     """
     source = translator.source
+    if source.config.kind == "labels":
+        shape = SAMPLES, 128, 128, 1  # small areas, so that small images have several classes
+        classes = np.random.default_rng(0).integers(0, source.config.width, shape)
+        areas = classes.repeat(2, axis=1).repeat(2, axis=2)
+        return [from_classes(one, source.config) for one in areas], "random classes"
     if source.dtype == "uint8" and source.config.channels in (1, 3):
         photos = Path(str(resources.files("viceversa") / "demos" / "earth" / "testA"))
         files = sorted(photos.glob("*.jpg"))[:SAMPLES]
@@ -170,8 +184,15 @@ def _write(translator: Translator, header: Mapping[str, Any], path: Path) -> Non
     WRITERS[path.suffix.lower()](graph, json.dumps(described), path)
 
 
-def _checked(difference: Deviation, what: object) -> Deviation:
+def _checked(difference: Deviation, what: object, target: Domain) -> Deviation:
     """Return a deviation. Raises UserError if it is too large."""
+    if target.config.kind == "labels":
+        if difference.changed > CLASS_TOLERANCE:
+            raise UserError(
+                f"{what}: the classes of {difference.changed:.1%} of the pixels differ from those "
+                "of PyTorch"
+            )
+        return difference
     if difference.largest > TOLERANCE:
         raise UserError(
             f"{what}: the results differ from those of PyTorch by up to {difference.largest:.1%} "

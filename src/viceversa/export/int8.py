@@ -21,6 +21,7 @@ from ..inference import Translator
 from ..inference.exported import Run, open_exported
 from ..networks.sizes import multiple_of, smallest_of
 from .exporting import Deviation, Pixels, export, of_size, publish
+from .graph import refuse_label_maps
 
 LEAST = 30.0  # dB: below, differences are visible
 EVERY = 4  # one image of so many is not used for calibration, but for the comparison
@@ -65,6 +66,7 @@ def export_int8(
     Raises:
         UserError: As `export`; or the package nncf is missing, or the PSNR is too low.
     """
+    refuse_label_maps(translator, "--int8", "--int8")
     openvino = import_openvino()
     with warnings.catch_warnings(action="ignore"):
         nncf = import_extra("nncf", "int8", "quantization")

@@ -19,6 +19,7 @@ from ..page.bundle import bundle
 from ..page.examples import Example
 from ..page.models import NamedModel, describe
 from .exporting import Deviation, Pixels, export
+from .graph import unsupported
 from .onnxruntime_web import LOADER, SCRIPT, VERSION, WASM
 
 CHANNELS = (1, 3, 4)  # of PNG
@@ -71,26 +72,25 @@ def page_model(
         translator: Its translator, on the CPU.
         examples: Its example inputs; those that are no PNG files are left out.
     """
-    source, target = translator.source, translator.target
-    channels = source.config.channels, target.config.channels
-    problem = ""
-    if (source.config.kind, target.config.kind) != ("image", "image"):
-        kinds = f"{source.config.kind} and {target.config.kind}"
-        problem = f"only models from images to images can be exported, not {kinds}"
-    elif not set(channels) <= set(CHANNELS):
-        problem = f"the page supports 1, 3 or 4 channels, not {channels[0]} and {channels[1]}"
-    elif target.dtype != "uint8":
-        problem = f"the page supports results of 8 bits, not {target.dtype}"
-    elif source.may_lack_data:
-        problem = "the page does not support pixels without data"
-    if problem:
+    if problem := unsupported(translator) or _unsupported_by_page(translator):
         raise UserError(f"{model.path}: {problem}", option="--to", path=model.path)
     eight_bit = copy.copy(translator)
-    eight_bit.source = source.of_dtype("uint8")  # as Translator scales images of 8 bits
+    eight_bit.source = translator.source.of_dtype("uint8")  # as Translator scales images of 8 bits
     files = [one.content for one in examples if one.media_type == "image/png"]
     return PageModel(
         model, eight_bit, {f"{number}.png": one for number, one in enumerate(files, start=1)}
     )
+
+
+def _unsupported_by_page(translator: Translator) -> str:
+    """Return why the page does not support a translator; empty if it does."""
+    source, target = translator.source, translator.target
+    channels = source.config.file_channels, target.config.file_channels
+    if not set(channels) <= set(CHANNELS):
+        return f"the page supports 1, 3 or 4 channels, not {channels[0]} and {channels[1]}"
+    if target.dtype != "uint8":
+        return f"the page supports results of 8 bits, not {target.dtype}"
+    return "the page does not support pixels without data" if source.may_lack_data else ""
 
 
 def export_models(

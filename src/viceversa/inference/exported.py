@@ -16,6 +16,7 @@ from ..checkpoint.exported import is_exported
 from ..errors import UserError
 from ..extras import import_extra, import_openvino
 from ..images.domain import Domain
+from ..images.labels import to_classes
 from ..images.values import to_pixels, to_values
 
 INPUT, OUTPUT = "images", "translated"  # of a graph
@@ -132,12 +133,14 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         result = self.run(np.stack(to_pixels(x, self.source)))
-        expected = (len(x), *x.shape[2:], self.target.config.channels)
+        expected = (len(x), *x.shape[2:], self.target.config.file_channels)
         if result.shape != expected or str(result.dtype) != self.target.dtype:
             raise UserError(
                 f"the exported file returned {result.dtype} images of shape {result.shape}, not "
                 f"{self.target.dtype} of {expected}"
             )
+        if self.target.config.kind == "labels":
+            result = np.stack([to_classes(one, self.target.config, "the result") for one in result])
         return to_values(torch.from_numpy(result).movedim(-1, 1), self.target, torch.float32)
 
 
