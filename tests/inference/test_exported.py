@@ -174,6 +174,8 @@ def test_files_with_invalid_headers_or_graphs_are_refused(tmp_path: Path) -> Non
     for changes, message in [
         ({"multiple": 0}, "invalid `multiple` or `smallest`: 0"),
         ({"smallest": "8"}, "invalid `multiple` or `smallest`: '8'"),
+        ({"receptive_field": -1}, "invalid `receptive_field`: -1"),
+        ({"receptive_field": True}, "invalid `receptive_field`: True"),
         ({"format": 2}, "has format 2"),
         ({"source": None}, "no valid field `source`"),
         ({}, "OpenVINO cannot load"),

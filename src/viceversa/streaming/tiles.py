@@ -191,10 +191,16 @@ class TiledNetwork:
 
     def _measure(self, output: Tensor, row: int, column: int) -> None:
         """Measure the gradients of a tile where its right and lower borders will be."""
-        for axis, number, dim in ((self.rows, row, 2), (self.columns, column, 3)):
+        for axis, number, other, position, dim in (
+            (self.rows, row, self.columns, column, 2),
+            (self.columns, column, self.rows, row, 3),
+        ):
             if number < len(axis.borders):
-                gradients = output.diff(dim=dim).abs().mean(dim=(0, 1, 5 - dim))
-                self._one_pass.add(gradients, axis.borders[number] - axis.starts[number] - 1)
+                low, high = other.part(position)
+                part = output.narrow(5 - dim, low - other.starts[position], high - low)
+                gradients = part.diff(dim=dim).abs().mean(dim=1).sum(dim=(0, 4 - dim))
+                border = axis.borders[number] - axis.starts[number]
+                self._one_pass.add(gradients / other.length, border - 1)
 
     def _read(self, read: ReadRows, start: int, end: int) -> Tensor:
         """Return rows of the image; reading few at a time needs less memory."""
