@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import secrets
 from typing import NamedTuple
 
 TORCHRUN = "RANK", "WORLD_SIZE", "LOCAL_RANK"
@@ -60,6 +61,19 @@ def launched() -> Launched:
             values = os.environ[rank], os.environ[size], os.environ.get(local, "0")
             return Launched(*map(int, values))
     return Launched()
+
+
+def prepare_ray(local: bool) -> None:
+    """Disable the usage statistics of Ray, and give a cluster of this process a token in memory.
+
+    By default Ray stores a token in the user's home.
+
+    Args:
+        local: Whether this process starts the cluster.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if local and "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def keep_freed_memory() -> bool:

@@ -43,6 +43,7 @@ NOT_RUN = {
     "--int8": "needs nncf; tests/export/test_int8.py runs it where it is installed",
     "--to page": "npm downloads a package for it; tests/export have a copy",
     "viceversa serve": "serves until it is stopped; tests/serve do, too",
+    "--ray": "needs Ray; tests/inference/test_ray.py runs it where it is installed",
     "serve run": "needs Ray; tests/serve/test_ray_serve.py runs the application",
     "RAY_": "sets variables of Ray",
     "cd examples": "for Ray",

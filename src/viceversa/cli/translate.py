@@ -59,6 +59,9 @@ class TranslateOptions:
     runtime: Literal["torch", "onnx", "openvino"] | None = None
     """Runtime of the network: torch, or on the CPU onnx (ONNX Runtime) or openvino. By default
     torch; for a file of `viceversa export`, the runtime of the file."""
+    ray: str | None = None
+    """Translate with the workers of a Ray cluster: local (started on this machine), auto (the
+    running one) or its address, such as 10.0.0.1:6379. All machines need the same paths."""
     seed: int = 0
     """Seed of the dropout of policy paper."""
     flips: Switch = False
@@ -88,6 +91,7 @@ class TranslateOptions:
     ("translate runs/photos/ab.safetensors photo.jpg -o result.png", "one image"),
     ("translate model.safetensors 'scans/*.tif' -o out --resume", "what is not translated yet"),
     ("translate model.safetensors clip.mp4 -o result.mp4", "each frame of a video"),
+    ("translate model.safetensors photos -o out --ray auto", "by the workers of a Ray cluster"),
     ("translate model.onnx new-photos -o results", "by ONNX Runtime"),
 )
 def translate(

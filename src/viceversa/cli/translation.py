@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ..checkpoint import read_digest, translator_file
+from ..checkpoint import translator_file
 from ..environment import Launched, launched
 from ..errors import UserError
-from ..images.masks import MaskFiles
 from ..images.video import import_av
 from ..images.video_writing import choose_encoding, suffix_of_result
 from ..inference import (
     STREAM,
-    FileOptions,
     Inputs,
     Outcome,
-    Record,
-    Translator,
     expand,
     names_image,
     translate_files,
 )
 from ..inference.alpha import check_alpha
-from ..inference.large_images import LargeImages
-from ..inference.memory import MemoryLimit
 from ..inference.outputs import (
     Input,
     file_of,
@@ -39,6 +31,7 @@ from ..runtime.signals import collect_stop_signals
 from ..terminal import counter, quiet
 from .loading import load_translator
 from .outcome import raise_end, report
+from .ray_workers import check_ray, own_options, translate_on_ray
 from .translation_paths import (
     check_paths,
     choose_suffix,
@@ -47,6 +40,7 @@ from .translation_paths import (
     plan_share,
     prepare_folders,
 )
+from .translation_work import file_options, mask_files, printer, record_of
 
 if TYPE_CHECKING:
     from .translate import TranslateOptions
@@ -68,41 +62,41 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
     streamed = STREAM in map(Path, inputs)
     found = Inputs([(STREAM, Path("stdin"))], [], []) if streamed else expand(inputs)
     files = found.files
-    masks = MaskFiles.in_folder(options.masks, "--masks") if options.masks else None
+    masks = mask_files(options)
     if options.masks:  # it may be in a folder of images
         inside = options.masks.resolve()
         files = [one for one in files if inside not in file_of(one[0]).resolve().parents]
     process = launched()
-    translator = load_translator(model, options)
+    named = out == STREAM or names_image(out)
+    if options.ray:
+        check_ray(options.ray, out, named, process)
+    translator = load_translator(model, own_options(options))
     if reason := translator.precision_reason:
-        _printer(out)(f"--precision auto: {translator.precision.name}, since {reason}")
+        printer(out)(f"--precision auto: {translator.precision.name}, since {reason}")
     if options.spread:
         check_spread(translator.network)
     suffix = choose_suffix(translator, out, options.format)
     if options.alpha:
         check_alpha(translator.target, fixed_suffix(out, options.format))
-    named = out == STREAM or names_image(out)
     pairs = plan_share(files, out, suffix, options, process, named)
     prepare_folders(pairs, out, model, inputs, options)
     record = None
     if out != STREAM:
-        record = _record(out, named, model, options, process, translator.precision.name)
-    how = FileOptions(
-        options.batch_size,
-        options.half,
-        options.spread,
-        options.alpha,
-        masks,
-        _large_images(translator, out, options, process.size),
-    )
+        record = record_of(out, named, model, options, process, translator.precision.name)
+    how = file_options(translator, out, options, process.size, masks)
     with (
         quiet(process.rank > 0),
         collect_stop_signals() as signals,
         counter("translating", "images") as progress,
     ):
-        outcome = translate_files(
-            translator, pairs, how, record, options.resume, lambda: bool(signals), progress
-        )
+        if options.ray:
+            outcome = translate_on_ray(
+                pairs, model, out, options, printer(out), lambda: bool(signals), progress
+            )
+        else:
+            outcome = translate_files(
+                translator, pairs, how, record, options.resume, lambda: bool(signals), progress
+            )
     unread = []
     if process.rank == 0:
         outcome.failures.extend(found.skipped)
@@ -129,6 +123,7 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
         "--memory": options.memory,
         "--scratch": options.scratch,
         "--statistics": options.statistics != "exact",
+        "--ray": options.ray,
     }
     _refuse_options(for_images, "images, not for videos")
     import_av()
@@ -148,11 +143,11 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
     model = translator_file(model)
     translator = load_translator(model, options)
     if reason := translator.precision_reason:
-        _printer(out)(f"--precision auto: {translator.precision.name}, since {reason}")
+        printer(out)(f"--precision auto: {translator.precision.name}, since {reason}")
     check_model(translator, model)
     prepare_folders(pairs, out, model, inputs, options)
     precision = translator.precision.name
-    record = _record(out, named, model, options, process, precision, encoding)
+    record = record_of(out, named, model, options, process, precision, encoding)
     with quiet(process.rank > 0), collect_stop_signals() as signals:
         outcome = translate_videos(
             translator,
@@ -169,33 +164,6 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
     lines = report(outcome, [], len(pairs), _target(out, process, signals), "videos")
     advice = "the current video was not written; --resume skips complete videos"
     _end(outcome, signals, lines, advice, process, out)
-
-
-def _record(
-    out: Path,
-    named: bool,
-    model: Path,
-    options: TranslateOptions,
-    process: Launched,
-    precision: str,
-    encoding: Mapping[str, object] | None = None,
-) -> Record | None:
-    """Return the record of the results; None for one file that is not resumed.
-
-    Args:
-        out: The folder or file for the results.
-        named: Whether `out` is one result rather than a folder.
-        model: The model file.
-        options: The options of the command.
-        process: This process.
-        precision: The precision of the network.
-        encoding: The encoding of videos.
-    """
-    if named and not options.resume:
-        return None
-    folder = out.parent if named else place_of(out)
-    settings = {**_settings(options, precision), **(encoding or {})}
-    return Record(folder, read_digest(model), settings, process.rank)
 
 
 def _pack(out: Path, signals: Sequence[int]) -> None:
@@ -220,52 +188,12 @@ def _end(
 ) -> None:
     """Print the lines, wait for the other processes, and raise as `raise_end`."""
     for line in lines:
-        _printer(out)(line)
+        printer(out)(line)
     if process.size > 1 and not signals:
         from ..runtime.distributed import wait_for_all
 
         wait_for_all()
     raise_end(outcome, signals, advice)
-
-
-def _large_images(
-    translator: Translator, out: Path, options: TranslateOptions, processes: int
-) -> LargeImages:
-    """Return how images that do not fit into the memory are translated."""
-    limit = None if options.memory is None else round(options.memory * 1e9)
-    memory = MemoryLimit(translator, limit, processes)
-    return LargeImages(memory, options.scratch, _printer(out), options.statistics)
-
-
-def _printer(out: Path) -> Callable[[str], None]:
-    """Return a function that prints a line; results on standard output are not mixed with it."""
-    return partial(print, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
-
-
-def _settings(options: TranslateOptions, precision: str) -> dict[str, Any]:
-    """Return the options, and the precision, that decide what a result is, for the record.
-
-    Switches and newer options are left out unless they are given, so that the records of earlier
-    versions stay valid.
-    """
-    settings: dict[str, Any] = {
-        "policy": options.policy,
-        "seed": options.seed if options.policy == "paper" else None,
-        "half": options.half,
-        "size": options.size,
-    }
-    added: dict[str, object] = {
-        "flips": options.flips,
-        "spread": options.spread,
-        "masks": options.masks,
-        "alpha": options.alpha,
-        "sampled": options.statistics == "sampled",
-        "tile": options.statistics == "tile",
-    }
-    settings |= {name: True for name, value in added.items() if value}
-    if precision != "fp32":
-        settings["precision"] = precision
-    return settings | ({} if options.runtime in (None, "torch") else {"runtime": options.runtime})
 
 
 def _refuse_options(given: Mapping[str, object], kind: str) -> None:

@@ -45,6 +45,14 @@ class Outcome(NamedTuple):
     spreads: list[float]
     """Largest standard deviation of each spread that was written."""
 
+    def extend(self, other: Outcome) -> None:
+        """Add the outcome of other files."""
+        self.failures.extend(other.failures)
+        self.notes.extend(other.notes)
+        self.written.extend(other.written)
+        self.skipped.extend(other.skipped)
+        self.spreads.extend(other.spreads)
+
 
 @dataclass(frozen=True)
 class FileOptions:

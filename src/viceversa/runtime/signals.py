@@ -44,3 +44,15 @@ def collect_stop_signals() -> Iterator[list[int]]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+@contextmanager
+def keep_handlers() -> Iterator[None]:
+    """Set the handlers of stop signals again after a library has replaced them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {kind: signal.getsignal(kind) for kind in signal.Signals if kind.name in STOP_SIGNALS}
+    yield
+    for kind, handler in before.items():
+        signal.signal(kind, handler)

@@ -1,0 +1,222 @@
+"""Translation of files by the workers of a Ray cluster.
+
+Ray Core is used rather than Ray Data: files are read and written by the workers themselves, so that
+no rows are transferred, and a chunk of files is a batch of the same images as without Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..config.extensions import import_module, imported
+from ..environment import Launched, prepare_ray
+from ..errors import UserError
+from ..extras import import_extra
+from ..files import remove_temporary_of
+from ..inference import Outcome, translate_files
+from ..inference.outputs import File
+from ..runtime.signals import keep_handlers
+from .loading import load_translator
+from .translation_work import file_options, mask_files, record_of
+
+if TYPE_CHECKING:
+    from .translate import TranslateOptions
+
+RETRIES = 2  # of a chunk whose worker ended
+TIMEOUT = 10.0  # seconds for a connection to a cluster
+POLL = 0.5  # seconds between two checks for signals
+STORE = 100 * 2**20  # bytes of shared memory: no images are transferred
+
+
+class RayWork(NamedTuple):
+    """What each worker needs to translate files."""
+
+    model: Path
+    out: Path
+    options: TranslateOptions
+    threads: int
+    modules: Sequence[str]
+    """User modules to import (`--import`)."""
+    folder: str
+    """Working directory, which relative paths refer to."""
+
+
+class RayWorker:
+    """Process on the cluster that loads the model once and translates chunks of files."""
+
+    def __init__(self, work: RayWork, number: int, count: int) -> None:
+        import torch
+
+        os.chdir(work.folder)
+        for module in work.modules:
+            import_module(module)
+        torch.set_num_threads(work.threads)
+        self.translator = load_translator(work.model, work.options)
+        masks = mask_files(work.options)
+        self.how = file_options(self.translator, work.out, work.options, count, masks)
+        process, precision = Launched(number, count), self.translator.precision.name
+        self.record = record_of(work.out, False, work.model, work.options, process, precision)
+        context = import_extra("ray", "ray", "--ray").get_runtime_context()
+        # After a restart, the results that the ended process has recorded are not repeated.
+        self.resume = work.options.resume or context.was_current_actor_reconstructed
+
+    def ready(self) -> None:
+        """Return when the model is loaded."""
+
+    def translate(self, files: Sequence[File]) -> Outcome:
+        """Translate a chunk of files."""
+        return translate_files(self.translator, files, self.how, self.record, self.resume)
+
+
+def check_ray(address: str, out: Path, named: bool, process: Launched) -> None:
+    """Raise UserError if `--ray` cannot be used; import Ray."""
+    if named:
+        text = f"--ray writes a folder of results, not one file; -o {out} is a file"
+        raise UserError(text, option="--ray")
+    if process.size > 1:
+        raise UserError("--ray is for one process, not for torchrun or srun", option="--ray")
+    prepare_ray(address == "local")  # Ray reads its environment variables when it is imported
+    import_extra("ray", "ray", "--ray")
+
+
+def own_options(options: TranslateOptions) -> TranslateOptions:
+    """Return the options of this process, which does not translate if workers of Ray do."""
+    if not options.ray:
+        return options
+    return replace(options, device="cpu", runtime=None, precision="fp32")
+
+
+def translate_on_ray(
+    pairs: Sequence[File],
+    model: Path,
+    out: Path,
+    options: TranslateOptions,
+    tell: Callable[[str], object],
+    stop: Callable[[], object],
+    progress: Callable[[float, int], object],
+) -> Outcome:
+    """Translate files with the workers of a Ray cluster.
+
+    Args:
+        pairs: (image, result), as `plan` returns them.
+        model: The model file.
+        out: The folder of the results.
+        options: The options of the command; `ray` is the address of the cluster.
+        tell: Called with a line about the workers.
+        stop: Checked twice a second; true ends the work early.
+        progress: Called with the number of images that are done, and of all that were not skipped.
+
+    Returns:
+        The outcome, as of `translate_files`.
+
+    Raises:
+        UserError: There is no such cluster, or the package is missing.
+    """
+    size, outcome = options.batch_size, Outcome([], [], [], [], [])
+    chunks = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+    if not chunks:
+        return outcome
+    began = time.monotonic()
+    with _connected(str(options.ray)) as ray:
+        workers, threads = _start(ray, model, out, options, len(chunks))
+        started = [worker.ready.remote() for worker in workers]
+        while not (stop() or ray.wait(started, timeout=POLL)[0]):
+            pass
+        tell(
+            f"Ray: {len(workers)} workers with {threads} threads each; the first one started after "
+            f"{time.monotonic() - began:.1f} seconds"
+        )
+        for found in _results(ray, workers, chunks, stop):
+            outcome.extend(found)
+            done = len(outcome.written) + len(outcome.failures)
+            progress(done, len(pairs) - len(outcome.skipped))
+    remove_temporary_of(result for _, result in pairs)  # of workers that were killed
+    return outcome
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """Connect to a cluster, or start one on this machine. Raises UserError."""
+    local = address == "local"
+    ray = import_extra("ray", "ray", "--ray")
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        own = {
+            "include_dashboard": False,
+            "object_store_memory": STORE,
+            "_node_ip_address": "127.0.0.1",  # not reachable from other machines
+            "_temp_dir": folder,
+        }
+        try:
+            if not local:
+                _check_address(address)
+            with keep_handlers():  # Ray replaces them
+                ray.init(
+                    address, logging_level="ERROR", log_to_driver=False, **own if local else {}
+                )
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = (str(error).strip().splitlines() or ["unknown"])[0]
+            if address == "auto":
+                reason = "no cluster was found on this machine; start one with ray start --head"
+            raise UserError(f"--ray {address}: {reason}", option="--ray") from None
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise OSError if nothing accepts connections at HOST:PORT, which Ray tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
+
+
+def _start(
+    ray: Any, model: Path, out: Path, options: TranslateOptions, most: int
+) -> tuple[list[Any], int]:
+    """Start one worker for each GPU, or as many as have CPUs for their threads.
+
+    Returns:
+        At most `most` workers, and the threads of each.
+    """
+    import torch
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = [int(node.get("CPU", 0)) for node in nodes]
+    threads = max(1, min(torch.get_num_threads(), max(cpus)))
+    gpus = 0 if options.device == "cpu" else int(sum(node.get("GPU", 0) for node in nodes))
+    count = min(most, gpus or max(1, sum(one // threads for one in cpus)))
+    needs = {"num_cpus": 1, "num_gpus": 1} if gpus else {"num_cpus": threads}
+    restarts = {"max_restarts": -1, "max_task_retries": RETRIES}
+    remote = ray.remote(**needs, **restarts)(RayWorker)
+    work = RayWork(model, out, options, threads, tuple(imported), os.getcwd())
+    return [remote.remote(work, number, count) for number in range(count)], threads
+
+
+def _results(
+    ray: Any, workers: Sequence[Any], chunks: Sequence[Sequence[File]], stop: Callable[[], object]
+) -> Iterator[Outcome]:
+    """Yield the outcome of each chunk; each worker has one at a time."""
+    idle, waiting = list(workers), list(reversed(chunks))
+    running: dict[Any, tuple[Any, Sequence[File]]] = {}
+    while (waiting or running) and not stop():
+        while waiting and idle:
+            worker, chunk = idle.pop(), waiting.pop()
+            running[worker.translate.remote(chunk)] = worker, chunk
+        for one in ray.wait(list(running), timeout=POLL)[0]:
+            worker, chunk = running.pop(one)
+            idle.append(worker)
+            try:
+                yield ray.get(one)
+            except ray.exceptions.RayError as error:
+                lines = [line for line in str(error).splitlines() if line.strip()]
+                text = f"could not be translated by a worker of Ray: {lines[-1].strip()}"
+                yield Outcome([(path, text) for path, _ in chunk], [], [], [], [])

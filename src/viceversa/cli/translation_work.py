@@ -1,0 +1,110 @@
+"""What the options of `viceversa translate` mean for the work: file options, records, messages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint import read_digest
+from ..environment import Launched
+from ..images.masks import MaskFiles
+from ..inference import STREAM, FileOptions, Record, Translator
+from ..inference.large_images import LargeImages
+from ..inference.memory import MemoryLimit
+from .translation_paths import place_of
+
+if TYPE_CHECKING:
+    from .translate import TranslateOptions
+
+
+def file_options(
+    translator: Translator,
+    out: Path,
+    options: TranslateOptions,
+    processes: int,
+    masks: MaskFiles | None,
+) -> FileOptions:
+    """Return how files are translated by one of several processes on a machine."""
+    return FileOptions(
+        options.batch_size,
+        options.half,
+        options.spread,
+        options.alpha,
+        masks,
+        _large_images(translator, out, options, processes),
+    )
+
+
+def mask_files(options: TranslateOptions) -> MaskFiles | None:
+    """Return the mask files of the images, if there are any."""
+    return MaskFiles.in_folder(options.masks, "--masks") if options.masks else None
+
+
+def record_of(
+    out: Path,
+    named: bool,
+    model: Path,
+    options: TranslateOptions,
+    process: Launched,
+    precision: str,
+    encoding: Mapping[str, object] | None = None,
+) -> Record | None:
+    """Return the record of the results; None for one file that is not resumed.
+
+    Args:
+        out: The folder or file for the results.
+        named: Whether `out` is one result rather than a folder.
+        model: The model file.
+        options: The options of the command.
+        process: This process.
+        precision: The precision of the network.
+        encoding: The encoding of videos.
+    """
+    if named and not options.resume:
+        return None
+    folder = out.parent if named else place_of(out)
+    settings = {**_settings(options, precision), **(encoding or {})}
+    return Record(folder, read_digest(model), settings, process.rank)
+
+
+def _large_images(
+    translator: Translator, out: Path, options: TranslateOptions, processes: int
+) -> LargeImages:
+    """Return how images that do not fit into the memory are translated."""
+    limit = None if options.memory is None else round(options.memory * 1e9)
+    memory = MemoryLimit(translator, limit, processes)
+    return LargeImages(memory, options.scratch, printer(out), options.statistics)
+
+
+def printer(out: Path) -> Callable[[str], None]:
+    """Return a function that prints a line; results on standard output are not mixed with it."""
+    return partial(print, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
+
+
+def _settings(options: TranslateOptions, precision: str) -> dict[str, Any]:
+    """Return the options, and the precision, that decide what a result is, for the record.
+
+    Switches and newer options are left out unless they are given, so that the records of earlier
+    versions stay valid.
+    """
+    settings: dict[str, Any] = {
+        "policy": options.policy,
+        "seed": options.seed if options.policy == "paper" else None,
+        "half": options.half,
+        "size": options.size,
+    }
+    added: dict[str, object] = {
+        "flips": options.flips,
+        "spread": options.spread,
+        "masks": options.masks,
+        "alpha": options.alpha,
+        "sampled": options.statistics == "sampled",
+        "tile": options.statistics == "tile",
+    }
+    settings |= {name: True for name, value in added.items() if value}
+    if precision != "fp32":
+        settings["precision"] = precision
+    return settings | ({} if options.runtime in (None, "torch") else {"runtime": options.runtime})

@@ -1,0 +1,152 @@
+"""`translate --ray`: the results of one process, also if a worker is killed.
+
+Ray is not part of the packages for development, since it is large:
+
+    pip install '.[ray]'
+    pytest -m soak tests/inference/test_ray.py
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support import command_error, command_output, noise_images
+
+from viceversa.cli.ray_workers import check_ray
+from viceversa.environment import Launched, prepare_ray
+from viceversa.errors import UserError
+from viceversa.runtime.signals import collect_stop_signals, keep_handlers
+
+MODEL = Path(__file__).parents[1] / "fixtures/format_1/runs/cyclegan/ab.safetensors"
+IMAGES = 500
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs the package ray (extra ray)"
+)
+
+
+@pytest.fixture(autouse=True)
+def variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the variables of Ray for a test, and what it sets afterwards."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def workers_of(home: Path) -> list[int]:
+    """Return the processes of Ray workers that translate, by the home folder of their user."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            name, variables = ((folder / file).read_bytes() for file in ("cmdline", "environ"))
+        except OSError:
+            continue
+        if name.startswith(b"ray::RayWorker") and f"HOME={home}\0".encode() in variables:
+            found.append(int(folder.name))
+    return found
+
+
+@contextmanager
+def translating(folder: Path, home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a translation of `folder`/in with Ray, and wait for the first results."""
+    out = folder / "out"
+    words = ["translate", str(MODEL), str(folder / "in"), "-o", str(out), "--ray", "local"]
+    command = [sys.executable, "-m", "viceversa", *words]
+    environment = {**os.environ, "HOME": str(home), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and len(list(out.glob("*.png"))) < 40:
+            time.sleep(0.05)
+        yield process
+
+
+@pytest.mark.soak
+@needs_ray
+def test_a_killed_worker_changes_no_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, plain, out = (tmp_path / name for name in ("home", "plain", "out"))
+    home.mkdir()
+    noise_images(tmp_path / "in", IMAGES, size=(48, 32))
+    command_output(capsys, "translate", MODEL, tmp_path / "in", "-o", plain)
+    with translating(tmp_path, home) as process:
+        before = workers_of(home)
+        assert len(before) >= 2
+        os.kill(before[0], signal.SIGKILL)
+        text, _ = process.communicate(timeout=600)
+    assert process.returncode == 0
+    assert re.search(r"Ray: \d+ workers with 1 threads each; the first one started after", text)
+    assert f"{IMAGES} of {IMAGES} images translated to {out}" in text
+    expected = sorted(plain.glob("*.png"))
+    assert [path.name for path in expected] == sorted(path.name for path in out.glob("*.png"))
+    assert all(path.read_bytes() == (out / path.name).read_bytes() for path in expected)
+    assert list(out.glob("*.tmp")) == []
+    records = [file.read_text().splitlines() for file in out.glob(".viceversa*.jsonl")]
+    names = [json.loads(line)["result"] for lines in records for line in lines]
+    assert len(records) >= 2 and sorted(names) == [path.name for path in expected]
+    assert not (home / ".ray").exists()  # the token of a cluster
+
+
+@pytest.mark.soak
+@needs_ray
+def test_a_signal_ends_the_work_and_resume_continues_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, out = tmp_path / "home", tmp_path / "out"
+    home.mkdir()
+    noise_images(tmp_path / "in", IMAGES, size=(48, 32))
+    with translating(tmp_path, home) as process:
+        process.send_signal(signal.SIGTERM)
+        text, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    done = len(list(out.glob("*.png")))
+    assert 40 <= done < IMAGES and list(out.glob("*.tmp")) == [] and workers_of(home) == []
+    text = command_output(capsys, "translate", MODEL, tmp_path / "in", "-o", out, "--resume")
+    found = re.search(r"(\d+) of 500 images translated .*; (\d+) were translated before", text)
+    assert found is not None and int(found[1]) + int(found[2]) == IMAGES
+    assert int(found[2]) >= done - 2  # each worker may have written one result without its record
+    assert len(list(out.glob("*.png"))) == IMAGES
+
+
+def test_what_ray_cannot_do_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise_images(tmp_path / "in", 1)
+    words = ["translate", MODEL, tmp_path / "in", "--ray", "local", "-o"]
+    text = command_error(capsys, *words, tmp_path / "one.png")
+    assert "--ray writes a folder of results, not one file" in text
+    monkeypatch.setitem(sys.modules, "ray", None)
+    text = command_error(capsys, *words, tmp_path / "out")
+    assert "needs the package ray; install it with pip install 'viceversa[ray]'" in text
+    with pytest.raises(UserError, match="not for torchrun") as error:
+        check_ray("local", tmp_path / "out", False, Launched(1, 2))
+    assert error.value.option == "--ray"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_local_cluster_has_a_token_that_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_ray(local=False)
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0" and "RAY_AUTH_MODE" not in os.environ
+    prepare_ray(local=True)
+    assert os.environ["RAY_AUTH_MODE"] == "token" and len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "own")
+    prepare_ray(local=True)  # the choice of the user
+    assert (os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]) == ("disabled", "own")
+
+
+def test_handlers_of_signals_are_kept_if_a_library_replaces_them() -> None:
+    with collect_stop_signals() as received:
+        with keep_handlers():
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert received == [signal.SIGUSR1]
