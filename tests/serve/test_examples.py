@@ -70,6 +70,7 @@ def test_demos_have_test_images_of_the_package(named: NamedModel) -> None:
         assert demo(other) == []
     model = of_demo(named, "/x/viceversa/demos/earth")
     assert example_inputs(["photos"], [model]) == {named.name: ["photos"]}
+    assert example_inputs([], [model], demos=False) == {named.name: []}
 
 
 def test_the_half_of_the_source_of_demo_images(named: NamedModel, translator: Translator) -> None:

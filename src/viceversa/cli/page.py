@@ -28,14 +28,12 @@ def export_page(models: Sequence[str], out: Path, options: ExportOptions) -> Non
     from .export_images import read_images
 
     all_named = named_models(models)
-    inputs = example_inputs(options.examples, all_named) if options.examples else {}
+    inputs = example_inputs(options.examples, all_named, demos=False)
     found = []
     for named in all_named:
         refuse_output_in_data(out, training_data(named.header, named.path), "-o")
         translator = Translator.load(named.path, "cpu", options.policy, flips=options.flips)
-        found.append(
-            page_model(named, translator, read_examples(inputs.get(named.name, []), translator))
-        )
+        found.append(page_model(named, translator, read_examples(inputs[named.name], translator)))
     runtime = read_runtime(options.onnxruntime_web)
     given = options.images
     compared = [

@@ -33,16 +33,20 @@ class Example(NamedTuple):
 
 
 def example_inputs(
-    arguments: Sequence[str], models: Sequence[NamedModel], option: str = "--examples"
+    arguments: Sequence[str],
+    models: Sequence[NamedModel],
+    option: str = "--examples",
+    demos: bool = True,
 ) -> dict[str, list[str]]:
     """Return the files, folders and globs with the examples of each model. Raises UserError.
 
-    Models of the demos have test images of the demo, if no others are given.
+    Models of the demos have test images of the demo, if no others are given and `demos` is true.
 
     Args:
         arguments: Files, folders and globs, for all models or for one as NAME=FOLDER.
         models: The models.
         option: Name of the option, for messages.
+        demos: Whether the images of demos may be used.
     """
     of_all: list[str] = []
     given: dict[str, list[str]] = {one.name: [] for one in models}
@@ -57,7 +61,9 @@ def example_inputs(
                 f"{option} {argument}: there is no model {name}; the models are {', '.join(given)}",
                 option=option,
             )
-    return {one.name: given[one.name] or of_all or demo_inputs(one) for one in models}
+    return {
+        one.name: given[one.name] or of_all or (demo_inputs(one) if demos else []) for one in models
+    }
 
 
 def demo_inputs(model: NamedModel) -> list[str]:
