@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -73,6 +74,13 @@ def connect(client: Client) -> socket.socket:
     return socket.create_connection(("127.0.0.1", client.port), timeout=30)
 
 
+def transports(client: Client, connection: socket.socket) -> list[asyncio.Transport]:
+    """Return the server's end of a connection, if it was accepted."""
+    port = connection.getsockname()[1]
+    known = [one.transport for one in list(client.server.server_state.connections)]
+    return [one for one in known if one.get_extra_info("peername")[1] == port]
+
+
 def received(connection: socket.socket) -> bytes:
     """Return everything until the server closes the connection."""
     parts = []
@@ -101,12 +109,11 @@ def first_request(connection: socket.socket) -> None:
 def test_a_header_that_is_not_complete_in_time_closes_the_connection(
     client: Client, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = len(client.server.server_state.connections)
     with connect(client) as control:
         if kept:
             first_request(control)
         control.sendall(REQUEST[:-4])
-        wait_for(lambda: len(client.server.server_state.connections) > known)
+        wait_for(lambda: bool(transports(client, control)))
         time.sleep(SHORT / 4)  # until the server has read it, with its deadline of 8 s
         monkeypatch.setattr(DeadlineProtocol, "header_seconds", SHORT)
         with connect(client) as slow:
@@ -153,9 +160,7 @@ def test_the_body_of_an_answer_does_not_wait_for_the_acknowledgement_of_its_head
 ) -> None:
     with connect(client) as connection:
         first_request(connection)
-        port = connection.getsockname()[1]
-        transports = [one.transport for one in client.server.server_state.connections]
-        (served,) = (one for one in transports if one.get_extra_info("peername")[1] == port)
+        (served,) = transports(client, connection)
         option = socket.IPPROTO_TCP, socket.TCP_NODELAY
         assert served.get_extra_info("socket").getsockopt(*option)
 
@@ -365,6 +370,7 @@ def test_requests_that_take_longer_than_the_end_are_refused(models: dict[str, Pa
         client.server.config.timeout_graceful_shutdown = 0
         client.server.should_exit = True
         assert answer.result().failure == (503, "stopping")
+        assert answer.result().headers["connection"] == "close"
 
 
 def test_a_port_in_use_is_refused(client: Client) -> None:

@@ -51,5 +51,6 @@ def stalled() -> Failure:
 
 
 def stopping() -> Failure:
-    """Return the error of a server that is stopping."""
-    return Failure(503, "stopping", "the server is stopping", {"retry-after": "5"})
+    """Return the error of a server that is stopping, which waits until connections are closed."""
+    headers = {"retry-after": "5", "connection": "close"}
+    return Failure(503, "stopping", "the server is stopping", headers)
