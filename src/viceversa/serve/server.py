@@ -18,9 +18,6 @@ from .protocol import DeadlineProtocol
 from .service import Service
 from .settings import GRACE_SECONDS, SIGNALS
 
-ACCEPTED = 1  # connections in a turn of the event loop; other workers can accept the next ones
-BACKLOG = 2048  # connections that wait to be accepted
-
 
 class ServiceServer(Server):
     """Server that ends normally on SIGINT and SIGTERM, after the requests in progress.
@@ -49,7 +46,6 @@ class ServiceServer(Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                backlog=ACCEPTED,
                 timeout_keep_alive=5,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
@@ -60,8 +56,6 @@ class ServiceServer(Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
         await super().startup(sockets)
-        for bound in sockets or ():
-            bound.listen(BACKLOG)
         self._reporting = asyncio.create_task(self._report())
 
     async def _report(self) -> None:
