@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ from pathlib import Path
 import pytest
 from support import command_error, command_output, noise_images
 
-from viceversa.cli.ray_workers import check_ray
+from viceversa.cli.ray_workers import RayWork, RayWorker, check_ray
+from viceversa.cli.translate import TranslateOptions
 from viceversa.environment import Launched, prepare_ray
 from viceversa.errors import UserError
 from viceversa.runtime.signals import collect_stop_signals, keep_handlers
@@ -115,6 +117,37 @@ def test_a_signal_ends_the_work_and_resume_continues_it(
     assert found is not None and int(found[1]) + int(found[2]) == IMAGES
     assert int(found[2]) >= done - 2  # each worker may have written one result without its record
     assert len(list(out.glob("*.png"))) == IMAGES
+
+
+def test_a_restarted_worker_does_not_repeat_what_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its results count as written by this translation."""
+    noise_images(tmp_path / "in", 2)
+    (out := tmp_path / "out").mkdir()
+    context = types.SimpleNamespace(was_current_actor_reconstructed=False)
+    ray = types.SimpleNamespace(get_runtime_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    work = RayWork(MODEL, out, TranslateOptions(), 1, (), os.getcwd())
+    files = [(tmp_path / "in" / name, out / name) for name in ("0.png", "1.png")]
+    results = [result for _, result in files]
+    assert RayWorker(work, 0, 2).translate(files[:1]).written == results[:1]
+    written = results[0].stat().st_ino
+    context.was_current_actor_reconstructed = True
+    found = RayWorker(work, 0, 2).translate(files)
+    assert (sorted(found.written), found.skipped) == (results, [])
+    assert results[0].stat().st_ino == written
+    again = RayWorker(work._replace(options=TranslateOptions(resume=True)), 0, 2)
+    assert again.translate(files).skipped == results
+    context.was_current_actor_reconstructed = False
+    RayWorker(work, 0, 2).translate(files)  # the control
+    assert results[0].stat().st_ino != written
+
+
+def test_a_worker_returns_errors_of_the_user() -> None:
+    options = TranslateOptions(device="nonsense")
+    worker = RayWorker(RayWork(MODEL, Path("out"), options, 1, (), os.getcwd()), 0, 1)
+    assert "nonsense" in worker.ready()
 
 
 def test_what_ray_cannot_do_is_refused(

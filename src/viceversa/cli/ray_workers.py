@@ -53,27 +53,44 @@ class RayWorker:
     """Process on the cluster that loads the model once and translates chunks of files."""
 
     def __init__(self, work: RayWork, number: int, count: int) -> None:
+        """Only store the arguments: Ray prints a traceback for errors in this method."""
+        self.work, self.number, self.count = work, number, count
+        self.translate_files: Callable[[Sequence[File]], Outcome] | None = None
+
+    def ready(self) -> str:
+        """Load the model; return an error of the user, or an empty string."""
+        try:
+            self.load()
+        except (UserError, OSError) as error:
+            return str(error)
+        return ""
+
+    def load(self) -> Callable[[Sequence[File]], Outcome]:
+        """Load the model, and return a function that translates files with it."""
         import torch
 
+        work = self.work
         os.chdir(work.folder)
         for module in work.modules:
             import_module(module)
         torch.set_num_threads(work.threads)
-        self.translator = load_translator(work.model, work.options)
-        masks = mask_files(work.options)
-        self.how = file_options(self.translator, work.out, work.options, count, masks)
-        process, precision = Launched(number, count), self.translator.precision.name
-        self.record = record_of(work.out, False, work.model, work.options, process, precision)
+        translator = load_translator(work.model, work.options)
+        how = file_options(translator, work.out, work.options, self.count, mask_files(work.options))
+        process, precision = Launched(self.number, self.count), translator.precision.name
+        record = record_of(work.out, False, work.model, work.options, process, precision)
         context = import_extra("ray", "ray", "--ray").get_runtime_context()
         # After a restart, the results that the ended process has recorded are not repeated.
-        self.resume = work.options.resume or context.was_current_actor_reconstructed
-
-    def ready(self) -> None:
-        """Return when the model is loaded."""
+        resume = work.options.resume or context.was_current_actor_reconstructed
+        self.translate_files = lambda files: translate_files(translator, files, how, record, resume)
+        return self.translate_files
 
     def translate(self, files: Sequence[File]) -> Outcome:
         """Translate a chunk of files."""
-        return translate_files(self.translator, files, self.how, self.record, self.resume)
+        outcome = (self.translate_files or self.load())(files)
+        if not self.work.options.resume:  # the ended process has written them in this translation
+            outcome.written.extend(outcome.skipped)
+            outcome.skipped.clear()
+        return outcome
 
 
 def check_ray(address: str, out: Path, named: bool, process: Launched) -> None:
@@ -128,8 +145,11 @@ def translate_on_ray(
     with _connected(str(options.ray)) as ray:
         workers, threads = _start(ray, model, out, options, len(chunks))
         started = [worker.ready.remote() for worker in workers]
-        while not (stop() or ray.wait(started, timeout=POLL)[0]):
-            pass
+        first: list[Any] = []
+        while not (stop() or first):
+            first, _ = ray.wait(started, timeout=POLL)
+        if error := "".join(ray.get(first)):
+            raise UserError(f"--ray {options.ray}: a worker cannot start: {error}", option="--ray")
         tell(
             f"Ray: {len(workers)} workers with {threads} threads each; the first one started after "
             f"{time.monotonic() - began:.1f} seconds"
