@@ -43,7 +43,13 @@ from viceversa.networks.norms import use_policy
 from viceversa.networks.resnet import ResNet
 from viceversa.networks.unet import UNet
 from viceversa.runtime.device import peak_memory
-from viceversa.streaming import BandedNetwork, TiledNetwork, receptive_field, whole_memory
+from viceversa.streaming import (
+    BandedNetwork,
+    TiledNetwork,
+    receptive_field,
+    sampled_norms,
+    whole_memory,
+)
 from viceversa.streaming.seams import Gradients
 
 ROOT = Path(__file__).parent.parent
@@ -89,7 +95,9 @@ def banded(
     network: nn.Module, image: Tensor, memory: int, crops: Tensor | None = None
 ) -> tuple[Tensor, BandedNetwork]:
     """Return the output in bands, and the network that computed it."""
-    made = BandedNetwork(network, (image.shape[1], image.shape[2], image.shape[3]), memory, crops)
+    shape = image.shape[1], image.shape[2], image.shape[3]
+    norms = None if crops is None else sampled_norms(network, crops)
+    made = BandedNetwork(network, shape, memory, norms)
     rows: list[Tensor] = []
     with tempfile.TemporaryDirectory(dir=".") as scratch:
         made(lambda start, end: image[:, :, start:end], rows.append, Path(scratch))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from support import small_model
+from support import command_error, small_model
 from test_masked_translations import domain
 from test_translator import eight_bit, model, noise
 
@@ -27,6 +27,7 @@ from viceversa.inference.large_images import LargeImages
 from viceversa.inference.memory import MemoryLimit
 from viceversa.networks import GENERATORS
 from viceversa.streaming import BandedNetwork
+from viceversa.streaming.graph import reach
 
 HEIGHT, WIDTH = 151, 90
 
@@ -223,6 +224,61 @@ def test_statistics_of_crops_are_an_option(
         again = f"0 of 1 images translated to {tmp_path / name}; 1 were translated before"
         assert (again in capsys.readouterr().out) == (name == "sampled")
     assert difference(tmp_path / "exact" / "x.tif", tmp_path / "sampled" / "x.tif") <= 1
+
+
+def shared_statistics(
+    file: Path, images: Path, out: Path, others: Path | None, *options: str
+) -> list[str]:
+    words = ["translate", str(file), str(images), "-o", str(out), "--device", "cpu", *options]
+    return words if others is None else [*words, "--statistics_from", str(others)]
+
+
+def test_images_are_translated_with_the_statistics_of_other_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part of an image has the same result as in the whole image, away from its edges."""
+    file, others = model(tmp_path, "resnet"), tmp_path / "others"
+    edge = reach(Translator.load(file).network, 3, 4)
+    others.mkdir()
+    for number in range(3):
+        Image.fromarray(noise(20 + number, 40, 48)).save(others / f"{number}.png")
+    whole = noise(30, 160, 120)
+    whole[:80] //= 4
+    for shared in (others, None):
+        results = {}
+        for name, pixels in (("whole", whole), ("part", whole[60:])):
+            folder = tmp_path / f"{name}-{shared is None}"
+            folder.mkdir()
+            Image.fromarray(pixels).save(folder / "x.png")
+            main(shared_statistics(file, folder / "x.png", folder / "out", shared))
+            results[name] = read(folder / "out" / "x.png").astype(int)
+        same = np.abs(results["whole"][60 + edge :] - results["part"][edge:])
+        assert len(same) > 40 and (same.max() <= 1) == (shared is others)
+    assert "norms use the statistics of 3 crops of other images" in capsys.readouterr().out
+    # Results with other statistics are not those that --resume looks for.
+    for resumed in (True, False):
+        if not resumed:
+            Image.fromarray(noise(40, 40, 48)).save(others / "1.png")
+        folder = tmp_path / "part-False"
+        main(shared_statistics(file, folder / "x.png", folder / "out", others, "--resume"))
+        assert ("1 were translated before" in capsys.readouterr().out) == resumed
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (("--size", "64"), "--size resizes the whole image"),
+        (("--statistics", "tile"), "--statistics tile"),
+        (("--runtime", "onnx"), "in bands of rows"),
+    ],
+)
+def test_shared_statistics_need_bands(
+    options: tuple[str, str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, image = model(tmp_path), tmp_path / "x.png"
+    Image.fromarray(noise(1, 64, 64)).save(image)
+    words = shared_statistics(file, image, tmp_path / "out", image, *options)
+    assert error in command_error(capsys, *words)
 
 
 def test_a_crop_that_does_not_fit_is_refused(tmp_path: Path) -> None:

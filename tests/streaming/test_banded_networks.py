@@ -14,7 +14,7 @@ from viceversa.networks.norms import BatchNorm, InstanceNorm, use_policy
 from viceversa.networks.resnet import ResNet
 from viceversa.networks.same import SameConv
 from viceversa.networks.unet import GDLUNet, UNet
-from viceversa.streaming import BandedNetwork, Unknown, scratch, whole_memory
+from viceversa.streaming import BandedNetwork, Unknown, sampled_norms, scratch, whole_memory
 from viceversa.streaming.graph import maps, reach
 from viceversa.streaming.passes import plan
 
@@ -370,7 +370,7 @@ def test_the_statistics_of_one_crop_of_all_of_the_image_are_exact(
     torch.manual_seed(5)
     network = NETWORKS[name](norm).eval()
     image = torch.rand(1, 2, 64, 32) * 2 - 1
-    made = BandedNetwork(network, (2, 64, 32), 10**9, image)
+    made = BandedNetwork(network, (2, 64, 32), 10**9, sampled_norms(network, image))
     assert len(made.plan.passes) == 1 and made.plan.scratch == 0 and made.crops == 1
     made.band = 16
     rows: list[Tensor] = []
@@ -385,7 +385,7 @@ def test_crops_share_their_statistics(tmp_path: Path) -> None:
     image = (torch.rand(1, 2, 128, 64) - 0.5) * torch.linspace(0.2, 2, 128)[:, None]
     crops = torch.cat([image[:, :, top : top + 32, :32] for top in (0, 32, 64, 96)])
     rows: list[Tensor] = []
-    made = BandedNetwork(network, (2, 128, 64), 10**9, crops)
+    made = BandedNetwork(network, (2, 128, 64), 10**9, sampled_norms(network, crops))
     made(lambda start, end: image[:, :, start:end], rows.append, tmp_path)
     exact = whole(network, image)
     tiles = [whole(network, image[:, :, top : top + 32]) for top in (0, 32, 64, 96)]

@@ -25,7 +25,7 @@ from ..inference import Outcome, translate_files
 from ..inference.outputs import File
 from ..runtime.signals import keep_handlers
 from .loading import load_translator
-from .translation_work import file_options, mask_files, record_of
+from .translation_work import file_options, mask_files, record_of, statistics_of
 
 if TYPE_CHECKING:
     from .translate import TranslateOptions
@@ -77,7 +77,8 @@ class RayWorker:
         translator = load_translator(work.model, work.options)
         how = file_options(translator, work.out, work.options, self.count, mask_files(work.options))
         process, precision = Launched(self.number, self.count), translator.precision.name
-        record = record_of(work.out, False, work.model, work.options, process, precision)
+        given = work.options, process, precision, statistics_of(how)
+        record = record_of(work.out, False, work.model, *given)
         context = import_extra("ray", "ray", "--ray").get_runtime_context()
         # After a restart, the results that the ended process has recorded are not repeated.
         resume = work.options.resume or context.was_current_actor_reconstructed

@@ -48,6 +48,9 @@ class TranslateOptions:
     whole image, in several passes; sampled: statistics of up to 64 crops, in one pass without
     temporary files; tile: statistics of each of several overlapping tiles, as for networks that
     cannot be computed in bands; the borders may be visible."""
+    statistics_from: Path | None = None
+    """Images, a file or a folder, whose crops give the statistics of norms. All images are then
+    translated with the same statistics, as is useful for parts of one slide or one series."""
     scratch: Path | None = None
     """Folder for temporary files of images that are translated in bands; by default the folder of
     the result."""

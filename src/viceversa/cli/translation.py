@@ -40,7 +40,7 @@ from .translation_paths import (
     plan_share,
     prepare_folders,
 )
-from .translation_work import file_options, mask_files, printer, record_of
+from .translation_work import file_options, mask_files, printer, record_of, statistics_of
 
 if TYPE_CHECKING:
     from .translate import TranslateOptions
@@ -80,10 +80,11 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
         check_alpha(translator.target, fixed_suffix(out, options.format))
     pairs = plan_share(files, out, suffix, options, process, named)
     prepare_folders(pairs, out, model, inputs, options)
+    how = file_options(translator, out, options, process.size, masks)
     record = None
     if out != STREAM:
-        record = record_of(out, named, model, options, process, translator.precision.name)
-    how = file_options(translator, out, options, process.size, masks)
+        precision, statistics = translator.precision.name, statistics_of(how)
+        record = record_of(out, named, model, options, process, precision, statistics)
     with (
         quiet(process.rank > 0),
         collect_stop_signals() as signals,
@@ -122,6 +123,7 @@ def run_on_videos(model: Path, inputs: Sequence[str], out: Path, options: Transl
         "--alpha": options.alpha,
         "--memory": options.memory,
         "--scratch": options.scratch,
+        "--statistics_from": options.statistics_from,
         "--statistics": options.statistics != "exact",
         "--ray": options.ray,
     }

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import read_digest
 from ..environment import Launched
+from ..errors import UserError
+from ..fields import counted
 from ..images.masks import MaskFiles
 from ..inference import STREAM, FileOptions, Record, Translator
-from ..inference.large_images import LargeImages
+from ..inference.large_images import LargeImages, shared_norms
 from ..inference.memory import MemoryLimit
 from .translation_paths import place_of
 
@@ -50,7 +52,7 @@ def record_of(
     options: TranslateOptions,
     process: Launched,
     precision: str,
-    encoding: Mapping[str, object] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Record | None:
     """Return the record of the results; None for one file that is not resumed.
 
@@ -61,22 +63,37 @@ def record_of(
         options: The options of the command.
         process: This process.
         precision: The precision of the network.
-        encoding: The encoding of videos.
+        more: Further settings: the encoding of videos, or the digest of statistics.
     """
     if named and not options.resume:
         return None
     folder = out.parent if named else place_of(out)
-    settings = {**_settings(options, precision), **(encoding or {})}
+    settings = {**_settings(options, precision), **(more or {})}
     return Record(folder, read_digest(model), settings, process.rank)
 
 
 def _large_images(
     translator: Translator, out: Path, options: TranslateOptions, processes: int
 ) -> LargeImages:
-    """Return how images that do not fit into the memory are translated."""
+    """Return how images that do not fit into the memory are translated. Raises UserError."""
     limit = None if options.memory is None else round(options.memory * 1e9)
     memory = MemoryLimit(translator, limit, processes)
-    return LargeImages(memory, options.scratch, printer(out), options.statistics)
+    large_images = LargeImages(memory, options.scratch, printer(out), options.statistics)
+    if options.statistics_from is None:
+        return large_images
+    if options.statistics == "tile":
+        raise UserError(
+            "--statistics tile and --statistics_from exclude each other", option="--statistics_from"
+        )
+    norms = shared_norms(translator, memory, options.statistics_from)
+    printer(out)(f"norms use the statistics of {counted(norms.crops, 'crop')} of other images")
+    return large_images._replace(norms=norms)
+
+
+def statistics_of(how: FileOptions) -> dict[str, str]:
+    """Return the digest of the statistics that all images share, for the record."""
+    norms = how.large_images.norms if how.large_images else None
+    return {"statistics_from": norms.digest} if norms else {}
 
 
 def printer(out: Path) -> Callable[[str], None]:

@@ -1,48 +1,100 @@
-"""Crops of a large image, to estimate its statistics."""
+"""Crops of images, to estimate the statistics of norms."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import format_bytes
+from ..images.loading import read_options
+from ..images.rows import ImageRows, open_rows
 from ..networks.sizes import supported_side
 from ..streaming import whole_memory
+from ..streaming.stream import ReadRows
+from .memory import Shape, padded_shape
+from .outputs import Input
+from .row_files import row_reader
+from .translator import Translator
 
 CROPS = 64  # at most
 CROP_SIDES = (256, 128, 64)  # pixels; smaller ones if the memory is small
 
 
-def sample_crops(
-    network: nn.Module,
-    read: Callable[[int, int], Tensor],
-    shape: tuple[int, int, int],
-    memory: int,
-) -> Tensor:
+def sample_crops(network: nn.Module, read: ReadRows, shape: Shape, memory: int) -> Tensor:
     """Return evenly spaced crops of an image, as many as fit into memory."""
+    sides, most = fitting_crops(network, shape, memory)
+    return torch.cat(crops_of(read, shape, sides, most))
+
+
+def crops_of_files(translator: Translator, files: Sequence[Input], memory: int) -> Tensor:
+    """Return crops of several images, as many as fit into memory, and as many of each image.
+
+    Args:
+        translator: The translator.
+        files: The images; of more than 64, evenly spaced ones are used.
+        memory: Bytes that the crops may need.
+
+    Raises:
+        UserError: An image cannot be read, or the memory is too small for a crop.
+    """
+    network, source = translator.network, translator.source
+    reading = read_options(source.config, translator.max_megapixels * 10**6)._asdict()
+
+    def shape_of(image: ImageRows) -> Shape:
+        return padded_shape(network, source.config.width, image.height, image.width)
+
+    files, shapes = spread_out(files, CROPS), []
+    for file in files:
+        with ExitStack() as opened:
+            shapes.append(shape_of(opened.enter_context(open_rows(file, **reading))))
+    smallest = (source.config.width, *(min(side) for side in list(zip(*shapes, strict=True))[1:]))
+    sides, most = fitting_crops(network, smallest, memory)
+    files, crops = spread_out(files, most), list[Tensor]()
+    for file in files:
+        with ExitStack() as opened:
+            image = opened.enter_context(open_rows(file, **reading))
+            read = row_reader(translator, image, shape_of(image))
+            crops += crops_of(read, shape_of(image), sides, most // len(files))
+    return torch.cat(crops)
+
+
+def fitting_crops(network: nn.Module, shape: Shape, memory: int) -> tuple[tuple[int, int], int]:
+    """Return the height and width of crops, and how many fit into memory (at most 64)."""
     channels, height, width = shape
     for crop in CROP_SIDES:
-        sides = [min(supported_side(network, crop), side) for side in (height, width)]
-        needed = whole_memory(network, (channels, sides[0], sides[1]))
+        side = supported_side(network, crop)
+        sides = min(side, height), min(side, width)
+        needed = whole_memory(network, (channels, *sides))
         if needed <= memory:
-            break
-    else:
-        raise UserError(
-            f"{format_bytes(needed)} of memory are needed for the statistics of a crop, and "
-            f"{format_bytes(memory)} may be used; raise --memory",
-            option="--memory",
-        )
-    down, across = grid(min(memory // needed, CROPS), height / sides[0], width / sides[1])
+            return sides, min(memory // needed, CROPS)
+    raise UserError(
+        f"{format_bytes(needed)} of memory are needed for the statistics of a crop, and "
+        f"{format_bytes(memory)} may be used; raise --memory",
+        option="--memory",
+    )
+
+
+def crops_of(read: ReadRows, shape: Shape, sides: tuple[int, int], most: int) -> list[Tensor]:
+    """Return at most `most` evenly spaced crops of an image."""
+    _, height, width = shape
+    down, across = grid(most, height / sides[0], width / sides[1])
     crops = []
     for top in torch.linspace(0, height - sides[0], down).long().tolist():
         rows = read(top, top + sides[0])
         for left in torch.linspace(0, width - sides[1], across).long().tolist():
             crops.append(rows[:, :, :, left : left + sides[1]])
-    return torch.cat(crops)
+    return crops
+
+
+def spread_out(files: Sequence[Input], most: int) -> list[Input]:
+    """Return at most `most` files, evenly spaced."""
+    count = min(most, len(files))
+    return [files[i * len(files) // count] for i in range(count)]
 
 
 def grid(most: int, high: float, wide: float) -> tuple[int, int]:

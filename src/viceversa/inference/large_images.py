@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ..errors import UserError
 from ..files import format_bytes
 from ..images import Pixels, Source, read_header
 from ..images.loading import read_options
 from ..images.masks import read_mask
 from ..images.preprocessing import Part
 from ..images.rows import open_rows
-from ..streaming import BandedNetwork, TiledNetwork
+from ..streaming import BandedNetwork, SampledNorms, TiledNetwork, sampled_norms
 from ..streaming.stream import ReadRows
 from ..terminal import say
 from .alpha import has_alpha
-from .crops import sample_crops
+from .crops import crops_of_files, sample_crops
 from .forward import memory_errors
+from .inputs import expand
 from .memory import MemoryLimit, Shape, padded_shape
 from .notes import notes
 from .outputs import STREAM, Input
@@ -40,6 +43,8 @@ class LargeImages(NamedTuple):
     """Called with a sentence about the costs of an image before it is translated."""
     statistics: Literal["exact", "sampled", "tile"] = "exact"
     """Statistics that norms use: those of the whole image, of crops, or of each tile."""
+    norms: SampledNorms | None = None
+    """Norms for all images, also for those that fit; None: each image has its own."""
 
     def takes(self, translator: Translator, path: Input, half: Part, spread: bool) -> bool:
         """Return whether an image does not fit, and can be translated in parts.
@@ -47,12 +52,14 @@ class LargeImages(NamedTuple):
         Raises:
             UserError: The image cannot be read, or `half` has to be chosen.
         """
-        if path == STREAM or self.obstacle(translator, path, half, spread):
+        if reason := self.obstacle(translator, path, half, spread):
+            if self.norms is not None:
+                raise UserError(f"--statistics_from: {reason}", option="--statistics_from")
             return False
         config, most = translator.source.config, translator.max_megapixels * 10**6
         header = read_header(path, config.pages, most, config.read_channels)
         translator.preprocessing.half(header.height, header.width, half, path)
-        fits = self.limit.at_once(header.height, header.width, 1)
+        fits = self.norms is None and self.limit.at_once(header.height, header.width, 1)
         return not fits and not self.limit.obstacle
 
     def excess(
@@ -127,7 +134,8 @@ def translate_by_rows(
         read = row_reader(translator, image, shape)
         network = _network(translator, options, shape, read)
         name = f"{path} ({image.width}x{image.height})"
-        options.report(f"{name} does not fit into the memory as a whole; {network.costs}")
+        if options.norms is None:
+            options.report(f"{name} does not fit into the memory as a whole; {network.costs}")
         output = RowWriter(translator, again, path, result, files)
         if alpha and has_alpha(path, translator.source, most):
             pages = translator.source.config.pages
@@ -146,6 +154,24 @@ def translate_by_rows(
     return Parts([*found, _note(tiles)], tiles)
 
 
+def shared_norms(translator: Translator, limit: MemoryLimit, path: Path) -> SampledNorms:
+    """Return norms with the statistics of crops of the images at a path.
+
+    Raises:
+        UserError: The network has no bands, or an image cannot be read.
+    """
+    if not limit.has_bands:
+        raise UserError(
+            "--statistics_from needs a network that can be computed in bands of rows; ensembles, "
+            "--flips, exported files and networks with unknown layers cannot",
+            option="--statistics_from",
+        )
+    files = [file for file, _ in expand([str(path)]).files]
+    crops = crops_of_files(translator, files, limit.limit or 0)
+    digest = hashlib.sha256(crops.cpu().numpy().tobytes()).hexdigest()
+    return sampled_norms(translator.network, crops)._replace(digest=digest)
+
+
 def _network(
     translator: Translator, options: LargeImages, shape: Shape, read: ReadRows
 ) -> BandedNetwork | TiledNetwork:
@@ -153,9 +179,10 @@ def _network(
     limit, network = options.limit, translator.network
     memory = limit.limit or 0
     if limit.has_bands and options.statistics != "tile":
-        sampled = options.statistics == "sampled"
-        crops = sample_crops(network, read, shape, memory) if sampled else None
-        return BandedNetwork(network, shape, memory, crops)
+        norms = options.norms
+        if norms is None and options.statistics == "sampled":
+            norms = sampled_norms(network, sample_crops(network, read, shape, memory))
+        return BandedNetwork(network, shape, memory, norms)
     return TiledNetwork(
         network,
         shape,

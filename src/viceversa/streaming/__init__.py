@@ -3,14 +3,17 @@
 from .graph import Unknown
 from .memory import whole_memory
 from .receptive_field import receptive_field, uses_image_statistics
+from .sampling import SampledNorms, sampled_norms
 from .stream import BandedNetwork
 from .tiles import TiledNetwork
 
 __all__ = [
     "BandedNetwork",
+    "SampledNorms",
     "TiledNetwork",
     "Unknown",
     "receptive_field",
+    "sampled_norms",
     "uses_image_statistics",
     "whole_memory",
 ]

@@ -1,13 +1,14 @@
-"""Estimate the statistics of norms from crops of an image instead of the whole image.
+"""Estimate the statistics of norms from crops instead of the whole image.
 
-Mean and variance are computed over all crops together, as in batch norm, to estimate the mean and
-variance of the image. With these statistics, a network needs one pass over the image and no files.
+Mean and variance are computed over all crops together, as in batch norm. With these statistics, a
+network needs one pass over an image and no files.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +17,51 @@ from .graph import Node, maps
 from .statistics import Moments, Pointwise, with_statistics
 
 
+class SampledNorms(NamedTuple):
+    """Norms of a network with the statistics of crops."""
+
+    crops: int
+    """Number of crops."""
+    functions: list[Pointwise | None]
+    """Pointwise function of each map of the network, also of those without a norm."""
+    digest: str = ""
+    """SHA-256 of the crops, if they are those of other images."""
+
+
 @torch.inference_mode()
-def with_sampled_statistics(network: nn.Module, nodes: Sequence[Node], crops: Tensor) -> list[Node]:
-    """Return the maps of a network whose norms use the statistics of crops.
+def sampled_norms(network: nn.Module, crops: Tensor) -> SampledNorms:
+    """Return the norms of a network with the statistics of crops.
 
     Args:
-        network: The network.
-        nodes: Maps of the network for the image.
+        network: The network, in eval mode.
         crops: (n, channels, height, width) in [-1, 1], of a size that the network supports.
+
+    Raises:
+        Unknown: See `maps`.
     """
     _, channels, height, width = crops.shape
-    values, copies = dict[Node, Tensor](), dict[Node, Node]()
-    of_crops = maps(network, (channels, height, width))
-    last = {before: node for node in of_crops for before in node.inputs}
-    for node, small in zip(nodes, of_crops, strict=True):
-        function = small.pointwise
-        if small.norm is not None:
-            function = _norm(small.norm, values[small.inputs[0]])
-        values[small] = _value(small, function, [values[one] for one in small.inputs], crops)
+    values, functions = dict[Node, Tensor](), list[Pointwise | None]()
+    nodes = maps(network, (channels, height, width))
+    last = {before: node for node in nodes for before in node.inputs}
+    for node in nodes:
+        function = node.pointwise
+        if node.norm is not None:
+            function = _norm(node.norm, values[node.inputs[0]])
+        functions.append(function)
+        values[node] = _value(node, function, [values[one] for one in node.inputs], crops)
+        for before in node.inputs:
+            if last[before] is node:
+                values.pop(before, None)
+    return SampledNorms(len(crops), functions)
+
+
+def with_norms(nodes: Sequence[Node], norms: SampledNorms) -> list[Node]:
+    """Return the maps of a network for an image, whose norms use the statistics of crops."""
+    copies = dict[Node, Node]()
+    for node, function in zip(nodes, norms.functions, strict=True):
         inputs = tuple(copies[one] for one in node.inputs)
         copies[node] = dataclasses.replace(node, inputs=inputs, pointwise=function, norm=None)
-        for before in small.inputs:
-            if last[before] is small:
-                values.pop(before, None)
-    return [copies[node] for node in nodes]
+    return list(copies.values())
 
 
 def _norm(layer: nn.Module, before: Tensor) -> Pointwise:

@@ -17,7 +17,7 @@ from .memory import largest_band
 from .operations import Shape
 from .passes import Pass, band_ends, plan
 from .rows import Image, Mapped, Shared, Stored, Stream, Windowed, Written, added, concatenated
-from .sampling import with_sampled_statistics
+from .sampling import SampledNorms, with_norms
 from .scratch import MapFile, Scratch
 from .statistics import Moments, Pointwise, with_statistics
 
@@ -34,8 +34,7 @@ class BandedNetwork:
         network: A network in eval mode, without noise.
         shape: (channels, height, width) of the images, whose sides the network supports.
         memory: Bytes that the bands may need.
-        crops: Crops of the image (n, channels, h, w) in [-1, 1] whose statistics the norms use;
-            None: norms use the statistics of the whole image.
+        norms: Norms with the statistics of crops; None: those of the whole image.
 
     Raises:
         Unknown: The rows of a layer cannot be computed alone.
@@ -43,13 +42,13 @@ class BandedNetwork:
     """
 
     def __init__(
-        self, network: nn.Module, shape: Shape, memory: int, crops: Tensor | None = None
+        self, network: nn.Module, shape: Shape, memory: int, norms: SampledNorms | None = None
     ) -> None:
         self.network, self.shape = network, shape
-        self.crops = 0 if crops is None else len(crops)
+        self.crops = norms.crops if norms else 0
         self.nodes = maps(network, shape)
-        if crops is not None:
-            self.nodes = with_sampled_statistics(network, self.nodes, crops)
+        if norms:
+            self.nodes = with_norms(self.nodes, norms)
         self.plan = plan(self.nodes)
         self.device = next(network.parameters()).device
         self.band, self.memory = largest_band(network, self.nodes, self.plan, memory)
