@@ -54,7 +54,9 @@ from viceversa.files import write_json
 CLIENTS = 4
 STALLS = 3
 SAMPLES = 40  # of the resources in the mixed load
-GROWTH = {"memory_mb": 1.05, "threads": 1.02, "files": 1.05}  # allowed; files are mostly sockets
+# Allowed growth: a factor, and a number. Each worker starts up to 6 threads as it needs them, and
+# files are mostly sockets.
+GROWTH = {"memory_mb": (1.05, 2), "threads": (1.0, 12), "files": (1.05, 2)}
 
 
 def descendants(process: int) -> list[int]:
@@ -203,12 +205,12 @@ async def mixed(server: Server, minutes: float) -> dict[str, Any]:
     await wait_for(port, at_rest)
     quarter = SAMPLES // 4
     found: dict[str, Any] = {"minutes": minutes, "statuses": dict(statuses)}
-    for name, allowed in GROWTH.items():
+    for name, (factor, number) in GROWTH.items():
         values = [one[name] for one in samples]
         early = statistics.median(values[quarter : 2 * quarter])
         late = statistics.median(values[-quarter:])
         found[name] = {"second_quarter": round(early, 1), "last_quarter": round(late, 1)}
-        assert late <= early * allowed + 2, (name, values)
+        assert late <= early * factor + number, (name, values)
     assert not {"500", "-1"} & set(statuses), statuses
     return found
 
