@@ -143,7 +143,7 @@ def test_images_that_are_translated_by_bands(suffix: str, unet: Path, tmp_path: 
     translator = Translator.load(unet, "cpu")
     pairs = [(image, tmp_path / "x.jpg")]
     outcome = translate_files(
-        translator, pairs, FileOptions(1, bands=bands(translator), alpha=True)
+        translator, pairs, FileOptions(1, alpha=True, large_images=bands(translator))
     )
     assert [note for _, note in outcome.notes] == [
         "has transparency that the result lacks: a .jpg file cannot store it; "
