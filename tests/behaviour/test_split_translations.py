@@ -8,7 +8,7 @@ import pytest
 from support import Domain, digest, noise_images, raises_user_error, small_model
 from train_processes import TIMEOUT, output_of, start_processes
 
-from viceversa.cli.translate import TranslateOptions
+from viceversa.cli.translate_options import TranslateOptions
 from viceversa.cli.translation import run_on_images
 from viceversa.environment import launched
 from viceversa.inference import Record

@@ -15,7 +15,7 @@ from test_large_images import HEIGHT, WIDTH, bands, both, difference, tiff
 from test_translate_files import run
 from test_translator import model, noise
 
-from viceversa.cli.translate import TranslateOptions
+from viceversa.cli.translate_options import TranslateOptions
 from viceversa.cli.translation import run_on_images
 from viceversa.images import Pixels, read, read_tags, write
 from viceversa.images.domain import Domain, DomainConfig

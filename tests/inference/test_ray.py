@@ -25,7 +25,7 @@ import pytest
 from support import command_error, command_output, noise_images
 
 from viceversa.cli.ray_workers import RayWork, RayWorker, check_ray
-from viceversa.cli.translate import TranslateOptions
+from viceversa.cli.translate_options import TranslateOptions
 from viceversa.environment import Launched, prepare_ray
 from viceversa.errors import UserError
 from viceversa.runtime.signals import collect_stop_signals, keep_handlers

@@ -15,7 +15,7 @@ from test_translate_files import digests, run
 from test_translator import model, put
 
 from viceversa.cli import main
-from viceversa.cli.translate import TranslateOptions
+from viceversa.cli.translate_options import TranslateOptions
 from viceversa.cli.translation import run_on_images
 from viceversa.inference.record import NAME
 from viceversa.inference.zipped import collecting_folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from ..errors import UserError
 from ..export import int8
 from ..export.exporting import Deviation, Pixels
 from ..inference import Translator, expand
-
-if TYPE_CHECKING:
-    from .export import ExportOptions
+from .export_options import ExportOptions
 
 MOST = 20  # images of a folder for the comparison
 

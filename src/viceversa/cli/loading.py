@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..checkpoint import read_header
 from ..checkpoint.exported import is_exported
@@ -12,9 +11,7 @@ from ..errors import UserError
 from ..inference import Translator
 from ..inference.exported import format_of
 from ..runtime.device import local_device
-
-if TYPE_CHECKING:
-    from .translate import TranslateOptions
+from .translate_options import TranslateOptions
 
 
 def load_translator(model: Path, options: TranslateOptions) -> Translator:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UserError
 from ..export import bioimageio
 from ..export.exporting import Deviation, Pixels
 from ..fields import nested
 from ..inference import Translator
+from .export_options import ExportOptions
 from .model_folder import OPEN, card_text, method_of, without_folders
-
-if TYPE_CHECKING:
-    from .export import ExportOptions
 
 USE = """## Use
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import format_bytes
-
-if TYPE_CHECKING:
-    from .export import ExportOptions
+from .export_options import ExportOptions
 
 
 def export_page(models: Sequence[str], out: Path, options: ExportOptions) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..config.extensions import import_module, imported
 from ..environment import Launched, prepare_ray
@@ -25,10 +25,8 @@ from ..inference import Outcome, translate_files
 from ..inference.outputs import File
 from ..runtime.signals import keep_handlers
 from .loading import load_translator
+from .translate_options import TranslateOptions
 from .translation_work import file_options, mask_files, record_of, statistics_of
-
-if TYPE_CHECKING:
-    from .translate import TranslateOptions
 
 RETRIES = 2  # of a chunk whose worker ended
 TIMEOUT = 10.0  # seconds for a connection to a cluster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ..checkpoint import translator_file
 from ..environment import Launched, launched
@@ -32,6 +32,7 @@ from ..terminal import counter, quiet
 from .loading import load_translator
 from .outcome import raise_end, report
 from .ray_workers import check_ray, own_options, translate_on_ray
+from .translate_options import TranslateOptions
 from .translation_paths import (
     check_paths,
     choose_suffix,
@@ -41,9 +42,6 @@ from .translation_paths import (
     prepare_folders,
 )
 from .translation_work import file_options, mask_files, printer, record_of, statistics_of
-
-if TYPE_CHECKING:
-    from .translate import TranslateOptions
 
 T = TypeVar("T", bound=Input)
 

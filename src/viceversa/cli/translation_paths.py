@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ..checkpoint import read_header, translator_file
 from ..data.readonly import refuse_output_in_data, training_data
@@ -25,9 +25,7 @@ from ..inference.outputs import (
 )
 from ..inference.spread import check_maps, spread_path, view_path
 from ..inference.zipped import collect, collecting_folder, names_zip, refuse_existing_zip
-
-if TYPE_CHECKING:
-    from .translate import TranslateOptions
+from .translate_options import TranslateOptions
 
 T = TypeVar("T", bound=Input)
 

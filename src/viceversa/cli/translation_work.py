@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..checkpoint import read_digest
 from ..environment import Launched
@@ -16,10 +16,8 @@ from ..images.masks import MaskFiles
 from ..inference import STREAM, FileOptions, Record, Translator
 from ..inference.large_images import LargeImages, shared_norms
 from ..inference.memory import MemoryLimit
+from .translate_options import TranslateOptions
 from .translation_paths import place_of
-
-if TYPE_CHECKING:
-    from .translate import TranslateOptions
 
 
 def file_options(

@@ -20,6 +20,7 @@ from ...extras import import_extra
 from ..header import DAMAGED, Header, ImageFile, Refused, Resolution, Tags, Window, mode_name
 from .blocks import Blocks
 from .resolution import of_ngff
+from .zarr_paths import inside
 
 SUFFIX = ".zarr"
 METADATA = ("zarr.json", ".zattrs")  # of Zarr 3 and Zarr 2
@@ -128,16 +129,6 @@ def _opened(array: Any, level: FullSize) -> ImageFile:
         lambda page: Tags(resolution=level.resolution),
         window=lambda page: window if together < height else None,
     )
-
-
-def inside(folder: Path, name: str) -> Path:
-    """Return the path of a file in a folder. Raises Refused for devices and links out of it."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise Refused(f"refers to a file outside of its folder: {name}")
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise Refused(f"{DAMAGED}: {name} is not a regular file")
-    return path
 
 
 def _load(folder: Path, name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import zarr
 from zarr.storage import LocalStore
 
-from .ome_zarr import inside
+from .zarr_paths import inside
 
 
 class _Folder(LocalStore):  # type: ignore[misc]
