@@ -181,5 +181,5 @@ def test_handlers_of_signals_are_kept_if_a_library_replaces_them() -> None:
     with collect_stop_signals() as received:
         with keep_handlers():
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR1)  # in this thread, so at once
         assert received == [signal.SIGUSR1]
