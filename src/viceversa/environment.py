@@ -11,6 +11,12 @@ from typing import NamedTuple
 TORCHRUN = "RANK", "WORLD_SIZE", "LOCAL_RANK"
 SRUN = "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"
 SPINS = "1000"
+NO_REPORTS = {
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime: names and hashes of models
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "WANDB_ERROR_REPORTING": "false",
+}
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # the numbers of mallopt's parameters (mallopt(3))
 
 
@@ -63,15 +69,21 @@ def launched() -> Launched:
     return Launched()
 
 
-def prepare_ray(local: bool) -> None:
-    """Disable the usage statistics of Ray, and give a cluster of this process a token in memory.
+def disable_usage_reports() -> None:
+    """Keep packages from reporting their use to their vendors, unless the user has allowed it.
 
-    By default Ray stores a token in the user's home.
+    The packages read these variables when they are imported.
+    """
+    for name, value in NO_REPORTS.items():
+        os.environ.setdefault(name, value)
+
+
+def prepare_ray(local: bool) -> None:
+    """Give a cluster of this process a token in memory; Ray stores it in the user's home.
 
     Args:
         local: Whether this process starts the cluster.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if local and "RAY_AUTH_MODE" not in os.environ:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 

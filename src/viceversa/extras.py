@@ -6,11 +6,12 @@ import importlib
 import sys
 from typing import Any
 
+from .environment import disable_usage_reports
 from .errors import UserError
 
 
 def import_extra(package: str, extra: str, what: str) -> Any:
-    """Import a package of an extra.
+    """Import a package of an extra, which then sends no usage reports.
 
     Args:
         package: Name of the package.
@@ -20,6 +21,7 @@ def import_extra(package: str, extra: str, what: str) -> Any:
     Raises:
         UserError: It is missing.
     """
+    disable_usage_reports()
     try:
         return importlib.import_module(package)
     except ImportError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from support import command_error, command_output, needs_runtime, noise_images
 from viceversa import Translator
 from viceversa.checkpoint import read_digest, read_header
 from viceversa.checkpoint.exported import ENTRY
+from viceversa.environment import NO_REPORTS, disable_usage_reports
 from viceversa.errors import UserError
 from viceversa.export.exporting import export
 from viceversa.extras import import_openvino
@@ -201,3 +204,25 @@ def test_openvino_does_not_report_its_use() -> None:
     import_openvino()
     telemetry = sys.modules["openvino.tools.ovc.telemetry_utils"].tm
     assert telemetry.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
+@pytest.mark.slow
+def test_onnx_runtime_does_not_report_its_use(tmp_path: Path) -> None:
+    """Without the variable it stores an identifier and a queue of events in the home directory."""
+    needs_runtime(".onnx")
+    code = "from viceversa.extras import import_extra; import_extra('onnxruntime', 'export', 'a')"
+    # It also sends nothing if it detects tests, by these variables.
+    ignored = {"CI", "ORT_RUNNING_UNIT_TESTS", "ORT_DISABLE_TELEMETRY"}
+    environment = {k: v for k, v in os.environ.items() if k not in ignored}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_users_may_allow_reports_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NO_REPORTS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    disable_usage_reports()
+    found = {name: os.environ[name] for name in NO_REPORTS}
+    assert found == NO_REPORTS | {"MLFLOW_DISABLE_TELEMETRY": "false"}

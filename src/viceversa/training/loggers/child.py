@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
+from ...environment import disable_usage_reports
 from .base import About, RunLogger
 
 HANG = 300.0  # seconds after which a call of a package is taken to hang
@@ -18,6 +19,7 @@ HANG = 300.0  # seconds after which a call of a package is taken to hang
 
 def main(name: str) -> None:
     """Run the logger of this name."""
+    disable_usage_reports()
     serve(lambda about: _logger(name, about))
 
 
