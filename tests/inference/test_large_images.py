@@ -11,19 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 from support import command_error, small_model
 from test_masked_translations import domain
 from test_translator import eight_bit, model, noise
 
 from viceversa.cli import main
+from viceversa.errors import UserError
 from viceversa.images import Pixels, read, read_header, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.header import Tags
 from viceversa.images.preprocessing import Preprocessing
 from viceversa.inference import FileOptions, Record, Translator, translate_files
 from viceversa.inference.crops import grid
-from viceversa.inference.large_images import LargeImages
+from viceversa.inference.large_images import LargeImages, shared_norms
 from viceversa.inference.memory import MemoryLimit
 from viceversa.networks import GENERATORS
 from viceversa.streaming import BandedNetwork
@@ -269,16 +271,22 @@ def test_images_are_translated_with_the_statistics_of_other_images(
     [
         (("--size", "64"), "--size resizes the whole image"),
         (("--statistics", "tile"), "--statistics tile"),
-        (("--runtime", "onnx"), "in bands of rows"),
     ],
 )
-def test_shared_statistics_need_bands(
+def test_options_that_exclude_shared_statistics(
     options: tuple[str, str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, image = model(tmp_path), tmp_path / "x.png"
     Image.fromarray(noise(1, 64, 64)).save(image)
     words = shared_statistics(file, image, tmp_path / "out", image, *options)
     assert error in command_error(capsys, *words)
+
+
+def test_shared_statistics_need_bands(tmp_path: Path) -> None:
+    unknown = Translator(torch.nn.LocalResponseNorm(3), eight_bit(3), eight_bit(3), "cpu")
+    with pytest.raises(UserError, match="in bands of rows") as caught:
+        shared_norms(unknown, MemoryLimit(unknown), tmp_path)
+    assert caught.value.option == "--statistics_from"
 
 
 def test_a_crop_that_does_not_fit_is_refused(tmp_path: Path) -> None:
