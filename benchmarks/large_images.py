@@ -256,15 +256,15 @@ def main() -> None:
         return
     memory = round(options.memory * 1e9)
     results: dict[str, Any] = {"date": str(date.today()), "machine": machine("cpu")}
-    results |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    results["torch"], threads = torch.__version__, {"threads": torch.get_num_threads()}
     for name in options.networks:
-        results[name] = compare(name, options.side, memory, options.turns)
+        results[name] = threads | compare(name, options.side, memory, options.turns)
         print(name, json.dumps(results[name], indent=2), flush=True)
         results[name]["strip"] = run(name, "banded", STRIPS[name], 4 * 10**9, None)
         print("strip", json.dumps(results[name]["strip"]), flush=True)
     for model in options.models:
         method = nested(read_header(model), "trained", "method")["name"]
-        results[f"ways, {method}"] = ways(model, options.images)
+        results[f"ways, {method}"] = threads | ways(model, options.images)
         print(method, json.dumps(results[f"ways, {method}"], indent=2), flush=True)
     write_json(ROOT / "benchmarks" / "results" / f"{date.today()}-large-images.json", results)
 
