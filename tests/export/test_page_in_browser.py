@@ -6,6 +6,7 @@ import functools
 import io
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -125,6 +126,14 @@ def address(site: Site) -> Iterator[str]:
         server.shutdown()
 
 
+def wait_until(page: Page, expression: str) -> None:
+    """Wait until an expression is true; the policy of the page forbids `wait_for_function`."""
+    deadline = time.monotonic() + 60
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        page.wait_for_timeout(20)
+
+
 def stroke(page: Page) -> None:
     page.locator("#width").fill("20")
     box = page.locator("#input").bounding_box()
@@ -163,6 +172,7 @@ def open_image(page: Page, folder: Path, height: int, width: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(noise).save(folder / "image.png")
     page.locator("#file").set_input_files(folder / "image.png")
+    wait_until(page, f"document.getElementById('input').height === {height}")
 
 
 def blocked(page: Page) -> str:
@@ -189,7 +199,7 @@ def check_page(window: OpenPage, site: Site) -> None:
     open_image(page, site.folder, 3, 256)  # smaller than the padding
     check_result(page, translator)
     page.locator("#example").click()
-    page.wait_for_function("document.getElementById('input').height === 104")
+    wait_until(page, "document.getElementById('input').height === 104")
     assert (canvas_pixels(page.locator("#input")) == np.asarray(Image.open(EXAMPLE))).all()
     first = check_result(page, translator)
     page.get_by_label("Translate back with").check()
@@ -197,7 +207,7 @@ def check_page(window: OpenPage, site: Site) -> None:
     back = canvas_pixels(page.locator("#reconstruction"))
     assert np.abs(back.astype(int) - translator.pixels([first])[0]).max() <= 1
     page.keyboard.press("x")
-    page.wait_for_function("document.getElementById('model').value === 'ba'")
+    wait_until(page, "document.getElementById('model').value === 'ba'")
     page.get_by_text("Mean absolute difference").wait_for()
     assert (canvas_pixels(page.locator("#input")) == first).all()
     check_result(page, translator)
