@@ -33,6 +33,7 @@ from viceversa.data import DataConfig
 from viceversa.data.check.result import PairShift
 from viceversa.data.check.shift import CONFIDENT, LARGEST, RANGE, estimate, peak
 from viceversa.data.index import index_splits, list_images
+from viceversa.fields import evenly_spaced
 from viceversa.files import write_json
 from viceversa.images import Pixels, read
 from viceversa.images.loading import half_of, take_half
@@ -46,8 +47,8 @@ def pairs_of(data: Path, most: int) -> list[Pair]:
     config = DataConfig(path=str(data))
     splits = index_splits(list_images(data), True, config).values()
     every = [(i, a, b) for i in splits for a, b in zip(i.a, i.b, strict=True)]
-    count, pairs = min(most, len(every)), []
-    for index, a, b in (every[i * len(every) // count] for i in range(count)):
+    pairs = []
+    for index, a, b in evenly_spaced(every, most):
         halves = [half_of(side) if index.side_by_side else None for side in "ab"]
         first, second = (take_half(read(s), h) for s, h in zip((a, b), halves, strict=True))
         pairs.append((first, second))

@@ -61,6 +61,11 @@ def export(
     model = Path(models[0])
     if options.to == "folder":
         return _folder(model, out, options)
+    return _file(model, out, options)
+
+
+def _file(model: Path, out: Path, options: ExportOptions) -> None:
+    """Write a file for other programs, and print its comparison with PyTorch. Raises UserError."""
     _check_name(out, options.to)
     for file in (out, out.with_suffix(".bin")) if out.suffix == ".xml" else (out,):
         if file.exists() and not options.overwrite:

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import UserError
 from ..export import int8
 from ..export.exporting import Deviation, Pixels
+from ..fields import evenly_spaced
 from ..inference import Translator, expand
 from .export_options import ExportOptions
 
@@ -39,7 +40,7 @@ def read_images(
     source, preprocessing = translator.source, translator.preprocessing
     files = [file for file, _ in expand([str(path)])[0]]
     images = []
-    for file in files[:: -(-len(files) // most)]:
+    for file in evenly_spaced(files, most):
         whole = np.ma.getdata(translator.read(file))
         half = preprocessing.own_part(whole.shape[0], whole.shape[1])
         image = preprocessing.part(whole, half or "whole", file)

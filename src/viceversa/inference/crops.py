@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..fields import evenly_spaced
 from ..files import format_bytes
 from ..images.loading import read_options
 from ..images.rows import ImageRows, open_rows
@@ -48,13 +49,13 @@ def crops_of_files(translator: Translator, files: Sequence[Input], memory: int) 
     def shape_of(image: ImageRows) -> Shape:
         return padded_shape(network, source.config.width, image.height, image.width)
 
-    files, shapes = spread_out(files, CROPS), []
+    files, shapes = evenly_spaced(files, CROPS), []
     for file in files:
         with ExitStack() as opened:
             shapes.append(shape_of(opened.enter_context(open_rows(file, **reading))))
     smallest = (source.config.width, *(min(side) for side in list(zip(*shapes, strict=True))[1:]))
     sides, most = fitting_crops(network, smallest, memory)
-    files, crops = spread_out(files, most), list[Tensor]()
+    files, crops = evenly_spaced(files, most), list[Tensor]()
     for file in files:
         with ExitStack() as opened:
             image = opened.enter_context(open_rows(file, **reading))
@@ -89,12 +90,6 @@ def crops_of(read: ReadRows, shape: Shape, sides: tuple[int, int], most: int) ->
         for left in torch.linspace(0, width - sides[1], across).long().tolist():
             crops.append(rows[:, :, :, left : left + sides[1]])
     return crops
-
-
-def spread_out(files: Sequence[Input], most: int) -> list[Input]:
-    """Return at most `most` files, evenly spaced."""
-    count = min(most, len(files))
-    return [files[i * len(files) // count] for i in range(count)]
 
 
 def grid(most: int, high: float, wide: float) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UserError
-from ..fields import nested
+from ..fields import evenly_spaced, nested
 from ..images import MAX_PIXELS, Pixels, Tags, suffix_for, to_bytes
 from ..images.domain import Domain
 from ..images.loading import resize_for, to_domain, to_domain_pixels
@@ -89,8 +89,7 @@ def read_examples(inputs: Sequence[str], translator: Translator) -> list[Example
     image does not fit the model.
     """
     files = [path for path, _ in expand(inputs).files] if inputs else []
-    count = min(MOST, len(files))
-    chosen = [files[number * len(files) // count] for number in range(count)]
+    chosen = evenly_spaced(files, MOST)
     return [_encoded(_read(file, translator), translator.source) for file in chosen]
 
 

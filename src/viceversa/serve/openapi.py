@@ -35,11 +35,55 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
         settings: Options of the service.
         token: Whether clients must send a token.
     """
+    paths = _paths()
+    components: dict[str, Any] = {"schemas": {"Error": _ERROR}}
+    found: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "viceversa",
+            "version": __version__,
+            "description": (
+                f"Image-to-image translation. Bodies have at most {settings.max_body:g} MB, images "
+                f"at most {settings.max_megapixels} megapixels."
+            ),
+        },
+        "paths": paths,
+        "components": components,
+    }
+    if token:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        for operation in (one for path in paths for one in paths[path].values()):
+            if "401" in operation["responses"]:
+                operation["security"] = [{"token": []}]
+    return found
+
+
+def _paths() -> dict[str, Any]:
+    """Return the operations of each path."""
     failure = {"$ref": "#/components/schemas/Error"}
     errors = {
         status: {"description": text, "content": {"application/json": {"schema": failure}}}
         for status, text in STATUSES.items()
     }
+    paths = _of_models(errors)
+    plain = {"200": {"description": "As text.", "content": {"text/plain": {}}}}
+    for path, text in (
+        ("/livez", "Whether the server answers."),
+        ("/readyz", "Whether the server accepts images."),
+        ("/metrics", "Counters in the text format of Prometheus."),
+    ):
+        status = "401" if path == "/metrics" else "503"
+        responses = {**plain, "421": errors["421"], status: errors[status]}
+        paths[path] = {"get": {"summary": text, "responses": responses}}
+    return paths
+
+
+def _of_models(errors: dict[str, Any]) -> dict[str, Any]:
+    """Return the operations of the paths of models.
+
+    Args:
+        errors: Descriptions of error responses by status.
+    """
     image = _images(*SUFFIXES)
     of_image: dict[str, Any] = {
         "parameters": [
@@ -82,41 +126,12 @@ def description(settings: ServeSettings, token: bool) -> dict[str, Any]:
             **{status: errors[status] for status in ("401", "421", "503")},
         },
     }
-    plain = {"200": {"description": "As text.", "content": {"text/plain": {}}}}
-    paths: dict[str, Any] = {
+    return {
         "/v1/models": {"get": listed},
         "/v1/models/{name}/translate": {"post": translate},
         "/v1/models/{name}/patch_map": {"post": patch_map},
         "/v1/models/{name}/examples/{example}": {"get": example},
     }
-    for path, text in (
-        ("/livez", "Whether the server answers."),
-        ("/readyz", "Whether the server accepts images."),
-        ("/metrics", "Counters in the text format of Prometheus."),
-    ):
-        status = "401" if path == "/metrics" else "503"
-        responses = {**plain, "421": errors["421"], status: errors[status]}
-        paths[path] = {"get": {"summary": text, "responses": responses}}
-    components: dict[str, Any] = {"schemas": {"Error": _ERROR}}
-    found: dict[str, Any] = {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "viceversa",
-            "version": __version__,
-            "description": (
-                f"Image-to-image translation. Bodies have at most {settings.max_body:g} MB, images "
-                f"at most {settings.max_megapixels} megapixels."
-            ),
-        },
-        "paths": paths,
-        "components": components,
-    }
-    if token:
-        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        for operation in (one for path in paths for one in paths[path].values()):
-            if "401" in operation["responses"]:
-                operation["security"] = [{"token": []}]
-    return found
 
 
 def _path(name: str) -> dict[str, Any]:

@@ -38,19 +38,14 @@ def work(
     for kind in SIGNALS:  # sent to the whole group; the supervisor ends the workers
         signal.signal(kind, signal.SIG_IGN)
     configure_logging()
-    asyncio.run(_serve(models, settings, token, bound, channel, early))
+    service = Service(lambda: load_models(models, settings), settings)
+    server = ServiceServer(create_app(service, token, early), service, lambda address: None, ())
+    asyncio.run(_serve(service, server, bound, channel))
 
 
 async def _serve(
-    models: Sequence[str],
-    settings: ServeSettings,
-    token: str,
-    bound: socket.socket,
-    channel: Connection,
-    early: bool,
+    service: Service, server: ServiceServer, bound: socket.socket, channel: Connection
 ) -> None:
-    service = Service(lambda: load_models(models, settings), settings)
-    server = ServiceServer(create_app(service, token, early), service, lambda address: None, ())
     loop = asyncio.get_running_loop()
 
     def answer() -> None:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from ... import __version__
 from ...errors import UserError
-from ...fields import counted
+from ...fields import counted, evenly_spaced
 from ...files import read_with_digest, user_cache, write_with_digest
 from ...images import Pixels, Source, read, resize
 from ...images.io import ReadOptions
@@ -252,8 +252,7 @@ def _pairs(check: CheckResult, split: str) -> list[tuple[Pair, str]]:
             halves = zip(records, parts, strict=True)
             keys = (f"{one.sha256} {part.half} {one.mask_sha256}".strip() for one, part in halves)
             pairs.append((pair, " ".join(keys)))
-    count = min(len(pairs), MOST_PAIRS)
-    return [pairs[i * len(pairs) // count] for i in range(count)]
+    return evenly_spaced(pairs, MOST_PAIRS)
 
 
 def _of_pair(check: CheckResult, split: str, pair: Pair) -> PairShift | None:
