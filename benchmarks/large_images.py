@@ -211,7 +211,7 @@ def sample(image: Tensor, down: int, across: int) -> Tensor:
 def tiled(network: nn.Module, image: Tensor, reach: int, blend: int) -> tuple[Tensor, TiledNetwork]:
     """Translate an image in tiles that overlap by `reach` and `blend` pixels on each side.
 
-    Tiles have a distance of TILE pixels.
+    The distance of tiles is TILE pixels.
     """
     multiple = int(network.multiple)
     side = -(-(TILE + 2 * (reach + blend)) // multiple) * multiple

@@ -7,8 +7,8 @@ with 9 blocks and the U-Net of 256 px, each of width 64. Their weights are rando
 does not depend on them. Every round translates the same photo of 256x256 with each runtime, from
 pixels to pixels, in the same process. The ratio to PyTorch is computed within each round. The
 results are its median, smallest and largest value, for wall time and for processor time.
-With --model, a trained model is measured instead; the PSNR of INT8 relative to fp32 is that of
-photos which were not used for calibration. INT8 (OpenVINO) is measured if nncf is installed.
+With --model, a trained model is measured instead; the PSNR of INT8 relative to fp32 is measured on
+photos that were not used for calibration. INT8 (OpenVINO) is measured if nncf is installed.
 Writes benchmarks/results/DATE-runtimes-NETWORK.json.
 """
 

@@ -1,14 +1,14 @@
 """Measure `viceversa serve`: throughput, latency, and its limits under overload and slow clients.
 
 python benchmarks/serving.py [--model FILE] [--turns 7] [--seconds 4] [--count 200]
-Without --model, the model is the generator of the paired demo with random weights, on which the
-times do not depend. All servers, the clients and the network alone run on this machine, and each
+Without --model, the model is the generator of the paired demo with random weights (the times do not
+depend on the weights). All servers, the clients and the network alone run on this machine, and each
 server has one thread for the network. Every turn measures, for images of 64 and 128 px, the
 images/s of 32 clients with --batch_size 1 and 8, and of the network alone in batches of 8 in this
-process: one thread, no files, no HTTP. Ratios are taken within each turn; reported are their
-median, smallest and largest value. Then: the latency of one client, 256 requests at once with
---queue 8, clients that send one byte per second, requests that are aborted, images above the pixel
-limit, and SIGTERM under load. Writes benchmarks/results/DATE-serving.json.
+process: one thread, no files, no HTTP. Ratios are computed within each turn; their
+median, smallest and largest value are reported. Further parts: the latency of one client, 256
+requests at once with --queue 8, clients that send one byte per second, requests that are aborted,
+images above the pixel limit, and SIGTERM under load. Writes benchmarks/results/DATE-serving.json.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ from viceversa.networks import GENERATORS
 
 SIDES, CLIENTS, BATCH = (64, 128), 32, 8
 BURST, QUEUE = 256, 8
-TOGETHER = 8  # aborted requests
-LARGE = 13_000  # side of the images above the pixel limit
+TOGETHER = 8  # aborted requests at a time
+LARGE = 13_000  # height and width of images above the pixel limit
 FORMATS: dict[str, dict[str, Any]] = {
     "PNG": {},
     "JPEG": {},
@@ -91,7 +91,7 @@ def spread(values: Sequence[float], unit: float = 1.0) -> dict[str, float]:
 
 
 def served_rate(port: int, side: int, seconds: float) -> float:
-    """Return the images/s of the clients, after a second that does not count."""
+    """Return the images/s of the clients, after a warm-up of one second."""
     start = time.perf_counter() + 1
     done = asyncio.run(use(port, drawing(side), CLIENTS, seconds + 1))
     assert {status for _, _, status in done} == {200}
@@ -144,7 +144,7 @@ def latency(port: int, seconds: float) -> dict[str, Any]:
 
 
 def overload(port: int, turns: int) -> dict[str, Any]:
-    """Send more requests at once than the queue takes."""
+    """Send more requests at once than the queue accepts."""
     bursts = [asyncio.run(burst(port, drawing(SIDES[-1]), BURST)) for _ in range(turns)]
     return {
         "requests": BURST,
@@ -155,7 +155,7 @@ def overload(port: int, turns: int) -> dict[str, Any]:
 
 
 async def slow_clients(port: int, count: int) -> dict[str, Any]:
-    """Send headers and bodies by one byte per second, and ask for /livez meanwhile."""
+    """Send headers and bodies at one byte per second, and request /livez during this time."""
     idle = [(await ask(port, LIVEZ))[0] for _ in range(count)]
     parts = [bytes([byte]) for byte in LIVEZ]
     headers = asyncio.gather(*(trickle(port, b"", parts, bool(i % 2)) for i in range(count)))
@@ -173,7 +173,7 @@ async def slow_clients(port: int, count: int) -> dict[str, Any]:
 
 
 async def aborted(port: int, count: int) -> dict[str, float]:
-    """Abort requests; return what the server counts, once none is in progress."""
+    """Abort requests; return the counters of the server when no request is in progress."""
     before = await counters(port)
     await abort(port, drawing(SIDES[0]), count, TOGETHER)
     end = time.perf_counter() + 30
@@ -186,7 +186,7 @@ async def aborted(port: int, count: int) -> dict[str, float]:
 
 
 async def refusals(port: int, turns: int) -> dict[str, Any]:
-    """Send images that are larger than the limit; return the ms of the answers, by format."""
+    """Send images above the pixel limit; return the time of the answers in ms, by format."""
     found = {}
     for kind, options in FORMATS.items():
         file = io.BytesIO()
@@ -198,7 +198,7 @@ async def refusals(port: int, turns: int) -> dict[str, Any]:
 
 
 async def terminated(server: Server) -> dict[str, Any]:
-    """Send SIGTERM under load; return how the process and the requests in progress ended."""
+    """Send SIGTERM under load; return the exit status, the time, and the status of requests."""
     load = asyncio.create_task(use(server.port, drawing(SIDES[-1]), CLIENTS, 30))
     await asyncio.sleep(2)
     server.process.terminate()

@@ -1,4 +1,4 @@
-"""A process of `viceversa serve`, requests, and clients: fast, slow, and aborting ones."""
+"""A process of `viceversa serve`, requests, and clients that are fast, slow, or abort requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Timed = list[tuple[float, float, int]]
 
 
 class Server:
-    """A process of `viceversa serve` on a free port, stopped at the end of the context."""
+    """Process of `viceversa serve` on a free port, stopped at the end of the context."""
 
     def __init__(self, model: Path, *options: str) -> None:
         command = [sys.executable, "-m", "viceversa", "serve", f"model={model}", "--port", "0"]

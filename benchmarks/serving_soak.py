@@ -1,15 +1,15 @@
-"""Run `viceversa serve` for long, and end it and its workers often; fails if anything is lost.
+"""Run `viceversa serve` for a long time, and stop it and its workers often; fail on any loss.
 
 python benchmarks/serving_soak.py [--minutes 30] [--signals 100] [--aborted 1000] [--kills 20]
 The model is that of benchmarks/serving.py, and everything runs on this machine. Parts:
 aborted: requests whose connection is closed within 20 ms; counters must return to zero.
-workers: two workers under load, of which one is killed again and again; then computations that
-take longer than --timeout, each of which also costs a worker. Measured is the time until two
-workers accept images again, and what happened to the requests of 4 clients meanwhile.
-signals: SIGTERM to a server under load, with one worker and with two in turn; no answer may be
+workers: two workers under load; one of them is killed repeatedly. Then requests whose computation
+takes longer than --timeout, so that the worker is replaced. The results are the time until two
+workers accept images again, and the statuses of the requests of 4 clients during this time.
+signals: SIGTERM to a server under load, alternately with one and two workers; no answer may be
 truncated, and the exit status must be 0.
-mixed: requests of all kinds, good, invalid, aborted and slow, for some minutes; from the second
-quarter to the last, the memory, threads and file descriptors of all processes must not grow.
+mixed: valid, invalid, aborted and slow requests for some minutes; from the second quarter to the
+last, the memory, threads and file descriptors of all processes must not grow.
 Writes benchmarks/results/DATE-serving-soak.json.
 """
 
@@ -53,9 +53,9 @@ from viceversa.files import write_json
 
 CLIENTS = 4
 STALLS = 3
-SAMPLES = 40  # of the resources in the mixed load
-# Allowed growth: a factor, and a number. Each worker starts up to 6 threads as it needs them, and
-# files are mostly sockets.
+SAMPLES = 40  # measurements of the resources in the part `mixed`
+# Allowed growth: a factor, and a constant. Each worker starts up to 6 threads on demand, and file
+# descriptors are mostly sockets.
 GROWTH = {"memory_mb": (1.05, 2), "threads": (1.0, 12), "files": (1.05, 2)}
 
 
@@ -63,7 +63,7 @@ def descendants(process: int) -> list[int]:
     """Return the IDs of a process and its descendants."""
     found = [process]
     for one in found:
-        with suppress(OSError):  # it ended
+        with suppress(OSError):  # the process has ended
             found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
     return found
 
@@ -97,7 +97,7 @@ def at_rest(values: dict[str, float]) -> bool:
 
 
 async def aborted(server: Server, count: int) -> dict[str, float]:
-    """Abort requests; return the counters once none is in progress."""
+    """Abort requests; return the counters when no request is in progress."""
     await abort(server.port, drawing(64), count, 8)
     await wait_for(server.port, at_rest)
     values = await counters(server.port)
@@ -108,7 +108,7 @@ async def aborted(server: Server, count: int) -> dict[str, float]:
 
 
 async def repeat(port: int, request: bytes, until: asyncio.Event, statuses: Counter[str]) -> None:
-    """Send a request again and again, each on its own connection."""
+    """Send a request repeatedly, each time on a new connection."""
     while not until.is_set():
         try:
             status = (await ask(port, request))[1]
@@ -118,7 +118,7 @@ async def repeat(port: int, request: bytes, until: asyncio.Event, statuses: Coun
 
 
 async def replaced(server: Server, kills: int) -> dict[str, Any]:
-    """Kill workers, and make them stall; return the seconds until there are two again."""
+    """Kill workers, and stall workers; return the seconds until two workers accept images again."""
     port, until = server.port, asyncio.Event()
     statuses: Counter[str] = Counter()
     clients = [
@@ -175,7 +175,7 @@ async def terminated(model: Path, count: int) -> dict[str, Any]:
 
 
 async def mixed(server: Server, minutes: float) -> dict[str, Any]:
-    """Send requests of all kinds; return the resources over time."""
+    """Send valid, invalid, aborted and slow requests; return the resources over time."""
     port, until = server.port, asyncio.Event()
     statuses: Counter[str] = Counter()
     good = drawing(128)

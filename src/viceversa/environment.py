@@ -12,7 +12,7 @@ TORCHRUN = "RANK", "WORLD_SIZE", "LOCAL_RANK"
 SRUN = "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"
 SPINS = "1000"
 NO_REPORTS = {
-    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime: names and hashes of models
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime would send names and hashes of models
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "RAY_USAGE_STATS_ENABLED": "0",
     "WANDB_ERROR_REPORTING": "false",
@@ -59,8 +59,8 @@ class Launched(NamedTuple):
 def launched() -> Launched:
     """Return the rank of this process under torchrun or srun; without them, rank 0 of 1.
 
-    A SLURM job script has the variables of the job but runs only once; srun sets the variables of
-    a step.
+    In a SLURM job script, which runs only once, the variables of the job are set; srun sets the
+    variables of a step.
     """
     for rank, size, local in TORCHRUN, SRUN:
         if rank in os.environ and size in os.environ:
@@ -70,7 +70,7 @@ def launched() -> Launched:
 
 
 def disable_usage_reports() -> None:
-    """Keep packages from reporting their use to their vendors, unless the user has allowed it.
+    """Disable the usage reports of packages to their vendors, unless the user has allowed them.
 
     The packages read these variables when they are imported.
     """
@@ -79,7 +79,7 @@ def disable_usage_reports() -> None:
 
 
 def prepare_ray(local: bool) -> None:
-    """Give a cluster of this process a token in memory; Ray stores it in the user's home.
+    """Create the token of a local cluster in memory; by default, Ray stores it in the user's home.
 
     Args:
         local: Whether this process starts the cluster.

@@ -11,15 +11,15 @@ from .errors import UserError
 
 
 def import_extra(package: str, extra: str, what: str) -> Any:
-    """Import a package of an extra, which then sends no usage reports.
+    """Import a package of an extra, and disable its usage reports.
 
     Args:
         package: Name of the package.
         extra: The extra that contains it.
-        what: What needs it, for the message.
+        what: The feature that needs the package, for the message.
 
     Raises:
-        UserError: It is missing.
+        UserError: The package is missing.
     """
     disable_usage_reports()
     try:

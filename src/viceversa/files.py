@@ -186,10 +186,10 @@ def remove_temporary(folder: Path) -> None:
 
 
 def remove_temporary_of(paths: Iterable[Path]) -> None:
-    """Remove the temporary files of these files that killed processes left.
+    """Remove the temporary files that killed processes left for these files.
 
-    Temporary files of running processes are kept. So are temporary files of other files: they may
-    belong to a process on another machine.
+    Temporary files of running processes are kept. Temporary files of other files are also kept:
+    they may belong to a process on another machine.
     """
     names: dict[Path, set[str]] = {}
     for path in paths:

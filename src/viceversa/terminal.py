@@ -168,7 +168,7 @@ class ProgressLines:
 
 
 def _count(done: float) -> str:
-    """Return a count as text; the last item may be partly done."""
+    """Return a count as text; it is fractional if the last item is partly done."""
     return f"{done:.0f}" if done == int(done) else f"{done:.2f}"
 
 

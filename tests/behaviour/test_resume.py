@@ -181,7 +181,7 @@ def check_resumed_runs(
         assert run_results(run) == uninterrupted[name], f"stopped at {stop}"
 
 
-@pytest.mark.soak  # one run is stopped at several steps below
+@pytest.mark.soak  # a test below stops one run at several steps
 @pytest.mark.parametrize("name", METHODS)
 def test_runs_stopped_at_some_steps(
     name: str,

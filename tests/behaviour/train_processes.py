@@ -1,6 +1,6 @@
-"""Training in several processes, which are killed at the end.
+"""Train in several processes, which are killed at the end.
 
-As a script, it is what they run: `train_processes.py SETTINGS.json`, with the sections for
+Each process runs this file as a script, `train_processes.py SETTINGS.json`, with the sections for
 `resolve` and a section `test`: {"float64", "alone", "stop"}.
 """
 

@@ -78,7 +78,7 @@ def test_a_package_has_test_arrays_and_describes_them(
 
 
 def test_tiles_without_the_halo_are_parts_of_the_whole_result() -> None:
-    """Values within the halo depend on pixels outside of the tile, those inside do not."""
+    """Values within the halo depend on pixels outside of the tile; inner values do not."""
     torch.manual_seed(0)
     for network in (
         ResNet(ResNetConfig(width=4, blocks=1, norm="none"), 3, 3),
@@ -131,7 +131,7 @@ def test_invalid_options_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_library_of_the_format_accepts_a_package(
     license: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The control has a licence that does not exist."""
+    """A package with a licence that does not exist is refused (control)."""
     out = tmp_path / "model.zip"
     words = ["--author", "Ada Example", "--license", license]
     command_output(capsys, "export", MODEL, "--to", "bioimageio", "-o", out, *words)

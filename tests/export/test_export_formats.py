@@ -225,7 +225,7 @@ def test_label_maps_of_an_exported_file(suffix: str, tmp_path: Path) -> None:
         model, file = Translator.load(path, "cpu"), folder / f"model{suffix}"
         images = sample_images(model)[0]
         export(model, read_header(path), file, images)
-        image = images[0][:50, :70]  # padded
+        image = images[0][:50, :70]  # the translator pads this image
         found, expected = Translator.load(file, "cpu").pixels([image])[0], model.pixels([image])[0]
         assert found.shape == expected.shape and (found != expected).mean() < 1e-3
 
@@ -265,7 +265,7 @@ def test_models_and_options_that_have_no_graph_are_refused(
 ) -> None:
     lightness = Domain(DomainConfig(kind="lab-l"), low=(0.0,), high=(255.0,))
     network = ResNet(ResNetConfig(width=4, blocks=0), 3, 1)
-    with pytest.raises(UserError, match="the target of this one is lab-l"):
+    with pytest.raises(UserError, match="the target domain of this model is lab-l"):
         ImageGraph(Translator(network, Domain(), lightness, "cpu"))
     with pytest.raises(UserError, match="draws noise"):
         ImageGraph(translator("unet", "paper"))

@@ -1,4 +1,4 @@
-"""`viceversa export --int8`: quantized files, and their PSNR on images of no calibration.
+"""`viceversa export --int8`: quantized files, and their PSNR on other images.
 
 The package nncf is not part of the packages for development, since it needs scikit-learn:
 

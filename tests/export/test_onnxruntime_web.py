@@ -1,4 +1,4 @@
-"""onnxruntime-web is the pinned version, from npm, the cache or a path."""
+"""The pinned version of onnxruntime-web is loaded from npm, the cache or a path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTENTS = {name: f"contents of {name}".encode() for name in FILES}
 
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An archive that is the pinned one; the cache is empty, and npm is not installed."""
+    """Archive that counts as the pinned one; the cache is empty, and npm is not installed."""
     path = tmp_path / "given.tgz"
     with tarfile.open(path, "w:gz") as file:
         for name, content in {**CONTENTS, "other.js": b"not needed"}.items():
@@ -45,7 +45,7 @@ def install_npm(folder: Path, script: str) -> None:
 
 
 def refused(path: Path | None) -> str:
-    """Return the message of a runtime that is not available; it names the option."""
+    """Return the error message for a runtime that is not available."""
     with pytest.raises(UserError) as caught:
         read_runtime(path)
     assert caught.value.option == OPTION and OPTION in str(caught.value)
@@ -60,7 +60,7 @@ def test_an_archive_or_its_unpacked_folder(archive: Path, tmp_path: Path) -> Non
         assert read_runtime(tmp_path / folder) == CONTENTS
     changed = tmp_path / "unpacked/package/dist" / next(iter(FILES))
     changed.write_bytes(b"something else")
-    assert f"{changed.name} is not that of" in refused(tmp_path / "unpacked")
+    assert f"{changed.name} is not the file of" in refused(tmp_path / "unpacked")
     changed.unlink()
     assert f"{changed} cannot be read" in refused(tmp_path / "unpacked")
 
@@ -76,10 +76,10 @@ def test_npm_downloads_the_archive_once(archive: Path, tmp_path: Path) -> None:
     install_npm(tmp_path, 'echo "npm error: no network" >&2; exit 1')
     assert "npm could not download" in refused(None) and "no network" in refused(None)
     install_npm(tmp_path, f'echo other > "{ARCHIVE}"')
-    assert "npm downloaded another onnxruntime-web@" in refused(None)
+    assert "the archive from npm is not the expected onnxruntime-web@" in refused(None)
     install_npm(tmp_path, f'cp "{archive}" "{ARCHIVE}"')
     assert read_runtime(None) == CONTENTS
-    install_npm(tmp_path, "exit 1")  # the cache has it
+    install_npm(tmp_path, "exit 1")  # not called: the archive is in the cache
     assert read_runtime(None) == CONTENTS
     (cached,) = (tmp_path / "cache").rglob(ARCHIVE)
     cached.write_bytes(b"damaged")

@@ -182,7 +182,7 @@ def test_options_that_do_not_fit(tmp_path: Path, capsys: Any) -> None:
     )
     named = option(model, "-o", "x.onnx", "--onnxruntime_web", model)
     assert named.startswith("--onnxruntime_web: --onnxruntime_web is for --to page")
-    assert "only a page has several" in option(model, model, "-o", "x.onnx")
+    assert "only a page can have several" in option(model, model, "-o", "x.onnx")
     assert "name the models of the page" in option("--to", "page", "-o", page)
     named = option(model, "--to", "page", "-o", page, "--onnxruntime_web", tmp_path / "none.tgz")
     assert named.startswith("--onnxruntime_web: ") and not page.exists()
@@ -205,7 +205,7 @@ def test_only_pages_are_replaced(tmp_path: Path, capsys: Any) -> None:
     (folder / "page").mkdir()
     (folder / "page" / "page.js").write_text("")
     assert "add --overwrite" in problem()
-    assert "none.tgz: " in problem("--overwrite")  # the folder is accepted
+    assert "none.tgz: " in problem("--overwrite")  # the folder may be replaced
     shutil.rmtree(folder)
     folder.mkdir()
-    assert "none.tgz: " in problem()  # an empty folder
+    assert "none.tgz: " in problem()  # an empty folder may be used

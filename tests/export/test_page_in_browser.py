@@ -46,7 +46,7 @@ Image.fromarray(np.arange(104 * 256 * 3).astype(np.uint8).reshape(104, 256, 3)).
 
 @pytest.fixture(scope="module")
 def runtime() -> dict[str, bytes]:
-    """Files of onnxruntime-web; `make` downloads them to the virtual environment."""
+    """Return the files of onnxruntime-web, which `make` downloads to the virtual environment."""
     needs_runtime(".onnx")
     archive = Path(sys.prefix) / ARCHIVE
     if not archive.is_file():
@@ -55,7 +55,7 @@ def runtime() -> dict[str, bytes]:
 
 
 class Site(NamedTuple):
-    """A page, as a folder for each way to open it, and the translator of its models."""
+    """Page to open as a file, the same page for a web server, and the translator of its models."""
 
     folder: Path
     translator: Translator
@@ -64,7 +64,7 @@ class Site(NamedTuple):
 def write_site(
     folder: Path, runtime: dict[str, bytes], source: Domain, target: Domain, network: bytes = b""
 ) -> Site:
-    """Write a page whose two models are the same file, and belong together like both directions.
+    """Write a page whose two models have the same file, and are registered as both directions.
 
     The network is exported unless it is given.
     """
@@ -186,7 +186,7 @@ def blocked(page: Page) -> str:
 
 
 def check_page(window: OpenPage, site: Site) -> None:
-    """Draw, save, open images and translate in both directions, with the results of PyTorch."""
+    """Draw, save, open and translate images in both directions; compare results with PyTorch."""
     page, translator = window.page, site.translator
     stroke(page)
     drawn = check_result(page, translator)
@@ -194,7 +194,7 @@ def check_page(window: OpenPage, site: Site) -> None:
         page.keyboard.press("s")
     saved = Image.open(download.value.path())
     assert saved.mode == "RGB" and (np.asarray(saved) == drawn).all()
-    open_image(page, site.folder, 100, 256)  # no multiple of 8
+    open_image(page, site.folder, 100, 256)  # the height is not a multiple of 8
     assert check_result(page, translator).shape == (100, 256, 3)
     open_image(page, site.folder, 3, 256)  # smaller than the padding
     check_result(page, translator)
@@ -270,9 +270,9 @@ def test_a_hosted_page_that_is_opened_as_a_file_says_so(browser: Browser, site: 
 def test_exported_networks_of_domains(
     source: Domain, target: Domain, tmp_path: Path, runtime: dict[str, bytes], browser: Browser
 ) -> None:
-    """Values are scaled as Translator scales images of 8 bits, and clipped to the range.
+    """Values are scaled like 8-bit images in Translator, and clipped to the range.
 
-    The saved file is that of the target: grey, RGB, or a label map.
+    The saved file has the channels of the target: grey, RGB, or a label map.
     """
     site = write_site(tmp_path, runtime, source, target)
     with opened(browser, tmp_path / "files" / "index.html", offline=True) as window:

@@ -182,7 +182,7 @@ def test_metadata_that_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for text, message in (
         ("{", "is not JSON"),
         ("[]", "is damaged"),
-        ("{}", "is not an OME-Zarr image, but may contain some"),
+        ("{}", "is not an OME-Zarr image, but may contain images"),
         (good.replace('"full"', '"none"'), "it has no file none/zarr.json"),
         (good.replace('"full"', '"../y.zarr/full"'), "refers to a file outside of its folder"),
         (good.replace('"axes"', '"other"'), "before 0.4"),
@@ -307,7 +307,7 @@ def test_other_folders_are_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "x.zarr"
     path.mkdir()
     (path / "thesis.txt").write_text("three years")
-    with pytest.raises(UserError, match="is there already, and is not an OME-Zarr") as caught:
+    with pytest.raises(UserError, match="already exists and is not an OME-Zarr") as caught:
         write_image(path, np.moveaxis(RGB, 0, 2))
     assert caught.value.path == path and os.listdir(path) == ["thesis.txt"]
     (tmp_path / "file").touch()

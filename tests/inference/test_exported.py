@@ -1,4 +1,4 @@
-"""Exported files have the results of the models that they were exported from."""
+"""Exported files give the same results as the models from which they were exported."""
 
 from __future__ import annotations
 
@@ -208,10 +208,10 @@ def test_openvino_does_not_report_its_use() -> None:
 
 @pytest.mark.slow
 def test_onnx_runtime_does_not_report_its_use(tmp_path: Path) -> None:
-    """Without the variable it stores an identifier and a queue of events in the home directory."""
+    """Without the variable, ONNX Runtime stores an identifier and events in the home directory."""
     needs_runtime(".onnx")
     code = "from viceversa.extras import import_extra; import_extra('onnxruntime', 'export', 'a')"
-    # It also sends nothing if it detects tests, by these variables.
+    # ONNX Runtime also sends nothing if one of these variables indicates a test.
     ignored = {"CI", "ORT_RUNNING_UNIT_TESTS", "ORT_DISABLE_TELEMETRY"}
     environment = {k: v for k, v in os.environ.items() if k not in ignored}
     environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}

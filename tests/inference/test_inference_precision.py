@@ -90,7 +90,7 @@ def test_the_command_reports_its_choice_and_records_it(
     output = command_output(capsys, *words, "--precision", "auto")
     assert "--precision auto: bf16, since the device is one of a test" in output
     half = read(out / "image.png")
-    # The results of another precision are not those that --resume looks for.
+    # --resume translates the image again, since the existing result has another precision.
     assert "1 of 1 images translated" in command_output(capsys, *words)
     exact = read(out / "image.png")
     assert 0 < np.abs(half.astype(int) - exact.astype(int)).mean() < 3

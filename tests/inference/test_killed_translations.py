@@ -29,7 +29,7 @@ def counted(images: Path, kills: int) -> dict[str, int]:
     return count_losses(model(folder / "model"), images, folder, kills, 1, "--batch_size", "2")
 
 
-@pytest.mark.soak  # whether a kill is during a write depends on the disk
+@pytest.mark.soak  # the timing depends on the disk
 def test_killed_translations_lose_nothing(images: Path) -> None:
     counts = counted(images, 100)
     assert {name: counts[name] for name in LOSSES} == dict.fromkeys(LOSSES, 0), counts

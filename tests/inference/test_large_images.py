@@ -257,7 +257,7 @@ def test_images_are_translated_with_the_statistics_of_other_images(
         same = np.abs(results["whole"][60 + edge :] - results["part"][edge:])
         assert len(same) > 40 and (same.max() <= 1) == (shared is others)
     assert "norms use the statistics of 3 crops of other images" in capsys.readouterr().out
-    # Results with other statistics are not those that --resume looks for.
+    # --resume translates the image again if the shared statistics have changed.
     for resumed in (True, False):
         if not resumed:
             Image.fromarray(noise(40, 40, 48)).save(others / "1.png")

@@ -1,4 +1,4 @@
-"""`translate --ray`: the results of one process, also if a worker is killed.
+"""`translate --ray`: same results as with one process, even if a worker is killed.
 
 Ray is not part of the packages for development, since it is large:
 
@@ -39,7 +39,7 @@ needs_ray = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the variables of Ray for a test, and what it sets afterwards."""
+    """Remove the environment variables of Ray for a test, and restore them afterwards."""
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -95,7 +95,7 @@ def test_a_killed_worker_changes_no_result(
     records = [file.read_text().splitlines() for file in out.glob(".viceversa*.jsonl")]
     names = [json.loads(line)["result"] for lines in records for line in lines]
     assert len(records) >= 2 and sorted(names) == [path.name for path in expected]
-    assert not (home / ".ray").exists()  # the token of a cluster
+    assert not (home / ".ray").exists()  # Ray stores no token
 
 
 @pytest.mark.soak
@@ -115,14 +115,14 @@ def test_a_signal_ends_the_work_and_resume_continues_it(
     text = command_output(capsys, "translate", MODEL, tmp_path / "in", "-o", out, "--resume")
     found = re.search(r"(\d+) of 500 images translated .*; (\d+) were translated before", text)
     assert found is not None and int(found[1]) + int(found[2]) == IMAGES
-    assert int(found[2]) >= done - 2  # each worker may have written one result without its record
+    assert int(found[2]) >= done - 2  # each worker may have written one result that is not recorded
     assert len(list(out.glob("*.png"))) == IMAGES
 
 
 def test_a_restarted_worker_does_not_repeat_what_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its results count as written by this translation."""
+    """Results of the previous process count as results of this translation."""
     noise_images(tmp_path / "in", 2)
     (out := tmp_path / "out").mkdir()
     context = types.SimpleNamespace(was_current_actor_reconstructed=False)
@@ -140,7 +140,7 @@ def test_a_restarted_worker_does_not_repeat_what_is_recorded(
     again = RayWorker(work._replace(options=TranslateOptions(resume=True)), 0, 2)
     assert again.translate(files).skipped == results
     context.was_current_actor_reconstructed = False
-    RayWorker(work, 0, 2).translate(files)  # the control
+    RayWorker(work, 0, 2).translate(files)  # control: a worker without a restart
     assert results[0].stat().st_ino != written
 
 
@@ -173,7 +173,7 @@ def test_a_local_cluster_has_a_token_that_is_not_stored(monkeypatch: pytest.Monk
     assert os.environ["RAY_AUTH_MODE"] == "token" and len(os.environ["RAY_AUTH_TOKEN"]) == 64
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "own")
-    prepare_ray(local=True)  # the choice of the user
+    prepare_ray(local=True)  # the user has set the variable
     assert (os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]) == ("disabled", "own")
 
 
@@ -181,5 +181,5 @@ def test_handlers_of_signals_are_kept_if_a_library_replaces_them() -> None:
     with collect_stop_signals() as received:
         with keep_handlers():
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        signal.raise_signal(signal.SIGUSR1)  # in this thread, so at once
+        signal.raise_signal(signal.SIGUSR1)  # the handler runs at once in this thread
         assert received == [signal.SIGUSR1]

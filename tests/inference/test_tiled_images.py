@@ -1,4 +1,4 @@
-"""Test images that do not fit into the memory, by networks that have no bands: tiles."""
+"""Test tiles: images that do not fit into memory, and networks that have no bands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEIGHT, WIDTH = 371, 262
 
 
 class Threshold(nn.Module):
-    """A network that cannot be traced, since a condition depends on its input."""
+    """Network that cannot be traced, since a condition depends on its input."""
 
     multiple, smallest = 4, 8
 
@@ -39,7 +39,7 @@ class Threshold(nn.Module):
         self.up = nn.Upsample(scale_factor=4)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.sum() > x.numel():  # images are at most 1
+        if x.sum() > x.numel():  # never true: the values of images are at most 1
             raise ValueError
         y = torch.tanh(4 * self.layer(x))
         output: Tensor = self.up(y - y.mean(dim=(2, 3), keepdim=True) if self.average else y)
@@ -47,7 +47,7 @@ class Threshold(nn.Module):
 
 
 def limited(translator: Translator, **more: Any) -> LargeImages:
-    """Return a limit that images of HEIGHT and WIDTH exceed. Measured networks: 1 kB per pixel."""
+    """Return a limit that images of HEIGHT x WIDTH exceed, with 1 kB per pixel if measured."""
     limit = MemoryLimit(translator)
     limit._of_pixel = lambda network: 1000.0
     needed = limit.needed(HEIGHT, WIDTH)
@@ -79,7 +79,7 @@ def both(
 
 
 def averaged(translator: Translator, mirrored: tuple[int, ...] = ()) -> None:
-    """Make an ensemble of a translator: its network, and one with other weights."""
+    """Replace the network of a translator by an ensemble with a second, different network."""
     torch.manual_seed(1)
     other = Translator.load(translator.description, "cpu", translator.policy).network
     for weight in other.parameters():
@@ -135,7 +135,7 @@ def test_statistics_of_tiles_are_reported_and_recorded(tmp_path: Path) -> None:
     whole, tiles, outcome = both(translator, tmp_path, large)
     assert difference(whole, tiles) > 1
     (note,) = [text for _, text in outcome.notes]
-    assert "norms used the statistics of each tile, so that the result differs" in note
+    assert "norms used the statistics of each tile, so the result differs" in note
     out = tmp_path / "out"
     out.mkdir()
     record = Record(out, "0" * 64, {})

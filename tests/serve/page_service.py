@@ -54,7 +54,7 @@ class PageService:
     examples: dict[str, bytes] = field(default_factory=dict)
     """PNG files by the last part of their path."""
     patch_map: dict[str, Any] = field(default_factory=dict)
-    """The answer to all requests for a patch map."""
+    """Answer to all requests for a patch map."""
     files: set[str] = field(default_factory=set)
     """Names of the files that were delivered."""
     tokens: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The Dockerfile: its files, options and health check; in `make soak` also its steps, in a venv."""
+"""Test the files, options and health check of the Dockerfile; in `make soak`, also its steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Instruction(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """Words of the JSON list that the text ends with, or of the text."""
+        """Return the words of the JSON list at the end of the text, or of the text."""
         found = re.search(r"\[.*\]$", self.text)
         return json.loads(found[0]) if found else shlex.split(self.text)
 
@@ -64,7 +64,7 @@ def health_check(port: int) -> None:
 
 def test_the_copied_files_exist_and_are_not_ignored() -> None:
     kept = [line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().split()]
-    assert kept[0] == "*"  # everything else
+    assert kept[0] == "*"  # all other files are ignored
     for name in copied():
         assert (ROOT / name).exists() and name in kept
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -107,7 +107,7 @@ def test_the_health_check_fails_while_the_server_is_not_ready(model: Path) -> No
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Path]:
-    """Run the steps of the first stage in a folder; return the environment that they make."""
+    """Run the steps of the first stage in a folder; return the virtual environment."""
     stage, target = tmp_path / "src", tmp_path / "viceversa"
     stage.mkdir()
     steps = instructions()[1:]  # after FROM

@@ -243,12 +243,12 @@ def test_a_random_example_is_loaded(page: Page, service: PageService) -> None:
     maps = [np.full((64, 64), 1, np.uint8), np.tile(np.uint8([0, 2]), (64, 32))]
     service.examples = {name: png(classes) for name, classes in zip("12", maps, strict=True)}
     assert page.locator("#example").is_hidden()
-    page.keyboard.press("r")  # without effect: there is no example for this model
+    page.keyboard.press("r")  # no effect: this model has no examples
     choose(page, "indices")
     page.get_by_role("button", name="Example").click()
     translated(page, service, 1)
     with page.expect_response("**/translate"):
-        page.keyboard.press("r")  # another one
+        page.keyboard.press("r")  # loads a different example
     translated(page, service, 2)
     sent = [pixels for _, pixels in service.received]
     assert sorted(one.tolist() for one in sent) == sorted(one.tolist() for one in maps)
@@ -302,10 +302,10 @@ def test_the_patch_map_is_an_overlay(page: Page, service: PageService) -> None:
     high, wide = shown.shape[:2]
     assert abs(shown[high // 4, 3 * wide // 4, :3] - np.array([255, 128, 0])).max() < 6
     assert shown[high // 4, wide // 8, :3].min() > 250  # the input
-    assert len(service.received) == 3  # the translation again, and the map
+    assert len(service.received) == 3  # a second translation, and the map
     assert (service.received[2][1] == service.received[0][1]).all()
     with page.expect_response("**/patch_map"):
-        stroke(page, (0.2, 0.8))  # the map is that of the new drawing
+        stroke(page, (0.2, 0.8))  # the map is computed for the new drawing
     assert (service.received[-1][1] == pixels(page)).all()
     page.get_by_label("Patch map").uncheck()
     assert text.is_hidden() and page.locator("#patch-map").is_hidden()
@@ -442,7 +442,7 @@ def test_axe_finds_no_problem(window: OpenPage, page: Page, service: PageService
     service.patch_map = PATCH_MAP
     for name in ("labels", "ab"):
         choose(page, name)
-        page.keyboard.press("m")  # the patch map, if the model has one
+        page.keyboard.press("m")  # show the patch map, if the model has one
         stroke(page, (0.5, 0.5))
         page.get_by_text("pixels in").wait_for()
         if name == "ab":

@@ -1,4 +1,4 @@
-"""Example inputs of the page: which files, and their contents."""
+"""Test the example inputs of the page: selection of files, and their contents."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_half_of_the_source_of_demo_images(named: NamedModel, translator: Tr
     drawings.preprocessing = Preprocessing("resize", 64, 64, (2.0,), "left")
     images = [pixels_of(example) for example in read_examples(inputs, drawings)]
     assert len(images) == 16 and {image.shape for image in images} == {(64, 64, 3)}
-    assert all(np.ptp(image.astype(int), axis=2).max() == 0 for image in images)  # lines, no colour
+    assert all(np.ptp(image.astype(int), axis=2).max() == 0 for image in images)  # grey lines
 
 
 def test_images_are_evenly_spaced_and_not_larger_than_the_page(

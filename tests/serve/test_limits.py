@@ -75,7 +75,7 @@ def connect(client: Client) -> socket.socket:
 
 
 def transports(client: Client, connection: socket.socket) -> list[asyncio.Transport]:
-    """Return the server's end of a connection, if it was accepted."""
+    """Return the transport of a connection in the server, if the connection was accepted."""
     port = connection.getsockname()[1]
     known = [one.transport for one in list(client.server.server_state.connections)]
     return [one for one in known if one.get_extra_info("peername")[1] == port]

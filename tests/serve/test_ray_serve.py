@@ -1,4 +1,4 @@
-"""The example of Ray Serve; skipped without Ray (`pip install 'ray[serve]'`)."""
+"""Test the example of Ray Serve; skipped without Ray (`pip install 'ray[serve]'`)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def requests(tmp_path: Path) -> Iterator[Requests]:
         yield found
         process.communicate()
         assert process.returncode == 0
-    assert list(home.iterdir()) == []  # no token of Ray
+    assert list(home.iterdir()) == []  # Ray has stored no token
     shutil.rmtree(folder)
 
 
@@ -78,7 +78,7 @@ def replicas() -> set[int]:
         try:
             if path.read_bytes().startswith(b"ray::ServeReplica:default:Translation"):
                 found.add(int(path.parent.name))
-        except OSError:  # it ended
+        except OSError:  # the process has ended
             pass
     return found
 

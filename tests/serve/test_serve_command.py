@@ -84,7 +84,7 @@ def test_the_token_is_read_from_a_file_or_the_environment(
     [
         (Domain(), {}, True, ""),
         (Domain(), {"whole_image": True}, False, ""),  # one score for the image
-        (GREY, {}, False, "not of one run"),
+        (GREY, {}, False, "use files of the same run"),
     ],
 )
 def test_patch_maps_need_the_discriminator_of_the_run(

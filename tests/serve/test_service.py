@@ -143,7 +143,7 @@ def test_examples_are_inputs_of_the_model(client: Client) -> None:
 def test_the_patch_map_is_that_of_the_discriminator(
     name: str, client: Client, models: dict[str, Path]
 ) -> None:
-    """The discriminator of `photos` scores pairs, that of `labels` scores translations."""
+    """The discriminator of `photos` scores pairs; the one of `labels` scores translations."""
     data = noise() if name == "photos" else plain_png()
     answer = client.ask(f"/v1/models/{name}/patch_map?size=16,32", "POST", data)
     content = answer.json()
@@ -177,7 +177,7 @@ def test_a_patch_map_needs_a_discriminator_and_a_valid_image(client: Client) -> 
     assert failure(noise(), "depths") == (404, "no_patch_map")
     assert failure(noise(), "none") == (404, "unknown_model")
     assert failure(noise()[:500]) == failure(plain_png(1100, 1100)) == (422, "invalid_image")
-    assert failure(plain_png(1, 1)) == (422, "invalid_image")  # less than a patch
+    assert failure(plain_png(1, 1)) == (422, "invalid_image")  # smaller than a patch
     assert failure(b"x" * (SETTINGS.body_bytes + 1)) == (413, "too_large")
     assert failure(b"<svg/>") == (415, "unsupported_type")
     assert failure(noise(), origin="http://evil.example") == (403, "cross_origin")

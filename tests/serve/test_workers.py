@@ -1,4 +1,4 @@
-"""Several workers: they share a port and their counts, and are replaced if they fail."""
+"""Test several workers: they share a port and their counts, and are replaced if they fail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from viceversa.serve.metrics import Metrics
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-STALLED = "1024,1024"  # takes the second model several times as long as --timeout
+STALLED = "1024,1024"  # with this size, the second model needs several times --timeout
 IMAGES = 'images_total{model="fast"}'
 OPTIONS = "--workers", "2", "--decoders", "1", "--timeout", "2"
 
@@ -43,7 +43,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Load:
-    """Clients that translate an image again and again, until the server closes the connection."""
+    """Clients that send translation requests until the server closes the connection."""
 
     def __init__(self, port: int, clients: int) -> None:
         self.counts: Counter[str] = Counter()
@@ -83,7 +83,7 @@ class Load:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_failing_workers_are_replaced_and_the_end_is_graceful(models: dict[str, Path]) -> None:
-    """One server for all steps, since a start takes seconds."""
+    """All steps use one server, since a start takes seconds."""
     with Command(models, *OPTIONS) as server:
         fork_server = next(one for one in children(server.process.pid) if children(one))
         workers = set(children(fork_server))
@@ -91,16 +91,16 @@ def test_failing_workers_are_replaced_and_the_end_is_graceful(models: dict[str, 
 
         for _ in range(8):
             assert server.translate(noise(), "fast").status == 200
-        # each worker answers some of these, so that each has received the counts of the other
+        # each worker answers some of these requests, so each has received the counts of the other
         wait_for(lambda: {server.metric(IMAGES) for _ in range(12)} == {8})
 
         decoders = [one for worker in workers for one in children(worker)]
         killed = workers.pop()
         os.kill(killed, signal.SIGKILL)
         wait_for(lambda: len(set(children(fork_server)) - {killed}) == 2)
-        assert server.translate(noise(), "fast").status == 200  # by the other one
+        assert server.translate(noise(), "fast").status == 200  # the other worker answers
         wait_for(lambda: server.metric("worker_restarts_total") == 1)
-        assert server.metric(IMAGES) >= 8  # also those of the killed worker
+        assert server.metric(IMAGES) >= 8  # including the counts of the killed worker
         wait_for(lambda: sum(Path(f"/proc/{one}").exists() for one in decoders) == 1)
 
         stalled = server.translate(noise(), "slow", f"?size={STALLED}")
@@ -113,7 +113,7 @@ def test_failing_workers_are_replaced_and_the_end_is_graceful(models: dict[str, 
 
         load = Load(server.port, 4)
         wait_for(lambda: load.counts["200"] > 20)
-        os.kill(fork_server, signal.SIGTERM)  # as systemd does: to all processes of the service
+        os.kill(fork_server, signal.SIGTERM)  # systemd sends it to all processes
         for worker in children(fork_server):
             os.kill(worker, signal.SIGTERM)
         server.process.send_signal(signal.SIGTERM)
@@ -125,7 +125,7 @@ def test_failing_workers_are_replaced_and_the_end_is_graceful(models: dict[str, 
 
 
 def test_counts_of_workers_are_summed() -> None:
-    """A worker shows its own counts plus those of the others, and no gauge of an ended one."""
+    """A worker reports the sums over all workers, without gauges of ended workers."""
     first, second = Metrics(), Metrics()
     for metrics, seconds in ((first, 0.02), (second, 100.0)):
         metrics.add("images_total", model="m")

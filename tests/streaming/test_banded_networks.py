@@ -345,7 +345,7 @@ def test_the_reach_is_how_far_pixels_outside_of_a_tile_have_influence(blocks: in
     found = reach(network, 1, network.multiple)
     image = torch.rand(1, 1, 256, 16, requires_grad=True)
     used = []
-    for row in (128 + found - 1, 128 + found):  # of a tile that begins at row 128
+    for row in (128 + found - 1, 128 + found):  # rows of a tile that begins at row 128
         (gradient,) = torch.autograd.grad(network(image)[0, 0, row].sum(), image)
         used.append(int(gradient.abs().sum(dim=(0, 1, 3)).nonzero()[:, 0].min()))
     assert used[0] < 128 <= used[1]

@@ -38,7 +38,7 @@ def unet(norm: str = "none") -> nn.Module:
 
 
 class Branches(nn.Module):
-    """A network that cannot be traced, since a condition depends on its input."""
+    """Network that cannot be traced, since a condition depends on its input."""
 
     multiple, smallest = 2, 8
 
@@ -114,7 +114,7 @@ def test_receptive_fields_worked_by_hand() -> None:
     assert receptive_field(two, 2) == measured(two, 2) == 1 + 4
     assert measured(wide(), 2) == receptive_field(wide(), 2) == 4 + 4
     strip = nn.Sequential(nn.Conv2d(2, 2, (1, 7), padding=(0, 3)))
-    assert receptive_field(strip, 2) == 3  # rows alone would give 0
+    assert receptive_field(strip, 2) == 3  # the receptive field of the rows is 0
     halves = nn.Sequential(nn.Conv2d(2, 2, 4, 2, 1), nn.ConvTranspose2d(2, 2, 4, 2, 1))
     halves.multiple, halves.smallest = 2, 2  # type: ignore[assignment]
     # rows 2i - 1 to 2i + 2 become row i, which is added to rows 2i - 1 to 2i + 2: row -1 becomes
@@ -146,7 +146,7 @@ def test_the_output_is_that_of_the_whole_image(
 ) -> None:
     torch.manual_seed(1)
     network = make()
-    network.train()(torch.rand(4, 2, 32, 32))  # running statistics
+    network.train()(torch.rand(4, 2, 32, 32))  # updates the running statistics
     use_policy(network, "running")
     assert not uses_image_statistics(network)
     image = torch.rand(1, 2, *size) * 2 - 1

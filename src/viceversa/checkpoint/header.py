@@ -94,7 +94,8 @@ def read_any_header(path: Path) -> dict[str, Any]:
 def read_digest(path: Path) -> str:
     """Return the SHA-256 in a file, which loading verifies. Raises UserError.
 
-    For an exported file, return the SHA-256 of its header, which contains that of the model.
+    For an exported file, return the SHA-256 of its header, which contains the SHA-256 of the
+    model.
     """
     return read_metadata(path)[2]
 

@@ -35,20 +35,20 @@ def export(
     the conversion to [-1, 1] and back. The batch size is free; height and width must be multiples
     of the number that the command prints. The results are compared with those of PyTorch before the
     file is written. `viceversa translate` accepts the file instead of the model. A bioimageio
-    package contains an ONNX file, its description and test arrays, for the programs that read
-    models of bioimage.io. A folder contains the model file, without paths of this machine, and
-    README.md, the model card. A page is the page of `viceversa serve` without a server: its models
-    compute in the browser.
+    package contains an ONNX file, its description and test arrays, for programs that read models of
+    bioimage.io. A folder contains the model file, without paths of this machine, and README.md, the
+    model card. A page is the page of `viceversa serve`, but its models compute in the browser, so
+    that it needs no server.
 
     Parameters
     ----------
     models
-        The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one.
-        A page can have several: model files and run folders, whose translators of both directions
-        are used. NAME=PATH sets the name of a model of a page.
+        The model file of a generator, such as runs/NAME/ab.safetensors, or a run folder with one
+        generator. A page can have several models: model files and run folders, whose translators
+        of both directions are used. NAME=PATH sets the name of a model of a page.
     out
-        The file: model.onnx for ONNX, model.xml for OpenVINO, with the weights in model.bin next
-        to it, or model.zip for bioimageio; or the folder.
+        The file to write: model.onnx for ONNX, model.xml for OpenVINO (the weights are in model.bin
+        in the same folder), or model.zip for bioimageio; for other formats, the folder.
     """
     options = options or ExportOptions()
     options.check(out)
@@ -57,7 +57,7 @@ def export(
 
         return export_page(models, out, options)
     if len(models) != 1:
-        raise UserError("name one model, such as runs/NAME/ab.safetensors; only a page has several")
+        raise UserError("name one model (runs/NAME/ab.safetensors); only a page can have several")
     model = Path(models[0])
     if options.to == "folder":
         return _folder(model, out, options)

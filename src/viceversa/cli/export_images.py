@@ -15,7 +15,7 @@ from ..fields import evenly_spaced
 from ..inference import Translator, expand
 from .export_options import ExportOptions
 
-MOST = 20  # images of a folder for the comparison
+MOST = 20  # maximum number of images of a folder for the comparison
 
 
 def read_images(
@@ -31,11 +31,11 @@ def read_images(
         translator: The translator.
         path: The folder or file.
         option: The option that names it.
-        most: Maximum number of images, which are evenly spaced.
-        change: Applied to each image after it was read.
+        most: Maximum number of images; evenly spaced images of a folder are used.
+        change: Function that is applied to each image after reading.
 
     Raises:
-        UserError: An image cannot be read, or has another dtype than the model.
+        UserError: An image cannot be read, or its dtype differs from the dtype of the model.
     """
     source, preprocessing = translator.source, translator.preprocessing
     files = [file for file, _ in expand([str(path)])[0]]
@@ -71,7 +71,7 @@ def export_int8(
         The difference between the results of the file in fp32 and those of the translator.
 
     Raises:
-        UserError: As `int8.export_int8`; or there are fewer than two images to calibrate with.
+        UserError: See `int8.export_int8`; or there are fewer than two images for calibration.
     """
     folder = options.calibrate
     assert folder is not None

@@ -23,18 +23,18 @@ class ExportOptions:
     selects onnx or openvino."""
     images: Path | None = None
     """An image, or a folder of images (at most 20 are used), for the comparison with PyTorch; by
-    default, photos of a demo. The first one is the test image of a bioimageio package."""
+    default, photos of a demo. The first image is the test image of a bioimageio package."""
     policy: Literal["image", "running"] = "image"
     """image: batch norm with the statistics of each image; running: with the running statistics."""
     flips: Switch = False
-    """Average the outputs for each image and for its mirror images, as `translate --flips`."""
+    """Average the outputs for each image and its mirror images, like `translate --flips`."""
     overwrite: Switch = False
     """Replace an existing file, or a folder with a page."""
     int8: Switch = False
     """openvino: compute convolutions in INT8 (post-training quantization with nncf)."""
     calibrate: Path | None = None
-    """int8: folder of images of the source domain (at most 80 are used). Three quarters calibrate
-    the value ranges, the others measure the PSNR relative to fp32."""
+    """int8: folder of images of the source domain (at most 80 are used). Three quarters of
+    them calibrate the value ranges, the others measure the PSNR relative to fp32."""
     anyway: Switch = False
     """int8: write the file even if the PSNR is below 30 dB."""
     license: str | None = None
@@ -47,18 +47,18 @@ class ExportOptions:
     """bioimageio: pixels at the borders of tiles that are cropped; by default, the receptive field
     of the network."""
     hosted: Switch = False
-    """page: write plain files for a static web server; by default, index.html opens as a file, and
-    scripts contain the other files."""
+    """page: write plain files for a static web server; by default, index.html can be opened
+    as a file, and scripts contain the other files."""
     examples: Annotated[tuple[str, ...], Parameter(negative_iterable="")] = ()
     """page: example inputs that become part of it: a folder, file or glob; NAME=FOLDER for one
     model; repeat the option for several."""
     onnxruntime_web: Path | None = None
     """page: the archive of onnxruntime-web from npm, or its unpacked folder; by default, npm
-    downloads it to the cache of the user."""
+    downloads the package to the cache of the user."""
 
     @property
     def needing(self) -> dict[str, tuple[bool, str]]:
-        """Options that need another one: whether they are given, and what they need."""
+        """Return options that need another option: whether they are given, and what they need."""
         package = "--to bioimageio"
         return {
             "--license": (self.license is not None, package),
@@ -73,7 +73,7 @@ class ExportOptions:
         }
 
     def check(self, out: Path) -> None:
-        """Raise UserError for options that do not belong together."""
+        """Raise UserError for options that cannot be combined."""
         given = {f"--to {self.to}", "--int8" if self.int8 else ""}
         for option, (is_given, needed) in self.needing.items():
             if is_given and needed not in given:

@@ -49,7 +49,7 @@ def write_folder(model: Path, folder: Path, overwrite: bool) -> None:
         overwrite: Whether to replace existing files.
 
     Raises:
-        UserError: A file exists, or cannot be read or written.
+        UserError: A file already exists, or cannot be read or written.
     """
     for name in (MODEL, CARD):
         if (path := folder / name).exists() and not overwrite:
@@ -68,9 +68,9 @@ def card_text(
     Args:
         model: The model file, whose metrics are in the folder `evaluation` next to it.
         described: The file that the card describes.
-        header: Its header, without paths of the machine.
-        use: Sections about its use.
-        licence: The section about its licence.
+        header: Header of the described file, without paths of the machine.
+        use: Sections about the use of the model.
+        licence: The section about the licence of the model.
     """
     rows = card_rows(described, header)
     del rows["use"]
@@ -99,7 +99,7 @@ def without_folders(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_folders(value: Any) -> Any:
-    """Return plain values in which each path is replaced by its last name."""
+    """Return JSON values in which each path is replaced by the name of its last folder or file."""
     if isinstance(value, Mapping):
         return {key: _without_folders(one) for key, one in value.items()}
     if isinstance(value, list):

@@ -39,7 +39,7 @@ def write_package(
     images: Sequence[Pixels],
     options: ExportOptions,
 ) -> Deviation:
-    """Write a package without paths of the machine, and print its sizes and what it lacks.
+    """Write a package without paths of the machine; print its sizes and the missing metadata.
 
     Args:
         translator: The translator of the model.
@@ -53,7 +53,7 @@ def write_package(
         The difference between the results of the ONNX file and those of the translator.
 
     Raises:
-        UserError: An option is invalid, or as `bioimageio.write_package`.
+        UserError: An option is invalid; or see `bioimageio.write_package`.
     """
     if options.halo is not None and not 0 <= options.halo <= 2**14:
         text = f"--halo must be from 0 to {2**14} pixels, not {options.halo}"

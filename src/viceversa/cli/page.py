@@ -1,4 +1,4 @@
-"""The format page of the command export."""
+"""The format `page` of `viceversa export`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _how_to_open(out: Path, hosted: bool) -> str:
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
-    """Raise UserError if a page cannot be written to a folder: only a page is replaced."""
+    """Raise UserError if the folder exists and is not a page, or may not be replaced."""
     if not out.exists():
         return
     if not out.is_dir():

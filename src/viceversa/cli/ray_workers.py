@@ -1,7 +1,7 @@
-"""Translation of files by the workers of a Ray cluster.
+"""Translate files with the workers of a Ray cluster.
 
-Ray Core is used rather than Ray Data: files are read and written by the workers themselves, so that
-no rows are transferred, and a chunk of files is a batch of the same images as without Ray.
+Ray Core is used rather than Ray Data: the workers read and write the files, so that no images are
+transferred, and a chunk of files is a batch of the same images as without Ray.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from .loading import load_translator
 from .translate_options import TranslateOptions
 from .translation_work import file_options, mask_files, record_of, statistics_of
 
-RETRIES = 2  # of a chunk whose worker ended
-TIMEOUT = 10.0  # seconds for a connection to a cluster
+RETRIES = 2  # repetitions of a chunk whose worker process ended
+TIMEOUT = 10.0  # seconds to connect to a cluster
 POLL = 0.5  # seconds between two checks for signals
-STORE = 100 * 2**20  # bytes of shared memory: no images are transferred
+STORE = 100 * 2**20  # bytes of shared memory; little is enough, since no images are transferred
 
 
 class RayWork(NamedTuple):
-    """What each worker needs to translate files."""
+    """Model, options and paths that each worker needs to translate files."""
 
     model: Path
     out: Path
@@ -44,19 +44,19 @@ class RayWork(NamedTuple):
     modules: Sequence[str]
     """User modules to import (`--import`)."""
     folder: str
-    """Working directory, which relative paths refer to."""
+    """Working directory, to which relative paths refer."""
 
 
 class RayWorker:
     """Process on the cluster that loads the model once and translates chunks of files."""
 
     def __init__(self, work: RayWork, number: int, count: int) -> None:
-        """Only store the arguments: Ray prints a traceback for errors in this method."""
+        """Store the arguments only: Ray prints a traceback for errors in this method."""
         self.work, self.number, self.count = work, number, count
         self.translate_files: Callable[[Sequence[File]], Outcome] | None = None
 
     def ready(self) -> str:
-        """Load the model; return an error of the user, or an empty string."""
+        """Load the model; return the message of a UserError, or an empty string."""
         try:
             self.load()
         except (UserError, OSError) as error:
@@ -78,7 +78,7 @@ class RayWorker:
         given = work.options, process, precision, statistics_of(how)
         record = record_of(work.out, False, work.model, *given)
         context = import_extra("ray", "ray", "--ray").get_runtime_context()
-        # After a restart, the results that the ended process has recorded are not repeated.
+        # After a restart, results that the previous process has recorded are not computed again.
         resume = work.options.resume or context.was_current_actor_reconstructed
         self.translate_files = lambda files: translate_files(translator, files, how, record, resume)
         return self.translate_files
@@ -86,7 +86,7 @@ class RayWorker:
     def translate(self, files: Sequence[File]) -> Outcome:
         """Translate a chunk of files."""
         outcome = (self.translate_files or self.load())(files)
-        if not self.work.options.resume:  # the ended process has written them in this translation
+        if not self.work.options.resume:  # the previous process wrote them in this translation
             outcome.written.extend(outcome.skipped)
             outcome.skipped.clear()
         return outcome
@@ -104,7 +104,7 @@ def check_ray(address: str, out: Path, named: bool, process: Launched) -> None:
 
 
 def own_options(options: TranslateOptions) -> TranslateOptions:
-    """Return the options of this process, which does not translate if workers of Ray do."""
+    """Return the options of this process, which does not translate if Ray is used."""
     if not options.ray:
         return options
     return replace(options, device="cpu", runtime=None, precision="fp32")
@@ -122,19 +122,19 @@ def translate_on_ray(
     """Translate files with the workers of a Ray cluster.
 
     Args:
-        pairs: (image, result), as `plan` returns them.
+        pairs: Pairs (image, result) from `plan`.
         model: The model file.
         out: The folder of the results.
         options: The options of the command; `ray` is the address of the cluster.
         tell: Called with a line about the workers.
         stop: Checked twice a second; true ends the work early.
-        progress: Called with the number of images that are done, and of all that were not skipped.
+        progress: Called with the number of finished images, and the number of images to translate.
 
     Returns:
-        The outcome, as of `translate_files`.
+        The outcome; see `translate_files`.
 
     Raises:
-        UserError: There is no such cluster, or the package is missing.
+        UserError: The cluster is not available, or the package `ray` is missing.
     """
     size, outcome = options.batch_size, Outcome([], [], [], [], [])
     chunks = [pairs[start : start + size] for start in range(0, len(pairs), size)]
@@ -157,7 +157,7 @@ def translate_on_ray(
             outcome.extend(found)
             done = len(outcome.written) + len(outcome.failures)
             progress(done, len(pairs) - len(outcome.skipped))
-    remove_temporary_of(result for _, result in pairs)  # of workers that were killed
+    remove_temporary_of(result for _, result in pairs)  # killed workers may have left some
     return outcome
 
 
@@ -176,7 +176,7 @@ def _connected(address: str) -> Iterator[Any]:
         try:
             if not local:
                 _check_address(address)
-            with keep_handlers():  # Ray replaces them
+            with keep_handlers():  # Ray replaces the signal handlers
                 ray.init(
                     address, logging_level="ERROR", log_to_driver=False, **own if local else {}
                 )
@@ -192,7 +192,7 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 def _check_address(address: str) -> None:
-    """Raise OSError if nothing accepts connections at HOST:PORT, which Ray tries for minutes."""
+    """Raise OSError if nothing accepts connections at HOST:PORT; Ray would retry for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "/" not in host:
         socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
@@ -201,10 +201,10 @@ def _check_address(address: str) -> None:
 def _start(
     ray: Any, model: Path, out: Path, options: TranslateOptions, most: int
 ) -> tuple[list[Any], int]:
-    """Start one worker for each GPU, or as many as have CPUs for their threads.
+    """Start one worker for each GPU; without GPUs, as many workers as the CPUs allow.
 
     Returns:
-        At most `most` workers, and the threads of each.
+        At most `most` workers, and the number of threads of each worker.
     """
     import torch
 
@@ -223,7 +223,7 @@ def _start(
 def _results(
     ray: Any, workers: Sequence[Any], chunks: Sequence[Sequence[File]], stop: Callable[[], object]
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each chunk; each worker has one at a time."""
+    """Yield the outcome of each chunk; each worker translates one chunk at a time."""
     idle, waiting = list(workers), list(reversed(chunks))
     running: dict[Any, tuple[Any, Sequence[File]]] = {}
     while (waiting or running) and not stop():

@@ -35,7 +35,7 @@ def serve(
     """Serve models over HTTP, with a page for browsers.
 
     `POST /v1/models/NAME/translate` translates the image in its body, `GET /v1/models` lists the
-    models, and `/openapi.json` describes everything. SIGTERM and Ctrl-C finish the requests in
+    models, and `/openapi.json` describes all requests. SIGTERM and Ctrl-C finish the requests in
     progress and end the server.
 
     Parameters
@@ -90,7 +90,7 @@ def serve_here(
     bound: socket.socket,
     ready: Callable[[str, dict[str, str]], None],
 ) -> None:
-    """Serve in this process until a signal. Raises UserError if it cannot start."""
+    """Serve in this process until a signal. Raises UserError if the server cannot start."""
     from ..serve.app import create_app
     from ..serve.models import load_models
     from ..serve.server import ServiceServer
@@ -105,10 +105,10 @@ def serve_here(
     ServiceServer(create_app(service, token), service, announce).run([bound])
     if service.error is not None:
         raise service.error
-    if service.batcher.computing:  # longer than the time for requests in progress
+    if service.batcher.computing:  # after the time limit for requests in progress
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os._exit(0)  # a thread cannot be stopped
+        os._exit(0)  # the computing thread cannot be stopped
 
 
 def read_token(path: Path | None) -> str:

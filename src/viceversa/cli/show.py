@@ -18,7 +18,7 @@ from ..files import format_bytes
 from .app import command
 
 CHANNELS = {1: "grey image", 3: "RGB image", 4: "RGBA image"}
-NAMES = 12  # names of classes in a model card
+NAMES = 12  # maximum number of class names that are listed
 
 
 @command(
@@ -166,7 +166,7 @@ def _domain(domain: Mapping[str, Any]) -> str:
 
 
 def _words(values: Any) -> list[str]:
-    """The words of a list, whose entries may contain several, separated by commas."""
+    """Return the words of a list; an entry may contain several words, separated by commas."""
     texts = values if isinstance(values, list) else []
     return [word.strip() for text in texts for word in str(text).split(",")]
 

@@ -1,4 +1,4 @@
-"""The command `viceversa translate`; `translation.py` translates."""
+"""The command `viceversa translate`; `translation.py` contains the translation."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class TranslateOptions:
 
     policy: Policy = "image"
     """image: batch norm with the statistics of each image, no dropout; running: with the running
-    statistics of training, no dropout; paper: as image, with dropout (pix2pix, sec. 3.4)."""
+    statistics of training, no dropout; paper: like image, but with dropout (pix2pix, sec. 3.4)."""
     size: str = "own"
     """own: the size of the file; trained: resized as in training, but not cropped; or pixels: 256
     for a square, 256,512 for height,width."""
@@ -44,11 +44,11 @@ class TranslateOptions:
     statistics: Literal["exact", "sampled", "tile"] = "exact"
     """Statistics of norms for images that do not fit into the memory. exact: statistics of the
     whole image, in several passes; sampled: statistics of up to 64 crops, in one pass without
-    temporary files; tile: statistics of each of several overlapping tiles, as for networks that
-    cannot be computed in bands; the borders may be visible."""
+    temporary files; tile: overlapping tiles, each with its own statistics, so that borders may be
+    visible. Networks that cannot be computed in bands always use tiles."""
     statistics_from: Path | None = None
-    """Images, a file or a folder, whose crops give the statistics of norms. All images are then
-    translated with the same statistics, as is useful for parts of one slide or one series."""
+    """A file or folder of images whose crops give the statistics of norms. All images are then
+    translated with the same statistics, which is useful for parts of one slide or series."""
     scratch: Path | None = None
     """Folder for temporary files of images that are translated in bands; by default the folder of
     the result."""
@@ -56,13 +56,14 @@ class TranslateOptions:
     """auto, or a torch device such as cpu or cuda."""
     precision: InferencePrecision = "fp32"
     """Precision of the network: fp32; bf16 or fp16 (faster on some devices, less accurate); auto:
-    bf16 if results have 8 bits and the device has it natively, else fp32."""
+    bf16 if results have 8 bits and the device supports it natively, else fp32."""
     runtime: Literal["torch", "onnx", "openvino"] | None = None
     """Runtime of the network: torch, or on the CPU onnx (ONNX Runtime) or openvino. By default
     torch; for a file of `viceversa export`, the runtime of the file."""
     ray: str | None = None
     """Translate with the workers of a Ray cluster: local (started on this machine), auto (the
-    running one) or its address, such as 10.0.0.1:6379. All machines need the same paths."""
+    cluster that runs on this machine) or its address, such as 10.0.0.1:6379. All machines need
+    the same paths."""
     seed: int = 0
     """Seed of the dropout of policy paper."""
     flips: Switch = False
@@ -77,8 +78,8 @@ class TranslateOptions:
     """Copy the alpha channel of each image to its result, if the result has the same size and a
     format that stores alpha (PNG, WebP, TIFF)."""
     format: str | None = None
-    """Format of the results in a folder, such as png, jpg, webp or tif; by default, that of each
-    image if it can store the result."""
+    """Format of the results in a folder, such as png, jpg, webp or tif; by default, the format
+    of each image if it can store the result."""
     codec: Literal["libx264", "libvpx-vp9", "ffv1"] | None = None
     """Codec of videos: libx264 (H.264; default for .mp4, .mov and .mkv), libvpx-vp9 (VP9; default
     for .webm) or ffv1 (lossless, .mkv)."""

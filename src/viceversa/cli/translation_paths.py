@@ -1,4 +1,4 @@
-"""Paths of a translation: checks of names, the results of each process, output folders."""
+"""Paths of a translation: check names, select the results of each process, prepare folders."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def plan_share(
     process: Launched,
     named: bool,
 ) -> list[tuple[T, Path]]:
-    """Return (input, result), as `plan`, of the inputs that this process translates.
+    """Return pairs (input, result), see `plan`, for the inputs that this process translates.
 
     Args:
         files: Inputs and their names.
@@ -87,7 +87,7 @@ def plan_share(
         suffix: Maps the suffix of an input to the suffix of its result.
         options: The options of the command.
         process: Rank of this process, and the number of processes that share the work.
-        named: Whether `out` is one result rather than a folder.
+        named: Whether `out` is the path of one result, not a folder.
     """
     zipped, replace = names_zip(out), options.overwrite or options.resume
     if (named or zipped) and process.size > 1:

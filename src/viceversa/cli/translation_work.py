@@ -1,4 +1,4 @@
-"""What the options of `viceversa translate` mean for the work: file options, records, messages."""
+"""Convert the options of `viceversa translate`: options of files, records, and messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def file_options(
     processes: int,
     masks: MaskFiles | None,
 ) -> FileOptions:
-    """Return how files are translated by one of several processes on a machine."""
+    """Return the options of files for one of several processes on a machine."""
     return FileOptions(
         options.batch_size,
         options.half,
@@ -52,16 +52,16 @@ def record_of(
     precision: str,
     more: Mapping[str, object] | None = None,
 ) -> Record | None:
-    """Return the record of the results; None for one file that is not resumed.
+    """Return the record of the results; None for one file without `resume`.
 
     Args:
         out: The folder or file for the results.
-        named: Whether `out` is one result rather than a folder.
+        named: Whether `out` is the path of one result, not a folder.
         model: The model file.
         options: The options of the command.
-        process: This process.
+        process: Rank of this process, and the number of processes.
         precision: The precision of the network.
-        more: Further settings: the encoding of videos, or the digest of statistics.
+        more: Further settings: the encoding of videos, or the SHA-256 of shared statistics.
     """
     if named and not options.resume:
         return None
@@ -73,7 +73,7 @@ def record_of(
 def _large_images(
     translator: Translator, out: Path, options: TranslateOptions, processes: int
 ) -> LargeImages:
-    """Return how images that do not fit into the memory are translated. Raises UserError."""
+    """Return the options for images that do not fit into memory. Raises UserError."""
     limit = None if options.memory is None else round(options.memory * 1e9)
     memory = MemoryLimit(translator, limit, processes)
     large_images = LargeImages(memory, options.scratch, printer(out), options.statistics)
@@ -81,7 +81,7 @@ def _large_images(
         return large_images
     if options.statistics == "tile":
         raise UserError(
-            "--statistics tile and --statistics_from exclude each other", option="--statistics_from"
+            "--statistics tile and --statistics_from cannot be combined", option="--statistics_from"
         )
     norms = shared_norms(translator, memory, options.statistics_from)
     printer(out)(f"norms use the statistics of {counted(norms.crops, 'crop')} of other images")
@@ -89,21 +89,21 @@ def _large_images(
 
 
 def statistics_of(how: FileOptions) -> dict[str, str]:
-    """Return the digest of the statistics that all images share, for the record."""
+    """Return the SHA-256 of the statistics that all images share, for the record."""
     norms = how.large_images.norms if how.large_images else None
     return {"statistics_from": norms.digest} if norms else {}
 
 
 def printer(out: Path) -> Callable[[str], None]:
-    """Return a function that prints a line; results on standard output are not mixed with it."""
+    """Return a function that prints a line: to stderr if a result is written to stdout."""
     return partial(print, file=sys.stderr if out == STREAM else sys.stdout, flush=True)
 
 
 def _settings(options: TranslateOptions, precision: str) -> dict[str, Any]:
-    """Return the options, and the precision, that decide what a result is, for the record.
+    """Return the options and the precision that a result depends on, for the record.
 
-    Switches and newer options are left out unless they are given, so that the records of earlier
-    versions stay valid.
+    Switches and newer options are only included if they are given, so that records of earlier
+    versions remain valid.
     """
     settings: dict[str, Any] = {
         "policy": options.policy,

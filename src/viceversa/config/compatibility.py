@@ -89,8 +89,8 @@ def _renamed(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def current_sections(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sections of a config.json or checkpoint as this version would have written them.
 
-    Options have their new names. Options that did not exist get the value that reproduces the
-    earlier version, unless this is the default.
+    Options have their new names. Options that the earlier version did not have get the value that
+    reproduces its behaviour, if this value is not the default.
     """
     current = renamed(table)
     for section, values in FORMER.items():

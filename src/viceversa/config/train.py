@@ -44,7 +44,7 @@ class TrainConfig:
     deterministic: bool = False
     """Deterministic algorithms only: two runs on one machine are bit-identical; may be slower."""
     precision: PrecisionName = "auto"
-    """auto: bf16 if the processor or the GPU has it natively, else fp32; a resumed run keeps its
+    """auto: bf16 if the processor or GPU supports it natively, else fp32; a resumed run keeps its
     precision. bf16 and fp16: mixed precision with fp32 weights; tf32: for GPUs."""
     rank_timeout: float = number(600.0, min=1)
     """Distributed timeout in seconds."""

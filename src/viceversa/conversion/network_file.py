@@ -18,7 +18,7 @@ from .options import SavedOptions
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """A network of a file, with the direction of the translations that it generates or scores."""
+    """A network from a file, with the direction of the translations that it generates or scores."""
 
     path: Path
     side: str

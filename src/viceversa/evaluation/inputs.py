@@ -179,7 +179,7 @@ def _trained_on(split: str, index: SplitIndex, config: DataConfig, model: Model)
     """Return whether a model was trained on some of the images of a split."""
     of_run = model.trained.get("data", {})
     paths = {str(of_run.get("path", ""))}
-    for header in model.headers.values():  # of an ensemble: the data of its members
+    for header in model.headers.values():  # an ensemble has the data of its members
         paths |= {str(member.get("data", "")) for member in header.get("members", ())}
     # A larger fraction than in training holds out images that were trained on.
     larger = split == "val" and config.hold_out > of_run.get("hold_out", 0.0)
@@ -194,7 +194,7 @@ def _trained_on(split: str, index: SplitIndex, config: DataConfig, model: Model)
 def _training_files(manifest: str) -> set[Source]:
     try:
         index = index_split(manifest, "train", paired=False)
-    except UserError:  # it was changed since
+    except UserError:  # the data has changed since the training
         return set()
     return {*index.a, *index.b} if index else set()
 

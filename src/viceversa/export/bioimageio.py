@@ -29,16 +29,16 @@ from ..streaming.graph import Unknown, reach
 from .exporting import Deviation, Pixels, export, of_size
 from .graph import refuse_label_maps
 
-VERSION = "0.5.12"  # of the format
+VERSION = "0.5.12"  # version of the format
 SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 NAMES = {1: ["grey"], 3: ["red", "green", "blue"], 4: ["red", "green", "blue", "alpha"]}
 LONGEST_NAME, LONGEST_DESCRIPTION = 64, 1024  # characters
-MISMATCHES = 2000  # of a million values of a result that may differ in other runtimes
-DATE = (1980, 1, 1, 0, 0, 0)  # of the files in the archive: the same model gives the same bytes
+MISMATCHES = 2000  # values per million that may differ in other runtimes
+DATE = (1980, 1, 1, 0, 0, 0)  # fixed date of files, so that the same model gives the same bytes
 
 
 class PackageText(NamedTuple):
-    """Description of a model that its file does not contain."""
+    """Metadata of a model that its file does not contain."""
 
     name: str
     description: str
@@ -96,7 +96,7 @@ def write_package(
         sizes.
 
     Raises:
-        UserError: As `export`; or the description is invalid.
+        UserError: See `export`; or the description is invalid.
     """
     about.check()
     refuse_label_maps(translator, "--to bioimageio", "--to")
@@ -208,7 +208,7 @@ def _npy(array: Pixels) -> bytes:
 
 
 def _zipped(parts: Mapping[str, bytes]) -> bytes:
-    """Return an archive; files of weights and pixels are hardly compressible."""
+    """Return an archive without compression: weights and pixels are hardly compressible."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in parts.items():

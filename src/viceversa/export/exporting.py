@@ -29,7 +29,7 @@ from .openvino_file import write_openvino
 
 Pixels = NDArray[Any]
 TOLERANCE = 1 / 255  # of the range of the target: one step of 8 bits
-CLASS_TOLERANCE = 1e-3  # of the pixels of label maps
+CLASS_TOLERANCE = 1e-3  # fraction of the pixels of label maps
 SIDE = 64  # pixels, at least, of the unit of SIZES
 SIZES = ((1, 1, 2), (4, 2, 1), (1, 3, 4))  # batch, and height and width in multiples
 SAMPLES = 4  # images to compare results with
@@ -44,7 +44,7 @@ class Deviation:
     """Deviation between the results of a file and those of PyTorch."""
 
     largest: float
-    """As a fraction of the range of the target; 1 if a class of a label map differs."""
+    """Largest difference as a fraction of the target's range; 1 if a class differs."""
     changed: float
     """Fraction of the values that differ."""
     images: int
@@ -57,7 +57,7 @@ def export(
     path: Path,
     images: Sequence[Pixels],
 ) -> Deviation:
-    """Write a translator as a file of another runtime, after comparing its results.
+    """Write a translator as a file for another runtime, after comparing the results.
 
     Args:
         translator: The translator, on the CPU.
@@ -83,9 +83,9 @@ def export(
 
 def publish(folder: Path, path: Path) -> None:
     """Write the files of a folder next to `path`, which is one of them. Raises UserError."""
-    parts = sorted(folder.iterdir(), key=lambda one: one.suffix)  # weights first
+    parts = sorted(folder.iterdir(), key=lambda one: one.suffix)  # the weights (.bin) first
     if len(parts) > 1:
-        path.unlink(missing_ok=True)  # the old file does not fit the new weights
+        path.unlink(missing_ok=True)  # the old graph does not match the new weights
     for part in parts:
         write_bytes(path.with_name(part.name), part.read_bytes())
 
@@ -99,7 +99,7 @@ def with_runtime(translator: Translator, header: Mapping[str, Any], runtime: str
         runtime: The name of a format.
 
     Raises:
-        UserError: As `export`.
+        UserError: See `export`.
     """
     (kind,) = (one for one in EXPORT_FORMATS if one.name == runtime)
     with tempfile.TemporaryDirectory() as folder:
@@ -141,8 +141,8 @@ def compare(translator: Translator, run: Run, images: Sequence[Pixels]) -> Devia
 def sample_images(translator: Translator) -> tuple[list[Pixels], str]:
     """Return images to compare results with, and a description of them.
 
-    The images are photos of a demo; for label maps, random classes; or noise if the source domain
-    is not 8-bit grey or RGB.
+    The images are photos of a demo. For label maps, they have random classes; for other domains
+    than 8-bit grey and RGB, they are noise.
     """
     source = translator.source
     if source.config.kind == "labels":

@@ -18,18 +18,18 @@ DTYPES = {"uint8": torch.uint8, "uint16": torch.uint16, "int16": torch.int16}
 
 
 class ImageGraph(nn.Module):
-    """Translates pixels: conversion to [-1, 1], the network, and conversion back.
+    """Module that converts pixels to [-1, 1], runs the network, and converts the output to pixels.
 
     (n, h, w, channels) of the source's dtype -> (n, h, w, channels) of the target's dtype, with the
     channels of files. Height and width must be multiples of `multiple`, and at least `smallest`. In
-    label maps, a colour that is no class becomes the class with the nearest colour.
+    label maps, a colour that belongs to no class becomes the class with the nearest colour.
 
     Args:
-        translator: Its policy decides the statistics of batch norm.
+        translator: The translator; its policy selects the statistics of batch norm.
 
     Raises:
-        UserError: Its domains are neither images nor label maps of at most 256 classes, or it draws
-            noise.
+        UserError: The domains are neither images nor label maps of at most 256 classes, or the
+            translator draws noise.
     """
 
     factor: Tensor
@@ -74,7 +74,7 @@ class ImageGraph(nn.Module):
         return values.clamp(-1, 1) if self.clips else values
 
     def _one_hot(self, images: Tensor) -> Tensor:
-        """Return for each pixel 1 in the channel of its class, and -1 in the others."""
+        """Return a one-hot encoding of the classes, with 1 and -1."""
         distance = (images[..., :1] - self.source_classes[:, 0]).abs()
         for channel in range(1, self.source_classes.shape[1]):
             pixels = images[..., channel : channel + 1]
@@ -91,19 +91,19 @@ def _bounds(domain: Domain) -> tuple[Tensor, Tensor]:
 
 
 def unsupported(translator: Translator) -> str:
-    """Return why the domains of a translator cannot be exported; empty if they can."""
+    """Return the reason why the domains of a translator cannot be exported, or ""."""
     for name, domain in (("source", translator.source), ("target", translator.target)):
         config = domain.config
         if config.kind not in KINDS:
             text = "only models of images and label maps can be exported"
-            return f"{text}; the {name} of this one is {config.kind}"
+            return f"{text}; the {name} domain of this model is {config.kind}"
         if config.kind == "labels" and config.width > MOST_CLASSES:
             return f"label maps of more than {MOST_CLASSES} classes cannot be exported"
     return ""
 
 
 def refuse_label_maps(translator: Translator, what: str, option: str) -> None:
-    """Raise UserError if a translator of label maps is exported to a format without them."""
+    """Raise UserError if a translator has label maps, for a format that does not support them."""
     if "labels" in (translator.source.config.kind, translator.target.config.kind):
         raise UserError(f"{what} does not support models of label maps", option=option)
 

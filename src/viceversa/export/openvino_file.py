@@ -30,7 +30,7 @@ def write_openvino(graph: ImageGraph, header: str, path: Path) -> None:
         path: The file.
 
     Raises:
-        UserError: The graph has an operation that OpenVINO lacks, or the package is missing.
+        UserError: OpenVINO does not support an operation of the graph, or the package is missing.
     """
     openvino = import_openvino()
     extensions = importlib.import_module("openvino.frontend.pytorch")

@@ -22,7 +22,7 @@ from .exporting import Deviation, Pixels, export
 from .graph import unsupported
 from .onnxruntime_web import LOADER, SCRIPT, VERSION, WASM
 
-CHANNELS = (1, 3, 4)  # of PNG
+CHANNELS = (1, 3, 4)  # numbers of channels that PNG supports
 MODULES, STYLE = '<script type="module" src="page/main.js"></script>', "page/page.css"
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{scripts}; style-src 'self'{files}; "
@@ -57,7 +57,7 @@ class PageModel(NamedTuple):
 
     named: NamedModel
     translator: Translator
-    """On the CPU; it takes images of 8 bits."""
+    """Translator on the CPU, for 8-bit images."""
     examples: dict[str, bytes]
     """Example inputs by name, as PNG files."""
 
@@ -69,13 +69,13 @@ def page_model(
 
     Args:
         model: The model file.
-        translator: Its translator, on the CPU.
-        examples: Its example inputs; those that are no PNG files are left out.
+        translator: The translator of this file, on the CPU.
+        examples: Example inputs of the model. Examples that are not PNG files are not used.
     """
     if problem := unsupported(translator) or _unsupported_by_page(translator):
         raise UserError(f"{model.path}: {problem}", option="--to", path=model.path)
     eight_bit = copy.copy(translator)
-    eight_bit.source = translator.source.of_dtype("uint8")  # as Translator scales images of 8 bits
+    eight_bit.source = translator.source.of_dtype("uint8")  # Translator does the same
     files = [one.content for one in examples if one.media_type == "image/png"]
     return PageModel(
         model, eight_bit, {f"{number}.png": one for number, one in enumerate(files, start=1)}
@@ -83,7 +83,7 @@ def page_model(
 
 
 def _unsupported_by_page(translator: Translator) -> str:
-    """Return why the page does not support a translator; empty if it does."""
+    """Return the reason why the page does not support a translator, or ""."""
     source, target = translator.source, translator.target
     channels = source.config.file_channels, target.config.file_channels
     if not set(channels) <= set(CHANNELS):
@@ -103,7 +103,7 @@ def export_models(
         images: For each model, images to compare results with.
 
     Raises:
-        UserError: As `export`.
+        UserError: See `export`.
     """
     files, deviations = {}, []
     with tempfile.TemporaryDirectory() as folder:
@@ -126,10 +126,10 @@ def write_page(
 
     Args:
         models: The models.
-        networks: Their ONNX files by name.
+        networks: The ONNX files of the models by name.
         runtime: The files of onnxruntime-web by name.
-        folder: The folder of the page: it is complete, or it does not exist. An existing one is
-            replaced.
+        folder: The folder of the page. An existing folder is replaced. If writing fails, the folder
+            does not exist, or is unchanged.
         hosted: Whether a web server will deliver the page. Otherwise scripts contain the models and
             the runtime, so that the page can be opened as a file.
 
@@ -153,7 +153,7 @@ def write_page(
 
 
 def page_files(models: Sequence[PageModel], hosted: bool) -> dict[str, bytes]:
-    """Return the files of a page by name, without its models and the runtime."""
+    """Return the files of a page by name, without the models and the runtime."""
     page = resources.files("viceversa") / "page"
     modules = {
         path.name: path.read_text("utf-8")
@@ -162,7 +162,7 @@ def page_files(models: Sequence[PageModel], hosted: bool) -> dict[str, bytes]:
     }
     modules["service.js"] = (page / "session.js").read_text("utf-8")
     about = {"embedded": not hosted, "models": [_describe(model) for model in models]}
-    listed = json.dumps(about).replace("<", "\\u003c")  # nothing in it ends the script
+    listed = json.dumps(about).replace("<", "\\u003c")  # so that the text cannot end the script
     html, head = (page / "web" / "index.html").read_text("utf-8"), '<meta charset="utf-8">'
     policy = HOSTED if hosted else EMBEDDED
     scripts = (

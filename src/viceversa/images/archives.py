@@ -41,7 +41,8 @@ DAMAGED = zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, ValueError, A
 def read_archives(archives: list[tuple[str, Path]]) -> Contents:
     """List the members of archives, each in a folder.
 
-    If several members have the same name, none is used, because programs read different ones.
+    If several members have the same name, none of them is used, because programs differ in which
+    one they read.
     """
     files: dict[str, Source] = {}
     counts: Counter[str] = Counter()

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from ..errors import UserError
 
-MAX_NAME = 40  # characters
+MAX_NAME = 40  # maximum length in characters
 
 
 def check_names(names: Sequence[str], labels: bool, classes: int) -> None:
     """Raise UserError if names do not fit the classes of a domain.
 
     Args:
-        names: The names; none is valid.
+        names: The names; an empty sequence is valid.
         labels: Whether the images of the domain are label maps.
         classes: Number of classes.
     """

@@ -46,7 +46,7 @@ class DomainConfig:
     ids: int = number(0, min=0, max=2**16)
     """Number of classes of a label map whose pixels are class indices from 0."""
     class_names: tuple[str, ...] = ()
-    """Names of the classes of a label map in their order: sky,wall,..."""
+    """Names of the classes of a label map, in the order of the classes: sky,wall,..."""
     tolerance: int = number(0, min=0)
     """Maximum difference of a channel between a pixel and the colour of its class."""
     resize: Literal["bicubic", "bilinear", "nearest"] = "bicubic"

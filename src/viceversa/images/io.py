@@ -145,7 +145,7 @@ class Conversion(NamedTuple):
             mask: (h, w), true where there is no data.
 
         Raises:
-            Refused: The values cannot be kept, or have another size than the header says.
+            Refused: The values cannot be kept exactly, or their size differs from the header.
         """
         lost = missing(values, self.nodata, tag=self.tags.nodata, alpha=self.alpha, mask=mask)
         pixels = convert_masked(values, lost, self.indices)

@@ -144,7 +144,7 @@ class Preprocessing:
         return half
 
     def own_part(self, height: int, width: int) -> Part:
-        """Return the half that the model takes, for a file with A and B side by side; else None."""
+        """Return the half of the source domain if files contain A and B side by side, else None."""
         return (self.own_half or None) if self._looks_paired(width / height) else None
 
     def _looks_paired(self, ratio: float) -> bool:

@@ -37,7 +37,7 @@ class TiffRows:
         dtype: uint8, uint16, int16 or float32.
         tags: Metadata; its no-data value also marks pixels without data.
         alpha: Whether the last channel is alpha.
-        labels: Whether values are classes: levels take the top left of 2x2 pixels.
+        labels: Whether values are classes: levels have the class of the top left of 2x2 pixels.
 
     Raises:
         UserError: The file could not be written.
@@ -87,7 +87,7 @@ class TiffRows:
             self._pyramid.check_complete(self.path)
             write_atomically(self.path, self._assemble, self._file.tell(), durable=False)
         finally:
-            with suppress(OSError):  # on a full disk, of data that was not written yet
+            with suppress(OSError):  # on a full disk, closing may fail to write buffered data
                 self._file.close()
 
     def _assemble(self, temporary: Path) -> None:
@@ -160,7 +160,7 @@ class Pyramid:
             remaining rows. The rows are only valid during the call.
         nodata: Value of pixels without data as in GDAL's tag, or "".
         alpha: Whether the last channel is alpha.
-        labels: Whether values are classes: levels take the top left of 2x2 pixels.
+        labels: Whether values are classes: levels have the class of the top left of 2x2 pixels.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class Level:
 
 
 def halved(rows: Pixels, weights: NDArray[Any] | None = None, fill: float = 0) -> Pixels:
-    """Return averages of 2x2 pixels, and of fewer pixels at the border of an odd size.
+    """Return averages of 2x2 pixels; at the border of an odd size, of fewer pixels.
 
     Args:
         rows: (h, w, channels).
@@ -263,7 +263,7 @@ def halved(rows: Pixels, weights: NDArray[Any] | None = None, fill: float = 0) -
         fill: Value where all weights are 0.
 
     Returns:
-        (ceil(h / 2), ceil(w / 2), channels); integers are rounded, and halves up.
+        (ceil(h / 2), ceil(w / 2), channels); integers are rounded (halves are rounded up).
     """
     height, width, _ = rows.shape
     if height % 2 or width % 2:  # a repeated border changes no average

@@ -99,7 +99,7 @@ def open_rows(
     pages are decoded as a whole.
 
     Args:
-        source: As in `read`, as are all other arguments.
+        source: See `read`, also for all other arguments.
         channels: Number of channels, or None.
         pages: refuse, the index of a page, or bands.
         indices: Whether to return class indices.
@@ -108,7 +108,7 @@ def open_rows(
         mask: (height, width) of the whole image.
 
     Raises:
-        UserError: As `read`; invalid values are found when their rows are read.
+        UserError: See `read`; invalid values are detected when their rows are read.
     """
     options = ReadOptions(channels, pages, indices, max_pixels, nodata)
     with reading_errors(source):

@@ -90,8 +90,8 @@ def to_bytes(
 ) -> bytes:
     """Return the contents of the file that `write` would write with a suffix.
 
-    TIFF stores all tags, PNG and JPEG the ICC profile and the resolution, WebP the ICC profile, the
-    other formats none.
+    TIFF stores all tags, PNG and JPEG store the ICC profile and the resolution, WebP stores the ICC
+    profile, and the other formats store no tags.
     """
     suffix, pixels, out = suffix.lower(), np.ascontiguousarray(pixels), BytesIO()
     if suffix == ".npy":

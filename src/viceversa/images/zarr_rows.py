@@ -39,7 +39,7 @@ def create_zarr(
         shape: (height, width, channels).
         dtype: uint8, uint16, int16 or float32.
         tags: Only the resolution is stored. The no-data value marks pixels without data.
-        labels: Whether values are classes: levels take the top left of 2x2 pixels.
+        labels: Whether values are classes: levels have the class of the top left of 2x2 pixels.
 
     Raises:
         UserError: The folder could not be written, or the extra `zarr` is missing.

@@ -91,7 +91,7 @@ def read_alpha(
 
 
 def alpha_problem(dtype: np.dtype[Any], target: Domain, suffix: str) -> str:
-    """Return why an alpha channel of this dtype cannot be copied to a result, or ""."""
+    """Return the reason why alpha of this dtype cannot be copied to a result, or ""."""
     if not stores_alpha(suffix, target.dtype, target.config.channels + 1):
         return f"{LACKS}: a {suffix} file cannot store it; choose another --format"
     return "" if dtype.kind == "u" else f"{LACKS}: it is {dtype.name}"

@@ -33,12 +33,12 @@ def sample_crops(network: nn.Module, read: ReadRows, shape: Shape, memory: int) 
 
 
 def crops_of_files(translator: Translator, files: Sequence[Input], memory: int) -> Tensor:
-    """Return crops of several images, as many as fit into memory, and as many of each image.
+    """Return crops of several images, as many as fit into memory, the same number of each image.
 
     Args:
         translator: The translator.
-        files: The images; of more than 64, evenly spaced ones are used.
-        memory: Bytes that the crops may need.
+        files: The images; if there are more than 64, 64 evenly spaced images are used.
+        memory: Limit of the memory that the crops need, in bytes.
 
     Raises:
         UserError: An image cannot be read, or the memory is too small for a crop.

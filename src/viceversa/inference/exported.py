@@ -55,7 +55,7 @@ class ExportFormat(NamedTuple):
     """Name of the runtime."""
     suffix: str
     open: Callable[[Path], Run]
-    """Load a file; returns a function of pixels (n, h, w, channels)."""
+    """Function that loads a file, and returns a function of pixels (n, h, w, channels)."""
 
 
 EXPORT_FORMATS = (
@@ -74,8 +74,8 @@ def open_exported(path: Path) -> Run:
     """Return a function that translates pixels (n, h, w, channels) on the CPU.
 
     Raises:
-        UserError: The file is damaged, or a package is missing. The function raises it if the
-            runtime fails.
+        UserError: The file is damaged, or a package is missing. The returned function raises
+            UserError if the runtime fails.
     """
     kind = format_of(path)
     with _reporting(f"{kind.runtime} cannot load {path}"):
@@ -101,18 +101,18 @@ def _reporting(what: str) -> Iterator[None]:
 
 
 class ExportedNetwork(nn.Module):
-    """An exported file as a generator: (n, channels, h, w) in [-1, 1] -> the same.
+    """Generator that runs an exported file: (n, channels, h, w) in [-1, 1] -> the same.
 
     The file takes and returns pixels; inputs are rounded to pixel values.
 
     Args:
-        run: Translates pixels (n, h, w, channels).
+        run: Function that translates pixels (n, h, w, channels).
         source: Domain of the images.
         target: Domain of the results.
         multiple: Height and width must be multiples of this.
         smallest: Smallest height and width.
-        receptive_field: Pixels at an edge of a tile that depend on pixels outside of it; None if
-            that is unknown, or the whole image.
+        receptive_field: Number of pixels at an edge of a tile that depend on pixels outside of the
+            tile; None if it is unknown, or if it is the whole image.
         image_statistics: Whether norms use statistics of each image.
     """
 
@@ -150,14 +150,14 @@ def load_exported(
     """Open an exported file as a network.
 
     Args:
-        header: Its header.
+        header: Header of the file.
         domains: Domains of the images and of the results.
         path: The file.
         flips: Whether the translator averages outputs for mirrored images.
 
     Raises:
-        UserError: The file is damaged, a package is missing, or it averages over mirrored images
-            itself.
+        UserError: The file is damaged, a package is missing, or `flips` is set for a file that
+            already averages over mirrored images.
     """
     if flips and header.get("flips"):
         raise UserError(f"{path} was exported with --flips; leave it out here", option="--flips")
@@ -180,13 +180,13 @@ def checked_device(
     """Return the device for a model file; for an exported file, the CPU.
 
     Raises:
-        UserError: An exported file has another policy, or a GPU or a precision is requested for it.
+        UserError: For an exported file, another policy, a GPU or a precision is requested.
     """
     if not is_exported(path):
         return device
     if precision not in ("auto", "fp32"):
         raise UserError(
-            f"{path} is computed in the precision that it was exported with; leave out --precision",
+            f"{path} has a fixed precision, chosen at export; leave out --precision",
             option="--precision",
             path=path,
         )

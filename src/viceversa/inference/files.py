@@ -56,20 +56,20 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How files are translated."""
+    """Options for the translation of files."""
 
     batch_size: int = 8
-    """Images of one size translated at once."""
+    """Maximum number of images of one size in a batch."""
     half: Part = None
-    """Of files with A and B side by side, the part to translate."""
+    """Part to translate if files contain A and B side by side."""
     spread: bool = False
     """Whether to write the spread of an ensemble next to each result."""
     alpha: bool = False
-    """Whether results take over the alpha channel of their image, where they can."""
+    """Whether to copy the alpha channel of images to results that can store it."""
     masks: MaskFiles | None = None
     """Mask files of the images, by name."""
     large_images: LargeImages | None = None
-    """How images that do not fit into the memory are translated; None: as a whole."""
+    """Options for images that do not fit into memory; None: translate them as a whole."""
 
 
 def translate_files(
@@ -87,12 +87,12 @@ def translate_files(
 
     Args:
         translator: The translator.
-        pairs: (image, result), as `plan` returns them.
-        options: How the files are translated.
-        record: Record of the results, which each one is added to.
-        resume: Whether to skip the results that the record has of the same source.
+        pairs: Pairs (image, result) from `plan`.
+        options: Options for the translation.
+        record: Record to which each result is added.
+        resume: Whether to skip results that the record contains for the same source.
         stop: Checked before each file; true ends the work early.
-        progress: Called with the number of images that are done, and of all that were not skipped.
+        progress: Called with the number of finished images, and the number of images to translate.
     """
     work = _Work(translator, options, record, len(pairs), stop, progress)
     for path, result in pairs:
@@ -108,28 +108,28 @@ def translate_files(
 
 
 class _Input(NamedTuple):
-    """An image to translate, and the SHA-256 of its file."""
+    """Image to translate, with the SHA-256 of its file."""
 
     pixels: Pixels
     own: Tags
-    """Tags of its file that the result keeps, if the pixels are all of it."""
+    """Tags of the file to copy to the result; only if the whole image is translated."""
     path: Input
     result: Path
     digest: str
     alpha: Pixels | None
-    """Alpha that the result takes over."""
+    """Alpha channel to copy to the result."""
 
 
 class _Work:
-    """The translation of several files: its outcome, and the images of the next batch.
+    """Translation of several files: the outcome so far, and the images of the next batch.
 
     Args:
         translator: The translator.
-        options: How the files are translated.
+        options: Options for the translation.
         record: Record of the results.
         count: Number of files.
-        stop: Returns whether to end the work.
-        progress: Called with the number of images that are done, and of all that were not skipped.
+        stop: Function that returns whether to stop.
+        progress: Called with the number of finished images, and the number of images to translate.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class _Work:
         self._batch: list[_Input] = []
 
     def stop_if_asked(self) -> None:
-        """Raise Stopped if the work is to end."""
+        """Raise Stopped if `stop` returns true."""
         if self._stop():
             raise Stopped
 
@@ -170,7 +170,7 @@ class _Work:
             self._add_to_batch(image)
 
     def _add_to_batch(self, image: _Input) -> None:
-        """Add an image to the batch, and translate the batch before if it is full."""
+        """Add an image to the batch; translate the batch first if it is full."""
         most, large = self.options.batch_size, self.options.large_images
         if large:
             most = large.limit.at_once(image.pixels.shape[0], image.pixels.shape[1], most)
@@ -181,13 +181,13 @@ class _Work:
         self._batch.append(image)
 
     def translate_batch(self) -> None:
-        """Translate the batch, and begin a new one."""
+        """Translate the batch, and start a new one."""
         batch, self._batch = self._batch, []
         if batch:
             self._translate(batch)
 
     def _translate(self, batch: Sequence[_Input]) -> None:
-        """Translate images and write their results; if that fails, each image by itself."""
+        """Translate images and write their results; if this fails, translate each image alone."""
         spreads: list[NDArray[np.float32]] = []
         pixels = [one.pixels for one in batch]
         try:
@@ -201,7 +201,7 @@ class _Work:
             return
         for i, (output, one) in enumerate(zip(results, batch, strict=True)):
             try:
-                if self.options.spread:  # first: the record says that a result is complete
+                if self.options.spread:  # before the result, which is recorded as complete
                     write_maps(spreads[i], one.result)
                 _write(self.translator, output, one)
             except UserError as error:

@@ -40,11 +40,12 @@ class LargeImages(NamedTuple):
     scratch: Path | None = None
     """Folder for temporary files; None: the folder of the result."""
     report: Callable[[str], object] = say
-    """Called with a sentence about the costs of an image before it is translated."""
+    """Function that is called with a sentence about the costs before an image is translated."""
     statistics: Literal["exact", "sampled", "tile"] = "exact"
-    """Statistics that norms use: those of the whole image, of crops, or of each tile."""
+    """Statistics that norms use: of the whole image, of crops, or of each tile."""
     norms: SampledNorms | None = None
-    """Norms for all images, also for those that fit; None: each image has its own."""
+    """Norms with shared statistics, for all images, even if an image fits into memory. None: the
+    norms of each image use statistics of this image."""
 
     def takes(self, translator: Translator, path: Input, half: Part, spread: bool) -> bool:
         """Return whether an image does not fit, and can be translated in parts.
@@ -77,9 +78,9 @@ class LargeImages(NamedTuple):
         )
 
     def obstacle(self, translator: Translator, path: Input, half: Part, spread: bool) -> str:
-        """Return why an image is translated as a whole by any network, or ""."""
+        """Return the reason why no network can translate this image in parts, or ""."""
         reasons = {
-            "images from standard input have no parts": path == STREAM,
+            "images from standard input cannot be read in parts": path == STREAM,
             "--size resizes the whole image": translator.size != "own",
             "--half reads the whole image": half not in (None, "whole"),
             "--spread needs the whole image": spread,
@@ -88,7 +89,7 @@ class LargeImages(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Notes on an image that was translated in parts, and details for the record."""
+    """Notes on an image that was translated in parts, and its tiles for the record."""
 
     notes: list[str]
     tiles: dict[str, Any] | None
@@ -103,7 +104,7 @@ def translate_by_rows(
     progress: Callable[[float], object],
     alpha: bool = False,
 ) -> Parts:
-    """Translate an image file in bands of rows, or in tiles if the network has no bands.
+    """Translate an image file in bands of rows, or in tiles if bands are not possible.
 
     In bands, the result equals that of the whole image within rounding. TIFF and OME-Zarr are read
     in bands, and written as pyramids; other formats are decoded and encoded as a whole.
@@ -114,19 +115,19 @@ def translate_by_rows(
         result: The file to write, or `-`.
         mask: Mask file of the image.
         options: Memory, temporary files and messages.
-        progress: Called with the completed fraction after each band; its exceptions end the work.
+        progress: Called with the completed fraction after each band; exceptions stop the work.
         alpha: Whether to copy the alpha channel of the image to the result, if possible.
 
     Raises:
-        UserError: See `Translator.pixels`; or memory or disk space is too small, or the result
-            cannot be written.
+        UserError: See `Translator.pixels`; or there is too little memory or disk space, or the
+            result cannot be written.
     """
     most = translator.max_megapixels * 10**6
     reading = read_options(translator.source.config, most)._asdict()
     missing = read_mask(mask, most)
     with memory_errors(), ExitStack() as files:
         image = again = files.enter_context(open_rows(path, **reading, mask=missing))
-        if image.windowed:  # passes read from top to bottom, and the last is ahead of its results
+        if image.windowed:  # passes read from top to bottom, ahead of the results
             again = files.enter_context(open_rows(path, **reading, mask=missing))
         shape = padded_shape(
             translator.network, translator.source.config.width, image.height, image.width
@@ -158,7 +159,7 @@ def shared_norms(translator: Translator, limit: MemoryLimit, path: Path) -> Samp
     """Return norms with the statistics of crops of the images at a path.
 
     Raises:
-        UserError: The network has no bands, or an image cannot be read.
+        UserError: The network cannot be computed in bands, or an image cannot be read.
     """
     if not limit.has_bands:
         raise UserError(
@@ -211,10 +212,10 @@ def _about(network: TiledNetwork, image_statistics: bool) -> dict[str, Any]:
 def _note(tiles: Mapping[str, Any]) -> str:
     """Return a note on an image that was translated in tiles."""
     differs = (
-        "norms used the statistics of each tile, so that the result differs from that of the whole "
+        "norms used the statistics of each tile, so the result differs from that of the whole "
         f"image; seam score {tiles['seam_score']}"
     )
-    equal = "the result is that of the whole image within rounding"
+    equal = "the result equals that of the whole image within rounding"
     return (
         f"translated in {tiles['count']} tiles of {tiles['width']}x{tiles['height']} pixels that "
         f"overlap by {tiles['overlap']} pixels: "

@@ -1,4 +1,4 @@
-"""Memory of translations, and the size and number of the images that fit into it."""
+"""Memory that translations need, and which images and batches fit into it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..streaming import Unknown, receptive_field, uses_image_statistics, whole_m
 from .exported import ExportedNetwork
 from .translator import Translator
 
-SHARE = 0.5  # of the free memory that images may need by default
-MEASURED = 512  # pixels of the side of the image whose memory is measured
-MARGIN = 1.5  # of larger images, relative to the measured one
+SHARE = 0.5  # fraction of the free memory that images may need by default
+MEASURED = 512  # height and width of the image with which memory is measured
+MARGIN = 1.5  # safety factor for images that are larger than the measured image
 Shape = tuple[int, int, int]
 DROPOUT = nn.Dropout, nn.Dropout2d
 
 
 class MemoryLimit:
-    """Decide which images are translated as a whole.
+    """Decides which images are translated as a whole.
 
     The memory of networks with known layers is computed. The memory of exported files and other
-    networks is measured with an image of 512x512 pixels; smaller images are taken to fit.
+    networks is measured with an image of 512x512 pixels; smaller images are assumed to fit.
 
     Args:
         translator: The translator.
-        limit: Bytes that images may need; None: half of the free memory.
+        limit: Limit of the memory of an image in bytes; None: half of the free memory.
         processes: Number of processes that share the free memory.
     """
 
@@ -47,14 +47,14 @@ class MemoryLimit:
         self._of_pixel = cache(self._measured)
 
     def at_once(self, height: int, width: int, most: int) -> int:
-        """Return how many images of a size are translated at once (at most `most`); 0: none."""
+        """Return the batch size for images of a size, at most `most`; 0: not even one fits."""
         needed = self.needed(height, width)
         if needed is None or self.limit is None:
             return most
         return min(most, self.limit // needed)
 
     def _needed(self, height: int, width: int) -> int | None:
-        """Return the bytes needed to translate an image as a whole; None if that is unknown."""
+        """Return the bytes needed to translate an image as a whole; None if this is unknown."""
         shape = padded_shape(self.network, self.channels, height, width)
         return self._of(self.network, shape, False)
 
@@ -63,7 +63,7 @@ class MemoryLimit:
         return self._of(self.network, shape, True) or 0
 
     def _of(self, network: nn.Module, shape: Shape, tile: bool) -> int | None:
-        """Return the bytes that a network needs for an image, or for tiles of this size."""
+        """Return the bytes that the network needs for an image, or for tiles of this size."""
         channels, height, width = shape
         if isinstance(network, Ensemble):
             members = [self._of(member, shape, tile) for member in network.members]
@@ -85,7 +85,7 @@ class MemoryLimit:
         side = supported_side(network, MEASURED)
         image = torch.rand(1, self.channels, side, side, device=self.device) * 2 - 1
 
-        def twice() -> None:  # runtimes need more memory after the first image of a size
+        def twice() -> None:  # runtimes need more memory for the second image of a size
             network(image)
             network(image)
 
@@ -94,7 +94,7 @@ class MemoryLimit:
 
     @cached_property
     def receptive_field(self) -> int:
-        """Return the receptive field of the network. Raises Unknown if it cannot have tiles."""
+        """Return the receptive field of the network. Raises Unknown if tiles are not possible."""
         if any(isinstance(one, DROPOUT) and one.training for one in self.network.modules()):
             raise Unknown("it draws noise for the whole image (policy paper)")
         members = self.network.members if isinstance(self.network, Ensemble) else [self.network]
@@ -102,7 +102,7 @@ class MemoryLimit:
 
     @property
     def image_statistics(self) -> bool:
-        """Return whether norms use statistics of each image, so that those of tiles differ."""
+        """Return whether norms use statistics of each image, so that they differ between tiles."""
         exported = [one for one in self.network.modules() if isinstance(one, ExportedNetwork)]
         return uses_image_statistics(self.network) or any(one.image_statistics for one in exported)
 

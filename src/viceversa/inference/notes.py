@@ -13,12 +13,12 @@ from .translator import Translator
 def notes_on(
     translator: Translator, read: Pixels, pixels: Pixels, half: Part, name: object
 ) -> list[str]:
-    """Return notes on an image: it is larger than in training, or has other values.
+    """Return notes on an image that is larger than the training images, or has other values.
 
     Args:
         translator: The translator.
-        read: The image as it was read.
-        pixels: The image as it is translated.
+        read: The image from the file, before preprocessing.
+        pixels: The pixels that are translated.
         half: The part of the image that is translated.
         name: Name of the image, for error messages.
     """
@@ -28,7 +28,7 @@ def notes_on(
 
 
 def any_clipped(pixels: Pixels, source: Domain) -> bool:
-    """Return whether values are outside the range of training, which are clipped."""
+    """Return whether values are outside the range of training, so that they are clipped."""
     if source.config.kind != "image" or source.config.range == "dtype":
         return False
     low, high = (np.array(end) for end in (source.low, source.high))

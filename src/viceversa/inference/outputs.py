@@ -76,7 +76,7 @@ def of_format(name: str, suffix: Callable[[str], str]) -> Callable[[str], str]:
 
 
 def suffix_of(suffix: Callable[[str], str], path: Input, result: Path) -> str:
-    """Return the suffix of a result; .tif for OME-Zarr on standard output, which is no folder."""
+    """Return the suffix of a result; OME-Zarr on standard output becomes .tif."""
     if result != STREAM:
         return result.suffix
     fits = suffix(path.suffix)

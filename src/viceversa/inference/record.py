@@ -13,16 +13,16 @@ from ..errors import UserError
 from ..files import digest_of
 
 NAME = ".viceversa.jsonl"  # hidden, since it is stored beside the images
-TILES = "tiles"  # of a line; it does not decide whether a result is complete
+TILES = "tiles"  # key of a line; --resume ignores it
 OTHERS = ".viceversa-*.jsonl"  # of the processes after the first
 
 
 class Record:
-    """One JSON line per result: its SHA-256, and its source, model, settings, and tiles if any.
+    """Record with one JSON line per result: SHA-256, source, model, settings, and tiles if any.
 
-    Several processes may share a folder: each appends to a separate file, since appending to one
-    file is not safe on network file systems, and reads all files. If a line is damaged or its
-    result has changed, the image is translated again.
+    Several processes may share a folder. Each process reads all files of the record, but appends to
+    a separate file, since appending to one file is not safe on network file systems. If a line is
+    damaged or its result has changed, the image is translated again.
 
     Args:
         folder: The folder of the results.
@@ -76,8 +76,8 @@ def add_if_possible(
     Args:
         record: The record.
         result: The result.
-        source: SHA-256 of the source; empty: it is not known.
-        tiles: Tiles in which the result was translated, if it was.
+        source: SHA-256 of the source; empty: unknown.
+        tiles: Tiles of the translation; None if it was not translated in tiles.
     """
     if record is not None and source:
         with suppress(OSError, UserError):

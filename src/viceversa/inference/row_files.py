@@ -1,4 +1,4 @@
-"""Image files as rows of network inputs and outputs, for images that do not fit into memory."""
+"""Read rows of images as network input, and write rows of the output."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class RowWriter:
 
     Args:
         translator: The translator.
-        image: The image; pixels without data are also without data in the result.
+        image: The image; its pixels without data become pixels without data in the result.
         path: Name of the image.
         result: The file to write, or `-`.
-        files: Closes the file.
+        files: Exit stack that closes the result.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class RowWriter:
         start = self.position
         self.position = min(start + rows.shape[2], self.image.height)
         if start == self.position:
-            return  # padding
+            return  # all rows are padding
         rows = rows[:, :, : self.position - start, : self.image.width].float().cpu()
         check_finite(rows)
         translator, image = self.translator, self.image.rows(start, self.position)

@@ -40,12 +40,12 @@ UNKNOWN = Preprocessing()
 
 
 class Translator:
-    """Translates images of any size; a result never depends on other images of a batch.
+    """Translator of images of any size; a result never depends on other images of a batch.
 
-    Threads may share a translator: a call changes no state, and draws no global random number. A
-    process that forks after torch has computed in it must not translate in the child, since the
-    threads of torch do not survive a fork: load the translator in each process, or start them with
-    the method `spawn` or `forkserver`.
+    Threads may share a translator: a call changes no state, and draws no global random number. If
+    a process forks after torch has computed in it, the child must not translate, since the threads
+    of torch do not survive a fork: load the translator in each process, or start processes with the
+    method `spawn` or `forkserver`.
 
     Args:
         network: The generator; it is set to eval mode in place.
@@ -53,13 +53,14 @@ class Translator:
         target: Domain of the results: their channels, dtype and value range.
         device: `auto` or a torch device.
         policy: `image` (batch norm with the statistics of the image, no dropout), `running` (batch
-            norm with those of training), or `paper` (as `image`, with dropout: pix2pix sec. 3.4).
+            norm with the statistics of training, no dropout), or `paper` (like `image`, but with
+            dropout: pix2pix sec. 3.4).
         seed: Seed of the dropout of policy `paper`, the same for each image.
         max_megapixels: Maximum size of an image.
         preprocessing: Preparation of files in training.
         size: Size to translate at: `own`, `trained`, or pixels as `256` or `256,512` (h,w).
         precision: `fp32`; `bf16` or `fp16` (autocast); `auto`: bf16 if results have 8 bits and the
-            device has it natively, else fp32.
+            device supports it natively, else fp32.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Translator:
             size: Size at which images are translated: `own`, `trained` (resized as in training, not
                 cropped), or pixels: one number, or (height, width). Tensors are never resized.
             flips: Test-time augmentation: average the outputs for the image and for its mirror
-                images, as training mirrored them.
+                images; the flips are those of training.
             precision: Precision of the network, see the class.
 
         Raises:

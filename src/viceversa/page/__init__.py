@@ -1,5 +1,5 @@
 """The page to draw on: its files (web/), and the names and descriptions of its models.
 
-`serve` delivers it, and models compute in the server; `export` writes it to a folder, and models
-compute in the browser. web/service.js is the only file that differs.
+`viceversa serve` delivers the page, and models compute in the server. `viceversa export` writes the
+page to a folder, and models compute in the browser; session.js then replaces web/service.js.
 """

@@ -1,4 +1,4 @@
-"""ES modules as one classic script: browsers load no modules from files."""
+"""Bundle ES modules into one classic script, since browsers do not load modules from files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ OTHER = re.compile(r"^(?:import|export)\b.*|import\.meta|^.*\bimport\(.*", re.MU
 def bundle(modules: Mapping[str, str]) -> str:
     """Return modules as one script, each as a function that returns its exports.
 
-    Supported are `import { one, other } from "./file.js";` and `export` in front of a function, a
-    class or a constant, each in one line.
+    Only two forms are supported, each in one line: `import { one, other } from "./file.js";`, and
+    `export` before a function, a class or a constant.
 
     Args:
         modules: Source code by file name.

@@ -19,14 +19,14 @@ from ..inference.inputs import expand
 from ..inference.masked import with_alpha
 from .models import NamedModel
 
-MOST = 16  # examples of a model
-LARGEST = 1024  # pixels of the longer side
+MOST = 16  # maximum number of examples of a model
+LARGEST = 1024  # maximum length of the longer side, in pixels
 TYPES = {".png": "image/png", ".tif": "image/tiff"}
-DEMOS = ("viceversa", "demos")  # end of the path of a demo's data, before its name
+DEMOS = ("viceversa", "demos")  # parent folders of the data of a demo
 
 
 class Example(NamedTuple):
-    """An image file of an example, and its media type."""
+    """Image file of an example, with its media type."""
 
     content: bytes
     media_type: str
@@ -38,12 +38,12 @@ def example_inputs(
     option: str = "--examples",
     demos: bool = True,
 ) -> dict[str, list[str]]:
-    """Return the files, folders and globs with the examples of each model. Raises UserError.
+    """Return the paths and globs of the examples of each model. Raises UserError.
 
-    Models of the demos have test images of the demo, if no others are given and `demos` is true.
+    Models of demos have test images of the demo if no other examples are given and `demos` is true.
 
     Args:
-        arguments: Files, folders and globs, for all models or for one as NAME=FOLDER.
+        arguments: Files, folders and globs for all models, or NAME=FOLDER for one model.
         models: The models.
         option: Name of the option, for messages.
         demos: Whether the images of demos may be used.
@@ -67,7 +67,7 @@ def example_inputs(
 
 
 def demo_inputs(model: NamedModel) -> list[str]:
-    """Return the folder with the test images of a demo, in this package; empty for other models."""
+    """Return the folder of this package with the test images of a demo; "" for other models."""
     *_, package, demos, name = ("", "", "", *Path(_data_path(model)).parts)
     if (package, demos) != DEMOS:
         return []
@@ -85,8 +85,8 @@ def _data_path(model: NamedModel) -> str:
 def read_examples(inputs: Sequence[str], translator: Translator) -> list[Example]:
     """Return examples for a model: at most MOST images, evenly spaced in the order of names.
 
-    Of files with A and B side by side, the half of the source is used. Raises UserError if an
-    image does not fit the model.
+    If files contain A and B side by side, the half of the source domain is used. Raises UserError
+    if an image does not fit the model.
     """
     files = [path for path, _ in expand(inputs).files] if inputs else []
     chosen = evenly_spaced(files, MOST)
@@ -97,7 +97,7 @@ def _read(file: object, translator: Translator) -> Pixels:
     config, known = translator.source.config, translator.preprocessing
     pixels = to_domain_pixels(file, config, MAX_PIXELS, translator.source.nodata_value)
     pixels = known.part(pixels, known.own_part(*pixels.shape[:2]), file)
-    to_domain(pixels, config, file)  # refuses pixels that are no class
+    to_domain(pixels, config, file)  # raises UserError for pixels that belong to no class
     height, width = pixels.shape[:2]
     scale = min(1.0, LARGEST / max(height, width))
     size = max(1, round(scale * height)), max(1, round(scale * width))

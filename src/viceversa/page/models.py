@@ -1,4 +1,4 @@
-"""Names of the models of a page, and their descriptions for it."""
+"""Names and descriptions of the models of a page."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def named_models(arguments: Sequence[str]) -> list[NamedModel]:
 
 
 def default_name(path: Path) -> str:
-    """Return the name of a model: the run with the direction, or the name of the file."""
+    """Return the default name of a model: run and direction, or the name of the file."""
     path = path.resolve()
     words = [path.parent.name, path.stem] if path.stem in ("ab", "ba") else [path.stem]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("-._")[:60]

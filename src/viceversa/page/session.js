@@ -1,5 +1,5 @@
-// Translation in the browser by onnxruntime-web: takes the place of service.js in a page without a service. The files
-// of the runtime and of the models are next to the page, or embedded in scripts: browsers fetch nothing from files.
+// Translation in the browser with onnxruntime-web. Replaces service.js in a page without a server. The files of the
+// runtime and of the models are next to the page, or in scripts, because a page that is opened as a file cannot use fetch.
 import { valuesOf } from "./models.js";
 import { encodePng } from "./png.js";
 
@@ -11,11 +11,11 @@ class SessionError extends Error {
   code = "session";
 }
 
-// These need a service: no description of a model asks for a patch map, and no error for a token.
+// These functions need a server. They are never called: models have no patch map, and no error requests a token.
 export function setToken() {}
 export async function patchMap() {}
 
-// Return the descriptions of the models; the first one is loaded meanwhile.
+// Return the descriptions of the models; start to load the first model.
 export async function listModels() {
   const wanted = decodeURIComponent(location.hash.slice(1));
   const first = models.find(({ name }) => name === wanted) ?? models[0];
@@ -48,7 +48,7 @@ async function loadRuntime() {
   await runScript("runtime/ort.wasm.min.js");
   const { env } = globalThis.ort, loader = "runtime/loader.js";
   env.logLevel = "error";
-  env.wasm.numThreads = 1;  // more need headers that a file or a simple server lacks
+  env.wasm.numThreads = 1;  // several threads need HTTP headers that a file or a simple server does not have
   env.wasm.wasmBinary = await readFile("runtime/ort.wasm");
   env.wasm.wasmPaths = { mjs: embedded
     ? URL.createObjectURL(new Blob([await readFile(loader)], { type: "text/javascript" }))

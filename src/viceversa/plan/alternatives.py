@@ -36,7 +36,7 @@ def choices(
         images: Its images.
         device: The device of the run.
         free: Free memory.
-        cached: Memory of cached images and libraries, which all settings need in addition.
+        cached: Memory of cached images and libraries, which every setting needs in addition.
         own: Memory that the run needs with its settings.
 
     Returns:

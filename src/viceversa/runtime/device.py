@@ -77,7 +77,7 @@ def usable_device(name: str) -> torch.device:
 
 
 def local_device(name: str, local: int, count: int) -> str:
-    """Return the device of one of `count` processes, the `local`-th on its machine.
+    """Return the device of the process with the number `local` of `count` on its machine.
 
     Each process has its own GPU; if there are fewer GPUs, processes share them.
     """
@@ -155,8 +155,8 @@ def peak_memory(device: torch.device) -> int:
 def forget_search_memory(device: torch.device) -> None:
     """Reset the peak of `peak_memory` on a GPU.
 
-    In the first step cuDNN tries the algorithms of each convolution; some need much memory.
-    Later steps use the algorithms that it chose.
+    In the first step, cuDNN tries the algorithms of each convolution, and some need much memory.
+    Later steps use the selected algorithms.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -180,7 +180,7 @@ def memory_of(call: Callable[[], object], device: torch.device) -> int | None:
         before = int(torch.cuda.memory_allocated(device))
     else:
         try:
-            Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+            Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         except OSError:
             return None
         before = peak_memory(device)

@@ -227,7 +227,7 @@ def join(timeout: float) -> Ranks:
 def wait_for_all() -> None:
     """Wait until the work of all processes of torchrun is done, before one exits with an error.
 
-    torchrun ends all processes when one fails. If they cannot be reached, do not wait.
+    torchrun ends all processes when one fails. If the processes cannot be reached, do not wait.
     """
     with suppress(UserError, RuntimeError):
         join(JOINING.total_seconds())

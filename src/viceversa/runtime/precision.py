@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .distributed import Ranks
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Names of instructions by their key in `torch.cpu.get_capabilities`; the last ones are ARM's.
+# Names of instructions by their key in `torch.cpu.get_capabilities`; the last one is of ARM.
 BF16_INSTRUCTIONS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16", "bf16": "bf16"}
 
 
@@ -91,7 +91,7 @@ class Precision:
 
 
 class NativeBF16(NamedTuple):
-    """Whether a device computes in bf16 natively, and the reason as a clause."""
+    """Return whether a device computes in bf16 natively, and the reason as a clause."""
 
     native: bool
     reason: str
@@ -107,7 +107,7 @@ def choose_precision(
         ranks: Processes that train together.
 
     Returns:
-        `bf16` if all devices of all processes have it natively, else `fp32`.
+        `bf16` if all devices of all processes support it natively, else `fp32`.
     """
     own = [native_bf16(device) for device in devices]
     found = list(chain.from_iterable(ranks.all_gather(own))) if ranks else own

@@ -22,12 +22,12 @@ from .precision import Precision, choose_precision
 
 
 class Runtime:
-    """Device, precision, speed options and processes of training; methods know none of them.
+    """Device, precision, speed options and processes of training; methods do not depend on them.
 
     Args:
         device: `auto` or the name of a torch device.
         precision: `fp32`, `tf32`, `bf16`, `fp16`, or `auto`: bf16 if the devices of all processes
-            have it natively, else fp32.
+            support it natively, else fp32.
         deterministic: Whether only deterministic algorithms are used.
         speed: Options of speed and memory.
         ranks: The processes of the run; by default only this one.

@@ -36,7 +36,7 @@ MESSAGES = {404: "there is no such page", 405: "this method is not allowed here"
 
 
 class Handlers:
-    """Answers requests with a service.
+    """Application that answers requests with a service.
 
     Args:
         service: The service.
@@ -70,7 +70,7 @@ class Handlers:
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
     def models(self, request: Request) -> Response:
-        """Describe the models."""
+        """Answer with the descriptions of the models."""
         if not self._service.loaded.is_set():
             raise loading()
         return JSONResponse([model.about for model in self._service.models.values()])
@@ -85,7 +85,7 @@ class Handlers:
         return Response(example.content, media_type=example.media_type, headers=headers)
 
     async def translate(self, request: Request) -> Response:
-        """Translate the image in the body."""
+        """Answer with the translation of the image in the body."""
         return await unless_ended(self._service.translate(request))
 
     async def patch_map(self, request: Request) -> Response:
@@ -93,17 +93,17 @@ class Handlers:
         return await unless_ended(self._service.patch_map(request))
 
     async def livez(self, request: Request) -> Response:
-        """Answer while the process runs, and its networks finish in time."""
+        """Answer 200 unless a batch takes too long (liveness)."""
         self._service.check_alive()
         return PlainTextResponse("ok\n")
 
     async def readyz(self, request: Request) -> Response:
-        """Answer while the service accepts images."""
+        """Answer 200 while the service accepts images (readiness)."""
         self._service.check_ready()
         return PlainTextResponse("ok\n")
 
     async def metrics(self, request: Request) -> Response:
-        """Answer with the counters."""
+        """Answer with the metrics."""
         text = self._service.metrics.text()
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
@@ -113,17 +113,17 @@ class Handlers:
 
 
 async def unless_ended(work: Awaitable[Response]) -> Response:
-    """Return the answer to a request, also if the client or the server ends it early."""
+    """Return the answer to a request, even if the client or the server cancels the request."""
     try:
         return await work
     except ClientDisconnect:
-        return Response(status_code=499)  # nobody reads it
-    except asyncio.CancelledError:  # the server does not wait for it any longer
+        return Response(status_code=499)  # the client has disconnected
+    except asyncio.CancelledError:  # the server is stopping
         raise stopping() from None
 
 
 async def http_error(request: Request, error: Exception) -> Response:
-    """Answer a request that fits no route."""
+    """Answer a request that matches no route."""
     assert isinstance(error, HTTPException)
     status = error.status_code
     text = MESSAGES.get(status, "the request is invalid")
@@ -135,7 +135,7 @@ def create_app(service: Service, token: str = "", early: bool = True) -> Starlet
 
     Args:
         service: The service, which the application starts and closes.
-        token: Token that clients must send; empty: none.
+        token: Token that clients must send; empty: no token is needed.
         early: Whether to answer requests, with 503, while the models are being loaded.
     """
     settings = service.settings

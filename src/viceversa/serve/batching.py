@@ -26,7 +26,7 @@ LOGGER = logging.getLogger("viceversa.serve")
 
 
 Compute = Callable[[ServedModel, Sequence[Pixels]], Sequence[Any]]
-"""Returns the results of a model for images of one size."""
+"""Function that returns the results of a model for images of one size."""
 
 
 @dataclass
@@ -40,12 +40,13 @@ class _Job:
 class Batcher:
     """Queue of images, computed in order; images of the same model and size share a batch.
 
-    An image whose request was cancelled is not computed. No image waits for others to arrive.
+    Images of cancelled requests are not computed. A batch never waits for further images.
 
     Args:
         batch_size: Maximum number of images in a batch.
         threads: CPU threads of the networks.
-        seconds: Time limit of a batch; a thread cannot be stopped, so it only sets `stalled`.
+        seconds: Time limit of a batch. A batch that exceeds it continues, since a thread cannot be
+            stopped, but `stalled` is true.
         metrics: Counters of the server.
     """
 
@@ -65,7 +66,7 @@ class Batcher:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop, without waiting for the batch that is being translated: nobody needs it."""
+        """Stop without waiting for the current batch, whose results are not needed."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -174,5 +175,5 @@ def compute_each(
         return [invalid_image(error)]
     except Exception:
         LOGGER.exception("the computation failed")
-        text = "the computation failed; the log of the server has the details"
+        text = "the computation failed; the log of the server contains the details"
         return [Failure(500, "internal", text)] * len(images)

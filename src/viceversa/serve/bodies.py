@@ -27,7 +27,7 @@ async def read_body(
         metrics: Counters of the server; `body_bytes` is the size of all bodies that are read.
 
     Raises:
-        Failure: The body is missing, too large, encoded or too slow, or memory is short.
+        Failure: The body is missing, too large, encoded or too slow, or there is too little memory.
     """
     check_headers(headers, limit)
     parts: list[bytes] = []

@@ -26,7 +26,7 @@ LENGTHS = struct.Struct(">IQ")  # of the JSON and of the bytes
 
 
 class Preparation(NamedTuple):
-    """Part of a model that prepares its input images."""
+    """Preprocessing of the input images of a model."""
 
     source: Domain
     preprocessing: Preprocessing
@@ -66,7 +66,7 @@ def to_frame(pixels: Pixels) -> bytes:
 
 
 def limit_process(memory: int) -> None:
-    """Limit the memory of this process, and forbid it to write files."""
+    """Limit the memory of this process, and prevent it from writing files."""
     for kind in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the server ends it
         signal.signal(kind, signal.SIG_IGN)
     try:

@@ -51,7 +51,7 @@ class Decoders:
         """Start the processes.
 
         Args:
-            models: The values of each model that decoding needs, by number.
+            models: The preprocessing of each model, by number.
         """
         described = [
             {"source": plain(one.source), "preprocessing": plain(one.preprocessing)}

@@ -34,7 +34,8 @@ class Failure(Exception):
 def invalid_image(error: UserError | str) -> Failure:
     """Return the error for an image that cannot be translated.
 
-    The message ends at the first semicolon: advice on command-line options is not for clients.
+    The message is cut at the first semicolon, since advice on command-line options does not help
+    clients.
     """
     return Failure(422, "invalid_image", str(error).split("; ")[0])
 
@@ -45,12 +46,12 @@ def loading() -> Failure:
 
 
 def stalled() -> Failure:
-    """Return the error of a server whose networks do not finish."""
-    text = "a translation takes longer than it may; try again later"
+    """Return the error of a server in which a batch takes too long."""
+    text = "a translation exceeds the time limit; try again later"
     return Failure(503, "stalled", text, {"retry-after": "5"})
 
 
 def stopping() -> Failure:
-    """Return the error of a server that is stopping, which waits until connections are closed."""
+    """Return the error of a server that is stopping."""
     headers = {"retry-after": "5", "connection": "close"}
     return Failure(503, "stopping", "the server is stopping", headers)

@@ -27,7 +27,7 @@ def check_type(content_type: str) -> None:
 
 
 def check_magic(data: bytes) -> None:
-    """Raise Failure for a file whose first bytes belong to none of the formats."""
+    """Raise Failure if the first bytes of a file match no supported format."""
     webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
     if not webp and not data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *TIFFS)):
         raise Failure(415, "unsupported_type", f"the body is not an image: {KNOWN} are supported")

@@ -32,13 +32,13 @@ ROUTES = ("/v1/models", "/livez", "/readyz", "/metrics", "/openapi.json", "/")
 
 
 class Guard:
-    """ASGI middleware that refuses requests before the application sees them.
+    """ASGI middleware that refuses invalid requests before they reach the application.
 
     Args:
         app: The application.
         host: Address that the server listens on.
         allowed_hosts: Further names that the Host header may contain.
-        token: Token that clients must send; empty: none.
+        token: Token that clients must send; empty: no token is needed.
         metrics: Counters of the server.
     """
 
@@ -124,7 +124,7 @@ def without_port(host: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Return whether a host is an IP address; DNS rebinding needs a name."""
+    """Return whether a host is an IP address, which DNS rebinding cannot use."""
     try:
         ipaddress.ip_address(host.strip("[]"))
     except ValueError:

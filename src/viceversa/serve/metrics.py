@@ -32,13 +32,13 @@ class Counts:
     seconds: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
 
     def add(self, other: Counts) -> None:
-        """Add other counts."""
+        """Add the counts of another process."""
         for key, value in other.values.items():
             self.values[key] += value
         self.seconds = [a + b for a, b in zip(self.seconds, other.seconds, strict=True)]
 
     def without_gauges(self) -> Counts:
-        """Return the counts that outlive a process."""
+        """Return the counters, without gauges, which are meaningless after a process has ended."""
         kept = {k: v for k, v in self.values.items() if k[0].endswith("_total") or k[0] == SUM}
         return Counts(defaultdict(float, kept), self.seconds)
 

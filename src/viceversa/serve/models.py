@@ -19,7 +19,7 @@ from .settings import ServeSettings
 
 LOGGER = logging.getLogger("viceversa.serve")
 WARM_UP = 64  # pixels
-LARGE = 512  # pixels, side of an image that has several patches
+LARGE = 512  # height and width of an image that has several patches
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ServedModel:
     examples: dict[str, Example]
     """Example inputs by name."""
     scorer: PatchScorer | None
-    """The discriminator of the model's run, if its patch map can be drawn."""
+    """Discriminator of the run of the model; None if it gives no patch map."""
 
 
 def load_models(arguments: Sequence[str], settings: ServeSettings) -> dict[str, ServedModel]:
@@ -65,7 +65,7 @@ def load_models(arguments: Sequence[str], settings: ServeSettings) -> dict[str, 
 
 
 def find_scorer(model: NamedModel, translator: Translator, device: str) -> PatchScorer | None:
-    """Return the discriminator of a model's run; None if it has none that gives a patch map."""
+    """Return the discriminator of the run of a model; None if it gives no patch map."""
     path = discriminator_of(model.path)
     if model.header["kind"] != "translator" or not path.is_file():
         return None

@@ -23,7 +23,7 @@ STATUSES = {
     "422": "The image cannot be translated, or the size is invalid.",
     "429": "The queue is full; Retry-After is the number of seconds to wait.",
     "500": "The translation failed.",
-    "503": "The server is loading the models, stopping or overdue, or has too little memory.",
+    "503": "The server is loading models or stopping, a batch takes too long, or memory is low.",
     "504": "There was no result in time.",
 }
 

@@ -1,4 +1,4 @@
-"""Patch maps: the answers to requests for them."""
+"""Compute the answers to requests for patch maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..inference.patch_scores import ScoredTranslation, draw_patch_map, score_tr
 from ..inference.pixels import to_network
 from .models import ServedModel
 
-SHOWN = 256  # pixels, longer side to which the maps of small images are enlarged
+SHOWN = 256  # maximum length in pixels of the longer side of enlarged maps
 
 
 def score_each(model: ServedModel, images: Sequence[Pixels]) -> list[ScoredTranslation]:

@@ -1,4 +1,4 @@
-"""Connections with deadlines for headers and for clients that do not read; uvicorn has none."""
+"""HTTP connections with time limits for headers and for reading; uvicorn has no such limits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .settings import ANSWER_SECONDS, HEADER_SECONDS, LINGER_SECONDS
 class DeadlineProtocol(H11Protocol):
     """Close connections if a header, the rest of a refused body, or reading takes too long.
 
-    The deadline of a header begins with the connection, and on a kept connection with the first
-    byte of the next request.
+    The time limit of a header starts when the connection is opened; for later requests on the same
+    connection, it starts with their first byte.
     """
 
     header_seconds, linger_seconds, answer_seconds = (
@@ -67,7 +67,7 @@ class DeadlineProtocol(H11Protocol):
             self._writing = None
 
     def send_400_response(self, msg: str) -> None:
-        """Answer invalid HTTP with an error like any other, and close the connection."""
+        """Answer invalid HTTP with an error in JSON, and close the connection."""
         body = b'{"error":{"code":"invalid_request","message":"the request is not valid HTTP"}}'
         headers = [
             ("content-type", "application/json"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .metrics import Counts
 
-GONE = EOFError, OSError  # errors of a connection whose other end is closed
+GONE = EOFError, OSError  # raised if the other process has closed the connection
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,11 @@ class Report:
     """State of a worker."""
 
     ready: bool = False
-    """Whether its models are loaded."""
+    """Whether the models of the worker are loaded."""
     stalled: bool = False
     """Whether a batch takes longer than its time limit."""
     error: str = ""
-    """Error that ended it."""
+    """Error that ended the worker; empty: none."""
     models: dict[str, str] = field(default_factory=dict)
     """Descriptions of the models by name."""
     counts: Counts = field(default_factory=Counts)

@@ -24,8 +24,8 @@ class ServiceServer(Server):
 
     Args:
         app: The application.
-        service: Its service.
-        ready: Called with the address, such as http://127.0.0.1:8000, once it accepts images.
+        service: The service of the application.
+        ready: Called with the address, such as http://127.0.0.1:8000, when images are accepted.
         signals: Signals to handle.
     """
 
@@ -63,7 +63,7 @@ class ServiceServer(Server):
         self._ready(address(self.servers[0].sockets[0]))
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether to stop."""
+        """Return whether the server should stop."""
         return await super().on_tick(counter) or self._service.error is not None
 
     @contextmanager
@@ -87,6 +87,6 @@ class ServiceServer(Server):
         self.stop()
 
     def stop(self) -> None:
-        """Stop after the requests in progress."""
+        """Stop after the requests in progress are answered."""
         self._service.stop()
         self.should_exit = True

@@ -35,12 +35,12 @@ class Service:
     """Models, decoder processes, the thread of the networks, and counters.
 
     Args:
-        load: Returns the models by name, and may raise UserError.
+        load: Function that returns the models by name, and may raise UserError.
         settings: Options of the service.
         body_seconds: Time limit for the body of a request.
 
     Attributes:
-        models: The models by name; none until `loaded`.
+        models: The models by name; empty until they are loaded.
         error: The error that ended `start`.
         stopping: Whether the server is ending.
     """
@@ -75,7 +75,7 @@ class Service:
             self.error = error
         except Exception:
             LOGGER.exception("the server could not start")
-            self.error = UserError("the server could not start; standard error has the reason")
+            self.error = UserError("the server could not start; the reason is on standard error")
         else:
             self.models = models
             self.loaded.set()
@@ -124,7 +124,7 @@ class Service:
     async def _computed(
         self, request: Request, model: ServedModel, compute: Callable[[Pixels], Awaitable[T]]
     ) -> T:
-        """Return what `compute` returns for the image in the body, under all limits."""
+        """Return the result of `compute` for the image in the body, under all limits."""
         size = request.query_params.get("size", "own")
         try:
             model.translator.preprocessing.check(size, model.name, self.settings.max_pixels)
@@ -162,7 +162,7 @@ class Service:
         return result
 
     def check_alive(self) -> None:
-        """Raise an error if the service has to be restarted: its own, or Failure."""
+        """Raise the error of the service, or Failure, if the service has to be restarted."""
         if self.error is not None:
             raise self.error
         if self.batcher.stalled:
@@ -191,7 +191,7 @@ class Service:
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of a coroutine; cancel it if the client disconnects.
 
-    Raises ClientDisconnect then.
+    Raises ClientDisconnect if the client disconnects.
     """
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
     try:

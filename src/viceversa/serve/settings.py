@@ -15,7 +15,7 @@ ANSWER_SECONDS = 30.0  # until the client has read the answer
 LINGER_SECONDS = 5.0  # for the rest of a body that was answered before its end
 DECODE_SECONDS = 10.0  # until an image is decoded
 GRACE_SECONDS = 10  # for requests in progress when the server stops
-SIGNALS = signal.SIGINT, signal.SIGTERM  # end the server
+SIGNALS = signal.SIGINT, signal.SIGTERM  # signals that end the server
 BATCH_PIXELS = 8 * 256 * 256  # in one batch; larger batches are not faster
 
 
@@ -38,7 +38,7 @@ class ServeSettings:
     timeout: float = 60.0
     """Seconds until a request must be answered."""
     queue: int = 32
-    """Maximum number of requests in progress; further ones are refused with 429."""
+    """Maximum number of requests in progress; further requests are refused with 429."""
     batch_size: int = 8
     """Maximum number of waiting images of one size that are translated at once."""
     decoders: int = 2
@@ -46,14 +46,14 @@ class ServeSettings:
     workers: int = 1
     """Number of processes that serve, each with its own models, queue and decoders."""
     threads: int = 1
-    """CPU threads of the networks in each worker; on a busy machine one is often faster."""
+    """CPU threads of the networks in each worker; on a busy machine, 1 is often faster."""
     device: str = "auto"
     """auto, or a torch device such as cpu or cuda."""
     policy: Literal["image", "running"] = "image"
     """image: batch norm with the statistics of each image; running: with the running statistics."""
     precision: InferencePrecision = "fp32"
     """Precision of the networks: fp32; bf16 or fp16 (faster on some devices, less accurate); auto:
-    bf16 if results have 8 bits and the device has it natively, else fp32."""
+    bf16 if results have 8 bits and the device supports it natively, else fp32."""
 
     def __post_init__(self) -> None:
         for name, least, most in (

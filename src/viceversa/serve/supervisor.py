@@ -1,7 +1,7 @@
-"""Start several workers that share a socket, watch them, and replace those that fail.
+"""Start several worker processes that share a socket, monitor them, and replace failed workers.
 
-The supervisor sends each worker the counts of the others, and the worker answers with a report. A
-worker stops if it receives None, or if the supervisor is gone.
+At regular intervals, the supervisor sends each worker the counts of the other workers, and the
+worker answers with a report. A worker stops if it receives None, or if the supervisor has ended.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .reports import GONE, Report
 from .settings import GRACE_SECONDS, SIGNALS, ServeSettings
 
 LOGGER = logging.getLogger("viceversa.serve")
-BEAT_SECONDS = 0.25  # between two reports of a worker
-SILENT_SECONDS = 10.0  # until a worker that does not report is replaced
-STALLED_SECONDS = 2.0  # for a stalled worker to refuse the requests that wait
+BEAT_SECONDS = 0.25  # time between two reports of a worker
+SILENT_SECONDS = 10.0  # a worker that sends no report for this time is replaced
+STALLED_SECONDS = 2.0  # time in which a stalled worker refuses its waiting requests
 END_SECONDS = GRACE_SECONDS + 5
-MOST_DELAY = 30.0  # seconds until a worker is started again that could not start
+MOST_DELAY = 30.0  # maximum time before the next try to start a worker
 
 
 @dataclass
 class Worker:
-    """A process that serves."""
+    """Worker process, with its connection and its latest report."""
 
     process: BaseProcess
     channel: Connection
@@ -58,13 +58,13 @@ class Worker:
             self.asked = True
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the worker."""
         self.process.kill()
-        self.channel.close()  # ends it too, if the process that forks workers was killed
+        self.channel.close()  # ends the worker even if the fork server was killed
 
     @property
     def failure(self) -> str:
-        """The reason to replace it; empty: none."""
+        """Reason to replace the worker; empty: it works."""
         if not self.process.is_alive():
             return "ended"
         if self.report.stalled:
@@ -75,12 +75,12 @@ class Worker:
 
 
 class Supervisor:
-    """Workers of a service.
+    """Supervisor of the workers of a service.
 
     Args:
         models: Models of the command line.
         settings: Options of the service.
-        token: Token that clients must send; empty: none.
+        token: Token that clients must send; empty: no token is needed.
         ready: Called with the address and the descriptions of the models by name, once all workers
             accept images.
     """
@@ -96,11 +96,11 @@ class Supervisor:
         self._count, self._ready = settings.workers, ready
         self._workers: list[Worker] = []
         self._stalled: list[tuple[Worker, float]] = []
-        """Replaced workers that are ending, and the times to kill them."""
-        self._past = Counts()  # of workers that ended
+        """Replaced workers that have not ended yet, and the times at which they are killed."""
+        self._past = Counts()  # counts of workers that have ended
         self._stopping, self._delay, self._next_start = False, 0.0, 0.0
-        # A process that has loaded torch, but has computed nothing, forks the workers: within a
-        # second instead of several, and with shared memory.
+        # Workers are forked from a process that has loaded torch, but computed nothing: they start
+        # within one second instead of several, and share memory.
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([f"{__package__}.worker"])
 
@@ -143,7 +143,7 @@ class Supervisor:
 
     def _start(self, bound: socket.socket, early: bool) -> None:
         here, there = self._context.Pipe()
-        # The name of the function, since this process does not load torch.
+        # The function is passed by name, since this process does not load torch.
         process = self._context.Process(
             target=run_worker, args=(*self._options, bound, there, early), name="viceversa worker"
         )
@@ -152,11 +152,11 @@ class Supervisor:
         self._workers.append(Worker(process, here))
 
     def _remove(self, worker: Worker, reason: str, announced: bool) -> None:
-        """Remove a worker that failed; it is replaced at once, or later if it could not start."""
+        """Remove a failed worker. Its replacement starts at once, or later after a failed start."""
         self._workers.remove(worker)
         report = worker.report
         if not report.ready and not announced:
-            text = report.error or "the server could not start; standard error has the reason"
+            text = report.error or "the server could not start; the reason is on standard error"
             raise UserError(text)
         LOGGER.warning(
             "a worker %s; it is replaced%s", reason, report.error and f": {report.error}"
@@ -222,7 +222,7 @@ class Supervisor:
 
 
 def run_worker(*arguments: object) -> None:
-    """Run a worker; the supervisor itself does not load torch."""
+    """Run a worker. The import is here, since the supervisor does not load torch."""
     from .worker import work
 
     work(*arguments)  # type: ignore[arg-type]

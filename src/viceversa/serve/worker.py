@@ -1,4 +1,4 @@
-"""A process of a service with several workers; the supervisor starts and watches it."""
+"""Worker process of a service with several workers, started by the supervisor."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def work(
     channel: Connection,
     early: bool,
 ) -> None:
-    """Serve until the supervisor ends it, or is gone.
+    """Serve until the supervisor stops this worker, or has ended.
 
     Args:
         models: Models of the command line.
         settings: Options of the service.
-        token: Token that clients must send; empty: none.
-        bound: Socket, which all workers share.
+        token: Token that clients must send; empty: no token is needed.
+        bound: Socket that all workers share.
         channel: Connection to the supervisor.
         early: Whether to listen before the models are loaded.
     """
-    for kind in SIGNALS:  # sent to the whole group; the supervisor ends the workers
+    for kind in SIGNALS:  # the process group receives them; the supervisor ends workers
         signal.signal(kind, signal.SIG_IGN)
     configure_logging()
     service = Service(lambda: load_models(models, settings), settings)

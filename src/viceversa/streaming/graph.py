@@ -172,12 +172,12 @@ def _layer(layer: nn.Module, name: str, inputs: tuple[Node, ...]) -> Node:
 def reach(network: nn.Module, channels: int, multiple: int) -> int:
     """Return the number of rows at an edge of a tile that depend on rows outside of the tile.
 
-    The statistics of norms are left out.
+    The statistics of norms are not considered.
 
     Args:
         network: The network, in eval mode.
         channels: Channels of its images.
-        multiple: Tiles begin and end at multiples of it, for which the network is periodic.
+        multiple: Period of the network; tiles begin and end at multiples of it.
 
     Raises:
         Unknown: See `maps`.

@@ -39,8 +39,8 @@ def operations(layer: nn.Module, before: Shape) -> list[Operation] | None:
     """Return the operations that a layer consists of; None for an unknown layer.
 
     Args:
-        layer: The layer. Norms and pointwise layers are no operations.
-        before: Shape of its input.
+        layer: The layer; not a norm or a pointwise layer.
+        before: Shape of the input.
     """
     for kind, make in KINDS.items():
         if is_one_of(layer, (kind,)):
@@ -55,7 +55,7 @@ def is_known(layer: nn.Module) -> bool:
 
 
 def is_one_of(layer: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
-    """Return whether a layer is of a kind, and not a subclass that overrides `forward`."""
+    """Return whether a layer has a type, and is not of a subclass that overrides `forward`."""
     return any(isinstance(layer, kind) and type(layer).forward is kind.forward for kind in kinds)
 
 

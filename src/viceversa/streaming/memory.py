@@ -1,7 +1,7 @@
 """Estimate the memory of the maps of a network, for a whole image and for bands of rows.
 
 The factors were measured on a CPU with a ResNet and a U-Net from 512 to 1024 px: layers copy their
-input to other memory formats, and the heap has gaps.
+input to other memory formats, and the heap is fragmented.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .operations import Convolution, Operation, Shape
 from .passes import Pass, Plan
 
 OF_WHOLE, OF_TILES, OF_BAND = 1.5, 2.25, 5.0
-LIBRARIES = 35_000_000  # code that is loaded during the computation
+LIBRARIES = 35_000_000  # bytes of code that is loaded during the computation
 BANDS = (1024, 512, 256, 128, 64, 32, 16, 8, 4)
 """Possible numbers of image rows in a band."""
 
@@ -28,8 +28,8 @@ def whole_memory(network: nn.Module, shape: Shape, tiles: bool = False) -> int:
     Args:
         network: The network, in eval mode.
         shape: (channels, height, width) of the image, whose sides the network supports.
-        tiles: Whether the network translates many images of this size in turn, which leaves more
-            gaps in the heap.
+        tiles: Whether the network translates many images of this size in succession, which
+            fragments the heap more.
 
     Raises:
         Unknown: See `maps`.

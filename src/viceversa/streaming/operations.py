@@ -2,7 +2,7 @@
 
 Shapes are (channels, height, width) of a whole map; rows are (1, channels, rows, width). A layer
 computes its rows `start` to `end` from the rows `needs(start, end)` of its input. The layer pads at
-the borders of the map, but not between bands, where it gets the actual rows.
+the borders of the map, but not between bands, where its input contains the actual rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plan the passes over an image that compute the output of a network, and the maps they store.
+"""Plan the passes over an image that compute the output of a network, and their stored maps.
 
 A norm needs the statistics of its whole input. A pass computes the inputs of norms for the whole
 image; a later pass computes the layers after these norms. Maps that a later pass needs are either
@@ -71,8 +71,8 @@ def plan(nodes: Sequence[Node]) -> Plan:
     """Return the passes that compute the last map, with the smallest files.
 
     The inputs of norms and the results of additions are stored, except that maps above a size limit
-    are computed again. Of the limits with an arithmetic of at most `MAX_ARITHMETIC`, the one with
-    the smallest files is used.
+    are computed again. Among the limits with an arithmetic of at most `MAX_ARITHMETIC`, the limit
+    with the smallest files is used.
     """
     storable = {node.inputs[0] for node in nodes if node.norm is not None}
     storable |= {node for node in nodes if node.joins == "add"}

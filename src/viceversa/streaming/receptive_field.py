@@ -12,8 +12,8 @@ from ..networks.sizes import multiple_of, supported_side
 from .graph import Unknown, reach
 from .statistics import NORMS, Moments, Pointwise, needs_statistics, with_statistics
 
-SIDES = (128, 512, 2048)  # pixels of the images with which a receptive field is measured
-NARROW = 32  # pixels of their other side, at least
+SIDES = (128, 512, 2048)  # longer sides in pixels of the images for the measurement
+NARROW = 32  # minimum length in pixels of the shorter side
 SQUARE = ("kernel_size", "stride", "padding", "dilation", "output_padding")
 
 
@@ -21,7 +21,7 @@ def receptive_field(network: nn.Module, channels: int) -> int:
     """Return the number of pixels at an edge of a tile that depend on pixels outside of the tile.
 
     Tiles begin and end at multiples of `multiple` of the network. The statistics of norms, to which
-    every pixel contributes, are left out.
+    every pixel contributes, are not considered.
 
     Args:
         network: The network, in eval mode, without noise.
@@ -31,7 +31,7 @@ def receptive_field(network: nn.Module, channels: int) -> int:
         Unknown: The receptive field is the whole image, or more than half of the largest image
             that it is measured with.
     """
-    if all(map(_is_square, network.modules())):  # rows then are as columns
+    if all(map(_is_square, network.modules())):  # rows and columns are then treated in the same way
         try:
             return reach(network, channels, multiple_of(network))
         except Unknown:
@@ -46,13 +46,13 @@ def uses_image_statistics(network: nn.Module) -> bool:
 
 @torch.inference_mode()
 def measured(network: nn.Module, channels: int) -> int:
-    """Return `receptive_field`, measured: change some pixels, and see which outputs change.
+    """Measure the receptive field: change some pixels, and find the outputs that change.
 
     Norms keep the statistics of the unchanged image.
     """
     try:
         distances = [_distance(network, channels, dim) for dim in (2, 3)]
-    except Exception as error:  # any code of a user-defined network may fail
+    except Exception as error:  # a user-defined network may raise any exception
         if isinstance(error, Unknown):
             raise
         raise Unknown(f"its receptive field could not be measured ({error})") from None
@@ -69,7 +69,7 @@ def _distance(network: nn.Module, channels: int, dim: int) -> int:
         image = torch.rand(shape, generator=generator) * 2 - 1
         before, start = fixed(image), side // 2 // multiple * multiple
         changed = torch.zeros(side, dtype=torch.bool)
-        # NaN reaches everything that is computed from it, and other values also comparisons.
+        # NaN changes every output that is computed from it; a number also changes comparisons.
         for value in (math.nan, 1 - 2 * torch.rand(1, generator=generator).item()):
             other = image.clone()
             other.narrow(dim, start, multiple).fill_(value)
@@ -81,7 +81,7 @@ def _distance(network: nn.Module, channels: int, dim: int) -> int:
 
 
 class _FixedNorm(nn.Module):
-    """A norm that keeps the statistics of its first input."""
+    """Norm that uses the statistics of its first input for all inputs."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()

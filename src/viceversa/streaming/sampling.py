@@ -23,9 +23,9 @@ class SampledNorms(NamedTuple):
     crops: int
     """Number of crops."""
     functions: list[Pointwise | None]
-    """Pointwise function of each map of the network, also of those without a norm."""
+    """Pointwise function of each map of the network, including maps without a norm."""
     digest: str = ""
-    """SHA-256 of the crops, if they are those of other images."""
+    """SHA-256 of the crops if they are from other images, else ""."""
 
 
 @torch.inference_mode()
@@ -56,7 +56,7 @@ def sampled_norms(network: nn.Module, crops: Tensor) -> SampledNorms:
 
 
 def with_norms(nodes: Sequence[Node], norms: SampledNorms) -> list[Node]:
-    """Return the maps of a network for an image, whose norms use the statistics of crops."""
+    """Return the maps of a network for an image, with norms that use the statistics of crops."""
     copies = dict[Node, Node]()
     for node, function in zip(nodes, norms.functions, strict=True):
         inputs = tuple(copies[one] for one in node.inputs)

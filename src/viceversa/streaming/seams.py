@@ -1,4 +1,4 @@
-"""Seam score: gradients of an output across the borders of tiles, relative to those nearby."""
+"""Seam score: gradients across the borders of tiles, relative to gradients near the borders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHIFTS = (-4, -3, -2, 2, 3, 4)  # distances of the compared gradients, in period
 
 
 class Gradients:
-    """Mean gradients between neighbouring rows, and columns, of an output that arrives by rows.
+    """Mean gradients between neighbouring rows and columns of an output, which is added by rows.
 
     Args:
         width: Width of the output.
@@ -30,13 +30,13 @@ class Gradients:
         self._last = rows[:, :, -1:].clone()
 
     def across(self, rows: Sequence[int], columns: Sequence[int], period: int) -> float | None:
-        """Return the ratio of the gradients across borders to those nearby.
+        """Return the ratio of the gradients across borders to gradients near the borders.
 
         Args:
             rows: Rows below a border.
             columns: Columns to the right of a border.
-            period: Period of patterns of the output in pixels: compared gradients are at distances
-                of multiples of it.
+            period: Period of patterns in the output, in pixels. The distances of compared gradients
+                are multiples of it.
 
         Returns:
             The ratio; 1 without seams. None if there is no border, or no gradient.
@@ -51,7 +51,7 @@ class Gradients:
 
 
 class Ratio:
-    """Ratio of gradients at borders to those nearby.
+    """Ratio of gradients across borders to gradients near the borders.
 
     Args:
         period: See `Gradients.across`.

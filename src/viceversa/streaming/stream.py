@@ -1,6 +1,6 @@
 """Compute the output of a network in bands of rows, for images that do not fit into memory.
 
-The result equals that of the whole image, with its statistics of norms, within rounding.
+The result equals that of the whole image within rounding; norms use statistics of the whole image.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ WriteRows = Callable[[Tensor], object]
 
 
 class BandedNetwork:
-    """A network for images of one size, computed band by band.
+    """Network for images of one size, computed band by band.
 
     Args:
         network: A network in eval mode, without noise.
         shape: (channels, height, width) of the images, whose sides the network supports.
-        memory: Bytes that the bands may need.
-        norms: Norms with the statistics of crops; None: those of the whole image.
+        memory: Limit of the memory of the bands, in bytes.
+        norms: Norms with the statistics of crops; None: norms use statistics of the whole image.
 
     Raises:
         Unknown: The rows of a layer cannot be computed alone.
-        UserError: The memory is not enough for the smallest bands.
+        UserError: The limit is too small for the smallest bands.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class BandedNetwork:
             write: Called with the rows of the output from top to bottom.
             scratch: Folder for temporary files of `plan.scratch` bytes.
             progress: Called with the completed fraction after each band. Its exceptions end the
-                work.
+                translation.
 
         Raises:
             UserError: The disk has too little space for the temporary files.

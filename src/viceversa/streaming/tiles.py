@@ -25,7 +25,7 @@ from .stream import ReadRows, WriteRows
 BLEND = 20  # pixels on each side of a border in which two tiles are blended
 STRIDES = (4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 192, 128, 96, 64)
 """Possible distances of tiles, in pixels."""
-ROWS = 16  # that are read or written at once
+ROWS = 16  # rows that are read or written at once
 
 
 class TileAxis:
@@ -34,7 +34,7 @@ class TileAxis:
     Args:
         length: Height or width of the image.
         tile: Height or width of each tile.
-        overlap: Pixels that neighbouring tiles share at least.
+        overlap: Minimum number of pixels that neighbouring tiles share.
         multiple: Tiles begin at multiples of it, to keep the phase of strided layers.
         blend: Pixels on each side of a border in which two tiles are blended.
     """
@@ -66,14 +66,14 @@ class TileAxis:
 
 
 class TiledNetwork:
-    """A network for images of one size, computed in overlapping tiles.
+    """Network for images of one size, computed in overlapping tiles.
 
     Args:
         network: A network in eval mode, without noise.
         shape: (channels, height, width) of the images, whose sides the network supports.
         memory: Bytes that the tiles may need.
         receptive_field: See `receptive_field`.
-        tile_memory: Returns the bytes that the network needs for a tile (channels, height, width).
+        tile_memory: Function that returns the bytes needed for a tile (channels, height, width).
         channels: Channels of the output.
         device: Device of the network.
         blend: Pixels on each side of a border in which two tiles are blended.
@@ -111,7 +111,7 @@ class TiledNetwork:
                 "default half of the free memory)",
                 option="--memory",
             )
-        # The gradients that one tile is compared at are then in the zone that it computes exactly.
+        # The compared gradients of a single tile are then in the zone that it computes exactly.
         self._one_pass = Ratio(min(multiple, max(1, (blend - 1) // 4)))
         self._gradients = Gradients(shape[2])
 

@@ -14,9 +14,9 @@ from .folder import is_study, open_study
 
 
 def with_one_precision(config: StudyConfig, root: Path, note: Callable[[str], None]) -> StudyConfig:
-    """Replace `train.precision auto` in all variants, so that their results can be compared.
+    """Replace `train.precision auto` in all variants by one precision, to keep them comparable.
 
-    A study that exists keeps its precision on any machine, also for variants that are added.
+    An existing study keeps its precision on any machine, also for added variants.
 
     Args:
         config: The settings of the study.

@@ -239,8 +239,8 @@ def _restart(state: State) -> str:
 
 
 def _value_range(domain: Domain) -> dict[str, Any]:
-    """Return what the values of a domain mean, without metadata, names of classes and the option of
-    the range."""
+    """Return the settings of a domain that define its values, without metadata, class names and the
+    option of the range."""
     described = plain(domain)
     options = {
         name: value

@@ -83,7 +83,7 @@ class Run:
         self.runtime, config = open_runtime(config, self.checkpoints, ranks, chosen.append)
         self.config = config
         self.data = open_run_data(config, self.folder, ranks, self.say, user)
-        for text in chosen:  # after the data is checked: its errors are then the only message
+        for text in chosen:  # only after the check of the data: it may raise an error
             self.say(text)
         self.say(f"data: {config.data.location}")
         check_ranks(ranks, self.data.train, train.batch_size)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-KEPT = 2  # blocks: bands that overlap by less than a block decode no block twice
+KEPT = 2  # cached blocks; enough if bands overlap by less than one block
 
 
 class Blocks:

@@ -55,10 +55,10 @@ def is_zarr(path: Path) -> bool:
 
 
 def refuse_other_folder(path: Path) -> None:
-    """Raise UserError if a path exists and is not a Zarr folder; only these are replaced."""
+    """Raise UserError if a path exists and is not a Zarr folder; other paths are never replaced."""
     if path.exists() and not _has_metadata(path):
         raise UserError(
-            f"{path} is there already, and is not an OME-Zarr; choose another", path=path
+            f"{path} already exists and is not an OME-Zarr; choose another path", path=path
         )
 
 
@@ -148,12 +148,12 @@ def _full_size(attributes: Any) -> FullSize:
     """Return the level of full resolution, the first one of the first multiscale image."""
     if not attributes.get("multiscales"):
         raise Refused(
-            "is not an OME-Zarr image, but may contain some (a plate or a collection); name the "
+            "is not an OME-Zarr image, but may contain images (a plate or a collection); name the "
             "folder of one of them"
         )
     image = attributes["multiscales"][0]
     if not isinstance(image.get("axes", ""), list) or not isinstance(image["axes"][0], dict):
-        raise Refused("is in an OME-NGFF before 0.4, which is not read; convert it to 0.4 or 0.5")
+        raise Refused("is OME-NGFF before 0.4, which is not supported; convert it to 0.4 or 0.5")
     axes = tuple(str(axis["name"]) for axis in image["axes"])
     if not {"y", "x"} <= set(axes) <= set("tczyx") or len(set(axes)) < len(axes):
         raise Refused(

@@ -8,7 +8,7 @@ from ..header import DAMAGED, Refused
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return the path of a file in a folder. Raises Refused for devices and links out of it."""
+    """Return the path of a file in a folder. Raises Refused for devices and links to outside."""
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise Refused(f"refers to a file outside of its folder: {name}")

@@ -1,4 +1,4 @@
-"""Arrays of the package zarr without links to files outside of the folder; imported on use."""
+"""Open arrays with the package zarr, without links to files outside of the folder."""
 
 from __future__ import annotations
 

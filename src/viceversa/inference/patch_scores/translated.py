@@ -31,12 +31,12 @@ class ScoredTranslation(NamedTuple):
 
 
 def discriminator_of(file: Path) -> Path:
-    """Return the path of the discriminator that a run has beside a translator."""
+    """Return the path of the discriminator in the folder of a translator."""
     return file.with_name(f"d_{read_header(file)['direction'][1:]}.safetensors")
 
 
 def load_scorer(file: Path, translator: Translator, device: str = "auto") -> PatchScorer:
-    """Load the discriminator beside a translator.
+    """Load the discriminator that is stored next to a translator.
 
     Args:
         file: The file of the translator.
@@ -44,17 +44,17 @@ def load_scorer(file: Path, translator: Translator, device: str = "auto") -> Pat
         device: `auto` or a torch device.
 
     Raises:
-        UserError: There is none, or it takes other images than the translator generates.
+        UserError: There is no discriminator, or it needs other images than the translator's.
     """
     path = discriminator_of(file)
     if not path.is_file():
         raise UserError(
-            f"there is no discriminator {path.name} beside {file}; a run folder has one", path=path
+            f"there is no discriminator {path.name} next to {file}; a run folder has one", path=path
         )
     scorer = PatchScorer.load(path, device)
     if scorer.domain != translator.target or scorer.source not in (None, translator.source):
         raise UserError(
-            f"{path} takes other images than {file} generates; they are not of one run", path=path
+            f"{path} needs other images than those of {file}; use files of the same run", path=path
         )
     return scorer
 
@@ -74,7 +74,7 @@ def score_translation(
     Args:
         translator: The translator.
         scorer: The discriminator of its run.
-        values: The image as for `translate_values`.
+        values: The image, see `translate_values`.
 
     Raises:
         UserError: The image is too small for a score.

@@ -10,7 +10,7 @@ export function hasExamples(model) {
   return Boolean(model.examples?.length) && ["uint8", "uint16"].includes(model.source.dtype);
 }
 
-// Return a random example of a model, another one than before, as an image that a canvas can draw.
+// Return a random example of a model, different from the previous one, as an image that a canvas can draw.
 export async function randomExample(model) {
   const others = model.examples.filter((one) => one !== last);
   last = others[Math.floor(Math.random() * others.length)] ?? model.examples[0];

@@ -16,8 +16,8 @@ function hue(index) {  // a distinct colour for a class that only has an index
 
 export function isLabels(model) { return model.source.kind === "labels"; }
 
-// Fixed palette of a domain as [{name, colour}], or null: any colour. Of label maps with class indices only the
-// number of classes is known, and perhaps their names.
+// Fixed palette of a domain as [{name, colour}], or null if any colour is allowed. For label maps with class indices,
+// only the number of classes is known, and optionally their names.
 export function paletteOf(domain) {
   if (domain.kind === "labels") {
     const { ids } = domain, colours = ids ? Array.from({ length: ids }, (_, index) => hue(index)) : domain.classes;

@@ -3,7 +3,7 @@ import { patchMap } from "./service.js";
 
 const find = (id) => document.getElementById(id);
 
-// Show the controls of a model, and hide the map of another one.
+// Show the controls of a model, and hide the map of the previous model.
 export function usePatchMap(model) {
   find("patches-label").hidden = !model.patch_map;
   hidePatchMap();
@@ -13,7 +13,7 @@ export function hidePatchMap() {
   find("patch-map").hidden = find("patches").hidden = true;
 }
 
-// Request and show the map of an input, if it is chosen.
+// Request and show the map of an input, if the box "Patch map" is checked.
 export async function showPatchMap(model, image, signal) {
   if (!model.patch_map || !find("patches-shown").checked) return;
   const answer = await patchMap(model, image, signal);

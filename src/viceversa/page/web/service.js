@@ -1,5 +1,5 @@
-// Requests to the service: the only module of the page that knows HTTP. In a page without a service, another module
-// with the same functions takes its place.
+// Requests to the server: the only module of the page that uses HTTP. In a page without a server, session.js, a module
+// with the same functions, replaces it.
 import { valuesOf } from "./models.js";
 import { encodePng } from "./png.js";
 
