@@ -80,7 +80,7 @@ def test_the_command_has_options_of_serve_and_an_open_port() -> None:
     assert given["--port"] == only("EXPOSE").text == PORT
 
 
-def test_the_server_is_no_root_and_ends_by_the_signal_that_it_handles() -> None:
+def test_the_server_runs_without_root_and_handles_its_stop_signal() -> None:
     user, group = only("USER").text.split(":")
     assert int(user) > 0 and int(group) > 0
     assert only("STOPSIGNAL").text == "SIGTERM"

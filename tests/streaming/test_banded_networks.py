@@ -340,7 +340,7 @@ def test_progress_ends_at_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_the_reach_is_how_far_pixels_outside_of_a_tile_have_influence(blocks: int) -> None:
+def test_the_receptive_field_limits_the_influence_of_pixels_outside_a_tile(blocks: int) -> None:
     network = ResNet(ResNetConfig(width=2, blocks=blocks, norm="none"), 1, 1).eval()
     found = reach(network, 1, network.multiple)
     image = torch.rand(1, 1, 256, 16, requires_grad=True)

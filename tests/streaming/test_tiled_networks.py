@@ -107,7 +107,7 @@ def test_the_receptive_field_of_layers_is_the_one_that_is_measured(
     assert receptive_field(network, 2) == measured(network, 2) > 0
 
 
-def test_receptive_fields_worked_by_hand() -> None:
+def test_receptive_fields_computed_by_hand() -> None:
     torch.manual_seed(0)
     assert receptive_field(nn.Sequential(nn.Conv2d(2, 2, 1)), 2) == 0
     two = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 5, padding=4, dilation=2))
