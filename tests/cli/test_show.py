@@ -80,7 +80,7 @@ def test_a_card_with_invalid_fields_has_no_control_characters(
     path = tmp_path / "ab.safetensors"
     header = {
         "kind": "translator",
-        "direction": "ab\x1b[2J",
+        "direction": "ab",
         "generator": {"name": "unet\n\n", "width": [[]]},
         "source": {"config": {"kind": "image", "channels": {}}, "low": ["\x1b"], "high": 3},
         "target": {"config": {"kind": "labels", "classes": {"a": 1}, "class_names": {"b": 1}}},
@@ -90,6 +90,9 @@ def test_a_card_with_invalid_fields_has_no_control_characters(
     output = command_output(capsys, "show", path)
     assert output.count("\n") <= 12
     assert all(char.isprintable() for char in output if char != "\n")
+    save_network(path, {"x": torch.zeros(1)}, header | {"direction": "ab\x1b[2J"})
+    error = command_error(capsys, "show", path)
+    assert "direction" in error and all(char.isprintable() for char in error.strip())
 
 
 def test_a_missing_or_invalid_file_is_refused(

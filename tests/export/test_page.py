@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import command_exception, small_model
+from support import command_exception, raises_user_error, small_model
 
 from viceversa import Translator
-from viceversa.checkpoint import read_header
+from viceversa.checkpoint import read_header, read_weights, save_network
 from viceversa.errors import UserError
 from viceversa.export.onnxruntime_web import FILES
 from viceversa.export.page import PageModel, page_model, write_page
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.page.bundle import bundle
 from viceversa.page.examples import Example
-from viceversa.page.models import NamedModel
+from viceversa.page.models import NamedModel, named_models
 
 RUNTIME = {name: name.encode() for name in FILES}
 GREY_16 = Domain(DomainConfig(channels=1), "uint16", (0.0,), (65535.0,))
@@ -204,8 +204,21 @@ def test_only_pages_are_replaced(tmp_path: Path, capsys: Any) -> None:
     assert "contains other files" in problem("--overwrite")
     (folder / "page").mkdir()
     (folder / "page" / "page.js").write_text("")
+    assert "contains other files" in problem("--overwrite")  # beside those of a page
+    (folder / "photos").rmdir()
     assert "add --overwrite" in problem()
     assert "none.tgz: " in problem("--overwrite")  # the folder may be replaced
     shutil.rmtree(folder)
     folder.mkdir()
     assert "none.tgz: " in problem()  # an empty folder may be used
+
+
+@pytest.mark.parametrize("direction", ["/../../escaped", 'x"]=1;alert(1);//', "", "aa"])
+def test_a_model_with_another_direction_is_refused(direction: str, tmp_path: Path) -> None:
+    """The name of a model contains it, and becomes the name of a file and a part of a script."""
+    path = small_model(tmp_path, Domain(), Domain())
+    header = read_header(path)
+    assert named_models([f"m={path}"])[0].name == "m"
+    save_network(path, read_weights(path), header | {"direction": direction})
+    with raises_user_error(path=path):
+        named_models([f"m={path}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,13 @@ from PIL import Image
 from support import command_error, command_output, small_model
 
 from viceversa import Translator
+from viceversa.checkpoint import read_header
+from viceversa.cli.loading import load_translator
+from viceversa.cli.translate_options import TranslateOptions
+from viceversa.export import exporting
 from viceversa.images import read
 from viceversa.images.domain import Domain, DomainConfig
+from viceversa.inference.exported import checked_device
 from viceversa.inference.record import NAME
 from viceversa.runtime import precision
 from viceversa.runtime.precision import NativeBF16
@@ -123,6 +129,19 @@ def test_other_runtimes_have_no_precision(
 ) -> None:
     words = ("translate", model, image, "-o", tmp_path / "out", "--precision", "bf16")
     assert "leave out --precision" in command_error(capsys, *words, "--runtime", "onnx")
+
+
+def test_exported_files_and_other_runtimes_are_fp32(
+    model: Path, native: None, tmp_path: Path
+) -> None:
+    header = read_header(model) | {"policy": "image"}
+    found = checked_device("auto", header, tmp_path / "model.onnx", "image", "auto")
+    assert found == ("cpu", "fp32")
+    options = TranslateOptions(runtime="onnx", precision="auto")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "with_runtime", lambda translator, header, runtime: translator)
+        assert load_translator(model, options).precision.name == "fp32"
+    assert load_translator(model, replace(options, runtime=None)).precision.name == "bf16"
 
 
 def test_served_models_have_the_precision_of_the_option(model: Path) -> None:

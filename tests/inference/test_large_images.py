@@ -22,13 +22,14 @@ from viceversa.errors import UserError
 from viceversa.images import Pixels, read, read_header, write
 from viceversa.images.domain import Domain, DomainConfig
 from viceversa.images.header import Tags
+from viceversa.images.masks import MaskFiles
 from viceversa.images.preprocessing import Preprocessing
 from viceversa.inference import FileOptions, Record, Translator, translate_files
 from viceversa.inference.crops import grid
 from viceversa.inference.large_images import LargeImages, shared_norms
 from viceversa.inference.memory import MemoryLimit
 from viceversa.networks import GENERATORS
-from viceversa.streaming import BandedNetwork
+from viceversa.streaming import BandedNetwork, whole_memory
 from viceversa.streaming.graph import reach
 
 HEIGHT, WIDTH = 151, 90
@@ -280,6 +281,66 @@ def test_options_that_exclude_shared_statistics(
     Image.fromarray(noise(1, 64, 64)).save(image)
     words = shared_statistics(file, image, tmp_path / "out", image, *options)
     assert error in command_error(capsys, *words)
+
+
+def test_shared_statistics_do_not_depend_on_the_memory(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path, "resnet"), "cpu")
+    Image.fromarray(noise(1, 300, 300)).save(tmp_path / "x.png")
+    needed = whole_memory(translator.network, (3, 256, 256))
+    found = [
+        shared_norms(translator, MemoryLimit(translator, memory), tmp_path / "x.png")
+        for memory in (16 * needed, 100 * needed)
+    ]
+    assert found[0].digest == found[1].digest and found[0].crops == 4
+    with pytest.raises(UserError, match="raise --memory"):
+        shared_norms(translator, MemoryLimit(translator, 16 * needed - 1), tmp_path / "x.png")
+
+
+def test_masked_pixels_and_targets_are_not_in_shared_statistics(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path, "resnet"), "cpu")
+    images, inside = tmp_path / "images", tmp_path / "images" / "masks"
+    inside.mkdir(parents=True)
+    mask = np.full((40, 48), 255, np.uint8)
+    mask[:, 24:] = 0
+    Image.fromarray(mask).save(inside / "x.png")
+    digests = []
+    for value in (0, 255):
+        pixels = noise(1, 40, 48)
+        pixels[:, 24:] = value
+        Image.fromarray(pixels).save(images / "x.png")
+        masks = MaskFiles.in_folder(inside, "--masks")
+        norms = shared_norms(translator, MemoryLimit(translator), images, masks)
+        digests.append(norms.digest)
+        assert norms.crops == 1
+    assert digests[0] == digests[1]
+    translator.preprocessing = Preprocessing(side_by_side=(2.0,))
+    Image.fromarray(noise(1, 20, 40)).save(images / "x.png")
+    with pytest.raises(UserError) as caught:
+        shared_norms(translator, MemoryLimit(translator), images / "x.png")
+    assert caught.value.option == "--statistics_from"
+
+
+def test_images_of_shared_statistics_are_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, image = model(tmp_path), tmp_path / "in" / "x.png"
+    image.parent.mkdir()
+    Image.fromarray(noise(1, 64, 64)).save(image)
+    (tmp_path / "others").mkdir()
+    other = tmp_path / "others" / "x.png"
+    Image.fromarray(noise(2, 64, 64)).save(other)
+    before = other.read_bytes()
+    for given in (other, other.parent):
+        words = shared_statistics(file, image, other.parent, given, "--overwrite")
+        assert "x.png" in command_error(capsys, *words) or given != other
+    assert other.read_bytes() == before
+
+
+def test_models_without_statistics_of_images_refuse_shared_ones(tmp_path: Path) -> None:
+    translator = Translator.load(model(tmp_path), "cpu", "running")
+    assert not MemoryLimit(translator).image_statistics
+    with pytest.raises(UserError, match="no statistics of images"):
+        shared_norms(translator, MemoryLimit(translator), tmp_path)
 
 
 def test_shared_statistics_need_bands(tmp_path: Path) -> None:

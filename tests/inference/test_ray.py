@@ -20,11 +20,13 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support import command_error, command_output, noise_images
 
-from viceversa.cli.ray_workers import RayWork, RayWorker, check_ray
+from viceversa.cli.ray_workers import RayWork, RayWorker, _results, check_ray
 from viceversa.cli.translate_options import TranslateOptions
 from viceversa.environment import Launched, prepare_ray
 from viceversa.errors import UserError
@@ -157,11 +159,13 @@ def test_what_ray_cannot_do_is_refused(
     words = ["translate", MODEL, tmp_path / "in", "--ray", "local", "-o"]
     text = command_error(capsys, *words, tmp_path / "one.png")
     assert "--ray writes a folder of results, not one file" in text
+    text = command_error(capsys, "translate", MODEL, "-", "--ray", "local", "-o", tmp_path / "out")
+    assert "--ray translates files, not standard input" in text
     monkeypatch.setitem(sys.modules, "ray", None)
     text = command_error(capsys, *words, tmp_path / "out")
     assert "needs the package ray; install it with pip install 'viceversa[ray]'" in text
     with pytest.raises(UserError, match="not for torchrun") as error:
-        check_ray("local", tmp_path / "out", False, Launched(1, 2))
+        check_ray("local", ["in"], tmp_path / "out", False, Launched(1, 2))
     assert error.value.option == "--ray"
     assert not (tmp_path / "out").exists()
 
@@ -183,3 +187,32 @@ def test_handlers_of_signals_are_kept_if_a_library_replaces_them() -> None:
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         signal.raise_signal(signal.SIGUSR1)  # the handler runs at once in this thread
         assert received == [signal.SIGUSR1]
+
+
+class Worker:
+    """Worker whose tasks are tuples of an outcome, as `Cluster` gets them."""
+
+    def __init__(self, problem: str) -> None:
+        self.ready = SimpleNamespace(remote=lambda: (self, problem))
+        self.translate = SimpleNamespace(remote=lambda chunk: (self, len(chunk)))
+
+
+class Cluster:
+    """The part of Ray's interface that the loop over chunks uses; all tasks are complete."""
+
+    exceptions = SimpleNamespace(RayError=OSError)
+
+    def wait(self, tasks: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return tasks[:1], tasks[1:]
+
+    def get(self, task: tuple[Worker, Any]) -> Any:
+        return task[1]
+
+
+def test_workers_that_cannot_start_get_no_files() -> None:
+    chunks, said = [[(Path("a"), Path("b"))] * 2 for _ in range(5)], list[str]()
+    workers = [Worker("no memory"), Worker("")]
+    found = list(_results(Cluster(), workers, chunks, bool, lambda: said.append("started")))
+    assert found == [2] * 5 and said == ["started"]
+    with pytest.raises(UserError, match="a worker of Ray cannot start: no memory"):
+        list(_results(Cluster(), workers[:1], chunks, bool, bool))

@@ -154,7 +154,7 @@ def test_the_output_is_that_of_the_whole_image(
     assert made.count > 1
     expected = whole(network, image)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
-    assert abs(made.seam_score() or 0) < 0.1
+    assert abs(made.seam_score() or 0) < 1e-4
     less, _ = tiled(network, image, reach=0, blend=0)  # control
     assert (less - expected).abs().max() > 1e-3
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.compatibility import current_header
+from ..directions import ENDS
 from ..errors import UserError
 from .exported import header_text, is_exported, refuse_exported
 
@@ -56,6 +57,8 @@ def read_header(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} has no valid field `{part}` in its header", path=path)
     if not isinstance(header.get("paired", True), bool):
         raise UserError(f"{path} has an invalid field `paired` in its header", path=path)
+    if (direction := header.get("direction")) not in (None, *ENDS):
+        raise UserError(f"{path} has the direction {direction!r}, not ab or ba", path=path)
     return current_header(header)
 
 

@@ -31,7 +31,7 @@ def load_translator(model: Path, options: TranslateOptions) -> Translator:
         options.max_megapixels,
         options.size,
         options.flips,
-        options.precision,
+        options.precision if runtime is None else "fp32",
     )
     if runtime is None:
         return translator

@@ -9,6 +9,8 @@ from ..errors import UserError
 from ..files import format_bytes
 from .export_options import ExportOptions
 
+PARTS = {"index.html", "page", "runtime", "models", "examples"}  # of the folder of a page
+
 
 def export_page(models: Sequence[str], out: Path, options: ExportOptions) -> None:
     """Write a page. Raises UserError."""
@@ -58,7 +60,8 @@ def _check_folder(out: Path, overwrite: bool) -> None:
         return
     if not out.is_dir():
         raise UserError(f"-o {out} is a file; name a folder", option="-o", path=out)
-    if any(out.iterdir()) and not (out / "page" / "page.js").is_file():
+    others = {path.name for path in out.iterdir()} - PARTS
+    if others or (any(out.iterdir()) and not (out / "page" / "page.js").is_file()):
         text = f"-o {out} contains other files; name a new folder"
         raise UserError(text, option="-o", path=out)
     if any(out.iterdir()) and not overwrite:

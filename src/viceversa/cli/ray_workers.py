@@ -21,7 +21,7 @@ from ..environment import Launched, prepare_ray
 from ..errors import UserError
 from ..extras import import_extra
 from ..files import remove_temporary_of
-from ..inference import Outcome, translate_files
+from ..inference import STREAM, Outcome, translate_files
 from ..inference.outputs import File
 from ..runtime.signals import keep_handlers
 from .loading import load_translator
@@ -92,8 +92,13 @@ class RayWorker:
         return outcome
 
 
-def check_ray(address: str, out: Path, named: bool, process: Launched) -> None:
+def check_ray(
+    address: str, inputs: Sequence[str], out: Path, named: bool, process: Launched
+) -> None:
     """Raise UserError if `--ray` cannot be used; import Ray."""
+    if STREAM in map(Path, inputs):
+        text = "--ray translates files, not standard input; name files or folders"
+        raise UserError(text, option="--ray")
     if named:
         text = f"--ray writes a folder of results, not one file; -o {out} is a file"
         raise UserError(text, option="--ray")
@@ -143,17 +148,14 @@ def translate_on_ray(
     began = time.monotonic()
     with _connected(str(options.ray)) as ray:
         workers, threads = _start(ray, model, out, options, len(chunks))
-        started = [worker.ready.remote() for worker in workers]
-        first: list[Any] = []
-        while not (stop() or first):
-            first, _ = ray.wait(started, timeout=POLL)
-        if error := "".join(ray.get(first)):
-            raise UserError(f"--ray {options.ray}: a worker cannot start: {error}", option="--ray")
-        tell(
-            f"Ray: {len(workers)} workers with {threads} threads each; the first one started after "
-            f"{time.monotonic() - began:.1f} seconds"
-        )
-        for found in _results(ray, workers, chunks, stop):
+
+        def started() -> None:
+            tell(
+                f"Ray: {len(workers)} workers with {threads} threads each; the first one started "
+                f"after {time.monotonic() - began:.1f} seconds"
+            )
+
+        for found in _results(ray, workers, chunks, stop, started):
             outcome.extend(found)
             done = len(outcome.written) + len(outcome.failures)
             progress(done, len(pairs) - len(outcome.skipped))
@@ -221,21 +223,48 @@ def _start(
 
 
 def _results(
-    ray: Any, workers: Sequence[Any], chunks: Sequence[Sequence[File]], stop: Callable[[], object]
+    ray: Any,
+    workers: Sequence[Any],
+    chunks: Sequence[Sequence[File]],
+    stop: Callable[[], object],
+    started: Callable[[], object],
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each chunk; each worker translates one chunk at a time."""
-    idle, waiting = list(workers), list(reversed(chunks))
+    """Yield the outcome of each chunk; each started worker translates one at a time.
+
+    Raises:
+        UserError: No worker can start.
+    """
+    starting = {worker.ready.remote(): worker for worker in workers}
+    idle, waiting = list[Any](), list(reversed(chunks))
     running: dict[Any, tuple[Any, Sequence[File]]] = {}
+    problem = ""
     while (waiting or running) and not stop():
+        if not (starting or idle or running):
+            raise UserError(f"a worker of Ray cannot start: {problem}", option="--ray")
         while waiting and idle:
             worker, chunk = idle.pop(), waiting.pop()
             running[worker.translate.remote(chunk)] = worker, chunk
-        for one in ray.wait(list(running), timeout=POLL)[0]:
+        for one in ray.wait([*starting, *running], timeout=POLL)[0]:
+            result, error = _result(ray, one)
+            if one in starting:
+                worker, problem = starting.pop(one), error or result
+                if not problem:
+                    if not (idle or running):
+                        started()
+                    idle.append(worker)
+                continue
             worker, chunk = running.pop(one)
             idle.append(worker)
-            try:
-                yield ray.get(one)
-            except ray.exceptions.RayError as error:
-                lines = [line for line in str(error).splitlines() if line.strip()]
-                text = f"could not be translated by a worker of Ray: {lines[-1].strip()}"
-                yield Outcome([(path, text) for path, _ in chunk], [], [], [], [])
+            if error:
+                text = f"could not be translated by a worker of Ray: {error}"
+                result = Outcome([(path, text) for path, _ in chunk], [], [], [], [])
+            yield result
+
+
+def _result(ray: Any, task: Any) -> tuple[Any, str]:
+    """Return the result of a task, or the last line of its error."""
+    try:
+        return ray.get(task), ""
+    except ray.exceptions.RayError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return None, lines[-1].strip()

@@ -67,7 +67,7 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
     process = launched()
     named = out == STREAM or names_image(out)
     if options.ray:
-        check_ray(options.ray, out, named, process)
+        check_ray(options.ray, inputs, out, named, process)
     translator = load_translator(model, own_options(options))
     if reason := translator.precision_reason:
         printer(out)(f"--precision auto: {translator.precision.name}, since {reason}")

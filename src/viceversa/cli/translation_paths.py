@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..files import remove_temporary_of
 from ..images.archives import ARCHIVES
 from ..images.formats.ome_zarr import is_zarr
-from ..inference import STREAM, Translator, names_image, plan
+from ..inference import STREAM, Translator, expand, names_image, plan
 from ..inference.outputs import (
     File,
     Input,
@@ -128,7 +128,18 @@ def prepare_folders(
     Raises UserError if a folder of results is inside the inputs or the training data.
     """
     results = [result for _, result in pairs if result != STREAM]
-    data = [*filter(Path.is_dir, map(Path, inputs)), training_data(read_header(model), model)]
+    read = [Path(one) for one in (*inputs, options.masks, options.statistics_from) if one]
+    data = [*filter(Path.is_dir, read), training_data(read_header(model), model)]
+    if options.statistics_from:
+        files = {file_of(path) for path, _ in expand([str(options.statistics_from)]).files}
+        used = {path.resolve() for path in files}
+        for result in results:
+            if result.resolve() in used:
+                raise UserError(
+                    f"{result} would overwrite an image of --statistics_from; choose another -o",
+                    option="--out",
+                    path=result,
+                )
     for folder in {result.parent for result in results}:
         for one in data:
             refuse_output_in_data(folder, one, "-o")

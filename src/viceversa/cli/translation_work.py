@@ -34,7 +34,7 @@ def file_options(
         options.spread,
         options.alpha,
         masks,
-        _large_images(translator, out, options, processes),
+        _large_images(translator, out, options, processes, masks),
     )
 
 
@@ -71,7 +71,11 @@ def record_of(
 
 
 def _large_images(
-    translator: Translator, out: Path, options: TranslateOptions, processes: int
+    translator: Translator,
+    out: Path,
+    options: TranslateOptions,
+    processes: int,
+    masks: MaskFiles | None,
 ) -> LargeImages:
     """Return the options for images that do not fit into memory. Raises UserError."""
     limit = None if options.memory is None else round(options.memory * 1e9)
@@ -83,7 +87,7 @@ def _large_images(
         raise UserError(
             "--statistics tile and --statistics_from cannot be combined", option="--statistics_from"
         )
-    norms = shared_norms(translator, memory, options.statistics_from)
+    norms = shared_norms(translator, memory, options.statistics_from, masks)
     printer(out)(f"norms use the statistics of {counted(norms.crops, 'crop')} of other images")
     return large_images._replace(norms=norms)
 

@@ -25,7 +25,6 @@ from ..images.preprocessing import parse_size
 from ..images.sources import Source, printable, unread
 from ..images.values import has_data
 from ..inference import Translator
-from ..metrics.registry import DIRECTIONS
 from .results import ImageFiles
 
 
@@ -70,11 +69,7 @@ def open_model(path: Path, options: EvaluationOptions) -> Model:
             options.max_megapixels,
             flips=options.flips,
         )
-        direction = str(header.get("direction"))
-        if direction not in DIRECTIONS:
-            raise UserError(
-                f"{file} has the direction {direction!r}, which is neither ab nor ba", path=file
-            )
+        direction = str(header["direction"])
         model.translators[direction], model.files[direction] = translator, file
         model.headers[direction] = header
     return model

@@ -13,7 +13,9 @@ from ..errors import UserError
 from ..fields import evenly_spaced
 from ..files import format_bytes
 from ..images.loading import read_options
+from ..images.masks import MaskFiles, read_mask
 from ..images.rows import ImageRows, open_rows
+from ..images.sources import Source
 from ..networks.sizes import supported_side
 from ..streaming import whole_memory
 from ..streaming.stream import ReadRows
@@ -22,7 +24,8 @@ from .outputs import Input
 from .row_files import row_reader
 from .translator import Translator
 
-CROPS = 64  # at most
+CROPS = 64  # of an image, at most
+SHARED_CROPS = 16  # of other images
 CROP_SIDES = (256, 128, 64)  # pixels; smaller ones if the memory is small
 
 
@@ -32,36 +35,64 @@ def sample_crops(network: nn.Module, read: ReadRows, shape: Shape, memory: int) 
     return torch.cat(crops_of(read, shape, sides, most))
 
 
-def crops_of_files(translator: Translator, files: Sequence[Input], memory: int) -> Tensor:
-    """Return crops of several images, as many as fit into memory, the same number of each image.
+def crops_of_files(
+    translator: Translator, files: Sequence[Input], masks: MaskFiles | None, memory: int | None
+) -> Tensor:
+    """Return crops of several images, the same number of each image.
+
+    The crops do not depend on the memory, so that several processes use the same statistics.
 
     Args:
         translator: The translator.
-        files: The images; if there are more than 64, 64 evenly spaced images are used.
-        memory: Limit of the memory that the crops need, in bytes.
+        files: The images; if there are more than 16, 16 evenly spaced images are used.
+        masks: Mask files of the images.
+        memory: Limit of the memory that the crops need, in bytes; None: no limit.
 
     Raises:
-        UserError: An image cannot be read, or the memory is too small for a crop.
+        UserError: An image cannot be read or is side by side, or the memory is too small.
     """
     network, source = translator.network, translator.source
     reading = read_options(source.config, translator.max_megapixels * 10**6)._asdict()
 
-    def shape_of(image: ImageRows) -> Shape:
-        return padded_shape(network, source.config.width, image.height, image.width)
-
-    files, shapes = evenly_spaced(files, CROPS), []
-    for file in files:
-        with ExitStack() as opened:
-            shapes.append(shape_of(opened.enter_context(open_rows(file, **reading))))
-    smallest = (source.config.width, *(min(side) for side in list(zip(*shapes, strict=True))[1:]))
-    sides, most = fitting_crops(network, smallest, memory)
-    files, crops = evenly_spaced(files, most), list[Tensor]()
-    for file in files:
-        with ExitStack() as opened:
-            image = opened.enter_context(open_rows(file, **reading))
-            read = row_reader(translator, image, shape_of(image))
-            crops += crops_of(read, shape_of(image), sides, most // len(files))
+    with ExitStack() as opened:
+        images = []
+        for file in evenly_spaced(files, SHARED_CROPS):
+            mask = masks.of(file if isinstance(file, Source) else Source(file)) if masks else None
+            missing = read_mask(mask, translator.max_megapixels * 10**6)
+            images.append(opened.enter_context(open_rows(file, **reading, mask=missing)))
+            _refuse_side_by_side(translator, images[-1], file)
+        shapes = [
+            padded_shape(network, source.config.width, one.height, one.width) for one in images
+        ]
+        largest = supported_side(network, CROP_SIDES[0])
+        height, width = (min(largest, *(shape[i] for shape in shapes)) for i in (1, 2))
+        needed = SHARED_CROPS * whole_memory(network, (source.config.width, height, width))
+        if memory is not None and needed > memory:
+            raise _too_little(needed, memory, f"{SHARED_CROPS} crops")
+        crops = list[Tensor]()
+        for image, shape in zip(images, shapes, strict=True):
+            read = row_reader(translator, image, shape)
+            crops += crops_of(read, shape, (height, width), SHARED_CROPS // len(images))
     return torch.cat(crops)
+
+
+def _refuse_side_by_side(translator: Translator, image: ImageRows, file: Input) -> None:
+    try:
+        translator.preprocessing.half(image.height, image.width, None, file)
+    except UserError:
+        raise UserError(
+            f"{file} has the aspect ratio of training files with A and B side by side; name images "
+            "that contain the source alone",
+            option="--statistics_from",
+        ) from None
+
+
+def _too_little(needed: int, memory: int, crops: str) -> UserError:
+    return UserError(
+        f"{format_bytes(needed)} of memory are needed for the statistics of {crops}, and "
+        f"{format_bytes(memory)} may be used; raise --memory",
+        option="--memory",
+    )
 
 
 def fitting_crops(network: nn.Module, shape: Shape, memory: int) -> tuple[tuple[int, int], int]:
@@ -73,11 +104,7 @@ def fitting_crops(network: nn.Module, shape: Shape, memory: int) -> tuple[tuple[
         needed = whole_memory(network, (channels, *sides))
         if needed <= memory:
             return sides, min(memory // needed, CROPS)
-    raise UserError(
-        f"{format_bytes(needed)} of memory are needed for the statistics of a crop, and "
-        f"{format_bytes(memory)} may be used; raise --memory",
-        option="--memory",
-    )
+    raise _too_little(needed, memory, "a crop")
 
 
 def crops_of(read: ReadRows, shape: Shape, sides: tuple[int, int], most: int) -> list[Tensor]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..checkpoint.exported import is_exported
+from ..config.speed import InferencePrecision
 from ..errors import UserError
 from ..extras import import_extra, import_openvino
 from ..images.domain import Domain
@@ -175,15 +176,19 @@ def load_exported(
 
 
 def checked_device(
-    device: str, header: Mapping[str, Any], path: Path, policy: str, precision: str = "fp32"
-) -> str:
-    """Return the device for a model file; for an exported file, the CPU.
+    device: str,
+    header: Mapping[str, Any],
+    path: Path,
+    policy: str,
+    precision: InferencePrecision,
+) -> tuple[str, InferencePrecision]:
+    """Return the device and the precision for a model file; for an exported file, CPU and fp32.
 
     Raises:
         UserError: For an exported file, another policy, a GPU or a precision is requested.
     """
     if not is_exported(path):
-        return device
+        return device, precision
     if precision not in ("auto", "fp32"):
         raise UserError(
             f"{path} has a fixed precision, chosen at export; leave out --precision",
@@ -201,4 +206,4 @@ def checked_device(
         raise UserError(
             f"{path} is used on the CPU; leave out --device", option="--device", path=path
         )
-    return "cpu"
+    return "cpu", "fp32"

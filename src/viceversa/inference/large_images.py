@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..files import format_bytes
 from ..images import Pixels, Source, read_header
 from ..images.loading import read_options
-from ..images.masks import read_mask
+from ..images.masks import MaskFiles, read_mask
 from ..images.preprocessing import Part
 from ..images.rows import open_rows
 from ..streaming import BandedNetwork, SampledNorms, TiledNetwork, sampled_norms
@@ -24,7 +24,7 @@ from .forward import memory_errors
 from .inputs import expand
 from .memory import MemoryLimit, Shape, padded_shape
 from .notes import notes
-from .outputs import STREAM, Input
+from .outputs import STREAM, Input, file_of
 from .row_files import RowWriter, row_reader
 from .translator import Translator
 
@@ -155,7 +155,9 @@ def translate_by_rows(
     return Parts([*found, _note(tiles)], tiles)
 
 
-def shared_norms(translator: Translator, limit: MemoryLimit, path: Path) -> SampledNorms:
+def shared_norms(
+    translator: Translator, limit: MemoryLimit, path: Path, masks: MaskFiles | None = None
+) -> SampledNorms:
     """Return norms with the statistics of crops of the images at a path.
 
     Raises:
@@ -167,8 +169,16 @@ def shared_norms(translator: Translator, limit: MemoryLimit, path: Path) -> Samp
             "--flips, exported files and networks with unknown layers cannot",
             option="--statistics_from",
         )
+    if not limit.image_statistics:
+        raise UserError(
+            "the norms of this model use no statistics of images; leave out --statistics_from",
+            option="--statistics_from",
+        )
     files = [file for file, _ in expand([str(path)]).files]
-    crops = crops_of_files(translator, files, limit.limit or 0)
+    if masks:  # their folder may be in the folder of the images
+        used = {one.path.resolve() for one in masks.by_name.values()}
+        files = [file for file in files if file_of(file).resolve() not in used]
+    crops = crops_of_files(translator, files, masks, limit.limit)
     digest = hashlib.sha256(crops.cpu().numpy().tobytes()).hexdigest()
     return sampled_norms(translator.network, crops)._replace(digest=digest)
 

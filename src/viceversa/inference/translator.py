@@ -128,7 +128,7 @@ class Translator:
         source, target = (read_domain(header, key, path) for key in ("source", "target"))
         preprocessing = Preprocessing.of(header)
         preprocessing.check(size, path, max_megapixels * 10**6)
-        device = checked_device(device, header, path, policy, precision)
+        device, precision = checked_device(device, header, path, policy, precision)
         network = load_generator(header, (source, target), path, flips)
         settings = device, policy, seed, max_megapixels, preprocessing, size, precision
         translator = cls(network, source, target, *settings)

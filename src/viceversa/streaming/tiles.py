@@ -53,6 +53,11 @@ class TileAxis:
         low, high = ends[number] - self.blend, ends[number + 1] + self.blend
         return max(low, 0), min(high, self.length)
 
+    def between_borders(self, number: int) -> tuple[int, int]:
+        """Return the range of the output between the borders of a tile, which no other tile has."""
+        ends = [0, *self.borders, self.length]
+        return ends[number], ends[number + 1]
+
     def weights(self, number: int) -> Tensor:
         """Return the weights of a tile in its part of the output."""
         low, high = self.part(number)
@@ -196,7 +201,7 @@ class TiledNetwork:
             (self.columns, column, self.rows, row, 3),
         ):
             if number < len(axis.borders):
-                low, high = other.part(position)
+                low, high = other.between_borders(position)
                 part = output.narrow(5 - dim, low - other.starts[position], high - low)
                 gradients = part.diff(dim=dim).abs().mean(dim=1).sum(dim=(0, 4 - dim))
                 border = axis.borders[number] - axis.starts[number]

@@ -56,8 +56,8 @@ async function update() {
     if (mine !== newest) return;
     result.show(file, translation, image, `${model.name}-translation`);
     find("status").textContent = `Translated ${image.width} × ${image.height} pixels in ${Math.round(performance.now() - began)} ms.`;
-    await showPatchMap(model, image, mine.signal);
-    await reconstruct(translation, image, mine);
+    hidePatchMap();
+    await Promise.all([showPatchMap(model, image, mine.signal), reconstruct(translation, image, mine)]);
   } catch (error) {
     if (mine === newest) fail(error);
   } finally {
