@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import cache
 from typing import Any
 
 from .environment import disable_usage_reports
@@ -38,3 +39,17 @@ def import_openvino() -> Any:
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return import_extra("openvino", "openvino", "an OpenVINO file")
+
+
+@cache
+def openvino_core() -> Any:
+    """Return the OpenVINO core of this process. Raises UserError if the package is missing.
+
+    OpenVINO replaces the alternate signal stack of the thread that uses a core first, and frees
+    this stack with the core, even if the thread still uses it: of two cores, the second one would
+    restore the stack of the first one. The next signal would then crash the process. Therefore
+    there is only one core, which is never deleted.
+    """
+    core = import_openvino().Core()
+    core.set_property({"ENABLE_MMAP": False})  # files may be deleted after they were read
+    return core

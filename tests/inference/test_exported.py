@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -204,6 +205,31 @@ def test_openvino_does_not_report_its_use() -> None:
     import_openvino()
     telemetry = sys.modules["openvino.tools.ovc.telemetry_utils"].tm
     assert telemetry.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO sets signal stacks on Linux only")
+@pytest.mark.parametrize("cores", ["one", "several"])
+def test_signals_are_handled_after_openvino_models_are_deleted(
+    cores: str, exported: Exported
+) -> None:
+    """With a core for each model, the signal stack is freed before it is used."""
+    path = str(exported(".xml"))
+    code = (
+        "import signal, sys; from pathlib import Path;"
+        "from viceversa import extras; from viceversa.inference.exported import open_exported;"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled')); path = Path(sys.argv[1]);"
+        "first = open_exported(path); several = sys.argv[2] == 'several';"
+        "several and extras.openvino_core.cache_clear(); second = open_exported(path);"
+        "several and extras.openvino_core.cache_clear();"
+        "del first; del second; signal.raise_signal(signal.SIGTERM)"
+    )
+    words = [sys.executable, "-X", "faulthandler", "-c", code, path, cores]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    if cores == "several":  # the control
+        assert done.returncode == -signal.SIGSEGV, done
+    else:
+        assert (done.returncode, done.stdout) == (0, "handled\n"), done
 
 
 @pytest.mark.slow

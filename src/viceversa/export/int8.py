@@ -16,7 +16,7 @@ import numpy as np
 
 from ..checkpoint.exported import ENTRY, header_text
 from ..errors import UserError
-from ..extras import import_extra, import_openvino
+from ..extras import import_extra, import_openvino, openvino_core
 from ..inference import Translator
 from ..inference.exported import Run, open_exported
 from ..networks.sizes import multiple_of, smallest_of
@@ -73,12 +73,10 @@ def export_int8(
     compared = range(EVERY - 1, len(crops), EVERY) or [len(crops) - 1]
     held = [crops[i] for i in compared]
     calibration = [one for i, one in enumerate(crops) if i not in compared]
-    core = openvino.Core()
-    core.set_property({"ENABLE_MMAP": False})  # the file is deleted afterwards
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         plain, made = Path(first) / path.name, Path(second) / path.name
         difference = export(translator, header, plain, images)
-        model = _quantized(nncf, core.read_model(plain), calibration)
+        model = _quantized(nncf, openvino_core().read_model(plain), calibration)
         openvino.save_model(model, made, compress_to_fp16=False)
         psnr = _psnr(translator, open_exported(made), held)
         found = Quantization(round(psnr, 2), len(held), len(calibration))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..checkpoint.exported import is_exported
 from ..config.speed import InferencePrecision
 from ..errors import UserError
-from ..extras import import_extra, import_openvino
+from ..extras import import_extra, openvino_core
 from ..images.domain import Domain
 from ..images.labels import to_classes
 from ..images.values import to_pixels, to_values
@@ -36,14 +36,12 @@ def _open_onnx(path: Path) -> Run:
 
 
 def _open_openvino(path: Path) -> Run:
-    core = import_openvino().Core()
-    core.set_property({"ENABLE_MMAP": False})  # the file may be deleted afterwards
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",  # by default it is bf16 where the processor has that
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "ENABLE_CPU_PINNING": False,  # all processes would be pinned to the same cores
     }
-    compiled = core.compile_model(path, "CPU", settings)
+    compiled = openvino_core().compile_model(path, "CPU", settings)
     # A separate request for each call, since threads may share a translator.
     return lambda images: compiled.create_infer_request().infer([images])[0]
 
