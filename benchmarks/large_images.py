@@ -1,15 +1,17 @@
 """Translate a large image in bands of rows and as a whole: difference, time, memory, seams.
 
 python benchmarks/large_images.py [--side 768] [--turns 3] [--models FILE ...] [--images F]
-    [--networks resnet unet]
+    [--others F] [--networks resnet unet] [--features .venv/features]
 Measures CycleGAN's ResNet (9 blocks) and pix2pix's U-Net (depth 8), both of width 64 with random
 weights, on a square image of packaged photographs: the largest difference in [-1, 1] before
 rounding, the ratio of the times (turns alternate, each in a separate process), and the measured and
 estimated memory of bands and of the whole image. Measured memory is the peak minus the memory
 before the translation. A strip with a width of 12,000 pixels needs as much memory as any taller
-image of this width. With trained models, on a mosaic of images: the difference from the result of
-the whole image, and the seam score, for bands, for statistics of crops, and for tiles without and
-with an overlap of the receptive field (each tile has its own statistics).
+image of this width. With trained models, on a mosaic of images, for bands, for statistics of crops,
+of crops of other images and of windows, and for tiles without and with an overlap of the receptive
+field (each tile has its own statistics): the difference from the result of the whole image, the
+seam score, and the differences from crops of the size in training that are translated alone
+(pixels, colours and LPIPS at their centres). LPIPS needs the files of `viceversa features`.
 Writes benchmarks/results/DATE-large-images.json.
 """
 
@@ -34,10 +36,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from viceversa.checkpoint import read_header
-from viceversa.fields import nested
+from viceversa.evaluation.features.store import load
+from viceversa.fields import height_width, nested
 from viceversa.files import write_json
 from viceversa.images.sources import is_image_name
 from viceversa.inference import Translator
+from viceversa.inference.large_images import shared_norms
+from viceversa.inference.memory import MemoryLimit
+from viceversa.metrics.perceptual import lpips
 from viceversa.networks.config import ResNetConfig, UNetConfig
 from viceversa.networks.norms import use_policy
 from viceversa.networks.resnet import ResNet
@@ -45,14 +51,17 @@ from viceversa.networks.unet import UNet
 from viceversa.runtime.device import peak_memory
 from viceversa.streaming import (
     BandedNetwork,
+    SampledNorms,
     TiledNetwork,
     receptive_field,
     sampled_norms,
     whole_memory,
+    window_norms,
 )
 from viceversa.streaming.seams import Gradients
 
 ROOT = Path(__file__).parent.parent
+DEMO = Path(str(resources.files("viceversa") / "demos" / "earth" / "testA"))
 NETWORKS = {
     "resnet": lambda: ResNet(ResNetConfig(width=64, blocks=9), 3, 3),
     "unet": lambda: UNet(UNetConfig(width=64, depth=8), 3, 3),
@@ -61,6 +70,7 @@ STRIPS = {"resnet": (64, 12_000), "unet": (256, 12_032)}  # height and width
 TILE, TILES = 256, (4, 6)  # side, rows and columns of the tiles
 BLENDS = (0, 8, 20, 40)  # pixels on each side of a border in which tiles are blended
 CROP, SAMPLED = 256, ((2, 2), (3, 4))  # side, and rows and columns of crops
+LPIPS = "alexnet"
 
 
 def photographs(height: int, width: int, folder: Path | None = None) -> Tensor:
@@ -71,8 +81,7 @@ def photographs(height: int, width: int, folder: Path | None = None) -> Tensor:
         width: Width of the mosaic.
         folder: Folder of the images; None: held-out photographs of the unpaired demo.
     """
-    demo = Path(str(resources.files("viceversa") / "demos" / "earth" / "testA"))
-    files = [path for path in sorted((folder or demo).iterdir()) if is_image_name(path.name)]
+    files = [path for path in sorted((folder or DEMO).iterdir()) if is_image_name(path.name)]
     images = [np.asarray(Image.open(path).convert("RGB")) for path in files]
     high, wide = -(-height // images[0].shape[0]), -(-width // images[0].shape[1])
     rows = [
@@ -92,11 +101,10 @@ def network_of(name: str) -> nn.Module:
 
 
 def banded(
-    network: nn.Module, image: Tensor, memory: int, crops: Tensor | None = None
+    network: nn.Module, image: Tensor, memory: int, norms: SampledNorms | None = None
 ) -> tuple[Tensor, BandedNetwork]:
     """Return the output in bands, and the network that computed it."""
     shape = image.shape[1], image.shape[2], image.shape[3]
-    norms = None if crops is None else sampled_norms(network, crops)
     made = BandedNetwork(network, shape, memory, norms)
     rows: list[Tensor] = []
     with tempfile.TemporaryDirectory(dir=".") as scratch:
@@ -162,15 +170,16 @@ def compare(name: str, side: int, memory: int, turns: int) -> dict[str, Any]:
     }
 
 
-def ways(model: Path, folder: Path | None) -> dict[str, Any]:
-    """Compare bands, crops and tiles with the result of the whole image, for a trained model.
+def ways(model: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Compare bands, crops, windows and tiles with the whole image and with single crops.
 
     Returns:
-        By name, the mean absolute difference in 8-bit units, and the seam score minus the seam
-        score of the whole image.
+        By name, the mean absolute difference from the whole image in 8-bit units, the seam score
+        minus the seam score of the whole image, and the values of `Crops.compare`.
     """
-    network = Translator.load(model, "cpu").network
-    image = photographs(TILES[0] * TILE, TILES[1] * TILE, folder)
+    translator = Translator.load(model, "cpu")
+    network, side = translator.network, height_width(translator.preprocessing.crop_size)[0]
+    image = photographs(TILES[0] * TILE, TILES[1] * TILE, options.images)
     height, width = image.shape[2:]
     reach = receptive_field(network, 3)
     with torch.inference_mode():
@@ -181,7 +190,15 @@ def ways(model: Path, folder: Path | None) -> dict[str, Any]:
             crops = sample(image, down, across)
             share = crops[:, 0].numel() / (height * width)
             name = f"{len(crops)} crops of {CROP} pixels ({share:.0%} of the image)"
-            found[name] = banded(network, image, 10**9, crops)[0], tiles
+            norms = sampled_norms(network, crops)
+            found[name] = banded(network, image, 10**9, norms)[0], tiles
+        norms = shared_norms(translator, MemoryLimit(translator), options.others)
+        found[f"{norms.source} of other images"] = banded(network, image, 10**9, norms)[0], tiles
+        shape = image.shape[1], height, width
+        norms = window_norms(network, shape, (side, side), lambda a, b: image[:, :, a:b])
+        found[f"windows of {side} pixels"] = banded(network, image, 10**9, norms)[0], tiles
+        found["whole image"] = whole, tiles
+        alone = Crops(network, image, side, load(LPIPS, options.features)[0])
         found["tiles without an overlap"] = plain, tiles
         for blend in BLENDS:
             output, made = tiled(network, image, reach, blend)
@@ -193,9 +210,45 @@ def ways(model: Path, folder: Path | None) -> dict[str, Any]:
         name: {
             "difference": float((output - whole).abs().mean() * 127.5),
             "seam_score": seam_score(output, whole, made),
+            **alone.compare(output),
         }
         for name, (output, made) in found.items()
     }
+
+
+class Crops:
+    """Results of crops of the size in training, each of which is translated alone.
+
+    Args:
+        network: The network.
+        image: (1, channels, height, width), whose sides are multiples of `side`.
+        side: Height and width of the crops.
+        features: Network of LPIPS.
+    """
+
+    def __init__(self, network: nn.Module, image: Tensor, side: int, features: nn.Module) -> None:
+        self.side, self.features = side, features
+        crops = [part for rows in image.split(side, 2) for part in rows.split(side, 3)]
+        with torch.inference_mode():
+            self.results = self._centres(torch.cat([network(crop) for crop in crops]))
+
+    def compare(self, output: Tensor) -> dict[str, float]:
+        """Return the mean absolute differences of pixels and of mean colours, and LPIPS."""
+        crops = [part for rows in output.split(self.side, 2) for part in rows.split(self.side, 3)]
+        parts = self._centres(torch.cat(crops))
+        difference = (parts - self.results) * 127.5
+        with torch.inference_mode():
+            perceptual = lpips(self.features, parts, self.results)
+        return {
+            "crop_difference": float(difference.abs().mean()),
+            "crop_colour": float(difference.mean(dim=(2, 3)).abs().mean()),
+            "crop_lpips": float(perceptual.mean()),
+        }
+
+    def _centres(self, crops: Tensor) -> Tensor:
+        """Return the centres of crops, half as high and wide: edges lack neighbouring pixels."""
+        first, half = self.side // 4, self.side // 2
+        return crops[:, :, first : first + half, first : first + half]
 
 
 def sample(image: Tensor, down: int, across: int) -> Tensor:
@@ -248,6 +301,8 @@ def main() -> None:
     parser.add_argument("--models", type=Path, nargs="*", default=[])
     parser.add_argument("--images", type=Path, help="folder of RGB images of one size")
     parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--others", type=Path, default=DEMO, help="images for other statistics")
+    parser.add_argument("--features", type=Path, default=Path(".venv/features"))
     parser.add_argument("--job", nargs="*")
     options = parser.parse_args()
     if options.job:
@@ -264,7 +319,7 @@ def main() -> None:
         print("strip", json.dumps(results[name]["strip"]), flush=True)
     for model in options.models:
         method = nested(read_header(model), "trained", "method")["name"]
-        results[f"ways, {method}"] = threads | ways(model, options.images)
+        results[f"ways, {method}"] = threads | ways(model, options)
         print(method, json.dumps(results[f"ways, {method}"], indent=2), flush=True)
     write_json(ROOT / "benchmarks" / "results" / f"{date.today()}-large-images.json", results)
 

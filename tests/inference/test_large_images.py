@@ -291,7 +291,7 @@ def test_shared_statistics_do_not_depend_on_the_memory(tmp_path: Path) -> None:
         shared_norms(translator, MemoryLimit(translator, memory), tmp_path / "x.png")
         for memory in (16 * needed, 100 * needed)
     ]
-    assert found[0].digest == found[1].digest and found[0].crops == 4
+    assert found[0].digest == found[1].digest and found[0].source == "4 crops"
     with pytest.raises(UserError, match="raise --memory"):
         shared_norms(translator, MemoryLimit(translator, 16 * needed - 1), tmp_path / "x.png")
 
@@ -311,7 +311,7 @@ def test_masked_pixels_and_targets_are_not_in_shared_statistics(tmp_path: Path) 
         masks = MaskFiles.in_folder(inside, "--masks")
         norms = shared_norms(translator, MemoryLimit(translator), images, masks)
         digests.append(norms.digest)
-        assert norms.crops == 1
+        assert norms.source == "1 crop"
     assert digests[0] == digests[1]
     translator.preprocessing = Preprocessing(side_by_side=(2.0,))
     Image.fromarray(noise(1, 20, 40)).save(images / "x.png")

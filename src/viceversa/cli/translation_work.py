@@ -11,10 +11,9 @@ from typing import Any
 from ..checkpoint import read_digest
 from ..environment import Launched
 from ..errors import UserError
-from ..fields import counted
 from ..images.masks import MaskFiles
 from ..inference import STREAM, FileOptions, Record, Translator
-from ..inference.large_images import LargeImages, shared_norms
+from ..inference.large_images import LargeImages, check_statistics, shared_norms
 from ..inference.memory import MemoryLimit
 from .translate_options import TranslateOptions
 from .translation_paths import place_of
@@ -82,13 +81,16 @@ def _large_images(
     memory = MemoryLimit(translator, limit, processes)
     large_images = LargeImages(memory, options.scratch, printer(out), options.statistics)
     if options.statistics_from is None:
+        if options.statistics == "window":
+            check_statistics(memory, "--statistics window")
         return large_images
-    if options.statistics == "tile":
+    if options.statistics != "exact":
         raise UserError(
-            "--statistics tile and --statistics_from cannot be combined", option="--statistics_from"
+            f"--statistics {options.statistics} and --statistics_from cannot be combined",
+            option="--statistics_from",
         )
     norms = shared_norms(translator, memory, options.statistics_from, masks)
-    printer(out)(f"norms use the statistics of {counted(norms.crops, 'crop')} of other images")
+    printer(out)(f"norms use the statistics of {norms.source} of other images")
     return large_images._replace(norms=norms)
 
 
@@ -120,8 +122,7 @@ def _settings(options: TranslateOptions, precision: str) -> dict[str, Any]:
         "spread": options.spread,
         "masks": options.masks,
         "alpha": options.alpha,
-        "sampled": options.statistics == "sampled",
-        "tile": options.statistics == "tile",
+        options.statistics: options.statistics != "exact",
     }
     settings |= {name: True for name, value in added.items() if value}
     if precision != "fp32":

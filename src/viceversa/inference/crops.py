@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..fields import evenly_spaced
+from ..fields import evenly_spaced, height_width
 from ..files import format_bytes
 from ..images.loading import read_options
 from ..images.masks import MaskFiles, read_mask
 from ..images.rows import ImageRows, open_rows
 from ..images.sources import Source
 from ..networks.sizes import supported_side
-from ..streaming import whole_memory
+from ..streaming import SampledNorms, whole_memory, window_norms
 from ..streaming.stream import ReadRows
 from .memory import Shape, padded_shape
 from .outputs import Input
@@ -33,6 +33,36 @@ def sample_crops(network: nn.Module, read: ReadRows, shape: Shape, memory: int) 
     """Return evenly spaced crops of an image, as many as fit into memory."""
     sides, most = fitting_crops(network, shape, memory)
     return torch.cat(crops_of(read, shape, sides, most))
+
+
+def window_sides(translator: Translator, shape: Shape) -> tuple[int, int]:
+    """Return height and width of windows of an image: those of the crops in training.
+
+    Args:
+        translator: The translator; if it does not know its crops, windows have 256x256 pixels.
+        shape: (channels, height, width) of the padded image.
+    """
+    crop = height_width(translator.preprocessing.crop_size or CROP_SIDES[0])
+    height, width = (
+        min(supported_side(translator.network, side), most)
+        for side, most in zip(crop, shape[1:], strict=True)
+    )
+    return height, width
+
+
+def norms_of_windows(
+    translator: Translator,
+    read: ReadRows,
+    shape: Shape,
+    memory: int,
+    progress: Callable[[float], object],
+) -> SampledNorms:
+    """Return norms with the statistics of windows of an image. Raises UserError: see `--memory`."""
+    sides = window_sides(translator, shape)
+    needed = whole_memory(translator.network, (shape[0], *sides))
+    if needed > memory:
+        raise _too_little(needed, memory, "a window")
+    return window_norms(translator.network, shape, sides, read, progress)
 
 
 def crops_of_files(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from ..config.speed import Statistics
 from ..errors import UserError
 from ..files import format_bytes
 from ..images import Pixels, Source, read_header
@@ -19,7 +21,7 @@ from ..streaming import BandedNetwork, SampledNorms, TiledNetwork, sampled_norms
 from ..streaming.stream import ReadRows
 from ..terminal import say
 from .alpha import has_alpha
-from .crops import crops_of_files, sample_crops
+from .crops import crops_of_files, norms_of_windows, sample_crops, window_sides
 from .forward import memory_errors
 from .inputs import expand
 from .memory import MemoryLimit, Shape, padded_shape
@@ -41,8 +43,9 @@ class LargeImages(NamedTuple):
     """Folder for temporary files; None: the folder of the result."""
     report: Callable[[str], object] = say
     """Function that is called with a sentence about the costs before an image is translated."""
-    statistics: Literal["exact", "sampled", "tile"] = "exact"
-    """Statistics that norms use: of the whole image, of crops, or of each tile."""
+    statistics: Statistics = "exact"
+    """Statistics that norms use: of the whole image, of crops, of windows (for all images that are
+    larger than a window), or of each tile."""
     norms: SampledNorms | None = None
     """Norms with shared statistics, for all images, even if an image fits into memory. None: the
     norms of each image use statistics of this image."""
@@ -54,14 +57,24 @@ class LargeImages(NamedTuple):
             UserError: The image cannot be read, or `half` has to be chosen.
         """
         if reason := self.obstacle(translator, path, half, spread):
-            if self.norms is not None:
-                raise UserError(f"--statistics_from: {reason}", option="--statistics_from")
+            if self.own_option:
+                raise UserError(f"{self.own_option}: {reason}", option=self.own_option)
             return False
         config, most = translator.source.config, translator.max_megapixels * 10**6
         header = read_header(path, config.pages, most, config.read_channels)
-        translator.preprocessing.half(header.height, header.width, half, path)
-        fits = self.norms is None and self.limit.at_once(header.height, header.width, 1)
+        height, width = header.height, header.width
+        translator.preprocessing.half(height, width, half, path)
+        fits = self.norms is None and self.limit.at_once(height, width, 1) > 0
+        if self.statistics == "window":
+            shape = padded_shape(translator.network, config.width, height, width)
+            fits = fits and window_sides(translator, shape) == shape[1:]
         return not fits and not self.limit.obstacle
+
+    @property
+    def own_option(self) -> str:
+        """The option by which an image is not translated as a whole even if it fits, or ""."""
+        window = "--statistics window" if self.statistics == "window" else ""
+        return "--statistics_from" if self.norms is not None else window
 
     def excess(
         self, translator: Translator, pixels: Pixels, path: Input, half: Part, spread: bool
@@ -133,9 +146,11 @@ def translate_by_rows(
             translator.network, translator.source.config.width, image.height, image.width
         )
         read = row_reader(translator, image, shape)
-        network = _network(translator, options, shape, read)
+        # Computing the statistics of windows takes as long as the rest.
+        before = 0.5 if options.statistics == "window" else 0.0
+        network = _network(translator, options, shape, read, lambda done: progress(before * done))
         name = f"{path} ({image.width}x{image.height})"
-        if options.norms is None:
+        if options.norms is None and not options.limit.at_once(image.height, image.width, 1):
             options.report(f"{name} does not fit into the memory as a whole; {network.costs}")
         output = RowWriter(translator, again, path, result, files)
         if alpha and has_alpha(path, translator.source, most):
@@ -143,7 +158,9 @@ def translate_by_rows(
             output.take_over(files.enter_context(open_rows(path, pages=pages, max_pixels=most)))
         scratch = options.scratch or (Path() if result == STREAM else result.parent)
         with translator.precision.autocast():
-            network(read, output.write, scratch, progress)
+            network(
+                read, output.write, scratch, lambda done: progress(before + (1 - before) * done)
+            )
         output.finish()
     size = image.height, image.width
     enlarged = translator.preprocessing.enlargement(size, size)
@@ -155,6 +172,21 @@ def translate_by_rows(
     return Parts([*found, _note(tiles)], tiles)
 
 
+def check_statistics(limit: MemoryLimit, option: str) -> None:
+    """Raise UserError if an option for the statistics of norms has no effect on a network."""
+    if not limit.has_bands:
+        raise UserError(
+            f"{option} needs a network that can be computed in bands of rows; ensembles, --flips, "
+            "exported files and networks with unknown layers cannot",
+            option=option,
+        )
+    if not limit.image_statistics:
+        raise UserError(
+            f"the norms of this model use no statistics of images; leave out {option}",
+            option=option,
+        )
+
+
 def shared_norms(
     translator: Translator, limit: MemoryLimit, path: Path, masks: MaskFiles | None = None
 ) -> SampledNorms:
@@ -163,17 +195,7 @@ def shared_norms(
     Raises:
         UserError: The network cannot be computed in bands, or an image cannot be read.
     """
-    if not limit.has_bands:
-        raise UserError(
-            "--statistics_from needs a network that can be computed in bands of rows; ensembles, "
-            "--flips, exported files and networks with unknown layers cannot",
-            option="--statistics_from",
-        )
-    if not limit.image_statistics:
-        raise UserError(
-            "the norms of this model use no statistics of images; leave out --statistics_from",
-            option="--statistics_from",
-        )
+    check_statistics(limit, "--statistics_from")
     files = [file for file, _ in expand([str(path)]).files]
     if masks:  # their folder may be in the folder of the images
         used = {one.path.resolve() for one in masks.by_name.values()}
@@ -184,15 +206,24 @@ def shared_norms(
 
 
 def _network(
-    translator: Translator, options: LargeImages, shape: Shape, read: ReadRows
+    translator: Translator,
+    options: LargeImages,
+    shape: Shape,
+    read: ReadRows,
+    progress: Callable[[float], object],
 ) -> BandedNetwork | TiledNetwork:
-    """Return the network for an image of one size, in bands or tiles."""
+    """Return the network for an image of one size, in bands or tiles.
+
+    `progress` is called with the completed fraction of the statistics of windows.
+    """
     limit, network = options.limit, translator.network
-    memory = limit.limit or 0
+    memory = sys.maxsize if limit.limit is None else limit.limit
     if limit.has_bands and options.statistics != "tile":
         norms = options.norms
         if norms is None and options.statistics == "sampled":
             norms = sampled_norms(network, sample_crops(network, read, shape, memory))
+        if norms is None and options.statistics == "window":
+            norms = norms_of_windows(translator, read, shape, memory, progress)
         return BandedNetwork(network, shape, memory, norms)
     return TiledNetwork(
         network,

@@ -6,6 +6,7 @@ from .receptive_field import receptive_field, uses_image_statistics
 from .sampling import SampledNorms, sampled_norms
 from .stream import BandedNetwork
 from .tiles import TiledNetwork
+from .windows import window_norms
 
 __all__ = [
     "BandedNetwork",
@@ -16,4 +17,5 @@ __all__ = [
     "sampled_norms",
     "uses_image_statistics",
     "whole_memory",
+    "window_norms",
 ]

@@ -57,11 +57,9 @@ def with_statistics(layer: nn.Module, moments: Moments, device: torch.device) ->
         moments: Moments of its input.
         device: Device of the rows.
     """
-    mean, variance, eps = moments.mean, moments.variance, float(layer.eps)  # type: ignore[arg-type]
-    if isinstance(layer, GroupNorm | nn.GroupNorm):
-        groups = layer.groups if isinstance(layer, GroupNorm) else layer.num_groups
-        mean, variance = _of_groups(mean, variance, groups)
-    if isinstance(layer, InstanceNorm) and layer.std_eps:
+    mean, variance = of_channels(layer, moments)
+    eps = float(layer.eps)  # type: ignore[arg-type]
+    if adds_to_deviation(layer):
         variance, eps = (variance.clamp_min(1e-12).sqrt() + eps) ** 2, 0.0
     mean, variance = mean.float().to(device), variance.float().to(device)
     weight, bias = layer.weight, layer.bias
@@ -70,6 +68,19 @@ def with_statistics(layer: nn.Module, moments: Moments, device: torch.device) ->
         return F.batch_norm(rows, mean, variance, weight, bias, False, 0.0, eps)  # type: ignore[arg-type]
 
     return normalize
+
+
+def of_channels(layer: nn.Module, moments: Moments) -> tuple[Tensor, Tensor]:
+    """Return the mean and the variance that a norm uses for each channel, in float64."""
+    if not isinstance(layer, GroupNorm | nn.GroupNorm):
+        return moments.mean, moments.variance
+    groups = layer.groups if isinstance(layer, GroupNorm) else layer.num_groups
+    return _of_groups(moments.mean, moments.variance, groups)
+
+
+def adds_to_deviation(layer: nn.Module) -> bool:
+    """Return whether a norm adds epsilon to the standard deviation instead of the variance."""
+    return isinstance(layer, InstanceNorm) and layer.std_eps
 
 
 def _of_groups(mean: Tensor, variance: Tensor, groups: int) -> tuple[Tensor, Tensor]:

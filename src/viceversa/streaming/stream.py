@@ -34,7 +34,8 @@ class BandedNetwork:
         network: A network in eval mode, without noise.
         shape: (channels, height, width) of the images, whose sides the network supports.
         memory: Limit of the memory of the bands, in bytes.
-        norms: Norms with the statistics of crops; None: norms use statistics of the whole image.
+        norms: Norms with the statistics of crops or windows; None: norms use statistics of the
+            whole image.
 
     Raises:
         Unknown: The rows of a layer cannot be computed alone.
@@ -45,7 +46,7 @@ class BandedNetwork:
         self, network: nn.Module, shape: Shape, memory: int, norms: SampledNorms | None = None
     ) -> None:
         self.network, self.shape = network, shape
-        self.crops = norms.crops if norms else 0
+        self.norms = norms
         self.nodes = maps(network, shape)
         if norms:
             self.nodes = with_norms(self.nodes, norms)
@@ -56,14 +57,15 @@ class BandedNetwork:
     @property
     def costs(self) -> str:
         """Return a clause about the costs of an image."""
-        plan = self.plan
+        plan, norms = self.plan, self.norms
+        arithmetic = plan.arithmetic
+        if norms:  # their crops are of the same image
+            arithmetic += norms.pixels / (self.shape[1] * self.shape[2])
         return (
             f"it is translated in bands of {self.band} rows: {format_bytes(self.memory)} of "
             f"memory, {format_bytes(plan.scratch)} of temporary files, "
-            f"{format_bytes(plan.traffic)} read and written, {plan.arithmetic:.2f} times the "
-            "arithmetic"
-            + (f"; norms have the statistics of {self.crops} crop" if self.crops else "")
-            + "s" * (self.crops > 1)
+            f"{format_bytes(plan.traffic)} read and written, {arithmetic:.2f} times the "
+            "arithmetic" + (f"; norms have the statistics of {norms.source}" if norms else "")
         )
 
     def __call__(
