@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         occupy_descriptors()
     boundary.replace_unencodable()
     limit_thread_spinning()
-    if whole_process and words[:1] in (["train"], ["demo"], ["plan"]):
+    if whole_process and words[:1] in (["train"], ["demo"], ["plan"], ["translate"]):
         keep_freed_memory()
     with guarded() as (out, err):
         try:

@@ -1,7 +1,7 @@
 """Estimate the memory of the maps of a network, for a whole image and for bands of rows.
 
-The factors were measured on a CPU with a ResNet and a U-Net from 512 to 1024 px: layers copy their
-input to other memory formats, and the heap is fragmented.
+The factors were measured on a CPU with a ResNet and a U-Net from 512 to 1024 px, with freed memory
+kept in the process: layers copy their input to other memory formats, and the heap is fragmented.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .graph import Node, maps
 from .operations import Convolution, Operation, Shape
 from .passes import Pass, Plan
 
-OF_WHOLE, OF_TILES, OF_BAND = 1.5, 2.25, 5.0
+OF_WHOLE, OF_TILES, OF_BAND = 2.0, 2.25, 5.0
 LIBRARIES = 35_000_000  # bytes of code that is loaded during the computation
 BANDS = (1024, 512, 256, 128, 64, 32, 16, 8, 4)
 """Possible numbers of image rows in a band."""
