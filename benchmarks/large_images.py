@@ -36,6 +36,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from viceversa.checkpoint import read_header
+from viceversa.environment import keep_freed_memory
 from viceversa.evaluation.features.store import load
 from viceversa.fields import height_width, nested
 from viceversa.files import write_json
@@ -116,6 +117,7 @@ def job(name: str, way: str, height: int, width: int, memory: int, out: str) -> 
     """Translate in this process; print the seconds and the memory as JSON."""
     network, image = network_of(name), photographs(height, width)
     measured: dict[str, Any] = {"estimate": whole_memory(network, (3, height, width))}
+    keep_freed_memory()  # as the command does
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     before, began = peak_memory(torch.device("cpu")), time.perf_counter()
     if way == "whole":
