@@ -11,7 +11,9 @@ image of this width. With trained models, on a mosaic of images, for bands, for 
 of crops of other images and of windows, and for tiles without and with an overlap of the receptive
 field (each tile has its own statistics): the difference from the result of the whole image, the
 seam score, and the differences from crops of the size in training that are translated alone
-(pixels, colours and LPIPS at their centres). LPIPS needs the files of `viceversa features`.
+(pixels, colours and LPIPS at their centres). A third of the crops begins at multiples of their
+size; the others are shifted by a quarter and a half of it. LPIPS needs the files of `viceversa
+features`.
 Writes benchmarks/results/DATE-large-images.json.
 """
 
@@ -54,10 +56,10 @@ from viceversa.streaming import (
     BandedNetwork,
     SampledNorms,
     TiledNetwork,
+    Windows,
     receptive_field,
     sampled_norms,
     whole_memory,
-    window_norms,
 )
 from viceversa.streaming.seams import Gradients
 
@@ -197,8 +199,10 @@ def ways(model: Path, options: argparse.Namespace) -> dict[str, Any]:
         norms = shared_norms(translator, MemoryLimit(translator), options.others)
         found[f"{norms.source} of other images"] = banded(network, image, 10**9, norms)[0], tiles
         shape = image.shape[1], height, width
-        norms = window_norms(network, shape, (side, side), lambda a, b: image[:, :, a:b])
-        found[f"windows of {side} pixels"] = banded(network, image, 10**9, norms)[0], tiles
+        windows = Windows(network, shape, (side, side))
+        windows.measure(lambda start, end: image[:, :, start:end])
+        name = f"windows of {side} pixels"
+        found[name] = banded(network, image, 10**9, windows.norms)[0], tiles
         found["whole image"] = whole, tiles
         alone = Crops(network, image, side, load(LPIPS, options.features)[0])
         found["tiles without an overlap"] = plain, tiles
@@ -221,23 +225,24 @@ def ways(model: Path, options: argparse.Namespace) -> dict[str, Any]:
 class Crops:
     """Results of crops of the size in training, each of which is translated alone.
 
+    The crops are at several positions relative to windows and tiles.
+
     Args:
         network: The network.
-        image: (1, channels, height, width), whose sides are multiples of `side`.
+        image: (1, channels, height, width).
         side: Height and width of the crops.
         features: Network of LPIPS.
     """
 
     def __init__(self, network: nn.Module, image: Tensor, side: int, features: nn.Module) -> None:
         self.side, self.features = side, features
-        crops = [part for rows in image.split(side, 2) for part in rows.split(side, 3)]
         with torch.inference_mode():
-            self.results = self._centres(torch.cat([network(crop) for crop in crops]))
+            results = [network(crop[None]) for crop in self._crops(image)]
+        self.results = self._centres(torch.cat(results))
 
     def compare(self, output: Tensor) -> dict[str, float]:
         """Return the mean absolute differences of pixels and of mean colours, and LPIPS."""
-        crops = [part for rows in output.split(self.side, 2) for part in rows.split(self.side, 3)]
-        parts = self._centres(torch.cat(crops))
+        parts = self._centres(self._crops(output))
         difference = (parts - self.results) * 127.5
         with torch.inference_mode():
             perceptual = lpips(self.features, parts, self.results)
@@ -246,6 +251,15 @@ class Crops:
             "crop_colour": float(difference.mean(dim=(2, 3)).abs().mean()),
             "crop_lpips": float(perceptual.mean()),
         }
+
+    def _crops(self, image: Tensor) -> Tensor:
+        """Return the crops at all positions, (n, channels, side, side)."""
+        found = []
+        for offset in (0, self.side // 4, self.side // 2):
+            for top in range(offset, image.shape[2] - self.side + 1, self.side):
+                for left in range(offset, image.shape[3] - self.side + 1, self.side):
+                    found.append(image[:, :, top : top + self.side, left : left + self.side])
+        return torch.cat(found)
 
     def _centres(self, crops: Tensor) -> Tensor:
         """Return the centres of crops, half as high and wide: edges lack neighbouring pixels."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from functools import cache
+from threading import Lock
 from typing import Any
 
 from .environment import disable_usage_reports
 from .errors import UserError
+
+_core_lock = Lock()
 
 
 def import_extra(package: str, extra: str, what: str) -> Any:
@@ -41,7 +44,6 @@ def import_openvino() -> Any:
     return import_extra("openvino", "openvino", "an OpenVINO file")
 
 
-@cache
 def openvino_core() -> Any:
     """Return the OpenVINO core of this process. Raises UserError if the package is missing.
 
@@ -50,6 +52,12 @@ def openvino_core() -> Any:
     restore the stack of the first one. The next signal would then crash the process. Therefore
     there is only one core, which is never deleted.
     """
+    with _core_lock:
+        return _core()
+
+
+@cache
+def _core() -> Any:
     core = import_openvino().Core()
     core.set_property({"ENABLE_MMAP": False})  # files may be deleted after they were read
     return core

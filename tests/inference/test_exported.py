@@ -220,16 +220,16 @@ def test_signals_are_handled_after_openvino_models_are_deleted(
         "from viceversa import extras; from viceversa.inference.exported import open_exported;"
         "signal.signal(signal.SIGTERM, lambda *_: print('handled')); path = Path(sys.argv[1]);"
         "first = open_exported(path); several = sys.argv[2] == 'several';"
-        "several and extras.openvino_core.cache_clear(); second = open_exported(path);"
-        "several and extras.openvino_core.cache_clear();"
+        "several and extras._core.cache_clear(); second = open_exported(path);"
+        "several and extras._core.cache_clear();"
         "del first; del second; signal.raise_signal(signal.SIGTERM)"
     )
     words = [sys.executable, "-X", "faulthandler", "-c", code, path, cores]
     done = subprocess.run(words, capture_output=True, text=True, timeout=100)
-    if cores == "several":  # the control
-        assert done.returncode == -signal.SIGSEGV, done
-    else:
-        assert (done.returncode, done.stdout) == (0, "handled\n"), done
+    handled = (done.returncode, done.stdout) == (0, "handled\n")
+    if cores == "several" and handled:
+        pytest.skip("this version of OpenVINO restores the signal stack")
+    assert handled or (cores == "several" and done.returncode == -signal.SIGSEGV), done
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -286,14 +287,14 @@ def test_options_that_exclude_shared_statistics(
 def test_shared_statistics_do_not_depend_on_the_memory(tmp_path: Path) -> None:
     translator = Translator.load(model(tmp_path, "resnet"), "cpu")
     Image.fromarray(noise(1, 300, 300)).save(tmp_path / "x.png")
-    needed = whole_memory(translator.network, (3, 256, 256))
+    needed = whole_memory(translator.network, (3, 256, 256), images=4)
     found = [
         shared_norms(translator, MemoryLimit(translator, memory), tmp_path / "x.png")
-        for memory in (16 * needed, 100 * needed)
+        for memory in (needed, 100 * needed)
     ]
     assert found[0].digest == found[1].digest and found[0].source == "4 crops"
     with pytest.raises(UserError, match="raise --memory"):
-        shared_norms(translator, MemoryLimit(translator, 16 * needed - 1), tmp_path / "x.png")
+        shared_norms(translator, MemoryLimit(translator, needed - 1), tmp_path / "x.png")
 
 
 def test_masked_pixels_and_targets_are_not_in_shared_statistics(tmp_path: Path) -> None:
@@ -309,10 +310,15 @@ def test_masked_pixels_and_targets_are_not_in_shared_statistics(tmp_path: Path) 
         pixels[:, 24:] = value
         Image.fromarray(pixels).save(images / "x.png")
         masks = MaskFiles.in_folder(inside, "--masks")
-        norms = shared_norms(translator, MemoryLimit(translator), images, masks)
-        digests.append(norms.digest)
-        assert norms.source == "1 crop"
-    assert digests[0] == digests[1]
+        for translated in ([images / "x.png"], []):
+            limit = MemoryLimit(translator)
+            norms = shared_norms(translator, limit, images, masks, translated)
+            digests.append(norms.digest)
+            assert norms.source == "1 crop"
+    # Masks belong to the images that are translated, not to other images of the same name.
+    assert digests[0] == digests[2] and digests[1] != digests[3]
+    with pytest.raises(UserError, match="no images besides masks"):
+        shared_norms(translator, MemoryLimit(translator), inside, masks)
     translator.preprocessing = Preprocessing(side_by_side=(2.0,))
     Image.fromarray(noise(1, 20, 40)).save(images / "x.png")
     with pytest.raises(UserError) as caught:
@@ -332,7 +338,13 @@ def test_images_of_shared_statistics_are_not_replaced(
     before = other.read_bytes()
     for given in (other, other.parent):
         words = shared_statistics(file, image, other.parent, given, "--overwrite")
-        assert "x.png" in command_error(capsys, *words) or given != other
+        assert "would overwrite an image of --statistics_from" in command_error(capsys, *words)
+    archive = tmp_path / "others.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(other, "x.png")
+    words = shared_statistics(file, image, archive, archive, "--overwrite")
+    assert "would overwrite an image of --statistics_from" in command_error(capsys, *words)
+    assert zipfile.ZipFile(archive).read("x.png") == before
     assert other.read_bytes() == before
 
 

@@ -130,7 +130,7 @@ def test_a_restarted_worker_does_not_repeat_what_is_recorded(
     context = types.SimpleNamespace(was_current_actor_reconstructed=False)
     ray = types.SimpleNamespace(get_runtime_context=lambda: context)
     monkeypatch.setitem(sys.modules, "ray", ray)
-    work = RayWork(MODEL, out, TranslateOptions(), 1, (), os.getcwd())
+    work = RayWork(MODEL, out, TranslateOptions(), 1, (), os.getcwd(), [])
     files = [(tmp_path / "in" / name, out / name) for name in ("0.png", "1.png")]
     results = [result for _, result in files]
     assert RayWorker(work, 0, 2).translate(files[:1]).written == results[:1]
@@ -148,7 +148,7 @@ def test_a_restarted_worker_does_not_repeat_what_is_recorded(
 
 def test_a_worker_returns_errors_of_the_user() -> None:
     options = TranslateOptions(device="nonsense")
-    worker = RayWorker(RayWork(MODEL, Path("out"), options, 1, (), os.getcwd()), 0, 1)
+    worker = RayWorker(RayWork(MODEL, Path("out"), options, 1, (), os.getcwd(), []), 0, 1)
     assert "nonsense" in worker.ready()
 
 
@@ -212,7 +212,11 @@ class Cluster:
 def test_workers_that_cannot_start_get_no_files() -> None:
     chunks, said = [[(Path("a"), Path("b"))] * 2 for _ in range(5)], list[str]()
     workers = [Worker("no memory"), Worker("")]
-    found = list(_results(Cluster(), workers, chunks, bool, lambda: said.append("started")))
-    assert found == [2] * 5 and said == ["started"]
+    found = list(
+        _results(
+            Cluster(), workers, chunks, bool, lambda problem: said.append(problem or "started")
+        )
+    )
+    assert found == [2] * 5 and said == ["no memory", "started"]
     with pytest.raises(UserError, match="a worker of Ray cannot start: no memory"):
         list(_results(Cluster(), workers[:1], chunks, bool, bool))

@@ -60,9 +60,10 @@ def _check_folder(out: Path, overwrite: bool) -> None:
         return
     if not out.is_dir():
         raise UserError(f"-o {out} is a file; name a folder", option="-o", path=out)
-    others = {path.name for path in out.iterdir()} - PARTS
+    others = sorted({path.name for path in out.iterdir()} - PARTS)
     if others or (any(out.iterdir()) and not (out / "page" / "page.js").is_file()):
-        text = f"-o {out} contains other files; name a new folder"
+        first = f" ({others[0]})" if others else ""
+        text = f"-o {out} contains other files{first}; name a new folder"
         raise UserError(text, option="-o", path=out)
     if any(out.iterdir()) and not overwrite:
         raise UserError(f"{out} exists; add --overwrite to replace it", option="-o", path=out)

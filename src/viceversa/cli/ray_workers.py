@@ -22,7 +22,7 @@ from ..errors import UserError
 from ..extras import import_extra
 from ..files import remove_temporary_of
 from ..inference import STREAM, Outcome, translate_files
-from ..inference.outputs import File
+from ..inference.outputs import File, Input
 from ..runtime.signals import keep_handlers
 from .loading import load_translator
 from .translate_options import TranslateOptions
@@ -45,6 +45,8 @@ class RayWork(NamedTuple):
     """User modules to import (`--import`)."""
     folder: str
     """Working directory, to which relative paths refer."""
+    images: Sequence[Input]
+    """All images to translate."""
 
 
 class RayWorker:
@@ -73,7 +75,8 @@ class RayWorker:
             import_module(module)
         torch.set_num_threads(work.threads)
         translator = load_translator(work.model, work.options)
-        how = file_options(translator, work.out, work.options, self.count, mask_files(work.options))
+        masks = mask_files(work.options)
+        how = file_options(translator, work.out, work.options, self.count, masks, work.images)
         process, precision = Launched(self.number, self.count), translator.precision.name
         given = work.options, process, precision, statistics_of(how)
         record = record_of(work.out, False, work.model, *given)
@@ -147,9 +150,12 @@ def translate_on_ray(
         return outcome
     began = time.monotonic()
     with _connected(str(options.ray)) as ray:
-        workers, threads = _start(ray, model, out, options, len(chunks))
+        workers, threads = _start(ray, model, out, options, pairs, len(chunks))
 
-        def started() -> None:
+        def started(problem: str) -> None:
+            if problem:
+                tell(f"Ray: a worker cannot start and is not used: {problem}")
+                return
             tell(
                 f"Ray: {len(workers)} workers with {threads} threads each; the first one started "
                 f"after {time.monotonic() - began:.1f} seconds"
@@ -201,7 +207,7 @@ def _check_address(address: str) -> None:
 
 
 def _start(
-    ray: Any, model: Path, out: Path, options: TranslateOptions, most: int
+    ray: Any, model: Path, out: Path, options: TranslateOptions, pairs: Sequence[File], most: int
 ) -> tuple[list[Any], int]:
     """Start one worker for each GPU; without GPUs, as many workers as the CPUs allow.
 
@@ -218,7 +224,8 @@ def _start(
     needs = {"num_cpus": 1, "num_gpus": 1} if gpus else {"num_cpus": threads}
     restarts = {"max_restarts": -1, "max_task_retries": RETRIES}
     remote = ray.remote(**needs, **restarts)(RayWorker)
-    work = RayWork(model, out, options, threads, tuple(imported), os.getcwd())
+    images = [path for path, _ in pairs]
+    work = RayWork(model, out, options, threads, tuple(imported), os.getcwd(), images)
     return [remote.remote(work, number, count) for number in range(count)], threads
 
 
@@ -227,9 +234,17 @@ def _results(
     workers: Sequence[Any],
     chunks: Sequence[Sequence[File]],
     stop: Callable[[], object],
-    started: Callable[[], object],
+    started: Callable[[str], object],
 ) -> Iterator[Outcome]:
     """Yield the outcome of each chunk; each started worker translates one at a time.
+
+    Args:
+        ray: The module.
+        workers: The workers, which are starting.
+        chunks: The files of each task.
+        stop: Checked twice a second; true ends the work early.
+        started: Called when the first worker has started, with "", and for each worker that cannot
+            start, with the reason.
 
     Raises:
         UserError: No worker can start.
@@ -248,9 +263,9 @@ def _results(
             result, error = _result(ray, one)
             if one in starting:
                 worker, problem = starting.pop(one), error or result
+                if problem or not (idle or running):
+                    started(problem)
                 if not problem:
-                    if not (idle or running):
-                        started()
                     idle.append(worker)
                 continue
             worker, chunk = running.pop(one)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from ..config.speed import InferencePrecision, Statistics
+from ..config.speed import InferencePrecision, InferenceStatistics
 from ..networks.config import Policy
 
 Switch = Annotated[bool, Parameter(negative="")]
@@ -41,12 +41,12 @@ class TranslateOptions:
     more is translated in bands of rows with temporary files; the result is the same within
     rounding. Ensembles, --flips, exported files and networks with unknown layers use overlapping
     tiles instead."""
-    statistics: Statistics = "exact"
-    """Statistics of norms for images that do not fit into the memory. exact: statistics of the
-    whole image, in several passes; sampled: statistics of up to 64 crops, in one pass without
-    temporary files; tile: overlapping tiles, each with its own statistics, so that borders may be
-    visible. Networks that cannot be computed in bands always use tiles. For all images, window:
-    statistics of the windows around each pixel, which are as large as the crops in training."""
+    statistics: InferenceStatistics = "exact"
+    """Statistics of norms. For images that do not fit into the memory: exact (statistics of the
+    whole image, in several passes), sampled (statistics of up to 64 crops, in one pass without
+    temporary files) or tile (overlapping tiles, each with its own statistics, so that borders may
+    be visible). Networks that cannot be computed in bands always use tiles for them. For all
+    images: window (statistics of windows around each pixel, as large as the crops in training)."""
     statistics_from: Path | None = None
     """A file or folder of images whose crops give the statistics of norms. All images are then
     translated with the same statistics, which is useful for parts of one slide or series."""

@@ -78,7 +78,8 @@ def run_on_images(model: Path, inputs: Sequence[str], out: Path, options: Transl
         check_alpha(translator.target, fixed_suffix(out, options.format))
     pairs = plan_share(files, out, suffix, options, process, named)
     prepare_folders(pairs, out, model, inputs, options)
-    how = file_options(translator, out, options, process.size, masks)
+    images = [path for path, _ in files]
+    how = file_options(translator, out, options, process.size, masks, images)
     record = None
     if out != STREAM:
         precision, statistics = translator.precision.name, statistics_of(how)

@@ -133,7 +133,7 @@ def prepare_folders(
     if options.statistics_from:
         files = {file_of(path) for path, _ in expand([str(options.statistics_from)]).files}
         used = {path.resolve() for path in files}
-        for result in results:
+        for result in (*results, *([out] if names_zip(out) else [])):
             if result.resolve() in used:
                 raise UserError(
                     f"{result} would overwrite an image of --statistics_from; choose another -o",

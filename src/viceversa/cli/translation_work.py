@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ..images.masks import MaskFiles
 from ..inference import STREAM, FileOptions, Record, Translator
 from ..inference.large_images import LargeImages, check_statistics, shared_norms
 from ..inference.memory import MemoryLimit
+from ..inference.outputs import Input
 from .translate_options import TranslateOptions
 from .translation_paths import place_of
 
@@ -25,15 +26,28 @@ def file_options(
     options: TranslateOptions,
     processes: int,
     masks: MaskFiles | None,
+    images: Sequence[Input],
 ) -> FileOptions:
-    """Return the options of files for one of several processes on a machine."""
+    """Return the options of files for one of several processes on a machine.
+
+    Args:
+        translator: The translator.
+        out: The folder or file for the results.
+        options: The options of the command.
+        processes: Number of processes on this machine.
+        masks: The mask files.
+        images: All images to translate.
+
+    Raises:
+        UserError: The options for norms cannot be used.
+    """
     return FileOptions(
         options.batch_size,
         options.half,
         options.spread,
         options.alpha,
         masks,
-        _large_images(translator, out, options, processes, masks),
+        _large_images(translator, out, options, processes, masks, images),
     )
 
 
@@ -75,6 +89,7 @@ def _large_images(
     options: TranslateOptions,
     processes: int,
     masks: MaskFiles | None,
+    images: Sequence[Input],
 ) -> LargeImages:
     """Return the options for images that do not fit into memory. Raises UserError."""
     limit = None if options.memory is None else round(options.memory * 1e9)
@@ -83,15 +98,18 @@ def _large_images(
     if options.statistics_from is None:
         if options.statistics == "window":
             check_statistics(memory, "--statistics window")
+            large_images.check(translator, options.half, options.spread)
         return large_images
     if options.statistics != "exact":
         raise UserError(
             f"--statistics {options.statistics} and --statistics_from cannot be combined",
             option="--statistics_from",
         )
-    norms = shared_norms(translator, memory, options.statistics_from, masks)
+    norms = shared_norms(translator, memory, options.statistics_from, masks, images)
     printer(out)(f"norms use the statistics of {norms.source} of other images")
-    return large_images._replace(norms=norms)
+    large_images = large_images._replace(norms=norms)
+    large_images.check(translator, options.half, options.spread)
+    return large_images
 
 
 def statistics_of(how: FileOptions) -> dict[str, str]:

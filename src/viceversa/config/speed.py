@@ -10,7 +10,7 @@ from ..errors import UserError
 MemoryFormatName = Literal["auto", "measure", "contiguous", "channels_last"]
 PrecisionName = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 InferencePrecision = Literal["auto", "fp32", "bf16", "fp16"]
-Statistics = Literal["exact", "sampled", "window", "tile"]
+InferenceStatistics = Literal["exact", "sampled", "window", "tile"]
 """Statistics that norms use for an image: of the whole image, of crops, of windows, or of tiles."""
 
 

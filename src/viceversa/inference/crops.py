@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..fields import evenly_spaced, height_width
+from ..fields import counted, evenly_spaced, height_width
 from ..files import format_bytes
+from ..images import read_header
+from ..images.header import Header
 from ..images.loading import read_options
-from ..images.masks import MaskFiles, read_mask
-from ..images.rows import ImageRows, open_rows
+from ..images.masks import read_mask
+from ..images.rows import open_rows
 from ..images.sources import Source
 from ..networks.sizes import supported_side
-from ..streaming import SampledNorms, whole_memory, window_norms
+from ..streaming import BandedNetwork, Windows, whole_memory
 from ..streaming.stream import ReadRows
 from .memory import Shape, padded_shape
 from .outputs import Input
@@ -26,6 +27,7 @@ from .translator import Translator
 
 CROPS = 64  # of an image, at most
 SHARED_CROPS = 16  # of other images
+Progress = Callable[[float], object]
 CROP_SIDES = (256, 128, 64)  # pixels; smaller ones if the memory is small
 
 
@@ -50,23 +52,29 @@ def window_sides(translator: Translator, shape: Shape) -> tuple[int, int]:
     return height, width
 
 
-def norms_of_windows(
-    translator: Translator,
-    read: ReadRows,
-    shape: Shape,
-    memory: int,
-    progress: Callable[[float], object],
-) -> SampledNorms:
-    """Return norms with the statistics of windows of an image. Raises UserError: see `--memory`."""
-    sides = window_sides(translator, shape)
-    needed = whole_memory(translator.network, (shape[0], *sides))
+def windows_of(
+    translator: Translator, read: ReadRows, shape: Shape, memory: int, progress: Progress
+) -> BandedNetwork:
+    """Return a network in bands whose norms have the statistics of windows of an image.
+
+    Raises:
+        UserError: The memory is not enough for a window, the statistics, or the bands.
+    """
+    network, sides = translator.network, window_sides(translator, shape)
+    windows = Windows(network, shape, sides)
+    needed = whole_memory(network, (shape[0], *sides)) + windows.bytes
     if needed > memory:
-        raise _too_little(needed, memory, "a window")
-    return window_norms(translator.network, shape, sides, read, progress)
+        raise _too_little(needed, memory, counted(windows.count, "window"))
+    made = BandedNetwork(network, shape, memory - windows.bytes, windows.norms)
+    windows.measure(read, progress)
+    return made
 
 
 def crops_of_files(
-    translator: Translator, files: Sequence[Input], masks: MaskFiles | None, memory: int | None
+    translator: Translator,
+    files: Sequence[Input],
+    mask_of: Callable[[Input], Source | None],
+    memory: int | None,
 ) -> Tensor:
     """Return crops of several images, the same number of each image.
 
@@ -75,38 +83,33 @@ def crops_of_files(
     Args:
         translator: The translator.
         files: The images; if there are more than 16, 16 evenly spaced images are used.
-        masks: Mask files of the images.
+        mask_of: Returns the mask file of an image, if it has one.
         memory: Limit of the memory that the crops need, in bytes; None: no limit.
 
     Raises:
         UserError: An image cannot be read or is side by side, or the memory is too small.
     """
-    network, source = translator.network, translator.source
-    reading = read_options(source.config, translator.max_megapixels * 10**6)._asdict()
-
-    with ExitStack() as opened:
-        images = []
-        for file in evenly_spaced(files, SHARED_CROPS):
-            mask = masks.of(file if isinstance(file, Source) else Source(file)) if masks else None
-            missing = read_mask(mask, translator.max_megapixels * 10**6)
-            images.append(opened.enter_context(open_rows(file, **reading, mask=missing)))
-            _refuse_side_by_side(translator, images[-1], file)
-        shapes = [
-            padded_shape(network, source.config.width, one.height, one.width) for one in images
-        ]
-        largest = supported_side(network, CROP_SIDES[0])
-        height, width = (min(largest, *(shape[i] for shape in shapes)) for i in (1, 2))
-        needed = SHARED_CROPS * whole_memory(network, (source.config.width, height, width))
-        if memory is not None and needed > memory:
-            raise _too_little(needed, memory, f"{SHARED_CROPS} crops")
-        crops = list[Tensor]()
-        for image, shape in zip(images, shapes, strict=True):
-            read = row_reader(translator, image, shape)
-            crops += crops_of(read, shape, (height, width), SHARED_CROPS // len(images))
+    network, config = translator.network, translator.source.config
+    files, most = evenly_spaced(files, SHARED_CROPS), translator.max_megapixels * 10**6
+    shapes = []
+    for file in files:
+        header = read_header(file, config.pages, most, config.read_channels)
+        _refuse_side_by_side(translator, header, file)
+        shapes.append(padded_shape(network, config.width, header.height, header.width))
+    largest, count = supported_side(network, CROP_SIDES[0]), SHARED_CROPS // len(files)
+    height, width = (min(largest, *(shape[i] for shape in shapes)) for i in (1, 2))
+    crops = list[Tensor]()
+    for file, shape in zip(files, shapes, strict=True):
+        missing = read_mask(mask_of(file), most)
+        with open_rows(file, **read_options(config, most)._asdict(), mask=missing) as image:
+            crops += crops_of(row_reader(translator, image, shape), shape, (height, width), count)
+    needed = whole_memory(network, (config.width, height, width), images=len(crops))
+    if memory is not None and needed > memory:
+        raise _too_little(needed, memory, counted(len(crops), "crop"))
     return torch.cat(crops)
 
 
-def _refuse_side_by_side(translator: Translator, image: ImageRows, file: Input) -> None:
+def _refuse_side_by_side(translator: Translator, image: Header, file: Input) -> None:
     try:
         translator.preprocessing.half(image.height, image.width, None, file)
     except UserError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..config.speed import Statistics
+from ..config.speed import InferenceStatistics
 from ..errors import UserError
 from ..files import format_bytes
 from ..images import Pixels, Source, read_header
@@ -21,7 +21,7 @@ from ..streaming import BandedNetwork, SampledNorms, TiledNetwork, sampled_norms
 from ..streaming.stream import ReadRows
 from ..terminal import say
 from .alpha import has_alpha
-from .crops import crops_of_files, norms_of_windows, sample_crops, window_sides
+from .crops import crops_of_files, sample_crops, window_sides, windows_of
 from .forward import memory_errors
 from .inputs import expand
 from .memory import MemoryLimit, Shape, padded_shape
@@ -43,7 +43,7 @@ class LargeImages(NamedTuple):
     """Folder for temporary files; None: the folder of the result."""
     report: Callable[[str], object] = say
     """Function that is called with a sentence about the costs before an image is translated."""
-    statistics: Statistics = "exact"
+    statistics: InferenceStatistics = "exact"
     """Statistics that norms use: of the whole image, of crops, of windows (for all images that are
     larger than a window), or of each tile."""
     norms: SampledNorms | None = None
@@ -70,9 +70,14 @@ class LargeImages(NamedTuple):
             fits = fits and window_sides(translator, shape) == shape[1:]
         return not fits and not self.limit.obstacle
 
+    def check(self, translator: Translator, half: Part, spread: bool) -> None:
+        """Raise UserError if an option of all images excludes that for the statistics of norms."""
+        if reason := self.obstacle(translator, Path(), half, spread):
+            raise UserError(f"{self.own_option}: {reason}", option=self.own_option)
+
     @property
     def own_option(self) -> str:
-        """The option by which an image is not translated as a whole even if it fits, or ""."""
+        """The option that translates images in bands even if they fit into memory, or ""."""
         window = "--statistics window" if self.statistics == "window" else ""
         return "--statistics_from" if self.norms is not None else window
 
@@ -164,6 +169,8 @@ def translate_by_rows(
         output.finish()
     size = image.height, image.width
     enlarged = translator.preprocessing.enlargement(size, size)
+    if options.statistics == "window":  # the statistics are those of images as large as in training
+        enlarged = 1.0
     found = notes(translator, enlarged, output.clipped, image.dtype.name)
     found += [output.problem] if output.problem else []
     if isinstance(network, BandedNetwork):
@@ -188,9 +195,20 @@ def check_statistics(limit: MemoryLimit, option: str) -> None:
 
 
 def shared_norms(
-    translator: Translator, limit: MemoryLimit, path: Path, masks: MaskFiles | None = None
+    translator: Translator,
+    limit: MemoryLimit,
+    path: Path,
+    masks: MaskFiles | None = None,
+    images: Sequence[Input] = (),
 ) -> SampledNorms:
     """Return norms with the statistics of crops of the images at a path.
+
+    Args:
+        translator: The translator.
+        limit: Limit of the memory.
+        path: A file or folder of images.
+        masks: Mask files of the images that are translated.
+        images: The images that are translated; only they have masks.
 
     Raises:
         UserError: The network cannot be computed in bands, or an image cannot be read.
@@ -200,7 +218,18 @@ def shared_norms(
     if masks:  # their folder may be in the folder of the images
         used = {one.path.resolve() for one in masks.by_name.values()}
         files = [file for file in files if file_of(file).resolve() not in used]
-    crops = crops_of_files(translator, files, masks, limit.limit)
+    if not files:
+        raise UserError(
+            f"--statistics_from {path} has no images besides masks", option="--statistics_from"
+        )
+    masked = {file_of(one).resolve() for one in images if one != STREAM} if masks else set()
+
+    def mask_of(file: Input) -> Source | None:
+        if masks is None or file_of(file).resolve() not in masked:
+            return None
+        return masks.of(file if isinstance(file, Source) else Source(file))
+
+    crops = crops_of_files(translator, files, mask_of, limit.limit)
     digest = hashlib.sha256(crops.cpu().numpy().tobytes()).hexdigest()
     return sampled_norms(translator.network, crops)._replace(digest=digest)
 
@@ -219,11 +248,11 @@ def _network(
     limit, network = options.limit, translator.network
     memory = sys.maxsize if limit.limit is None else limit.limit
     if limit.has_bands and options.statistics != "tile":
-        norms = options.norms
+        norms, several = options.norms, window_sides(translator, shape) != shape[1:]
+        if norms is None and options.statistics == "window" and several:
+            return windows_of(translator, read, shape, memory, progress)
         if norms is None and options.statistics == "sampled":
             norms = sampled_norms(network, sample_crops(network, read, shape, memory))
-        if norms is None and options.statistics == "window":
-            norms = norms_of_windows(translator, read, shape, memory, progress)
         return BandedNetwork(network, shape, memory, norms)
     return TiledNetwork(
         network,

@@ -7,7 +7,6 @@ from functools import cache, cached_property
 import torch
 from torch import nn
 
-from ..errors import UserError
 from ..networks.ensemble import Ensemble
 from ..networks.sizes import supported_side
 from ..runtime.device import free_memory, memory_of
@@ -60,18 +59,9 @@ class MemoryLimit:
         return self._of(self.network, shape, False)
 
     def of_tile(self, shape: Shape) -> int:
-        """Return the bytes needed for a tile (channels, height, width).
-
-        Raises:
-            UserError: They cannot be measured on this system.
-        """
+        """Return the bytes needed for a tile (channels, height, width)."""
         needed = self._of(self.network, shape, True)
-        if needed is None:
-            raise UserError(
-                "the memory of this network cannot be measured on this system, so no size of tiles "
-                "can be chosen; leave out --statistics tile, or translate smaller images",
-                option="--memory",
-            )
+        assert needed is not None  # else no image is translated in tiles
         return needed
 
     def _of(self, network: nn.Module, shape: Shape, tile: bool) -> int | None:

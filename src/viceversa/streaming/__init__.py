@@ -6,16 +6,16 @@ from .receptive_field import receptive_field, uses_image_statistics
 from .sampling import SampledNorms, sampled_norms
 from .stream import BandedNetwork
 from .tiles import TiledNetwork
-from .windows import window_norms
+from .windows import Windows
 
 __all__ = [
     "BandedNetwork",
     "SampledNorms",
     "TiledNetwork",
     "Unknown",
+    "Windows",
     "receptive_field",
     "sampled_norms",
     "uses_image_statistics",
     "whole_memory",
-    "window_norms",
 ]

@@ -22,14 +22,15 @@ BANDS = (1024, 512, 256, 128, 64, 32, 16, 8, 4)
 """Possible numbers of image rows in a band."""
 
 
-def whole_memory(network: nn.Module, shape: Shape, tiles: bool = False) -> int:
-    """Return the bytes that a network needs for a whole image.
+def whole_memory(network: nn.Module, shape: Shape, tiles: bool = False, images: int = 1) -> int:
+    """Return the bytes that a network needs for whole images.
 
     Args:
         network: The network, in eval mode.
         shape: (channels, height, width) of the image, whose sides the network supports.
         tiles: Whether the network translates many images of this size in succession, which
             fragments the heap more.
+        images: Number of images in a batch.
 
     Raises:
         Unknown: See `maps`.
@@ -43,7 +44,7 @@ def whole_memory(network: nn.Module, shape: Shape, tiles: bool = False) -> int:
         inner += sum(one.before[1] * _row(one.before) for one in node.operations if _copies(one))
         peak = max(peak, alive + inner)
         alive -= sum(one.bytes for one in set(node.inputs) if last[one] is node)
-    return round((OF_TILES if tiles else OF_WHOLE) * peak) + _fixed(network)
+    return round((OF_TILES if tiles else OF_WHOLE) * peak * images) + _fixed(network)
 
 
 def largest_band(

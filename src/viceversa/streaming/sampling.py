@@ -24,7 +24,7 @@ class SampledNorms(NamedTuple):
 
     source: str
     """What the statistics are computed from, such as `12 crops`."""
-    functions: list[Pointwise | Operation | None]
+    functions: Sequence[Pointwise | Operation | None]
     """Pointwise function of each map of the network, including maps without a norm; an operation
     for norms whose statistics depend on the position."""
     pixels: int
@@ -46,7 +46,7 @@ def sampled_norms(network: nn.Module, crops: Tensor) -> SampledNorms:
     """
     _, channels, height, width = crops.shape
     nodes = maps(network, (channels, height, width))
-    functions: list[Pointwise | Operation | None] = [*forward(nodes, crops, _norm)]
+    functions = forward(nodes, crops, _norm)
     return SampledNorms(counted(len(crops), "crop"), functions, len(crops) * height * width)
 
 

@@ -12,6 +12,7 @@ from ..networks.norms import BatchNorm, GroupNorm, InstanceNorm
 
 NORMS = (BatchNorm, InstanceNorm, GroupNorm, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm)
 Pointwise = Callable[[Tensor], Tensor]
+LARGE = 2**15  # values of a channel, from which on torch.var_mean is slower than a loop on a CPU
 
 
 class Moments:
@@ -40,8 +41,11 @@ class Moments:
 
 def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return variance and mean of each channel of rows (channels, rows, width), in float64."""
+    if rows.is_cuda or rows[0].numel() < LARGE:
+        variance, mean = torch.var_mean(rows, dim=(1, 2), correction=0)
+        return variance.double().cpu(), mean.double().cpu()
     means, variances = [], []
-    for channel in rows:  # stays in the cache: three times as fast as torch.var_mean on a CPU
+    for channel in rows:  # a channel stays in the cache
         means.append(channel.mean())
         differences = (channel - means[-1]).flatten()
         variances.append(differences.square_().mean())

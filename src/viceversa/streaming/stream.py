@@ -59,7 +59,7 @@ class BandedNetwork:
         """Return a clause about the costs of an image."""
         plan, norms = self.plan, self.norms
         arithmetic = plan.arithmetic
-        if norms:  # their crops are of the same image
+        if norms and not norms.digest:  # of crops of the image
             arithmetic += norms.pixels / (self.shape[1] * self.shape[2])
         return (
             f"it is translated in bands of {self.band} rows: {format_bytes(self.memory)} of "

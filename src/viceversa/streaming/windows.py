@@ -9,7 +9,7 @@ change gradually, so there are no seams. With them, a network needs one pass and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ from .graph import Node, maps
 from .operations import Operation, Shape
 from .sampling import SampledNorms, forward
 from .statistics import Moments, Pointwise, adds_to_deviation, of_channels, with_statistics
+
+TOGETHER = 8  # rows that are normalized at once
 
 
 class WindowAxis(NamedTuple):
@@ -61,8 +63,7 @@ class WindowNorm(Operation):
 
     Args:
         layer: The norm.
-        moments: Moments of its input for each window, row by row.
-        shape: Shape of the map for the whole image.
+        shape: Shape of its input for the whole image.
         axes: Positions of the windows along the height and the width of the image.
         device: Device of the rows.
     """
@@ -70,95 +71,146 @@ class WindowNorm(Operation):
     def __init__(
         self,
         layer: nn.Module,
-        moments: Sequence[Moments],
         shape: Shape,
         axes: tuple[WindowAxis, WindowAxis],
         device: torch.device,
     ) -> None:
         super().__init__(shape, shape)
         self.layer = layer
-        grid = len(axes[0].starts), len(axes[1].starts)
-        mean, variance = (
-            torch.stack(one, dim=1).reshape(-1, *grid)
-            for one in zip(*[of_channels(layer, one) for one in moments], strict=True)
-        )
-        centre = mean.mean(dim=(1, 2), keepdim=True)  # differences from it are exact in float32
-        self.centre, self.mean, self.square = (
-            one.float().to(device)
-            for one in (centre, mean - centre, variance + (mean - centre) ** 2)
-        )
+        grid = shape[0], len(axes[0].starts), len(axes[1].starts)
+        self.mean, self.variance = (torch.empty(grid, device=device) for _ in range(2))
         self.row, self.column = (
             axis.positions(length, device) for axis, length in zip(axes, shape[1:], strict=True)
         )
+
+    @property
+    def bytes(self) -> int:
+        """Size of the statistics."""
+        return 2 * 4 * self.mean.numel()
+
+    def measure(self, row: int, column: int, before: Tensor) -> Pointwise:
+        """Store the statistics of a window from the norm's input; return the norm with them."""
+        moments = Moments(before.shape[1])
+        moments.add(before)
+        self.mean[:, row, column], self.variance[:, row, column] = of_channels(self.layer, moments)
+        return with_statistics(self.layer, moments, before.device)
 
     def needs(self, start: int, end: int) -> tuple[int, int]:
         return start, end
 
     def rows(self, rows: Tensor, first: int, start: int, end: int) -> Tensor:
-        mean, square = self._at(self.mean, start, end), self._at(self.square, start, end)
-        variance, eps = (square - mean**2).clamp_min(0), float(self.layer.eps)  # type: ignore[arg-type]
+        output = torch.empty_like(rows[:, :, start - first : end - first])
+        for low in range(start, end, TOGETHER):  # statistics of few pixels need little memory
+            high = min(low + TOGETHER, end)
+            part = rows[:, :, low - first : high - first]
+            output[:, :, low - start : high - start] = self._normalized(part, low, high)
+        return output
+
+    def _normalized(self, rows: Tensor, start: int, end: int) -> Tensor:
+        mean, variance = self._statistics(start, end)
+        eps = float(self.layer.eps)  # type: ignore[arg-type]
         if adds_to_deviation(self.layer):
             scale = 1 / (variance.clamp_min(1e-12).sqrt() + eps)
         else:
             scale = (variance + eps).rsqrt()
-        output = (rows[:, :, start - first : end - first] - (self.centre + mean)) * scale
+        output = (rows - mean) * scale
         weight, bias = self.layer.weight, self.layer.bias
         if isinstance(weight, Tensor):
             output = output * weight[:, None, None]
         return output + bias[:, None, None] if isinstance(bias, Tensor) else output
 
-    def _at(self, values: Tensor, start: int, end: int) -> Tensor:
-        """Return values of windows, interpolated at rows of the map: (channels, rows, width)."""
+    def _statistics(self, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """Return mean and variance at rows of the map, (channels, rows, width)."""
         above, below, weight = (one[start:end] for one in self.row)
-        values = values[:, above].lerp(values[:, below], weight[:, None])
+        mean, variance = _together(
+            (self.mean[:, above], self.variance[:, above]),
+            (self.mean[:, below], self.variance[:, below]),
+            weight[:, None],
+        )
         left, right, weight = self.column
-        return values[:, :, left].lerp(values[:, :, right], weight)
+        return _together(
+            (mean[:, :, left], variance[:, :, left]),
+            (mean[:, :, right], variance[:, :, right]),
+            weight,
+        )
 
 
-@torch.inference_mode()
-def window_norms(
-    network: nn.Module,
-    shape: Shape,
-    sides: tuple[int, int],
-    read: Callable[[int, int], Tensor],
-    progress: Callable[[float], object] = lambda done: None,
-) -> SampledNorms:
-    """Return the norms of a network with the statistics of windows of an image.
+def _together(
+    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of two distributions together.
+
+    Args:
+        first: Its mean and variance.
+        second: Its mean and variance.
+        weight: Share of the second one, from 0 to 1.
+    """
+    between = weight * (1 - weight) * (second[0] - first[0]) ** 2
+    return first[0].lerp(second[0], weight), first[1].lerp(second[1], weight) + between
+
+
+class Windows:
+    """Windows of images of one size, and norms with their statistics.
 
     Args:
         network: The network, in eval mode.
-        shape: (channels, height, width) of the image.
+        shape: (channels, height, width) of the images.
         sides: Height and width of the windows, which the network supports; at most the image's.
-        read: Returns rows `start` to `end` of the image, (1, channels, rows, width) in [-1, 1].
-        progress: Called with the completed fraction after each window.
 
     Raises:
         Unknown: See `maps`.
     """
-    nodes, whole = maps(network, (shape[0], *sides)), maps(network, shape)
-    axes = WindowAxis.of(shape[1], sides[0]), WindowAxis.of(shape[2], sides[1])
-    device = next(network.parameters()).device
-    found: dict[Node, list[Moments]] = {node: [] for node in nodes if node.norm is not None}
 
-    def norm_of(node: Node, before: Tensor) -> Pointwise:
-        assert node.norm is not None
-        moments = Moments(before.shape[1])
-        moments.add(before)
-        found[node].append(moments)
-        return with_statistics(node.norm, moments, before.device)
+    def __init__(self, network: nn.Module, shape: Shape, sides: tuple[int, int]) -> None:
+        self.sides = sides
+        self.nodes, whole = maps(network, (shape[0], *sides)), maps(network, shape)
+        self.axes = WindowAxis.of(shape[1], sides[0]), WindowAxis.of(shape[2], sides[1])
+        device = next(network.parameters()).device
+        self._norms = {
+            small: WindowNorm(small.norm, node.shape, self.axes, device)
+            for small, node in zip(self.nodes, whole, strict=True)
+            if small.norm is not None
+        }
 
-    count, done = len(axes[0].starts) * len(axes[1].starts), 0
-    for top in axes[0].starts:
-        rows = read(top, top + sides[0])
-        for left in axes[1].starts:
-            forward(nodes, rows[:, :, :, left : left + sides[1]], norm_of)
-            done += 1
-            progress(done / count)
-    functions: list[Pointwise | Operation | None] = [
-        node.pointwise
-        if node.norm is None
-        else WindowNorm(node.norm, found[small], node.shape, axes, device)
-        for small, node in zip(nodes, whole, strict=True)
-    ]
-    windows = f"{counted(count, 'window')} of {sides[1]}x{sides[0]} pixels"
-    return SampledNorms(windows, functions, count * sides[0] * sides[1])
+    @property
+    def count(self) -> int:
+        """Number of windows."""
+        return len(self.axes[0].starts) * len(self.axes[1].starts)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all statistics."""
+        return sum(norm.bytes for norm in self._norms.values())
+
+    @property
+    def norms(self) -> SampledNorms:
+        """Norms of the network. They use the statistics of the image that is measured last."""
+        functions = [self._norms.get(node, node.pointwise) for node in self.nodes]
+        source = f"{counted(self.count, 'window')} of {self.sides[1]}x{self.sides[0]} pixels"
+        return SampledNorms(source, functions, self.count * self.sides[0] * self.sides[1])
+
+    @torch.inference_mode()
+    def measure(
+        self,
+        read: Callable[[int, int], Tensor],
+        progress: Callable[[float], object] = lambda done: None,
+    ) -> None:
+        """Measure the statistics of the windows of an image.
+
+        Args:
+            read: Returns rows `start` to `end` of the image, (1, channels, rows, width).
+            progress: Called with the completed fraction after each window.
+        """
+        done = 0
+        for row, top in enumerate(self.axes[0].starts):
+            rows = read(top, top + self.sides[0])
+            for column, left in enumerate(self.axes[1].starts):
+
+                def norm_of(
+                    node: Node, before: Tensor, row: int = row, column: int = column
+                ) -> Pointwise:
+                    return self._norms[node].measure(row, column, before)
+
+                forward(self.nodes, rows[:, :, :, left : left + self.sides[1]], norm_of)
+                done += 1
+                progress(done / self.count)
