@@ -4,7 +4,8 @@ python benchmarks/large_file.py [--height 12000] [--width 12000] [--memory 5] [-
     [--statistics exact] [--folder FOLDER]
 Writes a tiled TIFF (a mosaic of packaged photographs) and a model, CycleGAN's ResNet (9 blocks,
 width 64) with random weights, and runs `viceversa translate` in a separate process. Ten times a
-second, the anonymous memory of this process and the size of its temporary files are measured.
+second, the anonymous memory of this process and the size of its temporary files (which have no
+names) are measured.
 Writes benchmarks/results/DATE-large-file-STATISTICS.json.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import stat
 import subprocess
 import sys
 import tempfile
@@ -64,24 +66,27 @@ def anonymous(process: int) -> int:
     return 0
 
 
-def used(folder: Path) -> int:
-    """Return the disk space that the files in a folder use, in bytes."""
+def temporary(process: int) -> int:
+    """Return the disk space of the deleted files that a process has open, in bytes."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.stat().st_blocks * 512
+    with suppress(OSError):
+        for file in Path(f"/proc/{process}/fd").iterdir():
+            with suppress(OSError):
+                status = file.stat()
+                if stat.S_ISREG(status.st_mode) and not status.st_nlink:
+                    total += status.st_blocks * 512
     return total
 
 
-def measure(words: list[str], scratch: Path, threads: int) -> dict[str, Any]:
+def measure(words: list[str], threads: int) -> dict[str, Any]:
     """Run the command; return its time, memory, temporary files, and what it prints."""
-    scratch.mkdir()
     began, memory, files = time.perf_counter(), 0, 0
     limits = {"OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(words, stdout=output, env=os.environ | limits)
         while process.poll() is None:
-            memory, files = max(memory, anonymous(process.pid)), max(files, used(scratch))
+            memory = max(memory, anonymous(process.pid))
+            files = max(files, temporary(process.pid))
             time.sleep(EVERY)
         seconds = time.perf_counter() - began
         if process.returncode:
@@ -108,7 +113,7 @@ def main() -> None:
         words = [sys.executable, "-m", "viceversa", "translate", str(model), str(image), "-o"]
         words += [str(result), "--max_megapixels", "1000", "--memory", str(options.memory)]
         words += ["--scratch", str(folder / "scratch"), "--statistics", options.statistics]
-        found = measure([*words, "--device", "cpu"], folder / "scratch", options.threads)
+        found = measure([*words, "--device", "cpu"], options.threads)
         with open_rows(result, max_pixels=10**9) as rows:
             assert (rows.height, rows.width) == (options.height, options.width)
             values = np.asarray(rows.rows(0, min(TILE, rows.height)))
