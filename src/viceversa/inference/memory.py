@@ -74,7 +74,7 @@ class MemoryLimit:
             known = [one for one in members if one is not None]
             return max(known) + outputs if len(known) == len(members) else None
         try:
-            return whole_memory(network, shape, tile)
+            return whole_memory(network, shape)
         except Unknown:
             if height * width <= MEASURED**2 and not tile:
                 return None

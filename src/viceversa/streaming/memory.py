@@ -16,7 +16,7 @@ from .graph import Node, maps
 from .operations import Convolution, Operation, Shape
 from .passes import Pass, Plan
 
-OF_WHOLE, OF_TILES, OF_BAND = 2.0, 2.25, 5.0
+OF_WHOLE, OF_BAND = 2.25, 5.0
 LIBRARIES = 35_000_000  # bytes of code that is loaded during the computation
 BANDS = (1024, 512, 256, 128, 64, 32, 16, 8, 4)
 """Possible numbers of image rows in a band."""
@@ -28,8 +28,6 @@ def whole_memory(network: nn.Module, shape: Shape, tiles: bool = False, images: 
     Args:
         network: The network, in eval mode.
         shape: (channels, height, width) of the image, whose sides the network supports.
-        tiles: Whether the network translates many images of this size in succession, which
-            fragments the heap more.
         images: Number of images in a batch.
 
     Raises:
@@ -44,7 +42,7 @@ def whole_memory(network: nn.Module, shape: Shape, tiles: bool = False, images: 
         inner += sum(one.before[1] * _row(one.before) for one in node.operations if _copies(one))
         peak = max(peak, alive + inner)
         alive -= sum(one.bytes for one in set(node.inputs) if last[one] is node)
-    return round((OF_TILES if tiles else OF_WHOLE) * peak * images) + _fixed(network)
+    return round(OF_WHOLE * peak * images) + _fixed(network)
 
 
 def largest_band(
