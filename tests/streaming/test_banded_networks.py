@@ -31,10 +31,15 @@ def banded(
 ) -> tuple[Tensor, BandedNetwork]:
     use_policy(network, "running" if policy == "running" else "image")
     made = BandedNetwork(network, (image.shape[1], image.shape[2], image.shape[3]), 10**9)
+    return computed(made, image, folder, band), made
+
+
+def computed(made: BandedNetwork, image: Tensor, folder: Path, band: int) -> Tensor:
+    """Return the output for an image, computed in bands of this size."""
     made.band = band
     rows: list[Tensor] = []
     made(lambda start, end: image[:, :, start:end], rows.append, folder)
-    return torch.cat(rows, dim=2), made
+    return torch.cat(rows, dim=2)
 
 
 def whole(network: nn.Module, image: Tensor) -> Tensor:
@@ -373,10 +378,8 @@ def test_the_statistics_of_one_crop_of_all_of_the_image_are_exact(
     made = BandedNetwork(network, (2, 64, 32), 10**9, sampled_norms(network, image))
     assert len(made.plan.passes) == 1 and made.plan.scratch == 0
     assert "2.00 times the arithmetic; norms have the statistics of 1 crop" in made.costs
-    made.band = 16
-    rows: list[Tensor] = []
-    made(lambda start, end: image[:, :, start:end], rows.append, tmp_path)
-    torch.testing.assert_close(torch.cat(rows, 2), whole(network, image), rtol=0, atol=2e-5)
+    output = computed(made, image, tmp_path, 16)
+    torch.testing.assert_close(output, whole(network, image), rtol=0, atol=2e-5)
 
 
 def test_crops_share_their_statistics(tmp_path: Path) -> None:
@@ -385,12 +388,11 @@ def test_crops_share_their_statistics(tmp_path: Path) -> None:
     network = NETWORKS["resnet"]("instance").eval()
     image = (torch.rand(1, 2, 128, 64) - 0.5) * torch.linspace(0.2, 2, 128)[:, None]
     crops = torch.cat([image[:, :, top : top + 32, :32] for top in (0, 32, 64, 96)])
-    rows: list[Tensor] = []
     made = BandedNetwork(network, (2, 128, 64), 10**9, sampled_norms(network, crops))
-    made(lambda start, end: image[:, :, start:end], rows.append, tmp_path)
+    shared = computed(made, image, tmp_path, 128)
     exact = whole(network, image)
     tiles = [whole(network, image[:, :, top : top + 32]) for top in (0, 32, 64, 96)]
     of_crops, of_tiles = (
-        float((output - exact).abs().mean()) for output in (torch.cat(rows, 2), torch.cat(tiles, 2))
+        float((output - exact).abs().mean()) for output in (shared, torch.cat(tiles, 2))
     )
     assert 0 < of_crops < of_tiles / 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_banded_networks import NETWORKS, NORMS, whole
+from test_banded_networks import NETWORKS, NORMS, computed, whole
 from torch import Tensor, nn
 
 from viceversa.networks.config import ResNetConfig
@@ -18,19 +18,12 @@ from viceversa.streaming.windows import WindowAxis, WindowNorm
 
 
 def windowed(network: nn.Module, image: Tensor, side: int, folder: Path, band: int = 8) -> Tensor:
-    def read(start: int, end: int) -> Tensor:
-        return image[:, :, start:end]
-
     shape = image.shape[1], image.shape[2], image.shape[3]
-    sides = min(side, shape[1]), min(side, shape[2])
-    windows = Windows(network, shape, sides)
-    windows.measure(read)
+    windows = Windows(network, shape, (min(side, shape[1]), min(side, shape[2])))
+    windows.measure(lambda start, end: image[:, :, start:end])
     made = BandedNetwork(network, shape, 10**9, windows.norms)
     assert len(made.plan.passes) == 1 and made.plan.scratch == 0
-    made.band = band
-    rows: list[Tensor] = []
-    made(read, rows.append, folder)
-    return torch.cat(rows, dim=2)
+    return computed(made, image, folder, band)
 
 
 @pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "none"])
