@@ -13,7 +13,7 @@ from ..environment import Launched
 from ..errors import UserError
 from ..images.masks import MaskFiles
 from ..inference import STREAM, FileOptions, Record, Translator
-from ..inference.large_images import LargeImages, check_statistics, shared_norms
+from ..inference.large_images import LargeImages, shared_norms
 from ..inference.memory import MemoryLimit
 from ..inference.outputs import Input
 from .translate_options import TranslateOptions
@@ -41,13 +41,22 @@ def file_options(
     Raises:
         UserError: The options for norms cannot be used.
     """
+    limit = None if options.memory is None else round(options.memory * 1e9)
+    memory = MemoryLimit(translator, limit, processes)
+    large_images = LargeImages(memory, options.scratch, printer(out), options.statistics)
+    if options.statistics_from is not None:
+        if options.statistics != "exact":
+            raise UserError(
+                f"--statistics {options.statistics} and --statistics_from cannot be combined",
+                option="--statistics_from",
+            )
+        norms = shared_norms(translator, memory, options.statistics_from, masks, images)
+        printer(out)(f"norms use the statistics of {norms.source} of other images")
+        large_images = large_images._replace(norms=norms)
+    if large_images.own_option:
+        large_images.check(translator, options.half, options.spread)
     return FileOptions(
-        options.batch_size,
-        options.half,
-        options.spread,
-        options.alpha,
-        masks,
-        _large_images(translator, out, options, processes, masks, images),
+        options.batch_size, options.half, options.spread, options.alpha, masks, large_images
     )
 
 
@@ -81,35 +90,6 @@ def record_of(
     folder = out.parent if named else place_of(out)
     settings = {**_settings(options, precision), **(more or {})}
     return Record(folder, read_digest(model), settings, process.rank)
-
-
-def _large_images(
-    translator: Translator,
-    out: Path,
-    options: TranslateOptions,
-    processes: int,
-    masks: MaskFiles | None,
-    images: Sequence[Input],
-) -> LargeImages:
-    """Return the options for images that do not fit into memory. Raises UserError."""
-    limit = None if options.memory is None else round(options.memory * 1e9)
-    memory = MemoryLimit(translator, limit, processes)
-    large_images = LargeImages(memory, options.scratch, printer(out), options.statistics)
-    if options.statistics_from is None:
-        if options.statistics == "window":
-            check_statistics(memory, "--statistics window")
-            large_images.check(translator, options.half, options.spread)
-        return large_images
-    if options.statistics != "exact":
-        raise UserError(
-            f"--statistics {options.statistics} and --statistics_from cannot be combined",
-            option="--statistics_from",
-        )
-    norms = shared_norms(translator, memory, options.statistics_from, masks, images)
-    printer(out)(f"norms use the statistics of {norms.source} of other images")
-    large_images = large_images._replace(norms=norms)
-    large_images.check(translator, options.half, options.spread)
-    return large_images
 
 
 def statistics_of(how: FileOptions) -> dict[str, str]:

@@ -27,7 +27,6 @@ from .translator import Translator
 
 CROPS = 64  # of an image, at most
 SHARED_CROPS = 16  # of other images
-Progress = Callable[[float], object]
 CROP_SIDES = (256, 128, 64)  # pixels; smaller ones if the memory is small
 
 
@@ -53,7 +52,11 @@ def window_sides(translator: Translator, shape: Shape) -> tuple[int, int]:
 
 
 def windows_of(
-    translator: Translator, read: ReadRows, shape: Shape, memory: int, progress: Progress
+    translator: Translator,
+    read: ReadRows,
+    shape: Shape,
+    memory: int,
+    progress: Callable[[float], object],
 ) -> BandedNetwork:
     """Return a network in bands whose norms have the statistics of windows of an image.
 

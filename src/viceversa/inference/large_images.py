@@ -47,8 +47,8 @@ class LargeImages(NamedTuple):
     """Statistics that norms use: of the whole image, of crops, of windows (for all images that are
     larger than a window), or of each tile."""
     norms: SampledNorms | None = None
-    """Norms with shared statistics, for all images, even if an image fits into memory. None: the
-    norms of each image use statistics of this image."""
+    """Norms with shared statistics, for all images, even if an image fits into memory; only with
+    `exact`. None: the norms of each image use statistics of this image."""
 
     def takes(self, translator: Translator, path: Input, half: Part, spread: bool) -> bool:
         """Return whether an image does not fit, and can be translated in parts.
@@ -64,14 +64,18 @@ class LargeImages(NamedTuple):
         header = read_header(path, config.pages, most, config.read_channels)
         height, width = header.height, header.width
         translator.preprocessing.half(height, width, half, path)
-        fits = self.norms is None and self.limit.at_once(height, width, 1) > 0
-        if self.statistics == "window":
-            shape = padded_shape(translator.network, config.width, height, width)
-            fits = fits and window_sides(translator, shape) == shape[1:]
-        return not fits and not self.limit.obstacle
+        shape = padded_shape(translator.network, config.width, height, width)
+        by_rows = self.norms is not None or self.has_windows(translator, shape)
+        by_rows = by_rows or not self.limit.at_once(height, width, 1)
+        return by_rows and not self.limit.obstacle
+
+    def has_windows(self, translator: Translator, shape: Shape) -> bool:
+        """Return whether norms use statistics of several windows of an image."""
+        return self.statistics == "window" and window_sides(translator, shape) != shape[1:]
 
     def check(self, translator: Translator, half: Part, spread: bool) -> None:
-        """Raise UserError if an option of all images excludes that for the statistics of norms."""
+        """Raise UserError if `own_option` cannot be used with this network or these options."""
+        check_statistics(self.limit, self.own_option)
         if reason := self.obstacle(translator, Path(), half, spread):
             raise UserError(f"{self.own_option}: {reason}", option=self.own_option)
 
@@ -152,7 +156,7 @@ def translate_by_rows(
         )
         read = row_reader(translator, image, shape)
         # Computing the statistics of windows takes as long as the rest.
-        before = 0.5 if options.statistics == "window" else 0.0
+        before = 0.5 if options.has_windows(translator, shape) else 0.0
         network = _network(translator, options, shape, read, lambda done: progress(before * done))
         name = f"{path} ({image.width}x{image.height})"
         if options.norms is None and not options.limit.at_once(image.height, image.width, 1):
@@ -248,10 +252,10 @@ def _network(
     limit, network = options.limit, translator.network
     memory = sys.maxsize if limit.limit is None else limit.limit
     if limit.has_bands and options.statistics != "tile":
-        norms, several = options.norms, window_sides(translator, shape) != shape[1:]
-        if norms is None and options.statistics == "window" and several:
+        if options.has_windows(translator, shape):
             return windows_of(translator, read, shape, memory, progress)
-        if norms is None and options.statistics == "sampled":
+        norms = options.norms
+        if options.statistics == "sampled":
             norms = sampled_norms(network, sample_crops(network, read, shape, memory))
         return BandedNetwork(network, shape, memory, norms)
     return TiledNetwork(

@@ -16,7 +16,7 @@ from .graph import Node, maps
 from .operations import Convolution, Operation, Shape
 from .passes import Pass, Plan
 
-OF_WHOLE, OF_BAND = 2.25, 5.0
+OF_WHOLE, OF_BAND = 2.25, 6.0
 LIBRARIES = 35_000_000  # bytes of code that is loaded during the computation
 BANDS = (1024, 512, 256, 128, 64, 32, 16, 8, 4)
 """Possible numbers of image rows in a band."""

@@ -70,14 +70,12 @@ def with_statistics(layer: nn.Module, moments: Moments, device: torch.device) ->
         device: Device of the rows.
     """
     mean, variance = of_channels(layer, moments)
-    eps = float(layer.eps)  # type: ignore[arg-type]
-    if adds_to_deviation(layer):
-        variance, eps = (variance.clamp_min(1e-12).sqrt() + eps) ** 2, 0.0
-    mean, variance = mean.float().to(device), variance.float().to(device)
+    square = deviation(layer, variance) ** 2
+    mean, square = mean.float().to(device), square.float().to(device)
     weight, bias = layer.weight, layer.bias
 
     def normalize(rows: Tensor) -> Tensor:
-        return F.batch_norm(rows, mean, variance, weight, bias, False, 0.0, eps)  # type: ignore[arg-type]
+        return F.batch_norm(rows, mean, square, weight, bias, False, 0.0, 0.0)  # type: ignore[arg-type]
 
     return normalize
 
@@ -90,9 +88,12 @@ def of_channels(layer: nn.Module, moments: Moments) -> tuple[Tensor, Tensor]:
     return _of_groups(moments.mean, moments.variance, groups)
 
 
-def adds_to_deviation(layer: nn.Module) -> bool:
-    """Return whether a norm adds epsilon to the standard deviation instead of the variance."""
-    return isinstance(layer, InstanceNorm) and layer.std_eps
+def deviation(layer: nn.Module, variance: Tensor) -> Tensor:
+    """Return the standard deviation that a norm divides by, with its epsilon."""
+    eps = float(layer.eps)  # type: ignore[arg-type]
+    if isinstance(layer, InstanceNorm) and layer.std_eps:
+        return variance.clamp_min(1e-12).sqrt() + eps
+    return (variance + eps).sqrt()
 
 
 def _of_groups(mean: Tensor, variance: Tensor, groups: int) -> tuple[Tensor, Tensor]:

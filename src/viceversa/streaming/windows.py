@@ -20,7 +20,7 @@ from ..fields import counted
 from .graph import Node, maps
 from .operations import Operation, Shape
 from .sampling import SampledNorms, forward
-from .statistics import Moments, Pointwise, adds_to_deviation, of_channels, with_statistics
+from .statistics import Moments, Pointwise, deviation, of_channels, with_statistics
 
 TOGETHER = 8  # rows that are normalized at once
 
@@ -108,12 +108,7 @@ class WindowNorm(Operation):
 
     def _normalized(self, rows: Tensor, start: int, end: int) -> Tensor:
         mean, variance = self._statistics(start, end)
-        eps = float(self.layer.eps)  # type: ignore[arg-type]
-        if adds_to_deviation(self.layer):
-            scale = 1 / (variance.clamp_min(1e-12).sqrt() + eps)
-        else:
-            scale = (variance + eps).rsqrt()
-        output = (rows - mean) * scale
+        output = (rows - mean) / deviation(self.layer, variance)
         weight, bias = self.layer.weight, self.layer.bias
         if isinstance(weight, Tensor):
             output = output * weight[:, None, None]
