@@ -93,8 +93,8 @@ def keep_freed_memory() -> bool:
 
     By default glibc returns every large block to the system at once, and the next block consists
     of new pages that the system clears first; a training step and a band of a large image free and
-    allocate gigabytes. The peak memory of training does not grow; that of bands does (from 0.9 to up
-    to 1.7 GB for a width of 12,000 pixels), which their estimate includes. glibc only.
+    allocate gigabytes. The peak memory of training does not grow; that of bands does (from 0.9 to
+    1.7 GB at most for a width of 12,000 pixels), which their estimate includes. glibc only.
     """
     if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
         return False
